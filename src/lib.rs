@@ -1,1 +1,3 @@
-//! ID Issuer operator.
+//! Rotating ID Issuer tokens in Kubernetes: an operator and a sidecar.
+
+pub mod core;

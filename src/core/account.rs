@@ -1,0 +1,321 @@
+//! One account's session with its issuer, as a state machine of values.
+//!
+//! The ambiguity rule is kept by construction: [`Account::begin`] takes the refresh token out of the state, and only
+//! an answer that proves it unspent puts it back. What is not there cannot be presented twice.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+
+use super::backoff::{Chance, retry_pause};
+use super::moment::Moment;
+use super::retry::{Failure, RetryClass, Sent};
+use super::schedule::{Pace, overdue_margin};
+use super::token::{AccessToken, Grant, IssuedToken, RefreshToken};
+
+/// How long the issuer's refusal of early refreshes is believed before it is asked again.
+const ASK_AGAIN: SignedDuration = SignedDuration::from_hours(24);
+/// The most that a `Retry-After` may go past the longest own pause.
+const LONGEST_EXTRA: SignedDuration = SignedDuration::from_secs(60);
+
+/// How new tokens may be obtained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Strategy {
+    /// By refresh where the issuer takes it, by login otherwise.
+    #[default]
+    Auto,
+    /// By login only.
+    Login,
+}
+
+/// What was learned of the issuer's treatment of a refresh ahead of expiry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum RefreshSupport {
+    /// Nothing yet.
+    #[default]
+    Unknown,
+    /// It was accepted.
+    Early,
+    /// The first refresh of two sessions in a row was refused.
+    Refused,
+}
+
+/// What to do next with an account that needs a new token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Next {
+    /// Present the refresh token.
+    Refresh,
+    /// Present user name and password.
+    Login,
+    /// Not before this moment.
+    Wait(Moment),
+    /// A call is under way; its end is told.
+    InFlight,
+    /// The login is held: only a lift allows an attempt.
+    Held,
+}
+
+/// What a call needs beside the login itself.
+#[derive(Debug)]
+pub enum Call {
+    /// A refresh, with the pair it presents.
+    Refresh {
+        /// The access token that belongs to the refresh token.
+        access: AccessToken,
+        /// The refresh token; it is gone from the state.
+        refresh: RefreshToken,
+    },
+    /// A login.
+    Login,
+}
+
+impl Call {
+    /// The grant that the call uses.
+    #[must_use]
+    pub fn grant(&self) -> Grant {
+        match self {
+            Self::Refresh { .. } => Grant::Refresh,
+            Self::Login => Grant::Login,
+        }
+    }
+}
+
+/// A good answer.
+#[derive(Debug)]
+pub struct Obtained {
+    /// The new token.
+    pub token: IssuedToken,
+    /// The refresh token in the answer, if any.
+    pub refresh: Option<RefreshToken>,
+}
+
+/// The last failure and what follows from it. Gone with the next success.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trouble {
+    /// The last failure.
+    pub failure: Failure,
+    /// Failures in a row.
+    pub count: u32,
+    /// When the last one was.
+    pub last: Moment,
+    /// When the next attempt is due; none while held.
+    pub next_attempt: Option<Moment>,
+}
+
+/// The state of one account.
+#[derive(Clone, Debug, Default)]
+pub struct Account {
+    token: Option<Arc<IssuedToken>>,
+    refresh: Option<RefreshToken>,
+    in_flight: bool,
+    trouble: Option<Trouble>,
+    accepted: Option<Moment>,
+    attempted: Option<Moment>,
+    support: RefreshSupport,
+    refused_at: Option<Moment>,
+    refused_sessions: u32,
+    refreshed_in_session: bool,
+}
+
+impl Account {
+    /// The newest token.
+    #[must_use]
+    pub fn token(&self) -> Option<&Arc<IssuedToken>> {
+        self.token.as_ref()
+    }
+
+    /// The last failure, if nothing succeeded since.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&Trouble> {
+        self.trouble.as_ref()
+    }
+
+    /// When the issuer last accepted user name and password.
+    #[must_use]
+    pub fn accepted(&self) -> Option<Moment> {
+        self.accepted
+    }
+
+    /// When a login was last sent.
+    #[must_use]
+    pub fn attempted(&self) -> Option<Moment> {
+        self.attempted
+    }
+
+    /// What was learned of the issuer.
+    #[must_use]
+    pub fn refresh_support(&self) -> RefreshSupport {
+        self.support
+    }
+
+    /// The pace that the account's tokens set.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        self.token.as_ref().map_or(Pace::FULL, |token| Pace::of(token.validity.lifetime))
+    }
+
+    /// Takes over what status remembers of an earlier process: a rejected login stays held.
+    pub fn remember(&mut self, trouble: Trouble) {
+        if self.trouble.is_none() && self.token.is_none() {
+            self.trouble = Some(trouble);
+        }
+    }
+
+    /// Allows one attempt, at once, whatever went wrong before.
+    pub fn lift(&mut self) {
+        self.trouble = None;
+    }
+
+    /// What to do, were a new token needed `now`.
+    #[must_use]
+    pub fn next(&self, strategy: Strategy, now: Moment) -> Next {
+        if self.in_flight {
+            return Next::InFlight;
+        }
+        match &self.trouble {
+            Some(Trouble { next_attempt: None, .. }) => return Next::Held,
+            Some(Trouble { next_attempt: Some(at), .. }) if !at.has_come(now) => return Next::Wait(*at),
+            _ => {}
+        }
+        let spaced = self.token.as_ref().map(|token| token.validity.issued.plus(self.pace().token_spacing()));
+        match spaced {
+            Some(at) if !at.has_come(now) && self.trouble.is_none() => Next::Wait(at),
+            _ if self.refreshes(strategy, now) => Next::Refresh,
+            _ => Next::Login,
+        }
+    }
+
+    fn refreshes(&self, strategy: Strategy, now: Moment) -> bool {
+        let asks_again = || self.refused_at.is_none_or(|at| at.plus(ASK_AGAIN).has_come(now));
+        self.refresh.is_some()
+            && self.token.is_some()
+            && strategy == Strategy::Auto
+            && (self.support != RefreshSupport::Refused || asks_again())
+    }
+
+    /// Starts what [`Account::next`] said. Nothing else starts until [`Account::finish`] or [`Account::abandon`].
+    ///
+    /// `None` when there is nothing to start now.
+    pub fn begin(&mut self, strategy: Strategy, now: Moment) -> Option<Call> {
+        let call = match (self.next(strategy, now), &self.token, self.refresh.take()) {
+            (Next::Refresh, Some(token), Some(refresh)) => {
+                Call::Refresh { access: token.access.clone(), refresh }
+            }
+            (Next::Login, ..) => {
+                self.attempted = Some(now);
+                Call::Login
+            }
+            (_, _, refresh) => {
+                self.refresh = refresh;
+                return None;
+            }
+        };
+        self.in_flight = true;
+        Some(call)
+    }
+
+    /// Takes in how a call ended. A refresh that failed without being sent, or that was answered with "not now",
+    /// gets its token back; any other may have spent it.
+    pub fn finish(&mut self, call: Call, outcome: Result<Obtained, Failure>, now: Moment, chance: Chance) {
+        self.in_flight = false;
+        match (call, outcome) {
+            (call, Ok(obtained)) => self.succeed(&call, obtained, now),
+            (Call::Refresh { refresh, .. }, Err(failure)) => {
+                self.fail_refresh(refresh, failure, now, chance);
+            }
+            (Call::Login, Err(failure)) => {
+                if failure.class == RetryClass::Rejected {
+                    self.hold(failure, now);
+                } else {
+                    self.note(failure, now, chance);
+                }
+            }
+        }
+    }
+
+    /// The call was given up without an answer: its refresh token counts as spent.
+    pub fn abandon(&mut self) {
+        self.in_flight = false;
+    }
+
+    fn succeed(&mut self, call: &Call, obtained: Obtained, now: Moment) {
+        match call {
+            Call::Login => {
+                self.accepted = Some(now);
+                self.refreshed_in_session = false;
+                self.refresh = obtained.refresh;
+            }
+            Call::Refresh { refresh, .. } => {
+                let early = self.token.as_ref().is_some_and(|old| !old.validity.expiry().has_come(now));
+                if early {
+                    self.support = RefreshSupport::Early;
+                }
+                self.refused_sessions = 0;
+                self.refused_at = None;
+                self.refreshed_in_session = true;
+                // An answer without a refresh token leaves the presented one valid.
+                self.refresh = Some(obtained.refresh.unwrap_or_else(|| refresh.clone()));
+            }
+        }
+        self.trouble = None;
+        self.token = Some(Arc::new(obtained.token));
+    }
+
+    fn fail_refresh(&mut self, refresh: RefreshToken, failure: Failure, now: Moment, chance: Chance) {
+        match failure.class {
+            RetryClass::Transient { sent: Sent::No, .. } => {
+                self.refresh = Some(refresh);
+                self.note(failure, now, chance);
+            }
+            RetryClass::Transient { sent: Sent::Maybe, .. } => self.note(failure, now, chance),
+            // Dropped, and the login that follows at once tells whether anything is wrong.
+            RetryClass::Refused
+            | RetryClass::Rejected
+            | RetryClass::Malformed
+            | RetryClass::Misconfigured => self.learn_refusal(now),
+        }
+    }
+
+    fn learn_refusal(&mut self, now: Moment) {
+        if self.refreshed_in_session {
+            self.refused_sessions = 0;
+            return;
+        }
+        self.refused_sessions += 1;
+        if self.refused_sessions >= 2 {
+            self.support = RefreshSupport::Refused;
+            self.refused_at = Some(now);
+        }
+    }
+
+    fn hold(&mut self, failure: Failure, now: Moment) {
+        let count = self.failures() + 1;
+        self.trouble = Some(Trouble { failure, count, last: now, next_attempt: None });
+    }
+
+    fn failures(&self) -> u32 {
+        self.trouble.as_ref().map_or(0, |trouble| trouble.count.min(u32::MAX - 1))
+    }
+
+    fn note(&mut self, failure: Failure, now: Moment, chance: Chance) {
+        let count = self.failures() + 1;
+        let own = retry_pause(count, self.pace(), chance);
+        let pause = match failure.class {
+            RetryClass::Transient { retry_after: Some(asked), .. } => own.max(self.honoured(asked, now)),
+            _ => own,
+        };
+        let next_attempt = Some(now.plus(pause));
+        self.trouble = Some(Trouble { failure, count, last: now, next_attempt });
+    }
+
+    /// How much of a `Retry-After` is waited for: at most half of what is left until the renewal is overdue, and at
+    /// most a minute once it is.
+    fn honoured(&self, asked: SignedDuration, now: Moment) -> SignedDuration {
+        let left = self.token.as_ref().map_or(SignedDuration::ZERO, |token| {
+            let validity = &token.validity;
+            validity.expiry().minus(overdue_margin(validity.lifetime)).remaining(now)
+        });
+        let bound = if left > SignedDuration::ZERO { left / 2 } else { LONGEST_EXTRA };
+        asked.clamp(SignedDuration::ZERO, bound.max(SignedDuration::ZERO))
+    }
+}

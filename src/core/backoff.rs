@@ -1,0 +1,69 @@
+//! Pauses between retries: exponential, capped, with full jitter.
+
+use jiff::SignedDuration;
+
+use super::schedule::Pace;
+
+/// A number in [0, 1), drawn by the caller.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Chance(f64);
+
+impl Chance {
+    /// Clamps any number into [0, 1).
+    #[must_use]
+    pub fn new(number: f64) -> Self {
+        Self(if number.is_finite() { number.clamp(0.0, 1.0 - f64::EPSILON) } else { 0.0 })
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn value(self) -> f64 {
+        self.0
+    }
+}
+
+/// The pause after `failures` failures in a row (the first is 1): doubles up to the longest, then a part of it is
+/// drawn, so that many who failed together do not come back together.
+///
+/// Full jitter, but for a floor of a tenth: a pause of nothing would be no pause.
+#[must_use]
+pub fn pause(
+    failures: u32,
+    first: SignedDuration,
+    longest: SignedDuration,
+    chance: Chance,
+) -> SignedDuration {
+    let doublings = i32::try_from(failures.saturating_sub(1).min(30)).unwrap_or(30);
+    let ceiling = first.mul_f64(2_f64.powi(doublings)).min(longest);
+    ceiling.mul_f64(0.1 + 0.9 * chance.value())
+}
+
+/// The pause after a transient answer of the issuer.
+#[must_use]
+pub fn retry_pause(failures: u32, pace: Pace, chance: Chance) -> SignedDuration {
+    pause(failures, pace.first_retry(), pace.longest_retry(), chance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn retries_double_from_five_seconds_to_a_minute() {
+        let always = Chance::new(1.0);
+        for (failures, seconds) in (1..=6).zip([5, 10, 20, 40, 60, 60]) {
+            let difference = retry_pause(failures, Pace::FULL, always) - SignedDuration::from_secs(seconds);
+            assert!(difference.abs() < SignedDuration::from_millis(1), "{failures}: {difference:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_pause_is_never_nothing_and_never_above_the_longest(failures in 0_u32.., chance in -1.0..2.0) {
+            let pause = retry_pause(failures, Pace::FULL, Chance::new(chance));
+            prop_assert!(pause >= SignedDuration::from_millis(500));
+            prop_assert!(pause <= SignedDuration::from_secs(60));
+        }
+    }
+}

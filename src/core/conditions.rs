@@ -1,0 +1,133 @@
+//! What people are told of a credential: its conditions, as a function of what is observed and the time.
+
+use super::moment::Moment;
+use super::observed::{Login, Observed, TargetState, TokenSource};
+use super::reason::Reason;
+use super::retry::RetryClass;
+use super::schedule::Pace;
+
+/// The conditions of a credential. `Ready` and `LoginAccepted` always stand; the others only while they are true.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conditions {
+    /// The target holds a valid token, written for this generation: true with the first, false with the second.
+    pub ready: Result<Reason, Reason>,
+    /// There is no valid token yet, or the specification is not carried out yet.
+    pub reconciling: Option<Reason>,
+    /// A person is needed.
+    pub stalled: Option<Reason>,
+    /// What the issuer said last; `None` when this process has not heard it and what was said before holds.
+    pub login_accepted: Option<LoginAnswer>,
+    /// The renewal is late.
+    pub renewal_overdue: Option<Reason>,
+}
+
+/// What the issuer said to user name and password.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LoginAnswer {
+    /// It was not asked yet.
+    NotTried,
+    /// Accepted.
+    Accepted,
+    /// Rejected, and how.
+    Rejected(Reason),
+}
+
+/// Derives the conditions.
+#[must_use]
+pub fn conditions(observed: &Observed<'_>, now: Moment) -> Conditions {
+    let state = observed.target_state();
+    let blocker = blocker(observed, &state, now);
+    let ready = ready(observed, &state, blocker.as_ref(), now);
+    let is_suspended = observed.intent.is_ok_and(|intent| intent.suspended);
+    let stalled = blocker.filter(Reason::needs_person);
+    let reconciling = match &ready {
+        Err(reason) if stalled.is_none() && !is_suspended => Some(reason.clone()),
+        _ => None,
+    };
+    let renewal_overdue = observed
+        .schedule()
+        .filter(|schedule| !is_suspended && schedule.overdue.has_come(now))
+        .map(|schedule| Reason::RenewalOverdue { expiry: super::target::to_second(schedule.expiry.wall) });
+    Conditions { ready, reconciling, stalled, login_accepted: login_answer(observed), renewal_overdue }
+}
+
+/// What keeps the specification from being carried out, if anything.
+#[must_use]
+pub fn blocker(observed: &Observed<'_>, state: &TargetState<'_>, now: Moment) -> Option<Reason> {
+    let intent = match observed.intent {
+        Ok(intent) => intent,
+        Err(reason) => return Some(reason.clone()),
+    };
+    if intent.suspended {
+        return None;
+    }
+    if let TargetState::Blocked(reason) = state {
+        return Some(reason.clone());
+    }
+    if let Some((reason, _)) = observed.write_pause {
+        return Some(reason.clone());
+    }
+    if observed.repair_pause.is_some_and(|until| !until.has_come(now)) && observed.needs_write(state) {
+        return Some(Reason::TargetContested { secret: intent.target.secret.clone() });
+    }
+    match &observed.login {
+        Login::Unread => None,
+        Login::Defective(reason) => Some(reason.clone()),
+        Login::Account(account) => account.trouble.as_ref().map(|trouble| trouble.failure.reason.clone()),
+    }
+}
+
+fn ready(
+    observed: &Observed<'_>,
+    state: &TargetState<'_>,
+    blocker: Option<&Reason>,
+    now: Moment,
+) -> Result<Reason, Reason> {
+    let intent = observed.intent.map_err(Clone::clone)?;
+    let otherwise = |progress: Reason| Err(blocker.cloned().unwrap_or(progress));
+    let Some(published) = observed.published else {
+        return if intent.suspended { Err(Reason::Suspended) } else { otherwise(Reason::Issuing) };
+    };
+    let expiry = super::target::to_second(published.validity.expiry().wall);
+    if !observed.is_published_alive(now) {
+        return Err(Reason::Expired { expiry });
+    }
+    if !holds_token(observed, state) {
+        return if intent.suspended { Err(Reason::Suspended) } else { otherwise(Reason::Issuing) };
+    }
+    let is_fulfilled =
+        published.generation == Some(observed.generation) && observed.is_published_by_this_account();
+    if !is_fulfilled && !intent.suspended {
+        return otherwise(Reason::Updating);
+    }
+    Ok(Reason::TokenPublished {
+        secret: intent.target.secret.clone(),
+        expiry,
+        outruns_kubelet: Pace::of(published.validity.lifetime).outruns_kubelet(),
+    })
+}
+
+/// Whether the target still holds the published token, as far as is known.
+fn holds_token(observed: &Observed<'_>, state: &TargetState<'_>) -> bool {
+    match state {
+        TargetState::Untouched | TargetState::Unverified => true,
+        TargetState::Absent => false,
+        TargetState::Ours(read) => read.token.is_some(),
+        TargetState::Blocked(_) => {
+            matches!(observed.token_source(state), TokenSource::Target)
+                || observed.target_read.is_some_and(|read| read.token.is_some())
+        }
+    }
+}
+
+fn login_answer(observed: &Observed<'_>) -> Option<LoginAnswer> {
+    let account = observed.account()?;
+    match &account.trouble {
+        Some(trouble) if trouble.failure.class == RetryClass::Rejected => {
+            Some(LoginAnswer::Rejected(trouble.failure.reason.clone()))
+        }
+        _ if account.proven => Some(LoginAnswer::Accepted),
+        _ if observed.is_published_by_this_account() => None,
+        _ => Some(LoginAnswer::NotTried),
+    }
+}

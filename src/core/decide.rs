@@ -1,0 +1,165 @@
+//! What to do next for one credential: one function of what is observed and the time.
+//!
+//! The shell carries out one step, observes again and decides again, until the decision is to rest. Deciding again
+//! right after a step never asks for the same step: each one changes what is observed.
+
+use std::sync::Arc;
+
+use super::account::{Next, Strategy};
+use super::moment::Moment;
+use super::observed::{AccountView, Login, Observed, TargetState, TokenSource};
+use super::schedule::Pace;
+use super::token::IssuedToken;
+
+/// The next step for a credential.
+#[derive(Clone, Debug)]
+pub enum Plan {
+    /// Read the target Secret.
+    ReadTarget,
+    /// Read the login Secret and the CA bundle, and find the account that they name.
+    ReadLogin,
+    /// Ask the account for a new token. Its end is told; nobody waits for it.
+    Obtain {
+        /// How.
+        strategy: Strategy,
+        /// Record the attempt in status first, and do not log in if that fails: a password that was never accepted
+        /// must not be presented by a process that cannot remember it.
+        record_first: bool,
+        /// Allow one attempt although the login is held.
+        lift: bool,
+    },
+    /// Write the target with a token that the account holds.
+    Publish {
+        /// The token.
+        token: Arc<IssuedToken>,
+        /// It puts back what somebody changed, rather than bringing something new.
+        repair: bool,
+    },
+    /// Write the target with the token that was found in it by its fingerprint.
+    PublishReadBack,
+    /// Nothing to do before this moment, or before something changes.
+    Rest {
+        /// When to look again.
+        until: Option<Moment>,
+    },
+}
+
+/// Decides.
+#[must_use]
+pub fn decide(observed: &Observed<'_>, now: Moment) -> Plan {
+    let rest = || Plan::Rest { until: wake_up(observed, now) };
+    let Ok(intent) = observed.intent else { return rest() };
+    let is_paused = observed.write_pause.is_some_and(|(_, until)| !until.has_come(now));
+    if intent.suspended || is_paused {
+        return rest();
+    }
+    let state = observed.target_state();
+    match &state {
+        TargetState::Blocked(_) => return rest(),
+        // Also before the first login: none is spent on a target that cannot be written.
+        TargetState::Unverified => return Plan::ReadTarget,
+        TargetState::Untouched | TargetState::Absent | TargetState::Ours(_) => {}
+    }
+    if let Some(token) = better_token(observed, now) {
+        return Plan::Publish { token, repair: false };
+    }
+    let is_wanted = wants_token(observed, &state, now);
+    let plan = match &observed.login {
+        Login::Unread if is_wanted || observed.is_login_changed() => Some(Plan::ReadLogin),
+        Login::Account(account) if is_wanted => obtain(observed, account, intent.strategy),
+        Login::Unread | Login::Account(_) | Login::Defective(_) => None,
+    };
+    plan.or_else(|| rewrite(observed, &state, now)).unwrap_or_else(rest)
+}
+
+/// The account's newest token, where that should replace what is published.
+///
+/// Never an older one over a younger one; but a token of another account does not fulfil the specification.
+fn better_token(observed: &Observed<'_>, now: Moment) -> Option<Arc<IssuedToken>> {
+    let token = observed.account()?.token.as_ref()?;
+    if token.validity.expiry().has_come(now) {
+        return None;
+    }
+    let is_better = observed.published.is_none_or(|published| {
+        token.validity.issued.is_after(published.validity.issued)
+            || (!observed.is_published_by_this_account() && token.fingerprint != published.fingerprint)
+    });
+    is_better.then(|| Arc::clone(token))
+}
+
+/// Whether a token is wanted that is newer than the published one.
+fn wants_token(observed: &Observed<'_>, state: &TargetState<'_>, now: Moment) -> bool {
+    let Some(schedule) = observed.schedule() else { return true };
+    let is_lost = observed.needs_write(state) && matches!(observed.token_source(state), TokenSource::Nowhere);
+    is_lost
+        || schedule.renewal.has_come(now)
+        || !observed.is_published_by_this_account()
+        || observed.renewal_requested.is_some_and(|since| !is_answered(observed, since, now))
+}
+
+/// A request for a renewal is answered by any token that was obtained after it, or so shortly before that another
+/// one would be waste.
+#[must_use]
+pub fn is_answered(observed: &Observed<'_>, requested: Moment, now: Moment) -> bool {
+    observed.published.is_some_and(|published| {
+        let issued = published.validity.issued;
+        let spacing = Pace::of(published.validity.lifetime).token_spacing();
+        issued.is_after(requested) || !issued.plus(spacing).has_come(now)
+    })
+}
+
+fn obtain(observed: &Observed<'_>, account: &AccountView, strategy: Strategy) -> Option<Plan> {
+    let is_recorded = observed.login_record.attempted && !observed.is_login_changed();
+    let record_first = !account.proven && !is_recorded;
+    match account.next {
+        Next::Refresh => Some(Plan::Obtain { strategy, record_first: false, lift: false }),
+        Next::Login => Some(Plan::Obtain { strategy, record_first, lift: false }),
+        Next::Held if is_lift(observed) => Some(Plan::Obtain { strategy, record_first: true, lift: true }),
+        Next::Held | Next::Wait(_) | Next::InFlight => None,
+    }
+}
+
+/// Whether somebody asked for another attempt of a held login: by a new specification, or by a request for a renewal.
+/// (A new login is another account, which is not held.)
+fn is_lift(observed: &Observed<'_>) -> bool {
+    observed.observed_generation != Some(observed.generation) || observed.renewal_requested.is_some()
+}
+
+/// Puts back what somebody changed, or renders a changed template, with the token that is already there.
+fn rewrite(observed: &Observed<'_>, state: &TargetState<'_>, now: Moment) -> Option<Plan> {
+    if !observed.is_published_alive(now) || !observed.needs_write(state) {
+        return None;
+    }
+    let repair = !matches!(state, TargetState::Untouched);
+    if repair && observed.repair_pause.is_some_and(|until| !until.has_come(now)) {
+        return None;
+    }
+    match observed.token_source(state) {
+        TokenSource::Memory(token) => Some(Plan::Publish { token: Arc::clone(token), repair }),
+        TokenSource::Target => Some(Plan::PublishReadBack),
+        TokenSource::Unread => Some(Plan::ReadTarget),
+        TokenSource::Nowhere => None,
+    }
+}
+
+/// The next moment at which the decision or the conditions can change by time alone.
+fn wake_up(observed: &Observed<'_>, now: Moment) -> Option<Moment> {
+    let schedule = observed.schedule();
+    let renews = observed.intent.is_ok_and(|intent| !intent.suspended);
+    let next_attempt = observed.account().and_then(|account| match account.next {
+        Next::Wait(at) => Some(at),
+        Next::Refresh | Next::Login | Next::InFlight | Next::Held => None,
+    });
+    [
+        schedule.filter(|_| renews).map(|schedule| schedule.renewal),
+        schedule.map(|schedule| schedule.overdue),
+        schedule.map(|schedule| schedule.expiry),
+        observed.write_pause.map(|(_, until)| until),
+        observed.repair_pause,
+        next_attempt,
+    ]
+    .into_iter()
+    .flatten()
+    .filter(|moment| !moment.has_come(now))
+    .reduce(|sooner, other| sooner.earlier(other, now))
+}

@@ -1,0 +1,225 @@
+//! Where an issuer lives, and whether this controller may log in there.
+
+use std::fmt;
+
+use url::Url;
+
+/// The documented issuer.
+pub const DEFAULT_ISSUER: &str = "https://api.idissuer.pl";
+/// The documented path of a login, without the trailing slash that only the page's prose has.
+pub const DEFAULT_TOKEN_PATH: &str = "/v2/auth/token";
+/// The documented path of a refresh.
+pub const DEFAULT_REFRESH_PATH: &str = "/v2/auth/refreshtoken";
+
+/// Scheme, host and port, normalised: the unit of trust (RFC 6454).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin(Url);
+
+/// Why a text is no issuer address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OriginDefect {
+    /// It cannot be parsed, or its scheme is neither https nor http.
+    #[error("not an http or https URL")]
+    NotHttp,
+    /// It carries a user, a path, a query or a fragment.
+    #[error("more than scheme, host and port")]
+    MoreThanOrigin,
+}
+
+impl Origin {
+    /// Parses `https://host[:port][/]`.
+    ///
+    /// # Errors
+    /// When it is no http(s) URL, or holds anything beyond an origin.
+    pub fn parse(text: &str) -> Result<Self, OriginDefect> {
+        let url = Url::parse(text).map_err(|_| OriginDefect::NotHttp)?;
+        if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
+            return Err(OriginDefect::NotHttp);
+        }
+        let bare = url.username().is_empty()
+            && url.password().is_none()
+            && url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && !text.contains('@');
+        if bare { Ok(Self(url)) } else { Err(OriginDefect::MoreThanOrigin) }
+    }
+
+    /// Whether calls there are encrypted.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.0.scheme() == "https"
+    }
+
+    /// The address of a path at this origin, unless setting the path led anywhere else.
+    fn at(&self, path: &str) -> Option<Url> {
+        let mut url = self.0.clone();
+        url.set_path(path);
+        let stayed = url.origin() == self.0.origin() && url.path() == path;
+        (stayed && url.query().is_none() && url.fragment().is_none()).then_some(url)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0.origin().ascii_serialization())
+    }
+}
+
+/// The body of a refresh: the vendor's table and the vendor's example contradict each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum RefreshShape {
+    /// Two strings, as the table says.
+    #[default]
+    Flat,
+    /// The whole login answer, as the example shows.
+    Nested,
+}
+
+/// The addresses of one issuer's calls and the shape of its refresh.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// The unit of trust and of connection reuse.
+    pub origin: Origin,
+    /// Where to log in.
+    pub token: Url,
+    /// Where to refresh.
+    pub refresh: Url,
+    /// What a refresh looks like.
+    pub refresh_shape: RefreshShape,
+}
+
+/// Which path of an endpoint is not valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathDefect {
+    /// The login's.
+    Token,
+    /// The refresh's.
+    Refresh,
+}
+
+impl Endpoint {
+    /// Puts an endpoint together; absent paths are the documented ones.
+    ///
+    /// # Errors
+    /// When a path is not of the form that the resource's rules allow, which the code refuses again.
+    pub fn new(
+        origin: Origin,
+        token_path: Option<&str>,
+        refresh_path: Option<&str>,
+        refresh_shape: RefreshShape,
+    ) -> Result<Self, PathDefect> {
+        let at = |path: &str| is_safe_path(path).then(|| origin.at(path)).flatten();
+        let token = at(token_path.unwrap_or(DEFAULT_TOKEN_PATH)).ok_or(PathDefect::Token)?;
+        let refresh = at(refresh_path.unwrap_or(DEFAULT_REFRESH_PATH)).ok_or(PathDefect::Refresh)?;
+        Ok(Self { origin, token, refresh, refresh_shape })
+    }
+}
+
+/// The same rule as the resource's schema: `^/[A-Za-z0-9._~/-]{0,255}$` without `//` or `..`.
+fn is_safe_path(path: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._~/-".contains(&byte);
+    path.starts_with('/')
+        && path.len() <= 256
+        && path.bytes().all(allowed)
+        && !path.contains("//")
+        && !path.contains("..")
+}
+
+/// The origins that this process may send a password to.
+#[derive(Clone, Debug)]
+pub struct AllowList {
+    default: Origin,
+    others: Vec<Origin>,
+}
+
+impl AllowList {
+    /// The default issuer is always allowed. Plain http is allowed only for an origin that is listed as http.
+    #[must_use]
+    pub fn new(default: Origin, others: Vec<Origin>) -> Self {
+        Self { default, others }
+    }
+
+    /// The issuer of credentials that name none.
+    #[must_use]
+    pub fn default_issuer(&self) -> &Origin {
+        &self.default
+    }
+
+    /// Every allowed origin, the default first.
+    pub fn origins(&self) -> impl Iterator<Item = &Origin> {
+        std::iter::once(&self.default).chain(self.others.iter().filter(|origin| **origin != self.default))
+    }
+
+    /// Whether the final address of a call stays at an allowed origin.
+    #[must_use]
+    pub fn permits(&self, url: &Url) -> bool {
+        self.origins().any(|allowed| allowed.0.origin() == url.origin())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn origin(text: &str) -> Origin {
+        Origin::parse(text).unwrap()
+    }
+
+    #[test]
+    fn an_origin_is_normalised_and_holds_nothing_else() {
+        for text in ["https://API.idissuer.pl", "https://api.idissuer.pl:443/", "HTTPS://api.idissuer.pl/"] {
+            assert_eq!(origin(text).to_string(), "https://api.idissuer.pl", "{text}");
+            assert_eq!(origin(text), origin(DEFAULT_ISSUER), "{text}");
+        }
+        let refused = [
+            ("ftp://api.idissuer.pl", OriginDefect::NotHttp),
+            ("api.idissuer.pl", OriginDefect::NotHttp),
+            ("https://", OriginDefect::NotHttp),
+            ("https://me@api.idissuer.pl", OriginDefect::MoreThanOrigin),
+            ("https://@api.idissuer.pl", OriginDefect::MoreThanOrigin),
+            ("https://api.idissuer.pl/v2", OriginDefect::MoreThanOrigin),
+            ("https://api.idissuer.pl?x", OriginDefect::MoreThanOrigin),
+            ("https://api.idissuer.pl#x", OriginDefect::MoreThanOrigin),
+        ];
+        for (text, defect) in refused {
+            assert_eq!(Origin::parse(text).err(), Some(defect), "{text}");
+        }
+    }
+
+    #[test]
+    fn paths_stay_at_their_origin() {
+        let build = |path| Endpoint::new(origin(DEFAULT_ISSUER), Some(path), None, RefreshShape::Flat);
+        assert_eq!(
+            build("/v2/auth/token/").unwrap().token.as_str(),
+            "https://api.idissuer.pl/v2/auth/token/"
+        );
+        for path in ["//evil.example/x", "/a/../b", "v2", "/a?b", "/a#b", "/a b", "/\\evil", "/./a/", ""] {
+            assert_eq!(build(path).err(), Some(PathDefect::Token), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn plain_http_is_allowed_only_where_it_is_listed_as_http() {
+        let allowed = AllowList::new(origin(DEFAULT_ISSUER), vec![origin("http://127.0.0.1:8080")]);
+        let permits = |text: &str| allowed.permits(&Url::parse(text).unwrap());
+        assert!(permits("https://api.idissuer.pl/v2/auth/token"));
+        assert!(permits("http://127.0.0.1:8080/v2/auth/token"));
+        assert!(!permits("http://api.idissuer.pl/v2/auth/token"));
+        assert!(!permits("https://127.0.0.1:8080/"));
+        assert!(!permits("https://api.idissuer.pl:8443/"));
+        assert!(!permits("https://api.idissuer.pl.evil.example/"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_leads_away_from_the_allowed_origin(path in "[/.\\\\a-z%?#@:~-]{0,40}") {
+            let allowed = AllowList::new(origin(DEFAULT_ISSUER), Vec::new());
+            if let Ok(endpoint) = Endpoint::new(origin(DEFAULT_ISSUER), Some(&path), Some(&path), RefreshShape::Flat) {
+                prop_assert!(allowed.permits(&endpoint.token));
+                prop_assert_eq!(endpoint.token.path(), path);
+            }
+        }
+    }
+}

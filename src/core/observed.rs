@@ -1,0 +1,321 @@
+//! Everything that one decision looks at, as values.
+
+use std::sync::Arc;
+
+use super::account::{Account, Next, Strategy, Trouble};
+use super::endpoint::Endpoint;
+use super::moment::Moment;
+use super::reason::Reason;
+use super::schedule::{Jitter, Pace, RenewBefore, Schedule};
+use super::target::{Identity, ObjectVersion, TargetIntent, TargetRead};
+use super::token::{Fingerprint, Grant, IssuedToken, Validity};
+
+/// Where user name and password stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginReference {
+    /// The login Secret.
+    pub secret: String,
+    /// Its key of the user name.
+    pub username_key: String,
+    /// Its key of the password.
+    pub password_key: String,
+}
+
+/// Where the issuer's CA certificates stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaBundleReference {
+    /// In a Secret; otherwise in a `ConfigMap`.
+    pub in_secret: bool,
+    /// The object's name.
+    pub name: String,
+    /// Its key.
+    pub key: String,
+}
+
+/// The part of a specification that says which account is used. A token of another one does not fulfil it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountReference {
+    /// Where the login stands.
+    pub login: LoginReference,
+    /// Where the issuer lives.
+    pub endpoint: Endpoint,
+    /// Whom its certificate is trusted by; the public roots if by none.
+    pub ca_bundle: Option<CaBundleReference>,
+}
+
+/// A specification, parsed: what it holds can be carried out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Intent {
+    /// Nothing is renewed, written or repaired.
+    pub suspended: bool,
+    /// Which account is used.
+    pub account: AccountReference,
+    /// How new tokens are obtained.
+    pub strategy: Strategy,
+    /// How long before expiry a renewal is wanted.
+    pub renew_before: RenewBefore,
+    /// How much earlier it comes, so that many do not fall together.
+    pub jitter: Jitter,
+    /// What is written where.
+    pub target: TargetIntent,
+}
+
+/// The key under which credentials of one account share a session. A keyed digest; it reveals nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AccountKey(pub [u8; 32]);
+
+/// The last version of an object that a watch or a read has shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Seen {
+    /// Nothing yet.
+    #[default]
+    Unknown,
+    /// It does not exist.
+    Absent,
+    /// It exists.
+    Version(ObjectVersion),
+}
+
+impl Seen {
+    /// The version, if it exists.
+    #[must_use]
+    pub fn version(&self) -> Option<&ObjectVersion> {
+        match self {
+            Self::Version(version) => Some(version),
+            Self::Unknown | Self::Absent => None,
+        }
+    }
+}
+
+/// The token that the target holds by our last write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Published {
+    /// Its name.
+    pub fingerprint: Fingerprint,
+    /// Its span of life.
+    pub validity: Validity,
+    /// How it was obtained.
+    pub grant: Grant,
+    /// The generation of the specification that the target was rendered for, if that is certain.
+    pub generation: Option<i64>,
+    /// The account that the specification named at that time, if that is certain.
+    pub account: Option<AccountReference>,
+    /// The key of that account; unknown after a restart until the login Secret is read.
+    pub key: Option<AccountKey>,
+}
+
+/// What the login Secret is known to hold.
+#[derive(Clone, Debug)]
+pub enum Login {
+    /// It was not read in its present version, or not for the present specification.
+    Unread,
+    /// It, or the CA bundle, cannot be used.
+    Defective(Reason),
+    /// It names this account.
+    Account(Box<AccountView>),
+}
+
+/// An account as one credential sees it.
+#[derive(Clone, Debug)]
+pub struct AccountView {
+    /// Its key.
+    pub key: AccountKey,
+    /// The newest token.
+    pub token: Option<Arc<IssuedToken>>,
+    /// The last failure, if nothing succeeded since.
+    pub trouble: Option<Trouble>,
+    /// What would be done for a new token now.
+    pub next: Next,
+    /// The pace that its tokens set.
+    pub pace: Pace,
+    /// Whether the issuer has accepted this very login before.
+    pub proven: bool,
+}
+
+impl AccountView {
+    /// Looks at an account.
+    #[must_use]
+    pub fn of(key: AccountKey, account: &Account, strategy: Strategy, now: Moment) -> Self {
+        Self {
+            key,
+            token: account.token().cloned(),
+            trouble: account.trouble().cloned(),
+            next: account.next(strategy, now),
+            pace: account.pace(),
+            proven: account.accepted().is_some(),
+        }
+    }
+}
+
+/// What status remembers of the login.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoginRecord {
+    /// The resourceVersion of the login Secret at the last attempt or look.
+    pub resource_version: Option<String>,
+    /// Whether an attempt with it was recorded.
+    pub attempted: bool,
+}
+
+/// Everything that a decision about one credential looks at.
+#[derive(Clone, Debug)]
+pub struct Observed<'a> {
+    /// Which credential.
+    pub identity: &'a Identity,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// The generation that status was last written for.
+    pub observed_generation: Option<i64>,
+    /// The specification, or why it cannot be carried out.
+    pub intent: Result<&'a Intent, &'a Reason>,
+    /// Since when a renewal is requested that was not carried out yet.
+    pub renewal_requested: Option<Moment>,
+    /// What status remembers of the login.
+    pub login_record: LoginRecord,
+    /// The login Secret's last known version.
+    pub login_seen: &'a Seen,
+    /// What it holds.
+    pub login: Login,
+    /// The token that was published last.
+    pub published: Option<&'a Published>,
+    /// The version of the target that our last write left.
+    pub target_written: Option<&'a ObjectVersion>,
+    /// The target's last known version.
+    pub target_seen: &'a Seen,
+    /// The target as it was last read.
+    pub target_read: Option<&'a TargetRead>,
+    /// Why the API server's refusal keeps the target from being written, and until when.
+    pub write_pause: Option<(&'a Reason, Moment)>,
+    /// Until when a changed target is left alone, because another writer keeps undoing its repair.
+    pub repair_pause: Option<Moment>,
+}
+
+/// Where the published token can be had from without asking the issuer.
+#[derive(Clone, Debug)]
+pub enum TokenSource<'a> {
+    /// From the account's session.
+    Memory(&'a Arc<IssuedToken>),
+    /// From the target itself, where its fingerprint was found.
+    Target,
+    /// Perhaps from the target, which has to be read.
+    Unread,
+    /// From nowhere: it is lost.
+    Nowhere,
+}
+
+/// How the target stands to what was written last.
+#[derive(Clone, Debug)]
+pub enum TargetState<'a> {
+    /// As our last write left it.
+    Untouched,
+    /// Somebody changed it, and it has not been read since.
+    Unverified,
+    /// It does not exist.
+    Absent,
+    /// It is not as we left it, and may be written.
+    Ours(&'a TargetRead),
+    /// It may not or cannot be written.
+    Blocked(Reason),
+}
+
+impl<'a> Observed<'a> {
+    /// The life of the published token under the present specification.
+    #[must_use]
+    pub fn schedule(&self) -> Option<Schedule> {
+        let published = self.published?;
+        let (wanted, jitter) = self
+            .intent
+            .map_or((RenewBefore::default(), Jitter::NONE), |intent| (intent.renew_before, intent.jitter));
+        Some(Schedule::of(&published.validity, wanted, jitter))
+    }
+
+    /// The account, if it is known and can be used.
+    #[must_use]
+    pub fn account(&self) -> Option<&AccountView> {
+        match &self.login {
+            Login::Account(account) => Some(account),
+            Login::Unread | Login::Defective(_) => None,
+        }
+    }
+
+    /// Whether the published token lives.
+    #[must_use]
+    pub fn is_published_alive(&self, now: Moment) -> bool {
+        self.published.is_some_and(|published| !published.validity.expiry().has_come(now))
+    }
+
+    /// Whether the published token comes from the account that the specification names.
+    ///
+    /// Right after a restart that is certain only while the specification is the one that status was written for.
+    #[must_use]
+    pub fn is_published_by_this_account(&self) -> bool {
+        let (Some(published), Ok(intent)) = (self.published, self.intent) else { return false };
+        if published.account.as_ref() != Some(&intent.account) {
+            return false;
+        }
+        let Some(account) = self.account() else { return true };
+        let is_remembered = || !self.is_login_changed() && self.login_seen.version().is_some();
+        published.key.map_or_else(is_remembered, |key| key == account.key)
+    }
+
+    /// Whether the login Secret is not, or not certainly, the one that status remembers.
+    #[must_use]
+    pub fn is_login_changed(&self) -> bool {
+        match self.login_seen {
+            Seen::Unknown => false,
+            Seen::Absent => true,
+            Seen::Version(version) => {
+                self.login_record.resource_version.as_deref() != Some(version.resource_version.as_str())
+            }
+        }
+    }
+
+    /// How the target stands.
+    #[must_use]
+    pub fn target_state(&self) -> TargetState<'a> {
+        let Ok(intent) = self.intent else { return TargetState::Untouched };
+        match (self.target_seen, self.target_written) {
+            (Seen::Version(seen), Some(written)) if seen == written => TargetState::Untouched,
+            // Written in this process, and no watch event came yet.
+            (Seen::Unknown, Some(_)) => TargetState::Untouched,
+            (Seen::Absent, _) => TargetState::Absent,
+            (Seen::Unknown, None) => TargetState::Unverified,
+            (Seen::Version(seen), written) => match self.target_read {
+                Some(read) if read.version == *seen => {
+                    match read.judge(self.identity, &intent.target, written) {
+                        Ok(()) => TargetState::Ours(read),
+                        Err(reason) => TargetState::Blocked(reason),
+                    }
+                }
+                _ => TargetState::Unverified,
+            },
+        }
+    }
+
+    /// Whether the target must be written, because it is not as we left it or the specification is another one.
+    #[must_use]
+    pub fn needs_write(&self, state: &TargetState<'_>) -> bool {
+        let rendered_for = self.published.and_then(|published| published.generation);
+        rendered_for != Some(self.generation) || !matches!(state, TargetState::Untouched)
+    }
+
+    /// Where the published token can be had from.
+    #[must_use]
+    pub fn token_source(&self, state: &TargetState<'_>) -> TokenSource<'_> {
+        let Some(published) = self.published else { return TokenSource::Nowhere };
+        let held = self.account().and_then(|account| account.token.as_ref());
+        if let Some(token) = held.filter(|token| token.fingerprint == published.fingerprint) {
+            return TokenSource::Memory(token);
+        }
+        match state {
+            TargetState::Absent => TokenSource::Nowhere,
+            TargetState::Unverified => TokenSource::Unread,
+            TargetState::Untouched | TargetState::Ours(_) | TargetState::Blocked(_) => {
+                match self.target_read.filter(|read| self.target_seen.version() == Some(&read.version)) {
+                    Some(read) if read.token.is_some() => TokenSource::Target,
+                    Some(_) => TokenSource::Nowhere,
+                    None => TokenSource::Unread,
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The closed set of reasons: everything that a condition, an Event or a metric can say.
+//!
+//! A message names the object, what is wrong and the cure. It is constant but for names and times, and holds no
+//! text of the issuer, no user name and no secret: whoever may read status may not therefore read the Secret.
+
+use jiff::Timestamp;
+
+/// Why a condition is as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The target holds a valid token.
+    TokenPublished {
+        /// The target Secret.
+        secret: String,
+        /// When the token dies.
+        expiry: Timestamp,
+        /// Whether it lives so short that mounted files lag behind it.
+        outruns_kubelet: bool,
+    },
+    /// The first token is being obtained.
+    Issuing,
+    /// A new specification is being carried out.
+    Updating,
+    /// The published token is dead and no new one could be obtained; the cause is told by the other conditions.
+    Expired {
+        /// When it died.
+        expiry: Timestamp,
+    },
+    /// The renewal is late.
+    RenewalOverdue {
+        /// When the published token dies.
+        expiry: Timestamp,
+    },
+    /// `spec.suspend` is set and there is no token.
+    Suspended,
+    /// The issuer accepted the login.
+    LoginAccepted,
+    /// No login has been tried yet.
+    LoginNotTried,
+    /// The resource could not be read at all.
+    MalformedResource,
+    /// A field of the specification that the schema should have refused.
+    InvalidSpec {
+        /// Its path.
+        field: &'static str,
+    },
+    /// The issuer's origin is not on the controller's allow-list.
+    IssuerNotAllowed {
+        /// The origin.
+        origin: String,
+    },
+    /// A key of the template cannot be rendered.
+    TemplateError {
+        /// The key.
+        key: String,
+        /// The line in its template.
+        line: usize,
+        /// What kind of error; never a value.
+        kind: String,
+    },
+    /// A rendered value, or all of them together, is too large.
+    TemplateTooLarge {
+        /// The key at which it became too much.
+        key: String,
+    },
+    /// The login Secret does not exist.
+    LoginSecretMissing {
+        /// Its name.
+        secret: String,
+    },
+    /// The login Secret lacks a key.
+    LoginSecretKeyMissing {
+        /// Its name.
+        secret: String,
+        /// The key.
+        key: String,
+    },
+    /// A key of the login Secret is empty.
+    LoginSecretKeyEmpty {
+        /// Its name.
+        secret: String,
+        /// The key.
+        key: String,
+    },
+    /// A key of the login Secret is not UTF-8.
+    LoginSecretNotText {
+        /// Its name.
+        secret: String,
+        /// The key.
+        key: String,
+    },
+    /// A key of the login Secret ends in a line break.
+    LoginSecretLineBreak {
+        /// Its name.
+        secret: String,
+        /// The key.
+        key: String,
+    },
+    /// The CA bundle's object or key does not exist.
+    CaBundleMissing {
+        /// `ConfigMap` or `Secret`, and its name.
+        object: String,
+        /// The key.
+        key: String,
+    },
+    /// The CA bundle holds no usable certificate.
+    CaBundleInvalid {
+        /// `ConfigMap` or `Secret`, and its name.
+        object: String,
+        /// The key.
+        key: String,
+    },
+    /// The issuer rejected user name and password.
+    LoginRejected {
+        /// The login Secret.
+        secret: String,
+        /// Answered with 403: the user may lack the "API Access" authorization.
+        forbidden: bool,
+    },
+    /// The issuer refused the refresh token.
+    RefreshRefused,
+    /// The issuer could not be reached.
+    IssuerUnreachable,
+    /// No certificate chain to the issuer could be verified, or TLS failed otherwise.
+    IssuerTlsFailed,
+    /// The issuer asked to come back later, or failed by itself.
+    IssuerUnavailable,
+    /// The issuer's address answers with a redirect.
+    IssuerRedirects,
+    /// The issuer's address does not know the path or the method.
+    IssuerPathWrong,
+    /// An answer of success that cannot be used.
+    IssuerAnswerUnusable {
+        /// What is wrong with it, from a closed set.
+        defect: &'static str,
+    },
+    /// Someone else's Secret has the target's name.
+    TargetConflict {
+        /// The target Secret.
+        secret: String,
+    },
+    /// The target belongs to an earlier credential of the same name and waits for garbage collection.
+    TargetAwaitingCollection {
+        /// The target Secret.
+        secret: String,
+    },
+    /// The target is immutable.
+    TargetImmutable {
+        /// The target Secret.
+        secret: String,
+    },
+    /// The target has another type than the template wants; a Secret's type cannot be changed.
+    TargetTypeMismatch {
+        /// The target Secret.
+        secret: String,
+    },
+    /// Another writer keeps undoing what is written.
+    TargetContested {
+        /// The target Secret.
+        secret: String,
+    },
+    /// The API server refused to write the target.
+    TargetWriteRefused {
+        /// The target Secret.
+        secret: String,
+    },
+}
+
+impl Reason {
+    /// The reason as it stands in conditions, Events and metrics.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::TokenPublished { .. } => "TokenPublished",
+            Self::Issuing => "Issuing",
+            Self::Updating => "Updating",
+            Self::Expired { .. } => "Expired",
+            Self::RenewalOverdue { .. } => "RenewalOverdue",
+            Self::Suspended => "Suspended",
+            Self::LoginAccepted => "LoginAccepted",
+            Self::LoginNotTried => "LoginNotTried",
+            Self::MalformedResource => "MalformedResource",
+            Self::InvalidSpec { .. } => "InvalidSpec",
+            Self::IssuerNotAllowed { .. } => "IssuerNotAllowed",
+            Self::TemplateError { .. } => "TemplateError",
+            Self::TemplateTooLarge { .. } => "TemplateTooLarge",
+            Self::LoginSecretMissing { .. } => "LoginSecretMissing",
+            Self::LoginSecretKeyMissing { .. } => "LoginSecretKeyMissing",
+            Self::LoginSecretKeyEmpty { .. } => "LoginSecretKeyEmpty",
+            Self::LoginSecretNotText { .. } => "LoginSecretNotText",
+            Self::LoginSecretLineBreak { .. } => "LoginSecretLineBreak",
+            Self::CaBundleMissing { .. } => "CaBundleMissing",
+            Self::CaBundleInvalid { .. } => "CaBundleInvalid",
+            Self::LoginRejected { .. } => "LoginRejected",
+            Self::RefreshRefused => "RefreshRefused",
+            Self::IssuerUnreachable => "IssuerUnreachable",
+            Self::IssuerTlsFailed => "IssuerTlsFailed",
+            Self::IssuerUnavailable => "IssuerUnavailable",
+            Self::IssuerRedirects | Self::IssuerPathWrong => "IssuerMisconfigured",
+            Self::IssuerAnswerUnusable { .. } => "IssuerAnswerUnusable",
+            Self::TargetConflict { .. } => "TargetConflict",
+            Self::TargetAwaitingCollection { .. } => "TargetAwaitingCollection",
+            Self::TargetImmutable { .. } => "TargetImmutable",
+            Self::TargetTypeMismatch { .. } => "TargetTypeMismatch",
+            Self::TargetContested { .. } => "TargetContested",
+            Self::TargetWriteRefused { .. } => "TargetWriteRefused",
+        }
+    }
+
+    /// What a person reads: what is wrong, and the cure.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::TokenPublished { secret, expiry, outruns_kubelet } => {
+                let lag = if *outruns_kubelet {
+                    ". Tokens live less than 5 minutes: files that the kubelet mounts may lag behind them"
+                } else {
+                    ""
+                };
+                format!("Secret {secret} holds a token that is valid until {expiry}{lag}")
+            }
+            Self::Issuing => "The first token is being obtained from the issuer".into(),
+            Self::Updating => "The changed specification is being carried out".into(),
+            Self::Expired { expiry } => format!(
+                "The published token expired at {expiry} and no new one could be obtained; see status.failures and the Stalled condition for the cause"
+            ),
+            Self::RenewalOverdue { expiry } => format!(
+                "The published token expires at {expiry} and could not be renewed in time; see status.failures and the Stalled condition for the cause"
+            ),
+            Self::Suspended => "Suspended before a token was published; set spec.suspend to false to go on".into(),
+            Self::LoginAccepted => "The issuer accepted the user name and password".into(),
+            Self::LoginNotTried => "No login has been tried yet".into(),
+            Self::MalformedResource => "The resource does not match the CustomResourceDefinition that this controller was built with; install the matching CRD and apply the resource again".into(),
+            Self::InvalidSpec { field } => format!("{field} is not valid; correct it as `kubectl explain idissuercredential.{field}` says"),
+            Self::IssuerNotAllowed { origin } => format!(
+                "The controller is not allowed to log in at {origin}; use an allowed issuer, or start the controller with --allow-issuer={origin}"
+            ),
+            Self::TemplateError { key, line, kind } => format!("spec.target.template.data[{key}] cannot be rendered: {kind} in line {line}; correct the template"),
+            Self::TemplateTooLarge { key } => format!("spec.target.template.data[{key}] renders to more than 32 KiB, or all keys to more than 512 KiB; shorten the template"),
+            Self::LoginSecretMissing { secret } => format!("Secret {secret} does not exist; create it with the user name and password of the account"),
+            Self::LoginSecretKeyMissing { secret, key } => format!("Secret {secret} has no key {key}; add it, or name the right key in spec.loginSecretRef"),
+            Self::LoginSecretKeyEmpty { secret, key } => format!("Key {key} of Secret {secret} is empty; fill it in"),
+            Self::LoginSecretNotText { secret, key } => format!("Key {key} of Secret {secret} is not UTF-8 text; write it as text"),
+            Self::LoginSecretLineBreak { secret, key } => format!("Key {key} of Secret {secret} ends in a line break, so it was not sent; write it without one (`printf %s`, or `echo -n`)"),
+            Self::CaBundleMissing { object, key } => format!("{object} with the CA bundle in key {key} does not exist; create it, or correct spec.issuer.caBundleRef"),
+            Self::CaBundleInvalid { object, key } => format!("Key {key} of {object} holds no PEM certificate that can be used; put the issuer's CA certificates there"),
+            Self::LoginRejected { secret, forbidden } => {
+                let access = if *forbidden { ", and see to it that the user has the \"API Access\" authorization" } else { "" };
+                format!("The issuer rejected the user name and password in Secret {secret}; correct them{access}. No login is tried before the Secret or the specification changes, or a renewal is requested")
+            }
+            Self::RefreshRefused => "The issuer refused the refresh token; logging in instead".into(),
+            Self::IssuerUnreachable => "The issuer could not be reached or did not answer in time; retrying. See that its address resolves and that network policies let the controller out".into(),
+            Self::IssuerTlsFailed => "No trusted TLS connection to the issuer could be made; retrying. If its certificate comes from a private CA, name that in spec.issuer.caBundleRef".into(),
+            Self::IssuerUnavailable => "The issuer is unavailable or asks to come back later; retrying".into(),
+            Self::IssuerRedirects => "The issuer answers with a redirect, which a login never follows; correct spec.issuer.url or its paths (a trailing slash, http for https)".into(),
+            Self::IssuerPathWrong => "The issuer does not know the path or method of the call; correct spec.issuer.tokenPath or spec.issuer.refreshPath".into(),
+            Self::IssuerAnswerUnusable { defect } => format!("The issuer's answer cannot be used: {defect}; retrying. See that spec.issuer points to an ID Issuer API"),
+            Self::TargetConflict { secret } => format!("Secret {secret} exists and does not belong to this credential; delete it, or choose another spec.target.secretName in a new credential"),
+            Self::TargetAwaitingCollection { secret } => format!("Secret {secret} belongs to a deleted credential of the same name; waiting for its garbage collection. Delete it if that does not come"),
+            Self::TargetImmutable { secret } => format!("Secret {secret} is immutable, so no token can be written to it; delete it, and it is created anew"),
+            Self::TargetTypeMismatch { secret } => format!("Secret {secret} has another type than spec.target.template.type, and a Secret's type cannot change; delete it, and it is created anew"),
+            Self::TargetContested { secret } => format!("Another writer keeps changing Secret {secret}; find it in the Secret's managedFields and stop it"),
+            Self::TargetWriteRefused { secret } => format!("The API server refuses the write of Secret {secret}; see the controller's log for its answer (a quota, an admission policy or missing rights)"),
+        }
+    }
+
+    /// Whether a person has to act before this can get better.
+    #[must_use]
+    pub fn needs_person(&self) -> bool {
+        match self {
+            Self::TokenPublished { .. }
+            | Self::Issuing
+            | Self::Updating
+            | Self::Expired { .. }
+            | Self::RenewalOverdue { .. }
+            | Self::Suspended
+            | Self::LoginAccepted
+            | Self::LoginNotTried
+            | Self::RefreshRefused
+            | Self::IssuerUnreachable
+            | Self::IssuerTlsFailed
+            | Self::IssuerUnavailable
+            | Self::TargetAwaitingCollection { .. } => false,
+            Self::MalformedResource
+            | Self::InvalidSpec { .. }
+            | Self::IssuerNotAllowed { .. }
+            | Self::TemplateError { .. }
+            | Self::TemplateTooLarge { .. }
+            | Self::LoginSecretMissing { .. }
+            | Self::LoginSecretKeyMissing { .. }
+            | Self::LoginSecretKeyEmpty { .. }
+            | Self::LoginSecretNotText { .. }
+            | Self::LoginSecretLineBreak { .. }
+            | Self::CaBundleMissing { .. }
+            | Self::CaBundleInvalid { .. }
+            | Self::LoginRejected { .. }
+            | Self::IssuerRedirects
+            | Self::IssuerPathWrong
+            | Self::IssuerAnswerUnusable { .. }
+            | Self::TargetConflict { .. }
+            | Self::TargetImmutable { .. }
+            | Self::TargetTypeMismatch { .. }
+            | Self::TargetContested { .. }
+            | Self::TargetWriteRefused { .. } => true,
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What a failed call to the issuer means for the next one.
+
+use jiff::SignedDuration;
+
+use super::reason::Reason;
+
+/// Whether a request may have reached the issuer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// Certainly not: name resolution, connection or TLS failed. It may be repeated.
+    No,
+    /// It may have been carried out, and its answer was lost. A refresh token in it counts as spent.
+    Maybe,
+}
+
+/// The retry class of a failed call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryClass {
+    /// The issuer does not accept the user name and password. Trying again locks the account.
+    Rejected,
+    /// The issuer does not accept the refresh token. Log in.
+    Refused,
+    /// It may work later.
+    Transient {
+        /// Whether the request may have been carried out.
+        sent: Sent,
+        /// How long the issuer asks to wait.
+        retry_after: Option<SignedDuration>,
+    },
+    /// An answer of success that cannot be used.
+    Malformed,
+    /// The address or its path is wrong.
+    Misconfigured,
+}
+
+/// A failed call, as the core sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What it means for the next call.
+    pub class: RetryClass,
+    /// What people are told.
+    pub reason: Reason,
+}

@@ -1,0 +1,227 @@
+//! When to renew, when a renewal is overdue, and the pace of everything that depends on a token's lifetime.
+
+use jiff::SignedDuration;
+use sha2::{Digest, Sha256};
+
+use super::moment::Moment;
+use super::token::Validity;
+
+/// The longest lifetime that is believed for scheduling: a longer-lived token is still renewed once a day.
+pub const LONGEST_SCHEDULED: SignedDuration = SignedDuration::from_hours(24);
+
+/// The lifetime from which on every constant of time is used as it stands; below it they shrink with it.
+const FULL_PACE: SignedDuration = SignedDuration::from_secs(300);
+
+/// How much of the lifetime the jitter takes at most. It only ever makes a renewal earlier.
+const JITTER: f64 = 0.05;
+
+/// How long before expiry the user wants a renewal.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RenewBefore {
+    /// A share of the lifetime that the issuer gave, in percent.
+    Percent(u8),
+    /// A fixed time.
+    Fixed(SignedDuration),
+}
+
+impl Default for RenewBefore {
+    fn default() -> Self {
+        Self::Percent(25)
+    }
+}
+
+/// A number in [0, 1) that is always the same for one credential, so that renewals of many do not fall together
+/// and a restart does not move them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Jitter(f64);
+
+impl Jitter {
+    /// No jitter at all.
+    pub const NONE: Self = Self(0.0);
+
+    /// Derived from the UID of the credential.
+    #[must_use]
+    pub fn seeded_by(uid: &str) -> Self {
+        let digest = Sha256::digest(uid.as_bytes());
+        let number = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+        Self(f64::from(number) / (f64::from(u32::MAX) + 1.0))
+    }
+}
+
+/// The three moments in the life of a published token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Schedule {
+    /// From here on a new token is wanted.
+    pub renewal: Moment,
+    /// From here on the renewal is late, and people are told.
+    pub overdue: Moment,
+    /// From here on the token is dead.
+    pub expiry: Moment,
+}
+
+impl Schedule {
+    /// Lays out the life of a token.
+    ///
+    /// Renewal leaves at least the overdue margin and two minutes (40 % of a short life) for retries, and never
+    /// takes more than 80 % of the lifetime.
+    #[must_use]
+    pub fn of(validity: &Validity, wanted: RenewBefore, jitter: Jitter) -> Self {
+        let lifetime = validity.lifetime.min(LONGEST_SCHEDULED);
+        let scheduled_expiry = validity.issued.plus(lifetime);
+        let wanted = match wanted {
+            RenewBefore::Percent(percent) => fraction(lifetime, f64::from(percent) / 100.0),
+            RenewBefore::Fixed(duration) => duration,
+        };
+        let least = overdue_margin(lifetime) + SignedDuration::from_secs(120).min(fraction(lifetime, 0.4));
+        let renew_before = wanted.max(least).min(fraction(lifetime, 0.8));
+        let expiry = validity.expiry();
+        Self {
+            renewal: scheduled_expiry.minus(renew_before + fraction(lifetime, JITTER * jitter.0)),
+            overdue: expiry.minus(overdue_margin(validity.lifetime)),
+            expiry,
+        }
+    }
+}
+
+/// How long before expiry a renewal counts as overdue: five minutes, or a tenth of a shorter life.
+#[must_use]
+pub fn overdue_margin(lifetime: SignedDuration) -> SignedDuration {
+    SignedDuration::from_secs(300).min(lifetime / 10)
+}
+
+/// The constants of time for tokens of one lifetime. Below five minutes they shrink with it, down to a floor each.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    scale: f64,
+}
+
+impl Pace {
+    /// For a token that lives five minutes or longer, and while the lifetime is not known yet.
+    pub const FULL: Self = Self { scale: 1.0 };
+
+    /// For tokens of this lifetime.
+    #[must_use]
+    pub fn of(lifetime: SignedDuration) -> Self {
+        Self { scale: (lifetime.as_secs_f64() / FULL_PACE.as_secs_f64()).clamp(0.0, 1.0) }
+    }
+
+    /// Pause before the first retry of a transient failure; later ones double it.
+    #[must_use]
+    pub fn first_retry(self) -> SignedDuration {
+        self.scaled(5.0, 0.2)
+    }
+
+    /// The longest pause between two retries.
+    #[must_use]
+    pub fn longest_retry(self) -> SignedDuration {
+        self.scaled(60.0, 1.0)
+    }
+
+    /// The time limit of one call to the issuer.
+    #[must_use]
+    pub fn call_limit(self) -> SignedDuration {
+        self.scaled(10.0, 2.0)
+    }
+
+    /// The least time between two tokens of one account.
+    #[must_use]
+    pub fn token_spacing(self) -> SignedDuration {
+        self.scaled(60.0, 1.0)
+    }
+
+    /// Whether tokens live so short that a kubelet's mount, refreshed about once a minute, lags behind them.
+    #[must_use]
+    pub fn outruns_kubelet(self) -> bool {
+        self.scale < 1.0
+    }
+
+    fn scaled(self, seconds: f64, floor: f64) -> SignedDuration {
+        SignedDuration::from_secs_f64((seconds * self.scale).max(floor))
+    }
+}
+
+fn fraction(duration: SignedDuration, share: f64) -> SignedDuration {
+    duration.mul_f64(share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::token::LifetimeSource;
+    use super::*;
+    use jiff::Timestamp;
+    use proptest::prelude::*;
+
+    fn validity(seconds: i64) -> Validity {
+        Validity {
+            issued: Moment { wall: Timestamp::UNIX_EPOCH, monotonic: SignedDuration::ZERO },
+            lifetime: SignedDuration::from_secs(seconds),
+            source: LifetimeSource::ExpiresIn,
+        }
+    }
+
+    fn renewal_after(lifetime: i64, wanted: RenewBefore) -> i64 {
+        Schedule::of(&validity(lifetime), wanted, Jitter::NONE).renewal.monotonic.as_secs()
+    }
+
+    #[test]
+    fn an_hour_renews_at_45_minutes_and_short_lives_at_half() {
+        let wanted = RenewBefore::default();
+        assert_eq!(renewal_after(3600, wanted), 2700);
+        assert_eq!(renewal_after(60, wanted), 30);
+        assert_eq!(renewal_after(20, wanted), 10);
+    }
+
+    #[test]
+    fn a_wish_is_kept_within_what_leaves_time_to_retry_and_what_leaves_time_to_use() {
+        let fixed = |seconds| RenewBefore::Fixed(SignedDuration::from_secs(seconds));
+        assert_eq!(renewal_after(3600, fixed(600)), 3000, "kept as it is");
+        assert_eq!(renewal_after(3600, fixed(1)), 3600 - 420, "raised to margin and retries");
+        assert_eq!(renewal_after(3600, fixed(7200)), 720, "never more than 80 %");
+        assert_eq!(renewal_after(3600, RenewBefore::Percent(80)), 720);
+    }
+
+    #[test]
+    fn a_token_of_a_year_is_renewed_within_a_day_but_expires_when_it_says() {
+        let schedule = Schedule::of(&validity(31_536_000), RenewBefore::default(), Jitter::NONE);
+        assert_eq!(schedule.renewal.monotonic, SignedDuration::from_hours(18));
+        assert_eq!(schedule.expiry.monotonic.as_secs(), 31_536_000);
+    }
+
+    #[test]
+    fn constants_shrink_with_short_lives_down_to_their_floors() {
+        let minute = Pace::of(SignedDuration::from_secs(60));
+        assert_eq!(minute.first_retry(), SignedDuration::from_secs(1));
+        assert_eq!(minute.longest_retry(), SignedDuration::from_secs(12));
+        assert_eq!(minute.call_limit(), SignedDuration::from_secs(2));
+        let second = Pace::of(SignedDuration::from_secs(1));
+        assert_eq!(second.first_retry(), SignedDuration::from_millis(200));
+        assert_eq!(second.longest_retry(), SignedDuration::from_secs(1));
+        assert_eq!(Pace::of(SignedDuration::from_secs(301)), Pace::FULL);
+    }
+
+    proptest! {
+        #[test]
+        fn renewal_comes_before_overdue_and_overdue_before_expiry(
+            lifetime in 1_i64..100_000_000,
+            wanted in prop_oneof![
+                (0_u8..=255).prop_map(RenewBefore::Percent),
+                (0_i64..100_000_000).prop_map(|s| RenewBefore::Fixed(SignedDuration::from_secs(s))),
+            ],
+            uid in "[a-f0-9-]{0,36}",
+        ) {
+            let validity = validity(lifetime);
+            let schedule = Schedule::of(&validity, wanted, Jitter::seeded_by(&uid));
+            prop_assert!(schedule.renewal.is_after(validity.issued));
+            prop_assert!(schedule.overdue.is_after(schedule.renewal));
+            prop_assert!(schedule.expiry.is_after(schedule.overdue));
+        }
+
+        #[test]
+        fn jitter_only_makes_a_renewal_earlier_and_by_at_most_a_twentieth(uid in "[a-f0-9-]{1,36}") {
+            let without = Schedule::of(&validity(3600), RenewBefore::default(), Jitter::NONE).renewal;
+            let with = Schedule::of(&validity(3600), RenewBefore::default(), Jitter::seeded_by(&uid)).renewal;
+            let earlier = without.monotonic - with.monotonic;
+            prop_assert!(earlier >= SignedDuration::ZERO && earlier <= SignedDuration::from_secs(180));
+        }
+    }
+}

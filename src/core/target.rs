@@ -1,0 +1,338 @@
+//! The target Secret: what is to stand in it, and whose it is.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::reason::Reason;
+use super::schedule::{Jitter, RenewBefore, Schedule};
+use super::template::{Data, Template, Values};
+use super::token::{AccessToken, Claims, Fingerprint, IssuedToken};
+
+/// Which credential a decision is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its namespace, which all that it refers to shares.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID: a deleted and re-created credential is another one.
+    pub uid: String,
+}
+
+/// What the specification wants of the target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetIntent {
+    /// The Secret's name.
+    pub secret: String,
+    /// Whether the Secret goes when the credential goes.
+    pub owned: bool,
+    /// The Secret's type.
+    pub secret_type: String,
+    /// Labels beside our own.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations beside our own.
+    pub annotations: BTreeMap<String, String>,
+    /// Its data.
+    pub template: Template,
+}
+
+/// One version of one object. The resourceVersion alone would fence nothing after a delete and a create.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ObjectVersion {
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.resourceVersion`.
+    pub resource_version: String,
+}
+
+/// A target as it is to be written. Its Debug output would hold the token, so it has none.
+pub struct Manifest {
+    /// The data, rendered.
+    pub data: Data,
+    /// The times and the name of the token in it, for people.
+    pub facts: Facts,
+}
+
+/// What annotations on the target tell people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// When the token was issued.
+    pub issued: Timestamp,
+    /// When it dies.
+    pub expiration: Timestamp,
+    /// When its renewal is due.
+    pub renewal: Timestamp,
+    /// Its name.
+    pub fingerprint: Fingerprint,
+}
+
+impl Facts {
+    /// Of a token, with the renewal that the credential wants. Times are cut to seconds, as status holds them.
+    #[must_use]
+    pub fn of(token: &IssuedToken, wanted: RenewBefore, jitter: Jitter) -> Self {
+        let schedule = Schedule::of(&token.validity, wanted, jitter);
+        Self {
+            issued: to_second(token.validity.issued.wall),
+            expiration: to_second(schedule.expiry.wall),
+            renewal: to_second(schedule.renewal.wall),
+            fingerprint: token.fingerprint.clone(),
+        }
+    }
+}
+
+/// Cuts a time to whole seconds: a token is never said to live longer than it does.
+#[must_use]
+pub fn to_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second() - i64::from(time.subsec_nanosecond() < 0)).unwrap_or(time)
+}
+
+/// Renders the target for a token.
+///
+/// # Errors
+/// The template's, see [`Template::render`].
+pub fn render(
+    intent: &TargetIntent,
+    identity: &Identity,
+    token: &IssuedToken,
+    facts: Facts,
+) -> Result<Manifest, Reason> {
+    let data = intent.template.render(&Values {
+        token: token.access.expose(),
+        expires_at: &facts.expiration.to_string(),
+        issued_at: &facts.issued.to_string(),
+        expires_in: token.validity.lifetime.as_secs(),
+        namespace: &identity.namespace,
+        name: &identity.name,
+    })?;
+    Ok(Manifest { data, facts })
+}
+
+/// The controller ownerReference of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControllerOwner {
+    /// Whether it is of our group and kind.
+    pub is_credential: bool,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+}
+
+/// A target as it was read, without its data but for the token that was recognised in it.
+#[derive(Clone, Debug)]
+pub struct TargetRead {
+    /// The version that was read.
+    pub version: ObjectVersion,
+    /// Its type.
+    pub secret_type: String,
+    /// Whether its data can be changed.
+    pub immutable: bool,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// The credential that our annotation on it names.
+    pub names_credential: Option<String>,
+    /// Who owns it as controller.
+    pub controller: Option<ControllerOwner>,
+    /// The published token, recognised by its fingerprint in one of the keys.
+    pub token: Option<AccessToken>,
+}
+
+impl TargetRead {
+    /// Whether this Secret may be written for the credential.
+    ///
+    /// Ours is one whose uid stands in our status or whose annotation names us, and that has no controller owner but
+    /// us. Anything else of that name is never written, or a tenant could use the controller's rights to overwrite
+    /// what is not theirs.
+    ///
+    /// # Errors
+    /// The reason why not, with the cure.
+    pub fn judge(
+        &self,
+        identity: &Identity,
+        intent: &TargetIntent,
+        recorded: Option<&ObjectVersion>,
+    ) -> Result<(), Reason> {
+        let secret = intent.secret.clone();
+        let predecessor = |owner: &ControllerOwner| {
+            owner.is_credential && owner.name == identity.name && owner.uid != identity.uid
+        };
+        let recorded_here = recorded.is_some_and(|version| version.uid == self.version.uid);
+        let named_here = self.names_credential.as_deref() == Some(identity.name.as_str());
+        match &self.controller {
+            Some(owner) if predecessor(owner) => {
+                return Err(Reason::TargetAwaitingCollection { secret });
+            }
+            Some(owner) if owner.uid != identity.uid => return Err(Reason::TargetConflict { secret }),
+            _ if !recorded_here && !named_here => return Err(Reason::TargetConflict { secret }),
+            _ => {}
+        }
+        if self.deleting {
+            return Err(Reason::TargetAwaitingCollection { secret });
+        }
+        if self.immutable {
+            return Err(Reason::TargetImmutable { secret });
+        }
+        if self.secret_type != intent.secret_type {
+            return Err(Reason::TargetTypeMismatch { secret });
+        }
+        Ok(())
+    }
+}
+
+/// Finds the token with this fingerprint among the values of a Secret.
+///
+/// It is trusted only when its own `exp`, if it states one, lies ahead of `now`.
+#[must_use]
+pub fn recognise<'a>(
+    values: impl Iterator<Item = &'a [u8]>,
+    fingerprint: &Fingerprint,
+    now: Timestamp,
+) -> Option<AccessToken> {
+    values
+        .filter(|value| Fingerprint::of(value) == *fingerprint)
+        .filter_map(|value| std::str::from_utf8(value).ok())
+        .find_map(|text| AccessToken::parse(text).ok())
+        .filter(|token| Claims::of(token).exp.is_none_or(|exp| exp > now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::token::tests::jwt;
+    use super::*;
+
+    fn identity() -> Identity {
+        Identity { namespace: "shop".into(), name: "billing".into(), uid: "u1".into() }
+    }
+
+    fn intent() -> TargetIntent {
+        TargetIntent {
+            secret: "billing-token".into(),
+            owned: true,
+            secret_type: "Opaque".into(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            template: Template::default(),
+        }
+    }
+
+    fn read() -> TargetRead {
+        TargetRead {
+            version: ObjectVersion { uid: "s1".into(), resource_version: "7".into() },
+            secret_type: "Opaque".into(),
+            immutable: false,
+            deleting: false,
+            names_credential: None,
+            controller: None,
+            token: None,
+        }
+    }
+
+    fn owner(is_credential: bool, name: &str, uid: &str) -> ControllerOwner {
+        ControllerOwner { is_credential, name: name.into(), uid: uid.into() }
+    }
+
+    #[test]
+    fn a_secret_is_written_only_when_it_is_ours() {
+        let named = || Some("billing".to_owned());
+        let cases = [
+            ("a stranger's", read(), None, Some("TargetConflict")),
+            ("recorded in status", read(), Some("s1"), None),
+            ("recorded, but deleted and created anew by someone", read(), Some("s0"), Some("TargetConflict")),
+            ("our annotation", TargetRead { names_credential: named(), ..read() }, None, None),
+            (
+                "another credential's annotation",
+                TargetRead { names_credential: Some("other".into()), ..read() },
+                None,
+                Some("TargetConflict"),
+            ),
+            (
+                "our annotation, another controller's reference",
+                TargetRead {
+                    names_credential: named(),
+                    controller: Some(owner(false, "billing", "u9")),
+                    ..read()
+                },
+                None,
+                Some("TargetConflict"),
+            ),
+            (
+                "recorded, but another credential became its owner",
+                TargetRead { controller: Some(owner(true, "other", "u9")), ..read() },
+                Some("s1"),
+                Some("TargetConflict"),
+            ),
+            (
+                "our namesake's of an earlier life",
+                TargetRead {
+                    names_credential: named(),
+                    controller: Some(owner(true, "billing", "u0")),
+                    ..read()
+                },
+                None,
+                Some("TargetAwaitingCollection"),
+            ),
+            (
+                "ours, with our reference",
+                TargetRead {
+                    names_credential: named(),
+                    controller: Some(owner(true, "billing", "u1")),
+                    ..read()
+                },
+                None,
+                None,
+            ),
+            (
+                "only our reference, put there by someone else",
+                TargetRead { controller: Some(owner(true, "billing", "u1")), ..read() },
+                None,
+                Some("TargetConflict"),
+            ),
+            (
+                "ours, but immutable",
+                TargetRead { names_credential: named(), immutable: true, ..read() },
+                None,
+                Some("TargetImmutable"),
+            ),
+            (
+                "ours, but of another type",
+                TargetRead { names_credential: named(), secret_type: "kubernetes.io/tls".into(), ..read() },
+                None,
+                Some("TargetTypeMismatch"),
+            ),
+            (
+                "ours, but being deleted",
+                TargetRead { names_credential: named(), deleting: true, ..read() },
+                None,
+                Some("TargetAwaitingCollection"),
+            ),
+        ];
+        for (case, read, recorded, expected) in cases {
+            let recorded =
+                recorded.map(|uid| ObjectVersion { uid: uid.into(), resource_version: "1".into() });
+            let judged = read.judge(&identity(), &intent(), recorded.as_ref());
+            assert_eq!(judged.err().map(|reason| reason.name()), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_recognised_by_its_fingerprint_unless_it_says_that_it_is_dead() {
+        let live = jwt(r#"{"exp":4600}"#);
+        let values = [b"noise".as_slice(), b"\xff\xff", live.expose().as_bytes()];
+        let find = |fingerprint: &Fingerprint, now: i64| {
+            let now = Timestamp::from_second(now).unwrap();
+            recognise(values.into_iter(), fingerprint, now).map(|token| token.expose().to_owned())
+        };
+        assert_eq!(find(&live.fingerprint(), 4599).as_deref(), Some(live.expose()));
+        assert_eq!(find(&live.fingerprint(), 4600), None, "its own exp has come");
+        assert_eq!(find(&Fingerprint::recorded("0123"), 0), None);
+    }
+
+    #[test]
+    fn times_are_cut_to_the_second_and_never_rounded_up() {
+        let time: Timestamp = "2026-01-01T00:00:00.999Z".parse().unwrap();
+        assert_eq!(to_second(time).to_string(), "2026-01-01T00:00:00Z");
+        let before_epoch: Timestamp = "1969-12-31T23:59:59.5Z".parse().unwrap();
+        assert_eq!(to_second(before_epoch).to_string(), "1969-12-31T23:59:59Z");
+    }
+}

@@ -1,0 +1,241 @@
+//! The user's template of the target Secret: what it may say, and how it is rendered.
+//!
+//! Rendering is strict and bounded: an unknown variable, endless work or an oversized value is an error that names
+//! key, line and kind, and never a value. The password and the refresh token are not reachable from a template.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use minijinja::{AutoEscape, Environment, Error, UndefinedBehavior, Value, context};
+use zeroize::Zeroizing;
+
+use super::reason::Reason;
+
+/// The most that one rendered value may hold, in bytes.
+const VALUE_LIMIT: usize = 32 * 1024;
+/// The most that all rendered values may hold together; etcd takes a request of about 1.5 MiB.
+const TOTAL_LIMIT: usize = 512 * 1024;
+/// Steps of the template engine for one value: thousands of times what a template of this kind needs.
+const FUEL: u64 = 100_000;
+
+/// A target Secret's data as rendered; wiped from memory when dropped.
+pub type Data = BTreeMap<String, Zeroizing<Vec<u8>>>;
+
+/// What a template can speak of.
+#[derive(Clone, Copy)]
+pub struct Values<'a> {
+    /// The bearer token.
+    pub token: &'a str,
+    /// When it dies, RFC 3339.
+    pub expires_at: &'a str,
+    /// When it was issued, RFC 3339.
+    pub issued_at: &'a str,
+    /// Seconds that it lives from then on.
+    pub expires_in: i64,
+    /// The credential's namespace.
+    pub namespace: &'a str,
+    /// The credential's name.
+    pub name: &'a str,
+}
+
+/// Key by key, the template of each value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template(BTreeMap<String, String>);
+
+impl Default for Template {
+    /// The two keys of a target without a template.
+    fn default() -> Self {
+        let pairs = [("token", "{{ token }}"), ("expires_at", "{{ expires_at }}")];
+        Self(pairs.map(|(key, text)| (key.to_owned(), text.to_owned())).into())
+    }
+}
+
+impl Template {
+    /// Accepts a template that renders with any token. A mistake shows before a login is spent on it.
+    ///
+    /// # Errors
+    /// [`Reason::TemplateError`] or [`Reason::TemplateTooLarge`], naming the key.
+    pub fn parse(keys: BTreeMap<String, String>) -> Result<Self, Reason> {
+        let template = Self(keys);
+        template.render(&Values {
+            token: "token",
+            expires_at: "2000-01-01T01:00:00Z",
+            issued_at: "2000-01-01T00:00:00Z",
+            expires_in: 3600,
+            namespace: "namespace",
+            name: "name",
+        })?;
+        Ok(template)
+    }
+
+    /// Renders every key.
+    ///
+    /// # Errors
+    /// [`Reason::TemplateError`] or [`Reason::TemplateTooLarge`], naming the key.
+    pub fn render(&self, values: &Values<'_>) -> Result<Data, Reason> {
+        let environment = environment();
+        let values = context! {
+            token => values.token,
+            token_type => "Bearer",
+            expires_at => values.expires_at,
+            issued_at => values.issued_at,
+            expires_in => values.expires_in,
+            namespace => values.namespace,
+            name => values.name,
+        };
+        let mut total = 0;
+        let mut data = Data::new();
+        for (key, text) in &self.0 {
+            let value = render_value(&environment, key, text, &values)?;
+            total += value.len();
+            if total > TOTAL_LIMIT {
+                return Err(Reason::TemplateTooLarge { key: key.clone() });
+            }
+            data.insert(key.clone(), value);
+        }
+        Ok(data)
+    }
+}
+
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::empty();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    // By name, `token.json` would be escaped and break.
+    environment.set_auto_escape_callback(|_| AutoEscape::None);
+    environment.set_keep_trailing_newline(true);
+    environment.set_fuel(Some(FUEL));
+    environment.add_filter("tojson", |value: Value| {
+        serde_json::to_string(&value)
+            .map_err(|_| Error::new(minijinja::ErrorKind::BadSerialization, "not serializable"))
+    });
+    environment.add_filter("b64encode", |value: Value| STANDARD.encode(value.to_string()));
+    environment
+}
+
+fn render_value(
+    environment: &Environment<'_>,
+    key: &str,
+    text: &str,
+    values: &Value,
+) -> Result<Zeroizing<Vec<u8>>, Reason> {
+    let error = |error: &Error| Reason::TemplateError {
+        key: key.to_owned(),
+        line: error.line().unwrap_or(1),
+        kind: error.kind().to_string(),
+    };
+    let template = environment.template_from_str(text).map_err(|e| error(&e))?;
+    let mut output = Bounded { bytes: Zeroizing::new(Vec::with_capacity(VALUE_LIMIT)), full: false };
+    match template.render_captured_to(values, &mut output) {
+        _ if output.full => Err(Reason::TemplateTooLarge { key: key.to_owned() }),
+        Ok(_) => Ok(Zeroizing::new(output.bytes.to_vec())),
+        Err(failed) => Err(error(&failed)),
+    }
+}
+
+/// A buffer that never grows, so that no copy of a token is left behind by a reallocation.
+struct Bounded {
+    bytes: Zeroizing<Vec<u8>>,
+    full: bool,
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + bytes.len() > VALUE_LIMIT {
+            self.full = true;
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const VALUES: Values<'static> = Values {
+        token: "abc.def",
+        expires_at: "2026-01-01T01:00:00Z",
+        issued_at: "2026-01-01T00:00:00Z",
+        expires_in: 3600,
+        namespace: "shop",
+        name: "billing",
+    };
+
+    fn render(text: &str) -> Result<String, Reason> {
+        let template = Template(BTreeMap::from([("k.json".to_owned(), text.to_owned())]));
+        template.render(&VALUES).map(|data| String::from_utf8(data["k.json"].to_vec()).unwrap())
+    }
+
+    #[test]
+    fn values_and_filters_render_without_escaping() {
+        let cases = [
+            ("{{ token }}", "abc.def"),
+            ("{{ token_type }} {{ token }}", "Bearer abc.def"),
+            (r#"{"t": {{ token|tojson }}, "n": {{ expires_in }}}"#, r#"{"t": "abc.def", "n": 3600}"#),
+            ("{{ token|b64encode }}", "YWJjLmRlZg=="),
+            ("<{{ namespace }}/{{ name }}>", "<shop/billing>"),
+            ("{{ issued_at }} {{ expires_at }}", "2026-01-01T00:00:00Z 2026-01-01T01:00:00Z"),
+            ("no newline is eaten\n", "no newline is eaten\n"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(render(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_template_error_names_key_line_and_kind_and_no_value() {
+        let cases = [
+            ("a\n{{ password }}", 2, "undefined value"),
+            ("{{ refresh_token }}", 1, "undefined value"),
+            ("{{ token.x.y }}", 1, "undefined value"),
+            ("{{ token", 1, "syntax error"),
+            ("{{ token|nothing }}", 1, "unknown filter"),
+            ("{{ token + 1 }}", 1, "invalid operation"),
+        ];
+        for (text, expected_line, expected_kind) in cases {
+            let reason = render(text).unwrap_err();
+            let Reason::TemplateError { key, line, kind } = &reason else { panic!("{reason:?}") };
+            assert_eq!(
+                (key.as_str(), *line, kind.as_str()),
+                ("k.json", expected_line, expected_kind),
+                "{text}"
+            );
+            assert!(!reason.message().contains("abc.def"));
+        }
+    }
+
+    #[test]
+    fn size_and_work_are_bounded() {
+        let large = "x".repeat(VALUE_LIMIT);
+        assert!(render(&large).is_ok());
+        assert_eq!(render(&format!("{large}x")), Err(Reason::TemplateTooLarge { key: "k.json".into() }));
+        let many = (0..17).map(|n| (format!("k{n}"), large.clone())).collect();
+        assert!(matches!(Template::parse(many), Err(Reason::TemplateTooLarge { .. })));
+        let endless = "{% for a in token %}{% for b in token %}{% for c in token %}{% for d in token %}{% for e in token %}{% for f in token %}{% for g in token %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}";
+        assert!(matches!(render(endless), Err(Reason::TemplateError { .. })));
+    }
+
+    #[test]
+    fn without_a_template_there_are_the_bare_token_and_its_expiry() {
+        let data = Template::default().render(&VALUES).unwrap();
+        let data: Vec<(&str, &[u8])> = data.iter().map(|(key, value)| (key.as_str(), &value[..])).collect();
+        assert_eq!(data, [("expires_at", &b"2026-01-01T01:00:00Z"[..]), ("token", b"abc.def")]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_renderer_panic_or_show_the_token_in_an_error(text in "[{}%|a-z_. \n\"'()+*\\[\\]0-9-]{0,80}") {
+            if let Err(reason) = render(&text) {
+                prop_assert!(!reason.message().contains("abc.def"));
+            }
+        }
+    }
+}

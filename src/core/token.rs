@@ -1,0 +1,271 @@
+//! Tokens: what may be one, how long it is valid, and how it is named without being shown.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::{SignedDuration, Timestamp};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+
+use super::moment::Moment;
+
+/// The longest token that is accepted, in bytes: it has to fit into an HTTP header.
+pub const LONGEST_TOKEN: usize = 16 * 1024;
+
+/// A lifetime that nobody stated, as the issuer's documentation shows it.
+pub const ASSUMED_LIFETIME: SignedDuration = SignedDuration::from_secs(3600);
+
+/// A bearer token. Its text is reached only through [`AccessToken::expose`]; Debug is masked and memory is wiped.
+#[derive(Clone, Debug)]
+pub struct AccessToken(SecretString);
+
+/// Why a text cannot be used as a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenDefect {
+    /// Nothing in it.
+    #[error("the token is empty")]
+    Empty,
+    /// More than [`LONGEST_TOKEN`] bytes.
+    #[error("the token is longer than 16 KiB")]
+    TooLong,
+    /// Something that does not belong into an HTTP header.
+    #[error("the token holds white space, control characters or non-ASCII characters")]
+    NotVisibleAscii,
+}
+
+impl AccessToken {
+    /// Accepts what can stand in an `Authorization` header (RFC 9110 §5.5, RFC 6750 §2.1).
+    ///
+    /// # Errors
+    /// When the text is empty, too long or not visible ASCII.
+    pub fn parse(text: &str) -> Result<Self, TokenDefect> {
+        if text.is_empty() {
+            return Err(TokenDefect::Empty);
+        }
+        if text.len() > LONGEST_TOKEN {
+            return Err(TokenDefect::TooLong);
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(TokenDefect::NotVisibleAscii);
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The token itself. Every use is a place to review.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// Names the token without showing it.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(self.expose().as_bytes())
+    }
+}
+
+/// The refresh token that belongs to one access token. Held in memory only, and taken out of it before it is sent.
+#[derive(Clone, Debug)]
+pub struct RefreshToken(SecretString);
+
+impl RefreshToken {
+    /// Wraps a refresh token; an empty one is none, and so is one too long to be kept.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        (!text.is_empty() && text.len() <= LONGEST_TOKEN).then(|| Self(text.into()))
+    }
+
+    /// The refresh token itself. Every use is a place to review.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+/// The first 32 hexadecimal digits of a token's SHA-256: enough to match a pod's token to a record, useless to log in.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint(String);
+
+impl Fingerprint {
+    /// Of any bytes, so that a value found in a Secret can be compared.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        let digest = Sha256::digest(bytes);
+        let digits = |byte: &u8| [byte >> 4, byte & 0xf];
+        let hexadecimal = digest.iter().take(16).flat_map(digits);
+        Self(hexadecimal.filter_map(|digit| char::from_digit(digit.into(), 16)).collect())
+    }
+
+    /// As it was recorded in status. It is only ever compared.
+    #[must_use]
+    pub fn recorded(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// The digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// Where the lifetime of a token is known from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LifetimeSource {
+    /// The answer's `expires_in`.
+    ExpiresIn,
+    /// The token's own `exp` − `iat`.
+    Jwt,
+    /// Nobody said; see [`ASSUMED_LIFETIME`].
+    Assumed,
+}
+
+/// How a token was obtained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Grant {
+    /// With user name and password.
+    Login,
+    /// With a refresh token.
+    Refresh,
+}
+
+/// From when and for how long a token is valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// Just before the request was sent that obtained the token: the answer's travel never lengthens its life.
+    pub issued: Moment,
+    /// What the issuer gave from then on.
+    pub lifetime: SignedDuration,
+    /// Who says so.
+    pub source: LifetimeSource,
+}
+
+impl Validity {
+    /// When the token dies.
+    #[must_use]
+    pub fn expiry(&self) -> Moment {
+        self.issued.plus(self.lifetime)
+    }
+}
+
+/// A token with all that is known of it.
+#[derive(Clone, Debug)]
+pub struct IssuedToken {
+    /// The token itself.
+    pub access: AccessToken,
+    /// Its span of life.
+    pub validity: Validity,
+    /// How it was obtained.
+    pub grant: Grant,
+    /// Its name.
+    pub fingerprint: Fingerprint,
+}
+
+/// The times that a JSON Web Token states of itself (RFC 7519 §4.1), unverified: only its issuer can verify them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Deserialize)]
+pub struct Claims {
+    /// When it expires.
+    #[serde(default, deserialize_with = "numeric_date")]
+    pub exp: Option<Timestamp>,
+    /// When it was issued.
+    #[serde(default, deserialize_with = "numeric_date")]
+    pub iat: Option<Timestamp>,
+}
+
+impl Claims {
+    /// Reads the claims; an opaque token, or one that is no JWT, has none.
+    #[must_use]
+    pub fn of(token: &AccessToken) -> Self {
+        let mut parts = token.expose().split('.');
+        let (Some(_), Some(payload), Some(_), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Self::default();
+        };
+        URL_SAFE_NO_PAD
+            .decode(payload.trim_end_matches('='))
+            .ok()
+            .and_then(|json| serde_json::from_slice(&json).ok())
+            .unwrap_or_default()
+    }
+
+    /// `exp` − `iat`: a lifetime that no clock difference can spoil.
+    #[must_use]
+    pub fn lifetime(&self) -> Option<SignedDuration> {
+        Some(self.exp?.duration_since(self.iat?))
+    }
+}
+
+/// A `NumericDate` of RFC 7519 §2, which may have a fraction; anything else counts as absent.
+fn numeric_date<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let value: serde_json::Value = serde::Deserialize::deserialize(deserializer)?;
+    let seconds = value.as_f64().and_then(|seconds| SignedDuration::try_from_secs_f64(seconds).ok());
+    Ok(seconds.and_then(|seconds| Timestamp::from_duration(seconds).ok()))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A token that looks like a JWT with this payload.
+    pub(crate) fn jwt(payload: &str) -> AccessToken {
+        let text = format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(payload));
+        AccessToken::parse(&text).unwrap()
+    }
+
+    #[test]
+    fn only_what_fits_an_http_header_is_a_token() {
+        let cases = [
+            ("", Some(TokenDefect::Empty)),
+            ("abc", None),
+            ("a b", Some(TokenDefect::NotVisibleAscii)),
+            ("abc\n", Some(TokenDefect::NotVisibleAscii)),
+            ("a\u{0}", Some(TokenDefect::NotVisibleAscii)),
+            ("zażółć", Some(TokenDefect::NotVisibleAscii)),
+        ];
+        for (text, defect) in cases {
+            assert_eq!(AccessToken::parse(text).err(), defect, "{text:?}");
+        }
+        assert!(AccessToken::parse(&"x".repeat(LONGEST_TOKEN)).is_ok());
+        assert_eq!(AccessToken::parse(&"x".repeat(LONGEST_TOKEN + 1)).err(), Some(TokenDefect::TooLong));
+    }
+
+    #[test]
+    fn debug_output_shows_neither_token() {
+        let access = AccessToken::parse("very-secret-access").unwrap();
+        let refresh = RefreshToken::parse("very-secret-refresh").unwrap();
+        assert!(!format!("{access:?} {refresh:?}").contains("very-secret"));
+    }
+
+    #[test]
+    fn a_fingerprint_is_the_first_half_of_sha_256() {
+        let token = AccessToken::parse("abc").unwrap();
+        assert_eq!(token.fingerprint().as_str(), "ba7816bf8f01cfea414140de5dae2223");
+    }
+
+    #[test]
+    fn a_jwt_states_its_lifetime_and_anything_else_states_none() {
+        let hour = SignedDuration::from_secs(3600);
+        assert_eq!(jwt(r#"{"iat":1000,"exp":4600}"#).claims(), Some(hour));
+        assert_eq!(jwt(r#"{"iat":1000.5,"exp":4600.5}"#).claims(), Some(hour));
+        assert_eq!(jwt(r#"{"exp":4600}"#).claims(), None);
+        assert_eq!(jwt(r#"{"iat":"soon","exp":4600}"#).claims(), None);
+        assert_eq!(jwt("not json").claims(), None);
+        assert_eq!(AccessToken::parse("opaque").unwrap().claims(), None);
+        assert_eq!(AccessToken::parse("a.%%%.c").unwrap().claims(), None);
+        assert_eq!(jwt(r#"{"iat":1e300,"exp":4600}"#).claims(), None);
+    }
+
+    impl AccessToken {
+        fn claims(&self) -> Option<SignedDuration> {
+            Claims::of(self).lifetime()
+        }
+    }
+}
