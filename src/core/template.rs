@@ -8,6 +8,7 @@ use std::io;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, Error, UndefinedBehavior, Value, context};
 use zeroize::Zeroizing;
 
@@ -104,7 +105,8 @@ fn environment() -> Environment<'static> {
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     // By name, `token.json` would be escaped and break.
     environment.set_auto_escape_callback(|_| AutoEscape::None);
-    environment.set_keep_trailing_newline(true);
+    // Cannot fail: only the delimiters are checked, and they are the usual ones.
+    environment.set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).build().unwrap_or_default());
     environment.set_fuel(Some(FUEL));
     environment.add_filter("tojson", |value: Value| {
         serde_json::to_string(&value)
