@@ -11,7 +11,7 @@ use super::backoff::{Chance, retry_pause};
 use super::moment::Moment;
 use super::retry::{Failure, RetryClass, Sent};
 use super::schedule::{Pace, overdue_margin};
-use super::token::{AccessToken, Grant, IssuedToken, RefreshToken};
+use super::token::{Grant, IssuedToken, RefreshToken};
 
 /// How long the issuer's refusal of early refreshes is believed before it is asked again.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_hours(24);
@@ -61,7 +61,7 @@ pub enum Call {
     /// A refresh, with the pair it presents.
     Refresh {
         /// The access token that belongs to the refresh token.
-        access: AccessToken,
+        token: Arc<IssuedToken>,
         /// The refresh token; it is gone from the state.
         refresh: RefreshToken,
     },
@@ -199,7 +199,7 @@ impl Account {
     pub fn begin(&mut self, strategy: Strategy, now: Moment) -> Option<Call> {
         let call = match (self.next(strategy, now), &self.token, self.refresh.take()) {
             (Next::Refresh, Some(token), Some(refresh)) => {
-                Call::Refresh { access: token.access.clone(), refresh }
+                Call::Refresh { token: Arc::clone(token), refresh }
             }
             (Next::Login, ..) => {
                 self.attempted = Some(now);
