@@ -1,1 +1,2 @@
 //! ID Issuer operator.
+pub mod api;
