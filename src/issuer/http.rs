@@ -105,23 +105,22 @@ fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
 
 /// Whether the request was certainly not sent. What is not certain may have been carried out.
 fn classify(error: &reqwest::Error) -> TransportError {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if cause.is::<rustls::Error>() && error.is_connect() {
-            return TransportError::Tls;
-        }
-        // The TLS library's error travels inside an I/O error, which hides it from `source`.
-        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if inner.is_some_and(|inner| inner.is::<rustls::Error>()) && error.is_connect() {
-            return TransportError::Tls;
-        }
-        source = cause.source();
-    }
-    if error.is_connect() || error.is_builder() {
+    if error.is_connect() && is_tls(error) {
+        TransportError::Tls
+    } else if error.is_connect() || error.is_builder() {
         TransportError::Unreachable
     } else if error.is_timeout() {
         TransportError::TimedOut
     } else {
         TransportError::Broken
     }
+}
+
+fn is_tls(error: &reqwest::Error) -> bool {
+    std::iter::successors(error.source(), |cause| cause.source()).any(|cause| {
+        // The TLS library's error travels inside an I/O error, which hides it from `source`.
+        let inside = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause.is::<rustls::Error>()
+            || inside.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
+    })
 }

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::trust::Trust;
 
 /// The most of an answer that is read, in bytes. A real one holds about 2 KiB.
-pub const ANSWER_LIMIT: usize = 64 * 1024;
+pub(super) const ANSWER_LIMIT: usize = 64 * 1024;
 
 /// A JSON POST. Its body holds a password or a refresh token, so it has no Debug.
 pub struct Request {
@@ -31,7 +31,7 @@ pub struct Answer {
     pub retry_after: Option<String>,
     /// The `Date` header as it stood.
     pub date: Option<String>,
-    /// The body of a 200, whole; `None` when it exceeded [`ANSWER_LIMIT`].
+    /// The body of a 200, whole; `None` when it exceeded 64 KiB.
     pub body: Option<Zeroizing<Vec<u8>>>,
 }
 

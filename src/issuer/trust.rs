@@ -49,7 +49,7 @@ impl CaBundle {
 
 impl fmt::Debug for CaBundle {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("CaBundle").field("bytes", &self.pem.len()).finish()
+        formatter.debug_struct("CaBundle").field("bytes", &self.pem.len()).finish_non_exhaustive()
     }
 }
 

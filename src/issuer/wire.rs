@@ -43,8 +43,8 @@ struct NestedToken<'a> {
 #[derive(Deserialize)]
 struct TokenAnswer {
     access_token: TokenInAnswer,
-    #[serde(default)]
-    refresh_token: serde_json::Value,
+    #[serde(default, deserialize_with = "refresh_token")]
+    refresh_token: Option<RefreshToken>,
 }
 
 #[derive(Deserialize)]
@@ -53,6 +53,16 @@ struct TokenInAnswer {
     token: Zeroizing<String>,
     #[serde(default)]
     expires_in: serde_json::Value,
+}
+
+/// Absent, empty or no text at all: then there is none.
+fn refresh_token<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<RefreshToken>, D::Error> {
+    Ok(match serde_json::Value::deserialize(deserializer)? {
+        serde_json::Value::String(text) => RefreshToken::parse(&Zeroizing::new(text)),
+        _ => None,
+    })
 }
 
 /// The body of a login.
@@ -97,15 +107,16 @@ pub(super) fn parse_answer(body: &[u8], grant: Grant, sent: Moment) -> Result<Ob
     if !answer.access_token.token_type.eq_ignore_ascii_case("bearer") {
         return Err(AnswerDefect::NotBearer);
     }
-    let access =
-        AccessToken::parse(&answer.access_token.token).map_err(|_| AnswerDefect::UnusableToken)?;
+    let access = AccessToken::parse(&answer.access_token.token).map_err(|_| AnswerDefect::UnusableToken)?;
     let stated = stated_lifetime(&answer.access_token.expires_in);
     let (lifetime, source) =
         lifetime(stated, Claims::of(&access)).map_err(|_| AnswerDefect::DeadOnArrival)?;
-    let refresh = answer.refresh_token.as_str().and_then(RefreshToken::parse);
     let fingerprint = access.fingerprint();
     let validity = Validity { issued: sent, lifetime, source };
-    Ok(Obtained { token: IssuedToken { access, validity, grant, fingerprint }, refresh })
+    Ok(Obtained {
+        token: IssuedToken { access, validity, grant, fingerprint },
+        refresh: answer.refresh_token,
+    })
 }
 
 /// `expires_in` as a number, or as a text that is one; anything else counts as absent.
@@ -122,7 +133,11 @@ fn stated_lifetime(value: &serde_json::Value) -> Option<SignedDuration> {
 }
 
 /// `Retry-After`: seconds, or an HTTP date (RFC 9110 §10.2.3), which is read against the answer's own `Date`.
-pub(super) fn retry_after(header: Option<&str>, date: Option<&str>, now: Timestamp) -> Option<SignedDuration> {
+pub(super) fn retry_after(
+    header: Option<&str>,
+    date: Option<&str>,
+    now: Timestamp,
+) -> Option<SignedDuration> {
     let header = header?.trim();
     if let Ok(seconds) = header.parse::<u32>() {
         return Some(SignedDuration::from_secs(seconds.into()));
@@ -182,7 +197,8 @@ mod tests {
     #[test]
     fn an_unusable_answer_is_named() {
         let token = |kind: &str, token: &str| {
-            serde_json::json!({"access_token": {"token_type": kind, "token": token, "expires_in": 60}}).to_string()
+            serde_json::json!({"access_token": {"token_type": kind, "token": token, "expires_in": 60}})
+                .to_string()
         };
         let cases = [
             (String::new(), AnswerDefect::NotATokenAnswer),
@@ -204,8 +220,9 @@ mod tests {
     #[test]
     fn an_absent_empty_or_strange_refresh_token_is_none() {
         for refresh in ["", r#","refresh_token":"""#, r#","refresh_token":null"#, r#","refresh_token":5"#] {
-            let body =
-                format!(r#"{{"access_token":{{"token_type":"bearer","token":"t","expires_in":60}}{refresh}}}"#);
+            let body = format!(
+                r#"{{"access_token":{{"token_type":"bearer","token":"t","expires_in":60}}{refresh}}}"#
+            );
             let obtained = parse_answer(body.as_bytes(), Grant::Refresh, sent()).unwrap();
             assert!(obtained.refresh.is_none(), "{refresh}");
         }
@@ -213,8 +230,7 @@ mod tests {
 
     #[test]
     fn bodies_are_the_documented_ones() {
-        let pair =
-            LoginPair::parse(("u", Some(b"me@example.org")), ("p", Some("p\"ą".as_bytes()))).unwrap();
+        let pair = LoginPair::parse(("u", Some(b"me@example.org")), ("p", Some("p\"ą".as_bytes()))).unwrap();
         let text = |body: Zeroizing<Vec<u8>>| String::from_utf8(body.to_vec()).unwrap();
         assert_eq!(text(login_body(&pair)), r#"{"username":"me@example.org","password":"p\"ą"}"#);
         let access = AccessToken::parse("abc").unwrap();
