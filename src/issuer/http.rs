@@ -117,7 +117,7 @@ fn classify(error: &reqwest::Error) -> TransportError {
 }
 
 fn is_tls(error: &reqwest::Error) -> bool {
-    std::iter::successors(error.source(), |cause| cause.source()).any(|cause| {
+    std::iter::successors(error.source(), |&cause| cause.source()).any(|cause| {
         // The TLS library's error travels inside an I/O error, which hides it from `source`.
         let inside = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         cause.is::<rustls::Error>()
