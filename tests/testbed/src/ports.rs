@@ -9,7 +9,7 @@ use crate::tools;
 
 /// Below the ports that the kernel hands out by itself. One of those could be taken by anyone's outgoing connection
 /// while the API server is down, even by a client that tries to connect to that very port.
-const RANGE: std::ops::Range<u16> = 21_000..31_000;
+const RANGE: std::ops::Range<u16> = 21_000..23_000;
 
 /// A free port, kept from every other testbed of this machine until it is dropped.
 #[derive(Debug)]

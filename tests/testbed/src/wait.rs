@@ -137,8 +137,8 @@ fn describe<K: Serialize>(object: Option<&K>) -> String {
 async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
     let start = Instant::now();
     let deadline = async {
-        while start.elapsed() < limit {
-            pause((limit - start.elapsed().min(limit)).min(POLL)).await;
+        while let Some(left) = limit.checked_sub(start.elapsed()) {
+            pause(left.min(POLL)).await;
         }
     };
     tokio::select! {

@@ -52,7 +52,7 @@ impl Program {
     pub(super) const fn usual_minutes(self) -> u32 {
         match self {
             Self::Etcd | Self::Kubectl => 1,
-            Self::KubeControllerManager => 3,
+            Self::KubeControllerManager => 2,
             Self::KubeApiServer => 4,
         }
     }

@@ -1,8 +1,8 @@
 //! What is left when a test process ends.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use idissuer_testbed::{shared, wait};
@@ -37,6 +37,8 @@ async fn child() {
 
 struct Started {
     process: Child,
+    /// Held open: a test process that cannot print fails.
+    output: Lines<BufReader<ChildStdout>>,
     pids: Vec<u32>,
     folder: PathBuf,
 }
@@ -49,13 +51,14 @@ fn start(role: &str) -> Started {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let output = BufReader::new(process.stdout.take().unwrap());
+    let output = BufReader::new(process.stdout.take().unwrap()).lines();
     let mut started = Started {
         process,
+        output,
         pids: Vec::new(),
         folder: PathBuf::new(),
     };
-    for line in output.lines() {
+    for line in &mut started.output {
         let line = line.unwrap();
         if let Some(pid) = line.strip_prefix("pid ") {
             started.pids.push(pid.parse().unwrap());

@@ -13,4 +13,6 @@ mod namespace;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod tools;
+#[cfg(test)]
 mod wait;
