@@ -9,8 +9,8 @@
 //! let control_plane = shared().await?;
 //! let namespace = TestNamespace::create(control_plane, "first-steps").await?;
 //! namespace.kubectl().apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: greeting}}").await?;
-//! wait::object(&namespace.api::<ConfigMap>(), "greeting", Duration::from_secs(5), "the greeting", Option::is_some)
-//!     .await;
+//! let maps = namespace.api::<ConfigMap>();
+//! wait::object(&maps, "greeting", "its arrival", Duration::from_secs(5), |_| true).await;
 //! # Ok(())
 //! # }
 //! ```

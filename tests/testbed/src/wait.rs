@@ -76,53 +76,88 @@ where
     }
 }
 
-/// Watches the object `name` until `condition` holds of it; `None` means that there is none. Returns it as it was then.
+/// Watches the object `name` until there is one of which `condition` holds, and returns it as it was then.
 ///
 /// It lasts over a restart of the API server.
 ///
 /// # Panics
 /// When the condition does not hold within `limit`. The text shows the object, of a Secret the metadata only.
 #[track_caller]
-pub fn object<K>(
+pub fn object<K: Watched>(
     api: &Api<K>,
     name: &str,
-    limit: Duration,
     what: &str,
-    mut condition: impl FnMut(Option<&K>) -> bool,
-) -> impl Future<Output = Option<K>>
-where
+    limit: Duration,
+    mut condition: impl FnMut(&K) -> bool,
+) -> impl Future<Output = K> {
+    let caller = Location::caller();
+    watch(api, name, what, limit, caller, move |object| {
+        object.filter(|object| condition(object))
+    })
+}
+
+/// Watches the object `name` until there is none.
+///
+/// # Panics
+/// When it is there after `limit`. The text shows the object, of a Secret the metadata only.
+#[track_caller]
+pub fn gone<K: Watched>(api: &Api<K>, name: &str, limit: Duration) -> impl Future<Output = ()> {
+    let caller = Location::caller();
+    watch(api, name, "its end", limit, caller, |object| {
+        object.is_none().then_some(())
+    })
+}
+
+/// A kind of object that can be watched and shown.
+pub trait Watched:
+    Resource<DynamicType: Default> + Clone + Debug + DeserializeOwned + Serialize + Send + 'static
+{
+}
+
+impl<K> Watched for K where
     K: Resource<DynamicType: Default>
         + Clone
         + Debug
         + DeserializeOwned
         + Serialize
         + Send
-        + 'static,
+        + 'static
 {
-    let caller = Location::caller();
-    async move {
-        let start = Instant::now();
-        let mut last = "no answer of the API server".to_owned();
-        let watching = async {
-            loop {
-                let objects = watch_object(api.clone(), name);
-                pin_mut!(objects);
-                while let Some(seen) = objects.next().await {
-                    match seen {
-                        Ok(object) if condition(object.as_ref()) => return object,
-                        Ok(object) => last = describe(object.as_ref()),
-                        Err(error) => {
-                            last = format!("an error: {error}");
-                            break;
+}
+
+async fn watch<K: Watched, T>(
+    api: &Api<K>,
+    name: &str,
+    what: &str,
+    limit: Duration,
+    caller: &Location<'_>,
+    mut select: impl FnMut(Option<K>) -> Option<T>,
+) -> T {
+    let start = Instant::now();
+    let mut last = "no answer of the API server".to_owned();
+    let watching = async {
+        loop {
+            let objects = watch_object(api.clone(), name);
+            pin_mut!(objects);
+            while let Some(seen) = objects.next().await {
+                match seen {
+                    Ok(object) => {
+                        last = describe(object.as_ref());
+                        if let Some(selected) = select(object) {
+                            return selected;
                         }
                     }
+                    Err(error) => {
+                        last = format!("an error: {error}");
+                        break;
+                    }
                 }
-                pause(POLL).await;
             }
-        };
-        let found = within(limit, watching).await;
-        found.unwrap_or_else(|| fail(&format!("{what} ({name})"), start, &last, caller))
-    }
+            pause(POLL).await;
+        }
+    };
+    let found = within(limit, watching).await;
+    found.unwrap_or_else(|| fail(&format!("{what} ({name})"), start, &last, caller))
 }
 
 fn describe<K: Serialize>(object: Option<&K>) -> String {

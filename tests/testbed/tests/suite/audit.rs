@@ -53,8 +53,8 @@ async fn a_watch_is_counted_when_it_starts() {
         .await
         .unwrap();
     let maps: Api<ConfigMap> = Api::namespaced(client, namespace.name());
-    let watching = wait::object(&maps, "map", Duration::from_secs(30), "it", |map| {
-        map.is_some()
+    let watching = wait::object(&maps, "map", "its arrival", Duration::from_secs(30), |_| {
+        true
     });
     let acting = async {
         wait::until(

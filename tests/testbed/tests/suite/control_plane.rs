@@ -39,10 +39,7 @@ async fn a_new_namespace_gets_its_default_service_account() {
         .unwrap();
     let accounts = namespace.api::<ServiceAccount>();
     let limit = Duration::from_secs(30);
-    wait::object(&accounts, "default", limit, "the account", |account| {
-        account.is_some()
-    })
-    .await;
+    wait::object(&accounts, "default", "the account", limit, |_| true).await;
 }
 
 #[tokio::test]
@@ -86,7 +83,7 @@ async fn dependents_of_a_deleted_custom_resource_are_collected() {
     let maps = namespace.api::<ConfigMap>();
     // Well below the 30 s in which the collector finds a kind that is installed later.
     let limit = Duration::from_secs(20);
-    wait::object(&maps, "dependent", limit, "its end", |map| map.is_none()).await;
+    wait::gone(&maps, "dependent", limit).await;
 }
 
 #[tokio::test]

@@ -56,12 +56,12 @@ async fn an_object_is_returned_as_it_was_when_the_condition_held() {
     let control_plane = shared().await.unwrap();
     let namespace = TestNamespace::create(control_plane, "wait").await.unwrap();
     let maps = namespace.api::<ConfigMap>();
-    let has_key = |map: Option<&ConfigMap>| {
-        map.and_then(|map| map.data.as_ref())
-            .is_some_and(|data| data.contains_key("key"))
+    let has_key = |map: &ConfigMap| {
+        let data = map.data.as_ref();
+        data.is_some_and(|data| data.contains_key("key"))
     };
     let limit = Duration::from_secs(20);
-    let waiting = wait::object(&maps, "map", limit, "the key", has_key);
+    let waiting = wait::object(&maps, "map", "the key", limit, has_key);
     let acting = async {
         for data in ["{}", "{key: value}"] {
             let yaml = format!(
@@ -71,7 +71,7 @@ async fn an_object_is_returned_as_it_was_when_the_condition_held() {
         }
     };
     let (map, ()) = tokio::join!(waiting, acting);
-    assert_eq!(map.unwrap().data.unwrap()["key"], "value");
+    assert_eq!(map.data.unwrap()["key"], "value");
 }
 
 #[tokio::test]
@@ -83,9 +83,7 @@ async fn the_text_of_a_failed_wait_shows_an_object_but_not_the_content_of_a_secr
     namespace.kubectl().apply(yaml).await.unwrap();
     let secrets = namespace.api::<Secret>();
     let limit = Duration::from_secs(2);
-    let waiting = wait::object(&secrets, "login", limit, "its end", |secret| {
-        secret.is_none()
-    });
+    let waiting = wait::gone(&secrets, "login", limit);
     let text = text_of_panic(waiting).await;
     assert!(
         text.contains("its end (login)") && text.contains("Opaque"),
