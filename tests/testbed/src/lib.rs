@@ -15,7 +15,7 @@
 //! # }
 //! ```
 //!
-//! - [`shared`] is the one control plane of a test process; [`ControlPlane::start`] makes another, for a test that
+//! - [`shared()`] is the one control plane of a test process; [`ControlPlane::start`] makes another, for a test that
 //!   stops the API server or needs other options.
 //! - [`TestNamespace`] is where one test works. If the test panics, it shows what lay there.
 //! - [`wait`] waits for a condition, with a limit.
