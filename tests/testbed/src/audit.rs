@@ -112,7 +112,7 @@ pub fn count(requests: &[AuditRequest]) -> BTreeMap<(String, String), usize> {
     counts
 }
 
-/// A line may be half written when it is read, or cut by a SIGKILL of the API server; what has no end is left out.
+/// What has no end is left out: the last line may be half written when it is read.
 fn requests(log: &[u8]) -> Result<Vec<AuditRequest>> {
     let whole = log
         .iter()
@@ -121,10 +121,20 @@ fn requests(log: &[u8]) -> Result<Vec<AuditRequest>> {
     log[..whole]
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty())
-        .map(serde_json::from_slice::<Event>)
+        .map(|line| serde_json::from_slice::<Event>(after_a_cut(line)))
         .filter(|event| event.as_ref().map_or(true, Event::counts))
         .map(|event| event.map(AuditRequest::from).map_err(Error::AuditLine))
         .collect()
+}
+
+/// A SIGKILL of the API server can cut a line; the next one then follows in the same line.
+fn after_a_cut(line: &[u8]) -> &[u8] {
+    const START: &[u8] = br#"{"kind":"Event""#;
+    let start = line
+        .windows(START.len())
+        .rposition(|window| window == START)
+        .unwrap_or_default();
+    &line[start..]
 }
 
 #[derive(Deserialize)]
@@ -211,6 +221,7 @@ mod tests {
 
     fn line(stage: &str, verb: &str) -> String {
         let event = serde_json::json!({
+            "kind": "Event",
             "stage": stage,
             "verb": verb,
             "requestURI": "/api/v1/namespaces/a/secrets?limit=1",
@@ -219,7 +230,9 @@ mod tests {
             "responseStatus": { "code": 200 },
             "requestReceivedTimestamp": "2026-01-02T03:04:05.678901Z",
         });
-        format!("{event}\n")
+        // The API server writes the kind first; serde_json sorts.
+        let event = event.to_string().replace(r#""kind":"Event","#, "");
+        format!("{{\"kind\":\"Event\",{}\n", &event[1..])
     }
 
     #[test]
@@ -235,6 +248,13 @@ mod tests {
         let log = line("ResponseComplete", "list");
         let half = format!("{log}{}", &log[..30]);
         assert_eq!(requests(half.as_bytes()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_line_that_was_cut_does_not_take_the_next_one_with_it() {
+        let whole = line("ResponseComplete", "list");
+        let log = format!("{}{whole}", &whole[..40]);
+        assert_eq!(requests(log.as_bytes()).unwrap().len(), 1);
     }
 
     #[test]
