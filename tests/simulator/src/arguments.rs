@@ -1,12 +1,13 @@
-//! The flags of the binary. Each has an environment variable; the control address can change most of them later.
+//! The flags of the binary, as typed. Each has an environment variable; the control address can change most of them later.
 
-use std::{fs, io, net::SocketAddr, path::PathBuf, time::Duration};
+mod meaning;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, builder::RangedU64ValueParser};
 use idissuer_simulator::{
-    Config, DurationRange, ExpiresIn, FaultRule, Latency, Lockout, LoginPersonality, Missing,
-    Personality, RefreshAccepted, RefreshPersonality, RefreshRequest, RefreshTokens, Session, Tls,
-    TokenFormat, TokenPersonality, TrailingSlash, User,
+    DurationRange, ExpiresIn, FaultRule, Missing, RefreshAccepted, RefreshRequest, RefreshTokens,
+    Session, TokenFormat, TrailingSlash,
 };
 use jiff::{SignedDuration, fmt::friendly::SpanParser};
 
@@ -78,20 +79,20 @@ pub(crate) struct Arguments {
     pub(crate) print_calls: bool,
 
     #[command(flatten)]
-    https: Https,
+    https: HttpsFlags,
     #[command(flatten)]
-    tokens: Tokens,
+    tokens: TokensFlags,
     #[command(flatten)]
-    login: Login,
+    login: LoginFlags,
     #[command(flatten)]
-    refresh: Refresh,
+    refresh: RefreshFlags,
     #[command(flatten)]
-    weather: Weather,
+    weather: WeatherFlags,
 }
 
 #[derive(Args)]
 #[command(next_help_heading = "https")]
-struct Https {
+struct HttpsFlags {
     /// Serves the API over https, with an authority and a certificate made at start.
     #[arg(long, env = "IDISSUER_SIMULATOR_TLS")]
     tls: bool,
@@ -132,7 +133,7 @@ struct Https {
 
 #[derive(Args)]
 #[command(next_help_heading = "Access tokens")]
-struct Tokens {
+struct TokensFlags {
     /// How long a token is accepted: 20s, 5m, 1h.
     #[arg(long, env = "IDISSUER_SIMULATOR_TOKEN_LIFETIME", default_value = "1h", value_name = "DURATION", value_parser = duration)]
     token_lifetime: Duration,
@@ -167,7 +168,7 @@ struct Tokens {
 
 #[derive(Args)]
 #[command(next_help_heading = "Login")]
-struct Login {
+struct LoginFlags {
     /// The path of the login.
     #[arg(
         long,
@@ -218,7 +219,7 @@ struct Login {
 
 #[derive(Args)]
 #[command(next_help_heading = "Refresh")]
-struct Refresh {
+struct RefreshFlags {
     /// When a refresh is accepted.
     #[arg(
         long,
@@ -278,7 +279,7 @@ struct Refresh {
 
 #[derive(Args)]
 #[command(next_help_heading = "Weather")]
-struct Weather {
+struct WeatherFlags {
     /// How long logins and refreshes take: 200ms, or drawn from 50ms..2s. The work is done at once on arrival.
     #[arg(
         long,
@@ -303,113 +304,6 @@ struct Weather {
     faults: Vec<FaultRule>,
 }
 
-/// Why the flags make no configuration.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ArgumentsError {
-    /// Without the value, which may hold a password.
-    #[error("--user wants NAME:PASSWORD or NAME:PASSWORD:no-api-access")]
-    User,
-    #[error("cannot read {path}")]
-    Read {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-}
-
-impl Arguments {
-    pub(crate) fn ca_file(&self) -> Option<PathBuf> {
-        self.https.ca_file.clone()
-    }
-
-    pub(crate) fn config(self) -> Result<Config, ArgumentsError> {
-        let lockout = self.login.lockout_after.map(|after| Lockout {
-            after,
-            duration: self.login.lockout_duration,
-            status: self.login.lockout_status,
-        });
-        let personality = Personality {
-            token: TokenPersonality {
-                lifetime: self.tokens.token_lifetime,
-                format: self.tokens.token_format,
-                token_type: self.tokens.token_type,
-                expires_in: self.tokens.expires_in,
-            },
-            login: LoginPersonality {
-                path: self.login.login_path,
-                session: self.login.session,
-                rejected_status: self.login.rejected_status,
-                no_access_status: self.login.no_access_status,
-            },
-            refresh: RefreshPersonality {
-                accepted: self.refresh.refresh_accepted,
-                refused_status: self.refresh.refused_status,
-                request: self.refresh.refresh_request,
-                path: self.refresh.refresh_path,
-                tokens: self.refresh.refresh_tokens,
-                reuse_revokes_family: !self.refresh.forgive_reuse,
-                answers_new: !self.refresh.keep_refresh_token,
-                missing: self.refresh.missing_refresh_token,
-                old_token_lives: !self.refresh.end_old_token,
-            },
-            lockout,
-            trailing_slash: self.login.trailing_slash,
-            clock_offset: self.weather.clock_offset,
-            latency: Latency::of(self.weather.latency),
-            faults: self.weather.faults,
-        };
-        Ok(Config {
-            listen: self.listen,
-            control_listen: self.control_listen,
-            tls: self.https.tls()?,
-            users: self
-                .users
-                .iter()
-                .map(|text| user(text))
-                .collect::<Result<_, _>>()?,
-            personality,
-            seed: self.seed,
-        })
-    }
-}
-
-impl Https {
-    fn tls(self) -> Result<Tls, ArgumentsError> {
-        match (self.tls_certificate, self.tls_key) {
-            (Some(certificate), Some(key)) => Ok(Tls::Given {
-                certificate: read(certificate)?,
-                key: read(key)?,
-            }),
-            _ if self.tls => Ok(Tls::Generated {
-                names: self.tls_names,
-            }),
-            _ => Ok(Tls::Off),
-        }
-    }
-}
-
-fn read(path: PathBuf) -> Result<Vec<u8>, ArgumentsError> {
-    fs::read(&path).map_err(|source| ArgumentsError::Read { path, source })
-}
-
-/// The password may hold colons.
-fn user(text: &str) -> Result<User, ArgumentsError> {
-    let (name, rest) = text.split_once(':').ok_or(ArgumentsError::User)?;
-    let (password, barred) = match rest.strip_suffix(":no-api-access") {
-        Some(password) => (password, true),
-        None => (rest, false),
-    };
-    if name.is_empty() || password.is_empty() {
-        return Err(ArgumentsError::User);
-    }
-    let user = User::new(name, password);
-    Ok(if barred {
-        user.without_api_access()
-    } else {
-        user
-    })
-}
-
 fn duration(text: &str) -> Result<Duration, jiff::Error> {
     SpanParser::new().parse_unsigned_duration(text)
 }
@@ -420,104 +314,4 @@ fn fault(text: &str) -> Result<FaultRule, serde_json::Error> {
 
 fn status() -> RangedU64ValueParser<u16> {
     RangedU64ValueParser::new().range(200..600)
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    use super::*;
-
-    fn config(flags: &[&str]) -> Result<Config, ArgumentsError> {
-        Arguments::try_parse_from([&["idissuer-simulator"], flags].concat())
-            .unwrap()
-            .config()
-    }
-
-    #[test]
-    fn every_flag_has_help_and_its_own_variable() {
-        let command = Arguments::command();
-        command.clone().debug_assert();
-        for argument in command
-            .get_arguments()
-            .filter(|argument| !["help", "version"].contains(&argument.get_id().as_str()))
-        {
-            let flag = argument.get_long().unwrap();
-            let variable = format!(
-                "IDISSUER_SIMULATOR_{}",
-                flag.to_uppercase().replace('-', "_")
-            );
-            assert_eq!(
-                argument.get_env().and_then(|name| name.to_str()),
-                Some(variable.as_str())
-            );
-            assert!(argument.get_help().is_some(), "--{flag}");
-        }
-    }
-
-    #[test]
-    fn without_flags_the_personality_is_the_default_one() {
-        assert_eq!(config(&[]).unwrap().personality, Personality::default());
-    }
-
-    #[test]
-    fn users_may_have_colons_in_the_password_and_no_access() {
-        for (text, expected) in [
-            ("u:p", User::new("u", "p")),
-            ("u:p:q", User::new("u", "p:q")),
-            (
-                "u:p:no-api-access",
-                User::new("u", "p").without_api_access(),
-            ),
-        ] {
-            assert_eq!(
-                config(&["--user", text]).unwrap().users,
-                [expected],
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_user_that_cannot_be_read_is_not_repeated() {
-        for text in ["hunter2", ":hunter2", "u:"] {
-            let error = config(&["--user", text]).unwrap_err();
-            assert!(!error.to_string().contains("hunter2"));
-        }
-    }
-
-    #[test]
-    fn flags_make_a_personality() {
-        let flags = [
-            "--token-lifetime=20s",
-            "--expires-in=17",
-            "--refresh-accepted=after-expiry",
-            "--session=per-user",
-            "--lockout-after=3",
-            "--clock-offset=-5m",
-            "--latency=50ms..2s",
-            r#"--fault={"on":"login","fault":{"kind":"lost"},"times":1}"#,
-        ];
-        let personality = config(&flags).unwrap().personality;
-        assert_eq!(personality.token.lifetime, Duration::from_secs(20));
-        assert_eq!(personality.token.expires_in, ExpiresIn::Json(17.into()));
-        assert_eq!(personality.refresh.accepted, RefreshAccepted::AfterExpiry);
-        assert_eq!(personality.login.session, Session::PerUser);
-        assert_eq!(
-            personality.lockout,
-            Some(Lockout {
-                after: 3,
-                ..Lockout::default()
-            })
-        );
-        assert_eq!(personality.clock_offset, SignedDuration::from_secs(-300));
-        assert_eq!(
-            personality.latency,
-            Latency::of("50ms..2s".parse().unwrap())
-        );
-        assert_eq!(
-            personality.faults,
-            [FaultRule::on_login(idissuer_simulator::Fault::Lost).once()]
-        );
-    }
 }

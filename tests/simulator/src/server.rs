@@ -7,7 +7,7 @@
 //!
 //! All tasks end when the [`Server`] is dropped; calls in flight are cut off.
 
-use std::{io, net::SocketAddr, ops::Deref, sync::Arc};
+use std::{io, net::SocketAddr, ops::Deref, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -17,6 +17,9 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, rustls};
 
 use crate::{Config, Simulator, Tls, control, tls, wire};
+
+/// After a failure to accept: out of file descriptors, say, and connections that end free some.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A simulator that serves HTTP. It is a [`Simulator`] by dereference: `server.configure(…)`, `server.counts()`.
 #[derive(Debug)]
@@ -158,8 +161,7 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, simulator:
                 Ok((stream, _)) => {
                     connections.spawn(connection(stream, acceptor.clone(), simulator.clone()));
                 }
-                // Out of file descriptors, say: connections that end free some.
-                Err(_) => tokio::task::yield_now().await,
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             },
             Some(_) = connections.join_next() => (),
         }

@@ -66,13 +66,12 @@ async fn answer(
 ) -> Result<HttpResponse<Body>, HangUp> {
     let request = match read(request).await {
         Ok(request) => request,
-        Err(status) => return Ok(whole(Response::empty(status.as_u16()), false)),
+        Err(status) => return Ok(whole(Response::empty(status.as_u16()))),
     };
-    let is_head = request.method == "HEAD";
-    let mut exchange = simulator.call(&request, now());
+    let mut exchange = simulator.call(&request, Timestamp::now());
     tokio::time::sleep(exchange.delay).await;
     match std::mem::replace(&mut exchange.answer, SimulatedAnswer::Never) {
-        SimulatedAnswer::Complete(response) => Ok(whole(response, is_head)),
+        SimulatedAnswer::Complete(response) => Ok(whole(response)),
         SimulatedAnswer::Cut(response) => Ok(cut(response)),
         SimulatedAnswer::Trickle(response, interval) => Ok(trickle(response, interval, exchange)),
         SimulatedAnswer::NotHttp(bytes) => Err(HangUp(bytes)),
@@ -80,10 +79,6 @@ async fn answer(
         // hyper drops this future when the caller goes away.
         SimulatedAnswer::Never => future::pending().await,
     }
-}
-
-fn now() -> Timestamp {
-    Timestamp::now()
 }
 
 async fn read(request: HttpRequest<Incoming>) -> Result<Request, StatusCode> {
@@ -112,11 +107,10 @@ fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
         .map(str::to_owned)
 }
 
-fn whole(response: Response, without_body: bool) -> HttpResponse<Body> {
+fn whole(response: Response) -> HttpResponse<Body> {
     let (mut head, body) = head(response);
     head.headers_mut()
         .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-    let body = if without_body { Bytes::new() } else { body };
     head.map(|()| {
         Full::new(body)
             .map_err(|never| match never {})
