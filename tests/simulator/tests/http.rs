@@ -287,7 +287,7 @@ async fn a_trickled_answer_comes_whole_in_the_end_and_in_many_pieces() {
 }
 
 #[tokio::test]
-async fn a_hanging_call_does_not_hold_up_others_and_ends_with_its_caller() {
+async fn a_hanging_call_does_not_hold_up_others() {
     let server = start(|_| ()).await;
     server.inject(FaultRule::on_login(Fault::Hang).once());
     let hanging = tokio::spawn(login(&server).send());
@@ -393,4 +393,55 @@ async fn a_stopped_simulator_frees_its_port_and_cuts_its_calls() {
         1,
         "the simulator outlives its server"
     );
+}
+
+#[tokio::test]
+async fn a_certificate_can_be_given_and_a_wrong_name_is_a_bad_one() {
+    let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let (certificate, key) = (own.cert.pem(), own.signing_key.serialize_pem());
+    let given = Tls::Given {
+        certificate: certificate.clone().into_bytes(),
+        key: key.into_bytes(),
+    };
+    let wrong = Tls::Generated {
+        names: vec!["elsewhere.example".to_owned()],
+    };
+    for (tls, good) in [(given, true), (wrong, false)] {
+        let server = Simulator::start(Config::default().tls(tls)).await.unwrap();
+        let trusted =
+            Certificate::from_pem(server.ca_pem().unwrap_or(&certificate).as_bytes()).unwrap();
+        let trusting = Client::builder()
+            .no_proxy()
+            .tls_certs_only([trusted])
+            .build()
+            .unwrap();
+        let answer = trusting
+            .get(format!("{}/v2/authorized", server.url()))
+            .send()
+            .await;
+        assert_eq!(answer.is_ok(), good, "{answer:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_sockets_time_is_what_the_caller_says() {
+    let config = Config::default()
+        .personality(|personality| personality.latency.login = "30s".parse().unwrap());
+    let simulator = Simulator::new(config.seed(1));
+    let began = tokio::time::Instant::now();
+    let now = jiff::Timestamp::UNIX_EPOCH;
+    let exchange = simulator.call(
+        &idissuer_simulator::Request::post(
+            "/v2/auth/token",
+            &json!({"username": USER, "password": "demo"}),
+        ),
+        now,
+    );
+    tokio::time::sleep(exchange.delay).await;
+    assert_eq!(began.elapsed().as_secs(), 30);
+    let pair = exchange.answer.json().unwrap();
+    let token = pair["access_token"]["token"].as_str().unwrap();
+    let at = |seconds| now + SignedDuration::from_secs(seconds);
+    assert!(simulator.inspect(|issuer| issuer.check(token, at(3599)).is_ok()));
+    assert!(simulator.inspect(|issuer| issuer.check(token, at(3600)).is_err()));
 }
