@@ -134,8 +134,7 @@ impl Cluster {
         uid: &str,
         status: &IdIssuerCredentialStatus,
     ) -> Result<(), ClusterError> {
-        let api: Api<PartialObjectMeta<IdIssuerCredential>> =
-            Api::namespaced(self.client.clone(), namespace);
+        let api: Api<PartialObjectMeta<IdIssuerCredential>> = Api::namespaced(self.client.clone(), namespace);
         let patch = Patch::Apply(json!({
             "apiVersion": format!("{}/{}", api::GROUP, api::VERSION),
             "kind": api::KIND,

@@ -82,7 +82,8 @@ fn target(credential: &IdIssuerCredential) -> Result<TargetIntent, Reason> {
 /// of the cluster.
 fn secret_type(wanted: &Template) -> Result<(), Reason> {
     let type_ = wanted.type_.as_str();
-    let is_reserved = is_match(rules::RESERVED_TYPE_PATTERN, type_) && !rules::PERMITTED_TYPES.contains(&type_);
+    let is_reserved =
+        is_match(rules::RESERVED_TYPE_PATTERN, type_) && !rules::PERMITTED_TYPES.contains(&type_);
     let is_allowed = is_match(rules::TYPE_PATTERN, type_) && !is_reserved;
     is_allowed.then_some(()).ok_or(Reason::InvalidSpec { field: "spec.target.template.type" })
 }
@@ -226,9 +227,15 @@ mod tests {
             ),
             (json!({"loginSecretRef": login, "renewal": {"renewBeforePercent": 81}}), "InvalidSpec"),
             (json!({"loginSecretRef": login, "renewal": {"renewBeforeSeconds": 0}}), "InvalidSpec"),
-            (json!({"loginSecretRef": login, "issuer": {"url": "https://me@api.idissuer.pl"}}), "InvalidSpec"),
+            (
+                json!({"loginSecretRef": login, "issuer": {"url": "https://me@api.idissuer.pl"}}),
+                "InvalidSpec",
+            ),
             (json!({"loginSecretRef": login, "issuer": {"url": "https://evil.example"}}), "IssuerNotAllowed"),
-            (json!({"loginSecretRef": login, "issuer": {"url": "http://api.idissuer.pl"}}), "IssuerNotAllowed"),
+            (
+                json!({"loginSecretRef": login, "issuer": {"url": "http://api.idissuer.pl"}}),
+                "IssuerNotAllowed",
+            ),
             (json!({"loginSecretRef": login, "issuer": {"tokenPath": "//evil.example"}}), "InvalidSpec"),
             (json!({"loginSecretRef": login, "issuer": {"refreshPath": "/a/../b"}}), "InvalidSpec"),
             (

@@ -82,7 +82,8 @@ impl LoginReading {
                 self.reference.ca_bundle.is_some()
                     && session.with_account(|account| {
                         account.trouble().is_some_and(|trouble| {
-                            trouble.failure.reason == Reason::IssuerTlsFailed && trouble.last.is_after(self.at)
+                            trouble.failure.reason == Reason::IssuerTlsFailed
+                                && trouble.last.is_after(self.at)
                         })
                     })
             }
@@ -112,8 +113,7 @@ impl Memory {
             });
         let account = intent.filter(|_| is_ready).map(|intent| intent.account.clone());
         let generation = is_ready.then_some(generation);
-        self.published =
-            self.status.token.as_ref().map(|token| published(token, generation, account, now));
+        self.published = self.status.token.as_ref().map(|token| published(token, generation, account, now));
         self.target_written = self.status.target.as_ref().map(|target| ObjectVersion {
             uid: target.uid.clone(),
             resource_version: target.resource_version.clone(),
@@ -165,7 +165,8 @@ impl Memory {
 
     /// Since when a renewal is requested that was not carried out yet.
     pub fn renewal_requested(&mut self, request: Option<&str>, now: Moment) -> Option<Moment> {
-        let request = request.filter(|request| self.status.last_handled_renew_request.as_deref() != Some(*request));
+        let request =
+            request.filter(|request| self.status.last_handled_renew_request.as_deref() != Some(*request));
         match (request, &self.renew_request) {
             (None, _) => self.renew_request = None,
             (Some(request), Some((known, _))) if known == request => {}

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Secret;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
-use kube::runtime::events::Recorder;
+use kube::runtime::events::{Event, Recorder};
 use kube::{Resource, ResourceExt};
 
 use super::cluster::{Cluster, ClusterError};
@@ -15,7 +14,7 @@ use super::memory::Memory;
 use super::registry::{ObjectKey, Registry};
 use super::{login, report, target};
 use crate::account::Accounts;
-use crate::api::IdIssuerCredential;
+use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
 use crate::core::decide::{Plan, decide};
 use crate::core::endpoint::AllowList;
 use crate::core::moment::Moment;
@@ -136,8 +135,8 @@ impl<'a> Work<'a> {
     /// Observe (no client) → decide (no client) → act (client), until there is nothing to do; then report (client).
     async fn carry_out(mut self) -> Result<Action, ReconcileError> {
         for _ in 0..STEPS_LIMIT {
-            let now = self.context.clock.now();
-            match decide(&self.observe(now), now) {
+            let now = self.look();
+            match decide(&self.observed(now), now) {
                 Plan::ReadTarget => target::read(&mut self).await?,
                 Plan::ReadLogin => login::read(&mut self).await?,
                 Plan::Obtain { record_first, lift, .. } => {
@@ -160,24 +159,29 @@ impl<'a> Work<'a> {
         Ok(Action::requeue(RACED_PAUSE))
     }
 
-    fn observe(&mut self, now: Moment) -> Observed<'_> {
-        let renewal_requested = self.memory.renewal_requested(self.credential.renew_request(), now);
-        let mut login = Login::Unread;
+    /// Looks at what may have changed by itself: the watches, and the time.
+    fn look(&mut self) -> Moment {
+        let now = self.context.clock.now();
+        self.memory.renewal_requested(self.credential.renew_request(), now);
         if let Ok(intent) = &self.intent {
             self.login_seen = self.context.registry.seen(&self.beside(&intent.account.login.secret));
             self.target_seen = self.context.registry.seen(&self.beside(&intent.target.secret));
             login::take_part(self.memory, intent);
-            login = self.memory.login(&self.login_seen, intent, now);
         }
+        now
+    }
+
+    pub(super) fn observed(&self, now: Moment) -> Observed<'_> {
+        let login = self.intent.as_ref().map(|intent| self.memory.login(&self.login_seen, intent, now));
         Observed {
             identity: &self.identity,
             generation: self.credential.metadata.generation.unwrap_or_default(),
             observed_generation: self.memory.status.observed_generation,
             intent: self.intent.as_ref(),
-            renewal_requested,
+            renewal_requested: self.memory.renew_request.as_ref().map(|(_, since)| *since),
             login_record: self.memory.login_record(),
             login_seen: &self.login_seen,
-            login,
+            login: login.unwrap_or(Login::Unread),
             published: self.memory.published.as_ref(),
             target_written: self.memory.target_written.as_ref(),
             target_seen: &self.target_seen,
@@ -194,12 +198,11 @@ impl<'a> Work<'a> {
 
     /// Writes the status if it changed, and tells what flipped. `attempt`: a login is about to be sent.
     async fn report(&mut self, attempt: bool) -> Result<(), ReconcileError> {
-        let now = self.context.clock.now();
+        let now = self.look();
         let request = self.credential.renew_request();
-        self.observe(now);
         let status = report::status(&self.observed(now), self.memory, attempt, request, now);
         self.show(&status);
-        if !report::is_worth_writing(&status, self.memory, now) {
+        if !attempt && !report::is_worth_writing(&status, self.memory, now) {
             return Ok(());
         }
         let Identity { namespace, name, uid } = &self.identity;
@@ -208,8 +211,47 @@ impl<'a> Work<'a> {
         self.memory.status = status;
         self.memory.status_written = Some(now);
         for event in events {
-            self.tell(event).await;
+            self.tell(&event).await;
         }
         Ok(())
+    }
+
+    fn show(&self, status: &IdIssuerCredentialStatus) {
+        let Identity { namespace, name, uid } = &self.identity;
+        let conditions = status.conditions.iter();
+        let facts = CredentialFacts {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            conditions: conditions
+                .map(|condition| (condition.type_.clone(), condition.status.clone()))
+                .collect(),
+            token: status.token.as_ref().map(|token| (token.expiration_time.0, token.renewal_time.0)),
+        };
+        self.context.metrics.show_credential(uid, facts);
+    }
+
+    /// Publishes an Event. One that cannot be published is logged, and the work goes on.
+    async fn tell(&self, event: &Event) {
+        let reference = self.credential.object_ref(&());
+        let publish = self.context.recorder.publish(event, &reference);
+        let Identity { namespace, name, .. } = &self.identity;
+        match tokio::time::timeout(EVENT_LIMIT, publish).await {
+            Ok(Ok(())) => {}
+            Ok(Err(kube::Error::Api(status))) => {
+                tracing::warn!(namespace, name, reason = event.reason, "publish Event: {}", status.message);
+            }
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!(namespace, name, reason = event.reason, "publish Event: no answer");
+            }
+        }
+    }
+
+    fn rest(&self, until: Option<Moment>) -> Action {
+        let now = self.context.clock.now();
+        let moments = [until, self.memory.recheck()].into_iter().flatten();
+        let pause = moments.map(|moment| moment.remaining(now)).min();
+        pause.map_or_else(Action::await_change, |pause| {
+            Action::requeue(Duration::try_from(pause).unwrap_or_default())
+        })
     }
 }

@@ -20,6 +20,9 @@ use crate::core::token::{Grant, LifetimeSource};
 /// Failures that differ in nothing but their number are written at most this often.
 const FAILURE_NOTES: SignedDuration = SignedDuration::from_mins(5);
 
+/// Reasons that only say that work is going on, or was stopped by the user: they are worth no Event.
+const PROGRESS: [&str; 3] = ["Issuing", "Updating", "Suspended"];
+
 /// The status that a credential should have now. `attempt` says that a login is about to be sent.
 #[must_use]
 pub fn status(
@@ -106,7 +109,8 @@ fn login(observed: &Observed<'_>, memory: &Memory, attempt: bool, now: Moment) -
     let previous = memory.status.login.clone();
     let (Some(account), Some(session)) = (observed.account(), memory.session()) else { return previous };
     // What was recorded of another login says nothing about this one.
-    let inherited = previous.filter(|_| !observed.is_login_changed() || observed.is_published_by_this_account());
+    let inherited =
+        previous.filter(|_| !observed.is_login_changed() || observed.is_published_by_this_account());
     let (attempted, accepted) = session.with_account(|account| (account.attempted(), account.accepted()));
     let attempted = if attempt { Some(now) } else { attempted };
     let rejections = match &account.trouble {
@@ -146,9 +150,7 @@ fn wanted(conditions: &Conditions, previous: &[Condition]) -> Vec<Wanted> {
         (ConditionType::RenewalOverdue, &conditions.renewal_overdue),
     ];
     list.extend(
-        optional
-            .into_iter()
-            .filter_map(|(type_, reason)| Some(wanted(type_, True, reason.as_ref()?))),
+        optional.into_iter().filter_map(|(type_, reason)| Some(wanted(type_, True, reason.as_ref()?))),
     );
     let type_ = ConditionType::LoginAccepted;
     list.push(match &conditions.login_accepted {
@@ -179,12 +181,8 @@ fn kept(type_: ConditionType, previous: &[Condition]) -> Option<Wanted> {
 #[must_use]
 pub fn malformed(generation: i64, now: Timestamp) -> IdIssuerCredentialStatus {
     let reason = Reason::MalformedResource;
-    let wanted = |type_, status| Wanted {
-        type_,
-        status,
-        reason: reason.name().to_owned(),
-        message: reason.message(),
-    };
+    let wanted =
+        |type_, status| Wanted { type_, status, reason: reason.name().to_owned(), message: reason.message() };
     let conditions = [
         wanted(ConditionType::Ready, ConditionStatus::False),
         wanted(ConditionType::Stalled, ConditionStatus::True),
@@ -196,24 +194,24 @@ pub fn malformed(generation: i64, now: Timestamp) -> IdIssuerCredentialStatus {
     }
 }
 
-/// Whether a status is worth a write: it differs from the last one in more than the count of the same failure.
+/// Whether a status is worth a write: it says more than the last one than when a login was attempted, and more than
+/// how often the same failure has come.
 #[must_use]
 pub fn is_worth_writing(status: &IdIssuerCredentialStatus, memory: &Memory, now: Moment) -> bool {
     let previous = &memory.status;
-    if status == previous {
-        return false;
+    let mut leveled = status.clone();
+    if let (Some(login), Some(before)) = (&mut leveled.login, &previous.login) {
+        if before.attempt_time.is_some() {
+            login.attempt_time.clone_from(&before.attempt_time);
+        }
     }
-    let (Some(new), Some(old)) = (&status.failures, &previous.failures) else { return true };
-    let leveled = IdIssuerCredentialStatus {
-        failures: previous.failures.clone(),
-        login: status.login.clone().map(|login| LoginStatus {
-            attempt_time: previous.login.as_ref().and_then(|login| login.attempt_time.clone()),
-            ..login
-        }),
-        ..status.clone()
-    };
     let is_fresh = memory.status_written.is_some_and(|at| !at.plus(FAILURE_NOTES).has_come(now));
-    !(new.reason == old.reason && leveled == *previous && is_fresh)
+    if let (Some(failures), Some(before)) = (&mut leveled.failures, &previous.failures) {
+        if is_fresh && failures.reason == before.reason {
+            failures.clone_from(before);
+        }
+    }
+    leveled != *previous
 }
 
 /// Events for what flipped between two statuses: on transitions only, with constant text, so that they do not pile up.
@@ -226,14 +224,15 @@ pub fn events(previous: &[Condition], current: &[Condition]) -> Vec<Event> {
             conditions.iter().find(|condition| condition.type_ == type_.as_str()).cloned()
         };
         let Some(condition) = find(current) else { continue };
-        let is_news = find(previous)
-            .is_none_or(|before| (before.status, before.reason) != (condition.status.clone(), condition.reason.clone()));
+        let is_news = find(previous).is_none_or(|before| {
+            (before.status, before.reason) != (condition.status.clone(), condition.reason.clone())
+        });
         let is_told = events.iter().any(|event| event.reason == condition.reason);
-        if is_news && !is_told {
+        let is_progress = PROGRESS.contains(&condition.reason.as_str());
+        if is_news && !is_told && !is_progress {
             let is_good = type_ == ConditionType::Ready && condition.status == "True";
-            let is_progress = matches!(condition.reason.as_str(), "Issuing" | "Updating" | "Suspended");
             events.push(Event {
-                type_: if is_good || is_progress { EventType::Normal } else { EventType::Warning },
+                type_: if is_good { EventType::Normal } else { EventType::Warning },
                 reason: condition.reason,
                 note: Some(condition.message),
                 action: "Reconcile".into(),
