@@ -86,19 +86,19 @@ pub struct IdIssuerCredentialSpec {
 #[serde(rename_all = "camelCase")]
 pub struct LoginSecretRef {
     /// The name of the Secret, in the namespace of the credential.
-    #[schemars(length(min = 1, max = rules::NAME_MAX_LENGTH))]
+    #[schemars(length(max = rules::NAME_MAX_LENGTH))]
     #[x_kube(validation = rules::object_name())]
     pub name: String,
 
     /// The key whose value is the user name (an e-mail address). Default: username. A value that ends in a line break is refused, not sent.
     #[serde(default = "default_username_key")]
-    #[schemars(length(min = 1, max = rules::NAME_MAX_LENGTH))]
+    #[schemars(length(max = rules::NAME_MAX_LENGTH))]
     #[x_kube(validation = rules::object_key())]
     pub username_key: String,
 
     /// The key whose value is the password. Default: password. A value that ends in a line break is refused, not sent.
     #[serde(default = "default_password_key")]
-    #[schemars(length(min = 1, max = rules::NAME_MAX_LENGTH))]
+    #[schemars(length(max = rules::NAME_MAX_LENGTH))]
     #[x_kube(validation = rules::object_key())]
     pub password_key: String,
 }
@@ -118,7 +118,7 @@ pub struct Target {
     /// The name of the Secret, in the namespace of the credential. Default: the name of the credential. It cannot be
     /// changed later. A Secret of that name which another made is never overwritten.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = rules::NAME_MAX_LENGTH))]
+    #[schemars(length(max = rules::NAME_MAX_LENGTH))]
     #[x_kube(validation = rules::object_name())]
     pub secret_name: Option<String>,
 
@@ -152,7 +152,7 @@ pub struct Template {
     /// outside kubernetes.io and k8s.io. Kubernetes never changes the type of an existing Secret: delete the Secret
     /// after a change here.
     #[serde(rename = "type", default = "default_type")]
-    #[schemars(length(min = 1, max = rules::NAME_MAX_LENGTH))]
+    #[schemars(length(max = rules::NAME_MAX_LENGTH))]
     #[x_kube(validation = rules::secret_type_shape(), validation = rules::secret_type_not_reserved())]
     pub type_: String,
 
@@ -258,7 +258,7 @@ pub struct Issuer {
     /// The origin of the issuer, like https://api.idissuer.pl: scheme, host and perhaps a port. The controller must
     /// allow it (--issuer-url or --allow-issuer). Default: the controller's default issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = rules::URL_MAX_LENGTH))]
+    #[schemars(length(max = rules::URL_MAX_LENGTH))]
     #[x_kube(validation = rules::url())]
     pub url: Option<String>,
 
@@ -269,13 +269,13 @@ pub struct Issuer {
     /// The path of the login call. Default: /v2/auth/token. An issuer that answers it with a redirect or 404 may want
     /// /v2/auth/token/.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = rules::PATH_MAX_LENGTH))]
+    #[schemars(length(max = rules::PATH_MAX_LENGTH))]
     #[x_kube(validation = rules::path())]
     pub token_path: Option<String>,
 
     /// The path of the refresh call. Default: /v2/auth/refreshtoken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = rules::PATH_MAX_LENGTH))]
+    #[schemars(length(max = rules::PATH_MAX_LENGTH))]
     #[x_kube(validation = rules::path())]
     pub refresh_path: Option<String>,
 
@@ -292,12 +292,12 @@ pub struct CaBundleRef {
     pub kind: CaBundleKind,
 
     /// The name of the ConfigMap or Secret, in the namespace of the credential.
-    #[schemars(length(min = 1, max = rules::NAME_MAX_LENGTH))]
+    #[schemars(length(max = rules::NAME_MAX_LENGTH))]
     #[x_kube(validation = rules::object_name())]
     pub name: String,
 
     /// The key whose value is one or more PEM certificates, like ca.crt.
-    #[schemars(length(min = 1, max = rules::NAME_MAX_LENGTH))]
+    #[schemars(length(max = rules::NAME_MAX_LENGTH))]
     #[x_kube(validation = rules::object_key())]
     pub key: String,
 }
