@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::rules;
 use super::status::IdIssuerCredentialStatus;
@@ -157,14 +157,23 @@ pub struct Template {
     pub type_: String,
 
     /// Labels and annotations to put on the Secret. Nothing is copied from the credential's own.
-    #[serde(default, skip_serializing_if = "TemplateMetadata::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "TemplateMetadata::is_empty"
+    )]
+    #[schemars(extend("nullable" = true))]
     pub metadata: TemplateMetadata,
 
     /// The keys of the Secret; they replace the two default keys. Values are templates (minijinja) with the variables
     /// token, token_type, expires_at, issued_at, expires_in (seconds), namespace and name, and the filters tojson and
     /// b64encode, as in `Bearer {{ token }}`. An unknown variable is an error, and leaves the Secret as it is. Empty or
     /// left out: the two default keys. At most 32 keys, 16384 characters a value, 32 KiB a rendered value.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     #[schemars(schema_with = "template_data")]
     #[x_kube(validation = rules::template_keys())]
     pub data: BTreeMap<String, String>,
@@ -190,7 +199,11 @@ fn default_type() -> String {
 pub struct TemplateMetadata {
     /// Labels of the Secret, at most 32. Those of idissuer.pl, kubernetes.io, k8s.io and their subdomains are refused,
     /// except app.kubernetes.io/*; of these the operator itself sets app.kubernetes.io/managed-by.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     #[schemars(schema_with = "template_labels")]
     #[x_kube(
         validation = rules::qualified_names(),
@@ -202,7 +215,11 @@ pub struct TemplateMetadata {
 
     /// Annotations of the Secret, at most 32, each of at most 4096 characters. Those of idissuer.pl, kubernetes.io,
     /// k8s.io and their subdomains are refused, except app.kubernetes.io/*.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     #[schemars(schema_with = "template_annotations")]
     #[x_kube(validation = rules::qualified_names(), validation = rules::no_reserved_metadata())]
     pub annotations: BTreeMap<String, String>,
@@ -255,7 +272,7 @@ pub enum Strategy {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Issuer {
-    /// The origin of the issuer, like https://api.idissuer.pl: scheme, host and perhaps a port. The controller must
+    /// The origin of the issuer, like `https://api.idissuer.pl`: scheme, host and perhaps a port. The controller must
     /// allow it (--issuer-url or --allow-issuer). Default: the controller's default issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = rules::URL_MAX_LENGTH))]
@@ -344,7 +361,17 @@ fn template_annotations(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 fn string_map(max_keys: usize, value_max_length: usize) -> schemars::Schema {
     schemars::json_schema!({
         "type": "object",
+        "nullable": true,
         "maxProperties": max_keys,
         "additionalProperties": {"type": "string", "maxLength": value_max_length},
     })
+}
+
+/// The API server stores a null where a user empties a map by server-side apply.
+fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }

@@ -4,6 +4,7 @@
 use idissuer_testbed::{Options, Shared};
 
 mod resource_rules;
+mod resource_status;
 
 /// The control plane of all tests in this binary. It has the CRD from the beginning, or the garbage collector would
 /// take half a minute to notice the new kind.
