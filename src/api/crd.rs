@@ -12,9 +12,12 @@ const HEADER: &str = "# Generated from src/api by `idissuer crd`. Do not edit; r
 
 /// The definition to install. It differs from [`CustomResourceExt::crd`] in two things.
 ///
-/// No field is nullable: an explicit null then counts as an absent field, for the API server drops it before
-/// defaulting, and rules and code meet only values. (With `nullable`, `has(self.url)` would hold for a null.) And
-/// descriptions have no line breaks but between paragraphs: `kubectl explain` wraps them itself.
+/// Only objects are nullable, and of those only the ones without a default. A null in place of a value is dropped on
+/// creation, but refused by server-side apply, and it is better refused than stored: a rule would see `has(self.url)`
+/// hold for it. An object must take a null all the same: where a user empties one that was full (`labels: {}`),
+/// server-side apply makes a null of it, and would then refuse its own null.
+///
+/// And descriptions have no line breaks but between paragraphs: `kubectl explain` wraps them itself.
 #[must_use]
 pub fn crd() -> CustomResourceDefinition {
     let mut definition = IdIssuerCredential::crd();
@@ -36,7 +39,9 @@ pub fn crd_yaml() -> Result<String, serde_saphyr::ser::Error> {
 }
 
 fn tidy(schema: &mut JSONSchemaProps) {
-    schema.nullable = None;
+    if schema.type_.as_deref() != Some("object") || schema.default.is_some() {
+        schema.nullable = None;
+    }
     schema.title = None;
     if let Some(description) = &mut schema.description {
         *description = description
@@ -92,9 +97,43 @@ mod tests {
     }
 
     #[test]
-    fn no_field_is_nullable_and_no_integer_has_a_format_unknown_to_kubernetes() {
+    fn objects_without_a_default_and_nothing_else_may_be_null() {
+        fn nullable(path: &str, schema: &JSONSchemaProps, found: &mut Vec<String>) {
+            for (name, property) in schema.properties.iter().flatten() {
+                let path = format!("{path}.{name}");
+                if property.nullable == Some(true) {
+                    found.push(path.clone());
+                }
+                nullable(&path, property, found);
+            }
+        }
+        let definition = crd();
+        let schema = definition.spec.versions[0].schema.as_ref().unwrap();
+        let mut found = Vec::new();
+        nullable("", schema.open_api_v3_schema.as_ref().unwrap(), &mut found);
+        assert_eq!(
+            found,
+            [
+                ".spec.issuer",
+                ".spec.issuer.caBundleRef",
+                ".spec.target.template",
+                ".spec.target.template.data",
+                ".spec.target.template.metadata",
+                ".spec.target.template.metadata.annotations",
+                ".spec.target.template.metadata.labels",
+                ".status",
+                ".status.failures",
+                ".status.login",
+                ".status.target",
+                ".status.token",
+            ],
+        );
+    }
+
+    #[test]
+    fn the_schema_has_only_what_kubernetes_knows() {
         let yaml = crd_yaml().unwrap();
-        for word in ["nullable", "uint", "anyOf", "oneOf"] {
+        for word in ["uint", "anyOf", "oneOf"] {
             assert!(!yaml.contains(word), "{word}");
         }
     }

@@ -62,8 +62,10 @@ pub const BASIC_AUTH_TYPE: &str = "kubernetes.io/basic-auth";
 /// The API server refuses a Secret of [`BASIC_AUTH_TYPE`] with neither of these keys.
 pub const BASIC_AUTH_KEYS: [&str; 2] = ["username", "password"];
 /// A key that a label or annotation can have: an optional DNS prefix and a name of at most 63 characters.
-pub const QUALIFIED_NAME_PATTERN: &str =
-    r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
+pub const QUALIFIED_NAME_PATTERN: &str = concat!(
+    r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?",
+    r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+);
 /// The value of a label.
 pub const LABEL_VALUE_PATTERN: &str = r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$";
 /// Labels and annotations that mean something to Kubernetes or to this operator.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::rules;
 use super::status::IdIssuerCredentialStatus;
@@ -86,19 +86,19 @@ pub struct IdIssuerCredentialSpec {
 #[serde(rename_all = "camelCase")]
 pub struct LoginSecretRef {
     /// The name of the Secret, in the namespace of the credential.
-    #[schemars(length(min = 1, max = rules::NAME_MAX_LENGTH))]
+    #[schemars(length(max = rules::NAME_MAX_LENGTH))]
     #[x_kube(validation = rules::object_name())]
     pub name: String,
 
     /// The key whose value is the user name (an e-mail address). Default: username. A value that ends in a line break is refused, not sent.
     #[serde(default = "default_username_key")]
-    #[schemars(length(min = 1, max = rules::NAME_MAX_LENGTH))]
+    #[schemars(length(max = rules::NAME_MAX_LENGTH))]
     #[x_kube(validation = rules::object_key())]
     pub username_key: String,
 
     /// The key whose value is the password. Default: password. A value that ends in a line break is refused, not sent.
     #[serde(default = "default_password_key")]
-    #[schemars(length(min = 1, max = rules::NAME_MAX_LENGTH))]
+    #[schemars(length(max = rules::NAME_MAX_LENGTH))]
     #[x_kube(validation = rules::object_key())]
     pub password_key: String,
 }
@@ -118,7 +118,7 @@ pub struct Target {
     /// The name of the Secret, in the namespace of the credential. Default: the name of the credential. It cannot be
     /// changed later. A Secret of that name which another made is never overwritten.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = rules::NAME_MAX_LENGTH))]
+    #[schemars(length(max = rules::NAME_MAX_LENGTH))]
     #[x_kube(validation = rules::object_name())]
     pub secret_name: Option<String>,
 
@@ -152,19 +152,24 @@ pub struct Template {
     /// outside kubernetes.io and k8s.io. Kubernetes never changes the type of an existing Secret: delete the Secret
     /// after a change here.
     #[serde(rename = "type", default = "default_type")]
-    #[schemars(length(min = 1, max = rules::NAME_MAX_LENGTH))]
+    #[schemars(length(max = rules::NAME_MAX_LENGTH))]
     #[x_kube(validation = rules::secret_type_shape(), validation = rules::secret_type_not_reserved())]
     pub type_: String,
 
     /// Labels and annotations to put on the Secret. Nothing is copied from the credential's own.
-    #[serde(default, skip_serializing_if = "TemplateMetadata::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "null_as_default",
+        skip_serializing_if = "TemplateMetadata::is_empty"
+    )]
+    #[schemars(extend("nullable" = true))]
     pub metadata: TemplateMetadata,
 
     /// The keys of the Secret; they replace the two default keys. Values are templates (minijinja) with the variables
     /// token, token_type, expires_at, issued_at, expires_in (seconds), namespace and name, and the filters tojson and
     /// b64encode, as in `Bearer {{ token }}`. An unknown variable is an error, and leaves the Secret as it is. Empty or
     /// left out: the two default keys. At most 32 keys, 16384 characters a value, 32 KiB a rendered value.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "template_data")]
     #[x_kube(validation = rules::template_keys())]
     pub data: BTreeMap<String, String>,
@@ -186,7 +191,7 @@ fn default_type() -> String {
 pub struct TemplateMetadata {
     /// Labels of the Secret, at most 32. Those of idissuer.pl, kubernetes.io, k8s.io and their subdomains are refused,
     /// except app.kubernetes.io/*; of these the operator itself sets app.kubernetes.io/managed-by.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "template_labels")]
     #[x_kube(
         validation = rules::qualified_names(),
@@ -198,7 +203,7 @@ pub struct TemplateMetadata {
 
     /// Annotations of the Secret, at most 32, each of at most 4096 characters. Those of idissuer.pl, kubernetes.io,
     /// k8s.io and their subdomains are refused, except app.kubernetes.io/*.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "template_annotations")]
     #[x_kube(validation = rules::qualified_names(), validation = rules::no_reserved_metadata())]
     pub annotations: BTreeMap<String, String>,
@@ -251,10 +256,10 @@ pub enum Strategy {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Issuer {
-    /// The origin of the issuer, like https://api.idissuer.pl: scheme, host and perhaps a port. The controller must
+    /// The origin of the issuer, like `https://api.idissuer.pl`: scheme, host and perhaps a port. The controller must
     /// allow it (--issuer-url or --allow-issuer). Default: the controller's default issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = rules::URL_MAX_LENGTH))]
+    #[schemars(length(max = rules::URL_MAX_LENGTH))]
     #[x_kube(validation = rules::url())]
     pub url: Option<String>,
 
@@ -265,13 +270,13 @@ pub struct Issuer {
     /// The path of the login call. Default: /v2/auth/token. An issuer that answers it with a redirect or 404 may want
     /// /v2/auth/token/.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = rules::PATH_MAX_LENGTH))]
+    #[schemars(length(max = rules::PATH_MAX_LENGTH))]
     #[x_kube(validation = rules::path())]
     pub token_path: Option<String>,
 
     /// The path of the refresh call. Default: /v2/auth/refreshtoken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = rules::PATH_MAX_LENGTH))]
+    #[schemars(length(max = rules::PATH_MAX_LENGTH))]
     #[x_kube(validation = rules::path())]
     pub refresh_path: Option<String>,
 
@@ -288,12 +293,12 @@ pub struct CaBundleRef {
     pub kind: CaBundleKind,
 
     /// The name of the ConfigMap or Secret, in the namespace of the credential.
-    #[schemars(length(min = 1, max = rules::NAME_MAX_LENGTH))]
+    #[schemars(length(max = rules::NAME_MAX_LENGTH))]
     #[x_kube(validation = rules::object_name())]
     pub name: String,
 
     /// The key whose value is one or more PEM certificates, like ca.crt.
-    #[schemars(length(min = 1, max = rules::NAME_MAX_LENGTH))]
+    #[schemars(length(max = rules::NAME_MAX_LENGTH))]
     #[x_kube(validation = rules::object_key())]
     pub key: String,
 }
@@ -334,7 +339,17 @@ fn template_annotations(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 fn string_map(max_keys: usize, value_max_length: usize) -> schemars::Schema {
     schemars::json_schema!({
         "type": "object",
+        "nullable": true,
         "maxProperties": max_keys,
         "additionalProperties": {"type": "string", "maxLength": value_max_length},
     })
+}
+
+/// The API server stores a null where a user empties a map by server-side apply.
+fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }

@@ -41,7 +41,7 @@ pub struct IdIssuerCredentialStatus {
     pub refresh_support: Option<RefreshSupport>,
 
     /// The last login with the password.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "nothing_recorded")]
     pub login: Option<LoginStatus>,
 
     /// The failures since the last success. Absent when the last attempt succeeded.
@@ -167,6 +167,12 @@ pub struct FailuresStatus {
     /// When it is tried again. Absent: not before something changes; the conditions say what.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_time: Option<Time>,
+}
+
+/// An empty object would come back as null once server-side apply has emptied it, and so never equal what was written.
+#[expect(clippy::ref_option, reason = "serde passes a reference")]
+fn nothing_recorded(login: &Option<LoginStatus>) -> bool {
+    login.as_ref().is_none_or(|login| *login == LoginStatus::default())
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

@@ -50,11 +50,11 @@ struct ControllerArguments {
     #[arg(long, env = "IDISSUER_CONCURRENCY", value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
 
-    /// Call issuers through the proxy of HTTPS_PROXY and its kin, which then sees where passwords go
+    /// Call issuers through the proxy of `HTTPS_PROXY` and its kin, which then sees where passwords go
     #[arg(long, env = "IDISSUER_USE_ENVIRONMENT_PROXY")]
     use_environment_proxy: bool,
 
-    /// How log lines look; what is logged is set by RUST_LOG
+    /// How log lines look; what is logged is set by `RUST_LOG`
     #[arg(long, env = "IDISSUER_LOG_FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
 }
@@ -81,7 +81,7 @@ pub fn main() -> ExitCode {
 }
 
 fn print_crd() -> Result<(), String> {
-    let text = crd::yaml().map_err(|error| format!("render the CRD: {error}"))?;
+    let text = crd::crd_yaml().map_err(|error| format!("render the CRD: {error}"))?;
     io::stdout().write_all(text.as_bytes()).map_err(|error| format!("print the CRD: {error}"))
 }
 

@@ -179,6 +179,7 @@ pub fn wake(waker: &Waker, credentials: Vec<ObjectKey>) {
 }
 
 /// One second after the first error in a row, doubling to a minute.
+#[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
 fn back_off(object: Arc<Guarded>, error: &ReconcileError, context: Arc<Context>) -> Action {
     let key = key(&*object);
     let errors = context.registry.count_error(&key);

@@ -64,10 +64,11 @@ fn remember(memory: &mut Memory, session: &Session, seen: &Seen, intent: &Intent
     if read.is_none() || read != recorded.resource_version.as_deref() {
         return;
     }
-    if let Some(published) = &mut memory.published {
-        if published.key.is_none() && published.account.as_ref() == Some(&intent.account) {
-            published.key = Some(session.key());
-        }
+    if let Some(published) = &mut memory.published
+        && published.key.is_none()
+        && published.account.as_ref() == Some(&intent.account)
+    {
+        published.key = Some(session.key());
     }
     if let Some(login @ LoginStatus { rejections: 1.., .. }) = &memory.status.login {
         let last = login.attempt_time.as_ref().map_or(now, |time| Moment::at_wall(time.0, now));

@@ -76,7 +76,7 @@ pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Ac
     }
     let mut memory = memory.lock().await;
     let work = match &object.0 {
-        Ok(credential) => Work::new(&context, credential, key.clone(), &mut memory),
+        Ok(credential) => Work::new(&context, credential, &key, &mut memory),
         Err(_) => return tell_malformed(&context, meta.generation, &key, &uid, &mut memory).await,
     };
     let action = work.carry_out().await?;
@@ -108,7 +108,6 @@ pub(super) struct Work<'a> {
     pub(super) identity: Identity,
     pub(super) intent: Result<Intent, Reason>,
     pub(super) memory: &'a mut Memory,
-    key: ObjectKey,
     login_seen: Seen,
     target_seen: Seen,
 }
@@ -117,7 +116,7 @@ impl<'a> Work<'a> {
     fn new(
         context: &'a Context,
         credential: &'a IdIssuerCredential,
-        key: ObjectKey,
+        key: &ObjectKey,
         memory: &'a mut Memory,
     ) -> Self {
         let identity = Identity {
@@ -129,7 +128,7 @@ impl<'a> Work<'a> {
         let generation = credential.metadata.generation.unwrap_or_default();
         memory.load(credential.status.as_ref(), generation, intent.as_ref().ok(), context.clock.now());
         let (login_seen, target_seen) = (Seen::Unknown, Seen::Unknown);
-        Self { context, credential, identity, intent, memory, key, login_seen, target_seen }
+        Self { context, credential, identity, intent, memory, login_seen, target_seen }
     }
 
     /// Observe (no client) → decide (no client) → act (client), until there is nothing to do; then report (client).

@@ -83,12 +83,11 @@ impl Registry {
             inner.forget(key);
         }
         inner.relink(key, &sighting.secrets);
-        match inner.credentials.get_mut(key) {
-            Some(entry) => entry.sighting = sighting,
-            None => {
-                let entry = Entry { sighting, memory: Arc::default(), errors: 0 };
-                inner.credentials.insert(key.clone(), entry);
-            }
+        if let Some(entry) = inner.credentials.get_mut(key) {
+            entry.sighting = sighting;
+        } else {
+            let entry = Entry { sighting, memory: Arc::default(), errors: 0 };
+            inner.credentials.insert(key.clone(), entry);
         }
         true
     }

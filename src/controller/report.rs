@@ -47,7 +47,7 @@ pub fn status(
         }),
         token: observed.published.map(|published| token(published, observed)),
         refresh_support: match memory.session() {
-            Some(session) => session.with_account(|account| support(account.refresh_support())),
+            Some(session) => Some(session.with_account(|account| support(account.refresh_support()))),
             None => previous.refresh_support,
         },
         login: login(observed, memory, attempt, now),
@@ -78,12 +78,12 @@ fn handled(
     }
 }
 
-fn support(support: RefreshSupport) -> Option<api::RefreshSupport> {
-    Some(match support {
+fn support(support: RefreshSupport) -> api::RefreshSupport {
+    match support {
         RefreshSupport::Unknown => api::RefreshSupport::Unknown,
         RefreshSupport::Early => api::RefreshSupport::Early,
         RefreshSupport::Refused => api::RefreshSupport::Refused,
-    })
+    }
 }
 
 fn token(published: &Published, observed: &Observed<'_>) -> TokenStatus {
@@ -200,16 +200,17 @@ pub fn malformed(generation: i64, now: Timestamp) -> IdIssuerCredentialStatus {
 pub fn is_worth_writing(status: &IdIssuerCredentialStatus, memory: &Memory, now: Moment) -> bool {
     let previous = &memory.status;
     let mut leveled = status.clone();
-    if let (Some(login), Some(before)) = (&mut leveled.login, &previous.login) {
-        if before.attempt_time.is_some() {
-            login.attempt_time.clone_from(&before.attempt_time);
-        }
+    if let (Some(login), Some(before)) = (&mut leveled.login, &previous.login)
+        && before.attempt_time.is_some()
+    {
+        login.attempt_time.clone_from(&before.attempt_time);
     }
     let is_fresh = memory.status_written.is_some_and(|at| !at.plus(FAILURE_NOTES).has_come(now));
-    if let (Some(failures), Some(before)) = (&mut leveled.failures, &previous.failures) {
-        if is_fresh && failures.reason == before.reason {
-            failures.clone_from(before);
-        }
+    if let (Some(failures), Some(before)) = (&mut leveled.failures, &previous.failures)
+        && is_fresh
+        && failures.reason == before.reason
+    {
+        failures.clone_from(before);
     }
     leveled != *previous
 }

@@ -83,7 +83,7 @@ pub async fn run(settings: Settings, client: Client, stop: CancellationToken) ->
         () = crd_is_served(&client) => crd_gate.open(),
         () = stop.cancelled() => return Ok(()),
     }
-    let operator = Operator::new(&settings, client, metrics, stop.clone())?;
+    let operator = Operator::new(&settings, client, &metrics, stop.clone())?;
     tokio::select! {
         () = operator.work(watch_gate) => {}
         () = async { stop.cancelled().await; tokio::time::sleep(STOP_LIMIT).await } => {
@@ -148,7 +148,7 @@ impl Operator {
     fn new(
         settings: &Settings,
         client: Client,
-        metrics: Arc<Metrics>,
+        metrics: &Arc<Metrics>,
         stop: CancellationToken,
     ) -> Result<Self, RunError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
@@ -159,7 +159,7 @@ impl Operator {
         let accounts = Arc::new(Accounts::new(
             issuer,
             Arc::clone(&clock),
-            Arc::clone(&metrics),
+            Arc::clone(metrics),
             KeyMaker::new(random_secret()?),
             ended_sender,
             stop.clone(),
@@ -175,7 +175,7 @@ impl Operator {
                 registry: Arc::new(Registry::default()),
                 recorder: recorder.clone(),
                 clock: Arc::clone(&clock),
-                metrics: Arc::clone(&metrics),
+                metrics: Arc::clone(metrics),
                 concurrency: Arc::clone(&concurrency),
             })
         };

@@ -118,7 +118,7 @@ fn wrote(work: &mut Work<'_>, intent: &Intent, token: &IssuedToken, version: Obj
     work.context.registry.wrote_secret(&key, version.clone());
     let Identity { namespace, name, .. } = &work.identity;
     tracing::info!(namespace, name, secret = key.name, fingerprint = %token.fingerprint, "token published");
-    let memory = &mut work.memory;
+    let memory = &mut *work.memory;
     memory.published = Some(Published {
         fingerprint: token.fingerprint.clone(),
         validity: token.validity,
