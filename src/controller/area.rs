@@ -24,10 +24,10 @@ use crate::core::backoff::pause;
 use crate::ops::metrics::Metrics;
 
 /// Wakes credentials of an area. Unbounded, for the queue behind it keeps one entry a credential.
-pub type Waker = UnboundedSender<ObjectRef<Guarded>>;
+pub(super) type Waker = UnboundedSender<ObjectRef<Guarded>>;
 
 /// The API of an area: of one namespace, or of all.
-pub fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+pub(super) fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
 where
     K: Resource<Scope = k8s_openapi::NamespaceResourceScope>,
     K::DynamicType: Default,
@@ -36,7 +36,7 @@ where
 }
 
 /// Watches the credentials of an area and reconciles them until `stop` is cancelled and the last one is done.
-pub async fn reconcile_all(
+pub(super) async fn reconcile_all(
     client: Client,
     namespace: Option<String>,
     context: Arc<Context>,
@@ -141,7 +141,7 @@ fn secrets(credential: &IdIssuerCredential) -> BTreeSet<String> {
 }
 
 /// Watches the metadata of the area's Secrets, and wakes the credentials that a change concerns.
-pub async fn watch_secrets(
+pub(super) async fn watch_secrets(
     client: Client,
     namespace: Option<String>,
     registry: Arc<Registry>,
@@ -172,7 +172,7 @@ pub async fn watch_secrets(
 }
 
 /// Wakes credentials; once the process stops nobody listens any more.
-pub fn wake(waker: &Waker, credentials: Vec<ObjectKey>) {
+pub(super) fn wake(waker: &Waker, credentials: Vec<ObjectKey>) {
     for ObjectKey { namespace, name } in credentials {
         let _ = waker.unbounded_send(ObjectRef::new(&name).within(&namespace));
     }

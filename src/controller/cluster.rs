@@ -26,7 +26,7 @@ const CALL_LIMIT: Duration = Duration::from_secs(15);
 /// A call to the API server that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation} {object}: {cause}")]
-pub struct ClusterError {
+pub(super) struct ClusterError {
     operation: &'static str,
     object: String,
     #[source]
@@ -47,27 +47,27 @@ enum Cause {
 impl ClusterError {
     /// Somebody else changed the object in between, or it exists although it should be created, or is gone.
     #[must_use]
-    pub fn is_conflict(&self) -> bool {
+    pub(super) fn is_conflict(&self) -> bool {
         matches!(*self.cause, Cause::Api(_, 409))
     }
 
     /// The API server understood and said no; saying it again at once would not help.
     #[must_use]
-    pub fn is_refusal(&self) -> bool {
+    pub(super) fn is_refusal(&self) -> bool {
         matches!(*self.cause, Cause::Api(_, 400..=407 | 410..=428 | 430..=499))
     }
 }
 
 /// The API server, as the controller uses it.
 #[derive(Clone)]
-pub struct Cluster {
+pub(super) struct Cluster {
     client: Client,
 }
 
 impl Cluster {
     /// Calls through this client.
     #[must_use]
-    pub fn new(client: Client) -> Self {
+    pub(super) fn new(client: Client) -> Self {
         Self { client }
     }
 
@@ -75,7 +75,11 @@ impl Cluster {
     ///
     /// # Errors
     /// When the API server does not answer, or refuses.
-    pub async fn read_secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>, ClusterError> {
+    pub(super) async fn read_secret(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Secret>, ClusterError> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         call("read Secret", namespace, name, api.get_opt(name)).await
     }
@@ -84,7 +88,7 @@ impl Cluster {
     ///
     /// # Errors
     /// When the API server does not answer, or refuses.
-    pub async fn read_key(
+    pub(super) async fn read_key(
         &self,
         namespace: &str,
         in_secret: bool,
@@ -105,7 +109,7 @@ impl Cluster {
     ///
     /// # Errors
     /// A conflict when it is another version; else when the API server does not answer, or refuses.
-    pub async fn apply_target(
+    pub(super) async fn apply_target(
         &self,
         mut target: Secret,
         version: Option<&ObjectVersion>,
@@ -127,7 +131,7 @@ impl Cluster {
     ///
     /// # Errors
     /// When the API server does not answer or refuses, or the credential is not that one any more.
-    pub async fn write_status(
+    pub(super) async fn write_status(
         &self,
         namespace: &str,
         name: &str,
@@ -149,7 +153,7 @@ impl Cluster {
 
 /// The version of an object as it was read or written.
 #[must_use]
-pub fn version_of(object: &impl ResourceExt) -> ObjectVersion {
+pub(super) fn version_of(object: &impl ResourceExt) -> ObjectVersion {
     ObjectVersion {
         uid: object.uid().unwrap_or_default(),
         resource_version: object.resource_version().unwrap_or_default(),
@@ -158,7 +162,7 @@ pub fn version_of(object: &impl ResourceExt) -> ObjectVersion {
 
 /// The data of a Secret in the form that Kubernetes' type wants.
 #[must_use]
-pub fn byte_strings(data: &crate::core::template::Data) -> BTreeMap<String, ByteString> {
+pub(super) fn byte_strings(data: &crate::core::template::Data) -> BTreeMap<String, ByteString> {
     data.iter().map(|(key, value)| (key.clone(), ByteString(value.to_vec()))).collect()
 }
 

@@ -22,7 +22,7 @@ use crate::core::template;
 ///
 /// # Errors
 /// Why it cannot be carried out.
-pub fn parse(credential: &IdIssuerCredential, allow_list: &AllowList) -> Result<Intent, Reason> {
+pub(super) fn parse(credential: &IdIssuerCredential, allow_list: &AllowList) -> Result<Intent, Reason> {
     let spec = &credential.spec;
     let login = &spec.login_secret_ref;
     if credential.secret_name() == login.name {

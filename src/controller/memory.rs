@@ -25,7 +25,7 @@ const REPAIRS_FORGOTTEN: SignedDuration = SignedDuration::from_mins(10);
 
 /// What is remembered of one credential.
 #[derive(Default)]
-pub struct Memory {
+pub(super) struct Memory {
     /// Whether the status was taken over.
     pub is_loaded: bool,
     /// The status as it was written last.
@@ -49,7 +49,7 @@ pub struct Memory {
 }
 
 /// The login Secret and the CA bundle as they were read. While it is kept, the credential is a member of the account.
-pub struct LoginReading {
+pub(super) struct LoginReading {
     /// The version of the Secret, or that there was none.
     pub seen: Seen,
     /// What was read.
@@ -93,7 +93,7 @@ impl LoginReading {
 
 impl Memory {
     /// Takes over the status that an earlier process, or nobody, left.
-    pub fn load(
+    pub(super) fn load(
         &mut self,
         status: Option<&IdIssuerCredentialStatus>,
         generation: i64,
@@ -122,7 +122,7 @@ impl Memory {
 
     /// What the login Secret is known to hold, given its last known version and the present specification.
     #[must_use]
-    pub fn login(&self, seen: &Seen, intent: &Intent, now: Moment) -> Login {
+    pub(super) fn login(&self, seen: &Seen, intent: &Intent, now: Moment) -> Login {
         let current = self.login.as_ref().filter(|reading| {
             (*seen == Seen::Unknown || reading.seen == *seen)
                 && reading.reference == intent.account
@@ -137,13 +137,13 @@ impl Memory {
 
     /// The account's session, if the login was read and is good.
     #[must_use]
-    pub fn session(&self) -> Option<&Arc<Session>> {
+    pub(super) fn session(&self) -> Option<&Arc<Session>> {
         self.login.as_ref()?.outcome.as_ref().ok()
     }
 
     /// When a login that could not be used is looked at again, if time alone leads to that.
     #[must_use]
-    pub fn recheck(&self) -> Option<Moment> {
+    pub(super) fn recheck(&self) -> Option<Moment> {
         match self.login.as_ref() {
             Some(LoginReading {
                 outcome: Err(Reason::CaBundleMissing { .. } | Reason::CaBundleInvalid { .. }),
@@ -156,7 +156,7 @@ impl Memory {
 
     /// What status remembers of the login.
     #[must_use]
-    pub fn login_record(&self) -> LoginRecord {
+    pub(super) fn login_record(&self) -> LoginRecord {
         self.status.login.as_ref().map_or_else(LoginRecord::default, |login| LoginRecord {
             resource_version: login.secret_resource_version.clone(),
             attempted: login.attempt_time.is_some(),
@@ -164,7 +164,7 @@ impl Memory {
     }
 
     /// Since when a renewal is requested that was not carried out yet.
-    pub fn renewal_requested(&mut self, request: Option<&str>, now: Moment) -> Option<Moment> {
+    pub(super) fn renewal_requested(&mut self, request: Option<&str>, now: Moment) -> Option<Moment> {
         let request =
             request.filter(|request| self.status.last_handled_renew_request.as_deref() != Some(*request));
         match (request, &self.renew_request) {
@@ -176,14 +176,14 @@ impl Memory {
     }
 
     /// A repair of the target was made.
-    pub fn repaired(&mut self, now: Moment) {
+    pub(super) fn repaired(&mut self, now: Moment) {
         let recent = self.repairs.filter(|(_, last)| !last.plus(REPAIRS_FORGOTTEN).has_come(now));
         self.repairs = Some((recent.map_or(0, |(count, _)| count) + 1, now));
     }
 
     /// Until when the next repair has to wait: not at first, then one second, doubling to a minute.
     #[must_use]
-    pub fn repair_pause(&self) -> Option<Moment> {
+    pub(super) fn repair_pause(&self) -> Option<Moment> {
         let (count, last) = self.repairs?;
         let beyond = count.checked_sub(REPAIRS_AT_ONCE)?;
         let first = SignedDuration::from_secs(1);
@@ -191,7 +191,7 @@ impl Memory {
     }
 
     /// The API server refused to write the target: the next try has to wait, longer each time.
-    pub fn refused(&mut self, reason: Reason, now: Moment, chance: Chance) {
+    pub(super) fn refused(&mut self, reason: Reason, now: Moment, chance: Chance) {
         let count = self.write_pause.as_ref().map_or(0, |(_, count, _)| *count).saturating_add(1);
         let longest = SignedDuration::from_mins(1);
         let pause = backoff::pause(count, SignedDuration::from_secs(5), longest, chance);

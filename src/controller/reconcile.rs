@@ -25,7 +25,7 @@ use crate::ops::clock::Clock;
 use crate::ops::metrics::{CredentialFacts, Metrics};
 
 /// A credential, or what could not be read as one: a malformed object must not stop the others.
-pub type Guarded = DeserializeGuard<IdIssuerCredential>;
+pub(super) type Guarded = DeserializeGuard<IdIssuerCredential>;
 
 /// More steps in one go than any decision leads to. Whoever needs more is being raced by another writer.
 const STEPS_LIMIT: usize = 12;
@@ -35,7 +35,7 @@ const RACED_PAUSE: Duration = Duration::from_secs(1);
 const EVENT_LIMIT: Duration = Duration::from_secs(5);
 
 /// What every reconciliation uses.
-pub struct Context {
+pub(super) struct Context {
     /// The API server.
     pub cluster: Cluster,
     /// The sessions.
@@ -57,13 +57,13 @@ pub struct Context {
 /// Why a reconciliation has to be done again.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct ReconcileError(#[from] ClusterError);
+pub(super) struct ReconcileError(#[from] ClusterError);
 
 /// Brings one credential to where it should be.
 ///
 /// # Errors
 /// When the API server does not answer or refuses what should not depend on a person.
-pub async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     context.registry.secrets_synced().await;
     // An error would say that the semaphore was closed, which nobody does.
     let _permit = context.concurrency.acquire().await;

@@ -14,7 +14,7 @@ use crate::core::target::ObjectVersion;
 
 /// Namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ObjectKey {
+pub(super) struct ObjectKey {
     /// The namespace.
     pub namespace: String,
     /// The name.
@@ -23,7 +23,7 @@ pub struct ObjectKey {
 
 /// The part of a credential that can cause work. Anything else about it, its status too, causes none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sighting {
+pub(super) struct Sighting {
     /// `metadata.uid`.
     pub uid: String,
     /// `metadata.generation`.
@@ -58,7 +58,7 @@ struct Inner {
 }
 
 /// Everything that is known of one watched area.
-pub struct Registry {
+pub(super) struct Registry {
     inner: Mutex<Inner>,
     secrets_synced: watch::Sender<bool>,
 }
@@ -71,7 +71,7 @@ impl Default for Registry {
 
 impl Registry {
     /// Takes in a credential as the watch shows it; whether that can cause work.
-    pub fn saw_credential(&self, key: &ObjectKey, sighting: Sighting) -> bool {
+    pub(super) fn saw_credential(&self, key: &ObjectKey, sighting: Sighting) -> bool {
         let mut inner = self.lock();
         inner.listed_credentials.insert(key.clone());
         let known = inner.credentials.get(key);
@@ -93,17 +93,17 @@ impl Registry {
     }
 
     /// A credential is gone. Returns its uid.
-    pub fn lost_credential(&self, key: &ObjectKey) -> Option<String> {
+    pub(super) fn lost_credential(&self, key: &ObjectKey) -> Option<String> {
         self.lock().forget(key)
     }
 
     /// A new list of credentials begins.
-    pub fn begins_credential_list(&self) {
+    pub(super) fn begins_credential_list(&self) {
         self.lock().listed_credentials.clear();
     }
 
     /// A list of credentials is complete: what was not in it is gone. Returns the uids of those.
-    pub fn ends_credential_list(&self) -> Vec<String> {
+    pub(super) fn ends_credential_list(&self) -> Vec<String> {
         let mut inner = self.lock();
         let gone: Vec<ObjectKey> = inner
             .credentials
@@ -115,7 +115,7 @@ impl Registry {
     }
 
     /// Takes in a Secret as the watch shows it. Returns the credentials that this concerns; an own write concerns none.
-    pub fn saw_secret(&self, key: &ObjectKey, version: ObjectVersion) -> Vec<ObjectKey> {
+    pub(super) fn saw_secret(&self, key: &ObjectKey, version: ObjectVersion) -> Vec<ObjectKey> {
         let mut inner = self.lock();
         let Inner { secrets, listed_secrets, .. } = &mut *inner;
         let Some(watched) = secrets.get_mut(key) else { return Vec::new() };
@@ -127,7 +127,7 @@ impl Registry {
     }
 
     /// A Secret is gone. Returns the credentials that this concerns.
-    pub fn lost_secret(&self, key: &ObjectKey) -> Vec<ObjectKey> {
+    pub(super) fn lost_secret(&self, key: &ObjectKey) -> Vec<ObjectKey> {
         let mut inner = self.lock();
         let Some(watched) = inner.secrets.get_mut(key) else { return Vec::new() };
         watched.seen = Seen::Absent;
@@ -135,12 +135,12 @@ impl Registry {
     }
 
     /// A new list of Secrets begins.
-    pub fn begins_secret_list(&self) {
+    pub(super) fn begins_secret_list(&self) {
         self.lock().listed_secrets.clear();
     }
 
     /// A list of Secrets is complete: what was not in it is gone. Returns the credentials that this concerns.
-    pub fn ends_secret_list(&self) -> Vec<ObjectKey> {
+    pub(super) fn ends_secret_list(&self) -> Vec<ObjectKey> {
         let mut inner = self.lock();
         let listed = std::mem::take(&mut inner.listed_secrets);
         let mut concerned = Vec::new();
@@ -156,20 +156,20 @@ impl Registry {
     }
 
     /// Waits until the first list of Secrets is complete.
-    pub async fn secrets_synced(&self) {
+    pub(super) async fn secrets_synced(&self) {
         // An error would say that the sender is gone; it lives as long as self.
         let _ = self.secrets_synced.subscribe().wait_for(|synced| *synced).await;
     }
 
     /// A Secret was read in this version, or found absent: newer than what the watch has shown.
-    pub fn read_secret(&self, key: &ObjectKey, seen: Seen) {
+    pub(super) fn read_secret(&self, key: &ObjectKey, seen: Seen) {
         if let Some(watched) = self.lock().secrets.get_mut(key) {
             watched.seen = seen;
         }
     }
 
     /// This process wrote a Secret.
-    pub fn wrote_secret(&self, key: &ObjectKey, version: ObjectVersion) {
+    pub(super) fn wrote_secret(&self, key: &ObjectKey, version: ObjectVersion) {
         if let Some(watched) = self.lock().secrets.get_mut(key) {
             watched.written = Some(version.clone());
             watched.seen = Seen::Version(version);
@@ -178,13 +178,13 @@ impl Registry {
 
     /// The last version that is known of a Secret.
     #[must_use]
-    pub fn seen(&self, key: &ObjectKey) -> Seen {
+    pub(super) fn seen(&self, key: &ObjectKey) -> Seen {
         self.lock().secrets.get(key).map(|watched| watched.seen.clone()).unwrap_or_default()
     }
 
     /// What is remembered of the credential with this uid.
     #[must_use]
-    pub fn memory(&self, key: &ObjectKey, uid: &str) -> Option<Arc<tokio::sync::Mutex<Memory>>> {
+    pub(super) fn memory(&self, key: &ObjectKey, uid: &str) -> Option<Arc<tokio::sync::Mutex<Memory>>> {
         let inner = self.lock();
         let entry = inner.credentials.get(key).filter(|entry| entry.sighting.uid == uid)?;
         Some(Arc::clone(&entry.memory))
@@ -192,13 +192,13 @@ impl Registry {
 
     /// The credential with this uid.
     #[must_use]
-    pub fn find(&self, uid: &str) -> Option<ObjectKey> {
+    pub(super) fn find(&self, uid: &str) -> Option<ObjectKey> {
         let inner = self.lock();
         inner.credentials.iter().find(|(_, entry)| entry.sighting.uid == uid).map(|(key, _)| key.clone())
     }
 
     /// Counts errors in a row; returns how many there were with this one.
-    pub fn count_error(&self, key: &ObjectKey) -> u32 {
+    pub(super) fn count_error(&self, key: &ObjectKey) -> u32 {
         let mut inner = self.lock();
         inner.credentials.get_mut(key).map_or(1, |entry| {
             entry.errors = entry.errors.saturating_add(1);
@@ -207,7 +207,7 @@ impl Registry {
     }
 
     /// The row of errors is over.
-    pub fn clear_errors(&self, key: &ObjectKey) {
+    pub(super) fn clear_errors(&self, key: &ObjectKey) {
         if let Some(entry) = self.lock().credentials.get_mut(key) {
             entry.errors = 0;
         }

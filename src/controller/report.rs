@@ -25,7 +25,7 @@ const PROGRESS: [&str; 3] = ["Issuing", "Updating", "Suspended"];
 
 /// The status that a credential should have now. `attempt` says that a login is about to be sent.
 #[must_use]
-pub fn status(
+pub(super) fn status(
     observed: &Observed<'_>,
     memory: &Memory,
     attempt: bool,
@@ -179,7 +179,7 @@ fn kept(type_: ConditionType, previous: &[Condition]) -> Option<Wanted> {
 
 /// The conditions of a resource that cannot be read at all.
 #[must_use]
-pub fn malformed(generation: i64, now: Timestamp) -> IdIssuerCredentialStatus {
+pub(super) fn malformed(generation: i64, now: Timestamp) -> IdIssuerCredentialStatus {
     let reason = Reason::MalformedResource;
     let wanted =
         |type_, status| Wanted { type_, status, reason: reason.name().to_owned(), message: reason.message() };
@@ -197,7 +197,7 @@ pub fn malformed(generation: i64, now: Timestamp) -> IdIssuerCredentialStatus {
 /// Whether a status is worth a write: it says more than the last one than when a login was attempted, and more than
 /// how often the same failure has come.
 #[must_use]
-pub fn is_worth_writing(status: &IdIssuerCredentialStatus, memory: &Memory, now: Moment) -> bool {
+pub(super) fn is_worth_writing(status: &IdIssuerCredentialStatus, memory: &Memory, now: Moment) -> bool {
     let previous = &memory.status;
     let mut leveled = status.clone();
     if let (Some(login), Some(before)) = (&mut leveled.login, &previous.login)
@@ -217,7 +217,7 @@ pub fn is_worth_writing(status: &IdIssuerCredentialStatus, memory: &Memory, now:
 
 /// Events for what flipped between two statuses: on transitions only, with constant text, so that they do not pile up.
 #[must_use]
-pub fn events(previous: &[Condition], current: &[Condition]) -> Vec<Event> {
+pub(super) fn events(previous: &[Condition], current: &[Condition]) -> Vec<Event> {
     let reported = [ConditionType::Ready, ConditionType::Stalled, ConditionType::RenewalOverdue];
     let mut events: Vec<Event> = Vec::new();
     for type_ in reported {
