@@ -76,18 +76,11 @@ impl Response {
     /// The first value of a header, named in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(header, _)| *header == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(header, _)| *header == name).map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn empty(status: u16) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: Vec::new(),
-        }
+        Self { status, headers: Vec::new(), body: Vec::new() }
     }
 
     pub(crate) fn json(status: u16, body: &Value) -> Self {
@@ -111,10 +104,9 @@ impl Response {
         match answer {
             Answer::Granted(grant) => Self::json(200, &grant_json(grant, personality)),
             // A refusal with 200 is the unusable answer that some issuers give.
-            Answer::Refused(refusal) => Self::json(
-                refusal.status,
-                &json!({"message": refusal.reason.sentence(), "succeeded": false}),
-            ),
+            Answer::Refused(refusal) => {
+                Self::json(refusal.status, &json!({"message": refusal.reason.sentence(), "succeeded": false}))
+            }
         }
     }
 
@@ -122,9 +114,9 @@ impl Response {
     pub(crate) fn of_use(result: Result<&str, Reason>) -> Self {
         match result {
             Ok(user) => Self::json(200, &json!({"user": user})),
-            Err(Reason::Expired) => Self::empty(401)
-                .with("www-authenticate", EXPIRED_CHALLENGE)
-                .with("token-expired", "true"),
+            Err(Reason::Expired) => {
+                Self::empty(401).with("www-authenticate", EXPIRED_CHALLENGE).with("token-expired", "true")
+            }
             Err(_) => Self::empty(401).with("www-authenticate", "Bearer error=\"invalid_token\""),
         }
     }
@@ -157,11 +149,7 @@ impl Fault {
         generator: &mut Generator,
     ) -> SimulatedAnswer {
         let whole = match self {
-            Self::Status {
-                status,
-                retry_after,
-                body,
-            } => {
+            Self::Status { status, retry_after, body } => {
                 let body = body.clone().unwrap_or_default().into_bytes();
                 let answer = Response::empty(*status).with_body(body);
                 match retry_after {
@@ -190,10 +178,7 @@ impl Fault {
                 // Spaces before the end of JSON: a client without a limit could read it.
                 let mut body = response.body.clone();
                 let end = body.len().saturating_sub(1);
-                body.splice(
-                    end..end,
-                    std::iter::repeat_n(b' ', bytes.saturating_sub(body.len())),
-                );
+                body.splice(end..end, std::iter::repeat_n(b' ', bytes.saturating_sub(body.len())));
                 response.with_body(body)
             }
         };
@@ -206,9 +191,8 @@ impl RetryAfter {
         match self {
             Self::Seconds(seconds) => seconds.to_string(),
             Self::Date(seconds) => {
-                let date = now
-                    .checked_add(SignedDuration::from_secs(i64::from(*seconds)))
-                    .unwrap_or(Timestamp::MAX);
+                let date =
+                    now.checked_add(SignedDuration::from_secs(i64::from(*seconds))).unwrap_or(Timestamp::MAX);
                 httpdate::fmt_http_date(date.into())
             }
             Self::Text(text) => text.clone(),
@@ -244,13 +228,8 @@ mod tests {
     #[test]
     fn an_oversize_answer_is_good_json_of_the_wanted_size() {
         let answer = applied(&Fault::Oversize { bytes: 5000 });
-        assert_eq!(
-            answer.json(),
-            Some(json!({"refresh_token": "a refresh token"}))
-        );
-        let SimulatedAnswer::Complete(response) = answer else {
-            panic!("complete")
-        };
+        assert_eq!(answer.json(), Some(json!({"refresh_token": "a refresh token"})));
+        let SimulatedAnswer::Complete(response) = answer else { panic!("complete") };
         assert_eq!(response.body.len(), 5000);
     }
 
@@ -294,9 +273,7 @@ mod tests {
                 refresh_token: None,
                 expires: Timestamp::UNIX_EPOCH,
             };
-            grant_json(&grant, &personality)
-                .get("refresh_token")
-                .cloned()
+            grant_json(&grant, &personality).get("refresh_token").cloned()
         };
         assert_eq!(grant(Missing::Omitted), None);
         assert_eq!(grant(Missing::Null), Some(Value::Null));

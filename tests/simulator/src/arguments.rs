@@ -6,8 +6,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, builder::RangedU64ValueParser};
 use idissuer_simulator::{
-    DurationRange, ExpiresIn, FaultRule, Missing, RefreshAccepted, RefreshRequest, RefreshTokens,
-    Session, TokenFormat, TrailingSlash,
+    DurationRange, ExpiresIn, FaultRule, Missing, RefreshAccepted, RefreshRequest, RefreshTokens, Session,
+    TokenFormat, TrailingSlash,
 };
 use jiff::{SignedDuration, fmt::friendly::SpanParser};
 
@@ -118,12 +118,7 @@ struct HttpsFlags {
     tls_certificate: Option<PathBuf>,
 
     /// The key of --tls-certificate in PEM.
-    #[arg(
-        long,
-        env = "IDISSUER_SIMULATOR_TLS_KEY",
-        value_name = "FILE",
-        requires = "tls_certificate"
-    )]
+    #[arg(long, env = "IDISSUER_SIMULATOR_TLS_KEY", value_name = "FILE", requires = "tls_certificate")]
     tls_key: Option<PathBuf>,
 
     /// Writes the authority made at start here, in PEM. It is also at /ca.pem of the control.
@@ -139,21 +134,11 @@ struct TokensFlags {
     token_lifetime: Duration,
 
     /// What a token looks like.
-    #[arg(
-        long,
-        env = "IDISSUER_SIMULATOR_TOKEN_FORMAT",
-        default_value = "jwt",
-        value_enum
-    )]
+    #[arg(long, env = "IDISSUER_SIMULATOR_TOKEN_FORMAT", default_value = "jwt", value_enum)]
     token_format: TokenFormat,
 
     /// The text of `token_type`.
-    #[arg(
-        long,
-        env = "IDISSUER_SIMULATOR_TOKEN_TYPE",
-        default_value = "bearer",
-        value_name = "TEXT"
-    )]
+    #[arg(long, env = "IDISSUER_SIMULATOR_TOKEN_TYPE", default_value = "bearer", value_name = "TEXT")]
     token_type: String,
 
     /// What `expires_in` says: the truth, nothing, a word for a lie, or this JSON.
@@ -179,21 +164,11 @@ struct LoginFlags {
     login_path: String,
 
     /// What a path with one slash too many or too few gets.
-    #[arg(
-        long,
-        env = "IDISSUER_SIMULATOR_TRAILING_SLASH",
-        default_value = "ignored",
-        value_enum
-    )]
+    #[arg(long, env = "IDISSUER_SIMULATOR_TRAILING_SLASH", default_value = "ignored", value_enum)]
     trailing_slash: TrailingSlash,
 
     /// Whether a login ends the user's earlier session.
-    #[arg(
-        long,
-        env = "IDISSUER_SIMULATOR_SESSION",
-        default_value = "per-login",
-        value_enum
-    )]
+    #[arg(long, env = "IDISSUER_SIMULATOR_SESSION", default_value = "per-login", value_enum)]
     session: Session,
 
     /// The status for a wrong user name or password.
@@ -221,12 +196,7 @@ struct LoginFlags {
 #[command(next_help_heading = "Refresh")]
 struct RefreshFlags {
     /// When a refresh is accepted.
-    #[arg(
-        long,
-        env = "IDISSUER_SIMULATOR_REFRESH_ACCEPTED",
-        default_value = "early",
-        value_enum
-    )]
+    #[arg(long, env = "IDISSUER_SIMULATOR_REFRESH_ACCEPTED", default_value = "early", value_enum)]
     refresh_accepted: RefreshAccepted,
 
     /// The status of a refused refresh; with 200 it has an unusable body.
@@ -234,12 +204,7 @@ struct RefreshFlags {
     refused_status: u16,
 
     /// The shape of a refresh request: two strings, or the whole answer of the login.
-    #[arg(
-        long,
-        env = "IDISSUER_SIMULATOR_REFRESH_REQUEST",
-        default_value = "flat",
-        value_enum
-    )]
+    #[arg(long, env = "IDISSUER_SIMULATOR_REFRESH_REQUEST", default_value = "flat", value_enum)]
     refresh_request: RefreshRequest,
 
     /// The path of the refresh [default: /v2/auth/refreshtoken if flat, the login's if nested]
@@ -247,12 +212,7 @@ struct RefreshFlags {
     refresh_path: Option<String>,
 
     /// Whether refresh tokens can be used again, or exist at all.
-    #[arg(
-        long,
-        env = "IDISSUER_SIMULATOR_REFRESH_TOKENS",
-        default_value = "single-use",
-        value_enum
-    )]
+    #[arg(long, env = "IDISSUER_SIMULATOR_REFRESH_TOKENS", default_value = "single-use", value_enum)]
     refresh_tokens: RefreshTokens,
 
     /// Refuses a spent refresh token without revoking what came from the same login.
@@ -264,12 +224,7 @@ struct RefreshFlags {
     keep_refresh_token: bool,
 
     /// How an answer without a refresh token says so.
-    #[arg(
-        long,
-        env = "IDISSUER_SIMULATOR_MISSING_REFRESH_TOKEN",
-        default_value = "omitted",
-        value_enum
-    )]
+    #[arg(long, env = "IDISSUER_SIMULATOR_MISSING_REFRESH_TOKEN", default_value = "omitted", value_enum)]
     missing_refresh_token: Missing,
 
     /// A refresh ends the access token that it replaces.

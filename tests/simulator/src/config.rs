@@ -62,10 +62,7 @@ impl Config {
     /// Sets the seed.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
-        Self {
-            seed: Some(seed),
-            ..self
-        }
+        Self { seed: Some(seed), ..self }
     }
 }
 
@@ -93,11 +90,7 @@ impl Tls {
     /// A certificate made at start for `localhost`, `127.0.0.1` and `::1`.
     #[must_use]
     pub fn localhost() -> Self {
-        Self::Generated {
-            names: ["localhost", "127.0.0.1", "::1"]
-                .map(str::to_owned)
-                .to_vec(),
-        }
+        Self::Generated { names: ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec() }
     }
 }
 
@@ -105,10 +98,7 @@ impl fmt::Debug for Tls {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Off => formatter.write_str("Off"),
-            Self::Generated { names } => formatter
-                .debug_struct("Generated")
-                .field("names", names)
-                .finish(),
+            Self::Generated { names } => formatter.debug_struct("Generated").field("names", names).finish(),
             Self::Given { .. } => formatter.debug_struct("Given").finish_non_exhaustive(),
         }
     }

@@ -42,12 +42,7 @@ pub(crate) async fn serve(
 ) {
     let router = Router::new()
         .route("/", get(|| async { HELP }))
-        .route(
-            "/personality",
-            get(personality)
-                .patch(patch_personality)
-                .put(put_personality),
-        )
+        .route("/personality", get(personality).patch(patch_personality).put(put_personality))
         .route("/faults", post(post_fault).delete(delete_faults))
         .route("/users", get(users))
         .route("/users/{name}", put(put_user).delete(delete_user))
@@ -56,17 +51,11 @@ pub(crate) async fn serve(
         .route("/calls", get(calls))
         .route(
             "/ca.pem",
-            get(|| async move {
-                ca_pem
-                    .map(|pem| pem.to_string())
-                    .ok_or(StatusCode::NOT_FOUND)
-            }),
+            get(|| async move { ca_pem.map(|pem| pem.to_string()).ok_or(StatusCode::NOT_FOUND) }),
         )
         .with_state(simulator);
     // It ends by the server's end; a listener that fails meanwhile shows itself to whoever asks next.
-    let _ = axum::serve(listener, router)
-        .with_graceful_shutdown(async { drop(stopped.await) })
-        .await;
+    let _ = axum::serve(listener, router).with_graceful_shutdown(async { drop(stopped.await) }).await;
 }
 
 type Refused = (StatusCode, Json<Value>);
@@ -83,8 +72,8 @@ async fn put_personality(
     State(simulator): State<Simulator>,
     Json(wanted): Json<Value>,
 ) -> Result<Json<Personality>, Refused> {
-    let wanted: Personality = serde_json::from_value(wanted)
-        .map_err(|error| refuse(StatusCode::UNPROCESSABLE_ENTITY, error))?;
+    let wanted: Personality =
+        serde_json::from_value(wanted).map_err(|error| refuse(StatusCode::UNPROCESSABLE_ENTITY, error))?;
     Ok(Json(simulator.configure(|personality| {
         *personality = wanted;
         personality.clone()
@@ -105,8 +94,8 @@ async fn post_fault(
     State(simulator): State<Simulator>,
     Json(rule): Json<Value>,
 ) -> Result<StatusCode, Refused> {
-    let rule: FaultRule = serde_json::from_value(rule)
-        .map_err(|error| refuse(StatusCode::UNPROCESSABLE_ENTITY, error))?;
+    let rule: FaultRule =
+        serde_json::from_value(rule).map_err(|error| refuse(StatusCode::UNPROCESSABLE_ENTITY, error))?;
     simulator.inject(rule);
     Ok(StatusCode::NO_CONTENT)
 }
@@ -118,10 +107,7 @@ async fn delete_faults(State(simulator): State<Simulator>) -> StatusCode {
 
 async fn users(State(simulator): State<Simulator>) -> Json<Value> {
     let users = simulator.inspect(|issuer| {
-        issuer
-            .users()
-            .map(|(name, api_access)| json!({"name": name, "apiAccess": api_access}))
-            .collect()
+        issuer.users().map(|(name, api_access)| json!({"name": name, "apiAccess": api_access})).collect()
     });
     Json(Value::Array(users))
 }
@@ -139,21 +125,14 @@ async fn put_user(
     Json(wanted): Json<Value>,
 ) -> Result<StatusCode, Refused> {
     // The error of serde may quote a value, and that may be the password.
-    let PutUser {
-        password,
-        api_access,
-    } = serde_json::from_value(wanted).map_err(|_| {
+    let PutUser { password, api_access } = serde_json::from_value(wanted).map_err(|_| {
         refuse(
             StatusCode::UNPROCESSABLE_ENTITY,
             "wanted: {\"password\": a string, \"apiAccess\": true or false}",
         )
     })?;
     let user = User::new(&name, &password);
-    simulator.set_user(&if api_access == Some(false) {
-        user.without_api_access()
-    } else {
-        user
-    });
+    simulator.set_user(&if api_access == Some(false) { user.without_api_access() } else { user });
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -166,11 +145,7 @@ async fn revoke(State(simulator): State<Simulator>, Path(name): Path<String>) ->
 }
 
 fn done(known: bool) -> StatusCode {
-    if known {
-        StatusCode::NO_CONTENT
-    } else {
-        StatusCode::NOT_FOUND
-    }
+    if known { StatusCode::NO_CONTENT } else { StatusCode::NOT_FOUND }
 }
 
 async fn counts(State(simulator): State<Simulator>) -> Json<Counts> {

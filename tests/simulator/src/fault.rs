@@ -37,41 +37,25 @@ impl FaultRule {
     /// For each login and refresh.
     #[must_use]
     pub fn new(fault: Fault) -> Self {
-        Self {
-            on: Calls::Both,
-            user: None,
-            fault,
-            chance: always(),
-            times: None,
-            after_work: None,
-        }
+        Self { on: Calls::Both, user: None, fault, chance: always(), times: None, after_work: None }
     }
 
     /// For each login.
     #[must_use]
     pub fn on_login(fault: Fault) -> Self {
-        Self {
-            on: Calls::Login,
-            ..Self::new(fault)
-        }
+        Self { on: Calls::Login, ..Self::new(fault) }
     }
 
     /// For each refresh.
     #[must_use]
     pub fn on_refresh(fault: Fault) -> Self {
-        Self {
-            on: Calls::Refresh,
-            ..Self::new(fault)
-        }
+        Self { on: Calls::Refresh, ..Self::new(fault) }
     }
 
     /// Only for the calls of `user`.
     #[must_use]
     pub fn of_user(self, user: &str) -> Self {
-        Self {
-            user: Some(user.to_owned()),
-            ..self
-        }
+        Self { user: Some(user.to_owned()), ..self }
     }
 
     /// Only for the next call that it applies to.
@@ -83,10 +67,7 @@ impl FaultRule {
     /// Only for the next `times` calls that it applies to.
     #[must_use]
     pub fn times(self, times: u32) -> Self {
-        Self {
-            times: Some(times),
-            ..self
-        }
+        Self { times: Some(times), ..self }
     }
 
     /// At random, with this chance from 0 to 1.
@@ -98,19 +79,13 @@ impl FaultRule {
     /// The issuer does nothing: the request never came to it.
     #[must_use]
     pub fn before_work(self) -> Self {
-        Self {
-            after_work: Some(false),
-            ..self
-        }
+        Self { after_work: Some(false), ..self }
     }
 
     /// The issuer does its work, and only the answer suffers.
     #[must_use]
     pub fn after_work(self) -> Self {
-        Self {
-            after_work: Some(true),
-            ..self
-        }
+        Self { after_work: Some(true), ..self }
     }
 
     pub(crate) fn applies_to(&self, operation: Operation, user: &str) -> bool {
@@ -150,12 +125,7 @@ pub enum Calls {
 /// By default the issuer still does its work, and only the answer suffers, with all but `Status`, `Redirect` and
 /// `Hang`; [`FaultRule::before_work`] and [`FaultRule::after_work`] say otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    tag = "kind",
-    deny_unknown_fields,
-    rename_all = "kebab-case",
-    rename_all_fields = "camelCase"
-)]
+#[serde(tag = "kind", deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Fault {
     /// Another status: 429, 500, 503, …
     Status {
@@ -221,21 +191,13 @@ impl Fault {
     /// Another status, without headers or a body.
     #[must_use]
     pub fn status(status: u16) -> Self {
-        Self::Status {
-            status,
-            retry_after: None,
-            body: None,
-        }
+        Self::Status { status, retry_after: None, body: None }
     }
 
     /// Another status with `Retry-After`.
     #[must_use]
     pub fn retry_after(status: u16, retry_after: RetryAfter) -> Self {
-        Self::Status {
-            status,
-            retry_after: Some(retry_after),
-            body: None,
-        }
+        Self::Status { status, retry_after: Some(retry_after), body: None }
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -295,10 +257,7 @@ mod tests {
     fn every_fault_is_called_by_its_name_in_json() {
         for fault in [
             Fault::retry_after(429, RetryAfter::Date(3)),
-            Fault::Redirect {
-                status: 301,
-                location: "/".to_owned(),
-            },
+            Fault::Redirect { status: 301, location: "/".to_owned() },
             Fault::Lost,
             Fault::Hang,
             Fault::Garbage,
@@ -306,9 +265,7 @@ mod tests {
             Fault::Truncated,
             Fault::Cut,
             Fault::Oversize { bytes: 3 },
-            Fault::Trickle {
-                interval: Duration::from_millis(20),
-            },
+            Fault::Trickle { interval: Duration::from_millis(20) },
         ] {
             let json = serde_json::to_value(&fault).unwrap();
             assert_eq!(json["kind"], fault.name());

@@ -24,9 +24,7 @@ impl Fingerprint {
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .iter()
-            .try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
     }
 }
 
@@ -49,9 +47,6 @@ mod tests {
     #[test]
     fn a_fingerprint_is_the_first_half_of_the_digest_in_hex() {
         // SHA-256("abc") is a test vector of the standard.
-        assert_eq!(
-            Fingerprint::of("abc").to_string(),
-            "ba7816bf8f01cfea414140de5dae2223"
-        );
+        assert_eq!(Fingerprint::of("abc").to_string(), "ba7816bf8f01cfea414140de5dae2223");
     }
 }

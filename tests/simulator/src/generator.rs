@@ -52,11 +52,7 @@ mod tests {
     fn fractions_lie_between_zero_and_one_and_around_the_middle() {
         let mut generator = Generator::new(1);
         let fractions: Vec<f64> = (0..1000).map(|_| generator.fraction()).collect();
-        assert!(
-            fractions
-                .iter()
-                .all(|fraction| (0.0..1.0).contains(fraction))
-        );
+        assert!(fractions.iter().all(|fraction| (0.0..1.0).contains(fraction)));
         let mean = fractions.iter().sum::<f64>() / 1000.0;
         assert!((0.45..0.55).contains(&mean), "{mean}");
     }

@@ -58,9 +58,8 @@ pub use fault::{Calls, Fault, FaultRule, RetryAfter};
 pub use fingerprint::Fingerprint;
 pub use model::{Answer, Grant, Issuer, Reason, Refusal, User};
 pub use personality::{
-    ExpiresIn, Lockout, LoginPersonality, Missing, Personality, RefreshAccepted,
-    RefreshPersonality, RefreshRequest, RefreshTokens, Session, TokenFormat, TokenPersonality,
-    TrailingSlash,
+    ExpiresIn, Lockout, LoginPersonality, Missing, Personality, RefreshAccepted, RefreshPersonality,
+    RefreshRequest, RefreshTokens, Session, TokenFormat, TokenPersonality, TrailingSlash,
 };
 pub use range::{DurationRange, Latency, ParseRangeError};
 pub use record::{CallRecord, Counts, Operation, Outcome, UNKNOWN_USER, UserCounts};

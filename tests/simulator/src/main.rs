@@ -41,11 +41,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
     if let (Some(path), Some(pem)) = (ca_file, server.ca_pem()) {
         std::fs::write(path, pem)?;
     }
-    say(&format!(
-        "idissuer-simulator listens on {} (control on {})",
-        server.url(),
-        server.control_url()
-    ))?;
+    say(&format!("idissuer-simulator listens on {} (control on {})", server.url(), server.control_url()))?;
 
     tokio::select! {
         result = tell_calls(&server, print_calls) => result?,

@@ -110,16 +110,13 @@ impl Issuer {
 
     /// The users and whether each has "API Access", by name.
     pub fn users(&self) -> impl Iterator<Item = (&str, bool)> {
-        self.accounts
-            .iter()
-            .map(|(name, account)| (name.as_str(), account.api_access))
+        self.accounts.iter().map(|(name, account)| (name.as_str(), account.api_access))
     }
 
     /// The issuer's own clock.
     #[must_use]
     pub fn clock(&self, now: Timestamp) -> Timestamp {
-        now.checked_add(self.personality.clock_offset)
-            .unwrap_or(now)
+        now.checked_add(self.personality.clock_offset).unwrap_or(now)
     }
 
     /// A login.
@@ -160,12 +157,7 @@ impl Issuer {
     /// # Errors
     ///
     /// Why it would not.
-    pub fn would_accept_login(
-        &self,
-        username: &str,
-        password: &str,
-        now: Timestamp,
-    ) -> Result<(), Reason> {
+    pub fn would_accept_login(&self, username: &str, password: &str, now: Timestamp) -> Result<(), Reason> {
         self.may_login(username, password, self.clock(now))
     }
 
@@ -220,14 +212,8 @@ impl Issuer {
         refresh: Fingerprint,
         clock: Timestamp,
     ) -> Result<u64, Reason> {
-        let refresh_token = self
-            .refresh_tokens
-            .get(&refresh)
-            .ok_or(Reason::UnknownToken)?;
-        let account = self
-            .accounts
-            .get(&refresh_token.user)
-            .ok_or(Reason::UnknownUser)?;
+        let refresh_token = self.refresh_tokens.get(&refresh).ok_or(Reason::UnknownToken)?;
+        let account = self.accounts.get(&refresh_token.user).ok_or(Reason::UnknownUser)?;
         let family = refresh_token.family;
         let single_use = self.personality.refresh.tokens == RefreshTokens::SingleUse;
         if refresh_token.spent && single_use {
@@ -236,10 +222,7 @@ impl Issuer {
         if family < account.sessions_since || self.revoked_families.contains(&family) {
             return Err(Reason::Revoked);
         }
-        let access_token = self
-            .access_tokens
-            .get(&access)
-            .filter(|token| token.user == refresh_token.user);
+        let access_token = self.access_tokens.get(&access).filter(|token| token.user == refresh_token.user);
         let access_token = access_token.ok_or(Reason::UnknownToken)?;
         match self.personality.refresh.accepted {
             RefreshAccepted::Never => Err(Reason::NeverAccepted),
@@ -265,10 +248,7 @@ impl Issuer {
     ///
     /// Why it is not: `Expired`, `Revoked` or `UnknownToken`.
     pub fn check(&self, bearer: &str, now: Timestamp) -> Result<&str, Reason> {
-        let token = self
-            .access_tokens
-            .get(&Fingerprint::of(bearer))
-            .ok_or(Reason::UnknownToken)?;
+        let token = self.access_tokens.get(&Fingerprint::of(bearer)).ok_or(Reason::UnknownToken)?;
         let account = self.accounts.get(&token.user).ok_or(Reason::UnknownUser)?;
         if token.replaced || token.order < account.tokens_since {
             Err(Reason::Revoked)
@@ -281,54 +261,31 @@ impl Issuer {
 
     /// Whose refresh token this is.
     pub(crate) fn owner(&self, refresh_token: Fingerprint) -> Option<&str> {
-        self.refresh_tokens
-            .get(&refresh_token)
-            .map(|token| token.user.as_str())
+        self.refresh_tokens.get(&refresh_token).map(|token| token.user.as_str())
     }
 
     /// Whose access token this is, good or not.
     pub(crate) fn bearer(&self, access_token: Fingerprint) -> Option<&str> {
-        self.access_tokens
-            .get(&access_token)
-            .map(|token| token.user.as_str())
+        self.access_tokens.get(&access_token).map(|token| token.user.as_str())
     }
 
     fn issue_refresh_token(&mut self, user: &str, family: u64) -> String {
         let text = token::opaque(&mut self.generator);
-        let token = RefreshToken {
-            user: user.to_owned(),
-            family,
-            spent: false,
-        };
+        let token = RefreshToken { user: user.to_owned(), family, spent: false };
         self.refresh_tokens.insert(Fingerprint::of(&text), token);
         text
     }
 
     fn grant(&mut self, user: &str, refresh_token: Option<String>, clock: Timestamp) -> Answer {
         let expires = later(clock, self.personality.token.lifetime);
-        let access_token =
-            self.personality
-                .token
-                .format
-                .make(user, clock, expires, &mut self.generator);
+        let access_token = self.personality.token.format.make(user, clock, expires, &mut self.generator);
         let order = self.next_order();
-        let token = AccessToken {
-            user: user.to_owned(),
-            order,
-            expires,
-            replaced: false,
-        };
+        let token = AccessToken { user: user.to_owned(), order, expires, replaced: false };
         // An empty token is of no use to anybody.
         if !access_token.is_empty() {
-            self.access_tokens
-                .insert(Fingerprint::of(&access_token), token);
+            self.access_tokens.insert(Fingerprint::of(&access_token), token);
         }
-        Answer::Granted(Grant {
-            user: user.to_owned(),
-            access_token,
-            refresh_token,
-            expires,
-        })
+        Answer::Granted(Grant { user: user.to_owned(), access_token, refresh_token, expires })
     }
 
     fn refuse(&self, reason: Reason) -> Answer {
@@ -355,10 +312,7 @@ impl Issuer {
 }
 
 fn later(time: Timestamp, by: Duration) -> Timestamp {
-    SignedDuration::try_from(by)
-        .ok()
-        .and_then(|by| time.checked_add(by).ok())
-        .unwrap_or(Timestamp::MAX)
+    SignedDuration::try_from(by).ok().and_then(|by| time.checked_add(by).ok()).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
@@ -381,10 +335,7 @@ mod tests {
             let mut issuer = Issuer::new(personality, 1);
             issuer.set_user(&User::new(USER, "right"));
             issuer.set_user(&User::new("barred", "right").without_api_access());
-            Self {
-                issuer,
-                now: Timestamp::from_second(1_000_000).unwrap(),
-            }
+            Self { issuer, now: Timestamp::from_second(1_000_000).unwrap() }
         }
 
         fn pass(&mut self, seconds: i64) {
@@ -392,18 +343,11 @@ mod tests {
         }
 
         fn login(&mut self) -> Grant {
-            self.issuer
-                .login(USER, "right", self.now)
-                .granted()
-                .unwrap()
+            self.issuer.login(USER, "right", self.now).granted().unwrap()
         }
 
         fn refresh(&mut self, pair: &Grant) -> Answer {
-            self.issuer.refresh(
-                &pair.access_token,
-                pair.refresh_token.as_deref().unwrap(),
-                self.now,
-            )
+            self.issuer.refresh(&pair.access_token, pair.refresh_token.as_deref().unwrap(), self.now)
         }
 
         fn check(&self, grant: &Grant) -> Result<&str, Reason> {
@@ -419,10 +363,7 @@ mod tests {
         assert_eq!(world.check(&grant), Ok(USER));
         world.pass(1);
         assert_eq!(world.check(&grant), Err(Reason::Expired));
-        assert_eq!(
-            world.issuer.check("made up", world.now),
-            Err(Reason::UnknownToken)
-        );
+        assert_eq!(world.issuer.check("made up", world.now), Err(Reason::UnknownToken));
     }
 
     #[test]
@@ -434,10 +375,7 @@ mod tests {
             ("barred", "right", Reason::NoApiAccess, 403),
         ] {
             let expected = Answer::Refused(Refusal { reason, status });
-            assert_eq!(
-                world.issuer.would_accept_login(user, password, world.now),
-                Err(reason)
-            );
+            assert_eq!(world.issuer.would_accept_login(user, password, world.now), Err(reason));
             assert_eq!(world.issuer.login(user, password, world.now), expected);
             assert_eq!(world.issuer.counts().of(user).logins_rejected, 1);
         }
@@ -446,26 +384,15 @@ mod tests {
 
     #[test]
     fn wrong_passwords_in_a_row_lock_the_user_for_a_while() {
-        let lockout = Lockout {
-            after: 2,
-            duration: Duration::from_secs(60),
-            status: 403,
-        };
+        let lockout = Lockout { after: 2, duration: Duration::from_secs(60), status: 403 };
         let mut world = World::new(|personality| personality.lockout = Some(lockout));
         world.issuer.login(USER, "wrong", world.now);
         world.login();
         world.issuer.login(USER, "wrong", world.now);
-        assert_eq!(
-            world.issuer.would_accept_login(USER, "right", world.now),
-            Ok(()),
-            "not in a row"
-        );
+        assert_eq!(world.issuer.would_accept_login(USER, "right", world.now), Ok(()), "not in a row");
         world.issuer.login(USER, "wrong", world.now);
         world.pass(59);
-        let locked = Answer::Refused(Refusal {
-            reason: Reason::Locked,
-            status: 403,
-        });
+        let locked = Answer::Refused(Refusal { reason: Reason::Locked, status: 403 });
         assert_eq!(world.issuer.login(USER, "right", world.now), locked);
         world.pass(1);
         world.login();
@@ -475,26 +402,14 @@ mod tests {
     #[test]
     fn a_changed_user_has_the_new_password_and_no_lock() {
         let mut world = World::new(|personality| {
-            personality.lockout = Some(Lockout {
-                after: 1,
-                ..Lockout::default()
-            });
+            personality.lockout = Some(Lockout { after: 1, ..Lockout::default() });
         });
         let grant = world.login();
         world.issuer.login(USER, "wrong", world.now);
         world.issuer.set_user(&User::new(USER, "new"));
-        assert_eq!(
-            world.issuer.login(USER, "right", world.now).refused(),
-            Some(Reason::WrongPassword)
-        );
+        assert_eq!(world.issuer.login(USER, "right", world.now).refused(), Some(Reason::WrongPassword));
         world.issuer.set_user(&User::new(USER, "new"));
-        assert!(
-            world
-                .issuer
-                .login(USER, "new", world.now)
-                .granted()
-                .is_some()
-        );
+        assert!(world.issuer.login(USER, "new", world.now).granted().is_some());
         assert_eq!(world.check(&grant), Ok(USER));
         assert!(world.refresh(&grant).granted().is_some());
     }
@@ -507,14 +422,8 @@ mod tests {
         let second = world.refresh(&first).granted().unwrap();
         assert_ne!(first.access_token, second.access_token);
         assert_ne!(first.refresh_token, second.refresh_token);
-        assert_eq!(
-            second.expires.duration_since(first.expires),
-            SignedDuration::from_secs(10)
-        );
-        assert_eq!(
-            (world.check(&first), world.check(&second)),
-            (Ok(USER), Ok(USER))
-        );
+        assert_eq!(second.expires.duration_since(first.expires), SignedDuration::from_secs(10));
+        assert_eq!((world.check(&first), world.check(&second)), (Ok(USER), Ok(USER)));
     }
 
     #[test]
@@ -522,16 +431,12 @@ mod tests {
         let mut world = World::new(|personality| personality.refresh.old_token_lives = false);
         let first = world.login();
         let second = world.refresh(&first).granted().unwrap();
-        assert_eq!(
-            (world.check(&first), world.check(&second)),
-            (Err(Reason::Revoked), Ok(USER))
-        );
+        assert_eq!((world.check(&first), world.check(&second)), (Err(Reason::Revoked), Ok(USER)));
     }
 
     #[test]
     fn a_refresh_that_came_too_early_spends_nothing() {
-        let mut world =
-            World::new(|personality| personality.refresh.accepted = RefreshAccepted::AfterExpiry);
+        let mut world = World::new(|personality| personality.refresh.accepted = RefreshAccepted::AfterExpiry);
         let grant = world.login();
         world.pass(3599);
         assert_eq!(world.refresh(&grant).refused(), Some(Reason::TooEarly));
@@ -547,10 +452,7 @@ mod tests {
         });
         let grant = world.login();
         world.pass(4000);
-        let refused = Answer::Refused(Refusal {
-            reason: Reason::NeverAccepted,
-            status: 404,
-        });
+        let refused = Answer::Refused(Refusal { reason: Reason::NeverAccepted, status: 404 });
         assert_eq!(world.refresh(&grant), refused);
     }
 
@@ -562,17 +464,10 @@ mod tests {
         let second = world.refresh(&first).granted().unwrap();
         assert_eq!(world.refresh(&first).refused(), Some(Reason::Spent));
         assert_eq!(world.refresh(&second).refused(), Some(Reason::Revoked));
-        assert!(
-            world.refresh(&other).granted().is_some(),
-            "another login is another family"
-        );
+        assert!(world.refresh(&other).granted().is_some(), "another login is another family");
         let counts = world.issuer.counts().of(USER);
         assert_eq!(
-            (
-                counts.refresh_tokens_reused,
-                counts.refreshes_refused,
-                counts.refreshes_accepted
-            ),
+            (counts.refresh_tokens_reused, counts.refreshes_refused, counts.refreshes_accepted),
             (1, 2, 2)
         );
     }
@@ -588,8 +483,7 @@ mod tests {
 
     #[test]
     fn reusable_refresh_tokens_can_be_used_again() {
-        let mut world =
-            World::new(|personality| personality.refresh.tokens = RefreshTokens::Reusable);
+        let mut world = World::new(|personality| personality.refresh.tokens = RefreshTokens::Reusable);
         let first = world.login();
         assert!(world.refresh(&first).granted().is_some());
         assert!(world.refresh(&first).granted().is_some());
@@ -602,21 +496,12 @@ mod tests {
         let first = world.login();
         let second = world.refresh(&first).granted().unwrap();
         assert_eq!(second.refresh_token, None);
-        assert!(
-            world
-                .refresh(&Grant {
-                    refresh_token: first.refresh_token,
-                    ..second
-                })
-                .granted()
-                .is_some()
-        );
+        assert!(world.refresh(&Grant { refresh_token: first.refresh_token, ..second }).granted().is_some());
     }
 
     #[test]
     fn a_login_answers_no_refresh_token_where_there_are_none() {
-        let mut world =
-            World::new(|personality| personality.refresh.tokens = RefreshTokens::Absent);
+        let mut world = World::new(|personality| personality.refresh.tokens = RefreshTokens::Absent);
         assert_eq!(world.login().refresh_token, None);
     }
 
@@ -634,22 +519,12 @@ mod tests {
     fn a_refresh_needs_both_tokens_of_one_user() {
         let mut world = World::new(|_| ());
         world.issuer.set_user(&User::new("other", "right"));
-        let other = world
-            .issuer
-            .login("other", "right", world.now)
-            .granted()
-            .unwrap();
+        let other = world.issuer.login("other", "right", world.now).granted().unwrap();
         let grant = world.login();
-        let mixed = Grant {
-            access_token: other.access_token,
-            ..grant.clone()
-        };
+        let mixed = Grant { access_token: other.access_token, ..grant.clone() };
         assert_eq!(world.refresh(&mixed).refused(), Some(Reason::UnknownToken));
         assert_eq!(
-            world
-                .issuer
-                .refresh(&grant.access_token, "", world.now)
-                .refused(),
+            world.issuer.refresh(&grant.access_token, "", world.now).refused(),
             Some(Reason::UnknownToken)
         );
         assert_eq!(world.issuer.counts().of(UNKNOWN_USER).refreshes_refused, 1);
@@ -665,11 +540,7 @@ mod tests {
         let grant = world.login();
         assert!(world.issuer.remove_user(USER));
         world.issuer.set_user(&User::new(USER, "right"));
-        assert_eq!(
-            world.check(&grant),
-            Err(Reason::Revoked),
-            "a new user of the same name is another one"
-        );
+        assert_eq!(world.check(&grant), Err(Reason::Revoked), "a new user of the same name is another one");
         assert!(!world.issuer.revoke("nobody") && !world.issuer.remove_user("nobody"));
     }
 
@@ -677,9 +548,7 @@ mod tests {
     fn a_user_that_loses_its_access_cannot_refresh() {
         let mut world = World::new(|_| ());
         let grant = world.login();
-        world
-            .issuer
-            .set_user(&User::new(USER, "right").without_api_access());
+        world.issuer.set_user(&User::new(USER, "right").without_api_access());
         assert_eq!(world.refresh(&grant).refused(), Some(Reason::NoApiAccess));
     }
 
@@ -689,20 +558,14 @@ mod tests {
         let grant = world.login();
         world.issuer.personality_mut().clock_offset = SignedDuration::from_hours(1);
         assert_eq!(world.check(&grant), Err(Reason::Expired));
-        assert_eq!(
-            world.login().expires.duration_since(world.now),
-            SignedDuration::from_hours(2)
-        );
+        assert_eq!(world.login().expires.duration_since(world.now), SignedDuration::from_hours(2));
     }
 
     #[test]
     fn tokens_are_unique_and_the_seed_decides_them() {
         let tokens = || {
-            let mut world =
-                World::new(|personality| personality.token.format = TokenFormat::Opaque);
-            (0..50)
-                .map(|_| world.login().access_token)
-                .collect::<Vec<_>>()
+            let mut world = World::new(|personality| personality.token.format = TokenFormat::Opaque);
+            (0..50).map(|_| world.login().access_token).collect::<Vec<_>>()
         };
         assert_eq!(tokens(), tokens());
         assert_eq!(tokens().into_iter().collect::<HashSet<_>>().len(), 50);
@@ -715,27 +578,15 @@ mod tests {
         let mut fork = world.issuer.clone();
         assert!(world.refresh(&grant).granted().is_some());
         let refresh_token = grant.refresh_token.as_deref().unwrap();
-        assert!(
-            fork.refresh(&grant.access_token, refresh_token, world.now)
-                .granted()
-                .is_some()
-        );
+        assert!(fork.refresh(&grant.access_token, refresh_token, world.now).granted().is_some());
     }
 
     #[test]
     fn debug_shows_no_secret() {
         let mut world = World::new(|_| ());
         let grant = world.login();
-        let shown = format!(
-            "{:?} {grant:?} {:?}",
-            world.issuer,
-            User::new(USER, "right")
-        );
-        for secret in [
-            "right",
-            &grant.access_token,
-            grant.refresh_token.as_deref().unwrap(),
-        ] {
+        let shown = format!("{:?} {grant:?} {:?}", world.issuer, User::new(USER, "right"));
+        for secret in ["right", &grant.access_token, grant.refresh_token.as_deref().unwrap()] {
             assert!(!shown.contains(secret), "{secret}");
         }
     }

@@ -149,9 +149,9 @@ impl FromStr for ExpiresIn {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let value = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
         match serde_json::from_value(value)? {
-            Self::Json(Value::String(_)) => Err(serde::de::Error::custom(
-                "neither one of the words nor JSON",
-            )),
+            Self::Json(Value::String(_)) => {
+                Err(serde::de::Error::custom("neither one of the words nor JSON"))
+            }
             expires_in => Ok(expires_in),
         }
     }
@@ -298,11 +298,7 @@ pub struct Lockout {
 
 impl Default for Lockout {
     fn default() -> Self {
-        Self {
-            after: 5,
-            duration: Duration::from_secs(15 * 60),
-            status: 423,
-        }
+        Self { after: 5, duration: Duration::from_secs(15 * 60), status: 423 }
     }
 }
 
@@ -327,24 +323,16 @@ mod tests {
 
     #[test]
     fn the_default_personality_survives_json() {
-        let personality = Personality {
-            lockout: Some(Lockout::default()),
-            ..Personality::default()
-        };
+        let personality = Personality { lockout: Some(Lockout::default()), ..Personality::default() };
         let json = serde_json::to_value(&personality).unwrap();
         assert_eq!(json["token"]["lifetime"], "1h");
         assert_eq!(json["clockOffset"], "0s");
-        assert_eq!(
-            serde_json::from_value::<Personality>(json).unwrap(),
-            personality
-        );
+        assert_eq!(serde_json::from_value::<Personality>(json).unwrap(), personality);
     }
 
     #[test]
     fn a_misspelt_field_is_refused() {
-        assert!(
-            serde_json::from_value::<Personality>(json!({"refresh": {"accept": "never"}})).is_err()
-        );
+        assert!(serde_json::from_value::<Personality>(json!({"refresh": {"accept": "never"}})).is_err());
     }
 
     #[test]
@@ -355,32 +343,16 @@ mod tests {
         personality.patch(&patch).unwrap();
         assert_eq!(personality.token.lifetime, Duration::from_secs(20));
         assert_eq!(personality.token.token_type, "bearer");
-        assert_eq!(
-            personality.lockout,
-            Some(Lockout {
-                after: 3,
-                ..Lockout::default()
-            })
-        );
+        assert_eq!(personality.lockout, Some(Lockout { after: 3, ..Lockout::default() }));
         assert_eq!(personality.refresh.refused_status, 400);
         personality.patch(&json!({"lockout": null})).unwrap();
-        assert_eq!(
-            personality,
-            Personality {
-                token: personality.token.clone(),
-                ..Personality::default()
-            }
-        );
+        assert_eq!(personality, Personality { token: personality.token.clone(), ..Personality::default() });
     }
 
     #[test]
     fn a_patch_that_makes_no_sense_changes_nothing() {
         let mut personality = Personality::default();
-        for patch in [
-            json!({"refresh": {"accepted": "sometimes"}}),
-            json!(17),
-            json!({"tokens": {}}),
-        ] {
+        for patch in [json!({"refresh": {"accepted": "sometimes"}}), json!(17), json!({"tokens": {}})] {
             assert!(personality.patch(&patch).is_err(), "{patch}");
         }
         assert_eq!(personality, Personality::default());

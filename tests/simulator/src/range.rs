@@ -24,11 +24,7 @@ impl Latency {
     /// The same for logins and refreshes.
     #[must_use]
     pub fn of(range: DurationRange) -> Self {
-        Self {
-            login: range,
-            refresh: range,
-            authorized: DurationRange::default(),
-        }
+        Self { login: range, refresh: range, authorized: DurationRange::default() }
     }
 
     pub(crate) fn draw(&self, operation: Operation, generator: &mut Generator) -> Duration {
@@ -54,10 +50,7 @@ impl DurationRange {
     /// Always the same.
     #[must_use]
     pub fn fixed(duration: Duration) -> Self {
-        Self {
-            from: duration,
-            to: duration,
-        }
+        Self { from: duration, to: duration }
     }
 
     fn draw(self, generator: &mut Generator) -> Duration {
@@ -78,22 +71,13 @@ impl FromStr for DurationRange {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parse = |part| {
-            SpanParser::new()
-                .parse_unsigned_duration(part)
-                .map_err(|error| ParseRangeError(Some(error)))
+            SpanParser::new().parse_unsigned_duration(part).map_err(|error| ParseRangeError(Some(error)))
         };
         let range = match text.split_once("..") {
             None => Self::fixed(parse(text)?),
-            Some((from, to)) => Self {
-                from: parse(from)?,
-                to: parse(to)?,
-            },
+            Some((from, to)) => Self { from: parse(from)?, to: parse(to)? },
         };
-        if range.from > range.to {
-            Err(ParseRangeError(None))
-        } else {
-            Ok(range)
-        }
+        if range.from > range.to { Err(ParseRangeError(None)) } else { Ok(range) }
     }
 }
 
@@ -116,9 +100,7 @@ impl Serialize for DurationRange {
 
 impl<'de> Deserialize<'de> for DurationRange {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -130,16 +112,9 @@ mod tests {
     fn ranges_survive_being_written_and_read_back() {
         for text in ["0s", "200ms", "50ms..2s", "1m 30s"] {
             let range: DurationRange = text.parse().unwrap();
-            assert_eq!(
-                range.to_string().parse::<DurationRange>().unwrap(),
-                range,
-                "{text}"
-            );
+            assert_eq!(range.to_string().parse::<DurationRange>().unwrap(), range, "{text}");
         }
-        assert_eq!(
-            "50ms..2s".parse::<DurationRange>().unwrap().to,
-            Duration::from_secs(2)
-        );
+        assert_eq!("50ms..2s".parse::<DurationRange>().unwrap().to, Duration::from_secs(2));
     }
 
     #[test]
@@ -154,11 +129,7 @@ mod tests {
         let mut generator = Generator::new(3);
         let range: DurationRange = "1s..2s".parse().unwrap();
         let draws: Vec<Duration> = (0..100).map(|_| range.draw(&mut generator)).collect();
-        assert!(
-            draws
-                .iter()
-                .all(|draw| (range.from..=range.to).contains(draw))
-        );
+        assert!(draws.iter().all(|draw| (range.from..=range.to).contains(draw)));
         assert!(draws.iter().any(|draw| *draw != draws[0]));
     }
 }

@@ -111,12 +111,10 @@ impl Counts {
     /// The sum over all users; of the maximum in flight, the greatest.
     #[must_use]
     pub fn total(&self) -> UserCounts {
-        self.0
-            .values()
-            .fold(UserCounts::default(), |mut total, counts| {
-                total += *counts;
-                total
-            })
+        self.0.values().fold(UserCounts::default(), |mut total, counts| {
+            total += *counts;
+            total
+        })
     }
 
     /// Each user that made a call, with the counts, by name.
@@ -211,10 +209,7 @@ mod tests {
         let newest = log.sequence();
         assert_eq!(log.since(0).first().map(|call| call.sequence), Some(3));
         assert_eq!(
-            log.since(newest - 2)
-                .iter()
-                .map(|call| call.sequence)
-                .collect::<Vec<_>>(),
+            log.since(newest - 2).iter().map(|call| call.sequence).collect::<Vec<_>>(),
             [newest - 1, newest]
         );
         assert!(log.since(newest).is_empty());
@@ -223,16 +218,8 @@ mod tests {
     #[test]
     fn totals_add_calls_and_take_the_greatest_maximum() {
         let mut counts = Counts::default();
-        *counts.entry("a") = UserCounts {
-            logins_accepted: 2,
-            in_flight_maximum: 3,
-            ..UserCounts::default()
-        };
-        *counts.entry("b") = UserCounts {
-            logins_accepted: 1,
-            in_flight_maximum: 1,
-            ..UserCounts::default()
-        };
+        *counts.entry("a") = UserCounts { logins_accepted: 2, in_flight_maximum: 3, ..UserCounts::default() };
+        *counts.entry("b") = UserCounts { logins_accepted: 1, in_flight_maximum: 1, ..UserCounts::default() };
         let total = counts.total();
         assert_eq!((total.logins_accepted, total.in_flight_maximum), (3, 3));
         assert_eq!(counts.of("nobody"), UserCounts::default());

@@ -69,37 +69,18 @@ impl Server {
         let simulator = Simulator::new(config);
 
         let https = identity.is_some();
-        let (acceptor, ca_pem) = identity
-            .map(|identity| (identity.acceptor, identity.ca_pem))
-            .unzip();
+        let (acceptor, ca_pem) = identity.map(|identity| (identity.acceptor, identity.ca_pem)).unzip();
         let ca_pem: Option<Arc<str>> = ca_pem.flatten().map(Arc::from);
         let accepting = tokio::spawn(accept(listener, acceptor, simulator.clone()));
         let (controlling, stopped) = oneshot::channel();
-        tokio::spawn(control::serve(
-            control_listener,
-            simulator.clone(),
-            ca_pem.clone(),
-            stopped,
-        ));
-        Ok(Self {
-            simulator,
-            api,
-            control,
-            https,
-            ca_pem,
-            accepting,
-            _controlling: controlling,
-        })
+        tokio::spawn(control::serve(control_listener, simulator.clone(), ca_pem.clone(), stopped));
+        Ok(Self { simulator, api, control, https, ca_pem, accepting, _controlling: controlling })
     }
 
     /// The origin of the API, without a slash at the end.
     #[must_use]
     pub fn url(&self) -> String {
-        format!(
-            "{}://{}",
-            if self.https { "https" } else { "http" },
-            self.api
-        )
+        format!("{}://{}", if self.https { "https" } else { "http" }, self.api)
     }
 
     /// The origin of the control, without a slash at the end.
@@ -148,8 +129,7 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartE
         let bound = listener.local_addr()?;
         Ok((listener, bound))
     };
-    bind.await
-        .map_err(|source| StartError::Listen { address, source })
+    bind.await.map_err(|source| StartError::Listen { address, source })
 }
 
 /// Ends only by being aborted, and takes the connections with it.

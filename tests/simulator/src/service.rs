@@ -6,9 +6,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::{
-    Answer, CallRecord, Counts, FaultRule, Fingerprint, Issuer, Operation, Outcome, Reason,
-    RefreshRequest, Request, Response, SimulatedAnswer, TrailingSlash, UNKNOWN_USER,
-    record::CallLog,
+    Answer, CallRecord, Counts, FaultRule, Fingerprint, Issuer, Operation, Outcome, Reason, RefreshRequest,
+    Request, Response, SimulatedAnswer, TrailingSlash, UNKNOWN_USER, record::CallLog,
 };
 
 /// Where the authorized endpoint is.
@@ -34,17 +33,9 @@ pub(crate) struct Handled {
 
 /// A request as understood.
 enum Call {
-    Login {
-        username: String,
-        password: String,
-    },
-    Refresh {
-        access_token: String,
-        refresh_token: String,
-    },
-    Authorized {
-        token: Option<String>,
-    },
+    Login { username: String, password: String },
+    Refresh { access_token: String, refresh_token: String },
+    Authorized { token: Option<String> },
     Other(Response),
 }
 
@@ -80,11 +71,7 @@ struct Work {
 
 impl Service {
     pub(crate) fn new(issuer: Issuer) -> Self {
-        Self {
-            issuer,
-            log: CallLog::default(),
-            in_flight: BTreeMap::new(),
-        }
+        Self { issuer, log: CallLog::default(), in_flight: BTreeMap::new() }
     }
 
     /// Forgets the counts and starts again; the log goes on.
@@ -107,26 +94,20 @@ impl Service {
         let latency = self.issuer.personality().latency;
         let delay = latency.draw(operation, &mut self.issuer.generator);
         let work = match &rule {
-            Some(rule) if !rule.works() => Work {
-                response: Response::empty(200),
-                outcome: Outcome::NotReached,
-                issued: None,
-            },
+            Some(rule) if !rule.works() => {
+                Work { response: Response::empty(200), outcome: Outcome::NotReached, issued: None }
+            }
             _ => self.work(call, now),
         };
         let clock = self.issuer.clock(now);
-        let response = work
-            .response
-            .with("date", httpdate::fmt_http_date(clock.into()));
+        let response = work.response.with("date", httpdate::fmt_http_date(clock.into()));
         let answer = match &rule {
-            Some(rule) => rule
-                .fault
-                .apply(response, clock, &mut self.issuer.generator),
+            Some(rule) => rule.fault.apply(response, clock, &mut self.issuer.generator),
             None => SimulatedAnswer::Complete(response),
         };
 
-        let in_flight = matches!(operation, Operation::Login | Operation::Refresh)
-            .then(|| self.departed(&user));
+        let in_flight =
+            matches!(operation, Operation::Login | Operation::Refresh).then(|| self.departed(&user));
         let counts = self.issuer.counts.entry(&user);
         counts.faults += u64::from(rule.is_some());
         counts.in_flight_maximum = counts.in_flight_maximum.max(in_flight.unwrap_or(0));
@@ -142,11 +123,7 @@ impl Service {
             issued: work.issued.map(|(fingerprint, _)| fingerprint),
             expires: work.issued.map(|(_, expires)| expires),
         });
-        Handled {
-            answer,
-            delay,
-            user: in_flight.map(|_| user),
-        }
+        Handled { answer, delay, user: in_flight.map(|_| user) }
     }
 
     fn departed(&mut self, user: &str) -> u64 {
@@ -174,18 +151,14 @@ impl Service {
         let path = match served_path(&request.path, personality.trailing_slash) {
             Ok(path) => path,
             Err(location)
-                if [login_path, refresh_path, AUTHORIZED_PATH]
-                    .iter()
-                    .any(|known| same(known, &location)) =>
+                if [login_path, refresh_path, AUTHORIZED_PATH].iter().any(|known| same(known, &location)) =>
             {
                 return Call::Other(Response::empty(301).with("location", location));
             }
             Err(_) => return Call::Other(Response::empty(404)),
         };
         if same(path, AUTHORIZED_PATH) {
-            return Call::Authorized {
-                token: request.bearer().map(str::to_owned),
-            };
+            return Call::Authorized { token: request.bearer().map(str::to_owned) };
         }
         if !same(path, login_path) && !same(path, refresh_path) {
             return Call::Other(Response::empty(404));
@@ -197,38 +170,25 @@ impl Service {
             return Call::Other(Response::empty(415));
         }
         let read_refresh = || match refresh.request {
-            RefreshRequest::Flat => serde_json::from_slice(&request.body).map(
-                |FlatBody {
-                     access_token,
-                     refresh_token,
-                 }| Call::Refresh {
-                    access_token,
-                    refresh_token,
-                },
-            ),
-            RefreshRequest::Nested => serde_json::from_slice(&request.body).map(
-                |NestedBody {
-                     access_token,
-                     refresh_token,
-                 }| Call::Refresh {
-                    access_token: access_token.token,
-                    refresh_token,
-                },
-            ),
+            RefreshRequest::Flat => {
+                serde_json::from_slice(&request.body).map(|FlatBody { access_token, refresh_token }| {
+                    Call::Refresh { access_token, refresh_token }
+                })
+            }
+            RefreshRequest::Nested => {
+                serde_json::from_slice(&request.body).map(|NestedBody { access_token, refresh_token }| {
+                    Call::Refresh { access_token: access_token.token, refresh_token }
+                })
+            }
         };
         let read_login = || {
             serde_json::from_slice(&request.body)
                 .map(|LoginBody { username, password }| Call::Login { username, password })
         };
-        let as_refresh = same(path, refresh_path)
-            .then(read_refresh)
-            .and_then(Result::ok);
+        let as_refresh = same(path, refresh_path).then(read_refresh).and_then(Result::ok);
         let as_login = || same(path, login_path).then(read_login).and_then(Result::ok);
         as_refresh.or_else(as_login).unwrap_or_else(|| {
-            Call::Other(Response::json(
-                400,
-                &serde_json::json!({"message": Reason::Misdirected.sentence()}),
-            ))
+            Call::Other(Response::json(400, &serde_json::json!({"message": Reason::Misdirected.sentence()})))
         })
     }
 
@@ -247,8 +207,7 @@ impl Service {
         let mut rules = std::mem::take(&mut self.issuer.personality_mut().faults);
         let generator = &mut self.issuer.generator;
         let index = rules.iter().position(|rule| {
-            rule.applies_to(operation, user)
-                && (rule.chance >= 1.0 || generator.fraction() < rule.chance)
+            rule.applies_to(operation, user) && (rule.chance >= 1.0 || generator.fraction() < rule.chance)
         });
         let drawn = index.map(|index| {
             let rule = rules[index].clone();
@@ -269,21 +228,14 @@ impl Service {
                 let answer = self.issuer.login(&username, &password, now);
                 self.granted(&answer, now)
             }
-            Call::Refresh {
-                access_token,
-                refresh_token,
-            } => {
+            Call::Refresh { access_token, refresh_token } => {
                 let answer = self.issuer.refresh(&access_token, &refresh_token, now);
                 self.granted(&answer, now)
             }
             Call::Authorized { token } => self.authorize(token.as_deref().unwrap_or_default(), now),
             Call::Other(response) => {
                 self.issuer.counts.entry(UNKNOWN_USER).misdirected += 1;
-                Work {
-                    response,
-                    outcome: Outcome::Refused(Reason::Misdirected),
-                    issued: None,
-                }
+                Work { response, outcome: Outcome::Refused(Reason::Misdirected), issued: None }
             }
         }
     }
@@ -296,26 +248,16 @@ impl Service {
                 let ahead = self.issuer.clock(now).duration_since(now);
                 let expires = grant.expires.checked_sub(ahead).unwrap_or(grant.expires);
                 let issued = Some((Fingerprint::of(&grant.access_token), expires));
-                Work {
-                    response,
-                    outcome: Outcome::Accepted,
-                    issued,
-                }
+                Work { response, outcome: Outcome::Accepted, issued }
             }
-            Answer::Refused(refusal) => Work {
-                response,
-                outcome: Outcome::Refused(refusal.reason),
-                issued: None,
-            },
+            Answer::Refused(refusal) => {
+                Work { response, outcome: Outcome::Refused(refusal.reason), issued: None }
+            }
         }
     }
 
     fn authorize(&mut self, token: &str, now: Timestamp) -> Work {
-        let user = self
-            .issuer
-            .bearer(Fingerprint::of(token))
-            .unwrap_or(UNKNOWN_USER)
-            .to_owned();
+        let user = self.issuer.bearer(Fingerprint::of(token)).unwrap_or(UNKNOWN_USER).to_owned();
         let result = self.issuer.check(token, now).map(str::to_owned);
         let counts = self.issuer.counts.entry(&user);
         let outcome = match &result {
@@ -374,12 +316,7 @@ fn same(one: &str, other: &str) -> bool {
 }
 
 fn is_json(content_type: &str) -> bool {
-    content_type
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .eq_ignore_ascii_case("application/json")
+    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
 }
 
 #[cfg(test)]
@@ -433,50 +370,30 @@ mod tests {
         assert_eq!(pair["access_token"]["token_type"], "bearer");
         assert_eq!(pair["access_token"]["expires_in"], 3600);
         let token = pair["access_token"]["token"].as_str().unwrap();
-        assert_eq!(
-            service.answer(&Request::authorized(token)).json(),
-            Some(json!({"user": USER}))
-        );
+        assert_eq!(service.answer(&Request::authorized(token)).json(), Some(json!({"user": USER})));
     }
 
     #[test]
     fn a_flat_refresh_is_taken_at_its_own_path_only() {
         let mut service = service(|_| ());
         let pair = service.logged_in();
-        assert_eq!(
-            service.status(&Request::post("/v2/auth/refreshtoken", &pair)),
-            Some(400),
-            "nested"
-        );
+        assert_eq!(service.status(&Request::post("/v2/auth/refreshtoken", &pair)), Some(400), "nested");
         assert_eq!(
             service.status(&Request::post("/v2/auth/token", &flat(&pair))),
             Some(400),
             "flat at the login"
         );
-        assert_eq!(
-            service.status(&Request::post("/v2/auth/refreshtoken", &flat(&pair))),
-            Some(200)
-        );
+        assert_eq!(service.status(&Request::post("/v2/auth/refreshtoken", &flat(&pair))), Some(200));
         assert_eq!(service.counts().of(UNKNOWN_USER).misdirected, 2);
     }
 
     #[test]
     fn a_nested_refresh_is_taken_where_logins_are() {
-        let mut service =
-            service(|personality| personality.refresh.request = RefreshRequest::Nested);
+        let mut service = service(|personality| personality.refresh.request = RefreshRequest::Nested);
         let pair = service.logged_in();
-        assert_eq!(
-            service.status(&Request::post("/v2/auth/refreshtoken", &pair)),
-            Some(404)
-        );
-        assert_eq!(
-            service.status(&Request::post("/v2/auth/token", &flat(&pair))),
-            Some(400)
-        );
-        assert_eq!(
-            service.status(&Request::post("/v2/auth/token", &pair)),
-            Some(200)
-        );
+        assert_eq!(service.status(&Request::post("/v2/auth/refreshtoken", &pair)), Some(404));
+        assert_eq!(service.status(&Request::post("/v2/auth/token", &flat(&pair))), Some(400));
+        assert_eq!(service.status(&Request::post("/v2/auth/token", &pair)), Some(200));
     }
 
     #[test]
@@ -487,10 +404,7 @@ mod tests {
         });
         assert_eq!(service.status(&login()), Some(404));
         let pair = service.answer(&login_at("/in")).json().unwrap();
-        assert_eq!(
-            service.status(&Request::post("/again", &flat(&pair))),
-            Some(200)
-        );
+        assert_eq!(service.status(&Request::post("/again", &flat(&pair))), Some(200));
     }
 
     #[test]
@@ -505,13 +419,8 @@ mod tests {
                 let SimulatedAnswer::Complete(response) = service.answer(&login_at(path)) else {
                     panic!("complete")
                 };
-                let expected =
-                    expected.map_or_else(|location| (301, Some(location)), |()| (200, None));
-                assert_eq!(
-                    (response.status, response.header("location")),
-                    expected,
-                    "{rule:?} {path}"
-                );
+                let expected = expected.map_or_else(|location| (301, Some(location)), |()| (200, None));
+                assert_eq!((response.status, response.header("location")), expected, "{rule:?} {path}");
             }
         }
     }
@@ -521,14 +430,8 @@ mod tests {
         let mut service = service(|_| ());
         let text = Request::new("POST", "/v2/auth/token").body("text/plain", b"{}".to_vec());
         assert_eq!(service.status(&text), Some(415));
-        assert_eq!(
-            service.status(&Request::new("GET", "/v2/auth/token")),
-            Some(405)
-        );
-        assert_eq!(
-            service.status(&Request::post("/v2/auth/token", &json!({}))),
-            Some(400)
-        );
+        assert_eq!(service.status(&Request::new("GET", "/v2/auth/token")), Some(405));
+        assert_eq!(service.status(&Request::post("/v2/auth/token", &json!({}))), Some(400));
         assert_eq!(service.status(&Request::new("GET", "/")), Some(404));
     }
 
@@ -544,11 +447,7 @@ mod tests {
         };
         let expired = ask(token);
         assert_eq!(
-            (
-                expired.status,
-                expired.header("token-expired"),
-                expired.body.len()
-            ),
+            (expired.status, expired.header("token-expired"), expired.body.len()),
             (401, Some("true"), 0)
         );
         assert_eq!(
@@ -556,15 +455,9 @@ mod tests {
             Some(r#"Bearer error="invalid_token", error_description="The token is expired""#)
         );
         let invalid = ask("made up");
-        assert_eq!(
-            (invalid.status, invalid.header("token-expired")),
-            (401, None)
-        );
+        assert_eq!((invalid.status, invalid.header("token-expired")), (401, None));
         let counts = service.counts().total();
-        assert_eq!(
-            (counts.authorized_expired, counts.authorized_invalid),
-            (1, 1)
-        );
+        assert_eq!((counts.authorized_expired, counts.authorized_invalid), (1, 1));
     }
 
     #[test]
@@ -582,20 +475,14 @@ mod tests {
     #[test]
     fn faults_come_in_order_each_as_often_as_it_is_to() {
         let mut service = service(|personality| {
-            personality.faults = vec![
-                FaultRule::on_login(Fault::status(503)).times(2),
-                FaultRule::new(Fault::Lost).once(),
-            ];
+            personality.faults =
+                vec![FaultRule::on_login(Fault::status(503)).times(2), FaultRule::new(Fault::Lost).once()];
         });
         let statuses: Vec<_> = (0..4).map(|_| service.status(&login())).collect();
         assert_eq!(statuses, [Some(503), Some(503), None, Some(200)]);
         assert!(service.issuer.personality().faults.is_empty());
         let counts = service.counts().of(USER);
-        assert_eq!(
-            (counts.faults, counts.logins_accepted),
-            (3, 2),
-            "a lost answer was a login"
-        );
+        assert_eq!((counts.faults, counts.logins_accepted), (3, 2), "a lost answer was a login");
     }
 
     #[test]
@@ -624,9 +511,7 @@ mod tests {
         let mut service = service(|personality| {
             personality.faults = vec![FaultRule::new(Fault::status(500)).chance(0.3)];
         });
-        let errors = (0..1000)
-            .filter(|_| service.status(&login()) == Some(500))
-            .count();
+        let errors = (0..1000).filter(|_| service.status(&login()) == Some(500)).count();
         assert!((250..350).contains(&errors), "{errors}");
     }
 
@@ -634,10 +519,7 @@ mod tests {
     fn latency_delays_the_calls_it_is_for() {
         let mut service = service(|personality| personality.latency.login = "2s".parse().unwrap());
         assert_eq!(service.handle(&login(), NOW).delay, Duration::from_secs(2));
-        assert_eq!(
-            service.handle(&Request::authorized("t"), NOW).delay,
-            Duration::ZERO
-        );
+        assert_eq!(service.handle(&Request::authorized("t"), NOW).delay, Duration::ZERO);
     }
 
     #[test]
@@ -654,16 +536,12 @@ mod tests {
     fn the_date_is_that_of_the_issuers_clock() {
         let mut service =
             service(|personality| personality.clock_offset = jiff::SignedDuration::from_secs(-60));
-        let SimulatedAnswer::Complete(response) = service
-            .handle(&login(), Timestamp::from_second(60).unwrap())
-            .answer
+        let SimulatedAnswer::Complete(response) =
+            service.handle(&login(), Timestamp::from_second(60).unwrap()).answer
         else {
             panic!("complete")
         };
-        assert_eq!(
-            response.header("date"),
-            Some("Thu, 01 Jan 1970 00:00:00 GMT")
-        );
+        assert_eq!(response.header("date"), Some("Thu, 01 Jan 1970 00:00:00 GMT"));
         assert_eq!(
             service.log.since(0)[0].expires,
             Some(Timestamp::from_second(3660).unwrap()),
@@ -677,14 +555,9 @@ mod tests {
         let pair = service.logged_in();
         service.answer(&Request::post("/v2/auth/refreshtoken", &flat(&pair)));
         let log = serde_json::to_string(&service.log.since(0)).unwrap();
-        let [access_token, refresh_token] =
-            [&pair["access_token"]["token"], &pair["refresh_token"]];
+        let [access_token, refresh_token] = [&pair["access_token"]["token"], &pair["refresh_token"]];
         assert!(log.contains(&Fingerprint::of(refresh_token.as_str().unwrap()).to_string()));
-        for secret in [
-            access_token.as_str().unwrap(),
-            refresh_token.as_str().unwrap(),
-            "right",
-        ] {
+        for secret in [access_token.as_str().unwrap(), refresh_token.as_str().unwrap(), "right"] {
             assert!(!log.contains(secret), "{secret}");
         }
     }

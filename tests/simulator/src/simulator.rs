@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::{
-    CallRecord, Config, Counts, FaultRule, Issuer, Personality, Request, Server, SimulatedAnswer,
-    StartError, User, service::Service,
+    CallRecord, Config, Counts, FaultRule, Issuer, Personality, Request, Server, SimulatedAnswer, StartError,
+    User, service::Service,
 };
 
 /// A simulated ID Issuer. Clones are handles of the same one.
@@ -31,9 +31,7 @@ impl Simulator {
     /// One without sockets, to be asked by [`Simulator::call`]. Needs no runtime.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        let seed = config
-            .seed
-            .unwrap_or_else(|| RandomState::new().hash_one(0));
+        let seed = config.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
         let mut issuer = Issuer::new(config.personality, seed);
         if config.users.is_empty() {
             issuer.set_user(&User::new("demo@idissuer.pl", "demo"));
@@ -41,13 +39,8 @@ impl Simulator {
         for user in &config.users {
             issuer.set_user(user);
         }
-        let shared = Shared {
-            service: Mutex::new(Service::new(issuer)),
-            newest: watch::Sender::new(0),
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
+        let shared = Shared { service: Mutex::new(Service::new(issuer)), newest: watch::Sender::new(0) };
+        Self { shared: Arc::new(shared) }
     }
 
     /// One that serves HTTP until the answer is stopped or dropped.
@@ -67,15 +60,8 @@ impl Simulator {
         let handled = service.handle(request, now);
         self.shared.newest.send_replace(service.log.sequence());
         drop(service);
-        let flight = handled.user.map(|user| Flight {
-            simulator: self.clone(),
-            user,
-        });
-        Exchange {
-            answer: handled.answer,
-            delay: handled.delay,
-            _flight: flight,
-        }
+        let flight = handled.user.map(|user| Flight { simulator: self.clone(), user });
+        Exchange { answer: handled.answer, delay: handled.delay, _flight: flight }
     }
 
     /// The personality.
@@ -100,19 +86,13 @@ impl Simulator {
     }
 
     /// Removes a user; says whether there was one.
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "most callers know that there is such a user"
-    )]
+    #[expect(clippy::must_use_candidate, reason = "most callers know that there is such a user")]
     pub fn remove_user(&self, name: &str) -> bool {
         self.service().issuer.remove_user(name)
     }
 
     /// Makes every token of a user invalid; says whether there is such a user.
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "most callers know that there is such a user"
-    )]
+    #[expect(clippy::must_use_candidate, reason = "most callers know that there is such a user")]
     pub fn revoke(&self, name: &str) -> bool {
         self.service().issuer.revoke(name)
     }
@@ -160,10 +140,7 @@ impl Simulator {
     }
 
     fn service(&self) -> MutexGuard<'_, Service> {
-        self.shared
-            .service
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.service.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -24,21 +24,14 @@ pub(crate) struct Identity {
 /// A new authority, and a certificate of it for these names.
 pub(crate) fn generated(names: Vec<String>) -> Result<Identity, StartError> {
     let mut authority = CertificateParams::default();
-    authority
-        .distinguished_name
-        .push(DnType::CommonName, "idissuer-simulator CA");
+    authority.distinguished_name.push(DnType::CommonName, "idissuer-simulator CA");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let authority_key = KeyPair::generate().map_err(StartError::Certificate)?;
-    let ca_pem = authority
-        .self_signed(&authority_key)
-        .map_err(StartError::Certificate)?
-        .pem();
+    let ca_pem = authority.self_signed(&authority_key).map_err(StartError::Certificate)?.pem();
 
     let mut server = CertificateParams::new(names).map_err(StartError::Certificate)?;
-    server
-        .distinguished_name
-        .push(DnType::CommonName, "idissuer-simulator");
+    server.distinguished_name.push(DnType::CommonName, "idissuer-simulator");
     let server_key = KeyPair::generate().map_err(StartError::Certificate)?;
     let certificate = server
         .signed_by(&server_key, &Issuer::new(authority, authority_key))
@@ -46,22 +39,15 @@ pub(crate) fn generated(names: Vec<String>) -> Result<Identity, StartError> {
 
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(server_key.serialize_der()));
     let acceptor = acceptor(vec![certificate.der().clone()], key)?;
-    Ok(Identity {
-        acceptor,
-        ca_pem: Some(ca_pem),
-    })
+    Ok(Identity { acceptor, ca_pem: Some(ca_pem) })
 }
 
 /// A certificate and key in PEM.
 pub(crate) fn given(certificate: &[u8], key: &[u8]) -> Result<Identity, StartError> {
-    let chain = CertificateDer::pem_slice_iter(certificate)
-        .collect::<Result<_, _>>()
-        .map_err(StartError::Pem)?;
+    let chain =
+        CertificateDer::pem_slice_iter(certificate).collect::<Result<_, _>>().map_err(StartError::Pem)?;
     let key = PrivateKeyDer::from_pem_slice(key).map_err(StartError::Pem)?;
-    Ok(Identity {
-        acceptor: acceptor(chain, key)?,
-        ca_pem: None,
-    })
+    Ok(Identity { acceptor: acceptor(chain, key)?, ca_pem: None })
 }
 
 fn acceptor(

@@ -37,9 +37,7 @@ impl TokenFormat {
                 }),
                 generator,
             ),
-            Self::JwtWithoutTimes => {
-                jwt(&json!({"sub": user, "jti": opaque(generator)}), generator)
-            }
+            Self::JwtWithoutTimes => jwt(&json!({"sub": user, "jti": opaque(generator)}), generator),
             Self::Opaque => opaque(generator),
             Self::ControlCharacters => {
                 format!("{}\r\n\u{7}{}", opaque(generator), opaque(generator))
@@ -56,10 +54,7 @@ impl TokenFormat {
 fn jwt(claims: &Value, generator: &mut Generator) -> String {
     let header = URL_SAFE_NO_PAD.encode(json!({"alg": "HS256", "typ": "JWT"}).to_string());
     let claims = URL_SAFE_NO_PAD.encode(claims.to_string());
-    let signature = Sha256::new()
-        .chain_update(generator.bytes())
-        .chain_update(&claims)
-        .finalize();
+    let signature = Sha256::new().chain_update(generator.bytes()).chain_update(&claims).finalize();
     format!("{header}.{claims}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
@@ -86,12 +81,7 @@ mod tests {
 
     fn make(format: TokenFormat) -> String {
         let issued = Timestamp::from_second(1000).unwrap();
-        format.make(
-            "u@example.com",
-            issued,
-            Timestamp::from_second(1020).unwrap(),
-            &mut Generator::new(1),
-        )
+        format.make("u@example.com", issued, Timestamp::from_second(1020).unwrap(), &mut Generator::new(1))
     }
 
     fn claims(token: &str) -> Value {
@@ -121,11 +111,7 @@ mod tests {
     #[test]
     fn ugly_tokens_are_ugly_in_the_way_they_are_named() {
         assert!(!make(TokenFormat::Opaque).contains('.'));
-        assert!(
-            make(TokenFormat::ControlCharacters)
-                .chars()
-                .any(char::is_control)
-        );
+        assert!(make(TokenFormat::ControlCharacters).chars().any(char::is_control));
         assert!(make(TokenFormat::Whitespace).contains(' '));
         assert!(!make(TokenFormat::NonAscii).is_ascii());
         assert!(make(TokenFormat::Oversize).len() > 16 * 1024);

@@ -4,9 +4,7 @@ use std::{fmt, future, io};
 
 use axum::body::Bytes;
 use futures::{StreamExt as _, stream};
-use http_body_util::{
-    BodyExt, Full, LengthLimitError, Limited, StreamBody, combinators::UnsyncBoxBody,
-};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
     HeaderMap, Request as HttpRequest, Response as HttpResponse, StatusCode,
     body::{Frame, Incoming},
@@ -31,14 +29,12 @@ pub(crate) async fn serve(
     simulator: Simulator,
 ) {
     let service = service_fn(|request| answer(request, simulator.clone()));
-    let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(stream), service);
+    let mut connection =
+        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
     let Err(error) = (&mut connection).await else {
         return;
     };
-    let hang_up =
-        std::error::Error::source(&error).and_then(|source| source.downcast_ref::<HangUp>());
+    let hang_up = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<HangUp>());
     if let Some(HangUp(bytes)) = hang_up {
         let mut stream = connection.into_parts().io.into_inner();
         // The caller may be gone, and then has seen a lost answer.
@@ -60,10 +56,7 @@ impl fmt::Display for HangUp {
 
 impl std::error::Error for HangUp {}
 
-async fn answer(
-    request: HttpRequest<Incoming>,
-    simulator: Simulator,
-) -> Result<HttpResponse<Body>, HangUp> {
+async fn answer(request: HttpRequest<Incoming>, simulator: Simulator) -> Result<HttpResponse<Body>, HangUp> {
     let request = match read(request).await {
         Ok(request) => request,
         Err(status) => return Ok(whole(Response::empty(status.as_u16()))),
@@ -83,16 +76,9 @@ async fn answer(
 
 async fn read(request: HttpRequest<Incoming>) -> Result<Request, StatusCode> {
     let (head, body) = request.into_parts();
-    let body = Limited::new(body, REQUEST_LIMIT)
-        .collect()
-        .await
-        .map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                StatusCode::PAYLOAD_TOO_LARGE
-            } else {
-                StatusCode::BAD_REQUEST
-            }
-        })?;
+    let body = Limited::new(body, REQUEST_LIMIT).collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST }
+    })?;
     let mut request = Request::new(head.method.as_str(), head.uri.path());
     request.content_type = text(&head.headers, &CONTENT_TYPE);
     request.authorization = text(&head.headers, &AUTHORIZATION);
@@ -101,28 +87,19 @@ async fn read(request: HttpRequest<Incoming>) -> Result<Request, StatusCode> {
 }
 
 fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned)
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }
 
 fn whole(response: Response) -> HttpResponse<Body> {
     let (mut head, body) = head(response);
-    head.headers_mut()
-        .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
-    head.map(|()| {
-        Full::new(body)
-            .map_err(|never| match never {})
-            .boxed_unsync()
-    })
+    head.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    head.map(|()| Full::new(body).map_err(|never| match never {}).boxed_unsync())
 }
 
 /// hyper closes the connection when a body ends in an error; the pause before lets it send what came first.
 fn cut(response: Response) -> HttpResponse<Body> {
     let (mut head, body) = head(response);
-    head.headers_mut()
-        .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    head.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     let half = body.slice(..body.len() / 2);
     let frames = stream::iter([Ok(Frame::data(half))]).chain(stream::once(async {
         tokio::task::yield_now().await;
@@ -131,14 +108,9 @@ fn cut(response: Response) -> HttpResponse<Body> {
     head.map(|()| BodyExt::boxed_unsync(StreamBody::new(frames)))
 }
 
-fn trickle(
-    response: Response,
-    interval: std::time::Duration,
-    exchange: Exchange,
-) -> HttpResponse<Body> {
+fn trickle(response: Response, interval: std::time::Duration, exchange: Exchange) -> HttpResponse<Body> {
     let (mut head, body) = head(response);
-    head.headers_mut()
-        .insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    head.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     let frames = stream::unfold((0, exchange), move |(sent, exchange)| {
         let next = (sent < body.len()).then(|| body.slice(sent..=sent));
         async move {
@@ -152,13 +124,11 @@ fn trickle(
 
 fn head(response: Response) -> (HttpResponse<()>, Bytes) {
     let mut head = HttpResponse::new(());
-    *head.status_mut() =
-        StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *head.status_mut() = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     for (name, value) in &response.headers {
         // A configured value that no header can hold is left out.
         if let Ok(value) = HeaderValue::from_str(value) {
-            head.headers_mut()
-                .insert(HeaderName::from_static(name), value);
+            head.headers_mut().insert(HeaderName::from_static(name), value);
         }
     }
     (head, Bytes::from(response.body))

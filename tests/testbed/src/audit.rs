@@ -65,9 +65,7 @@ impl AuditLog {
     /// # Errors
     /// When the log cannot be read.
     pub fn mark(&self) -> Result<Mark> {
-        fs::metadata(&self.path)
-            .map(|metadata| Mark(metadata.len()))
-            .map_err(Error::file("read", &self.path))
+        fs::metadata(&self.path).map(|metadata| Mark(metadata.len())).map_err(Error::file("read", &self.path))
     }
 
     /// Every request since `mark`, in the order in which they ended (or, of watches, started).
@@ -114,10 +112,7 @@ pub fn count(requests: &[AuditRequest]) -> BTreeMap<(String, String), usize> {
 
 /// What has no end is left out: the last line may be half written when it is read.
 fn requests(log: &[u8]) -> Result<Vec<AuditRequest>> {
-    let whole = log
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |end| end + 1);
+    let whole = log.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     log[..whole]
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.is_empty())
@@ -130,10 +125,7 @@ fn requests(log: &[u8]) -> Result<Vec<AuditRequest>> {
 /// A SIGKILL of the API server can cut a line; the next one then follows in the same line.
 fn after_a_cut(line: &[u8]) -> &[u8] {
     const START: &[u8] = br#"{"kind":"Event""#;
-    let start = line
-        .windows(START.len())
-        .rposition(|window| window == START)
-        .unwrap_or_default();
+    let start = line.windows(START.len()).rposition(|window| window == START).unwrap_or_default();
     &line[start..]
 }
 
@@ -184,11 +176,7 @@ impl Event {
 
     fn is_long(&self) -> bool {
         let subresource = self.object_ref.subresource.as_str();
-        self.verb == "watch"
-            || matches!(
-                subresource,
-                "attach" | "exec" | "log" | "portforward" | "proxy"
-            )
+        self.verb == "watch" || matches!(subresource, "attach" | "exec" | "log" | "portforward" | "proxy")
     }
 }
 

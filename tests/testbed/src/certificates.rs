@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    IsCa, KeyPair, KeyUsagePurpose, SanType,
 };
 
 use crate::error::{Error, Result};
@@ -27,10 +27,7 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.distinguished_name = name("idissuer-testbed", None);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![
-            KeyUsagePurpose::KeyCertSign,
-            KeyUsagePurpose::DigitalSignature,
-        ];
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         let key = KeyPair::generate().map_err(Error::Certificate)?;
         let issuer = CertifiedIssuer::self_signed(params, key).map_err(Error::Certificate)?;
         Ok(Self { issuer })
@@ -51,11 +48,7 @@ impl Authority {
             "kubernetes.default.svc.cluster.local".to_owned(),
         ])
         .map_err(Error::Certificate)?;
-        for address in [
-            IpAddr::V4(Ipv4Addr::LOCALHOST),
-            address,
-            IpAddr::V4(service),
-        ] {
+        for address in [IpAddr::V4(Ipv4Addr::LOCALHOST), address, IpAddr::V4(service)] {
             params.subject_alt_names.push(SanType::IpAddress(address));
         }
         params.distinguished_name = name("kube-apiserver", None);
@@ -73,13 +66,8 @@ impl Authority {
 
     fn sign(&self, params: &CertificateParams) -> Result<Identity> {
         let key = KeyPair::generate().map_err(Error::Certificate)?;
-        let certificate = params
-            .signed_by(&key, &self.issuer)
-            .map_err(Error::Certificate)?;
-        Ok(Identity {
-            certificate: certificate.pem(),
-            key: key.serialize_pem(),
-        })
+        let certificate = params.signed_by(&key, &self.issuer).map_err(Error::Certificate)?;
+        Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem() })
     }
 }
 

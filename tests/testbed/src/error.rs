@@ -131,20 +131,13 @@ impl Error {
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
-        move |source| Self::File {
-            operation,
-            path,
-            source,
-        }
+        move |source| Self::File { operation, path, source }
     }
 
     /// For `map_err` on requests to the API server.
     pub(crate) fn api(operation: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
         let operation = operation.into();
-        move |source| Self::Api {
-            operation,
-            source: Box::new(source),
-        }
+        move |source| Self::Api { operation, source: Box::new(source) }
     }
 
     /// This error and its causes in one line, for a place that can hold text only.

@@ -119,14 +119,8 @@ mod tests {
             "type": "Opaque",
         });
         let shown = without_secrets(secret).to_string();
-        assert!(
-            !shown.contains("hunter2") && !shown.contains("aHVudGVyMg"),
-            "{shown}"
-        );
-        assert!(
-            shown.contains("login") && shown.contains("Opaque"),
-            "{shown}"
-        );
+        assert!(!shown.contains("hunter2") && !shown.contains("aHVudGVyMg"), "{shown}");
+        assert!(shown.contains("login") && shown.contains("Opaque"), "{shown}");
     }
 
     #[test]

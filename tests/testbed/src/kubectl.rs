@@ -84,18 +84,11 @@ impl Kubectl {
     /// # Errors
     /// When it cannot be run.
     pub async fn output(&self, arguments: &[&str], input: &str) -> Result<Output> {
-        let failed = |source| Error::Spawn {
-            program: "kubectl".to_owned(),
-            source,
-        };
+        let failed = |source| Error::Spawn { program: "kubectl".to_owned(), source };
         let mut command = Command::new(&self.program);
         command
             .arg(format!("--kubeconfig={}", self.kubeconfig.display()))
-            .args(
-                self.namespace
-                    .iter()
-                    .map(|name| format!("--namespace={name}")),
-            )
+            .args(self.namespace.iter().map(|name| format!("--namespace={name}")))
             .args(arguments)
             // What it remembers of the API goes with the control plane, and the user's preferences stay out.
             .env("KUBECACHEDIR", &self.cache)

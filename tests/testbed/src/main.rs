@@ -50,10 +50,7 @@ fn tools() -> Result {
     for program in Program::ALL {
         say(&format!("{}\n", tools.provide(program)?.display()))?;
     }
-    say(&format!(
-        "ready in {:.0} s\n",
-        start.elapsed().as_secs_f32()
-    ))
+    say(&format!("ready in {:.0} s\n", start.elapsed().as_secs_f32()))
 }
 
 #[tokio::main]

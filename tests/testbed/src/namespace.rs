@@ -93,10 +93,7 @@ impl TestNamespace {
 
 impl fmt::Debug for TestNamespace {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("TestNamespace")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        formatter.debug_struct("TestNamespace").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -117,17 +114,11 @@ impl Drop for TestNamespace {
 
 /// Deletes the namespace, and does not wait until it is gone. Returns what lay there, if that is wanted.
 fn end(name: &str, config: Config, with_inventory: bool) -> Option<String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .ok()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     let work = async {
         let client = control_plane::client(config).ok()?;
-        let inventory = if with_inventory {
-            Some(inventory::of_namespace(&client, name).await)
-        } else {
-            None
-        };
+        let inventory =
+            if with_inventory { Some(inventory::of_namespace(&client, name).await) } else { None };
         let namespaces: Api<Namespace> = Api::all(client);
         let _ = namespaces.delete(name, &DeleteParams::background()).await;
         inventory

@@ -25,22 +25,17 @@ impl Port {
         fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
         let length = u32::from(RANGE.end - RANGE.start);
         // Parallel processes start looking at different places.
-        let start = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .map_or(0, |now| now.subsec_nanos())
-            / 1000;
+        let start =
+            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.subsec_nanos())
+                / 1000;
         for step in 0..length {
             let offset = u16::try_from((start + step) % length).unwrap_or_default();
             let number = RANGE.start + offset;
             let path = folder.join(number.to_string());
             let lock = File::create(&path).map_err(Error::file("create", &path))?;
-            let free =
-                lock.try_lock().is_ok() && TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok();
+            let free = lock.try_lock().is_ok() && TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok();
             if free {
-                return Ok(Self {
-                    number,
-                    _lock: lock,
-                });
+                return Ok(Self { number, _lock: lock });
             }
         }
         Err(Error::NoFreePort)

@@ -30,10 +30,7 @@ impl Shared {
     /// For a static.
     #[must_use]
     pub const fn new(options: fn() -> Options) -> Self {
-        Self {
-            options,
-            cell: OnceLock::new(),
-        }
+        Self { options, cell: OnceLock::new() }
     }
 
     /// The control plane. Whoever asks first starts it, the others wait.
@@ -59,9 +56,7 @@ impl Shared {
                 .block_on(ControlPlane::start(options))
                 .map_err(|error| error.chain())
         };
-        thread::spawn(start)
-            .join()
-            .unwrap_or_else(|_| Err("its start panicked".to_owned()))
+        thread::spawn(start).join().unwrap_or_else(|_| Err("its start panicked".to_owned()))
     }
 }
 

@@ -91,9 +91,7 @@ pub fn object<K: Watched>(
     mut condition: impl FnMut(&K) -> bool,
 ) -> impl Future<Output = K> {
     let caller = Location::caller();
-    watch(api, name, what, limit, caller, move |object| {
-        object.filter(|object| condition(object))
-    })
+    watch(api, name, what, limit, caller, move |object| object.filter(|object| condition(object)))
 }
 
 /// Watches the object `name` until there is none.
@@ -103,9 +101,7 @@ pub fn object<K: Watched>(
 #[track_caller]
 pub fn gone<K: Watched>(api: &Api<K>, name: &str, limit: Duration) -> impl Future<Output = ()> {
     let caller = Location::caller();
-    watch(api, name, "its end", limit, caller, |object| {
-        object.is_none().then_some(())
-    })
+    watch(api, name, "its end", limit, caller, |object| object.is_none().then_some(()))
 }
 
 /// A kind of object that can be watched and shown.
@@ -115,13 +111,7 @@ pub trait Watched:
 }
 
 impl<K> Watched for K where
-    K: Resource<DynamicType: Default>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Serialize
-        + Send
-        + 'static
+    K: Resource<DynamicType: Default> + Clone + Debug + DeserializeOwned + Serialize + Send + 'static
 {
 }
 
@@ -197,8 +187,5 @@ async fn pause(duration: Duration) {
 
 #[expect(clippy::panic, reason = "it ends a test that has failed")]
 fn fail(what: &str, start: Instant, last: &str, caller: &Location<'_>) -> ! {
-    panic!(
-        "waited {:.1} s for: {what}\n  at {caller}\n  last seen: {last}",
-        start.elapsed().as_secs_f32()
-    );
+    panic!("waited {:.1} s for: {what}\n  at {caller}\n  last seen: {last}", start.elapsed().as_secs_f32());
 }

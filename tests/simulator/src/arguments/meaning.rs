@@ -3,8 +3,7 @@
 use std::{fs, io, path::PathBuf};
 
 use idissuer_simulator::{
-    Config, Latency, Lockout, LoginPersonality, Personality, RefreshPersonality, Tls,
-    TokenPersonality, User,
+    Config, Latency, Lockout, LoginPersonality, Personality, RefreshPersonality, Tls, TokenPersonality, User,
 };
 
 use super::{Arguments, HttpsFlags};
@@ -68,11 +67,7 @@ impl Arguments {
             listen: self.listen,
             control_listen: self.control_listen,
             tls: self.https.tls()?,
-            users: self
-                .users
-                .iter()
-                .map(|text| user(text))
-                .collect::<Result<_, _>>()?,
+            users: self.users.iter().map(|text| user(text)).collect::<Result<_, _>>()?,
             personality,
             seed: self.seed,
         })
@@ -82,13 +77,10 @@ impl Arguments {
 impl HttpsFlags {
     fn tls(self) -> Result<Tls, ArgumentsError> {
         match (self.tls_certificate, self.tls_key) {
-            (Some(certificate), Some(key)) => Ok(Tls::Given {
-                certificate: read(certificate)?,
-                key: read(key)?,
-            }),
-            _ if self.tls => Ok(Tls::Generated {
-                names: self.tls_names,
-            }),
+            (Some(certificate), Some(key)) => {
+                Ok(Tls::Given { certificate: read(certificate)?, key: read(key)? })
+            }
+            _ if self.tls => Ok(Tls::Generated { names: self.tls_names }),
             _ => Ok(Tls::Off),
         }
     }
@@ -109,11 +101,7 @@ fn user(text: &str) -> Result<User, ArgumentsError> {
         return Err(ArgumentsError::User);
     }
     let user = User::new(name, password);
-    Ok(if barred {
-        user.without_api_access()
-    } else {
-        user
-    })
+    Ok(if barred { user.without_api_access() } else { user })
 }
 
 #[cfg(test)]
@@ -127,9 +115,7 @@ mod tests {
     use super::*;
 
     fn config(flags: &[&str]) -> Result<Config, ArgumentsError> {
-        Arguments::try_parse_from([&["idissuer-simulator"], flags].concat())
-            .unwrap()
-            .config()
+        Arguments::try_parse_from([&["idissuer-simulator"], flags].concat()).unwrap().config()
     }
 
     #[test]
@@ -141,14 +127,8 @@ mod tests {
             .filter(|argument| !["help", "version"].contains(&argument.get_id().as_str()))
         {
             let flag = argument.get_long().unwrap();
-            let variable = format!(
-                "IDISSUER_SIMULATOR_{}",
-                flag.to_uppercase().replace('-', "_")
-            );
-            assert_eq!(
-                argument.get_env().and_then(|name| name.to_str()),
-                Some(variable.as_str())
-            );
+            let variable = format!("IDISSUER_SIMULATOR_{}", flag.to_uppercase().replace('-', "_"));
+            assert_eq!(argument.get_env().and_then(|name| name.to_str()), Some(variable.as_str()));
             assert!(argument.get_help().is_some(), "--{flag}");
         }
     }
@@ -163,16 +143,9 @@ mod tests {
         for (text, expected) in [
             ("u:p", User::new("u", "p")),
             ("u:p:q", User::new("u", "p:q")),
-            (
-                "u:p:no-api-access",
-                User::new("u", "p").without_api_access(),
-            ),
+            ("u:p:no-api-access", User::new("u", "p").without_api_access()),
         ] {
-            assert_eq!(
-                config(&["--user", text]).unwrap().users,
-                [expected],
-                "{text}"
-            );
+            assert_eq!(config(&["--user", text]).unwrap().users, [expected], "{text}");
         }
     }
 
@@ -201,21 +174,9 @@ mod tests {
         assert_eq!(personality.token.expires_in, ExpiresIn::Json(17.into()));
         assert_eq!(personality.refresh.accepted, RefreshAccepted::AfterExpiry);
         assert_eq!(personality.login.session, Session::PerUser);
-        assert_eq!(
-            personality.lockout,
-            Some(Lockout {
-                after: 3,
-                ..Lockout::default()
-            })
-        );
+        assert_eq!(personality.lockout, Some(Lockout { after: 3, ..Lockout::default() }));
         assert_eq!(personality.clock_offset, SignedDuration::from_secs(-300));
-        assert_eq!(
-            personality.latency,
-            Latency::of("50ms..2s".parse().unwrap())
-        );
-        assert_eq!(
-            personality.faults,
-            [FaultRule::on_login(Fault::Lost).once()]
-        );
+        assert_eq!(personality.latency, Latency::of("50ms..2s".parse().unwrap()));
+        assert_eq!(personality.faults, [FaultRule::on_login(Fault::Lost).once()]);
     }
 }

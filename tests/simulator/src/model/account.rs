@@ -25,20 +25,13 @@ impl User {
     /// A user with the "API Access" authorization.
     #[must_use]
     pub fn new(name: &str, password: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            password: password.to_owned(),
-            api_access: granted(),
-        }
+        Self { name: name.to_owned(), password: password.to_owned(), api_access: granted() }
     }
 
     /// The same without the "API Access" authorization.
     #[must_use]
     pub fn without_api_access(self) -> Self {
-        Self {
-            api_access: false,
-            ..self
-        }
+        Self { api_access: false, ..self }
     }
 }
 

@@ -55,10 +55,7 @@ impl fmt::Debug for Grant {
             .debug_struct("Grant")
             .field("user", &self.user)
             .field("access_token", &Fingerprint::of(&self.access_token))
-            .field(
-                "refresh_token",
-                &self.refresh_token.as_deref().map(Fingerprint::of),
-            )
+            .field("refresh_token", &self.refresh_token.as_deref().map(Fingerprint::of))
             .field("expires", &self.expires)
             .finish()
     }

@@ -28,13 +28,7 @@ impl Component {
         arguments: Vec<String>,
         folder: &Arc<WorkFolder>,
     ) -> Self {
-        Self {
-            name,
-            program,
-            arguments,
-            process: Mutex::new(None),
-            folder: Arc::clone(folder),
-        }
+        Self { name, program, arguments, process: Mutex::new(None), folder: Arc::clone(folder) }
     }
 
     /// Starts it, if it does not run. It is not ready yet when this returns: see
@@ -44,9 +38,7 @@ impl Component {
     /// When the program cannot be started.
     pub fn start(&self) -> Result<()> {
         let mut slot = self.slot();
-        let runs = slot
-            .as_ref()
-            .is_some_and(|process| process.exit_code().is_none());
+        let runs = slot.as_ref().is_some_and(|process| process.exit_code().is_none());
         if !runs {
             let mut command = Command::new(&self.program);
             command.args(&self.arguments);
@@ -103,9 +95,7 @@ impl Component {
     /// The end of its log.
     #[must_use]
     pub fn output_tail(&self) -> String {
-        self.process()
-            .map(|process| process.output_tail())
-            .unwrap_or_default()
+        self.process().map(|process| process.output_tail()).unwrap_or_default()
     }
 
     /// An error, if it has ended by itself.
@@ -113,18 +103,14 @@ impl Component {
         let process = self.process()?;
         match process.exit_code() {
             None => Ok(()),
-            Some(code) => Err(Error::ComponentEnded {
-                component: self.name,
-                code,
-                output: process.output_tail(),
-            }),
+            Some(code) => {
+                Err(Error::ComponentEnded { component: self.name, code, output: process.output_tail() })
+            }
         }
     }
 
     fn process(&self) -> Result<Arc<Supervised>> {
-        self.slot().clone().ok_or_else(|| Error::Ended {
-            program: self.name.to_owned(),
-        })
+        self.slot().clone().ok_or_else(|| Error::Ended { program: self.name.to_owned() })
     }
 
     fn slot(&self) -> MutexGuard<'_, Option<Arc<Supervised>>> {

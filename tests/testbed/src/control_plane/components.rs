@@ -34,11 +34,7 @@ pub(super) struct Ports {
 
 impl Ports {
     pub(super) fn reserve() -> Result<Self> {
-        Ok(Self {
-            etcd: Port::reserve()?,
-            etcd_peer: Port::reserve()?,
-            api_server: Port::reserve()?,
-        })
+        Ok(Self { etcd: Port::reserve()?, etcd_peer: Port::reserve()?, api_server: Port::reserve()? })
     }
 }
 
@@ -57,9 +53,7 @@ impl Programs {
         let tools = Tools::locate()?;
         let controller_manager = match controllers {
             Controllers::None => None,
-            Controllers::Essential | Controllers::All => {
-                Some(tools.provide(Program::KubeControllerManager)?)
-            }
+            Controllers::Essential | Controllers::All => Some(tools.provide(Program::KubeControllerManager)?),
         };
         Ok(Self {
             etcd: tools.provide(Program::Etcd)?,
@@ -104,14 +98,8 @@ pub(super) fn api_server(
         format!("--client-ca-file={}", files.authority.display()),
         format!("--service-cluster-ip-range={SERVICE_RANGE}"),
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local".to_owned(),
-        format!(
-            "--service-account-key-file={}",
-            files.service_account_public_key.display()
-        ),
-        format!(
-            "--service-account-signing-key-file={}",
-            files.service_account_key.display()
-        ),
+        format!("--service-account-key-file={}", files.service_account_public_key.display()),
+        format!("--service-account-signing-key-file={}", files.service_account_key.display()),
         "--authorization-mode=Node,RBAC".to_owned(),
         // There is no endpoint of the `kubernetes` Service to keep: it would be a loopback address.
         "--endpoint-reconciler-type=none".to_owned(),
@@ -125,12 +113,7 @@ pub(super) fn api_server(
         "--shutdown-delay-duration=0s".to_owned(),
     ];
     arguments.extend(options.api_server_arguments.iter().cloned());
-    Component::new(
-        "kube-apiserver",
-        programs.api_server.clone(),
-        arguments,
-        folder,
-    )
+    Component::new("kube-apiserver", programs.api_server.clone(), arguments, folder)
 }
 
 pub(super) fn controller_manager(
@@ -149,10 +132,7 @@ pub(super) fn controller_manager(
         format!("--kubeconfig={}", files.kubeconfig.display()),
         format!("--controllers={controllers}"),
         format!("--root-ca-file={}", files.authority.display()),
-        format!(
-            "--service-account-private-key-file={}",
-            files.service_account_key.display()
-        ),
+        format!("--service-account-private-key-file={}", files.service_account_key.display()),
         "--use-service-account-credentials=false".to_owned(),
         "--leader-elect=false".to_owned(),
         // Serves nothing: no port to find for it.
@@ -161,10 +141,5 @@ pub(super) fn controller_manager(
         "--kube-api-qps=200".to_owned(),
         "--kube-api-burst=400".to_owned(),
     ];
-    Some(Component::new(
-        "kube-controller-manager",
-        program,
-        arguments,
-        folder,
-    ))
+    Some(Component::new("kube-controller-manager", program, arguments, folder))
 }

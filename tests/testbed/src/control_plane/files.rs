@@ -46,10 +46,7 @@ impl Files {
             server_certificate: write("server.crt", &server.certificate)?,
             server_key: write("server.key", &server.key)?,
             service_account_key: write("service-account.key", &service_account.serialize_pem())?,
-            service_account_public_key: write(
-                "service-account.pub",
-                &service_account.public_key_pem(),
-            )?,
+            service_account_public_key: write("service-account.pub", &service_account.public_key_pem())?,
             audit_policy: write("audit-policy.yaml", AUDIT_POLICY)?,
             audit_log: write("audit.log", "")?,
             kubeconfig: folder.join("controller-manager.kubeconfig"),

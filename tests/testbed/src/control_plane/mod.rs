@@ -233,13 +233,7 @@ impl ControlPlane {
     pub async fn install_crd(&self, yaml: &str) -> Result<()> {
         let kubectl = self.kubectl();
         kubectl.apply(yaml).await?;
-        let arguments = [
-            "wait",
-            "--for=condition=Established",
-            "--timeout=30s",
-            "-f",
-            "-",
-        ];
+        let arguments = ["wait", "--for=condition=Established", "--timeout=30s", "-f", "-"];
         kubectl.run_with_input(&arguments, yaml).await?;
         Ok(())
     }
@@ -264,18 +258,12 @@ async fn programs(controllers: Controllers) -> Result<Programs> {
 }
 
 fn server(ports: &Ports) -> String {
-    format!(
-        "https://{}:{}",
-        components::ADDRESS,
-        ports.api_server.number()
-    )
+    format!("https://{}:{}", components::ADDRESS, ports.api_server.number())
 }
 
 async fn config(kubeconfig: &Path) -> Result<Config> {
     let file = Kubeconfig::read_from(kubeconfig).map_err(Error::Kubeconfig)?;
-    Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
-        .await
-        .map_err(Error::Kubeconfig)
+    Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(Error::Kubeconfig)
 }
 
 pub(crate) fn client(config: Config) -> Result<Client> {
@@ -284,9 +272,7 @@ pub(crate) fn client(config: Config) -> Result<Client> {
 
 /// Asks once. The error is the answer, or why there was none.
 async fn ask_ready(client: &Client) -> Result<(), String> {
-    let request = Request::new("")
-        .get("readyz", &GetParams::default())
-        .map_err(|error| error.to_string())?;
+    let request = Request::new("").get("readyz", &GetParams::default()).map_err(|error| error.to_string())?;
     match tokio::time::timeout(Duration::from_secs(2), client.request_text(request)).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(error.to_string()),

@@ -32,11 +32,8 @@ impl WorkFolder {
     pub fn create() -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let path = loop {
-            let name = format!(
-                "idissuer-testbed-{}-{}",
-                std::process::id(),
-                COUNT.fetch_add(1, Ordering::Relaxed)
-            );
+            let name =
+                format!("idissuer-testbed-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
             let path = std::env::temp_dir().join(name);
             match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => break path,
@@ -58,11 +55,7 @@ impl WorkFolder {
                 source,
             })?;
         let pipe = janitor.stdin.take();
-        Ok(Self {
-            path,
-            janitor,
-            pipe,
-        })
+        Ok(Self { path, janitor, pipe })
     }
 
     /// Where it is.
@@ -74,11 +67,9 @@ impl WorkFolder {
     /// A stream that keeps the folder as long as a process holds it open.
     pub(super) fn lease(&self) -> Result<Stdio> {
         match &self.pipe {
-            Some(pipe) => pipe
-                .as_fd()
-                .try_clone_to_owned()
-                .map(Stdio::from)
-                .map_err(Error::file("keep", &self.path)),
+            Some(pipe) => {
+                pipe.as_fd().try_clone_to_owned().map(Stdio::from).map_err(Error::file("keep", &self.path))
+            }
             None => Ok(Stdio::null()),
         }
     }

@@ -80,16 +80,8 @@ impl Supervised {
     ///
     /// # Errors
     /// When the program cannot be started.
-    pub fn spawn(
-        name: &str,
-        command: &Command,
-        grace: Grace,
-        folder: &Arc<WorkFolder>,
-    ) -> Result<Self> {
-        let failed = |source| Error::Spawn {
-            program: name.to_owned(),
-            source,
-        };
+    pub fn spawn(name: &str, command: &Command, grace: Grace, folder: &Arc<WorkFolder>) -> Result<Self> {
+        let failed = |source| Error::Spawn { program: name.to_owned(), source };
         let output_path = folder.path().join(format!("{name}.log"));
         fs::File::options()
             .create(true)
@@ -122,15 +114,12 @@ impl Supervised {
         let pipe = process.stdin.take();
         let mut line = String::new();
         if let Some(stream) = process.stderr.take() {
-            BufReader::new(stream)
-                .read_line(&mut line)
-                .map_err(failed)?;
+            BufReader::new(stream).read_line(&mut line).map_err(failed)?;
         }
-        let pid = line.trim().parse().map_err(|_| {
-            failed(std::io::Error::other(
-                "the supervisor named no process id for it",
-            ))
-        })?;
+        let pid = line
+            .trim()
+            .parse()
+            .map_err(|_| failed(std::io::Error::other("the supervisor named no process id for it")))?;
         Ok(Self {
             name: name.to_owned(),
             pid,
@@ -190,9 +179,7 @@ impl Supervised {
             .as_mut()
             .is_some_and(|pipe| pipe.write_all(format!("{name}\n").as_bytes()).is_ok());
         if ended || !sent {
-            return Err(Error::Ended {
-                program: self.name.clone(),
-            });
+            return Err(Error::Ended { program: self.name.clone() });
         }
         Ok(())
     }
@@ -214,10 +201,7 @@ impl Supervised {
                 return Ok(code);
             }
             if start.elapsed() > limit {
-                return Err(Error::StillRunning {
-                    program: self.name.clone(),
-                    limit,
-                });
+                return Err(Error::StillRunning { program: self.name.clone(), limit });
             }
             tokio::time::sleep(POLL).await;
         }
@@ -233,9 +217,7 @@ impl Supervised {
     }
 
     fn supervisor(&self) -> std::sync::MutexGuard<'_, Supervisor> {
-        self.supervisor
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.supervisor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -54,15 +54,11 @@ fn exclusive(path: &Path, program: Program) -> Result<File> {
 }
 
 fn require_go(program: Program) -> Result<()> {
-    let go = Command::new("go")
-        .arg("version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
+    let go = Command::new("go").arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     match go {
-        Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::GoMissing {
-            program: program.name(),
-        }),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(Error::GoMissing { program: program.name() })
+        }
         // Whatever else is wrong with it, the build says better.
         _ => Ok(()),
     }
@@ -97,26 +93,15 @@ fn run_go(program: Program, module: &Path, output: &Path) -> Result<()> {
             break code;
         }
         if start.elapsed() >= next_word {
-            tell(&format!(
-                "building {}: {} s",
-                program.name(),
-                start.elapsed().as_secs()
-            ));
+            tell(&format!("building {}: {} s", program.name(), start.elapsed().as_secs()));
             next_word += PROGRESS;
         }
         thread::sleep(Duration::from_millis(100));
     };
     if code != 0 {
-        return Err(Error::BuildFailed {
-            program: program.name(),
-            output: build.output_tail(),
-        });
+        return Err(Error::BuildFailed { program: program.name(), output: build.output_tail() });
     }
-    tell(&format!(
-        "built {} in {} s",
-        program.name(),
-        start.elapsed().as_secs()
-    ));
+    tell(&format!("built {} in {} s", program.name(), start.elapsed().as_secs()));
     Ok(())
 }
 
@@ -134,10 +119,7 @@ mod tests {
         let folder = WorkFolder::create().unwrap();
         let output = folder.path().join("etcd");
         let error = run_go(Program::Etcd, folder.path(), &output).unwrap_err();
-        assert!(matches!(
-            error,
-            Error::BuildFailed { .. } | Error::GoMissing { .. }
-        ));
+        assert!(matches!(error, Error::BuildFailed { .. } | Error::GoMissing { .. }));
         assert!(error.to_string().contains("go.mod"), "{error}");
         assert!(!output.exists());
     }

@@ -29,10 +29,7 @@ impl Tools {
     /// # Errors
     /// When the environment names no place for the cache.
     pub fn locate() -> Result<Self> {
-        Ok(Self {
-            assets: folder_of("KUBEBUILDER_ASSETS"),
-            cache: cache_root()?.join(digest()),
-        })
+        Ok(Self { assets: folder_of("KUBEBUILDER_ASSETS"), cache: cache_root()?.join(digest()) })
     }
 
     /// The folder of what the testbed builds. Its name changes with the versions and the build flags, so that a
@@ -75,9 +72,7 @@ pub(crate) fn cache_root() -> Result<PathBuf> {
 }
 
 fn folder_of(variable: &str) -> Option<PathBuf> {
-    env::var_os(variable)
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from)
+    env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 fn digest() -> String {
@@ -86,13 +81,10 @@ fn digest() -> String {
         hash.update(part.len().to_be_bytes());
         hash.update(part);
     }
-    hash.finalize()
-        .iter()
-        .take(8)
-        .fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    hash.finalize().iter().take(8).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]
@@ -105,23 +97,14 @@ mod tests {
     #[test]
     fn what_lies_in_the_assets_comes_before_what_was_built() {
         let folder = WorkFolder::create().unwrap();
-        let tools = Tools {
-            assets: Some(folder.path().join("assets")),
-            cache: folder.path().join("cache"),
-        };
+        let tools = Tools { assets: Some(folder.path().join("assets")), cache: folder.path().join("cache") };
         for name in ["assets", "cache"] {
             fs::create_dir(folder.path().join(name)).unwrap();
         }
         assert_eq!(tools.find(Program::Etcd), None);
         fs::write(folder.path().join("cache/etcd"), "").unwrap();
-        assert_eq!(
-            tools.find(Program::Etcd),
-            Some(folder.path().join("cache/etcd"))
-        );
+        assert_eq!(tools.find(Program::Etcd), Some(folder.path().join("cache/etcd")));
         fs::write(folder.path().join("assets/etcd"), "").unwrap();
-        assert_eq!(
-            tools.find(Program::Etcd),
-            Some(folder.path().join("assets/etcd"))
-        );
+        assert_eq!(tools.find(Program::Etcd), Some(folder.path().join("assets/etcd")));
     }
 }

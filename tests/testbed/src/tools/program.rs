@@ -19,12 +19,7 @@ pub enum Program {
 
 impl Program {
     /// All of them, in the order in which they are built.
-    pub const ALL: [Self; 4] = [
-        Self::Etcd,
-        Self::KubeApiServer,
-        Self::KubeControllerManager,
-        Self::Kubectl,
-    ];
+    pub const ALL: [Self; 4] = [Self::Etcd, Self::KubeApiServer, Self::KubeControllerManager, Self::Kubectl];
 
     /// The name of its file, in `KUBEBUILDER_ASSETS` as well as in the cache.
     #[must_use]
@@ -62,22 +57,11 @@ impl Program {
 pub(super) fn build_flags() -> Vec<String> {
     let component = "k8s.io/component-base/version";
     let mut parts = KUBERNETES_VERSION.trim_start_matches('v').split('.');
-    let (major, minor) = (
-        parts.next().unwrap_or_default(),
-        parts.next().unwrap_or_default(),
-    );
+    let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let stamps = format!(
         "-s -w -X {component}.gitVersion={KUBERNETES_VERSION} -X {component}.gitMajor={major} -X {component}.gitMinor={minor}"
     );
-    [
-        "-mod=readonly",
-        "-buildvcs=false",
-        "-trimpath",
-        "-ldflags",
-        &stamps,
-    ]
-    .map(str::to_owned)
-    .to_vec()
+    ["-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags", &stamps].map(str::to_owned).to_vec()
 }
 
 #[cfg(test)]
@@ -94,10 +78,7 @@ mod tests {
     fn every_program_is_a_tool_of_the_go_module() {
         let go_mod = include_str!("../../tools/go.mod");
         for program in Program::ALL {
-            assert!(
-                go_mod.contains(&format!("\t{}\n", program.package())),
-                "{program:?}"
-            );
+            assert!(go_mod.contains(&format!("\t{}\n", program.package())), "{program:?}");
         }
     }
 }

@@ -9,10 +9,7 @@ use kube::api::{ListParams, PostParams};
 async fn each_request_of_a_user_is_counted_as_soon_as_it_is_answered() {
     let control_plane = shared().await.unwrap();
     let namespace = TestNamespace::create(control_plane, "audit").await.unwrap();
-    let client = control_plane
-        .client_as("counted", Some("system:masters"))
-        .await
-        .unwrap();
+    let client = control_plane.client_as("counted", Some("system:masters")).await.unwrap();
     let maps: Api<ConfigMap> = Api::namespaced(client, namespace.name());
     let mut map = ConfigMap::default();
     map.metadata.name = Some("map".to_owned());
@@ -24,23 +21,15 @@ async fn each_request_of_a_user_is_counted_as_soon_as_it_is_answered() {
         // The test's own client: another user.
         namespace.api::<ConfigMap>().get("map").await.unwrap();
     }
-    maps.list(&ListParams::default().labels("a=b"))
-        .await
-        .unwrap();
+    maps.list(&ListParams::default().labels("a=b")).await.unwrap();
 
-    let requests = control_plane
-        .audit()
-        .of_user_since("counted", mark)
-        .unwrap();
+    let requests = control_plane.audit().of_user_since("counted", mark).unwrap();
     let counts = count(&requests);
     assert_eq!(counts[&("get".to_owned(), "configmaps".to_owned())], 100);
     assert_eq!(counts[&("list".to_owned(), "configmaps".to_owned())], 1);
     assert_eq!(counts.len(), 2);
     let last = requests.last().unwrap();
-    assert_eq!(
-        (last.code, last.namespace.as_str()),
-        (200, namespace.name())
-    );
+    assert_eq!((last.code, last.namespace.as_str()), (200, namespace.name()));
     assert!(last.uri.contains("labelSelector=a%3Db"), "{}", last.uri);
 }
 
@@ -48,26 +37,14 @@ async fn each_request_of_a_user_is_counted_as_soon_as_it_is_answered() {
 async fn a_watch_is_counted_when_it_starts() {
     let control_plane = shared().await.unwrap();
     let namespace = TestNamespace::create(control_plane, "audit").await.unwrap();
-    let client = control_plane
-        .client_as("watcher", Some("system:masters"))
-        .await
-        .unwrap();
+    let client = control_plane.client_as("watcher", Some("system:masters")).await.unwrap();
     let maps: Api<ConfigMap> = Api::namespaced(client, namespace.name());
-    let watching = wait::object(&maps, "map", "its arrival", Duration::from_secs(30), |_| {
-        true
-    });
+    let watching = wait::object(&maps, "map", "its arrival", Duration::from_secs(30), |_| true);
     let acting = async {
-        wait::until(
-            "the watch in the log",
-            Duration::from_secs(20),
-            async || {
-                let requests = control_plane
-                    .audit()
-                    .of_user_since("watcher", Mark::START)
-                    .unwrap();
-                count(&requests).get(&("watch".to_owned(), "configmaps".to_owned())) == Some(&1)
-            },
-        )
+        wait::until("the watch in the log", Duration::from_secs(20), async || {
+            let requests = control_plane.audit().of_user_since("watcher", Mark::START).unwrap();
+            count(&requests).get(&("watch".to_owned(), "configmaps".to_owned())) == Some(&1)
+        })
         .await;
         let yaml = "{apiVersion: v1, kind: ConfigMap, metadata: {name: map}}";
         namespace.kubectl().apply(yaml).await.unwrap();
@@ -82,17 +59,8 @@ async fn a_user_without_rights_is_refused_and_the_refusal_is_counted() {
     let client = control_plane.client_as("nobody", None).await.unwrap();
     let secrets: Api<Secret> = Api::namespaced(client, namespace.name());
     let error = secrets.get("login").await.unwrap_err();
-    assert!(
-        matches!(&error, kube::Error::Api(status) if status.is_forbidden()),
-        "{error}"
-    );
-    let requests = control_plane
-        .audit()
-        .of_user_since("nobody", Mark::START)
-        .unwrap();
+    assert!(matches!(&error, kube::Error::Api(status) if status.is_forbidden()), "{error}");
+    let requests = control_plane.audit().of_user_since("nobody", Mark::START).unwrap();
     assert_eq!(requests.len(), 1);
-    assert_eq!(
-        (requests[0].code, requests[0].name.as_str()),
-        (403, "login")
-    );
+    assert_eq!((requests[0].code, requests[0].name.as_str()), (403, "login"));
 }

@@ -20,11 +20,9 @@ async fn child() {
     };
     let control_plane = shared().await.unwrap();
     println!();
-    for component in [
-        control_plane.etcd(),
-        control_plane.api_server(),
-        control_plane.controller_manager().unwrap(),
-    ] {
+    for component in
+        [control_plane.etcd(), control_plane.api_server(), control_plane.controller_manager().unwrap()]
+    {
         println!("pid {}", component.pid().unwrap());
     }
     println!("folder {}", control_plane.folder().path().display());
@@ -52,12 +50,7 @@ fn start(role: &str) -> Started {
         .spawn()
         .unwrap();
     let output = BufReader::new(process.stdout.take().unwrap()).lines();
-    let mut started = Started {
-        process,
-        output,
-        pids: Vec::new(),
-        folder: PathBuf::new(),
-    };
+    let mut started = Started { process, output, pids: Vec::new(), folder: PathBuf::new() };
     for line in &mut started.output {
         let line = line.unwrap();
         if let Some(pid) = line.strip_prefix("pid ") {
@@ -72,17 +65,13 @@ fn start(role: &str) -> Started {
 }
 
 async fn nothing_is_left(pids: &[u32], folder: &Path) {
-    wait::until(
-        "the end of what was started",
-        Duration::from_secs(15),
-        async || {
-            let alive: Vec<&u32> = pids.iter().filter(|pid| is_alive(**pid)).collect();
-            match (alive.as_slice(), folder.exists()) {
-                ([], false) => Ok(()),
-                (alive, exists) => Err(format!("alive: {alive:?}, folder: {exists}")),
-            }
-        },
-    )
+    wait::until("the end of what was started", Duration::from_secs(15), async || {
+        let alive: Vec<&u32> = pids.iter().filter(|pid| is_alive(**pid)).collect();
+        match (alive.as_slice(), folder.exists()) {
+            ([], false) => Ok(()),
+            (alive, exists) => Err(format!("alive: {alive:?}, folder: {exists}")),
+        }
+    })
     .await;
 }
 

@@ -39,9 +39,7 @@ async fn a_namespace_is_deleted_when_its_test_ends_and_is_gone_soon_after() {
 async fn a_namespace_is_deleted_when_its_test_panics() {
     let control_plane = shared().await.unwrap();
     let namespaces = Api::<Namespace>::all(control_plane.client().unwrap());
-    let namespace = TestNamespace::create(control_plane, "panics")
-        .await
-        .unwrap();
+    let namespace = TestNamespace::create(control_plane, "panics").await.unwrap();
     let name = namespace.name().to_owned();
     let test = async move {
         let _namespace = namespace;
@@ -54,9 +52,7 @@ async fn a_namespace_is_deleted_when_its_test_panics() {
 #[tokio::test]
 async fn the_inventory_names_what_lies_there_and_shows_no_secret() {
     let control_plane = shared().await.unwrap();
-    let namespace = TestNamespace::create(control_plane, "inventory")
-        .await
-        .unwrap();
+    let namespace = TestNamespace::create(control_plane, "inventory").await.unwrap();
     let yaml = "
 apiVersion: v1
 kind: Secret
@@ -81,22 +77,13 @@ reportingController: example.com/painter
 reportingInstance: one
 ";
     // An Event must name a namespace that is its own; kubectl fills in the one of `regarding` only for its own.
-    let yaml = yaml.replace(
-        "apiVersion: v1}",
-        &format!("apiVersion: v1, namespace: {}}}", namespace.name()),
-    );
+    let yaml = yaml.replace("apiVersion: v1}", &format!("apiVersion: v1, namespace: {}}}", namespace.name()));
     namespace.kubectl().apply(&yaml).await.unwrap();
     let inventory = namespace.inventory().await;
-    for part in [
-        "Secret login",
-        "ConfigMap settings",
-        "green",
-        "Event ConfigMap settings Painted: it is green now",
-    ] {
+    for part in
+        ["Secret login", "ConfigMap settings", "green", "Event ConfigMap settings Painted: it is green now"]
+    {
         assert!(inventory.contains(part), "{part}: {inventory}");
     }
-    assert!(
-        !inventory.contains("hunter2") && !inventory.contains("aHVudGVyMg"),
-        "{inventory}"
-    );
+    assert!(!inventory.contains("hunter2") && !inventory.contains("aHVudGVyMg"), "{inventory}");
 }

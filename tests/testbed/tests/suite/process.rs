@@ -43,10 +43,7 @@ async fn both_streams_go_into_the_output_file() {
 async fn a_signal_reaches_the_program_itself() {
     let script = "trap 'echo asked; exit 3' TERM; echo ready; while :; do sleep 0.05; done";
     let (process, _folder) = spawn(&shell(script), Grace::SHORT);
-    wait::until("the trap", LIMIT, async || {
-        process.output().contains("ready")
-    })
-    .await;
+    wait::until("the trap", LIMIT, async || process.output().contains("ready")).await;
     process.signal(Signal::Terminate).unwrap();
     assert_eq!(process.wait_timeout(LIMIT).await.unwrap(), 3);
     assert!(process.output().contains("asked"));
@@ -56,10 +53,7 @@ async fn a_signal_reaches_the_program_itself() {
 
 #[tokio::test]
 async fn a_stopped_program_stands_still_until_it_may_go_on() {
-    let (process, _folder) = spawn(
-        &shell("while :; do echo tick; sleep 0.02; done"),
-        Grace::SHORT,
-    );
+    let (process, _folder) = spawn(&shell("while :; do echo tick; sleep 0.02; done"), Grace::SHORT);
     let state = || {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid())).unwrap();
         stat.split(' ').nth(2).unwrap().to_owned()
@@ -74,10 +68,7 @@ async fn a_stopped_program_stands_still_until_it_may_go_on() {
 async fn a_program_that_goes_on_is_told_after_the_limit() {
     let (process, _folder) = spawn(&shell("exec sleep 60"), Grace::NONE);
     let result = process.wait_timeout(Duration::from_millis(100)).await;
-    assert!(
-        matches!(result, Err(Error::StillRunning { .. })),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(Error::StillRunning { .. })), "{result:?}");
     assert_eq!(process.kill().await.unwrap(), 128 + 9);
 }
 
@@ -85,16 +76,11 @@ async fn a_program_that_goes_on_is_told_after_the_limit() {
 async fn a_dropped_program_is_asked_first_and_its_folder_goes_with_it() {
     let note = WorkFolder::create().unwrap();
     let path = note.path().join("note");
-    let script = format!(
-        "trap 'echo asked >{}; exit' TERM; echo ready; while :; do sleep 0.05; done",
-        path.display()
-    );
+    let script =
+        format!("trap 'echo asked >{}; exit' TERM; echo ready; while :; do sleep 0.05; done", path.display());
     let (process, folder) = spawn(&shell(&script), Grace::SHORT);
     let (pid, place) = (process.pid(), folder.path().to_owned());
-    wait::until("the trap", LIMIT, async || {
-        process.output().contains("ready")
-    })
-    .await;
+    wait::until("the trap", LIMIT, async || process.output().contains("ready")).await;
     assert!(is_alive(pid) && place.exists());
     drop(folder);
     assert!(place.exists(), "the process still works in it");
@@ -108,10 +94,7 @@ async fn a_dropped_program_that_does_not_listen_is_killed() {
     let script = "trap '' TERM; echo ready; while :; do sleep 0.05; done";
     let (process, _folder) = spawn(&shell(script), Grace::SHORT);
     let pid = process.pid();
-    wait::until("the trap", LIMIT, async || {
-        process.output().contains("ready")
-    })
-    .await;
+    wait::until("the trap", LIMIT, async || process.output().contains("ready")).await;
     drop(process);
     assert!(!is_alive(pid));
 }

@@ -66,10 +66,7 @@ fn text(output: &Output) -> String {
 
 fn programs_in(output: &Output) -> Vec<PathBuf> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.lines()
-        .take(Program::ALL.len())
-        .map(PathBuf::from)
-        .collect()
+    text.lines().take(Program::ALL.len()).map(PathBuf::from).collect()
 }
 
 fn touch(folder: &Path, programs: &[Program]) {
@@ -99,10 +96,7 @@ fn a_person_who_waits_is_told_what_is_built() {
     let output = place.tools().output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
     for program in Program::ALL {
-        assert!(
-            told.contains(&format!("building {} with Go, once", program.name())),
-            "{told}"
-        );
+        assert!(told.contains(&format!("building {} with Go, once", program.name())), "{told}");
     }
 }
 
@@ -111,15 +105,9 @@ fn what_lies_in_the_assets_is_not_built() {
     let place = Place::create();
     let given = [Program::Etcd, Program::KubeApiServer, Program::Kubectl];
     touch(&place.path("assets"), &given);
-    let output = place
-        .tools()
-        .env("KUBEBUILDER_ASSETS", place.path("assets"))
-        .output()
-        .unwrap();
-    let from_assets = programs_in(&output)
-        .iter()
-        .filter(|path| path.starts_with(place.path("assets")))
-        .count();
+    let output = place.tools().env("KUBEBUILDER_ASSETS", place.path("assets")).output().unwrap();
+    let from_assets =
+        programs_in(&output).iter().filter(|path| path.starts_with(place.path("assets"))).count();
     assert_eq!(from_assets, given.len(), "{}", text(&output));
     assert_eq!(place.builds(), 1);
 }
@@ -127,11 +115,7 @@ fn what_lies_in_the_assets_is_not_built() {
 #[test]
 fn without_go_a_missing_program_is_told_in_one_sentence_that_names_the_cure() {
     let place = Place::create();
-    let output = place
-        .tools()
-        .env("PATH", place.path("nowhere"))
-        .output()
-        .unwrap();
+    let output = place.tools().env("PATH", place.path("nowhere")).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let told = text(&output);
     assert_eq!(told.lines().count(), 1, "{told}");
