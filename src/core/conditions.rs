@@ -131,3 +131,6 @@ fn login_answer(observed: &Observed<'_>) -> Option<LoginAnswer> {
         _ => Some(LoginAnswer::NotTried),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -163,3 +163,6 @@ fn wake_up(observed: &Observed<'_>, now: Moment) -> Option<Moment> {
     .filter(|moment| !moment.has_come(now))
     .reduce(|sooner, other| sooner.earlier(other, now))
 }
+
+#[cfg(test)]
+mod tests;
