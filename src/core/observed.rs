@@ -245,16 +245,18 @@ impl<'a> Observed<'a> {
 
     /// Whether the published token comes from the account that the specification names.
     ///
-    /// Right after a restart that is certain only while the specification is the one that status was written for.
+    /// Right after a restart that is certain only while the specification is the one that status was written for, and
+    /// the login Secret the one that it remembers.
     #[must_use]
     pub fn is_published_by_this_account(&self) -> bool {
         let (Some(published), Ok(intent)) = (self.published, self.intent) else { return false };
-        if published.account.as_ref() != Some(&intent.account) {
-            return false;
-        }
-        let Some(account) = self.account() else { return true };
+        let is_named = published.account.as_ref() == Some(&intent.account);
         let is_remembered = || !self.is_login_changed() && self.login_seen.version().is_some();
-        published.key.map_or_else(is_remembered, |key| key == account.key)
+        match (self.account(), published.key) {
+            (None, _) => is_named,
+            (Some(_), None) => is_named && is_remembered(),
+            (Some(account), Some(key)) => key == account.key,
+        }
     }
 
     /// Whether the login Secret is not, or not certainly, the one that status remembers.
@@ -267,6 +269,12 @@ impl<'a> Observed<'a> {
                 self.login_record.resource_version.as_deref() != Some(version.resource_version.as_str())
             }
         }
+    }
+
+    /// Whether status was written for the present specification, be it by the record of an attempt.
+    #[must_use]
+    pub fn is_generation_observed(&self) -> bool {
+        self.observed_generation == Some(self.generation)
     }
 
     /// How the target stands.

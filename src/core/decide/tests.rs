@@ -139,6 +139,7 @@ fn a_renewal_refreshes_and_logs_in_where_a_refresh_is_refused() {
     assert_eq!(until, Some(at(DUE + 2700)));
 
     world.edit_spec(|spec| spec.strategy = Strategy::Login);
+    assert_eq!(world.settle(), ["Publish"], "rendered for the new generation");
     world.now = at(DUE + 2700);
     assert_eq!(world.settle(), ["Obtain"]);
     assert!(!is_refresh(&world), "strategy Login");
@@ -343,7 +344,9 @@ fn a_specification_that_names_another_issuer_has_its_first_attempt_recorded() {
     let mut world = published_at(60);
     world.login_holds = Ok(OTHER);
     world.edit_spec(|spec| spec.account.login.username_key = "mail".into());
-    assert_eq!(world.settle(), ["ReadLogin", "Record, Obtain"]);
+    let steps = world.settle();
+    assert_eq!(steps[..2], ["ReadLogin", "Record, Obtain"]);
+    assert_eq!(steps[2..], ["ReadTarget", "PublishReadBack"], "rendered anew meanwhile");
 }
 
 #[test]
