@@ -160,9 +160,9 @@ impl Account {
     }
 
     /// Allows one attempt, at once, whatever went wrong before. Until it ends, what was said last holds.
-    pub fn lift(&mut self) {
+    pub fn lift(&mut self, now: Moment) {
         if let Some(trouble) = &mut self.trouble {
-            trouble.next_attempt = Some(trouble.last);
+            trouble.next_attempt = Some(now);
         }
     }
 

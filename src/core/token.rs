@@ -148,12 +148,12 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// As status recorded it by the wall clock. What is recorded was issued before `now`, whatever a clock that was
-    /// wrong then or is wrong now makes of it; so a record from the future never hides a newer token.
+    /// As status recorded it by the wall clock. A record from the future hides no newer token, nor does it make a token
+    /// live longer than its lifetime from `now` on.
     #[must_use]
     pub fn recorded(issued: Timestamp, expiration: Timestamp, source: LifetimeSource, now: Moment) -> Self {
         let lifetime = expiration.duration_since(issued);
-        Self { issued: Moment::at_wall(issued, now).earlier(now, now), lifetime, source }
+        Self { issued: Moment::recorded(issued, now), lifetime, source }
     }
 
     /// When the token dies.

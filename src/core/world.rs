@@ -306,7 +306,7 @@ impl World {
         let now = self.now;
         let account = self.account(key);
         if lift {
-            account.lift();
+            account.lift(now);
         }
         let call = account.begin(strategy, now).expect("a plan to obtain starts a call");
         self.calls.push((key, call));
@@ -352,6 +352,7 @@ impl World {
         self.target_seen = Seen::Version(written.clone());
         self.target_written = Some(written);
         self.target_read = None;
+        self.write_pause = None;
     }
 
     fn report(&mut self) {
@@ -433,7 +434,7 @@ impl World {
     /// The process ends and another one starts, with the status as it stood. Calls in flight are given up.
     pub(crate) fn restart(&mut self) {
         let restarted = Moment { monotonic: seconds(5), ..self.now };
-        let replaced = |moment: Moment| Moment::at_wall(moment.wall, restarted);
+        let replaced = |moment: Moment| Moment::recorded(moment.wall, restarted);
         let held = |account: &Account| account.trouble().filter(|it| it.next_attempt.is_none()).cloned();
         let known = match self.login_known {
             Known::Account(key) => self.accounts.get(&key).and_then(held),

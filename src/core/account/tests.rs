@@ -115,13 +115,13 @@ fn tokens_of_one_account_are_a_minute_apart_and_short_lived_ones_less() {
 fn a_refused_login_goes_on_at_once_when_it_is_lifted_and_once_only() {
     let mut account = Account::default();
     call(&mut account, at(0), Err(rejected()));
-    account.lift();
+    account.lift(at(0));
     assert_eq!(account.next(AUTO, at(0)), Next::Login);
     assert!(account.trouble().is_some(), "what the issuer said last holds until it says something else");
     call(&mut account, at(0), Err(rejected()));
     assert_eq!(account.next(AUTO, at(1_000_000)), Next::Held);
     assert_eq!(account.trouble().map(|trouble| trouble.count), Some(2), "rejections in a row are counted on");
-    account.lift();
+    account.lift(at(9));
     call(&mut account, at(9), Ok(obtained("first", at(9), 3600)));
     assert_eq!(account.trouble(), None);
 }
@@ -130,10 +130,10 @@ fn a_refused_login_goes_on_at_once_when_it_is_lifted_and_once_only() {
 fn a_lift_ends_a_pause_as_well_and_is_nothing_to_an_account_without_trouble() {
     let mut account = Account::default();
     call(&mut account, at(0), Err(transient(Sent::No, None)));
-    account.lift();
+    account.lift(at(0));
     assert_eq!(account.next(AUTO, at(0)), Next::Login);
     let mut account = logged_in();
-    account.lift();
+    account.lift(at(0));
     assert_eq!(account.next(AUTO, at(0)), Next::Wait(at(60)));
 }
 
