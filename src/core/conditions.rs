@@ -1,7 +1,7 @@
 //! What people are told of a credential: its conditions, as a function of what is observed and the time.
 
 use super::moment::Moment;
-use super::observed::{Login, Observed, TargetState, TokenSource};
+use super::observed::{Login, Observed, TargetState};
 use super::reason::Reason;
 use super::retry::RetryClass;
 use super::schedule::Pace;
@@ -113,10 +113,9 @@ fn holds_token(observed: &Observed<'_>, state: &TargetState<'_>) -> bool {
         TargetState::Untouched | TargetState::Unverified => true,
         TargetState::Absent => false,
         TargetState::Ours(read) => read.token.is_some(),
-        TargetState::Blocked(_) => {
-            matches!(observed.token_source(state), TokenSource::Target)
-                || observed.target_read.is_some_and(|read| read.token.is_some())
-        }
+        // Not ours, whatever stands in it.
+        TargetState::Blocked(Reason::TargetConflict { .. }) => false,
+        TargetState::Blocked(_) => observed.target_read.is_some_and(|read| read.token.is_some()),
     }
 }
 

@@ -281,21 +281,21 @@ impl<'a> Observed<'a> {
     #[must_use]
     pub fn target_state(&self) -> TargetState<'a> {
         let Ok(intent) = self.intent else { return TargetState::Untouched };
-        match (self.target_seen, self.target_written) {
-            (Seen::Version(seen), Some(written)) if seen == written => TargetState::Untouched,
+        let written = self.target_written;
+        let seen = match self.target_seen {
+            Seen::Absent => return TargetState::Absent,
             // Written in this process, and no watch event came yet.
-            (Seen::Unknown, Some(_)) => TargetState::Untouched,
-            (Seen::Absent, _) => TargetState::Absent,
-            (Seen::Unknown, None) => TargetState::Unverified,
-            (Seen::Version(seen), written) => match self.target_read {
-                Some(read) if read.version == *seen => {
-                    match read.judge(self.identity, &intent.target, written) {
-                        Ok(()) => TargetState::Ours(read),
-                        Err(reason) => TargetState::Blocked(reason),
-                    }
-                }
-                _ => TargetState::Unverified,
-            },
+            Seen::Unknown if written.is_some() => return TargetState::Untouched,
+            Seen::Unknown => return TargetState::Unverified,
+            Seen::Version(seen) => seen,
+        };
+        let read = self.target_read.filter(|read| read.version == *seen);
+        // Even what we wrote last may be of another type than the specification wants by now.
+        match read.map(|read| (read, read.judge(self.identity, &intent.target, written))) {
+            Some((_, Err(reason))) => TargetState::Blocked(reason),
+            _ if written == Some(seen) => TargetState::Untouched,
+            Some((read, Ok(()))) => TargetState::Ours(read),
+            None => TargetState::Unverified,
         }
     }
 

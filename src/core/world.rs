@@ -240,8 +240,9 @@ impl World {
             Plan::Publish { token, repair: _ } => self.publish(&token),
             Plan::PublishReadBack => {
                 let read = self.target_read.clone().and_then(|read| read.token).unwrap();
-                self.write_target(read);
-                self.published.as_mut().unwrap().generation = Some(self.generation);
+                if self.write_target(read) {
+                    self.published.as_mut().unwrap().generation = Some(self.generation);
+                }
             }
             Plan::Rest { .. } => self.report(),
         }
@@ -325,7 +326,9 @@ impl World {
         if let Some(before) = self.published.as_ref().filter(|before| before.key == Some(key)) {
             assert!(!before.validity.issued.is_after(token.validity.issued), "an older one over a younger");
         }
-        self.write_target(token.access.clone());
+        if !self.write_target(token.access.clone()) {
+            return;
+        }
         self.published = Some(Published {
             fingerprint: token.fingerprint.clone(),
             validity: token.validity,
@@ -336,13 +339,20 @@ impl World {
         });
     }
 
-    fn write_target(&mut self, token: AccessToken) {
-        assert!(!self.intent.as_ref().unwrap().suspended, "a suspended credential was written");
+    /// Whether the API server took the write. It refuses to change a Secret's type; then the target is read.
+    fn write_target(&mut self, token: AccessToken) -> bool {
+        let intent = self.intent.as_ref().unwrap();
+        assert!(!intent.suspended, "a suspended credential was written");
+        let secret_type = intent.target.secret_type.clone();
+        if self.target.as_ref().is_some_and(|target| target.secret_type != secret_type) {
+            self.read_target();
+            return false;
+        }
         let uid = self.target.as_ref().map_or("target".to_owned(), |target| target.version.uid.clone());
         let written = self.next_version(&uid);
         self.target = Some(TargetRead {
             version: written.clone(),
-            secret_type: "Opaque".into(),
+            secret_type,
             immutable: false,
             deleting: false,
             names_credential: Some(self.identity.name.clone()),
@@ -353,6 +363,7 @@ impl World {
         self.target_written = Some(written);
         self.target_read = None;
         self.write_pause = None;
+        true
     }
 
     fn report(&mut self) {

@@ -30,6 +30,7 @@ enum Event {
     TargetIsOverwritten,
     TargetIsTaken,
     TargetBecomesImmutable,
+    TypeChanges(bool),
     StrangerAppears,
     TargetWatchRestarts,
     LoginIsTouched,
@@ -59,6 +60,7 @@ fn events() -> impl Generator<Value = Event> {
         1 => Just(TargetIsOverwritten),
         1 => Just(TargetIsTaken),
         1 => Just(TargetBecomesImmutable),
+        1 => any::<bool>().prop_map(TypeChanges),
         1 => Just(StrangerAppears),
         1 => Just(TargetWatchRestarts),
         1 => Just(LoginIsTouched),
@@ -130,6 +132,10 @@ fn happen(world: &mut World, event: &Event, number: usize) {
             world.edit_target(|target| target.controller = Some(owner));
         }
         Event::TargetBecomesImmutable => world.edit_target(|target| target.immutable = true),
+        Event::TypeChanges(other) => {
+            let secret_type = if *other { "example.com/token" } else { "Opaque" };
+            world.edit_spec(|spec| spec.target.secret_type = secret_type.into());
+        }
         Event::StrangerAppears => world.put_stranger(),
         Event::TargetWatchRestarts => world.target_seen = Seen::Unknown,
         Event::LoginIsTouched => {
