@@ -111,10 +111,9 @@ fn ready(
 fn holds_token(observed: &Observed<'_>, state: &TargetState<'_>) -> bool {
     match state {
         TargetState::Untouched | TargetState::Unverified => true,
-        TargetState::Absent => false,
+        // A conflict: it is not ours, whatever stands in it.
+        TargetState::Absent | TargetState::Blocked(Reason::TargetConflict { .. }) => false,
         TargetState::Ours(read) => read.token.is_some(),
-        // Not ours, whatever stands in it.
-        TargetState::Blocked(Reason::TargetConflict { .. }) => false,
         TargetState::Blocked(_) => observed.target_read.is_some_and(|read| read.token.is_some()),
     }
 }

@@ -252,7 +252,7 @@ fn a_target_that_somebody_changed_is_told_by_what_it_still_holds() {
         (
             "of another type than a new specification wants",
             published(60, |world| {
-                world.edit_spec(|spec| spec.target.secret_type = "example.com/token".into())
+                world.edit_spec(|spec| spec.target.secret_type = "example.com/token".into());
             }),
             (Err("TargetTypeMismatch"), "-", "TargetTypeMismatch", "accepted", "-"),
         ),

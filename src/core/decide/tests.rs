@@ -424,6 +424,13 @@ fn what_somebody_changed_is_put_back_without_asking_the_issuer() {
             &["ReadTarget"],
         ),
         (
+            "to become one of another type, which the API server refuses and a read explains",
+            with(published_at(60), |world| {
+                world.edit_spec(|spec| spec.target.secret_type = "example.com/token".into());
+            }),
+            &["Publish"],
+        ),
+        (
             "not seen yet since it was written",
             with(published_at(60), |world| world.target_seen = Seen::Unknown),
             &[],
@@ -550,7 +557,7 @@ fn a_rest_ends_at_the_next_moment_that_changes_anything() {
         world.settle();
         world.answer(Err(transient(Sent::No, Some(50))));
     });
-    let cases = [
+    let cases = vec![
         ("renewal", published_at(60), Some(DUE)),
         ("no renewal while suspended, but the margin is told", suspended(60), Some(3300)),
         ("expiry", settled(unable(3300)), Some(3600)),
