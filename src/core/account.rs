@@ -15,8 +15,6 @@ use super::token::{Grant, IssuedToken, RefreshToken};
 
 /// How long the issuer's refusal of early refreshes is believed before it is asked again.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_hours(24);
-/// The most that a `Retry-After` may go past the longest own pause.
-const LONGEST_EXTRA: SignedDuration = SignedDuration::from_secs(60);
 
 /// How new tokens may be obtained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -161,9 +159,11 @@ impl Account {
         }
     }
 
-    /// Allows one attempt, at once, whatever went wrong before.
-    pub fn lift(&mut self) {
-        self.trouble = None;
+    /// Allows one attempt, at once, whatever went wrong before. Until it ends, what was said last holds.
+    pub fn lift(&mut self, now: Moment) {
+        if let Some(trouble) = &mut self.trouble {
+            trouble.next_attempt = Some(now);
+        }
     }
 
     /// What to do, were a new token needed `now`.
@@ -249,9 +249,9 @@ impl Account {
                 let early = self.token.as_ref().is_some_and(|old| !old.validity.expiry().has_come(now));
                 if early {
                     self.support = RefreshSupport::Early;
+                    self.refused_at = None;
                 }
                 self.refused_sessions = 0;
-                self.refused_at = None;
                 self.refreshed_in_session = true;
                 // An answer without a refresh token leaves the presented one valid.
                 self.refresh = Some(obtained.refresh.unwrap_or_else(|| refresh.clone()));
@@ -277,12 +277,8 @@ impl Account {
     }
 
     fn learn_refusal(&mut self, now: Moment) {
-        if self.refreshed_in_session {
-            self.refused_sessions = 0;
-            return;
-        }
-        self.refused_sessions += 1;
-        if self.refused_sessions >= 2 {
+        self.refused_sessions = if self.refreshed_in_session { 0 } else { self.refused_sessions + 1 };
+        if self.refused_sessions >= 2 || self.support == RefreshSupport::Refused {
             self.support = RefreshSupport::Refused;
             self.refused_at = Some(now);
         }
@@ -309,13 +305,16 @@ impl Account {
     }
 
     /// How much of a `Retry-After` is waited for: at most half of what is left until the renewal is overdue, and at
-    /// most a minute once it is.
+    /// most a minute (less for short lives) once it is.
     fn honoured(&self, asked: SignedDuration, now: Moment) -> SignedDuration {
         let left = self.token.as_ref().map_or(SignedDuration::ZERO, |token| {
             let validity = &token.validity;
             validity.expiry().minus(overdue_margin(validity.lifetime)).remaining(now)
         });
-        let bound = if left > SignedDuration::ZERO { left / 2 } else { LONGEST_EXTRA };
-        asked.clamp(SignedDuration::ZERO, bound.max(SignedDuration::ZERO))
+        let bound = if left > SignedDuration::ZERO { left / 2 } else { self.pace().longest_retry() };
+        asked.clamp(SignedDuration::ZERO, bound)
     }
 }
+
+#[cfg(test)]
+mod tests;

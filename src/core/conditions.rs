@@ -1,7 +1,7 @@
 //! What people are told of a credential: its conditions, as a function of what is observed and the time.
 
 use super::moment::Moment;
-use super::observed::{Login, Observed, TargetState, TokenSource};
+use super::observed::{Login, Observed, TargetState};
 use super::reason::Reason;
 use super::retry::RetryClass;
 use super::schedule::Pace;
@@ -111,12 +111,10 @@ fn ready(
 fn holds_token(observed: &Observed<'_>, state: &TargetState<'_>) -> bool {
     match state {
         TargetState::Untouched | TargetState::Unverified => true,
-        TargetState::Absent => false,
+        // A conflict: it is not ours, whatever stands in it.
+        TargetState::Absent | TargetState::Blocked(Reason::TargetConflict { .. }) => false,
         TargetState::Ours(read) => read.token.is_some(),
-        TargetState::Blocked(_) => {
-            matches!(observed.token_source(state), TokenSource::Target)
-                || observed.target_read.is_some_and(|read| read.token.is_some())
-        }
+        TargetState::Blocked(_) => observed.target_read.is_some_and(|read| read.token.is_some()),
     }
 }
 
@@ -131,3 +129,6 @@ fn login_answer(observed: &Observed<'_>) -> Option<LoginAnswer> {
         _ => Some(LoginAnswer::NotTried),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,15 +47,15 @@ pub enum Plan {
 /// Decides.
 #[must_use]
 pub fn decide(observed: &Observed<'_>, now: Moment) -> Plan {
-    let rest = || Plan::Rest { until: wake_up(observed, now) };
-    let Ok(intent) = observed.intent else { return rest() };
+    let rest = |is_wanted| Plan::Rest { until: wake_up(observed, is_wanted, now) };
+    let Ok(intent) = observed.intent else { return rest(false) };
     let is_paused = observed.write_pause.is_some_and(|(_, until)| !until.has_come(now));
     if intent.suspended || is_paused {
-        return rest();
+        return rest(false);
     }
     let state = observed.target_state();
     match &state {
-        TargetState::Blocked(_) => return rest(),
+        TargetState::Blocked(_) => return rest(false),
         // Also before the first login: none is spent on a target that cannot be written.
         TargetState::Unverified => return Plan::ReadTarget,
         TargetState::Untouched | TargetState::Absent | TargetState::Ours(_) => {}
@@ -69,7 +69,7 @@ pub fn decide(observed: &Observed<'_>, now: Moment) -> Plan {
         Login::Account(account) if is_wanted => obtain(observed, account, intent.strategy),
         Login::Unread | Login::Account(_) | Login::Defective(_) => None,
     };
-    plan.or_else(|| rewrite(observed, &state, now)).unwrap_or_else(rest)
+    plan.or_else(|| rewrite(observed, &state, now)).unwrap_or_else(|| rest(is_wanted))
 }
 
 /// The account's newest token, where that should replace what is published.
@@ -109,20 +109,24 @@ pub fn is_answered(observed: &Observed<'_>, requested: Moment, now: Moment) -> b
 }
 
 fn obtain(observed: &Observed<'_>, account: &AccountView, strategy: Strategy) -> Option<Plan> {
-    let is_recorded = observed.login_record.attempted && !observed.is_login_changed();
+    let is_recorded =
+        observed.login_record.attempted && !observed.is_login_changed() && observed.is_generation_observed();
     let record_first = !account.proven && !is_recorded;
     match account.next {
         Next::Refresh => Some(Plan::Obtain { strategy, record_first: false, lift: false }),
         Next::Login => Some(Plan::Obtain { strategy, record_first, lift: false }),
-        Next::Held if is_lift(observed) => Some(Plan::Obtain { strategy, record_first: true, lift: true }),
+        Next::Held if is_lift(observed, account) => {
+            Some(Plan::Obtain { strategy, record_first: true, lift: true })
+        }
         Next::Held | Next::Wait(_) | Next::InFlight => None,
     }
 }
 
-/// Whether somebody asked for another attempt of a held login: by a new specification, or by a request for a renewal.
-/// (A new login is another account, which is not held.)
-fn is_lift(observed: &Observed<'_>) -> bool {
-    observed.observed_generation != Some(observed.generation) || observed.renewal_requested.is_some()
+/// Whether somebody asked for another attempt of a held login: by a new specification, or by a request for a renewal
+/// that came after the last attempt. (A new login is another account, which is not held.)
+fn is_lift(observed: &Observed<'_>, account: &AccountView) -> bool {
+    let is_new = |since: Moment| account.trouble.as_ref().is_none_or(|trouble| since.is_after(trouble.last));
+    !observed.is_generation_observed() || observed.renewal_requested.is_some_and(is_new)
 }
 
 /// Puts back what somebody changed, or renders a changed template, with the token that is already there.
@@ -143,10 +147,10 @@ fn rewrite(observed: &Observed<'_>, state: &TargetState<'_>, now: Moment) -> Opt
 }
 
 /// The next moment at which the decision or the conditions can change by time alone.
-fn wake_up(observed: &Observed<'_>, now: Moment) -> Option<Moment> {
+fn wake_up(observed: &Observed<'_>, is_wanted: bool, now: Moment) -> Option<Moment> {
     let schedule = observed.schedule();
     let renews = observed.intent.is_ok_and(|intent| !intent.suspended);
-    let next_attempt = observed.account().and_then(|account| match account.next {
+    let next_attempt = observed.account().filter(|_| is_wanted).and_then(|account| match account.next {
         Next::Wait(at) => Some(at),
         Next::Refresh | Next::Login | Next::InFlight | Next::Held => None,
     });
@@ -163,3 +167,8 @@ fn wake_up(observed: &Observed<'_>, now: Moment) -> Option<Moment> {
     .filter(|moment| !moment.has_come(now))
     .reduce(|sooner, other| sooner.earlier(other, now))
 }
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

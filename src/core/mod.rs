@@ -24,3 +24,5 @@ pub mod schedule;
 pub mod target;
 pub mod template;
 pub mod token;
+#[cfg(test)]
+mod world;

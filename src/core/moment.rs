@@ -40,6 +40,13 @@ impl Moment {
         Self { wall, monotonic: now.monotonic.saturating_add(wall.duration_since(now.wall)) }
     }
 
+    /// Places the recorded time of what has happened on both clocks: not after `now`, whatever a clock that was wrong
+    /// then or is wrong now makes of it.
+    #[must_use]
+    pub fn recorded(wall: Timestamp, now: Moment) -> Self {
+        Self::at_wall(wall, now).earlier(now, now)
+    }
+
     /// What is left until `self` as seen `now`, by the clock that says less. Negative once it has passed.
     #[must_use]
     pub fn remaining(self, now: Moment) -> SignedDuration {
@@ -91,6 +98,13 @@ mod tests {
         let now = at(1_000, 5);
         assert_eq!(Moment::at_wall(at(700, 0).wall, now), at(700, -295));
         assert_eq!(Moment::at_wall(at(1_060, 0).wall, now), at(1_060, 65));
+    }
+
+    #[test]
+    fn what_has_happened_did_not_happen_later_than_now() {
+        let now = at(1_000, 5);
+        assert_eq!(Moment::recorded(at(700, 0).wall, now), at(700, -295));
+        assert_eq!(Moment::recorded(at(1_060, 0).wall, now), now, "the clock was ahead then");
     }
 
     #[test]

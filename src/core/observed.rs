@@ -245,16 +245,18 @@ impl<'a> Observed<'a> {
 
     /// Whether the published token comes from the account that the specification names.
     ///
-    /// Right after a restart that is certain only while the specification is the one that status was written for.
+    /// Right after a restart that is certain only while the specification is the one that status was written for, and
+    /// the login Secret the one that it remembers.
     #[must_use]
     pub fn is_published_by_this_account(&self) -> bool {
         let (Some(published), Ok(intent)) = (self.published, self.intent) else { return false };
-        if published.account.as_ref() != Some(&intent.account) {
-            return false;
-        }
-        let Some(account) = self.account() else { return true };
+        let is_named = published.account.as_ref() == Some(&intent.account);
         let is_remembered = || !self.is_login_changed() && self.login_seen.version().is_some();
-        published.key.map_or_else(is_remembered, |key| key == account.key)
+        match (self.account(), published.key) {
+            (None, _) => is_named,
+            (Some(_), None) => is_named && is_remembered(),
+            (Some(account), Some(key)) => key == account.key,
+        }
     }
 
     /// Whether the login Secret is not, or not certainly, the one that status remembers.
@@ -269,25 +271,31 @@ impl<'a> Observed<'a> {
         }
     }
 
+    /// Whether status was written for the present specification, be it by the record of an attempt.
+    #[must_use]
+    pub fn is_generation_observed(&self) -> bool {
+        self.observed_generation == Some(self.generation)
+    }
+
     /// How the target stands.
     #[must_use]
     pub fn target_state(&self) -> TargetState<'a> {
         let Ok(intent) = self.intent else { return TargetState::Untouched };
-        match (self.target_seen, self.target_written) {
-            (Seen::Version(seen), Some(written)) if seen == written => TargetState::Untouched,
+        let written = self.target_written;
+        let seen = match self.target_seen {
+            Seen::Absent => return TargetState::Absent,
             // Written in this process, and no watch event came yet.
-            (Seen::Unknown, Some(_)) => TargetState::Untouched,
-            (Seen::Absent, _) => TargetState::Absent,
-            (Seen::Unknown, None) => TargetState::Unverified,
-            (Seen::Version(seen), written) => match self.target_read {
-                Some(read) if read.version == *seen => {
-                    match read.judge(self.identity, &intent.target, written) {
-                        Ok(()) => TargetState::Ours(read),
-                        Err(reason) => TargetState::Blocked(reason),
-                    }
-                }
-                _ => TargetState::Unverified,
-            },
+            Seen::Unknown if written.is_some() => return TargetState::Untouched,
+            Seen::Unknown => return TargetState::Unverified,
+            Seen::Version(seen) => seen,
+        };
+        let read = self.target_read.filter(|read| read.version == *seen);
+        // Even what we wrote last may be of another type than the specification wants by now.
+        match read.map(|read| (read, read.judge(self.identity, &intent.target, written))) {
+            Some((_, Err(reason))) => TargetState::Blocked(reason),
+            _ if written == Some(seen) => TargetState::Untouched,
+            Some((read, Ok(()))) => TargetState::Ours(read),
+            None => TargetState::Unverified,
         }
     }
 

@@ -305,3 +305,121 @@ impl Reason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every reason, each leading to the next: one that is added has to be put into the chain to compile.
+    fn after(reason: &Reason) -> Option<Reason> {
+        use Reason::*;
+        let secret = || "some-secret".to_owned();
+        let key = || "some-key".to_owned();
+        let object = || "ConfigMap some-bundle".to_owned();
+        let expiry = Timestamp::UNIX_EPOCH;
+        Some(match reason {
+            TokenPublished { outruns_kubelet: false, .. } => {
+                TokenPublished { secret: secret(), expiry, outruns_kubelet: true }
+            }
+            TokenPublished { outruns_kubelet: true, .. } => Issuing,
+            Issuing => Updating,
+            Updating => Expired { expiry },
+            Expired { .. } => RenewalOverdue { expiry },
+            RenewalOverdue { .. } => Suspended,
+            Suspended => LoginAccepted,
+            LoginAccepted => LoginNotTried,
+            LoginNotTried => MalformedResource,
+            MalformedResource => InvalidSpec { field: "spec.some.field" },
+            InvalidSpec { .. } => IssuerNotAllowed { origin: "https://issuer.example".into() },
+            IssuerNotAllowed { .. } => TemplateError { key: key(), line: 7, kind: "syntax error".into() },
+            TemplateError { .. } => TemplateTooLarge { key: key() },
+            TemplateTooLarge { .. } => LoginSecretMissing { secret: secret() },
+            LoginSecretMissing { .. } => LoginSecretKeyMissing { secret: secret(), key: key() },
+            LoginSecretKeyMissing { .. } => LoginSecretKeyEmpty { secret: secret(), key: key() },
+            LoginSecretKeyEmpty { .. } => LoginSecretNotText { secret: secret(), key: key() },
+            LoginSecretNotText { .. } => LoginSecretLineBreak { secret: secret(), key: key() },
+            LoginSecretLineBreak { .. } => CaBundleMissing { object: object(), key: key() },
+            CaBundleMissing { .. } => CaBundleInvalid { object: object(), key: key() },
+            CaBundleInvalid { .. } => LoginRejected { secret: secret(), forbidden: false },
+            LoginRejected { forbidden: false, .. } => LoginRejected { secret: secret(), forbidden: true },
+            LoginRejected { forbidden: true, .. } => RefreshRefused,
+            RefreshRefused => IssuerUnreachable,
+            IssuerUnreachable => IssuerTlsFailed,
+            IssuerTlsFailed => IssuerUnavailable,
+            IssuerUnavailable => IssuerRedirects,
+            IssuerRedirects => IssuerPathWrong,
+            IssuerPathWrong => IssuerAnswerUnusable { defect: "some defect" },
+            IssuerAnswerUnusable { .. } => TargetConflict { secret: secret() },
+            TargetConflict { .. } => TargetAwaitingCollection { secret: secret() },
+            TargetAwaitingCollection { .. } => TargetImmutable { secret: secret() },
+            TargetImmutable { .. } => TargetTypeMismatch { secret: secret() },
+            TargetTypeMismatch { .. } => TargetContested { secret: secret() },
+            TargetContested { .. } => TargetWriteRefused { secret: secret() },
+            TargetWriteRefused { .. } => return None,
+        })
+    }
+
+    fn all() -> Vec<Reason> {
+        let first = Reason::TokenPublished {
+            secret: "some-secret".into(),
+            expiry: Timestamp::UNIX_EPOCH,
+            outruns_kubelet: false,
+        };
+        std::iter::successors(Some(first), after).collect()
+    }
+
+    #[test]
+    fn every_reason_has_a_name_that_the_api_server_takes() {
+        for reason in all() {
+            let name = reason.name();
+            assert!(name.starts_with(|first: char| first.is_ascii_uppercase()), "{name}");
+            assert!(name.chars().all(|letter| letter.is_ascii_alphanumeric()), "{name}");
+            assert!(name.len() <= 128, "{name}: the limit of an Event's reason");
+        }
+    }
+
+    #[test]
+    fn reasons_have_names_of_their_own_but_for_the_two_ways_to_misconfigure_an_issuer() {
+        let mut kinds: Vec<_> =
+            all().iter().map(|reason| (reason.name(), std::mem::discriminant(reason))).collect();
+        kinds.dedup();
+        let doubled: Vec<_> = kinds
+            .iter()
+            .filter(|(name, kind)| kinds.iter().any(|other| other.0 == *name && other.1 != *kind))
+            .map(|(name, _)| *name)
+            .collect();
+        assert_eq!(doubled, ["IssuerMisconfigured", "IssuerMisconfigured"]);
+    }
+
+    #[test]
+    fn every_message_is_one_line_of_plain_text_that_names_what_it_speaks_of() {
+        for reason in all() {
+            let (name, message) = (reason.name(), reason.message());
+            assert!(!message.is_empty() && message.trim() == message, "{name}: {message:?}");
+            assert!(!message.ends_with('.') && !message.contains(['\n', '{', '}']), "{name}: {message:?}");
+            assert!(message.len() <= 1024, "{name}: the limit of an Event's note");
+            assert!(!message.contains("  "), "{name}: {message:?}");
+            let spoken_of = format!("{reason:?}");
+            for part in
+                ["some-secret", "some-key", "some-bundle", "some.field", "issuer.example", "some defect"]
+            {
+                assert_eq!(message.contains(part), spoken_of.contains(part), "{name}: {part} in {message:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_for_a_person_names_the_cure() {
+        for reason in all().iter().filter(|reason| reason.needs_person()) {
+            assert!(reason.message().contains("; "), "{}: {}", reason.name(), reason.message());
+        }
+        assert!(
+            !Reason::LoginRejected { secret: String::new(), forbidden: false }
+                .message()
+                .contains("API Access")
+        );
+        assert!(
+            Reason::LoginRejected { secret: String::new(), forbidden: true }.message().contains("API Access")
+        );
+    }
+}

@@ -66,7 +66,7 @@ impl Schedule {
     /// takes more than 80 % of the lifetime.
     #[must_use]
     pub fn of(validity: &Validity, wanted: RenewBefore, jitter: Jitter) -> Self {
-        let lifetime = validity.lifetime.min(LONGEST_SCHEDULED);
+        let lifetime = validity.lifetime.clamp(SignedDuration::ZERO, LONGEST_SCHEDULED);
         let scheduled_expiry = validity.issued.plus(lifetime);
         let wanted = match wanted {
             RenewBefore::Percent(percent) => fraction(lifetime, f64::from(percent) / 100.0),
@@ -199,14 +199,19 @@ mod tests {
         assert_eq!(Pace::of(SignedDuration::from_secs(301)), Pace::FULL);
     }
 
+    fn wishes() -> impl Strategy<Value = RenewBefore> {
+        prop_oneof![
+            any::<u8>().prop_map(RenewBefore::Percent),
+            any::<i64>().prop_map(|seconds| RenewBefore::Fixed(SignedDuration::from_secs(seconds))),
+            (0_i64..200_000).prop_map(|seconds| RenewBefore::Fixed(SignedDuration::from_secs(seconds))),
+        ]
+    }
+
     proptest! {
         #[test]
         fn renewal_comes_before_overdue_and_overdue_before_expiry(
             lifetime in 1_i64..100_000_000,
-            wanted in prop_oneof![
-                (0_u8..=255).prop_map(RenewBefore::Percent),
-                (0_i64..100_000_000).prop_map(|s| RenewBefore::Fixed(SignedDuration::from_secs(s))),
-            ],
+            wanted in wishes(),
             uid in "[a-f0-9-]{0,36}",
         ) {
             let validity = validity(lifetime);
@@ -214,6 +219,52 @@ mod tests {
             prop_assert!(schedule.renewal.is_after(validity.issued));
             prop_assert!(schedule.overdue.is_after(schedule.renewal));
             prop_assert!(schedule.expiry.is_after(schedule.overdue));
+        }
+
+        #[test]
+        fn a_renewal_leaves_margin_and_retries_and_takes_at_most_four_fifths_and_the_jitter(
+            lifetime in 1_i64..200_000, wanted in wishes(), uid in "[a-f0-9-]{0,36}",
+        ) {
+            let schedule = Schedule::of(&validity(lifetime), wanted, Jitter::seeded_by(&uid));
+            let lifetime = SignedDuration::from_secs(lifetime);
+            let scheduled = lifetime.min(LONGEST_SCHEDULED);
+            let until_margin = schedule.overdue.monotonic - schedule.renewal.monotonic;
+            let rounding = SignedDuration::from_micros(1);
+            prop_assert!(until_margin + rounding >= SignedDuration::from_secs(120).min(fraction(scheduled, 0.4)));
+            prop_assert!(schedule.renewal.monotonic + rounding >= fraction(scheduled, 0.15));
+            prop_assert!(schedule.renewal.monotonic < LONGEST_SCHEDULED, "at least once a day");
+            let margin = schedule.expiry.monotonic - schedule.overdue.monotonic;
+            prop_assert_eq!(margin, SignedDuration::from_secs(300).min(lifetime / 10));
+        }
+
+        #[test]
+        fn no_record_and_no_wish_is_too_odd_to_lay_out(
+            issued in any::<i64>(), lifetime in any::<i64>(), wanted in wishes(), now in any::<i64>(),
+        ) {
+            let moment = |seconds: i64| Moment {
+                wall: Timestamp::UNIX_EPOCH.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX),
+                monotonic: SignedDuration::from_secs(seconds),
+            };
+            let validity = Validity { issued: moment(issued), ..validity(lifetime) };
+            let schedule = Schedule::of(&validity, wanted, Jitter::seeded_by("uid"));
+            let now = moment(now);
+            prop_assert!(!schedule.expiry.has_come(now) || schedule.overdue.has_come(now) || lifetime < 0);
+            prop_assert!(!schedule.overdue.has_come(now) || schedule.renewal.has_come(now) || lifetime < 0);
+            let pace = Pace::of(validity.lifetime);
+            prop_assert!(pace.first_retry() <= pace.longest_retry());
+        }
+
+        #[test]
+        fn a_longer_life_never_makes_the_pace_faster(one in 0_i64..1_000_000, more in 0_i64..1_000_000) {
+            let pace = |lifetime| Pace::of(SignedDuration::from_millis(lifetime));
+            let (short, long) = (pace(one), pace(one + more));
+            let constants: [fn(Pace) -> SignedDuration; 4] =
+                [Pace::first_retry, Pace::longest_retry, Pace::call_limit, Pace::token_spacing];
+            for constant in constants {
+                prop_assert!(constant(short) <= constant(long));
+                prop_assert!(constant(long) <= constant(Pace::FULL));
+            }
+            prop_assert_eq!(pace(one).outruns_kubelet(), one < 300_000);
         }
 
         #[test]

@@ -148,6 +148,14 @@ pub struct Validity {
 }
 
 impl Validity {
+    /// As status recorded it by the wall clock. A record from the future hides no newer token, nor does it make a token
+    /// live longer than its lifetime from `now` on.
+    #[must_use]
+    pub fn recorded(issued: Timestamp, expiration: Timestamp, source: LifetimeSource, now: Moment) -> Self {
+        let lifetime = expiration.duration_since(issued);
+        Self { issued: Moment::recorded(issued, now), lifetime, source }
+    }
+
     /// When the token dies.
     #[must_use]
     pub fn expiry(&self) -> Moment {

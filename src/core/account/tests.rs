@@ -1,0 +1,383 @@
+use super::super::world::{at, malformed, misconfigured, obtained, refused, rejected, seconds, transient};
+use super::*;
+use proptest::prelude::{Just, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use proptest::strategy::Strategy as Generator;
+
+const AUTO: Strategy = Strategy::Auto;
+
+fn middle() -> Chance {
+    Chance::new(0.5)
+}
+
+/// Begins what is next and ends it so.
+fn call(account: &mut Account, now: Moment, outcome: Result<Obtained, Failure>) -> Grant {
+    let call = account.begin(AUTO, now).expect("something to begin");
+    let grant = call.grant();
+    account.finish(call, outcome, now, middle());
+    grant
+}
+
+/// An account that logged in at the start and got `first`, for an hour.
+fn logged_in() -> Account {
+    let mut account = Account::default();
+    assert_eq!(call(&mut account, at(0), Ok(obtained("first", at(0), 3600))), Grant::Login);
+    account
+}
+
+fn text(account: &Account) -> &str {
+    account.token().map_or("", |token| token.access.expose())
+}
+
+#[test]
+fn a_new_account_logs_in_and_a_renewal_refreshes_with_the_pair_it_holds() {
+    let mut account = logged_in();
+    assert_eq!(account.accepted(), Some(at(0)));
+    assert_eq!(account.next(AUTO, at(2700)), Next::Refresh);
+    assert_eq!(account.next(Strategy::Login, at(2700)), Next::Login);
+    let call = account.begin(AUTO, at(2700)).unwrap();
+    let Call::Refresh { token, refresh } = &call else { panic!("{call:?}") };
+    assert_eq!((token.access.expose(), refresh.expose()), ("first", "refresh-first"));
+    assert_eq!(account.next(AUTO, at(2700)), Next::InFlight);
+    assert!(account.begin(AUTO, at(2700)).is_none(), "one call at a time");
+    account.finish(call, Ok(obtained("second", at(2700), 3600)), at(2701), middle());
+    assert_eq!(text(&account), "second");
+    assert_eq!(account.refresh_support(), RefreshSupport::Early);
+}
+
+#[test]
+fn what_a_failed_refresh_leads_to() {
+    let pause = Next::Wait(at(2700).plus(retry_pause(1, Pace::FULL, middle())));
+    let cases = [
+        ("refused", refused(), Next::Login, Next::Login),
+        ("an answer of success that cannot be used", malformed(), Next::Login, Next::Login),
+        ("no such path", misconfigured(), Next::Login, Next::Login),
+        ("not sent", transient(Sent::No, None), pause, Next::Refresh),
+        ("sent, and its answer lost", transient(Sent::Maybe, None), pause, Next::Login),
+    ];
+    for (case, failure, at_once, later) in cases {
+        let mut account = logged_in();
+        assert_eq!(call(&mut account, at(2700), Err(failure)), Grant::Refresh, "{case}");
+        assert_eq!(account.next(AUTO, at(2700)), at_once, "{case}");
+        assert_eq!(account.next(AUTO, at(2710)), later, "{case}");
+    }
+}
+
+#[test]
+fn what_a_failed_login_leads_to() {
+    let pause = Next::Wait(at(0).plus(retry_pause(1, Pace::FULL, middle())));
+    let cases = [
+        ("rejected", rejected(), Next::Held),
+        ("not sent", transient(Sent::No, None), pause),
+        ("answer lost", transient(Sent::Maybe, None), pause),
+        ("unusable", malformed(), pause),
+        ("misconfigured", misconfigured(), pause),
+    ];
+    for (case, failure, next) in cases {
+        let mut account = Account::default();
+        assert_eq!(call(&mut account, at(0), Err(failure.clone())), Grant::Login, "{case}");
+        assert_eq!(account.next(AUTO, at(0)), next, "{case}");
+        assert_eq!(account.trouble().map(|trouble| &trouble.failure), Some(&failure), "{case}");
+        assert_eq!((account.accepted(), account.attempted()), (None, Some(at(0))), "{case}");
+        let later = if next == Next::Held { Next::Held } else { Next::Login };
+        assert_eq!(account.next(AUTO, at(1_000_000)), later, "{case}");
+    }
+}
+
+#[test]
+fn a_success_ends_all_trouble_and_the_backoff_begins_anew() {
+    let mut account = Account::default();
+    let mut now = at(0);
+    for (failures, longest) in (1..=6).zip([5, 10, 20, 40, 60, 60]) {
+        call(&mut account, now, Err(transient(Sent::No, None)));
+        let Next::Wait(until) = account.next(AUTO, now) else { panic!("{account:?}") };
+        assert_eq!(until, now.plus(retry_pause(failures, Pace::FULL, middle())));
+        assert!(until.remaining(now) <= seconds(longest));
+        now = until;
+    }
+    call(&mut account, now, Ok(obtained("first", now, 3600)));
+    assert_eq!(account.trouble(), None);
+    call(&mut account, now.plus(seconds(60)), Err(transient(Sent::No, None)));
+    assert_eq!(account.trouble().map(|trouble| trouble.count), Some(1));
+}
+
+#[test]
+fn tokens_of_one_account_are_a_minute_apart_and_short_lived_ones_less() {
+    for (lifetime, spacing) in [(3600, 60), (300, 60), (60, 12), (20, 4), (5, 1), (2, 1)] {
+        let mut account = Account::default();
+        call(&mut account, at(0), Ok(obtained("first", at(0), lifetime)));
+        assert_eq!(account.next(AUTO, at(0)), Next::Wait(at(spacing)), "{lifetime}");
+        assert!(account.begin(AUTO, at(0)).is_none());
+        assert_eq!(account.next(AUTO, at(spacing)), Next::Refresh, "{lifetime}");
+    }
+}
+
+#[test]
+fn a_refused_login_goes_on_at_once_when_it_is_lifted_and_once_only() {
+    let mut account = Account::default();
+    call(&mut account, at(0), Err(rejected()));
+    account.lift(at(0));
+    assert_eq!(account.next(AUTO, at(0)), Next::Login);
+    assert!(account.trouble().is_some(), "what the issuer said last holds until it says something else");
+    call(&mut account, at(0), Err(rejected()));
+    assert_eq!(account.next(AUTO, at(1_000_000)), Next::Held);
+    assert_eq!(account.trouble().map(|trouble| trouble.count), Some(2), "rejections in a row are counted on");
+    account.lift(at(9));
+    call(&mut account, at(9), Ok(obtained("first", at(9), 3600)));
+    assert_eq!(account.trouble(), None);
+}
+
+#[test]
+fn a_lift_ends_a_pause_as_well_and_is_nothing_to_an_account_without_trouble() {
+    let mut account = Account::default();
+    call(&mut account, at(0), Err(transient(Sent::No, None)));
+    account.lift(at(0));
+    assert_eq!(account.next(AUTO, at(0)), Next::Login);
+    let mut account = logged_in();
+    account.lift(at(0));
+    assert_eq!(account.next(AUTO, at(0)), Next::Wait(at(60)));
+}
+
+#[test]
+fn an_abandoned_refresh_is_spent_and_nothing_stays_in_flight() {
+    let mut account = logged_in();
+    drop(account.begin(AUTO, at(2700)));
+    account.abandon();
+    assert_eq!(account.next(AUTO, at(2700)), Next::Login);
+    assert_eq!(account.refresh_support(), RefreshSupport::Unknown, "nothing was learned");
+    assert_eq!(text(&account), "first", "the token lives on");
+}
+
+#[test]
+fn an_answer_without_a_refresh_token_keeps_the_old_one_after_a_refresh_and_none_after_a_login() {
+    let bare = |text, now| Obtained { refresh: None, ..obtained(text, now, 3600) };
+    let mut account = logged_in();
+    call(&mut account, at(2700), Ok(bare("second", at(2700))));
+    let Some(Call::Refresh { token, refresh }) = account.begin(AUTO, at(5400)) else { panic!() };
+    assert_eq!((token.access.expose(), refresh.expose()), ("second", "refresh-first"));
+    let mut account = Account::default();
+    call(&mut account, at(0), Ok(bare("first", at(0))));
+    assert_eq!(account.next(AUTO, at(2700)), Next::Login);
+}
+
+/// Logs in, and has the first refresh ahead of expiry refused.
+fn refuse_first_refresh(account: &mut Account, now: Moment) -> Moment {
+    let later = now.plus(seconds(2700));
+    assert_eq!(call(account, later, Err(refused())), Grant::Refresh);
+    assert_eq!(call(account, later, Ok(obtained("next", later, 3600))), Grant::Login, "at once");
+    later
+}
+
+#[test]
+fn refreshing_is_given_up_after_the_first_refresh_of_two_sessions_in_a_row_was_refused_for_a_day() {
+    let mut account = logged_in();
+    let now = refuse_first_refresh(&mut account, at(0));
+    assert_eq!(account.refresh_support(), RefreshSupport::Unknown);
+    let now = refuse_first_refresh(&mut account, now);
+    assert_eq!(account.refresh_support(), RefreshSupport::Refused);
+    let day = now.plus(SignedDuration::from_hours(24));
+    assert_eq!(account.next(AUTO, day.minus(seconds(1))), Next::Login);
+    assert_eq!(account.next(AUTO, day), Next::Refresh, "asked again once a day");
+
+    let mut stubborn = account.clone();
+    call(&mut stubborn, day, Err(refused()));
+    assert_eq!(call(&mut stubborn, day, Ok(obtained("later", day, 3600))), Grant::Login);
+    assert_eq!(
+        stubborn.next(AUTO, day.plus(seconds(2700))),
+        Next::Login,
+        "and not again before the next day"
+    );
+
+    let mut improved = account.clone();
+    call(&mut improved, day, Ok(obtained("late", day, 3600)));
+    assert_eq!(improved.refresh_support(), RefreshSupport::Refused, "the old token was dead: not early");
+    let next = day.plus(seconds(2700));
+    call(&mut improved, next, Ok(obtained("early", next, 3600)));
+    assert_eq!(improved.refresh_support(), RefreshSupport::Early);
+}
+
+#[test]
+fn an_issuer_that_refreshes_dead_tokens_only_is_asked_once_a_day_and_no_more() {
+    let mut account = logged_in();
+    let now = refuse_first_refresh(&mut account, at(0));
+    let now = refuse_first_refresh(&mut account, now);
+    let day = now.plus(SignedDuration::from_hours(24));
+    call(&mut account, day, Ok(obtained("late", day, 3600)));
+    let mut refreshes = 0;
+    let mut now = day;
+    for _ in 0..20 {
+        now = now.plus(seconds(2700));
+        if account.next(AUTO, now) == Next::Refresh {
+            refreshes += 1;
+            call(&mut account, now, Err(refused()));
+        }
+        call(&mut account, now, Ok(obtained("next", now, 3600)));
+    }
+    assert_eq!(refreshes, 1);
+}
+
+#[test]
+fn a_session_that_was_refreshed_once_teaches_nothing_by_a_later_refusal() {
+    let mut account = logged_in();
+    let mut now = at(0);
+    for _ in 0..4 {
+        now = now.plus(seconds(2700));
+        assert_eq!(call(&mut account, now, Ok(obtained("next", now, 3600))), Grant::Refresh);
+        now = now.plus(seconds(2700));
+        assert_eq!(call(&mut account, now, Err(refused())), Grant::Refresh);
+        assert_eq!(call(&mut account, now, Ok(obtained("next", now, 3600))), Grant::Login);
+    }
+    assert_eq!(account.refresh_support(), RefreshSupport::Early);
+}
+
+#[test]
+fn a_retry_after_is_honoured_up_to_half_the_time_left_and_at_most_a_minute_past_the_margin() {
+    let own = |pace| retry_pause(1, pace, middle());
+    // (lifetime, failure at, Retry-After, the pause that follows); an hour is overdue at 3300, a minute at 54.
+    let cases = [
+        (3600, 2700, 100, seconds(100)),
+        (3600, 2700, 100_000, seconds(300)),
+        (3600, 2700, 1, own(Pace::FULL)),
+        (3600, 2700, -5, own(Pace::FULL)),
+        (3600, 3300, 30, seconds(30)),
+        (3600, 3300, 100_000, seconds(60)),
+        (3600, 5000, 100_000, seconds(60)),
+        (60, 30, 100_000, seconds(12)),
+        (60, 54, 100_000, seconds(12)),
+    ];
+    for (lifetime, failed, asked, expected) in cases {
+        let mut account = Account::default();
+        call(&mut account, at(0), Ok(obtained("first", at(0), lifetime)));
+        call(&mut account, at(failed), Err(transient(Sent::No, Some(asked))));
+        let wait = account.next(AUTO, at(failed));
+        assert_eq!(wait, Next::Wait(at(failed).plus(expected)), "{lifetime} {failed} {asked}");
+    }
+    let mut account = Account::default();
+    call(&mut account, at(0), Err(transient(Sent::No, Some(100_000))));
+    assert_eq!(account.next(AUTO, at(0)), Next::Wait(at(60)), "also before there is any token");
+}
+
+#[test]
+fn a_remembered_rejection_is_held_but_hides_nothing_that_this_process_knows() {
+    let trouble = Trouble { failure: rejected(), count: 3, last: at(-100), next_attempt: None };
+    let mut account = Account::default();
+    account.remember(trouble.clone());
+    assert_eq!(account.next(AUTO, at(0)), Next::Held);
+    let mut account = logged_in();
+    account.remember(trouble);
+    assert_eq!(account.trouble(), None);
+}
+
+#[test]
+fn deadlines_come_when_either_clock_says_so() {
+    let account = logged_in();
+    let set_back = Moment { wall: at(-100_000).wall, ..at(60) };
+    let set_forward = Moment { wall: at(100_000).wall, ..at(1) };
+    assert_eq!(account.next(AUTO, set_back), Next::Refresh);
+    assert_eq!(account.next(AUTO, set_forward), Next::Refresh);
+}
+
+/// How the issuer answers, and how long nothing happens before the next call.
+#[derive(Clone, Debug)]
+enum Answer {
+    Token { lifetime: i64, with_refresh: bool },
+    Fails(Failure),
+    Never,
+}
+
+fn answers() -> impl Generator<Value = Vec<(Answer, i64, bool)>> {
+    let failure = prop_oneof![
+        Just(rejected()),
+        Just(refused()),
+        Just(malformed()),
+        Just(misconfigured()),
+        (any::<bool>(), proptest::option::of(-10_i64..100_000))
+            .prop_map(|(sent, after)| { transient(if sent { Sent::Maybe } else { Sent::No }, after) }),
+    ];
+    let answer = prop_oneof![
+        3 => (1_i64..100_000, any::<bool>())
+            .prop_map(|(lifetime, with_refresh)| Answer::Token { lifetime, with_refresh }),
+        4 => failure.prop_map(Answer::Fails),
+        1 => Just(Answer::Never),
+    ];
+    proptest::collection::vec((answer, 0_i64..5_000, any::<bool>()), 1..60)
+}
+
+proptest! {
+    #[test]
+    fn no_order_of_answers_makes_an_account_hammer_or_present_again_what_may_be_spent(
+        answers in answers(), chance in 0.0..1.0,
+    ) {
+        let mut account = Account::default();
+        let mut now = at(0);
+        let mut spent = Vec::new();
+        let mut last_login: Option<Moment> = None;
+        let mut refreshed_at: Option<Moment> = None;
+        let mut was_rejected = false;
+        for (number, (answer, pause, login_only)) in answers.into_iter().enumerate() {
+            let strategy = if login_only { Strategy::Login } else { AUTO };
+            if let Next::Wait(until) = account.next(strategy, now) {
+                prop_assert!(!until.has_come(now), "a wait that is over");
+            }
+            let Some(call) = account.begin(strategy, now) else {
+                if let Next::Wait(until) = account.next(strategy, now) {
+                    now = until.plus(seconds(pause % 7));
+                } else {
+                    prop_assert_eq!(account.next(strategy, now), Next::Held);
+                    prop_assert!(was_rejected);
+                    now = now.plus(seconds(pause));
+                }
+                continue;
+            };
+            prop_assert_eq!(account.next(strategy, now), Next::InFlight);
+            prop_assert!(!was_rejected, "a rejected login was presented again");
+            match &call {
+                Call::Login => {
+                    prop_assert!(last_login.is_none_or(|last| now.is_after(last)), "two logins without a wait");
+                    last_login = Some(now);
+                }
+                Call::Refresh { refresh, .. } => {
+                    prop_assert!(strategy == AUTO);
+                    prop_assert!(refreshed_at.is_none_or(|last| now.is_after(last)), "two refreshes without a wait");
+                    prop_assert!(last_login.is_none_or(|last| now.is_after(last)), "a refresh right after a login");
+                    prop_assert!(!spent.contains(&refresh.expose().to_owned()), "a spent refresh token");
+                    refreshed_at = Some(now);
+                }
+            }
+            let presented = match &call {
+                Call::Refresh { refresh, .. } => Some(refresh.expose().to_owned()),
+                Call::Login => None,
+            };
+            let is_login = presented.is_none();
+            let outcome = match answer {
+                Answer::Never => {
+                    drop(call);
+                    account.abandon();
+                    spent.extend(presented);
+                    // Given up when the process ends or loses its lease, never in passing.
+                    now = now.plus(seconds(10));
+                    continue;
+                }
+                Answer::Token { lifetime, with_refresh } => {
+                    let mut good = obtained(&format!("token-{number}"), now, lifetime);
+                    good.refresh = good.refresh.filter(|_| with_refresh);
+                    spent.extend(presented.filter(|_| with_refresh));
+                    Ok(good)
+                }
+                Answer::Fails(failure) => {
+                    let is_kept = matches!(failure.class, RetryClass::Transient { sent: Sent::No, .. });
+                    spent.extend(presented.filter(|_| !is_kept));
+                    was_rejected = is_login && failure.class == RetryClass::Rejected;
+                    Err(failure)
+                }
+            };
+            let is_good = outcome.is_ok();
+            account.finish(call, outcome, now, Chance::new(chance));
+            prop_assert_eq!(account.trouble().is_none(), is_good || !is_login && account.trouble().is_none());
+            let next = account.next(strategy, now);
+            prop_assert!(
+                matches!(next, Next::Wait(_) | Next::Held) || (!is_login && next == Next::Login),
+                "{:?} right after a call", next
+            );
+        }
+    }
+}

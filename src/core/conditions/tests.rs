@@ -1,0 +1,302 @@
+use super::super::account::Strategy;
+use super::super::reason::Reason;
+use super::super::retry::{Failure, Sent};
+use super::super::target::ControllerOwner;
+use super::super::world::{
+    BILLING, OTHER, World, at, malformed, misconfigured, obtained, rejected, token, transient,
+};
+use super::*;
+
+/// Ready as True or False and its reason, Reconciling, Stalled, `LoginAccepted`, `RenewalOverdue`.
+type Row = (Result<&'static str, &'static str>, &'static str, &'static str, &'static str, &'static str);
+
+fn row(world: &World) -> Row {
+    let Conditions { ready, reconciling, stalled, login_accepted, renewal_overdue } = world.conditions();
+    let name = |reason: Option<Reason>| reason.map_or("-", |reason| reason.name());
+    let ready = ready.map(|reason| reason.name()).map_err(|reason| reason.name());
+    let login = match login_accepted {
+        None => "as before",
+        Some(LoginAnswer::NotTried) => "not tried",
+        Some(LoginAnswer::Accepted) => "accepted",
+        Some(LoginAnswer::Rejected(_)) => "rejected",
+    };
+    (ready, name(reconciling), name(stalled), login, name(renewal_overdue))
+}
+
+fn check(cases: Vec<(&str, World, Row)>) {
+    for (case, mut world, expected) in cases {
+        world.settle();
+        assert_eq!(row(&world), expected, "{case}");
+    }
+}
+
+fn new(change: impl FnOnce(&mut World)) -> World {
+    let mut world = World::new();
+    change(&mut world);
+    world
+}
+
+/// A credential with a token of an hour, so many seconds later.
+fn published(now: i64, change: impl FnOnce(&mut World)) -> World {
+    let mut world = World::published();
+    world.now = at(now);
+    change(&mut world);
+    world
+}
+
+fn missing() -> Reason {
+    Reason::LoginSecretMissing { secret: "billing-login".into() }
+}
+
+#[test]
+fn a_credential_without_a_token_says_what_it_waits_for() {
+    let answered = |failure: Failure| {
+        new(move |world| {
+            world.settle();
+            world.answer(Err(failure));
+        })
+    };
+    check(vec![
+        ("in flight", new(|_| ()), (Err("Issuing"), "Issuing", "-", "not tried", "-")),
+        ("rejected", answered(rejected()), (Err("LoginRejected"), "-", "LoginRejected", "rejected", "-")),
+        (
+            "unavailable",
+            answered(transient(Sent::Maybe, None)),
+            (Err("IssuerUnavailable"), "IssuerUnavailable", "-", "not tried", "-"),
+        ),
+        (
+            "misconfigured",
+            answered(misconfigured()),
+            (Err("IssuerMisconfigured"), "-", "IssuerMisconfigured", "not tried", "-"),
+        ),
+        (
+            "unusable",
+            answered(malformed()),
+            (Err("IssuerAnswerUnusable"), "-", "IssuerAnswerUnusable", "not tried", "-"),
+        ),
+        (
+            "no login Secret",
+            new(|world| world.login_holds = Err(missing())),
+            (Err("LoginSecretMissing"), "-", "LoginSecretMissing", "as before", "-"),
+        ),
+        (
+            "a stranger's Secret stands there",
+            new(World::put_stranger),
+            (Err("TargetConflict"), "-", "TargetConflict", "as before", "-"),
+        ),
+        (
+            "a namesake's waits for garbage collection",
+            new(|world| {
+                world.put_stranger();
+                let owner = ControllerOwner { is_credential: true, name: "billing".into(), uid: "u0".into() };
+                world.edit_target(|target| target.controller = Some(owner));
+            }),
+            (Err("TargetAwaitingCollection"), "TargetAwaitingCollection", "-", "as before", "-"),
+        ),
+        (
+            "suspended",
+            new(|world| world.edit_spec(|spec| spec.suspended = true)),
+            (Err("Suspended"), "-", "-", "as before", "-"),
+        ),
+        (
+            "a specification that cannot be carried out",
+            new(|world| world.intent = Err(Reason::InvalidSpec { field: "spec" })),
+            (Err("InvalidSpec"), "-", "InvalidSpec", "as before", "-"),
+        ),
+        (
+            "a held login is lifted: what the issuer said last holds until it says something else",
+            new(|world| {
+                world.settle();
+                world.answer(Err(rejected()));
+                world.edit_spec(|_| ());
+                assert_eq!(world.settle(), ["Record, lift, Obtain"]);
+            }),
+            (Err("LoginRejected"), "-", "LoginRejected", "rejected", "-"),
+        ),
+    ]);
+}
+
+const READY: Row = (Ok("TokenPublished"), "-", "-", "accepted", "-");
+
+#[test]
+fn a_published_token_keeps_its_credential_ready_until_it_dies() {
+    let refused = || Reason::TargetWriteRefused { secret: "billing-token".into() };
+    let failing = |now, failure: Failure| {
+        published(2700, move |world| {
+            world.settle();
+            world.answer(Err(failure));
+            world.now = at(now);
+            if !world.settle().is_empty() {
+                world.answer(Err(transient(Sent::No, None)));
+            }
+        })
+    };
+    let held = |now| {
+        published(2700, move |world| {
+            world.edit_spec(|spec| spec.strategy = Strategy::Login);
+            world.settle();
+            world.answer(Err(rejected()));
+            world.now = at(now);
+        })
+    };
+    check(vec![
+        ("fresh", published(60, |_| ()), READY),
+        ("a renewal in flight", published(2700, |_| ()), READY),
+        ("a renewal that fails", failing(2700, transient(Sent::Maybe, None)), READY),
+        ("the login is held", held(2701), (Ok("TokenPublished"), "-", "LoginRejected", "rejected", "-")),
+        (
+            "overdue",
+            failing(3300, transient(Sent::No, None)),
+            (Ok("TokenPublished"), "-", "-", "accepted", "RenewalOverdue"),
+        ),
+        (
+            "dead",
+            failing(3600, transient(Sent::No, None)),
+            (Err("Expired"), "Expired", "-", "accepted", "RenewalOverdue"),
+        ),
+        ("dead and held", held(3600), (Err("Expired"), "-", "LoginRejected", "rejected", "RenewalOverdue")),
+        ("suspended", published(60, |world| world.edit_spec(|spec| spec.suspended = true)), READY),
+        (
+            "suspended past the margin",
+            published(3300, |world| world.edit_spec(|spec| spec.suspended = true)),
+            READY,
+        ),
+        (
+            "suspended and dead",
+            published(3600, |world| world.edit_spec(|spec| spec.suspended = true)),
+            (Err("Expired"), "-", "-", "accepted", "-"),
+        ),
+        (
+            "the login Secret is gone",
+            published(60, |world| world.edit_login(Err(missing()))),
+            (Ok("TokenPublished"), "-", "LoginSecretMissing", "as before", "-"),
+        ),
+        (
+            "another account, in flight",
+            published(60, |world| world.edit_login(Ok(OTHER))),
+            (Err("Updating"), "Updating", "-", "not tried", "-"),
+        ),
+        (
+            "another account, rejected",
+            published(60, |world| {
+                world.edit_login(Ok(OTHER));
+                world.settle();
+                world.answer(Err(rejected()));
+            }),
+            (Err("LoginRejected"), "-", "LoginRejected", "rejected", "-"),
+        ),
+        ("restarted", published(60, World::restart), (Ok("TokenPublished"), "-", "-", "as before", "-")),
+        (
+            "restarted, and the renewal in flight",
+            published(2700, World::restart),
+            (Ok("TokenPublished"), "-", "-", "as before", "-"),
+        ),
+        (
+            "a specification that cannot be carried out any more",
+            published(60, |world| world.intent = Err(Reason::IssuerNotAllowed { origin: String::new() })),
+            (Err("IssuerNotAllowed"), "-", "IssuerNotAllowed", "accepted", "-"),
+        ),
+        (
+            "writes are refused",
+            published(2700, |world| world.write_pause = Some((refused(), at(2705)))),
+            (Ok("TokenPublished"), "-", "TargetWriteRefused", "accepted", "-"),
+        ),
+        (
+            "a new template cannot be written",
+            published(60, |world| {
+                world.edit_spec(|spec| spec.target.owned = false);
+                world.write_pause = Some((refused(), at(65)));
+            }),
+            (Err("TargetWriteRefused"), "-", "TargetWriteRefused", "accepted", "-"),
+        ),
+    ]);
+}
+
+#[test]
+fn a_target_that_somebody_changed_is_told_by_what_it_still_holds() {
+    let owner = || ControllerOwner { is_credential: false, name: "other".into(), uid: "u9".into() };
+    check(vec![
+        ("edited and put back", published(60, |world| world.edit_target(|_| ())), READY),
+        ("deleted and put back", published(60, World::delete_target), READY),
+        (
+            "edited again and again",
+            published(60, |world| {
+                world.edit_target(|_| ());
+                world.repair_pause = Some(at(61));
+            }),
+            (Ok("TokenPublished"), "-", "TargetContested", "accepted", "-"),
+        ),
+        (
+            "emptied again and again",
+            published(60, |world| {
+                world.edit_target(|target| target.token = None);
+                world.repair_pause = Some(at(61));
+            }),
+            (Err("TargetContested"), "-", "TargetContested", "accepted", "-"),
+        ),
+        (
+            "made immutable",
+            published(60, |world| world.edit_target(|target| target.immutable = true)),
+            (Ok("TokenPublished"), "-", "TargetImmutable", "accepted", "-"),
+        ),
+        (
+            "taken over, with the token in it",
+            published(60, |world| world.edit_target(|target| target.controller = Some(owner()))),
+            (Err("TargetConflict"), "-", "TargetConflict", "accepted", "-"),
+        ),
+        (
+            "replaced by a stranger's",
+            published(60, World::put_stranger),
+            (Err("TargetConflict"), "-", "TargetConflict", "accepted", "-"),
+        ),
+        (
+            "of another type than a new specification wants",
+            published(60, |world| {
+                world.edit_spec(|spec| spec.target.secret_type = "example.com/token".into());
+            }),
+            (Err("TargetTypeMismatch"), "-", "TargetTypeMismatch", "accepted", "-"),
+        ),
+        (
+            "lost at a restart, and the new login in flight",
+            published(60, |world| {
+                world.restart();
+                world.edit_target(|target| target.token = Some(token("forged", at(0), 3600).access));
+            }),
+            (Err("Issuing"), "Issuing", "-", "as before", "-"),
+        ),
+        (
+            "deleted while suspended",
+            published(60, |world| {
+                world.edit_spec(|spec| spec.suspended = true);
+                world.delete_target();
+            }),
+            (Err("Suspended"), "-", "-", "accepted", "-"),
+        ),
+    ]);
+}
+
+#[test]
+fn short_lives_are_told_to_lag_behind_in_mounted_files_and_times_are_cut_to_seconds() {
+    for (lifetime, lags) in [(299, true), (300, false)] {
+        let mut world = World::new();
+        world.now.wall += jiff::SignedDuration::from_millis(999);
+        world.settle();
+        world.answer(Ok(obtained("first", world.now, lifetime)));
+        world.settle();
+        let expected = Reason::TokenPublished {
+            secret: "billing-token".into(),
+            expiry: at(lifetime).wall,
+            outruns_kubelet: lags,
+        };
+        assert_eq!(world.conditions().ready, Ok(expected));
+    }
+}
+
+#[test]
+fn a_renewal_by_another_member_ends_an_overdue_one() {
+    let mut world = published(3400, |_| ());
+    assert!(world.conditions().renewal_overdue.is_some());
+    world.renew_by_another_member(BILLING, "shared", 3600);
+    world.settle();
+    assert_eq!(row(&world), READY);
+}

@@ -1,0 +1,578 @@
+use super::super::observed::Seen;
+use super::super::observed::{LoginRecord, Published};
+use super::super::reason::Reason;
+use super::super::retry::Sent;
+use super::super::target::ControllerOwner;
+use super::super::token::Grant;
+use super::super::world::{
+    BILLING, OTHER, World, at, name, obtained, refused, rejected, seconds, token, transient,
+};
+use super::*;
+
+/// When the first token of [`World::published`] is to be renewed.
+const DUE: i64 = 2700;
+
+fn published_at(now: i64) -> World {
+    let mut world = World::published();
+    world.now = at(now);
+    world
+}
+
+/// A world in which the login was rejected.
+fn held() -> World {
+    let mut world = World::new();
+    world.settle();
+    world.answer(Err(rejected()));
+    world
+}
+
+/// A world in which status remembers a login that another process found rejected.
+fn held_and_restarted() -> World {
+    let mut world = held();
+    world.settle();
+    world.restart();
+    world
+}
+
+fn missing_login() -> Reason {
+    Reason::LoginSecretMissing { secret: "billing-login".into() }
+}
+
+/// A situation, and the steps until the decision is to rest.
+type Case = (&'static str, World, &'static [&'static str]);
+
+fn check(cases: Vec<Case>) {
+    for (case, mut world, steps) in cases {
+        assert_eq!(world.settle(), steps, "{case}");
+        assert_eq!(name(&world.decide()), "Rest", "{case}, decided again");
+    }
+}
+
+fn with(mut world: World, change: impl FnOnce(&mut World)) -> World {
+    change(&mut world);
+    world
+}
+
+#[test]
+fn a_first_token_costs_one_look_at_the_login_and_one_recorded_attempt() {
+    check(vec![
+        ("nothing there yet", World::new(), &["ReadLogin", "Record, Obtain"]),
+        (
+            "the target's state is not known",
+            with(World::new(), |world| world.target_seen = Seen::Unknown),
+            &["ReadTarget", "ReadLogin", "Record, Obtain"],
+        ),
+        ("a stranger stands there", with(World::new(), World::put_stranger), &["ReadTarget"]),
+        (
+            "the answer came",
+            with(World::new(), |world| {
+                world.settle();
+                world.answer(Ok(obtained("first", at(0), 3600)));
+            }),
+            &["Publish"],
+        ),
+        (
+            "it failed in passing",
+            with(World::new(), |world| {
+                world.settle();
+                world.answer(Err(transient(Sent::Maybe, None)));
+            }),
+            &[],
+        ),
+        (
+            "it failed in passing, and the pause is over: one record covers the retries",
+            with(World::new(), |world| {
+                world.settle();
+                world.answer(Err(transient(Sent::Maybe, None)));
+                world.pass(seconds(5));
+            }),
+            &["Obtain"],
+        ),
+        ("rejected", held(), &[]),
+        (
+            "the login Secret does not exist",
+            with(World::new(), |world| {
+                world.login_seen = Seen::Absent;
+                world.login_holds = Err(missing_login());
+            }),
+            &["ReadLogin"],
+        ),
+        ("suspended", with(World::new(), |world| world.edit_spec(|spec| spec.suspended = true)), &[]),
+        (
+            "a specification that cannot be carried out",
+            with(World::new(), |world| world.intent = Err(Reason::InvalidSpec { field: "spec" })),
+            &[],
+        ),
+        (
+            "another credential has a token of this account",
+            with(World::new(), |world| world.renew_by_another_member(BILLING, "shared", 3600)),
+            &["ReadLogin", "Publish"],
+        ),
+        (
+            "another credential proved this login",
+            with(World::new(), |world| {
+                world.renew_by_another_member(BILLING, "dead", 10);
+                world.pass(seconds(10));
+            }),
+            &["ReadLogin", "Obtain"],
+        ),
+    ]);
+}
+
+#[test]
+fn a_renewal_refreshes_and_logs_in_where_a_refresh_is_refused() {
+    let is_refresh = |world: &World| world.calls[0].1.grant() == Grant::Refresh;
+    let mut world = published_at(DUE - 1);
+    let Plan::Rest { until } = world.decide() else { panic!() };
+    assert_eq!(until, Some(at(DUE)));
+    world.now = at(DUE);
+    assert_eq!(world.settle(), ["Obtain"]);
+    assert!(is_refresh(&world));
+    assert!(world.settle().is_empty(), "in flight");
+    world.answer(Err(refused()));
+    assert_eq!(world.settle(), ["Obtain"], "at once");
+    assert!(!is_refresh(&world));
+    world.answer(Ok(obtained("second", at(DUE), 3600)));
+    assert_eq!(world.settle(), ["Publish"]);
+    assert_eq!(world.published_text(), "second");
+    let Plan::Rest { until } = world.decide() else { panic!() };
+    assert_eq!(until, Some(at(DUE + 2700)));
+
+    world.edit_spec(|spec| spec.strategy = Strategy::Login);
+    assert_eq!(world.settle(), ["Publish"], "rendered for the new generation");
+    world.now = at(DUE + 2700);
+    assert_eq!(world.settle(), ["Obtain"]);
+    assert!(!is_refresh(&world), "strategy Login");
+}
+
+#[test]
+fn a_published_token_is_left_alone_until_something_asks_for_another() {
+    let template_change = |world: &mut World| world.edit_spec(|spec| spec.target.owned = false);
+    check(vec![
+        ("fresh", published_at(60), &[]),
+        (
+            "waiting between retries, and then past them",
+            with(published_at(DUE), |world| {
+                world.settle();
+                world.answer(Err(transient(Sent::No, None)));
+            }),
+            &[],
+        ),
+        (
+            "due and suspended",
+            with(published_at(DUE), |world| world.edit_spec(|spec| spec.suspended = true)),
+            &[],
+        ),
+        (
+            "due, and the login is gone",
+            with(published_at(DUE), |world| world.edit_login(Err(missing_login()))),
+            &["ReadLogin"],
+        ),
+        (
+            "due, and the API server refuses writes",
+            with(published_at(DUE), |world| {
+                world.write_pause =
+                    Some((Reason::TargetWriteRefused { secret: "billing-token".into() }, at(DUE + 5)));
+            }),
+            &[],
+        ),
+        (
+            "due, and the pause of writes is over",
+            with(published_at(DUE), |world| {
+                world.write_pause =
+                    Some((Reason::TargetWriteRefused { secret: "billing-token".into() }, at(DUE)));
+            }),
+            &["Obtain"],
+        ),
+        (
+            "another credential renewed the account",
+            with(published_at(DUE - 9), |world| {
+                world.renew_by_another_member(BILLING, "shared", 3600);
+            }),
+            &["Publish"],
+        ),
+        (
+            "the account's newer token is dead already",
+            with(published_at(DUE - 9), |world| {
+                world.renew_by_another_member(BILLING, "shared", 1);
+                world.pass(seconds(1));
+            }),
+            &[],
+        ),
+        ("template changed, token in memory", with(published_at(60), template_change), &["Publish"]),
+        (
+            "template changed in a pause of repairs",
+            with(published_at(60), |world| {
+                world.repair_pause = Some(at(99));
+                template_change(world);
+            }),
+            &["Publish"],
+        ),
+        (
+            "template changed, and the renewal is due",
+            with(published_at(DUE), template_change),
+            &["Obtain", "Publish"],
+        ),
+        ("template changed, but the token is dead", with(published_at(3600), template_change), &["Obtain"]),
+    ]);
+}
+
+#[test]
+fn a_login_that_changed_is_read_and_only_another_account_costs_a_login() {
+    check(vec![
+        ("metadata edited", with(published_at(60), |world| world.edit_login(Ok(BILLING))), &["ReadLogin"]),
+        (
+            "another account",
+            with(published_at(60), |world| world.edit_login(Ok(OTHER))),
+            &["ReadLogin", "Record, Obtain"],
+        ),
+        (
+            "another account, which has a token that is older than the published one",
+            with(World::new(), |world| {
+                world.renew_by_another_member(OTHER, "older", 3600);
+                world.pass(seconds(60));
+                world.settle();
+                world.answer(Ok(obtained("younger", at(60), 3600)));
+                world.settle();
+                assert_eq!(world.published_text(), "younger");
+                world.edit_login(Ok(OTHER));
+            }),
+            &["ReadLogin", "Publish"],
+        ),
+        ("broken", with(published_at(60), |world| world.edit_login(Err(missing_login()))), &["ReadLogin"]),
+        (
+            "broken and repaired",
+            with(published_at(60), |world| {
+                world.edit_login(Err(missing_login()));
+                world.settle();
+                world.edit_login(Ok(BILLING));
+            }),
+            &["ReadLogin"],
+        ),
+        (
+            "another Secret with the same login",
+            with(published_at(60), |world| {
+                world.edit_spec(|spec| spec.account.login.secret = "moved".into());
+            }),
+            &["ReadLogin", "Publish"],
+        ),
+        (
+            "a rejected login is replaced",
+            with(held(), |world| world.edit_login(Ok(OTHER))),
+            &["ReadLogin", "Record, Obtain"],
+        ),
+    ]);
+}
+
+#[test]
+fn a_restart_with_a_fresh_token_reads_nothing_and_asks_nothing() {
+    check(vec![
+        ("fresh", with(published_at(60), World::restart), &[]),
+        ("renewal due", with(published_at(DUE), World::restart), &["ReadLogin", "Obtain"]),
+        (
+            "deleted meanwhile",
+            with(published_at(60), |world| {
+                world.restart();
+                world.delete_target();
+            }),
+            &["ReadLogin", "Obtain"],
+        ),
+        (
+            "labels stripped meanwhile",
+            with(published_at(60), |world| {
+                world.restart();
+                world.edit_target(|_| ());
+            }),
+            &["ReadTarget", "PublishReadBack"],
+        ),
+        (
+            "token overwritten meanwhile",
+            with(published_at(60), |world| {
+                world.restart();
+                world.edit_target(|target| target.token = Some(token("forged", at(0), 3600).access));
+            }),
+            &["ReadTarget", "ReadLogin", "Obtain"],
+        ),
+        (
+            "a stranger's meanwhile",
+            with(published_at(60), |world| {
+                world.restart();
+                world.put_stranger();
+            }),
+            &["ReadTarget"],
+        ),
+        (
+            "login Secret edited meanwhile",
+            with(published_at(60), |world| {
+                world.restart();
+                world.edit_login(Ok(BILLING));
+            }),
+            &["ReadLogin", "Record, Obtain"],
+        ),
+        (
+            "specification edited meanwhile: it may name another account",
+            with(published_at(60), |world| {
+                world.edit_spec(|spec| spec.target.owned = false);
+                world.restart();
+            }),
+            &["ReadLogin", "Record, Obtain", "ReadTarget", "PublishReadBack"],
+        ),
+        (
+            "specification edited meanwhile, while no login is possible",
+            with(published_at(60), |world| {
+                world.edit_spec(|spec| spec.target.owned = false);
+                world.restart();
+                world.login_holds = Err(missing_login());
+            }),
+            &["ReadLogin", "ReadTarget", "PublishReadBack"],
+        ),
+        (
+            "status lost",
+            with(published_at(60), |world| {
+                world.restart();
+                world.published = None;
+                world.target_written = None;
+                world.login_record = LoginRecord::default();
+            }),
+            &["ReadTarget", "ReadLogin", "Record, Obtain"],
+        ),
+    ]);
+}
+
+#[test]
+fn a_specification_that_names_another_issuer_has_its_first_attempt_recorded() {
+    let mut world = published_at(60);
+    world.login_holds = Ok(OTHER);
+    world.edit_spec(|spec| spec.account.login.username_key = "mail".into());
+    let steps = world.settle();
+    assert_eq!(steps[..2], ["ReadLogin", "Record, Obtain"]);
+    assert_eq!(steps[2..], ["ReadTarget", "PublishReadBack"], "rendered anew meanwhile");
+}
+
+#[test]
+fn what_somebody_changed_is_put_back_without_asking_the_issuer() {
+    check(vec![
+        ("deleted", with(published_at(60), World::delete_target), &["Publish to repair"]),
+        (
+            "edited",
+            with(published_at(60), |world| world.edit_target(|_| ())),
+            &["ReadTarget", "Publish to repair"],
+        ),
+        (
+            "edited again and again",
+            with(published_at(60), |world| {
+                world.edit_target(|_| ());
+                world.repair_pause = Some(at(61));
+            }),
+            &["ReadTarget"],
+        ),
+        (
+            "edited again and again, and the pause is over",
+            with(published_at(60), |world| {
+                world.edit_target(|_| ());
+                world.repair_pause = Some(at(60));
+            }),
+            &["ReadTarget", "Publish to repair"],
+        ),
+        (
+            "deleted in a pause of repairs when the renewal is due",
+            with(published_at(DUE), |world| {
+                world.delete_target();
+                world.repair_pause = Some(at(DUE + 1));
+            }),
+            &["Obtain"],
+        ),
+        (
+            "deleted when the renewal is due",
+            with(published_at(DUE), World::delete_target),
+            &["Obtain", "Publish to repair"],
+        ),
+        (
+            "deleted, and the login is broken",
+            with(published_at(60), |world| {
+                world.edit_login(Err(missing_login()));
+                world.settle();
+                world.delete_target();
+            }),
+            &[],
+        ),
+        ("deleted, and the token is dead", with(published_at(3600), World::delete_target), &["Obtain"]),
+        (
+            "deleted while suspended",
+            with(published_at(60), |world| {
+                world.edit_spec(|spec| spec.suspended = true);
+                world.delete_target();
+            }),
+            &[],
+        ),
+        (
+            "being deleted",
+            with(published_at(60), |world| world.edit_target(|target| target.deleting = true)),
+            &["ReadTarget"],
+        ),
+        (
+            "made immutable",
+            with(published_at(60), |world| world.edit_target(|target| target.immutable = true)),
+            &["ReadTarget"],
+        ),
+        (
+            "taken over by another controller when the renewal is due",
+            with(published_at(DUE), |world| {
+                let owner = ControllerOwner { is_credential: false, name: "other".into(), uid: "u9".into() };
+                world.edit_target(|target| target.controller = Some(owner));
+            }),
+            &["ReadTarget"],
+        ),
+        (
+            "to become one of another type, which the API server refuses and a read explains",
+            with(published_at(60), |world| {
+                world.edit_spec(|spec| spec.target.secret_type = "example.com/token".into());
+            }),
+            &["Publish"],
+        ),
+        (
+            "not seen yet since it was written",
+            with(published_at(60), |world| world.target_seen = Seen::Unknown),
+            &[],
+        ),
+    ]);
+}
+
+#[test]
+fn a_requested_renewal_is_answered_by_a_token_just_obtained_or_by_a_new_one() {
+    let requested = |now: i64| with(published_at(now), |world| world.renewal_requested = Some(at(now)));
+    check(vec![
+        ("just obtained", requested(59), &[]),
+        ("a minute old", requested(60), &["Obtain"]),
+        ("suspended", with(requested(60), |world| world.edit_spec(|spec| spec.suspended = true)), &[]),
+        ("after a restart", with(requested(60), World::restart), &["ReadLogin", "Obtain"]),
+    ]);
+    let mut world = requested(100);
+    world.settle();
+    assert!(world.renewal_requested.is_some(), "not before the token is there");
+    world.answer(Ok(obtained("second", at(101), 3600)));
+    assert_eq!(world.settle(), ["Publish"]);
+    assert_eq!(world.renewal_requested, None);
+}
+
+#[test]
+fn a_held_login_is_lifted_once_by_a_request_or_a_new_specification() {
+    let request = |world: &mut World| {
+        world.pass(seconds(1));
+        world.renewal_requested = Some(world.now);
+    };
+    check(vec![
+        ("held", with(held(), |world| world.pass(seconds(100_000))), &[]),
+        ("requested", with(held(), request), &["Record, lift, Obtain"]),
+        ("specification changed", with(held(), |world| world.edit_spec(|_| ())), &["Record, lift, Obtain"]),
+        (
+            "metadata of the login Secret edited",
+            with(held(), |world| world.edit_login(Ok(BILLING))),
+            &["ReadLogin"],
+        ),
+        ("after a restart with a recorded rejection", held_and_restarted(), &["ReadLogin"]),
+        (
+            "after a restart with another version of the login Secret",
+            with(held_and_restarted(), |world| world.edit_login(Ok(BILLING))),
+            &["ReadLogin", "Record, Obtain"],
+        ),
+    ]);
+    for lift in [request, |world: &mut World| world.edit_spec(|_| ())] {
+        let mut world = held();
+        lift(&mut world);
+        assert_eq!(world.settle(), ["Record, lift, Obtain"]);
+        world.answer(Err(rejected()));
+        world.pass(seconds(100_000));
+        assert!(world.settle().is_empty(), "one attempt for one lift");
+    }
+}
+
+#[test]
+fn a_request_that_the_issuer_answered_with_a_rejection_is_no_second_lift() {
+    let mut world = published_at(60);
+    world.edit_spec(|spec| spec.strategy = Strategy::Login);
+    world.settle();
+    world.renewal_requested = Some(at(60));
+    assert_eq!(world.settle(), ["Obtain"]);
+    world.pass(seconds(1));
+    world.answer(Err(rejected()));
+    assert!(world.settle().is_empty());
+    world.renewal_requested = Some(at(62));
+    world.now = at(62);
+    assert_eq!(world.settle(), ["Record, lift, Obtain"], "a new request is one");
+}
+
+#[test]
+fn an_older_token_of_the_account_never_replaces_a_younger_one() {
+    let world = published_at(60);
+    let older = Arc::new(token("older", at(-60), 36_000));
+    let view = |published: &Published| AccountView {
+        key: published.key.unwrap(),
+        token: Some(Arc::clone(&older)),
+        trouble: None,
+        next: Next::Wait(at(120)),
+        pace: Pace::FULL,
+        proven: true,
+    };
+    let view = view(world.published.as_ref().unwrap());
+    let mut observed = world.observe();
+    observed.login = Login::Account(Box::new(view));
+    assert_eq!(name(&decide(&observed, at(60))), "Rest");
+}
+
+#[test]
+fn a_status_from_a_clock_that_was_ahead_does_not_keep_a_new_token_from_being_published() {
+    let mut world = published_at(60);
+    world.now.wall = at(-86_400).wall;
+    world.restart();
+    assert!(world.settle().is_empty());
+    let expiry = world.published.as_ref().unwrap().validity.expiry();
+    assert!(expiry.remaining(world.now) <= seconds(3600), "no token lives longer than its lifetime from now");
+    world.pass(seconds(DUE));
+    assert_eq!(world.settle(), ["ReadLogin", "Obtain"]);
+    world.answer(Ok(obtained("second", world.now, 3600)));
+    assert_eq!(world.settle(), ["Publish"]);
+}
+
+#[test]
+fn a_rest_ends_at_the_next_moment_that_changes_anything() {
+    let until = |world: &World| match world.decide() {
+        Plan::Rest { until } => until,
+        plan => panic!("{plan:?}"),
+    };
+    let suspended = |now| with(published_at(now), |world| world.edit_spec(|spec| spec.suspended = true));
+    let unable = |now| with(published_at(now), |world| world.edit_login(Err(missing_login())));
+    let settled = |mut world: World| {
+        world.settle();
+        world
+    };
+    let contested = with(published_at(60), |world| {
+        world.edit_target(|_| ());
+        world.repair_pause = Some(at(75));
+    });
+    let refused = with(published_at(60), |world| {
+        world.write_pause = Some((Reason::TargetWriteRefused { secret: String::new() }, at(70)));
+    });
+    let waiting = with(published_at(DUE), |world| {
+        world.settle();
+        world.answer(Err(transient(Sent::No, Some(50))));
+    });
+    let cases = vec![
+        ("renewal", published_at(60), Some(DUE)),
+        ("no renewal while suspended, but the margin is told", suspended(60), Some(3300)),
+        ("expiry", settled(unable(3300)), Some(3600)),
+        ("nothing more once it is dead", settled(unable(3600)), None),
+        ("held", held(), None),
+        ("a pause of repairs", settled(contested), Some(75)),
+        ("a pause of writes", refused, Some(70)),
+        ("a pause between calls", waiting, Some(DUE + 50)),
+        (
+            "a new one that is suspended",
+            with(World::new(), |world| world.edit_spec(|spec| spec.suspended = true)),
+            None,
+        ),
+    ];
+    for (case, world, expected) in cases {
+        assert_eq!(until(&world), expected.map(at), "{case}");
+    }
+}
