@@ -3,10 +3,10 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::session::AccountLogin;
 use crate::core::endpoint::RefreshShape;
+use crate::core::login::LoginPair;
 use crate::core::observed::AccountKey;
-use crate::issuer::Trust;
+use crate::issuer::{Site, Trust};
 
 /// Derives account keys under a secret of this process, so that a key says nothing about a password outside of it.
 pub struct KeyMaker {
@@ -23,22 +23,22 @@ impl KeyMaker {
     /// The key of an account: issuer, paths, shape, trust, user name and password. Members that share all of them
     /// share a session.
     #[must_use]
-    pub fn key(&self, login: &AccountLogin) -> AccountKey {
-        let trust: &[u8] = match &login.trust {
+    pub fn key(&self, site: &Site, pair: &LoginPair) -> AccountKey {
+        let trust: &[u8] = match &site.trust {
             Trust::PublicRoots => b"",
             Trust::Bundle(bundle) => bundle.digest(),
         };
-        let shape: &[u8] = match login.endpoint.refresh_shape {
+        let shape: &[u8] = match site.endpoint.refresh_shape {
             RefreshShape::Flat => b"flat",
             RefreshShape::Nested => b"nested",
         };
         let parts = [
-            login.endpoint.token.as_str().as_bytes(),
-            login.endpoint.refresh.as_str().as_bytes(),
+            site.endpoint.token.as_str().as_bytes(),
+            site.endpoint.refresh.as_str().as_bytes(),
             shape,
             trust,
-            login.pair.username().as_bytes(),
-            login.pair.password().as_bytes(),
+            pair.username().as_bytes(),
+            pair.password().as_bytes(),
         ];
         let mut mac = Hmac::<Sha256>::new(&self.secret.into());
         for part in parts {
@@ -54,29 +54,22 @@ impl KeyMaker {
 mod tests {
     use super::*;
     use crate::core::endpoint::{Endpoint, Origin};
-    use crate::core::login::LoginPair;
 
-    fn login(path: &str, username: &str, password: &str) -> AccountLogin {
+    fn key(keys: &KeyMaker, path: &str, username: &str, password: &str) -> AccountKey {
         let origin = Origin::parse("https://api.idissuer.pl").unwrap();
-        AccountLogin {
-            endpoint: Endpoint::new(origin, Some(path), None, RefreshShape::Flat).unwrap(),
-            pair: LoginPair::parse(("u", Some(username.as_bytes())), ("p", Some(password.as_bytes())))
-                .unwrap(),
-            trust: Trust::PublicRoots,
-            secret: "any".into(),
-        }
+        let endpoint = Endpoint::new(origin, Some(path), None, RefreshShape::Flat).unwrap();
+        let pair =
+            LoginPair::parse(("u", Some(username.as_bytes())), ("p", Some(password.as_bytes()))).unwrap();
+        keys.key(&Site { endpoint, trust: Trust::PublicRoots }, &pair)
     }
 
     #[test]
     fn the_same_login_has_the_same_key_and_any_other_another() {
         let keys = KeyMaker::new([7; 64]);
-        let key = keys.key(&login("/t", "me", "pass"));
-        assert_eq!(key, keys.key(&login("/t", "me", "pass")));
-        assert_ne!(key, keys.key(&login("/u", "me", "pass")));
-        assert_ne!(key, keys.key(&login("/t", "mepa", "ss")), "the parts do not run together");
-        assert_ne!(key, KeyMaker::new([8; 64]).key(&login("/t", "me", "pass")), "another process");
-        let mut elsewhere = login("/t", "me", "pass");
-        elsewhere.secret = "another Secret with the same content".into();
-        assert_eq!(key, keys.key(&elsewhere));
+        let first = key(&keys, "/t", "me", "pass");
+        assert_eq!(first, key(&keys, "/t", "me", "pass"));
+        assert_ne!(first, key(&keys, "/u", "me", "pass"));
+        assert_ne!(first, key(&keys, "/t", "mepa", "ss"), "the parts do not run together");
+        assert_ne!(first, key(&KeyMaker::new([8; 64]), "/t", "me", "pass"), "another process");
     }
 }

@@ -18,10 +18,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use key::KeyMaker;
-pub use session::{AccountLogin, Member, Session};
+pub use session::{Member, Session};
 
+use crate::core::login::LoginPair;
 use crate::core::observed::AccountKey;
-use crate::issuer::IssuerClient;
+use crate::issuer::{IssuerClient, Site};
 use crate::ops::clock::Clock;
 use crate::ops::metrics::Metrics;
 
@@ -69,16 +70,17 @@ impl Accounts {
         Self { sessions: Mutex::default(), keys, surroundings: Arc::new(surroundings) }
     }
 
-    /// The session of the account that this login names.
-    pub fn open(&self, login: AccountLogin) -> Arc<Session> {
-        let key = self.keys.key(&login);
+    /// The session of the account that this login names at this site. Of the login only a keyed digest is kept;
+    /// `secret` is where it came from, for messages.
+    pub fn open(&self, site: Site, pair: &LoginPair, secret: &str) -> Arc<Session> {
+        let key = self.keys.key(&site, pair);
         let now = self.surroundings.clock.now();
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.retain(|other, session| *other == key || !session.is_idle_since(now.minus(IDLE_LIFE)));
         if sessions.len() > IDLE_LIMIT {
             sessions.retain(|other, session| *other == key || !session.is_idle_since(now));
         }
-        let create = || Arc::new(Session::new(key, login, Arc::clone(&self.surroundings)));
+        let create = || Arc::new(Session::new(key, site, secret.to_owned(), Arc::clone(&self.surroundings)));
         Arc::clone(sessions.entry(key).or_insert_with(create))
     }
 

@@ -7,34 +7,21 @@ use std::time::Duration;
 
 use super::{STOP_GRACE, Surroundings};
 use crate::core::account::{Account, Call, Obtained, Strategy, Trouble};
-use crate::core::endpoint::Endpoint;
 use crate::core::login::LoginPair;
 use crate::core::moment::Moment;
 use crate::core::observed::{AccountKey, AccountView};
 use crate::core::retry::Failure;
 use crate::core::token::Grant;
-use crate::issuer::{Exchange, IssuerError, Trust};
+use crate::issuer::{Exchange, IssuerError, Site};
 
 /// Who uses an account; an opaque name.
 pub type Member = Arc<str>;
 
-/// All that is needed to log in.
-#[derive(Clone, Debug)]
-pub struct AccountLogin {
-    /// Where.
-    pub endpoint: Endpoint,
-    /// Who.
-    pub pair: LoginPair,
-    /// Whom the issuer's certificate is trusted by.
-    pub trust: Trust,
-    /// Where the login came from, for messages; not a part of the account's key.
-    pub secret: String,
-}
-
 /// The session of one account.
 pub struct Session {
     key: AccountKey,
-    login: AccountLogin,
+    site: Site,
+    secret: String,
     account: Mutex<Account>,
     members: Mutex<Members>,
     surroundings: Arc<Surroundings>,
@@ -48,15 +35,21 @@ struct Members {
 }
 
 impl Session {
-    pub(super) fn new(key: AccountKey, login: AccountLogin, surroundings: Arc<Surroundings>) -> Self {
+    pub(super) fn new(key: AccountKey, site: Site, secret: String, surroundings: Arc<Surroundings>) -> Self {
         let members = Members { idle_since: Some(surroundings.clock.now()), ..Members::default() };
-        Self { key, login, account: Mutex::default(), members: Mutex::new(members), surroundings }
+        Self { key, site, secret, account: Mutex::default(), members: Mutex::new(members), surroundings }
     }
 
     /// The account's key.
     #[must_use]
     pub fn key(&self) -> AccountKey {
         self.key
+    }
+
+    /// Where its issuer is called.
+    #[must_use]
+    pub fn site(&self) -> &Site {
+        &self.site
     }
 
     /// Takes part: from now on the member is told of every call's end.
@@ -97,45 +90,45 @@ impl Session {
         self.account().remember(trouble);
     }
 
-    /// Starts the call that a new token needs, unless one is in flight or none is allowed now. `lift` allows one
-    /// attempt of a held login.
-    pub fn obtain(self: &Arc<Self>, lift: bool) {
+    /// Starts the call that a new token needs, unless one is in flight or none is allowed now; whether it did.
+    ///
+    /// A login needs the pair, which is gone with the call. `lift` allows one attempt of a held login.
+    pub fn obtain(self: &Arc<Self>, pair: Option<LoginPair>, lift: bool) -> bool {
         if self.surroundings.stop.is_cancelled() {
-            return;
+            return false;
         }
+        let (strategy, now) = (self.strategy(), self.surroundings.clock.now());
+        let mut account = self.account();
         if lift {
-            self.account().lift();
+            account.lift(now);
         }
-        if let Some(call) = self.begin() {
-            let session = Arc::clone(self);
-            self.surroundings.tasks.spawn(async move { session.run(call).await });
-        }
+        let call = account.begin(strategy, pair, now);
+        drop(account);
+        let Some(call) = call else { return false };
+        let session = Arc::clone(self);
+        self.surroundings.tasks.spawn(async move { session.run(call).await });
+        true
     }
 
-    fn begin(&self) -> Option<Call> {
-        let strategy = self.strategy();
-        self.account().begin(strategy, self.surroundings.clock.now())
-    }
-
-    /// Carries out a call, and the login that follows at once on a refused refresh.
+    /// Carries out a call. What follows from its answer is decided by those who are told of its end.
     async fn run(self: Arc<Self>, call: Call) {
         let mut end = End { session: &self, is_in_flight: true };
-        let mut next = Some(call);
-        while let Some(call) = next.take() {
-            let exchange = tokio::select! {
-                exchange = self.exchange(&call) => exchange,
-                () = self.given_up() => return,
-            };
-            next = self.finish(call, exchange);
-            end.is_in_flight = next.is_some();
-        }
+        let exchange = tokio::select! {
+            exchange = self.exchange(&call) => exchange,
+            () = self.given_up() => return,
+        };
+        self.finish(call, exchange);
+        end.is_in_flight = false;
     }
 
     async fn exchange(&self, call: &Call) -> Exchange {
         let limit = self.account().pace().call_limit();
         let limit = Duration::try_from(limit).unwrap_or(Duration::from_secs(10));
-        let AccountLogin { endpoint, pair, trust, .. } = &self.login;
-        self.surroundings.issuer.call(call, endpoint, pair, trust, limit).await
+        let issuer = &self.surroundings.issuer;
+        match call {
+            Call::Refresh { token, refresh } => issuer.refresh(&self.site, token, refresh, limit).await,
+            Call::Login(pair) => issuer.login(&self.site, pair, limit).await,
+        }
     }
 
     async fn given_up(&self) {
@@ -143,25 +136,18 @@ impl Session {
         tokio::time::sleep(STOP_GRACE).await;
     }
 
-    /// Takes in the answer. A call that it returns is in flight already: nothing can come in between.
-    fn finish(&self, call: Call, exchange: Exchange) -> Option<Call> {
-        let grant = call.grant();
-        self.tell(grant, &exchange);
-        let strategy = self.strategy();
-        let is_failure = exchange.result.is_err();
+    fn finish(&self, call: Call, exchange: Exchange) {
+        self.tell(call.grant(), &exchange);
         let result = exchange
             .result
-            .map_err(|error| Failure { class: error.class(), reason: error.reason(&self.login.secret) });
+            .map_err(|error| Failure { class: error.class(), reason: error.reason(&self.secret) });
         let (now, chance) = (self.surroundings.clock.now(), self.surroundings.clock.chance());
-        let mut account = self.account();
-        account.finish(call, result, now, chance);
-        let goes_on = is_failure && grant == Grant::Refresh && !self.surroundings.stop.is_cancelled();
-        goes_on.then(|| account.begin(strategy, now)).flatten()
+        self.account().finish(call, result, now, chance);
     }
 
     fn tell(&self, grant: Grant, exchange: &Exchange) {
         let metrics = &self.surroundings.metrics;
-        let origin = &self.login.endpoint.origin;
+        let origin = &self.site.endpoint.origin;
         let outcome = exchange.result.as_ref().map_or_else(IssuerError::outcome, |_| "ok");
         metrics.issuer_call(grant, outcome, exchange.duration);
         if let Some(skew) = exchange.clock_skew {
@@ -193,7 +179,7 @@ impl Session {
 
 impl fmt::Debug for Session {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Session").field("origin", &self.login.endpoint.origin).finish_non_exhaustive()
+        formatter.debug_struct("Session").field("origin", &self.site.endpoint.origin).finish_non_exhaustive()
     }
 }
 

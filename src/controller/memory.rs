@@ -10,11 +10,13 @@ use jiff::SignedDuration;
 use crate::account::{Member, Session};
 use crate::api::{self, IdIssuerCredentialStatus, TokenStatus};
 use crate::core::backoff::{self, Chance};
+use crate::core::login::LoginPair;
 use crate::core::moment::Moment;
 use crate::core::observed::{AccountReference, Intent, Login, LoginRecord, Published, Seen};
 use crate::core::reason::Reason;
 use crate::core::target::{ObjectVersion, TargetRead};
 use crate::core::token::{Fingerprint, Grant, LifetimeSource, Validity};
+use crate::issuer::Trust;
 
 /// How long a CA bundle that was not there or not usable is not looked for again: nothing watches `ConfigMap`s.
 const CA_BUNDLE_RECHECK: SignedDuration = SignedDuration::from_secs(30);
@@ -58,6 +60,8 @@ pub(super) struct LoginReading {
     pub at: Moment,
     /// The account, or why there is none.
     pub outcome: Result<Arc<Session>, Reason>,
+    /// User name and password, until they are sent or the credential rests, and no longer.
+    pub pair: Option<LoginPair>,
     /// As whom the credential takes part.
     pub member: Member,
 }
@@ -71,6 +75,13 @@ impl Drop for LoginReading {
 }
 
 impl LoginReading {
+    /// Whom this reading found the issuer's certificate to be trusted by, if that still holds for the reference.
+    pub(super) fn trust(&self, reference: &AccountReference, now: Moment) -> Option<Trust> {
+        let is_same = self.reference.ca_bundle == reference.ca_bundle && !self.is_stale(now);
+        let session = self.outcome.as_ref().ok().filter(|_| is_same)?;
+        Some(session.site().trust.clone())
+    }
+
     /// Whether it has to be read again, although neither the Secret nor the specification changed.
     fn is_stale(&self, now: Moment) -> bool {
         match &self.outcome {

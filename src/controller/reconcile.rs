@@ -138,22 +138,24 @@ impl<'a> Work<'a> {
             match decide(&self.observed(now), now) {
                 Plan::ReadTarget => target::read(&mut self).await?,
                 Plan::ReadLogin => login::read(&mut self).await?,
-                Plan::Obtain { record_first, lift, .. } => {
+                Plan::Obtain { record_first, lift } => {
                     if record_first {
                         self.report(true).await?;
                     }
-                    if let Some(session) = self.memory.session() {
-                        session.obtain(lift);
+                    if !login::obtain(self.memory, lift) {
+                        break;
                     }
                 }
                 Plan::Publish { token, repair } => target::publish(&mut self, &token, repair).await?,
                 Plan::PublishReadBack => target::publish_read_back(&mut self).await?,
                 Plan::Rest { until } => {
+                    login::forget_pair(self.memory);
                     self.report(false).await?;
                     return Ok(self.rest(until));
                 }
             }
         }
+        // Raced by another writer, or the process is stopping.
         self.report(false).await?;
         Ok(Action::requeue(RACED_PAUSE))
     }
@@ -181,6 +183,7 @@ impl<'a> Work<'a> {
             login_record: self.memory.login_record(),
             login_seen: &self.login_seen,
             login: login.unwrap_or(Login::Unread),
+            is_login_at_hand: self.memory.login.as_ref().is_some_and(|reading| reading.pair.is_some()),
             published: self.memory.published.as_ref(),
             target_written: self.memory.target_written.as_ref(),
             target_seen: &self.target_seen,

@@ -175,6 +175,8 @@ pub struct Observed<'a> {
     pub login_seen: &'a Seen,
     /// What it holds.
     pub login: Login,
+    /// Whether user name and password were read just now and can be sent. They are not kept: each login reads them.
+    pub is_login_at_hand: bool,
     /// The token that was published last.
     pub published: Option<&'a Published>,
     /// The version of the target that our last write left.

@@ -11,11 +11,20 @@ use super::error::{AnswerDefect, IssuerError};
 use super::transport::{Answer, Request, Transport, TransportError};
 use super::trust::Trust;
 use super::wire;
-use crate::core::account::{Call, Obtained};
+use crate::core::account::Obtained;
 use crate::core::endpoint::{AllowList, Endpoint};
 use crate::core::login::LoginPair;
-use crate::core::token::Grant;
+use crate::core::token::{Grant, IssuedToken, RefreshToken};
 use crate::ops::clock::Clock;
+
+/// Where an issuer is called, and whom its certificate is trusted by.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// The addresses and the shape of a refresh.
+    pub endpoint: Endpoint,
+    /// Whose certificate is accepted there.
+    pub trust: Trust,
+}
 
 /// How a call went, beside its result.
 pub struct Exchange {
@@ -42,22 +51,22 @@ impl IssuerClient {
         Self { transport, allow_list, clock }
     }
 
-    /// Carries out one call of an account.
-    pub async fn call(
+    /// Logs in.
+    pub async fn login(&self, site: &Site, pair: &LoginPair, limit: Duration) -> Exchange {
+        let body = wire::login_body(pair);
+        self.exchange(&site.endpoint.token, body, Grant::Login, &site.trust, limit).await
+    }
+
+    /// Refreshes: presents the refresh token together with the access token that it belongs to.
+    pub async fn refresh(
         &self,
-        call: &Call,
-        endpoint: &Endpoint,
-        pair: &LoginPair,
-        trust: &Trust,
+        site: &Site,
+        token: &IssuedToken,
+        refresh: &RefreshToken,
         limit: Duration,
     ) -> Exchange {
-        let (url, body) = match call {
-            Call::Login => (&endpoint.token, wire::login_body(pair)),
-            Call::Refresh { token, refresh } => {
-                (&endpoint.refresh, wire::refresh_body(token, refresh, endpoint.refresh_shape))
-            }
-        };
-        self.exchange(url, body, call.grant(), trust, limit).await
+        let body = wire::refresh_body(token, refresh, site.endpoint.refresh_shape);
+        self.exchange(&site.endpoint.refresh, body, Grant::Refresh, &site.trust, limit).await
     }
 
     async fn exchange(

@@ -10,7 +10,7 @@ mod transport;
 mod trust;
 mod wire;
 
-pub use client::{Exchange, IssuerClient};
+pub use client::{Exchange, IssuerClient, Site};
 pub use error::{AnswerDefect, IssuerError, Refusal};
 pub use http::HttpTransport;
 pub use transport::{Answer, Request, Transport, TransportError};
