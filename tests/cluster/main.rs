@@ -3,6 +3,10 @@
 
 use idissuer_testbed::{Options, Shared};
 
+mod issuing;
+mod operator;
+mod renewing;
+mod apply_fences;
 mod resource_rules;
 mod resource_status;
 
