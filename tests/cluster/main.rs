@@ -3,12 +3,14 @@
 
 use idissuer_testbed::{Options, Shared};
 
+mod apply_fences;
 mod issuing;
+mod logging_in;
 mod operator;
 mod renewing;
-mod apply_fences;
 mod resource_rules;
 mod resource_status;
+mod restarting;
 
 /// The control plane of all tests in this binary. It has the CRD from the beginning, or the garbage collector would
 /// take half a minute to notice the new kind.

@@ -296,9 +296,14 @@ impl Operator {
         .await;
     }
 
+    /// Hands over the process, to be ended in another way.
+    pub(crate) fn take_process(&mut self) -> Supervised {
+        self.process.take().unwrap()
+    }
+
     /// Stops it by SIGTERM; it has to end with code 0 within five seconds.
     pub(crate) async fn stop(&mut self) {
-        let process = self.process.take().unwrap();
+        let process = self.take_process();
         process.signal(Signal::Terminate).unwrap();
         let code = process.wait_timeout(Duration::from_secs(5)).await.unwrap();
         assert_eq!(code, 0, "{}", process.output_tail());
