@@ -173,17 +173,13 @@ impl Row {
             .replace(Told { fingerprint: token.fingerprint.clone(), expiry: token.expiration_time.0 });
         self.since = Some(now);
         let verdict = self.verdict.map_or("not asked", describe);
-        let short = short(&token.fingerprint);
-        let grant = grant(token);
+        let token = format!("{} {:<7}", short(&token.fingerprint), grant(token));
         Some(match before {
-            None => format!("first token  {short}  {grant:<7}  issuer: {verdict}"),
+            None => format!("first token {token}, {verdict}"),
             Some(before) => {
                 self.rotations += 1;
                 let left = seconds(before.expiry.duration_since(now.wall));
-                let number = self.rotations;
-                format!(
-                    "rotation {number:<3} {short}  {grant:<7}  issuer: {verdict}  the old one had {left} left"
-                )
+                format!("rotation {:<2} {token} with {left:>6} left, {verdict}", self.rotations)
             }
         })
     }

@@ -138,6 +138,7 @@ async fn show(
                 continue;
             }
             () = &mut late => return Err("the rotations did not come in time".into()),
+            () = stop.cancelled() if rotations.is_some() => return Err("interrupted".into()),
             () = stop.cancelled() => return Ok(()),
         };
         for name in changed {
@@ -148,10 +149,9 @@ async fn show(
         }
         let news = board.news(clock.now());
         screen.tell(&news, clock.now());
-        if rotations.is_some() {
-            if let Some(News { text, .. }) = news.iter().find(|news| news.is_refusal) {
-                return Err(format!("the issuer did not accept what a Secret holds: {text}").into());
-            }
+        let refusal = news.iter().find(|news| news.is_refusal);
+        if let (Some(_), Some(News { name, text, .. })) = (rotations, refusal) {
+            return Err(format!("{name}: {text}").into());
         }
         if rotations.is_some_and(|rotations| board.has_seen(rotations)) {
             screen.draw(board, clock.now())?;

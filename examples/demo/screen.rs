@@ -49,7 +49,7 @@ impl Screen {
     pub(crate) fn tell(&mut self, news: &[News], now: Moment) {
         let start = self.start.get_or_insert(now).monotonic;
         for News { name, text, .. } in news {
-            let line = format!("{:>7}  {name:<12} {text}", seconds(now.monotonic - start));
+            let line = format!("{:>6}  {name:<11} {text}", seconds(now.monotonic - start));
             if self.terminal.is_none() {
                 say(&line);
             }

@@ -51,7 +51,7 @@ impl Stage {
         let private_issuer = start_issuer(&samples, Tls::localhost(), RefreshAccepted::AfterExpiry).await?;
         let lifetime = TOKEN_LIFETIME.as_secs();
         step(&format!("ID Issuer at {} (tokens live {lifetime} s)", issuer.url()));
-        step(&format!("ID Issuer at {} (private CA, no refresh before expiry)", private_issuer.url()));
+        step(&format!("ID Issuer at {} (private CA, no early refresh)", private_issuer.url()));
 
         let kubectl = control_plane.kubectl();
         kubectl.apply(CLUSTER_ROLE).await?;
