@@ -141,6 +141,9 @@ fn secrets(credential: &IdIssuerCredential) -> BTreeSet<String> {
 }
 
 /// Watches the metadata of the area's Secrets, and wakes the credentials that a change concerns.
+///
+/// It begins once the credentials are listed: what a list shows of a Secret that nobody names yet is not kept, and so
+/// an edit or a deletion that was made while no controller ran would go unseen.
 pub(super) async fn watch_secrets(
     client: Client,
     namespace: Option<String>,
@@ -148,6 +151,10 @@ pub(super) async fn watch_secrets(
     waker: Waker,
     stop: CancellationToken,
 ) {
+    tokio::select! {
+        () = registry.credentials_synced() => {}
+        () = stop.cancelled() => return,
+    }
     let secrets = api::<PartialObjectMeta<Secret>>(&client, namespace.as_deref());
     let events = watcher(secrets, watcher::Config::default()).default_backoff();
     let mut events = std::pin::pin!(events.take_until(stop.cancelled_owned()));

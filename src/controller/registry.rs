@@ -60,12 +60,14 @@ struct Inner {
 /// Everything that is known of one watched area.
 pub(super) struct Registry {
     inner: Mutex<Inner>,
+    credentials_synced: watch::Sender<bool>,
     secrets_synced: watch::Sender<bool>,
 }
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { inner: Mutex::default(), secrets_synced: watch::Sender::new(false) }
+        let unsynced = || watch::Sender::new(false);
+        Self { inner: Mutex::default(), credentials_synced: unsynced(), secrets_synced: unsynced() }
     }
 }
 
@@ -111,7 +113,16 @@ impl Registry {
             .filter(|key| !inner.listed_credentials.contains(*key))
             .cloned()
             .collect();
-        gone.iter().filter_map(|key| inner.forget(key)).collect()
+        let uids = gone.iter().filter_map(|key| inner.forget(key)).collect();
+        drop(inner);
+        self.credentials_synced.send_replace(true);
+        uids
+    }
+
+    /// Waits until the first list of credentials is complete, so that it is known which Secrets they name.
+    pub(super) async fn credentials_synced(&self) {
+        // An error would say that the sender is gone; it lives as long as self.
+        let _ = self.credentials_synced.subscribe().wait_for(|synced| *synced).await;
     }
 
     /// Takes in a Secret as the watch shows it. Returns the credentials that this concerns; an own write concerns none.

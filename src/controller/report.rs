@@ -87,11 +87,11 @@ fn support(support: RefreshSupport) -> api::RefreshSupport {
 }
 
 fn token(published: &Published, observed: &Observed<'_>) -> TokenStatus {
-    let expiry = published.validity.expiry();
+    let schedule = observed.schedule_of(&published.validity.as_recorded());
     TokenStatus {
         issued_time: wire_time(published.validity.issued.wall),
-        expiration_time: wire_time(expiry.wall),
-        renewal_time: wire_time(observed.schedule().map_or(expiry, |schedule| schedule.renewal).wall),
+        expiration_time: wire_time(schedule.expiry.wall),
+        renewal_time: wire_time(schedule.renewal.wall),
         lifetime_source: match published.validity.source {
             LifetimeSource::ExpiresIn => api::LifetimeSource::ExpiresIn,
             LifetimeSource::Jwt => api::LifetimeSource::Jwt,

@@ -223,11 +223,16 @@ impl<'a> Observed<'a> {
     /// The life of the published token under the present specification.
     #[must_use]
     pub fn schedule(&self) -> Option<Schedule> {
-        let published = self.published?;
+        self.published.map(|published| self.schedule_of(&published.validity))
+    }
+
+    /// The life of a token under the present specification.
+    #[must_use]
+    pub fn schedule_of(&self, validity: &Validity) -> Schedule {
         let (wanted, jitter) = self
             .intent
             .map_or((RenewBefore::default(), Jitter::NONE), |intent| (intent.renew_before, intent.jitter));
-        Some(Schedule::of(&published.validity, wanted, jitter))
+        Schedule::of(validity, wanted, jitter)
     }
 
     /// The account, if it is known and can be used.
