@@ -138,7 +138,7 @@ async fn show(
                 continue;
             }
             () = &mut late => return Err("the rotations did not come in time".into()),
-            () = stop.cancelled() if rotations.is_some() => return Err("interrupted".into()),
+            () = stop.cancelled(), if rotations.is_some() => return Err("interrupted".into()),
             () = stop.cancelled() => return Ok(()),
         };
         for name in changed {
