@@ -1,7 +1,8 @@
 //! The transport over HTTP.
 
 use std::collections::HashMap;
-use std::error::Error as _;
+use std::error::Error;
+use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -117,10 +118,14 @@ fn classify(error: &reqwest::Error) -> TransportError {
 }
 
 fn is_tls(error: &reqwest::Error) -> bool {
-    std::iter::successors(error.source(), |&cause| cause.source()).any(|cause| {
-        // The TLS library's error travels inside an I/O error, which hides it from `source`.
-        let inside = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        cause.is::<rustls::Error>()
-            || inside.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
-    })
+    std::iter::successors(error.source(), |&cause| beneath(cause)).any(|cause| cause.is::<rustls::Error>())
+}
+
+/// The next cause. An I/O error hides what it wraps from `source`, which goes on beneath that: here, the TLS
+/// library's error inside of two I/O errors.
+fn beneath<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inside) => Some(inside),
+        None => cause.source(),
+    }
 }
