@@ -94,6 +94,14 @@ impl Response {
         self
     }
 
+    /// With the `Date` of `other`: the issuer's clock does not change because of a fault.
+    fn dated_as(self, other: &Self) -> Self {
+        match other.header("date") {
+            Some(date) => self.with("date", date),
+            None => self,
+        }
+    }
+
     fn with_body(mut self, body: Vec<u8>) -> Self {
         self.body = body;
         self
@@ -151,14 +159,14 @@ impl Fault {
         let whole = match self {
             Self::Status { status, retry_after, body } => {
                 let body = body.clone().unwrap_or_default().into_bytes();
-                let answer = Response::empty(*status).with_body(body);
+                let answer = Response::empty(*status).dated_as(&response).with_body(body);
                 match retry_after {
                     Some(retry_after) => answer.with("retry-after", retry_after.header(now)),
                     None => answer,
                 }
             }
             Self::Redirect { status, location } => {
-                Response::empty(*status).with("location", location.clone())
+                Response::empty(*status).dated_as(&response).with("location", location.clone())
             }
             Self::Lost => return SimulatedAnswer::Lost,
             Self::Hang => return SimulatedAnswer::Never,
@@ -231,6 +239,16 @@ mod tests {
         assert_eq!(answer.json(), Some(json!({"refresh_token": "a refresh token"})));
         let SimulatedAnswer::Complete(response) = answer else { panic!("complete") };
         assert_eq!(response.body.len(), 5000);
+    }
+
+    #[test]
+    fn a_fault_keeps_the_date_of_the_issuers_clock() {
+        let dated = whole().with("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        for fault in [Fault::status(429), Fault::Redirect { status: 307, location: "/".to_owned() }] {
+            let answer = fault.apply(dated.clone(), Timestamp::UNIX_EPOCH, &mut Generator::new(1));
+            let SimulatedAnswer::Complete(response) = answer else { panic!("complete") };
+            assert_eq!(response.header("date"), dated.header("date"), "{fault:?}");
+        }
     }
 
     #[test]
