@@ -14,14 +14,15 @@ use zeroize::Zeroizing;
 use super::transport::{ANSWER_LIMIT, Answer, Request, Transport, TransportError};
 use super::trust::Trust;
 
-/// How long a connection may take to come about; a part of the call's limit.
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// The longest time that a connection may take to come about.
+const LONGEST_CONNECT: Duration = Duration::from_secs(5);
 /// Clients kept at once. Origins are few, as the allow-list names them; CA bundles come from users, so they are bounded.
 const CLIENTS_LIMIT: usize = 256;
 
-/// One HTTP client per origin and trust, so that connections are reused and never shared across trusts.
+/// One HTTP client per origin and trust, so that connections are reused and never shared across trusts; and per
+/// connect limit, of which there are five.
 pub struct HttpTransport {
-    clients: Mutex<HashMap<(url::Origin, Trust), Client>>,
+    clients: Mutex<HashMap<(url::Origin, Trust, Duration), Client>>,
     use_environment_proxy: bool,
 }
 
@@ -35,7 +36,7 @@ impl HttpTransport {
 
     fn client(&self, request: &Request) -> Result<Client, TransportError> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (request.url.origin(), request.trust.clone());
+        let key = (request.url.origin(), request.trust.clone(), connect_limit(request.limit));
         if let Some(client) = clients.get(&key) {
             return Ok(client.clone());
         }
@@ -54,7 +55,7 @@ impl HttpTransport {
             .referer(false)
             .retry(reqwest::retry::never())
             .https_only(request.url.scheme() == "https")
-            .connect_timeout(CONNECT_LIMIT);
+            .connect_timeout(connect_limit(request.limit));
         if !self.use_environment_proxy {
             builder = builder.no_proxy();
         }
@@ -86,6 +87,12 @@ impl Transport for HttpTransport {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, TransportError>> {
         Box::pin(self.exchange(request))
     }
+}
+
+/// Half of the call's limit, in whole seconds: a connection that does not come about ends before the call does, and
+/// is told from a request whose answer is late. The refresh token in it stays good.
+fn connect_limit(call_limit: Duration) -> Duration {
+    Duration::from_secs(call_limit.as_secs() / 2).clamp(Duration::from_secs(1), LONGEST_CONNECT)
 }
 
 /// Reads a body up to the limit, into a buffer that never grows and is wiped.
