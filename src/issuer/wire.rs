@@ -139,8 +139,9 @@ pub(super) fn retry_after(
     now: Timestamp,
 ) -> Option<SignedDuration> {
     let header = header?.trim();
-    if let Ok(seconds) = header.parse::<u32>() {
-        return Some(SignedDuration::from_secs(seconds.into()));
+    if !header.is_empty() && header.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More than fits is for ever, and cut down by those who wait.
+        return Some(SignedDuration::from_secs(header.parse::<u32>().unwrap_or(u32::MAX).into()));
     }
     let until = http_date(header)?.duration_since(date.and_then(http_date).unwrap_or(now));
     Some(until.max(SignedDuration::ZERO))
