@@ -32,17 +32,20 @@ impl Origin {
     /// # Errors
     /// When it is no http(s) URL, or holds anything beyond an origin.
     pub fn parse(text: &str) -> Result<Self, OriginDefect> {
+        // URL parsers forgive much, and people read what stands there: refused before anything is forgiven.
+        let (_, rest) = text.split_once("://").ok_or(OriginDefect::NotHttp)?;
+        if rest.starts_with('/') || text.contains(|c: char| c.is_control() || c.is_whitespace()) {
+            return Err(OriginDefect::NotHttp);
+        }
+        if rest.strip_suffix('/').unwrap_or(rest).contains(['/', '\\', '@']) {
+            return Err(OriginDefect::MoreThanOrigin);
+        }
         let url = Url::parse(text).map_err(|_| OriginDefect::NotHttp)?;
         if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
             return Err(OriginDefect::NotHttp);
         }
-        let bare = url.username().is_empty()
-            && url.password().is_none()
-            && url.path() == "/"
-            && url.query().is_none()
-            && url.fragment().is_none()
-            && !text.contains('@');
-        if bare { Ok(Self(url)) } else { Err(OriginDefect::MoreThanOrigin) }
+        let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        if is_bare { Ok(Self(url)) } else { Err(OriginDefect::MoreThanOrigin) }
     }
 
     /// Whether calls there are encrypted.
