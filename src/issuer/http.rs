@@ -125,7 +125,7 @@ fn classify(error: &reqwest::Error) -> TransportError {
 }
 
 fn is_tls(error: &reqwest::Error) -> bool {
-    std::iter::successors(error.source(), |&cause| beneath(cause)).any(|cause| cause.is::<rustls::Error>())
+    std::iter::successors(error.source(), |&cause| beneath(cause)).any(<dyn Error>::is::<rustls::Error>)
 }
 
 /// The next cause. An I/O error hides what it wraps from `source`, which goes on beneath that: here, the TLS
