@@ -1,0 +1,541 @@
+//! The account room over a simulated issuer, in simulated time: hours pass in no time, and nothing depends on luck.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use idissuer::account::{Accounts, KeyMaker, Member, STOP_GRACE, Session};
+use idissuer::core::account::{Next, Strategy};
+use idissuer::core::backoff::Chance;
+use idissuer::core::endpoint::{AllowList, Origin, RefreshShape};
+use idissuer::core::login::LoginPair;
+use idissuer::core::moment::Moment;
+use idissuer::core::token::Grant;
+use idissuer::issuer::{Answer, IssuerClient, Request, Site, Transport, TransportError};
+use idissuer::ops::clock::Clock;
+use idissuer::ops::metrics::Metrics;
+use idissuer_simulator::{
+    Config, DurationRange, Fault, FaultRule, Personality, RefreshAccepted, Request as SimulatedRequest,
+    SimulatedAnswer, Simulator, UserCounts,
+};
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{PASSWORD, USER, make_pair, make_site};
+
+/// The runtime's clock, which passes only when everyone waits, as both clocks of the account room.
+struct RuntimeClock {
+    start: Instant,
+}
+
+impl Clock for RuntimeClock {
+    fn now(&self) -> Moment {
+        let monotonic = SignedDuration::try_from(self.start.elapsed()).unwrap();
+        Moment { wall: Timestamp::from_second(1_800_000_000).unwrap() + monotonic, monotonic }
+    }
+
+    fn chance(&self) -> Chance {
+        Chance::new(0.5)
+    }
+}
+
+/// Carries requests to a simulator without a socket.
+struct InProcess {
+    simulator: Simulator,
+    clock: Arc<RuntimeClock>,
+    /// Failures that the next requests meet on their way, before they reach the issuer.
+    on_the_way: Mutex<VecDeque<OnTheWay>>,
+}
+
+#[derive(Clone, Copy)]
+enum OnTheWay {
+    Fails(TransportError),
+    Panics,
+}
+
+impl Transport for InProcess {
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, TransportError>> {
+        let on_the_way = self.on_the_way.lock().unwrap().pop_front();
+        match on_the_way {
+            Some(OnTheWay::Fails(error)) => return Box::pin(std::future::ready(Err(error))),
+            Some(OnTheWay::Panics) => panic!("on purpose: a test of what a panic leaves behind"),
+            None => {}
+        }
+        Box::pin(async move {
+            let answer = tokio::time::timeout(request.limit, self.exchange(&request)).await;
+            answer.unwrap_or(Err(TransportError::TimedOut))
+        })
+    }
+}
+
+impl InProcess {
+    async fn exchange(&self, request: &Request) -> Result<Answer, TransportError> {
+        let body = serde_json::from_slice(&request.body).unwrap();
+        let sent = SimulatedRequest::post(request.url.path(), &body);
+        let exchange = self.simulator.call(&sent, self.clock.now().wall);
+        sleep(exchange.delay).await;
+        match &exchange.answer {
+            SimulatedAnswer::Complete(response) => Ok(Answer {
+                status: response.status,
+                retry_after: response.header("retry-after").map(str::to_owned),
+                date: response.header("date").map(str::to_owned),
+                body: Some(response.body.clone().into()),
+            }),
+            SimulatedAnswer::Never | SimulatedAnswer::Trickle(..) => std::future::pending().await,
+            SimulatedAnswer::Cut(_) | SimulatedAnswer::NotHttp(_) | SimulatedAnswer::Lost => {
+                Err(TransportError::Broken)
+            }
+        }
+    }
+}
+
+/// The account room of one process, its issuer, and an ear for what members are told.
+struct Room {
+    accounts: Arc<Accounts>,
+    simulator: Simulator,
+    transport: Arc<InProcess>,
+    told: UnboundedReceiver<Member>,
+    stop: CancellationToken,
+    clock: Arc<RuntimeClock>,
+    metrics: Arc<Metrics>,
+}
+
+impl Room {
+    fn new(change: impl FnOnce(&mut Personality)) -> Self {
+        let simulator = Simulator::new(Config::default().seed(7).personality(change));
+        let clock = Arc::new(RuntimeClock { start: Instant::now() });
+        let transport = Arc::new(InProcess {
+            simulator: simulator.clone(),
+            clock: Arc::clone(&clock),
+            on_the_way: Mutex::default(),
+        });
+        let allowed = Arc::new(AllowList::new(site().endpoint.origin, Vec::new()));
+        let (tell, told) = unbounded_channel();
+        let (stop, metrics) = (CancellationToken::new(), Arc::new(Metrics::new()));
+        let issuer = IssuerClient::new(
+            Arc::clone(&transport) as Arc<dyn Transport>,
+            allowed,
+            Arc::clone(&clock) as Arc<dyn Clock>,
+        );
+        let accounts = Accounts::new(
+            issuer,
+            Arc::clone(&clock) as Arc<dyn Clock>,
+            Arc::clone(&metrics),
+            KeyMaker::new([7; 64]),
+            tell,
+            stop.clone(),
+        );
+        Self { accounts: Arc::new(accounts), simulator, transport, told, stop, clock, metrics }
+    }
+
+    fn open(&self) -> Arc<Session> {
+        self.accounts.open(site(), &pair(), "billing-login")
+    }
+
+    fn joined(&self, strategy: Strategy) -> Arc<Session> {
+        let session = self.open();
+        session.join("member".into(), strategy);
+        session
+    }
+
+    fn meets(&self, on_the_way: OnTheWay) {
+        self.transport.on_the_way.lock().unwrap().push_back(on_the_way);
+    }
+
+    fn counts(&self) -> UserCounts {
+        self.simulator.counts().of(USER)
+    }
+
+    /// Starts a call, which has to be due, and waits for its end.
+    async fn obtain(&mut self, session: &Arc<Session>) {
+        assert!(session.obtain(Some(pair()), false), "nothing was started: {:?}", session.view().next);
+        self.told.recv().await.unwrap();
+    }
+
+    /// A session with a token that is due for renewal, so that a refresh comes next.
+    async fn due(&mut self) -> Arc<Session> {
+        let session = self.joined(Strategy::Auto);
+        self.obtain(&session).await;
+        sleep(MOST_OF_AN_HOUR).await;
+        assert_eq!(session.view().next, Next::Refresh);
+        session
+    }
+
+    /// Everyone who was told until now and not listened to yet.
+    fn told_by_now(&mut self) -> Vec<Member> {
+        std::iter::from_fn(|| self.told.try_recv().ok()).collect()
+    }
+}
+
+const MOST_OF_AN_HOUR: Duration = Duration::from_secs(45 * 60);
+
+fn site() -> Site {
+    make_site(Origin::parse("https://api.idissuer.pl").unwrap(), None, None, RefreshShape::Flat)
+}
+
+fn pair() -> LoginPair {
+    make_pair(USER, PASSWORD)
+}
+
+fn grant_of(session: &Session) -> Option<Grant> {
+    session.view().token.map(|token| token.grant)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_who_ask_at_once_cost_one_login_and_are_all_told_once() {
+    let mut room = Room::new(|personality| {
+        personality.latency.login = DurationRange::fixed(Duration::from_secs(2));
+    });
+    let names: Vec<Member> = (0..100).map(|number| format!("member {number}").into()).collect();
+    let sessions: Vec<_> = names
+        .iter()
+        .map(|name| {
+            let session = room.open();
+            session.join(Arc::clone(name), Strategy::Auto);
+            session
+        })
+        .collect();
+    let started = sessions.iter().filter(|session| session.obtain(Some(pair()), false)).count();
+    assert_eq!(started, 1);
+    assert!(sessions.iter().all(|session| session.view().next == Next::InFlight));
+    let mut told = HashSet::new();
+    for _ in 0..names.len() {
+        told.insert(room.told.recv().await.unwrap());
+    }
+    assert_eq!(told, names.into_iter().collect());
+    assert!(room.told_by_now().is_empty(), "nobody is told twice");
+    assert!(sessions.iter().all(|session| session.view().token.is_some()));
+    assert_eq!((room.counts().logins_accepted, room.counts().in_flight_maximum), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_hundred_threads_of_work_cost_one_login_as_well() {
+    let room = Room::new(|personality| {
+        personality.latency.login = DurationRange::fixed(Duration::from_millis(50));
+    });
+    let start = Arc::new(tokio::sync::Barrier::new(100));
+    let asking = (0..100).map(|number| {
+        let (accounts, start) = (Arc::clone(&room.accounts), Arc::clone(&start));
+        tokio::spawn(async move {
+            start.wait().await;
+            let session = accounts.open(site(), &pair(), "billing-login");
+            session.join(format!("member {number}").into(), Strategy::Auto);
+            session.obtain(Some(pair()), false)
+        })
+    });
+    let started = futures::future::join_all(asking).await;
+    assert_eq!(started.into_iter().filter(|started| *started.as_ref().unwrap()).count(), 1);
+    room.simulator.wait_for(|counts| counts.of(USER).logins_accepted == 1).await;
+    room.stop.cancel();
+    room.accounts.drain().await;
+    assert_eq!((room.counts().logins_accepted, room.counts().in_flight_maximum), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_joins_during_a_call_is_told_and_whoever_left_is_not() {
+    let mut room = Room::new(|personality| {
+        personality.latency.login = DurationRange::fixed(Duration::from_secs(2));
+    });
+    let session = room.joined(Strategy::Auto);
+    session.join("leaves".into(), Strategy::Auto);
+    session.obtain(Some(pair()), false);
+    sleep(Duration::from_secs(1)).await;
+    session.leave("leaves");
+    session.join("joins".into(), Strategy::Auto);
+    let told = HashSet::from([room.told.recv().await.unwrap(), room.told.recv().await.unwrap()]);
+    assert_eq!(told, HashSet::from(["member".into(), "joins".into()]));
+    sleep(Duration::from_secs(60)).await;
+    assert!(room.told_by_now().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn logins_that_differ_in_anything_have_sessions_of_their_own() {
+    let room = Room::new(|_| ());
+    let session = room.open();
+    assert!(Arc::ptr_eq(&session, &room.accounts.open(site(), &pair(), "another Secret")));
+    let nested = make_site(site().endpoint.origin, None, None, RefreshShape::Nested);
+    let path = make_site(site().endpoint.origin, None, Some("/r"), RefreshShape::Flat);
+    for (site, pair) in [
+        (site(), make_pair(USER, "another")),
+        (site(), make_pair("another@example.org", PASSWORD)),
+        (nested, pair()),
+        (path, pair()),
+    ] {
+        let other = room.accounts.open(site, &pair, "billing-login");
+        assert!(!Arc::ptr_eq(&session, &other));
+        assert_ne!(session.key(), other.key());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn renewals_are_refreshes_and_nothing_is_obtained_twice_within_a_minute() {
+    let mut room = Room::new(|_| ());
+    let session = room.due().await;
+    let before = session.view().token.unwrap();
+    room.obtain(&session).await;
+    let after = session.view().token.unwrap();
+    assert_eq!(after.grant, Grant::Refresh);
+    assert_ne!(before.fingerprint, after.fingerprint);
+    assert!(!session.obtain(Some(pair()), false), "what was just obtained serves whoever asks");
+    assert!(!session.obtain(Some(pair()), true), "a request to renew as well");
+    sleep(Duration::from_secs(61)).await;
+    room.obtain(&session).await;
+    assert_eq!((room.counts().logins_accepted, room.counts().refreshes_accepted), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_refresh_is_followed_by_exactly_one_login_at_once() {
+    for status in [400, 401, 403, 404, 200] {
+        let mut room = Room::new(|personality| {
+            personality.refresh.accepted = RefreshAccepted::Never;
+            personality.refresh.refused_status = status;
+        });
+        let session = room.due().await;
+        let start = Instant::now();
+        room.obtain(&session).await;
+        // Whoever was told asks again.
+        assert_eq!(session.view().next, Next::Login, "{status}");
+        assert_eq!(session.view().trouble, None, "{status}: no failure");
+        room.obtain(&session).await;
+        assert_eq!(start.elapsed(), Duration::ZERO, "{status}: at once");
+        assert!(!session.obtain(Some(pair()), false), "{status}: and not again");
+        let counts = room.counts();
+        assert_eq!((counts.logins_accepted, counts.refreshes_refused), (2, 1), "{status}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_is_rejected_after_a_refused_refresh_is_held() {
+    let mut room = Room::new(|personality| personality.refresh.accepted = RefreshAccepted::Never);
+    let session = room.due().await;
+    room.simulator.set_user(&idissuer_simulator::User::new(USER, "changed"));
+    room.obtain(&session).await;
+    room.obtain(&session).await;
+    assert_eq!(session.view().next, Next::Held);
+    sleep(Duration::from_secs(24 * 3600)).await;
+    assert!(!session.obtain(Some(pair()), false), "time alone lifts nothing");
+    assert!(session.obtain(Some(pair()), true), "a lift allows one attempt");
+    room.told.recv().await.unwrap();
+    assert_eq!((session.view().next, room.counts().logins_rejected), (Next::Held, 2), "and one only");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_without_a_pair_is_not_started_and_a_refresh_needs_none() {
+    let mut room = Room::new(|_| ());
+    let session = room.joined(Strategy::Auto);
+    assert!(!session.obtain(None, false));
+    assert_eq!(session.view().next, Next::Login, "and can still be");
+    room.obtain(&session).await;
+    sleep(MOST_OF_AN_HOUR).await;
+    assert!(session.obtain(None, false));
+    room.told.recv().await.unwrap();
+    assert_eq!(grant_of(&session), Some(Grant::Refresh));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_was_certainly_not_sent_or_not_carried_out_is_presented_again() {
+    let later = Fault::retry_after(429, idissuer_simulator::RetryAfter::Seconds(30));
+    for name in ["unreachable", "TLS", "429"] {
+        let mut room = Room::new(|_| ());
+        let session = room.due().await;
+        match name {
+            "unreachable" => room.meets(OnTheWay::Fails(TransportError::Unreachable)),
+            "TLS" => room.meets(OnTheWay::Fails(TransportError::Tls)),
+            _ => room.simulator.inject(FaultRule::on_refresh(later.clone()).once()),
+        }
+        room.obtain(&session).await;
+        let Next::Wait(at) = session.view().next else { panic!("{name}: no wait after a failure") };
+        assert!(!session.obtain(Some(pair()), false), "{name}: not before its time");
+        sleep(at.remaining(room.clock.now()).unsigned_abs()).await;
+        assert_eq!(session.view().next, Next::Refresh, "{name}");
+        room.obtain(&session).await;
+        assert_eq!(grant_of(&session), Some(Grant::Refresh), "{name}");
+        assert_eq!((room.counts().logins_accepted, room.counts().refresh_tokens_reused), (1, 0), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_token_whose_answer_was_lost_is_never_presented_again() {
+    for (name, rule) in [
+        ("lost", FaultRule::on_refresh(Fault::Lost)),
+        ("too late", FaultRule::on_refresh(Fault::Hang).after_work()),
+        ("cut", FaultRule::on_refresh(Fault::Cut)),
+        ("no HTTP", FaultRule::on_refresh(Fault::NotHttp)),
+        ("500", FaultRule::on_refresh(Fault::status(500)).after_work()),
+        ("503 before any work", FaultRule::on_refresh(Fault::status(503))),
+        ("garbage", FaultRule::on_refresh(Fault::Garbage)),
+        ("truncated", FaultRule::on_refresh(Fault::Truncated)),
+        ("oversize token", FaultRule::on_refresh(Fault::Oversize { bytes: 100_000 })),
+    ] {
+        let mut room = Room::new(|_| ());
+        let session = room.due().await;
+        room.simulator.inject(rule.once());
+        room.obtain(&session).await;
+        if let Next::Wait(at) = session.view().next {
+            sleep(at.remaining(room.clock.now()).unsigned_abs()).await;
+        }
+        let is_renewed = grant_of(&session) == Some(Grant::Refresh);
+        assert_eq!(session.view().next == Next::Login, !is_renewed, "{name}");
+        if !is_renewed {
+            room.obtain(&session).await;
+        }
+        assert_eq!(room.counts().refresh_tokens_reused, 0, "{name}");
+        assert!(session.view().trouble.is_none(), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_month_of_faults_never_presents_a_spent_refresh_token() {
+    let rule = |fault, chance| FaultRule::new(fault).chance(chance);
+    let mut room = Room::new(|personality| {
+        personality.faults = vec![
+            rule(Fault::Lost, 0.2),
+            rule(Fault::Cut, 0.1),
+            rule(Fault::NotHttp, 0.1),
+            rule(Fault::Hang, 0.1).after_work(),
+            rule(Fault::status(500), 0.1).after_work(),
+            rule(Fault::status(429), 0.1),
+            rule(Fault::Truncated, 0.02),
+        ];
+    });
+    let session = room.joined(Strategy::Auto);
+    let end = Duration::from_secs(30 * 24 * 3600);
+    while room.clock.start.elapsed() < end {
+        match session.view().next {
+            Next::Wait(at) => sleep(at.remaining(room.clock.now()).unsigned_abs()).await,
+            Next::Refresh | Next::Login => {
+                let before = session.view().token.map(|token| token.fingerprint.clone());
+                room.obtain(&session).await;
+                if session.view().token.map(|token| token.fingerprint.clone()) != before {
+                    sleep(MOST_OF_AN_HOUR).await;
+                }
+            }
+            Next::InFlight | Next::Held => panic!("{:?}", session.view()),
+        }
+    }
+    let counts = room.counts();
+    assert_eq!((counts.refresh_tokens_reused, counts.logins_rejected, counts.in_flight_maximum), (0, 0, 1));
+    assert!(counts.refreshes_accepted > 200 && counts.faults > 200, "{counts:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_member_that_wants_logins_makes_all_log_in_until_it_leaves() {
+    let mut room = Room::new(|_| ());
+    let session = room.due().await;
+    session.join("strict".into(), Strategy::Login);
+    assert_eq!(session.view().next, Next::Login);
+    session.leave("strict");
+    assert_eq!(session.view().next, Next::Refresh);
+    session.join("member".into(), Strategy::Login);
+    room.obtain(&session).await;
+    assert_eq!(grant_of(&session), Some(Grant::Login), "a member may change its mind");
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_process_stops_a_call_is_given_three_seconds_and_then_given_up() {
+    let mut room = Room::new(|_| ());
+    let session = room.due().await;
+    room.simulator.inject(FaultRule::on_refresh(Fault::Hang).after_work());
+    session.obtain(Some(pair()), false);
+    sleep(Duration::from_secs(1)).await;
+    let start = Instant::now();
+    room.stop.cancel();
+    room.accounts.drain().await;
+    // The runtime's timers have a grain of a millisecond.
+    let over = start.elapsed().checked_sub(STOP_GRACE).unwrap();
+    assert!(over < Duration::from_millis(5), "{over:?}");
+    assert_eq!(room.told_by_now().len(), 1, "its members are told");
+    assert_eq!(session.view().next, Next::Login, "its refresh token counts as spent");
+    assert!(!session.obtain(Some(pair()), true), "and nothing is started any more");
+    assert_eq!((room.counts().logins_accepted, room.counts().refresh_tokens_reused), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_comes_within_the_grace_is_still_taken() {
+    let mut room = Room::new(|personality| {
+        personality.latency.login = DurationRange::fixed(Duration::from_millis(2900));
+    });
+    let session = room.joined(Strategy::Auto);
+    session.obtain(Some(pair()), false);
+    tokio::task::yield_now().await;
+    room.stop.cancel();
+    room.accounts.drain().await;
+    assert!(session.view().token.is_some());
+    assert_eq!(room.told_by_now().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_with_nothing_in_flight_takes_no_time() {
+    let mut room = Room::new(|_| ());
+    let session = room.joined(Strategy::Auto);
+    room.obtain(&session).await;
+    let start = Instant::now();
+    room.stop.cancel();
+    room.accounts.drain().await;
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_a_call_leaves_no_session_behind_that_waits_for_ever() {
+    let mut room = Room::new(|_| ());
+    let session = room.joined(Strategy::Auto);
+    room.meets(OnTheWay::Panics);
+    room.obtain(&session).await;
+    assert_eq!(session.view().next, Next::Login);
+    room.obtain(&session).await;
+    assert!(session.view().token.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_outlives_its_last_member_by_an_hour_with_its_token() {
+    let mut room = Room::new(|_| ());
+    let session = room.joined(Strategy::Auto);
+    room.obtain(&session).await;
+    sleep(Duration::from_secs(5 * 3600)).await;
+    session.leave("member");
+    session.leave("member");
+    let (token, kept) = (session.view().token, Arc::downgrade(&session));
+    drop(session);
+    let sweep = || room.accounts.open(site(), &make_pair("another@example.org", "x"), "another");
+    sleep(Duration::from_secs(59 * 60)).await;
+    sweep();
+    let session = room.open();
+    assert!(session.view().token.is_some() && Arc::ptr_eq(&session, &kept.upgrade().unwrap()));
+    assert_eq!(
+        session.view().token.map(|token| token.fingerprint.clone()),
+        token.map(|token| token.fingerprint.clone())
+    );
+    drop(session);
+    sleep(Duration::from_secs(2 * 60)).await;
+    sweep();
+    assert!(kept.upgrade().is_none(), "its hour is over");
+    assert!(room.open().view().token.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_with_a_member_is_kept_however_long_nothing_happens() {
+    let room = Room::new(|_| ());
+    let kept = Arc::downgrade(&room.joined(Strategy::Auto));
+    sleep(Duration::from_secs(100 * 3600)).await;
+    room.accounts.open(site(), &make_pair("another@example.org", "x"), "another");
+    assert!(kept.upgrade().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_are_counted_by_operation_and_outcome() {
+    let mut room = Room::new(|personality| personality.clock_offset = SignedDuration::from_secs(90));
+    let session = room.due().await;
+    room.simulator.inject(FaultRule::on_refresh(Fault::Lost).once());
+    room.obtain(&session).await;
+    let text = room.metrics.render().unwrap();
+    for line in [
+        r#"idissuer_issuer_requests_total{operation="login",outcome="ok"} 1"#,
+        r#"idissuer_issuer_requests_total{operation="refresh",outcome="broken"} 1"#,
+        r#"idissuer_issuer_clock_skew_seconds{origin="https://api.idissuer.pl"} 90.0"#,
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is missing in:\n{text}");
+    }
+}

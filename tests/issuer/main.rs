@@ -1,0 +1,12 @@
+//! The issuer's client and the account room, against the simulator, against raw sockets that misbehave, and in
+//! simulated time.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on shall fail")]
+
+mod accounts;
+mod answers;
+mod attacks;
+mod certificates;
+mod connections;
+mod faults;
+mod secrets;
+mod support;
