@@ -103,6 +103,11 @@ async fn write(work: &mut Work<'_>, token: &IssuedToken) -> Result<bool, Reconci
         }
         Err(error) if error.is_conflict() => read(work).await.map(|()| false),
         Err(error) if error.is_refusal() => {
+            // A Secret's type never changes, nor anything in an immutable one: a read tells these from other refusals.
+            read(work).await?;
+            if matches!(work.observed(now).target_state(), TargetState::Blocked(_)) {
+                return Ok(false);
+            }
             let Identity { namespace, name, .. } = &work.identity;
             tracing::warn!(namespace, name, "{error}");
             let reason = Reason::TargetWriteRefused { secret: intent.target.secret };
