@@ -227,7 +227,7 @@ impl Reason {
             Self::RenewalOverdue { expiry } => format!(
                 "The published token expires at {expiry} and could not be renewed in time; see status.failures and the Stalled condition for the cause"
             ),
-            Self::Suspended => "Suspended before a token was published; set spec.suspend to false to go on".into(),
+            Self::Suspended => "Suspended, and no token is published; set spec.suspend to false to go on".into(),
             Self::LoginAccepted => "The issuer accepted the user name and password".into(),
             Self::LoginNotTried => "No login has been tried yet".into(),
             Self::MalformedResource => "The resource does not match the CustomResourceDefinition that this controller was built with; install the matching CRD and apply the resource again".into(),
