@@ -26,6 +26,7 @@ pub(super) async fn read(work: &mut Work<'_>) -> Result<(), ReconcileError> {
     let secret = work.context.cluster.read_secret(&key.namespace, &key.name).await?;
     let seen = secret.as_ref().map_or(Seen::Absent, |secret| Seen::Version(version_of(secret)));
     work.context.registry.read_secret(&key, seen.clone());
+    let bundle_seen = bundle_seen(work, &intent);
     let now = work.context.clock.now();
     let (outcome, pair) = match parse(secret.as_ref(), reference) {
         Err(reason) => (Err(reason), None),
@@ -42,9 +43,24 @@ pub(super) async fn read(work: &mut Work<'_>) -> Result<(), ReconcileError> {
     }
     let member = work.identity.uid.as_str().into();
     let reference = intent.account.clone();
-    work.memory.login = Some(LoginReading { seen, reference, at: now, outcome, pair, member });
+    work.memory.login = Some(LoginReading { seen, reference, bundle_seen, at: now, outcome, pair, member });
     take_part(work.memory, &intent);
     Ok(())
+}
+
+/// Forgets a login whose CA bundle could not be used, if the watch has shown another Secret in that one's place.
+pub(super) fn forget_replaced_bundle(work: &mut Work<'_>) {
+    let Ok(intent) = &work.intent else { return };
+    let seen = bundle_seen(work, intent);
+    if work.memory.login.as_ref().is_some_and(|reading| reading.is_bundle_replaced(&seen)) {
+        work.memory.login = None;
+    }
+}
+
+/// The last known version of the Secret with the CA bundle. Nothing watches `ConfigMap`s.
+fn bundle_seen(work: &Work<'_>, intent: &Intent) -> Seen {
+    let bundle = intent.account.ca_bundle.as_ref().filter(|bundle| bundle.in_secret);
+    bundle.map_or(Seen::Unknown, |bundle| work.context.registry.seen(&work.beside(&bundle.name)))
 }
 
 /// Asks the account for a new token; whether a call was started.

@@ -56,6 +56,8 @@ pub(super) struct LoginReading {
     pub seen: Seen,
     /// What was read.
     pub reference: AccountReference,
+    /// The version of the Secret with the CA bundle that was known then; unknown of a bundle in a `ConfigMap`.
+    pub bundle_seen: Seen,
     /// When.
     pub at: Moment,
     /// The account, or why there is none.
@@ -80,6 +82,13 @@ impl LoginReading {
         let is_same = self.reference.ca_bundle == reference.ca_bundle && !self.is_stale(now);
         let session = self.outcome.as_ref().ok().filter(|_| is_same)?;
         Some(session.site().trust.clone())
+    }
+
+    /// Whether the CA bundle could not be used, and its Secret is another one by now.
+    pub(super) fn is_bundle_replaced(&self, bundle_seen: &Seen) -> bool {
+        let is_bad =
+            matches!(self.outcome, Err(Reason::CaBundleMissing { .. } | Reason::CaBundleInvalid { .. }));
+        is_bad && self.bundle_seen != *bundle_seen
     }
 
     /// Whether it has to be read again, although neither the Secret nor the specification changed.

@@ -133,6 +133,7 @@ impl<'a> Work<'a> {
 
     /// Observe (no client) → decide (no client) → act (client), until there is nothing to do; then report (client).
     async fn carry_out(mut self) -> Result<Action, ReconcileError> {
+        login::forget_replaced_bundle(&mut self);
         for _ in 0..STEPS_LIMIT {
             let now = self.look();
             match decide(&self.observed(now), now) {
