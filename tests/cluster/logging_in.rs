@@ -126,8 +126,6 @@ async fn a_rejected_login_leaves_the_published_token_alone_until_a_good_one_repl
     let target = stage.target().await;
     stage.write_login(USER, "mistyped").await;
     stage.told("Stalled", "True", "LoginRejected").await;
-    let held = stage.credentials().get(NAME).await.unwrap();
-    assert!(condition(&held, "Ready").is_some_and(|ready| ready.status == "True"), "{:#?}", held.status);
     assert_eq!(stage.target().await, target);
     assert_eq!(stage.counts().logins_rejected, 1);
 

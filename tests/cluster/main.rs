@@ -4,10 +4,12 @@
 use idissuer_testbed::{Options, Shared};
 
 mod apply_fences;
+mod issuers;
 mod issuing;
 mod logging_in;
 mod operator;
 mod renewing;
+mod repairing;
 mod resource_rules;
 mod resource_status;
 mod restarting;
