@@ -84,6 +84,11 @@ impl Accounts {
         Arc::clone(sessions.entry(key).or_insert_with(create))
     }
 
+    /// Forgets every session: another process may have used the accounts since.
+    pub fn forget_all(&self) {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Waits until no call is in flight. Call it after `stop` was cancelled.
     pub async fn drain(&self) {
         self.surroundings.tasks.close();

@@ -1,10 +1,14 @@
 //! The command line: what was typed, and what it means. The only room that prints to standard output.
 
+mod lease;
+
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+
+use lease::LeaseArguments;
 
 use crate::api::crd;
 use crate::controller::{self, Settings};
@@ -23,7 +27,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the operator: keep the target Secret of every `IdIssuerCredential` filled with a valid token
-    Controller(ControllerArguments),
+    Controller(Box<ControllerArguments>),
     /// Print the `CustomResourceDefinition`
     Crd,
 }
@@ -50,6 +54,9 @@ struct ControllerArguments {
     #[arg(long, env = "IDISSUER_CONCURRENCY", value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
 
+    #[command(flatten)]
+    lease: LeaseArguments,
+
     /// Call issuers through the proxy of `HTTPS_PROXY` and its kin, which then sees where passwords go
     #[arg(long, env = "IDISSUER_USE_ENVIRONMENT_PROXY")]
     use_environment_proxy: bool,
@@ -67,7 +74,7 @@ fn origin(text: &str) -> Result<Origin, String> {
 #[must_use]
 pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Controller(arguments) => run_controller(arguments),
+        Command::Controller(arguments) => run_controller(*arguments),
         Command::Crd => print_crd(),
     };
     match outcome {
@@ -88,7 +95,9 @@ fn print_crd() -> Result<(), String> {
 fn run_controller(arguments: ControllerArguments) -> Result<(), String> {
     logging::start(arguments.log_format);
     install_crypto_provider()?;
-    let settings = Settings {
+    let timings = arguments.lease.timings()?;
+    let mut settings = Settings {
+        lease: None,
         namespaces: arguments.namespaces,
         allow_list: AllowList::new(arguments.issuer_url, arguments.allow_issuers),
         admin_address: arguments.admin_addr,
@@ -101,6 +110,7 @@ fn run_controller(arguments: ControllerArguments) -> Result<(), String> {
         let client = kube::Client::try_default().await.map_err(|error| {
             format!("configure the Kubernetes client: {error}; set KUBECONFIG, or run in a cluster")
         })?;
+        settings.lease = arguments.lease.settings(timings, &settings.namespaces, client.default_namespace());
         controller::run(settings, client, stop).await.map_err(|error| error.to_string())
     });
     // Name resolution runs on threads that nothing can interrupt; they must not hold up the end.

@@ -84,6 +84,20 @@ impl Cluster {
         call("read Secret", namespace, name, api.get_opt(name)).await
     }
 
+    /// Reads the status of a credential as it stands now, which a watch may show later; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the API server does not answer, or refuses.
+    pub(super) async fn read_status(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<IdIssuerCredentialStatus>, ClusterError> {
+        let api: Api<IdIssuerCredential> = Api::namespaced(self.client.clone(), namespace);
+        let read = call("read IdIssuerCredential", namespace, name, api.get_opt(name)).await?;
+        Ok(read.and_then(|credential| credential.status))
+    }
+
     /// Reads one key of a Secret or `ConfigMap`; `None` when there is no such object or key.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
+use super::leadership::Term;
 use crate::account::{Member, Session};
 use crate::api::{self, IdIssuerCredentialStatus, TokenStatus};
 use crate::core::backoff::{self, Chance};
@@ -28,8 +29,8 @@ const REPAIRS_FORGOTTEN: SignedDuration = SignedDuration::from_mins(10);
 /// What is remembered of one credential.
 #[derive(Default)]
 pub(super) struct Memory {
-    /// Whether the status was taken over.
-    pub is_loaded: bool,
+    /// The term of leadership that all of this belongs to; none while nothing was taken over.
+    pub(super) term: Option<Term>,
     /// The status as it was written last.
     pub status: IdIssuerCredentialStatus,
     /// When that was.
@@ -112,18 +113,20 @@ impl LoginReading {
 }
 
 impl Memory {
+    /// Nothing is remembered yet in this term.
+    pub(super) fn of_term(term: Term) -> Self {
+        Self { term: Some(term), ..Self::default() }
+    }
+
     /// Takes over the status that an earlier process, or nobody, left.
     pub(super) fn load(
         &mut self,
-        status: Option<&IdIssuerCredentialStatus>,
+        status: IdIssuerCredentialStatus,
         generation: i64,
         intent: Option<&Intent>,
         now: Moment,
     ) {
-        if std::mem::replace(&mut self.is_loaded, true) {
-            return;
-        }
-        self.status = status.cloned().unwrap_or_default();
+        self.status = status;
         // Only a status that calls this generation ready proves that the target was rendered for it.
         let is_ready = self.status.observed_generation == Some(generation)
             && self.status.conditions.iter().any(|condition| {

@@ -11,6 +11,8 @@
 mod area;
 mod cluster;
 mod intent;
+mod leadership;
+mod lease;
 mod login;
 mod memory;
 mod reconcile;
@@ -20,4 +22,5 @@ mod run;
 mod target;
 
 pub use cluster::FIELD_MANAGER;
+pub use leadership::LeaseSettings;
 pub use run::{RunError, Settings, run};

@@ -10,6 +10,7 @@ use kube::{Resource, ResourceExt};
 
 use super::cluster::{Cluster, ClusterError};
 use super::intent;
+use super::leadership::{Leadership, Term};
 use super::memory::Memory;
 use super::registry::{ObjectKey, Registry};
 use super::{login, report, target};
@@ -48,6 +49,8 @@ pub(super) struct Context {
     pub recorder: Recorder,
     /// Time and chance.
     pub clock: Arc<dyn Clock>,
+    /// Whether this process may act.
+    pub leadership: Arc<Leadership>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// How many credentials are worked on at once.
@@ -74,12 +77,22 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     if meta.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
+    // Whoever begins to lead wakes every credential.
+    let Some(term) = context.leadership.term() else { return Ok(Action::await_change()) };
     let mut memory = memory.lock().await;
-    let work = match &object.0 {
-        Ok(credential) => Work::new(&context, credential, &key, &mut memory),
-        Err(_) => return tell_malformed(&context, meta.generation, &key, &uid, &mut memory).await,
+    let is_new_term = memory.term != Some(term);
+    if is_new_term {
+        *memory = Memory::of_term(term);
+    }
+    let Ok(credential) = &object.0 else {
+        return tell_malformed(&context, meta.generation, &key, &uid, &mut memory).await;
     };
-    let action = work.carry_out().await?;
+    let mut work = Work::new(&context, credential, &key, &mut memory);
+    if is_new_term && let Err(error) = work.load(term).await {
+        work.memory.term = None;
+        return Err(error);
+    }
+    let action = work.carry_out(term).await?;
     context.registry.clear_errors(&key);
     Ok(action)
 }
@@ -125,16 +138,31 @@ impl<'a> Work<'a> {
             uid: credential.uid().unwrap_or_default(),
         };
         let intent = intent::parse(credential, &context.allow_list);
-        let generation = credential.metadata.generation.unwrap_or_default();
-        memory.load(credential.status.as_ref(), generation, intent.as_ref().ok(), context.clock.now());
         let (login_seen, target_seen) = (Seen::Unknown, Seen::Unknown);
         Self { context, credential, identity, intent, memory, login_seen, target_seen }
     }
 
+    /// Takes over what status remembers.
+    async fn load(&mut self, term: Term) -> Result<(), ReconcileError> {
+        let Identity { namespace, name, .. } = &self.identity;
+        let status = if term.follows_another {
+            self.context.cluster.read_status(namespace, name).await?
+        } else {
+            self.credential.status.clone()
+        };
+        let generation = self.credential.metadata.generation.unwrap_or_default();
+        let intent = self.intent.as_ref().ok();
+        self.memory.load(status.unwrap_or_default(), generation, intent, self.context.clock.now());
+        Ok(())
+    }
+
     /// Observe (no client) → decide (no client) → act (client), until there is nothing to do; then report (client).
-    async fn carry_out(mut self) -> Result<Action, ReconcileError> {
+    async fn carry_out(mut self, term: Term) -> Result<Action, ReconcileError> {
         login::forget_replaced_bundle(&mut self);
         for _ in 0..STEPS_LIMIT {
+            if self.context.leadership.term() != Some(term) {
+                return Ok(Action::await_change());
+            }
             let now = self.look();
             match decide(&self.observed(now), now) {
                 Plan::ReadTarget => target::read(&mut self).await?,

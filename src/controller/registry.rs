@@ -208,6 +208,11 @@ impl Registry {
         inner.credentials.iter().find(|(_, entry)| entry.sighting.uid == uid).map(|(key, _)| key.clone())
     }
 
+    /// All credentials.
+    pub(super) fn keys(&self) -> Vec<ObjectKey> {
+        self.lock().credentials.keys().cloned().collect()
+    }
+
     /// Counts errors in a row; returns how many there were with this one.
     pub(super) fn count_error(&self, key: &ObjectKey) -> u32 {
         let mut inner = self.lock();

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::area::{self, Waker};
 use super::cluster::{Cluster, FIELD_MANAGER};
+use super::leadership::{Leadership, LeaseSettings};
 use super::reconcile::Context;
 use super::registry::Registry;
 use crate::account::{Accounts, KeyMaker, Member};
@@ -40,6 +41,8 @@ pub struct Settings {
     pub admin_address: SocketAddr,
     /// How many credentials are worked on at once.
     pub concurrency: usize,
+    /// The lease that replicas share; without one this process always acts.
+    pub lease: Option<LeaseSettings>,
     /// Whether the proxy of the environment is used for calls to issuers.
     pub use_environment_proxy: bool,
 }
@@ -140,6 +143,7 @@ struct Operator {
     client: Client,
     accounts: Arc<Accounts>,
     ended: tokio::sync::mpsc::UnboundedReceiver<Member>,
+    leadership: Arc<Leadership>,
     areas: Vec<(Option<String>, Arc<Context>)>,
     stop: CancellationToken,
 }
@@ -167,6 +171,7 @@ impl Operator {
         let concurrency = Arc::new(tokio::sync::Semaphore::new(settings.concurrency));
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: None };
         let recorder = Recorder::new(client.clone(), reporter);
+        let leadership = Arc::new(Leadership::new(settings.lease.clone(), Arc::clone(&clock)));
         let context = || {
             Arc::new(Context {
                 cluster: Cluster::new(client.clone()),
@@ -175,6 +180,7 @@ impl Operator {
                 registry: Arc::new(Registry::default()),
                 recorder: recorder.clone(),
                 clock: Arc::clone(&clock),
+                leadership: Arc::clone(&leadership),
                 metrics: Arc::clone(metrics),
                 concurrency: Arc::clone(&concurrency),
             })
@@ -184,7 +190,7 @@ impl Operator {
         } else {
             settings.namespaces.iter().map(|namespace| (Some(namespace.clone()), context())).collect()
         };
-        Ok(Self { client, accounts, ended, areas, stop })
+        Ok(Self { client, accounts, ended, leadership, areas, stop })
     }
 
     /// Works until stopped: no credential is begun any more, those at work are finished, then calls are drained.
@@ -217,9 +223,22 @@ impl Operator {
             join_all(registries.iter().map(|registry| registry.secrets_synced())).await;
             watch_gate.open();
         });
-        tokio::spawn(pass_on(self.ended, wakers));
-        join_all(reconciling).await;
-        self.accounts.drain().await;
+        tokio::spawn(pass_on(self.ended, wakers.clone()));
+        let done = CancellationToken::new();
+        let gained = || wakers.iter().for_each(|(registry, waker)| area::wake(waker, registry.keys()));
+        let leading = self.leadership.hold(
+            self.client.clone(),
+            &self.accounts,
+            gained,
+            self.stop.clone(),
+            done.clone(),
+        );
+        let working = async {
+            join_all(reconciling).await;
+            self.accounts.drain().await;
+            done.cancel();
+        };
+        futures::join!(leading, working);
         join_all(watching).await;
     }
 }

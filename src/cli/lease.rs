@@ -1,0 +1,66 @@
+//! The flags of the lease.
+
+use clap::Args;
+use jiff::SignedDuration;
+
+use crate::controller::LeaseSettings;
+use crate::core::leader::Timings;
+
+#[derive(Debug, Args)]
+pub(super) struct LeaseArguments {
+    /// Act only while holding a lease that all replicas share, so that several can run
+    #[arg(long, env = "IDISSUER_LEADER_ELECT")]
+    leader_elect: bool,
+
+    /// The lease's name [default: idissuer-operator, with a digest of the namespaces if any are given]
+    #[arg(long, env = "IDISSUER_LEASE_NAME", value_name = "NAME")]
+    lease_name: Option<String>,
+
+    /// The lease's namespace [default: the pod's own, or the one of the kubeconfig]
+    #[arg(long, env = "IDISSUER_LEASE_NAMESPACE", value_name = "NAME")]
+    lease_namespace: Option<String>,
+
+    /// How long a lease that is not renewed stays with its holder
+    #[arg(long, env = "IDISSUER_LEASE_DURATION_SECONDS", value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u16).range(3..))]
+    lease_duration_seconds: u16,
+
+    /// How long after its last renewal the holder still acts; less than the duration
+    #[arg(long, env = "IDISSUER_LEASE_RENEW_DEADLINE_SECONDS", value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(2..))]
+    lease_renew_deadline_seconds: u16,
+
+    /// How often the lease is renewed or looked at; less than the renew deadline
+    #[arg(long, env = "IDISSUER_LEASE_RETRY_PERIOD_SECONDS", value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    lease_retry_period_seconds: u16,
+}
+
+impl LeaseArguments {
+    /// The timings, if they fit together.
+    pub(super) fn timings(&self) -> Result<Timings, String> {
+        let seconds = |seconds: u16| SignedDuration::from_secs(seconds.into());
+        let timings = Timings {
+            duration: seconds(self.lease_duration_seconds),
+            renew_deadline: seconds(self.lease_renew_deadline_seconds),
+            retry_period: seconds(self.lease_retry_period_seconds),
+        };
+        if timings.retry_period < timings.renew_deadline && timings.renew_deadline < timings.duration {
+            Ok(timings)
+        } else {
+            Err("the lease's retry period must be shorter than its renew deadline, and that than its duration".into())
+        }
+    }
+
+    /// The lease, if one is wanted; `own_namespace` is where we run.
+    pub(super) fn settings(
+        self,
+        timings: Timings,
+        namespaces: &[String],
+        own_namespace: &str,
+    ) -> Option<LeaseSettings> {
+        self.leader_elect.then(|| LeaseSettings {
+            namespace: self.lease_namespace.unwrap_or_else(|| own_namespace.to_owned()),
+            name: self.lease_name.unwrap_or_else(|| LeaseSettings::default_name(namespaces)),
+            identity: LeaseSettings::new_identity(),
+            timings,
+        })
+    }
+}

@@ -1,0 +1,179 @@
+//! Holding the lease: the thin loop around [`crate::core::leader`].
+//!
+//! Every replica watches; only the one that holds the lease acts. Each time it is gained a new term begins, and what
+//! was remembered in an earlier one is forgotten: another replica may have acted since.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::Client;
+use tokio_util::sync::CancellationToken;
+
+use super::cluster::FIELD_MANAGER;
+use super::lease::SharedLease;
+use crate::account::Accounts;
+use crate::core::leader::{Claim, SeenLease, Timings, evaluate, may_act};
+use crate::core::moment::Moment;
+use crate::core::token::Fingerprint;
+use crate::ops::clock::Clock;
+
+/// The lease and how it is held.
+#[derive(Clone, Debug)]
+pub struct LeaseSettings {
+    /// Where it lies.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Who we are; unique among the replicas.
+    pub identity: String,
+    /// Its timings.
+    pub timings: Timings,
+}
+
+impl LeaseSettings {
+    /// The lease of a controller for these namespaces: each set of them has one of its own.
+    #[must_use]
+    pub fn default_name(namespaces: &[String]) -> String {
+        if namespaces.is_empty() {
+            return FIELD_MANAGER.to_owned();
+        }
+        let set: BTreeSet<&str> = namespaces.iter().map(String::as_str).collect();
+        let list = set.into_iter().collect::<Vec<_>>().join(",");
+        let digest = Fingerprint::of(list.as_bytes());
+        format!("{FIELD_MANAGER}-{}", digest.as_str().get(..8).unwrap_or_default())
+    }
+
+    /// A new identity: the host's name, which is the pod's, and a random part, for a restarted process is another one.
+    #[must_use]
+    pub fn new_identity() -> String {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        format!("{}_{:08x}", host.trim(), fastrand::u32(..))
+    }
+}
+
+/// Whether this process may act.
+pub(super) struct Leadership {
+    settings: Option<LeaseSettings>,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Just before the last successful claim was sent.
+    claimed: Option<Moment>,
+    term: Term,
+}
+
+/// A time of uninterrupted leadership.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Term {
+    number: u64,
+    /// Another replica acted before, perhaps so shortly that the watches do not show it yet.
+    pub(super) follows_another: bool,
+}
+
+impl Leadership {
+    /// Without settings there is no lease, and this process always acts.
+    pub(super) fn new(settings: Option<LeaseSettings>, clock: Arc<dyn Clock>) -> Self {
+        Self { settings, clock, state: Mutex::default() }
+    }
+
+    /// The present term, if this process may act now.
+    pub(super) fn term(&self) -> Option<Term> {
+        let Some(settings) = &self.settings else { return Some(Term::default()) };
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        may_act(state.claimed, settings.timings, self.clock.now()).then_some(state.term)
+    }
+
+    /// Claims the lease over and over until `stop`, keeps it until `done`, and releases it. At the beginning of every
+    /// new term the accounts are forgotten, and `gained` is called.
+    pub(super) async fn hold(
+        &self,
+        client: Client,
+        accounts: &Accounts,
+        gained: impl Fn(),
+        stop: CancellationToken,
+        done: CancellationToken,
+    ) {
+        let Some(settings) = &self.settings else { return };
+        let lease = SharedLease::new(client, settings);
+        let mut seen = SeenLease { record: None, since: self.clock.now() };
+        let period = Duration::try_from(settings.timings.retry_period).unwrap_or(Duration::from_secs(2));
+        while !stop.is_cancelled() {
+            let held_before = self.term().is_some();
+            seen = self.claim(settings, &lease, seen, accounts).await;
+            if !held_before && self.term().is_some() {
+                gained();
+            }
+            tokio::select! {
+                () = tokio::time::sleep(period) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        // What was begun is finished under the lease, which outlasts it without another renewal.
+        done.cancelled().await;
+        let held = seen.record.filter(|record| record.holder.as_ref() == Some(&settings.identity));
+        if let Some(record) = held
+            && let Err(error) = lease.release(&record).await
+        {
+            tracing::warn!("release lease {}: {error}", settings.name);
+        }
+    }
+
+    async fn claim(
+        &self,
+        settings: &LeaseSettings,
+        lease: &SharedLease,
+        seen: SeenLease,
+        accounts: &Accounts,
+    ) -> SeenLease {
+        let seen = match lease.read().await {
+            Ok(record) => seen.updated(record, self.clock.now()),
+            Err(error) => {
+                tracing::warn!("read lease {}: {error}", settings.name);
+                return seen;
+            }
+        };
+        let now = self.clock.now();
+        let outcome = match evaluate(&seen, &settings.identity, now) {
+            Claim::Create => lease.create(now.wall).await,
+            Claim::Take(record) => lease.take(record, now.wall).await,
+            Claim::Renew(record) => lease.renew(record, now.wall).await,
+            Claim::Wait => {
+                self.lost(&seen);
+                return seen;
+            }
+        };
+        match outcome {
+            Ok(record) => {
+                self.claimed(settings, now, accounts);
+                seen.updated(Some(record), self.clock.now())
+            }
+            Err(error) => {
+                tracing::warn!("claim lease {}: {error}", settings.name);
+                seen
+            }
+        }
+    }
+
+    fn claimed(&self, settings: &LeaseSettings, now: Moment, accounts: &Accounts) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !may_act(state.claimed, settings.timings, now) {
+            accounts.forget_all();
+            state.term.number += 1;
+            tracing::info!(lease = settings.name, identity = settings.identity, "leading");
+        }
+        state.claimed = Some(now);
+    }
+
+    fn lost(&self, seen: &SeenLease) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.term.follows_another = true;
+        if state.claimed.take().is_some() {
+            let holder = seen.record.as_ref().and_then(|record| record.holder.as_deref());
+            tracing::warn!(holder, "no longer leading");
+        }
+    }
+}
