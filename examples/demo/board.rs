@@ -175,7 +175,7 @@ impl Row {
         let verdict = self.verdict.map_or("not asked", describe);
         let token = format!("{} {:<7}", short(&token.fingerprint), grant(token));
         Some(match before {
-            None => format!("first token {token}, {verdict}"),
+            None => format!("first token  {token} {verdict}"),
             Some(before) => {
                 self.rotations += 1;
                 let left = seconds(before.expiry.duration_since(now.wall));
