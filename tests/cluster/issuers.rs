@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use crate::operator::{HOUR, LIMIT, NAME, Stage, condition, holds, issuer, text, token_status};
 
 /// Long enough for failures to be seen before the first of these tokens dies.
-const HALF_MINUTE: Duration = Duration::from_secs(16);
+const QUARTER_MINUTE: Duration = Duration::from_secs(15);
 
 #[tokio::test]
 async fn an_issuer_that_is_down_is_asked_again_the_old_token_stays_and_all_is_well_once_it_is_back() {
-    let stage = Stage::set("down", issuer(HALF_MINUTE)).await;
+    let stage = Stage::set("down", issuer(QUARTER_MINUTE)).await;
     stage.apply(json!({})).await;
     let first = stage.ready().await;
     let target = stage.target().await;
@@ -44,7 +44,7 @@ async fn an_issuer_that_is_down_is_asked_again_the_old_token_stays_and_all_is_we
 
 #[tokio::test]
 async fn after_a_refresh_whose_answer_was_lost_the_refresh_token_is_never_presented_again() {
-    let stage = Stage::set("lost", issuer(HALF_MINUTE)).await;
+    let stage = Stage::set("lost", issuer(QUARTER_MINUTE)).await;
     stage.apply(json!({})).await;
     let first = stage.ready().await;
     stage.issuer.inject(FaultRule::on_refresh(Fault::Lost).once());
@@ -122,8 +122,8 @@ async fn a_wrong_path_and_an_unusable_answer_are_told_to_a_person() {
 async fn https_stage(name: &str) -> (Stage, Server) {
     let config = || -> Config { issuer(HOUR).tls(Tls::localhost()) };
     let issuer_over_https = Simulator::start(config()).await.unwrap();
-    let url = issuer_over_https.url();
-    let stage = Stage::set_with(name, issuer(HOUR), &["--allow-issuer", &url]).await;
+    let allowed = ["--allow-issuer".to_owned(), issuer_over_https.url()];
+    let stage = Stage::set_with(name, issuer(HOUR), |operator, _| operator.arguments.extend(allowed)).await;
     (stage, issuer_over_https)
 }
 

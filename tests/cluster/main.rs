@@ -13,6 +13,9 @@ mod repairing;
 mod resource_rules;
 mod resource_status;
 mod restarting;
+mod schema;
+mod secrecy;
+mod sharing;
 
 /// The control plane of all tests in this binary. It has the CRD from the beginning, or the garbage collector would
 /// take half a minute to notice the new kind.

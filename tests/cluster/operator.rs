@@ -58,21 +58,33 @@ pub(crate) struct Stage {
 impl Stage {
     /// All three, and the login Secret.
     pub(crate) async fn set(name: &str, issuer: Config) -> Self {
-        Self::set_with(name, issuer, &[]).await
+        Self::set_with(name, issuer, |_, _| ()).await
     }
 
-    /// With further arguments of the operator.
-    pub(crate) async fn set_with(name: &str, issuer: Config, arguments: &[&str]) -> Self {
-        let control_plane = CLUSTER.control_plane().await.unwrap();
-        let namespace = TestNamespace::create(control_plane, name).await.unwrap();
-        let issuer = Simulator::start(issuer).await.unwrap();
-        let mut operator = Operator::prepare(control_plane, &namespace, &issuer);
-        operator.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
-        operator.start(control_plane).await;
-        operator.until_ready().await;
-        let stage = Self { operator, issuer, namespace, control_plane };
+    /// With an operator that is prepared differently.
+    pub(crate) async fn set_with(
+        name: &str,
+        issuer: Config,
+        prepare: impl FnOnce(&mut Operator, &Server),
+    ) -> Self {
+        let mut stage = Self::set_without_start(CLUSTER.control_plane().await.unwrap(), name, issuer).await;
+        prepare(&mut stage.operator, &stage.issuer);
+        stage.operator.start(stage.control_plane).await;
+        stage.operator.until_ready().await;
         stage.write_login(USER, PASSWORD).await;
         stage
+    }
+
+    /// On any control plane, with an operator that is not started yet, and without the login Secret.
+    pub(crate) async fn set_without_start(
+        control_plane: &'static ControlPlane,
+        name: &str,
+        issuer: Config,
+    ) -> Self {
+        let namespace = TestNamespace::create(control_plane, name).await.unwrap();
+        let issuer = Simulator::start(issuer).await.unwrap();
+        let operator = Operator::prepare(control_plane, &namespace, &issuer);
+        Self { operator, issuer, namespace, control_plane }
     }
 
     pub(crate) fn credentials(&self) -> Api<IdIssuerCredential> {
@@ -206,12 +218,13 @@ impl Stage {
         self.control_plane.audit().mark().unwrap()
     }
 
-    /// What the operator asked of the API server since then, beside its watches: how often each verb of each resource.
+    /// What the operator asked of the API server since then, beside its watches and its lease: how often each verb of
+    /// each resource.
     pub(crate) fn requests_since(&self, mark: Mark) -> BTreeMap<String, usize> {
         let requests = self.control_plane.audit().of_user_since(&self.operator.user, mark).unwrap();
         let counts = count(&requests).into_iter();
         counts
-            .filter(|((verb, _), _)| verb != "watch")
+            .filter(|((verb, resource), _)| verb != "watch" && resource != "leases")
             .map(|((verb, resource), number)| (format!("{verb} {resource}"), number))
             .collect()
     }
@@ -248,7 +261,7 @@ pub(crate) struct Operator {
 
 impl Operator {
     /// One that works in `namespace`, not started yet.
-    pub(crate) fn prepare(control_plane: &ControlPlane, namespace: &TestNamespace, issuer: &Server) -> Self {
+    fn prepare(control_plane: &ControlPlane, namespace: &TestNamespace, issuer: &Server) -> Self {
         let user = format!("operator-{}", namespace.name());
         let arguments = [
             "controller",

@@ -30,7 +30,8 @@ async fn a_restart_with_a_fresh_token_asks_nothing_and_renews_when_the_status_sa
     let after = stage.renewed(token_status(&before)).await;
     assert_eq!(token_status(&after).grant, Grant::Login, "refresh tokens are not written down");
     assert_ne!(text(&stage.target().await, "token"), token);
-    let requests = stage.control_plane.audit().of_user_since(&stage.operator.user, mark).unwrap();
+    let mut requests = stage.control_plane.audit().of_user_since(&stage.operator.user, mark).unwrap();
+    requests.retain(|request| request.resource != "leases");
     assert!(!requests.iter().any(|request| request.verb == "get" && request.name == NAME), "{requests:#?}");
     assert!(
         !requests.iter().any(|request| request.timestamp < due && request.verb == "patch"),
