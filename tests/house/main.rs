@@ -1,0 +1,7 @@
+//! The rules of the house that no compiler holds: which room may look at which, what a room must not know, and what
+//! may not come into the program.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
+
+mod dependencies;
+mod rooms;
+mod source;
