@@ -79,8 +79,8 @@ fn better_token(observed: &Observed<'_>, now: Moment) -> Option<Arc<IssuedToken>
         return None;
     }
     let is_better = observed.published.is_none_or(|published| {
-        token.validity.issued.is_after(published.validity.issued)
-            || (!observed.is_published_by_this_account() && token.fingerprint != published.fingerprint)
+        let is_older = published.validity.issued.is_after(token.validity.issued);
+        token.fingerprint != published.fingerprint && (!is_older || !observed.is_published_by_this_account())
     });
     is_better.then(|| Arc::clone(token))
 }
