@@ -111,7 +111,10 @@ fn happen(world: &mut World, event: &Event, number: usize) {
                 world.pass(until.remaining(world.now));
             }
         }
-        Event::WallClockJumps(by) => world.now.wall = world.now.plus(seconds(*by)).wall,
+        Event::WallClockJumps(by) => {
+            world.pass(seconds(1));
+            world.now.wall = world.now.plus(seconds(*by)).wall;
+        }
         Event::Restarts => world.restart(),
         Event::StatusIsLost => {
             world.restart();
