@@ -1,3 +1,12 @@
 //! Rotating ID Issuer tokens in Kubernetes: an operator and a sidecar.
+//!
+//! The rooms, and the one direction in which they may look:
+//! `api, core ← issuer ← account ← controller ← cli`; `ops` may be used from `issuer` upwards.
 
+pub mod account;
+pub mod api;
+pub mod cli;
+pub mod controller;
 pub mod core;
+pub mod issuer;
+pub mod ops;

@@ -1,2 +1,7 @@
-//! Entry point.
-fn main() {}
+//! `idissuer`: the operator and the sidecar.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    idissuer::cli::main()
+}

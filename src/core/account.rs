@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 
 use super::backoff::{Chance, retry_pause};
+use super::login::LoginPair;
 use super::moment::Moment;
 use super::retry::{Failure, RetryClass, Sent};
 use super::schedule::{Pace, overdue_margin};
@@ -63,8 +64,8 @@ pub enum Call {
         /// The refresh token; it is gone from the state.
         refresh: RefreshToken,
     },
-    /// A login.
-    Login,
+    /// A login, with what it presents.
+    Login(LoginPair),
 }
 
 impl Call {
@@ -73,7 +74,7 @@ impl Call {
     pub fn grant(&self) -> Grant {
         match self {
             Self::Refresh { .. } => Grant::Refresh,
-            Self::Login => Grant::Login,
+            Self::Login(_) => Grant::Login,
         }
     }
 }
@@ -195,20 +196,17 @@ impl Account {
 
     /// Starts what [`Account::next`] said. Nothing else starts until [`Account::finish`] or [`Account::abandon`].
     ///
-    /// `None` when there is nothing to start now.
-    pub fn begin(&mut self, strategy: Strategy, now: Moment) -> Option<Call> {
-        let call = match (self.next(strategy, now), &self.token, self.refresh.take()) {
-            (Next::Refresh, Some(token), Some(refresh)) => {
-                Call::Refresh { token: Arc::clone(token), refresh }
+    /// `None` when there is nothing to start now, or it is a login and there is no pair for it.
+    pub fn begin(&mut self, strategy: Strategy, pair: Option<LoginPair>, now: Moment) -> Option<Call> {
+        let call = match (self.next(strategy, now), pair, &self.token) {
+            (Next::Refresh, _, Some(token)) => {
+                Call::Refresh { token: Arc::clone(token), refresh: self.refresh.take()? }
             }
-            (Next::Login, ..) => {
+            (Next::Login, Some(pair), _) => {
                 self.attempted = Some(now);
-                Call::Login
+                Call::Login(pair)
             }
-            (_, _, refresh) => {
-                self.refresh = refresh;
-                return None;
-            }
+            _ => return None,
         };
         self.in_flight = true;
         Some(call)
@@ -223,7 +221,7 @@ impl Account {
             (Call::Refresh { refresh, .. }, Err(failure)) => {
                 self.fail_refresh(refresh, failure, now, chance);
             }
-            (Call::Login, Err(failure)) => {
+            (Call::Login(_), Err(failure)) => {
                 if failure.class == RetryClass::Rejected {
                     self.hold(failure, now);
                 } else {
@@ -240,7 +238,7 @@ impl Account {
 
     fn succeed(&mut self, call: &Call, obtained: Obtained, now: Moment) {
         match call {
-            Call::Login => {
+            Call::Login(_) => {
                 self.accepted = Some(now);
                 self.refreshed_in_session = false;
                 self.refresh = obtained.refresh;

@@ -1,6 +1,6 @@
 //! What people are told of a credential: its conditions, as a function of what is observed and the time.
 
-use super::moment::Moment;
+use super::moment::{Moment, to_second};
 use super::observed::{Login, Observed, TargetState};
 use super::reason::Reason;
 use super::retry::RetryClass;
@@ -47,7 +47,7 @@ pub fn conditions(observed: &Observed<'_>, now: Moment) -> Conditions {
     let renewal_overdue = observed
         .schedule()
         .filter(|schedule| !is_suspended && schedule.overdue.has_come(now))
-        .map(|schedule| Reason::RenewalOverdue { expiry: super::target::to_second(schedule.expiry.wall) });
+        .map(|schedule| Reason::RenewalOverdue { expiry: to_second(schedule.expiry.wall) });
     Conditions { ready, reconciling, stalled, login_accepted: login_answer(observed), renewal_overdue }
 }
 
@@ -88,7 +88,7 @@ fn ready(
     let Some(published) = observed.published else {
         return if intent.suspended { Err(Reason::Suspended) } else { otherwise(Reason::Issuing) };
     };
-    let expiry = super::target::to_second(published.validity.expiry().wall);
+    let expiry = to_second(published.validity.expiry().wall);
     if !observed.is_published_alive(now) {
         return Err(Reason::Expired { expiry });
     }

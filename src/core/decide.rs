@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::account::{Next, Strategy};
+use super::account::Next;
 use super::moment::Moment;
 use super::observed::{AccountView, Login, Observed, TargetState, TokenSource};
 use super::schedule::Pace;
@@ -20,8 +20,6 @@ pub enum Plan {
     ReadLogin,
     /// Ask the account for a new token. Its end is told; nobody waits for it.
     Obtain {
-        /// How.
-        strategy: Strategy,
         /// Record the attempt in status first, and do not log in if that fails: a password that was never accepted
         /// must not be presented by a process that cannot remember it.
         record_first: bool,
@@ -66,7 +64,7 @@ pub fn decide(observed: &Observed<'_>, now: Moment) -> Plan {
     let is_wanted = wants_token(observed, &state, now);
     let plan = match &observed.login {
         Login::Unread if is_wanted || observed.is_login_changed() => Some(Plan::ReadLogin),
-        Login::Account(account) if is_wanted => obtain(observed, account, intent.strategy),
+        Login::Account(account) if is_wanted => obtain(observed, account),
         Login::Unread | Login::Account(_) | Login::Defective(_) => None,
     };
     plan.or_else(|| rewrite(observed, &state, now)).unwrap_or_else(|| rest(is_wanted))
@@ -108,18 +106,16 @@ pub fn is_answered(observed: &Observed<'_>, requested: Moment, now: Moment) -> b
     })
 }
 
-fn obtain(observed: &Observed<'_>, account: &AccountView, strategy: Strategy) -> Option<Plan> {
+fn obtain(observed: &Observed<'_>, account: &AccountView) -> Option<Plan> {
     let is_recorded =
         observed.login_record.attempted && !observed.is_login_changed() && observed.is_generation_observed();
-    let record_first = !account.proven && !is_recorded;
-    match account.next {
-        Next::Refresh => Some(Plan::Obtain { strategy, record_first: false, lift: false }),
-        Next::Login => Some(Plan::Obtain { strategy, record_first, lift: false }),
-        Next::Held if is_lift(observed, account) => {
-            Some(Plan::Obtain { strategy, record_first: true, lift: true })
-        }
-        Next::Held | Next::Wait(_) | Next::InFlight => None,
-    }
+    let (record_first, lift) = match account.next {
+        Next::Refresh => return Some(Plan::Obtain { record_first: false, lift: false }),
+        Next::Login => (!account.proven && !is_recorded, false),
+        Next::Held if is_lift(observed, account) => (true, true),
+        Next::Held | Next::Wait(_) | Next::InFlight => return None,
+    };
+    Some(if observed.is_login_at_hand { Plan::Obtain { record_first, lift } } else { Plan::ReadLogin })
 }
 
 /// Whether somebody asked for another attempt of a held login: by a new specification, or by a request for a renewal

@@ -74,6 +74,12 @@ impl Moment {
     }
 }
 
+/// Cuts a time to whole seconds: a token is never said to live longer than it does.
+#[must_use]
+pub fn to_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second() - i64::from(time.subsec_nanosecond() < 0)).unwrap_or(time)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,5 +119,13 @@ mod tests {
         assert_eq!(far.wall, Timestamp::MAX);
         assert_eq!(at(0, 0).minus(SignedDuration::MAX).wall, Timestamp::MIN);
         assert!(!far.has_come(at(1_000, 1_000)));
+    }
+
+    #[test]
+    fn times_are_cut_to_the_second_and_never_rounded_up() {
+        let time: Timestamp = "2026-01-01T00:00:00.999Z".parse().unwrap();
+        assert_eq!(to_second(time).to_string(), "2026-01-01T00:00:00Z");
+        let before_epoch: Timestamp = "1969-12-31T23:59:59.5Z".parse().unwrap();
+        assert_eq!(to_second(before_epoch).to_string(), "1969-12-31T23:59:59Z");
     }
 }

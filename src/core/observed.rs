@@ -175,6 +175,8 @@ pub struct Observed<'a> {
     pub login_seen: &'a Seen,
     /// What it holds.
     pub login: Login,
+    /// Whether user name and password were read just now and can be sent. They are not kept: each login reads them.
+    pub is_login_at_hand: bool,
     /// The token that was published last.
     pub published: Option<&'a Published>,
     /// The version of the target that our last write left.
@@ -221,11 +223,16 @@ impl<'a> Observed<'a> {
     /// The life of the published token under the present specification.
     #[must_use]
     pub fn schedule(&self) -> Option<Schedule> {
-        let published = self.published?;
+        self.published.map(|published| self.schedule_of(&published.validity))
+    }
+
+    /// The life of a token under the present specification.
+    #[must_use]
+    pub fn schedule_of(&self, validity: &Validity) -> Schedule {
         let (wanted, jitter) = self
             .intent
             .map_or((RenewBefore::default(), Jitter::NONE), |intent| (intent.renew_before, intent.jitter));
-        Some(Schedule::of(&published.validity, wanted, jitter))
+        Schedule::of(validity, wanted, jitter)
     }
 
     /// The account, if it is known and can be used.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::moment::to_second;
 use super::reason::Reason;
 use super::schedule::{Jitter, RenewBefore, Schedule};
 use super::template::{Data, Template, Values};
@@ -71,20 +72,15 @@ impl Facts {
     /// Of a token, with the renewal that the credential wants. Times are cut to seconds, as status holds them.
     #[must_use]
     pub fn of(token: &IssuedToken, wanted: RenewBefore, jitter: Jitter) -> Self {
-        let schedule = Schedule::of(&token.validity, wanted, jitter);
+        let validity = token.validity.as_recorded();
+        let schedule = Schedule::of(&validity, wanted, jitter);
         Self {
-            issued: to_second(token.validity.issued.wall),
-            expiration: to_second(schedule.expiry.wall),
+            issued: validity.issued.wall,
+            expiration: schedule.expiry.wall,
             renewal: to_second(schedule.renewal.wall),
             fingerprint: token.fingerprint.clone(),
         }
     }
-}
-
-/// Cuts a time to whole seconds: a token is never said to live longer than it does.
-#[must_use]
-pub fn to_second(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second() - i64::from(time.subsec_nanosecond() < 0)).unwrap_or(time)
 }
 
 /// Renders the target for a token.
@@ -326,13 +322,5 @@ mod tests {
         assert_eq!(find(&live.fingerprint(), 4599).as_deref(), Some(live.expose()));
         assert_eq!(find(&live.fingerprint(), 4600), None, "its own exp has come");
         assert_eq!(find(&Fingerprint::recorded("0123"), 0), None);
-    }
-
-    #[test]
-    fn times_are_cut_to_the_second_and_never_rounded_up() {
-        let time: Timestamp = "2026-01-01T00:00:00.999Z".parse().unwrap();
-        assert_eq!(to_second(time).to_string(), "2026-01-01T00:00:00Z");
-        let before_epoch: Timestamp = "1969-12-31T23:59:59.5Z".parse().unwrap();
-        assert_eq!(to_second(before_epoch).to_string(), "1969-12-31T23:59:59Z");
     }
 }

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use super::moment::Moment;
+use super::moment::{Moment, to_second};
 
 /// The longest token that is accepted, in bytes: it has to fit into an HTTP header.
 pub const LONGEST_TOKEN: usize = 16 * 1024;
@@ -161,6 +161,15 @@ impl Validity {
     pub fn expiry(&self) -> Moment {
         self.issued.plus(self.lifetime)
     }
+
+    /// As status holds it: in whole seconds. What is told of a token is derived from this, so that it is the same
+    /// after a restart, when status is all that is known.
+    #[must_use]
+    pub fn as_recorded(&self) -> Self {
+        let issued = to_second(self.issued.wall);
+        let lifetime = to_second(self.expiry().wall).duration_since(issued);
+        Self { issued: Moment { wall: issued, ..self.issued }, lifetime, source: self.source }
+    }
 }
 
 /// A token with all that is known of it.
@@ -269,6 +278,26 @@ pub(crate) mod tests {
         assert_eq!(AccessToken::parse("opaque").unwrap().claims(), None);
         assert_eq!(AccessToken::parse("a.%%%.c").unwrap().claims(), None);
         assert_eq!(jwt(r#"{"iat":1e300,"exp":4600}"#).claims(), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_status_holds_of_a_token_is_the_same_when_it_is_read_back(
+            issued_milliseconds in 0_i64..4_000_000_000_000, lifetime_milliseconds in 1_i64..100_000_000,
+        ) {
+            let validity = Validity {
+                issued: Moment {
+                    wall: Timestamp::from_millisecond(issued_milliseconds).unwrap(),
+                    monotonic: SignedDuration::ZERO,
+                },
+                lifetime: SignedDuration::from_millis(lifetime_milliseconds),
+                source: LifetimeSource::ExpiresIn,
+            };
+            let recorded = validity.as_recorded();
+            proptest::prop_assert_eq!(recorded.as_recorded(), recorded);
+            proptest::prop_assert!(recorded.expiry().wall <= validity.expiry().wall);
+            proptest::prop_assert_eq!(recorded.expiry().wall.subsec_nanosecond(), 0);
+        }
     }
 
     impl AccessToken {

@@ -10,6 +10,7 @@ use super::backoff::Chance;
 use super::conditions::{Conditions, conditions};
 use super::decide::{Plan, decide, is_answered};
 use super::endpoint::{DEFAULT_ISSUER, Endpoint, Origin, RefreshShape};
+use super::login::LoginPair;
 use super::moment::Moment;
 use super::observed::{
     AccountKey, AccountReference, AccountView, Intent, Login, LoginRecord, LoginReference, Observed,
@@ -53,6 +54,11 @@ pub(crate) fn token(text: &str, issued: Moment, lifetime: i64) -> IssuedToken {
 pub(crate) fn obtained(text: &str, issued: Moment, lifetime: i64) -> Obtained {
     let refresh = RefreshToken::parse(&format!("refresh-{text}"));
     Obtained { token: token(text, issued, lifetime), refresh }
+}
+
+/// A user name and a password.
+pub(crate) fn pair() -> LoginPair {
+    LoginPair::parse(("u", Some(b"billing@example.com")), ("p", Some(b"pass"))).unwrap()
 }
 
 pub(crate) fn rejected() -> Failure {
@@ -130,6 +136,8 @@ pub(crate) struct World {
     pub(crate) login_record: LoginRecord,
     pub(crate) login_seen: Seen,
     pub(crate) login_known: Known,
+    /// Whether it was read just now, and user name and password can be sent.
+    pub(crate) login_at_hand: bool,
     /// What a read of the login Secret finds.
     pub(crate) login_holds: Result<AccountKey, Reason>,
     pub(crate) accounts: HashMap<AccountKey, Account>,
@@ -161,6 +169,7 @@ impl World {
             login_record: LoginRecord::default(),
             login_seen: Seen::Version(version("login", 1)),
             login_known: Known::Unread,
+            login_at_hand: false,
             login_holds: Ok(BILLING),
             accounts: HashMap::new(),
             calls: Vec::new(),
@@ -204,6 +213,7 @@ impl World {
                 Known::Defective(reason) => Login::Defective(reason.clone()),
                 Known::Account(key) => view(*key),
             },
+            is_login_at_hand: self.login_at_hand,
             published: self.published.as_ref(),
             target_written: self.target_written.as_ref(),
             target_seen: &self.target_seen,
@@ -236,7 +246,7 @@ impl World {
         match plan {
             Plan::ReadTarget => self.read_target(),
             Plan::ReadLogin => self.read_login(),
-            Plan::Obtain { strategy, record_first, lift } => self.begin(strategy, record_first, lift),
+            Plan::Obtain { record_first, lift } => self.begin(record_first, lift),
             Plan::Publish { token, repair: _ } => self.publish(&token),
             Plan::PublishReadBack => {
                 let read = self.target_read.clone().and_then(|read| read.token).unwrap();
@@ -283,6 +293,7 @@ impl World {
             Ok(key) => Known::Account(*key),
             Err(reason) => Known::Defective(reason.clone()),
         };
+        self.login_at_hand = matches!(self.login_known, Known::Account(_));
         if let Known::Account(key) = self.login_known {
             let remembered = self.remembered.take().filter(|_| !self.observe_login_change());
             let account = self.account(key);
@@ -297,7 +308,7 @@ impl World {
         self.login_record.resource_version.as_deref() != seen
     }
 
-    fn begin(&mut self, strategy: Strategy, record_first: bool, lift: bool) {
+    fn begin(&mut self, record_first: bool, lift: bool) {
         let Known::Account(key) = self.login_known else { panic!("obtained without a login") };
         if record_first {
             let resource_version = self.login_seen.version().map(|version| version.resource_version.clone());
@@ -305,11 +316,13 @@ impl World {
             self.observed_generation = Some(self.generation);
         }
         let now = self.now;
+        let strategy = self.intent.as_ref().map_or(Strategy::Auto, |intent| intent.strategy);
+        let pair = std::mem::take(&mut self.login_at_hand).then(pair);
         let account = self.account(key);
         if lift {
             account.lift(now);
         }
-        let call = account.begin(strategy, now).expect("a plan to obtain starts a call");
+        let call = account.begin(strategy, pair, now).expect("a plan to obtain starts a call");
         self.calls.push((key, call));
     }
 
@@ -437,7 +450,7 @@ impl World {
     pub(crate) fn renew_by_another_member(&mut self, key: AccountKey, text: &str, lifetime: i64) {
         let now = self.now;
         let account = self.account(key);
-        if let Some(call) = account.begin(Strategy::Login, now) {
+        if let Some(call) = account.begin(Strategy::Login, Some(pair()), now) {
             account.finish(call, Ok(obtained(text, now, lifetime)), now, Chance::new(0.5));
         }
     }

@@ -1,4 +1,6 @@
-use super::super::world::{at, malformed, misconfigured, obtained, refused, rejected, seconds, transient};
+use super::super::world::{
+    at, malformed, misconfigured, obtained, pair, refused, rejected, seconds, transient,
+};
 use super::*;
 use proptest::prelude::{Just, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::strategy::Strategy as Generator;
@@ -11,7 +13,7 @@ fn middle() -> Chance {
 
 /// Begins what is next and ends it so.
 fn call(account: &mut Account, now: Moment, outcome: Result<Obtained, Failure>) -> Grant {
-    let call = account.begin(AUTO, now).expect("something to begin");
+    let call = account.begin(AUTO, Some(pair()), now).expect("something to begin");
     let grant = call.grant();
     account.finish(call, outcome, now, middle());
     grant
@@ -34,11 +36,11 @@ fn a_new_account_logs_in_and_a_renewal_refreshes_with_the_pair_it_holds() {
     assert_eq!(account.accepted(), Some(at(0)));
     assert_eq!(account.next(AUTO, at(2700)), Next::Refresh);
     assert_eq!(account.next(Strategy::Login, at(2700)), Next::Login);
-    let call = account.begin(AUTO, at(2700)).unwrap();
+    let call = account.begin(AUTO, Some(pair()), at(2700)).unwrap();
     let Call::Refresh { token, refresh } = &call else { panic!("{call:?}") };
     assert_eq!((token.access.expose(), refresh.expose()), ("first", "refresh-first"));
     assert_eq!(account.next(AUTO, at(2700)), Next::InFlight);
-    assert!(account.begin(AUTO, at(2700)).is_none(), "one call at a time");
+    assert!(account.begin(AUTO, Some(pair()), at(2700)).is_none(), "one call at a time");
     account.finish(call, Ok(obtained("second", at(2700), 3600)), at(2701), middle());
     assert_eq!(text(&account), "second");
     assert_eq!(account.refresh_support(), RefreshSupport::Early);
@@ -106,7 +108,7 @@ fn tokens_of_one_account_are_a_minute_apart_and_short_lived_ones_less() {
         let mut account = Account::default();
         call(&mut account, at(0), Ok(obtained("first", at(0), lifetime)));
         assert_eq!(account.next(AUTO, at(0)), Next::Wait(at(spacing)), "{lifetime}");
-        assert!(account.begin(AUTO, at(0)).is_none());
+        assert!(account.begin(AUTO, Some(pair()), at(0)).is_none());
         assert_eq!(account.next(AUTO, at(spacing)), Next::Refresh, "{lifetime}");
     }
 }
@@ -140,7 +142,7 @@ fn a_lift_ends_a_pause_as_well_and_is_nothing_to_an_account_without_trouble() {
 #[test]
 fn an_abandoned_refresh_is_spent_and_nothing_stays_in_flight() {
     let mut account = logged_in();
-    drop(account.begin(AUTO, at(2700)));
+    drop(account.begin(AUTO, Some(pair()), at(2700)));
     account.abandon();
     assert_eq!(account.next(AUTO, at(2700)), Next::Login);
     assert_eq!(account.refresh_support(), RefreshSupport::Unknown, "nothing was learned");
@@ -152,7 +154,9 @@ fn an_answer_without_a_refresh_token_keeps_the_old_one_after_a_refresh_and_none_
     let bare = |text, now| Obtained { refresh: None, ..obtained(text, now, 3600) };
     let mut account = logged_in();
     call(&mut account, at(2700), Ok(bare("second", at(2700))));
-    let Some(Call::Refresh { token, refresh }) = account.begin(AUTO, at(5400)) else { panic!() };
+    let Some(Call::Refresh { token, refresh }) = account.begin(AUTO, Some(pair()), at(5400)) else {
+        panic!()
+    };
     assert_eq!((token.access.expose(), refresh.expose()), ("second", "refresh-first"));
     let mut account = Account::default();
     call(&mut account, at(0), Ok(bare("first", at(0))));
@@ -318,7 +322,7 @@ proptest! {
             if let Next::Wait(until) = account.next(strategy, now) {
                 prop_assert!(!until.has_come(now), "a wait that is over");
             }
-            let Some(call) = account.begin(strategy, now) else {
+            let Some(call) = account.begin(strategy, Some(pair()), now) else {
                 if let Next::Wait(until) = account.next(strategy, now) {
                     now = until.plus(seconds(pause % 7));
                 } else {
@@ -331,7 +335,7 @@ proptest! {
             prop_assert_eq!(account.next(strategy, now), Next::InFlight);
             prop_assert!(!was_rejected, "a rejected login was presented again");
             match &call {
-                Call::Login => {
+                Call::Login(_) => {
                     prop_assert!(last_login.is_none_or(|last| now.is_after(last)), "two logins without a wait");
                     last_login = Some(now);
                 }
@@ -345,7 +349,7 @@ proptest! {
             }
             let presented = match &call {
                 Call::Refresh { refresh, .. } => Some(refresh.expose().to_owned()),
-                Call::Login => None,
+                Call::Login(_) => None,
             };
             let is_login = presented.is_none();
             let outcome = match answer {

@@ -109,7 +109,7 @@ fn a_credential_without_a_token_says_what_it_waits_for() {
                 world.settle();
                 world.answer(Err(rejected()));
                 world.edit_spec(|_| ());
-                assert_eq!(world.settle(), ["Record, lift, Obtain"]);
+                assert_eq!(world.settle(), ["ReadLogin", "Record, lift, Obtain"]);
             }),
             (Err("LoginRejected"), "-", "LoginRejected", "rejected", "-"),
         ),

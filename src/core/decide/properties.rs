@@ -7,6 +7,7 @@ use proptest::prelude::{Just, ProptestConfig, any, prop_assert, prop_assert_eq, 
 use proptest::strategy::Strategy as Generator;
 
 use super::super::account::Obtained;
+use super::super::account::Strategy;
 use super::super::observed::{Intent, LoginRecord, Seen};
 use super::super::reason::Reason;
 use super::super::retry::{Failure, Sent};

@@ -1,3 +1,4 @@
+use super::super::account::Strategy;
 use super::super::observed::Seen;
 use super::super::observed::{LoginRecord, Published};
 use super::super::reason::Reason;
@@ -86,7 +87,7 @@ fn a_first_token_costs_one_look_at_the_login_and_one_recorded_attempt() {
                 world.answer(Err(transient(Sent::Maybe, None)));
                 world.pass(seconds(5));
             }),
-            &["Obtain"],
+            &["ReadLogin", "Obtain"],
         ),
         ("rejected", held(), &[]),
         (
@@ -130,7 +131,7 @@ fn a_renewal_refreshes_and_logs_in_where_a_refresh_is_refused() {
     assert!(is_refresh(&world));
     assert!(world.settle().is_empty(), "in flight");
     world.answer(Err(refused()));
-    assert_eq!(world.settle(), ["Obtain"], "at once");
+    assert_eq!(world.settle(), ["ReadLogin", "Obtain"], "at once");
     assert!(!is_refresh(&world));
     world.answer(Ok(obtained("second", at(DUE), 3600)));
     assert_eq!(world.settle(), ["Publish"]);
@@ -141,7 +142,7 @@ fn a_renewal_refreshes_and_logs_in_where_a_refresh_is_refused() {
     world.edit_spec(|spec| spec.strategy = Strategy::Login);
     assert_eq!(world.settle(), ["Publish"], "rendered for the new generation");
     world.now = at(DUE + 2700);
-    assert_eq!(world.settle(), ["Obtain"]);
+    assert_eq!(world.settle(), ["ReadLogin", "Obtain"]);
     assert!(!is_refresh(&world), "strategy Login");
 }
 
@@ -475,8 +476,12 @@ fn a_held_login_is_lifted_once_by_a_request_or_a_new_specification() {
     };
     check(vec![
         ("held", with(held(), |world| world.pass(seconds(100_000))), &[]),
-        ("requested", with(held(), request), &["Record, lift, Obtain"]),
-        ("specification changed", with(held(), |world| world.edit_spec(|_| ())), &["Record, lift, Obtain"]),
+        ("requested", with(held(), request), &["ReadLogin", "Record, lift, Obtain"]),
+        (
+            "specification changed",
+            with(held(), |world| world.edit_spec(|_| ())),
+            &["ReadLogin", "Record, lift, Obtain"],
+        ),
         (
             "metadata of the login Secret edited",
             with(held(), |world| world.edit_login(Ok(BILLING))),
@@ -492,7 +497,7 @@ fn a_held_login_is_lifted_once_by_a_request_or_a_new_specification() {
     for lift in [request, |world: &mut World| world.edit_spec(|_| ())] {
         let mut world = held();
         lift(&mut world);
-        assert_eq!(world.settle(), ["Record, lift, Obtain"]);
+        assert_eq!(world.settle(), ["ReadLogin", "Record, lift, Obtain"]);
         world.answer(Err(rejected()));
         world.pass(seconds(100_000));
         assert!(world.settle().is_empty(), "one attempt for one lift");
@@ -505,13 +510,13 @@ fn a_request_that_the_issuer_answered_with_a_rejection_is_no_second_lift() {
     world.edit_spec(|spec| spec.strategy = Strategy::Login);
     world.settle();
     world.renewal_requested = Some(at(60));
-    assert_eq!(world.settle(), ["Obtain"]);
+    assert_eq!(world.settle(), ["ReadLogin", "Obtain"]);
     world.pass(seconds(1));
     world.answer(Err(rejected()));
     assert!(world.settle().is_empty());
     world.renewal_requested = Some(at(62));
     world.now = at(62);
-    assert_eq!(world.settle(), ["Record, lift, Obtain"], "a new request is one");
+    assert_eq!(world.settle(), ["ReadLogin", "Record, lift, Obtain"], "a new request is one");
 }
 
 #[test]

@@ -1,1 +1,48 @@
-//! Testbed.
+//! A real Kubernetes control plane for tests, examples and benches.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use idissuer_testbed::{Result, TestNamespace, shared, wait};
+//! use k8s_openapi::api::core::v1::ConfigMap;
+//!
+//! # async fn test() -> Result<()> {
+//! let control_plane = shared().await?;
+//! let namespace = TestNamespace::create(control_plane, "first-steps").await?;
+//! namespace.kubectl().apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: greeting}}").await?;
+//! let maps = namespace.api::<ConfigMap>();
+//! wait::object(&maps, "greeting", "its arrival", Duration::from_secs(5), |_| true).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - [`shared()`] is the one control plane of a test process; [`ControlPlane::start`] makes another, for a test that
+//!   stops the API server or needs other options.
+//! - [`TestNamespace`] is where one test works. If the test panics, it shows what lay there.
+//! - [`wait`] waits for a condition, with a limit.
+//! - [`AuditLog`] counts the requests of a client.
+//! - [`process`] runs other programs, which end with the test.
+//! - [`Tools`] finds or builds the programs of Kubernetes.
+//!
+//! Nothing is left after the end of the process, however it ends.
+
+mod audit;
+mod certificates;
+mod control_plane;
+mod error;
+mod inventory;
+mod kubeconfig;
+mod kubectl;
+mod namespace;
+mod ports;
+pub mod process;
+mod shared;
+mod tools;
+pub mod wait;
+
+pub use audit::{AuditLog, AuditRequest, Mark, count};
+pub use control_plane::{Component, ControlPlane, Controllers, Options, install_crypto_provider};
+pub use error::{Error, Result};
+pub use kubectl::Kubectl;
+pub use namespace::TestNamespace;
+pub use shared::{Shared, shared};
+pub use tools::{Program, Tools};

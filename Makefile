@@ -1,0 +1,40 @@
+# The front door. `make` alone prints what there is.
+
+# Everything is built from the committed Cargo.lock, and with one selection of packages, so that no dependency is
+# compiled twice with other features.
+CARGO ?= cargo
+BUILD := $(CARGO) build --locked --workspace --bins --example demo
+CRD   := crds/idissuer.pl_idissuercredentials.yaml
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check crds full tools
+
+help: ## Print this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: ## Watch tokens rotate on a real API server; ROTATIONS=3 ends it after three
+	@$(BUILD)
+	@$(CARGO) run --quiet --locked --example demo -- $(if $(ROTATIONS),--rotations $(ROTATIONS))
+
+test: ## Run all tests of the workspace
+	$(CARGO) test --locked --workspace
+
+check: ## Check format, lints, docs and generated files
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
+	$(BUILD)
+	@$(CARGO) run --quiet --locked --bin idissuer -- crd | diff -u $(CRD) - \
+	  || { echo "$(CRD) is not what \`idissuer crd\` prints: run \`make crds\`"; exit 1; }
+
+crds: ## Write crds/ anew from the code
+	@$(BUILD)
+	$(CARGO) run --quiet --locked --bin idissuer -- crd > $(CRD).new
+	mv $(CRD).new $(CRD)
+
+full: export PROPTEST_CASES ?= 20000
+full: check test ## What takes too long for every change: the tests with many more random cases
+	$(MAKE) demo ROTATIONS=10
+
+tools: ## Build the programs that tests and demo need: etcd, kube-apiserver, kubectl (once, from source)
+	$(CARGO) run --locked --package idissuer-testbed -- tools

@@ -1,0 +1,92 @@
+//! Accounts: one session for everyone who uses the same login at the same issuer.
+//!
+//! Members of an account (credentials, or the sidecar) ask its session for a token and are told when a call has
+//! ended; nobody waits in between. One call is in flight at a time, and one new token serves all members. What a
+//! session does next is decided in [`crate::core::account`]; this room holds the state and carries calls out. It
+//! knows nothing of Kubernetes objects: a member is an opaque name.
+
+mod key;
+mod session;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use key::KeyMaker;
+pub use session::{Member, Session};
+
+use crate::core::login::LoginPair;
+use crate::core::observed::AccountKey;
+use crate::issuer::{IssuerClient, Site};
+use crate::ops::clock::Clock;
+use crate::ops::metrics::Metrics;
+
+/// How long a call to the issuer may still take once the process was told to stop.
+pub const STOP_GRACE: Duration = Duration::from_secs(3);
+/// How long the session of an account outlives its last member: a credential that is deleted and created anew, or
+/// whose login Secret is edited back and forth, finds its token and its hold again.
+const IDLE_LIFE: SignedDuration = SignedDuration::from_hours(1);
+/// The most sessions without a member that are kept.
+const IDLE_LIMIT: usize = 10_000;
+
+/// What sessions need to carry out calls.
+pub(crate) struct Surroundings {
+    pub(crate) issuer: IssuerClient,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Told once for each member when a call has ended. Unbounded, for it holds at most one entry a member and call,
+    /// and a session must never wait for a member.
+    pub(crate) ended: UnboundedSender<Member>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+}
+
+/// All sessions of the process.
+pub struct Accounts {
+    sessions: Mutex<HashMap<AccountKey, Arc<Session>>>,
+    keys: KeyMaker,
+    surroundings: Arc<Surroundings>,
+}
+
+impl Accounts {
+    /// No sessions yet. Once `stop` is cancelled no call is started, and one in flight is given up after
+    /// [`STOP_GRACE`].
+    #[must_use]
+    pub fn new(
+        issuer: IssuerClient,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+        keys: KeyMaker,
+        ended: UnboundedSender<Member>,
+        stop: CancellationToken,
+    ) -> Self {
+        let tasks = TaskTracker::new();
+        let surroundings = Surroundings { issuer, clock, metrics, ended, tasks, stop };
+        Self { sessions: Mutex::default(), keys, surroundings: Arc::new(surroundings) }
+    }
+
+    /// The session of the account that this login names at this site. Of the login only a keyed digest is kept;
+    /// `secret` is where it came from, for messages.
+    pub fn open(&self, site: Site, pair: &LoginPair, secret: &str) -> Arc<Session> {
+        let key = self.keys.key(&site, pair);
+        let now = self.surroundings.clock.now();
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.retain(|other, session| *other == key || !session.is_idle_since(now.minus(IDLE_LIFE)));
+        if sessions.len() > IDLE_LIMIT {
+            sessions.retain(|other, session| *other == key || !session.is_idle_since(now));
+        }
+        let create = || Arc::new(Session::new(key, site, secret.to_owned(), Arc::clone(&self.surroundings)));
+        Arc::clone(sessions.entry(key).or_insert_with(create))
+    }
+
+    /// Waits until no call is in flight. Call it after `stop` was cancelled.
+    pub async fn drain(&self) {
+        self.surroundings.tasks.close();
+        self.surroundings.tasks.wait().await;
+    }
+}

@@ -1,0 +1,220 @@
+//! The merging of conditions: what the controller now says, laid over what stands in the status.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::Timestamp;
+
+use super::wire_time;
+
+/// The conditions of a credential, in the order in which they are listed.
+///
+/// `Reconciling` and `Stalled` are the words of kstatus (Flux, Helm 4): it takes their absence for "no", so they, and
+/// `RenewalOverdue`, are left out instead of being set to False.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ConditionType {
+    /// The target holds a valid token, written for the observed generation.
+    Ready,
+    /// There is no valid token yet, or a generation is unseen.
+    Reconciling,
+    /// A person is needed.
+    Stalled,
+    /// What the issuer said to the last login.
+    LoginAccepted,
+    /// The overdue margin has begun, and there is no new token.
+    RenewalOverdue,
+}
+
+impl ConditionType {
+    /// The type as it stands on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Reconciling => "Reconciling",
+            Self::Stalled => "Stalled",
+            Self::LoginAccepted => "LoginAccepted",
+            Self::RenewalOverdue => "RenewalOverdue",
+        }
+    }
+}
+
+/// The status of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConditionStatus {
+    /// It holds.
+    True,
+    /// It does not hold.
+    False,
+    /// Nobody knows yet.
+    Unknown,
+}
+
+impl ConditionStatus {
+    /// The status as it stands on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+/// What one condition shall say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Which condition.
+    pub type_: ConditionType,
+    /// Whether it holds.
+    pub status: ConditionStatus,
+    /// Why, in one word of the closed set of reasons.
+    pub reason: String,
+    /// Why, and what to do, in a sentence.
+    pub message: String,
+}
+
+/// Lays `wanted` over `previous`.
+///
+/// `lastTransitionTime` moves only where the status flips, so that it tells how long a state has lasted, and so that
+/// saying the same again yields an equal list and hence no write. Conditions that are not wanted any more are gone. The
+/// order is that of [`ConditionType`], whatever the order of `wanted`; of two of one type the last counts.
+#[must_use]
+pub fn merge(
+    previous: &[Condition],
+    wanted: impl IntoIterator<Item = Wanted>,
+    observed_generation: Option<i64>,
+    now: Timestamp,
+) -> Vec<Condition> {
+    let by_type: BTreeMap<ConditionType, Wanted> =
+        wanted.into_iter().map(|condition| (condition.type_, condition)).collect();
+    by_type
+        .into_values()
+        .map(|wanted| {
+            let type_ = wanted.type_.as_str();
+            let status = wanted.status.as_str();
+            let since = previous
+                .iter()
+                .find(|condition| condition.type_ == type_ && condition.status == status)
+                .map(|condition| condition.last_transition_time.clone());
+            Condition {
+                last_transition_time: since.unwrap_or_else(|| wire_time(now)),
+                message: wanted.message,
+                observed_generation,
+                reason: wanted.reason,
+                status: status.to_owned(),
+                type_: type_.to_owned(),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ConditionStatus::{False, True, Unknown};
+    use super::ConditionType::{LoginAccepted, Ready, Reconciling, RenewalOverdue, Stalled};
+    use super::*;
+
+    fn make_wanted(type_: ConditionType, status: ConditionStatus, reason: &str) -> Wanted {
+        Wanted { type_, status, reason: reason.to_owned(), message: format!("message of {reason}") }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// One line for each condition: type, status, reason, generation, second of the last transition.
+    fn summary(conditions: &[Condition]) -> Vec<String> {
+        conditions
+            .iter()
+            .map(|condition| {
+                assert_eq!(condition.message, format!("message of {}", condition.reason));
+                format!(
+                    "{} {} {} {} {}",
+                    condition.type_,
+                    condition.status,
+                    condition.reason,
+                    condition.observed_generation.unwrap_or_default(),
+                    condition.last_transition_time.0.as_second(),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn merging_follows_the_table() {
+        let issuing = [make_wanted(Ready, False, "Issuing"), make_wanted(Reconciling, True, "Issuing")];
+        let before = merge(&[], issuing, Some(1), at(100));
+        assert_eq!(summary(&before), ["Ready False Issuing 1 100", "Reconciling True Issuing 1 100"]);
+
+        let cases: [(&str, Vec<Wanted>, i64, &[&str]); 6] = [
+            (
+                "a flip moves the time, and what is not wanted is gone",
+                vec![make_wanted(Ready, True, "Issued")],
+                1,
+                &["Ready True Issued 1 200"],
+            ),
+            (
+                "another reason of the same status leaves the time",
+                vec![make_wanted(Ready, False, "LoginRejected"), make_wanted(Reconciling, True, "Issuing")],
+                1,
+                &["Ready False LoginRejected 1 100", "Reconciling True Issuing 1 100"],
+            ),
+            (
+                "another generation leaves the time",
+                vec![make_wanted(Ready, False, "Issuing")],
+                2,
+                &["Ready False Issuing 2 100"],
+            ),
+            (
+                "from False to Unknown is a flip",
+                vec![make_wanted(Ready, Unknown, "Issuing")],
+                1,
+                &["Ready Unknown Issuing 1 200"],
+            ),
+            (
+                "the order is fixed, and new types get the present time",
+                vec![
+                    make_wanted(RenewalOverdue, True, "Overdue"),
+                    make_wanted(LoginAccepted, False, "Rejected"),
+                    make_wanted(Stalled, True, "Rejected"),
+                    make_wanted(Reconciling, True, "Issuing"),
+                    make_wanted(Ready, False, "Issuing"),
+                ],
+                1,
+                &[
+                    "Ready False Issuing 1 100",
+                    "Reconciling True Issuing 1 100",
+                    "Stalled True Rejected 1 200",
+                    "LoginAccepted False Rejected 1 200",
+                    "RenewalOverdue True Overdue 1 200",
+                ],
+            ),
+            ("nothing wanted is nothing", vec![], 1, &[]),
+        ];
+        for (what, wanted, generation, expected) in cases {
+            assert_eq!(summary(&merge(&before, wanted, Some(generation), at(200))), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn saying_the_same_again_changes_nothing_even_after_a_round_trip() {
+        let wanted = || [make_wanted(Ready, True, "Issued"), make_wanted(LoginAccepted, True, "Accepted")];
+        let first = merge(&[], wanted(), Some(3), "2026-01-02T03:04:05.678Z".parse().unwrap());
+        let stored: Vec<Condition> = serde_json::from_value(serde_json::to_value(&first).unwrap()).unwrap();
+        assert_eq!(stored, first);
+        assert_eq!(merge(&stored, wanted(), Some(3), at(4_000_000_000)), first);
+    }
+
+    #[test]
+    fn a_condition_that_came_and_went_starts_anew() {
+        let overdue = || [make_wanted(RenewalOverdue, True, "Overdue")];
+        let first = merge(&[], overdue(), Some(1), at(100));
+        let gone = merge(&first, [], Some(1), at(200));
+        assert_eq!(
+            summary(&merge(&gone, overdue(), Some(1), at(300))),
+            ["RenewalOverdue True Overdue 1 300"]
+        );
+    }
+}

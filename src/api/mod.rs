@@ -1,0 +1,204 @@
+//! The custom resource `IdIssuerCredential`: what a user writes, what the controller answers, and what the API
+//! server refuses.
+//!
+//! One credential names a login Secret and a target Secret; the controller keeps a valid token in the target.
+//! This room holds the types as they are on the wire, the rules that the API server enforces without a webhook
+//! ([`rules`]), the rendering of the `CustomResourceDefinition` ([`crd`]) and the pure merging of conditions
+//! ([`conditions`]). It does no I/O, reads no clock and knows no other room: what a spec *means* is decided in
+//! `core`, after the controller has parsed it.
+//!
+//! An object read from the API server is not proof that the rules held: it may have been stored under an older CRD.
+//! So the bounds and patterns of [`rules`] are public, and whoever parses a spec checks them again.
+
+pub mod conditions;
+pub mod crd;
+pub mod rules;
+#[expect(unreachable_pub, reason = "KubeSchema copies each type, with its `pub`, into a function")]
+#[expect(clippy::doc_markdown, reason = "kubectl explain shows these texts as they are")]
+mod spec;
+#[expect(unreachable_pub, reason = "KubeSchema copies each type, with its `pub`, into a function")]
+#[expect(clippy::doc_markdown, reason = "kubectl explain shows these texts as they are")]
+mod status;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+pub use spec::{
+    CaBundleKind, CaBundleRef, CreationPolicy, IdIssuerCredential, IdIssuerCredentialSpec, Issuer,
+    LoginSecretRef, RefreshRequest, Renewal, Strategy, Target, Template, TemplateMetadata,
+};
+pub use status::{
+    FailuresStatus, Grant, IdIssuerCredentialStatus, LifetimeSource, LoginStatus, RefreshSupport,
+    TargetStatus, TokenStatus,
+};
+
+/// The API group of the resource, and the domain of every annotation that the controller writes.
+pub const GROUP: &str = "idissuer.pl";
+/// The only version that is served and stored.
+pub const VERSION: &str = "v1alpha1";
+/// The kind, as in manifests, owner references and Events.
+pub const KIND: &str = "IdIssuerCredential";
+/// The plural, as in URLs and RBAC rules.
+pub const PLURAL: &str = "idissuercredentials";
+
+/// On a credential: any new value asks for one new token now.
+pub const RENEW_REQUESTED_AT_ANNOTATION: &str = "idissuer.pl/renew-requested-at";
+/// On a target: the name of the credential that keeps it. Beside the uid in the status it is what makes a Secret ours.
+pub const CREDENTIAL_ANNOTATION: &str = "idissuer.pl/credential";
+/// On a target, for people: when the token was obtained.
+pub const ISSUED_TIME_ANNOTATION: &str = "idissuer.pl/issued-time";
+/// On a target, for people: when the token expires.
+pub const EXPIRATION_TIME_ANNOTATION: &str = "idissuer.pl/expiration-time";
+/// On a target, for people: when the next token is due.
+pub const RENEWAL_TIME_ANNOTATION: &str = "idissuer.pl/renewal-time";
+/// On a target, for people: the fingerprint of the token, as in `status.token.fingerprint`.
+pub const FINGERPRINT_ANNOTATION: &str = "idissuer.pl/fingerprint";
+
+/// The label that every target carries; its value is [`MANAGED_BY`].
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// The value of [`MANAGED_BY_LABEL`].
+pub const MANAGED_BY: &str = "idissuer-operator";
+
+/// The key of a target without a template that holds the bare token.
+pub const DEFAULT_TOKEN_KEY: &str = "token";
+/// The key of a target without a template that holds the time of expiry, RFC 3339.
+pub const DEFAULT_EXPIRES_AT_KEY: &str = "expires_at";
+
+/// How many characters of a renew request count and are recorded.
+///
+/// An annotation may be 256 KiB long and no rule can bound it, so the status would otherwise carry a copy of
+/// whatever somebody put there.
+pub const RENEW_REQUEST_MAX_CHARACTERS: usize = 256;
+
+impl IdIssuerCredential {
+    /// The effective name of the target Secret: `spec.target.secretName`, else the credential's own name.
+    #[must_use]
+    pub fn secret_name(&self) -> &str {
+        self.spec.target.secret_name.as_deref().or(self.metadata.name.as_deref()).unwrap_or_default()
+    }
+
+    /// The renew request that stands on the credential, cut to [`RENEW_REQUEST_MAX_CHARACTERS`].
+    ///
+    /// It is new when it differs from `status.lastHandledRenewRequest`. An empty value asks for nothing.
+    #[must_use]
+    pub fn renew_request(&self) -> Option<&str> {
+        let value = self.annotations().get(RENEW_REQUESTED_AT_ANNOTATION)?;
+        let end =
+            value.char_indices().nth(RENEW_REQUEST_MAX_CHARACTERS).map_or(value.len(), |(index, _)| index);
+        value.get(..end).filter(|request| !request.is_empty())
+    }
+}
+
+/// A time as the wire keeps it: whole seconds, rounded towards the past.
+///
+/// [`Time`] drops the fraction only when it is serialized. A status built with fractions would therefore never equal
+/// the one read back, and every comparison of the two would end in a write.
+#[must_use]
+pub fn wire_time(timestamp: Timestamp) -> Time {
+    // Before 1970 jiff's fraction is negative and its seconds are rounded towards 1970.
+    let before_epoch = i64::from(timestamp.subsec_nanosecond() < 0);
+    Timestamp::from_second(timestamp.as_second() - before_epoch).map_or(Time(timestamp), Time)
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::Resource;
+
+    use super::*;
+
+    fn make_credential(manifest: serde_json::Value) -> IdIssuerCredential {
+        serde_json::from_value(manifest).unwrap()
+    }
+
+    fn make_minimal() -> IdIssuerCredential {
+        make_credential(serde_json::json!({
+            "apiVersion": "idissuer.pl/v1alpha1", "kind": "IdIssuerCredential",
+            "metadata": {"name": "billing", "namespace": "shop"},
+            "spec": {"loginSecretRef": {"name": "billing-login"}},
+        }))
+    }
+
+    #[test]
+    fn the_constants_name_the_resource() {
+        assert_eq!(IdIssuerCredential::group(&()), GROUP);
+        assert_eq!(IdIssuerCredential::version(&()), VERSION);
+        assert_eq!(IdIssuerCredential::kind(&()), KIND);
+        assert_eq!(IdIssuerCredential::plural(&()), PLURAL);
+    }
+
+    #[test]
+    fn a_spec_without_optional_parts_means_the_documented_defaults() {
+        let spec = make_minimal().spec;
+        assert_eq!(spec.login_secret_ref.username_key, "username");
+        assert_eq!(spec.login_secret_ref.password_key, "password");
+        assert_eq!(spec.target, Target::default());
+        assert_eq!(spec.target.creation_policy, CreationPolicy::Owner);
+        assert_eq!(spec.renewal, Renewal::default());
+        assert_eq!(spec.renewal.strategy, Strategy::Auto);
+        assert_eq!(spec.issuer, None);
+        assert!(!spec.suspend);
+    }
+
+    #[test]
+    fn a_template_without_parts_is_opaque_and_empty() {
+        let template: Template = serde_json::from_value(serde_json::json!({})).unwrap();
+        assert_eq!(template, Template::default());
+        assert_eq!(template.type_, "Opaque");
+    }
+
+    #[test]
+    fn nulls_where_the_schema_permits_them_are_absent_parts() {
+        let template: Template = serde_json::from_value(serde_json::json!({
+            "metadata": {"labels": null, "annotations": null}, "data": null,
+        }))
+        .unwrap();
+        assert_eq!(template, Template::default());
+        let template: Template = serde_json::from_value(serde_json::json!({"metadata": null})).unwrap();
+        assert_eq!(template, Template::default());
+    }
+
+    #[test]
+    fn the_effective_secret_name_is_the_given_one_or_the_credentials_own() {
+        let mut credential = make_minimal();
+        assert_eq!(credential.secret_name(), "billing");
+        credential.spec.target.secret_name = Some("billing-token".into());
+        assert_eq!(credential.secret_name(), "billing-token");
+    }
+
+    #[test]
+    fn a_renew_request_is_cut_by_characters_and_an_empty_one_asks_for_nothing() {
+        let mut credential = make_minimal();
+        assert_eq!(credential.renew_request(), None);
+        for (value, expected) in [
+            ("", None),
+            ("now", Some("now".to_owned())),
+            ("ż".repeat(300).as_str(), Some("ż".repeat(RENEW_REQUEST_MAX_CHARACTERS))),
+        ] {
+            credential.annotations_mut().insert(RENEW_REQUESTED_AT_ANNOTATION.to_owned(), value.to_owned());
+            assert_eq!(credential.renew_request().map(str::to_owned), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_wire_time_equals_what_is_read_back() {
+        for written in ["2026-01-02T03:04:05.999999999Z", "1969-12-31T23:59:58.5Z", "2026-01-02T03:04:05Z"] {
+            let timestamp: Timestamp = written.parse().unwrap();
+            let time = wire_time(timestamp);
+            let read: Time = serde_json::from_value(serde_json::to_value(&time).unwrap()).unwrap();
+            assert_eq!(time, read, "{written}");
+            assert!(time.0 <= timestamp, "{written}");
+        }
+    }
+
+    #[test]
+    fn an_empty_status_and_absent_parts_put_no_null_on_the_wire() {
+        let status = IdIssuerCredentialStatus {
+            login: Some(LoginStatus::default()),
+            ..IdIssuerCredentialStatus::default()
+        };
+        assert_eq!(serde_json::to_value(status).unwrap(), serde_json::json!({}));
+        let minimal = serde_json::to_value(make_minimal()).unwrap();
+        assert!(!minimal.to_string().contains("null"), "{minimal}");
+    }
+}

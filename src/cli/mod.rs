@@ -1,0 +1,116 @@
+//! The command line: what was typed, and what it means. The only room that prints to standard output.
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::api::crd;
+use crate::controller::{self, Settings};
+use crate::core::endpoint::{AllowList, DEFAULT_ISSUER, Origin};
+use crate::ops::logging::{self, LogFormat};
+use crate::ops::shutdown;
+
+/// Rotating ID Issuer tokens in Kubernetes.
+#[derive(Debug, Parser)]
+#[command(name = "idissuer", version, about, propagate_version = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the operator: keep the target Secret of every `IdIssuerCredential` filled with a valid token
+    Controller(ControllerArguments),
+    /// Print the `CustomResourceDefinition`
+    Crd,
+}
+
+#[derive(Debug, Args)]
+struct ControllerArguments {
+    /// Work in this namespace only; may be given several times [default: all namespaces]
+    #[arg(long = "namespace", env = "IDISSUER_NAMESPACE", value_name = "NAME", value_delimiter = ',')]
+    namespaces: Vec<String>,
+
+    /// The issuer of credentials that name none
+    #[arg(long, env = "IDISSUER_ISSUER_URL", value_name = "URL", default_value = DEFAULT_ISSUER, value_parser = origin)]
+    issuer_url: Origin,
+
+    /// Another issuer that credentials may name; may be given several times. Plain http only where given as http://
+    #[arg(long = "allow-issuer", env = "IDISSUER_ALLOW_ISSUER", value_name = "URL", value_delimiter = ',', value_parser = origin)]
+    allow_issuers: Vec<Origin>,
+
+    /// Where /livez, /readyz and /metrics are served
+    #[arg(long, env = "IDISSUER_ADMIN_ADDR", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8080")]
+    admin_addr: SocketAddr,
+
+    /// How many credentials are worked on at once
+    #[arg(long, env = "IDISSUER_CONCURRENCY", value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    concurrency: u16,
+
+    /// Call issuers through the proxy of `HTTPS_PROXY` and its kin, which then sees where passwords go
+    #[arg(long, env = "IDISSUER_USE_ENVIRONMENT_PROXY")]
+    use_environment_proxy: bool,
+
+    /// How log lines look; what is logged is set by `RUST_LOG`
+    #[arg(long, env = "IDISSUER_LOG_FORMAT", value_enum, default_value_t)]
+    log_format: LogFormat,
+}
+
+fn origin(text: &str) -> Result<Origin, String> {
+    Origin::parse(text).map_err(|defect| format!("{defect}; write it like {DEFAULT_ISSUER}"))
+}
+
+/// Runs what the command line says, to the end of the process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Controller(arguments) => run_controller(arguments),
+        Command::Crd => print_crd(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            // Where standard error is closed there is nobody to tell.
+            let _ = writeln!(io::stderr(), "idissuer: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_crd() -> Result<(), String> {
+    let text = crd::crd_yaml().map_err(|error| format!("render the CRD: {error}"))?;
+    io::stdout().write_all(text.as_bytes()).map_err(|error| format!("print the CRD: {error}"))
+}
+
+fn run_controller(arguments: ControllerArguments) -> Result<(), String> {
+    logging::start(arguments.log_format);
+    install_crypto_provider()?;
+    let settings = Settings {
+        namespaces: arguments.namespaces,
+        allow_list: AllowList::new(arguments.issuer_url, arguments.allow_issuers),
+        admin_address: arguments.admin_addr,
+        concurrency: arguments.concurrency.into(),
+        use_environment_proxy: arguments.use_environment_proxy,
+    };
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("start the runtime: {error}"))?;
+    let outcome = runtime.block_on(async {
+        let stop = shutdown::on_signal().map_err(|error| format!("register signal handlers: {error}"))?;
+        let client = kube::Client::try_default().await.map_err(|error| {
+            format!("configure the Kubernetes client: {error}; set KUBECONFIG, or run in a cluster")
+        })?;
+        controller::run(settings, client, stop).await.map_err(|error| error.to_string())
+    });
+    // Name resolution runs on threads that nothing can interrupt; they must not hold up the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// kube and reqwest share one TLS provider; it has to be named before either is used.
+fn install_crypto_provider() -> Result<(), String> {
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .map_err(|_| "install the TLS provider: another one is there already".to_owned())
+}

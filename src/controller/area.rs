@@ -1,0 +1,198 @@
+//! One watched area: the whole cluster, or one namespace.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender};
+use futures::{Stream, StreamExt, TryStreamExt};
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::PartialObjectMeta;
+use kube::runtime::controller::{Action, Config};
+use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::{Controller, WatchStreamExt};
+use kube::{Api, Client, Resource, ResourceExt};
+use tokio_util::sync::CancellationToken;
+
+use super::cluster::version_of;
+use super::reconcile::{Context, Guarded, ReconcileError, reconcile};
+use super::registry::{ObjectKey, Registry, Sighting};
+use crate::api::{CaBundleKind, GROUP, IdIssuerCredential};
+use crate::core::backoff::pause;
+use crate::ops::metrics::Metrics;
+
+/// Wakes credentials of an area. Unbounded, for the queue behind it keeps one entry a credential.
+pub(super) type Waker = UnboundedSender<ObjectRef<Guarded>>;
+
+/// The API of an area: of one namespace, or of all.
+pub(super) fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+    K::DynamicType: Default,
+{
+    namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
+}
+
+/// Watches the credentials of an area and reconciles them until `stop` is cancelled and the last one is done.
+pub(super) async fn reconcile_all(
+    client: Client,
+    namespace: Option<String>,
+    context: Arc<Context>,
+    woken: UnboundedReceiver<ObjectRef<Guarded>>,
+    stop: CancellationToken,
+) {
+    let (reader, writer) = reflector::store();
+    let events = watcher(api::<Guarded>(&client, namespace.as_deref()), watcher::Config::default())
+        .default_backoff()
+        .modify(trim)
+        .reflect(writer);
+    let news = news(events, Arc::clone(&context.registry), Arc::clone(&context.metrics));
+    Controller::for_stream(news, reader)
+        // The semaphore in the context bounds all areas together.
+        .with_config(Config::default().concurrency(0))
+        .reconcile_on(woken)
+        .graceful_shutdown_on(stop.cancelled_owned())
+        .run(reconcile, back_off, context)
+        .for_each(|result| async move {
+            if let Err(error @ kube::runtime::controller::Error::QueueError(_)) = result {
+                tracing::warn!("watch IdIssuerCredentials: {}", describe_queue_error(&error));
+            }
+        })
+        .await;
+}
+
+/// What a watch says when it fails, without whatever it could not parse.
+fn describe_queue_error(error: &kube::runtime::controller::Error<ReconcileError, watcher::Error>) -> String {
+    match error {
+        kube::runtime::controller::Error::QueueError(error) => describe_watch_error(error),
+        _ => "unexpected".into(),
+    }
+}
+
+fn describe_watch_error(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => status.message.clone(),
+        _ => "the API server could not be reached, or its answer not be understood".into(),
+    }
+}
+
+/// Passes on what can cause work; own status writes cause none.
+fn news(
+    events: impl Stream<Item = Result<Event<Guarded>, watcher::Error>> + Send + 'static,
+    registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
+) -> impl Stream<Item = Result<Guarded, watcher::Error>> + Send + 'static {
+    let forget = move |uid: String| metrics.forget_credential(&uid);
+    events.try_filter_map(move |event| {
+        let news = match event {
+            Event::Apply(object) | Event::InitApply(object) => {
+                registry.saw_credential(&key(&object), sighting(&object)).then_some(object)
+            }
+            Event::Delete(object) => {
+                registry.lost_credential(&key(&object)).into_iter().for_each(&forget);
+                None
+            }
+            Event::Init => {
+                registry.begins_credential_list();
+                None
+            }
+            Event::InitDone => {
+                registry.ends_credential_list().into_iter().for_each(&forget);
+                None
+            }
+        };
+        futures::future::ready(Ok(news))
+    })
+}
+
+/// Drops what is not needed before anything else sees it. The annotation that kubectl leaves holds the whole object.
+fn trim(object: &mut Guarded) {
+    object.managed_fields_mut().clear();
+    object.labels_mut().clear();
+    object.annotations_mut().retain(|key, _| key.split('/').next() == Some(GROUP));
+}
+
+fn key(object: &impl ResourceExt) -> ObjectKey {
+    ObjectKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+}
+
+fn sighting(object: &Guarded) -> Sighting {
+    let credential = object.0.as_ref().ok();
+    Sighting {
+        uid: object.uid().unwrap_or_default(),
+        generation: object.meta().generation,
+        renew_request: credential.and_then(IdIssuerCredential::renew_request).map(str::to_owned),
+        deleting: object.meta().deletion_timestamp.is_some(),
+        secrets: credential.map(secrets).unwrap_or_default(),
+    }
+}
+
+/// The Secrets that a credential names.
+fn secrets(credential: &IdIssuerCredential) -> BTreeSet<String> {
+    let bundle = credential.spec.issuer.as_ref().and_then(|issuer| issuer.ca_bundle_ref.as_ref());
+    let bundle = bundle.filter(|bundle| bundle.kind == CaBundleKind::Secret);
+    let named = [credential.secret_name(), &credential.spec.login_secret_ref.name];
+    named.into_iter().chain(bundle.map(|bundle| bundle.name.as_str())).map(str::to_owned).collect()
+}
+
+/// Watches the metadata of the area's Secrets, and wakes the credentials that a change concerns.
+///
+/// It begins once the credentials are listed: what a list shows of a Secret that nobody names yet is not kept, and so
+/// an edit or a deletion that was made while no controller ran would go unseen.
+pub(super) async fn watch_secrets(
+    client: Client,
+    namespace: Option<String>,
+    registry: Arc<Registry>,
+    waker: Waker,
+    stop: CancellationToken,
+) {
+    tokio::select! {
+        () = registry.credentials_synced() => {}
+        () = stop.cancelled() => return,
+    }
+    let secrets = api::<PartialObjectMeta<Secret>>(&client, namespace.as_deref());
+    let events = watcher(secrets, watcher::Config::default()).default_backoff();
+    let mut events = std::pin::pin!(events.take_until(stop.cancelled_owned()));
+    while let Some(event) = events.next().await {
+        let concerned = match event {
+            Ok(Event::Apply(secret) | Event::InitApply(secret)) => {
+                registry.saw_secret(&key(&secret), version_of(&secret))
+            }
+            Ok(Event::Delete(secret)) => registry.lost_secret(&key(&secret)),
+            Ok(Event::Init) => {
+                registry.begins_secret_list();
+                Vec::new()
+            }
+            Ok(Event::InitDone) => registry.ends_secret_list(),
+            Err(error) => {
+                tracing::warn!("watch Secrets: {}", describe_watch_error(&error));
+                Vec::new()
+            }
+        };
+        wake(&waker, concerned);
+    }
+}
+
+/// Wakes credentials; once the process stops nobody listens any more.
+pub(super) fn wake(waker: &Waker, credentials: Vec<ObjectKey>) {
+    for ObjectKey { namespace, name } in credentials {
+        let _ = waker.unbounded_send(ObjectRef::new(&name).within(&namespace));
+    }
+}
+
+/// One second after the first error in a row, doubling to a minute.
+#[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
+fn back_off(object: Arc<Guarded>, error: &ReconcileError, context: Arc<Context>) -> Action {
+    let key = key(&*object);
+    let errors = context.registry.count_error(&key);
+    context.metrics.reconcile_error();
+    tracing::warn!(namespace = key.namespace, name = key.name, errors, "{error}");
+    let (first, longest) = (SignedDuration::from_secs(1), SignedDuration::from_mins(1));
+    let pause = pause(errors, first, longest, context.clock.chance());
+    Action::requeue(Duration::try_from(pause).unwrap_or(Duration::from_secs(1)))
+}

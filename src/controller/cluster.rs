@@ -1,0 +1,182 @@
+//! The calls to the Kubernetes API server: each with a time limit, each naming what failed.
+//!
+//! Nothing that is read or written here passes through Debug: a Secret's would print its data.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::api::{Api, PartialObjectMeta, Patch, PatchParams};
+use kube::{Client, ResourceExt};
+use serde_json::json;
+
+use crate::api::{self, IdIssuerCredential, IdIssuerCredentialStatus};
+use crate::core::target::ObjectVersion;
+
+/// Under this name the operator owns what it writes (server-side apply).
+pub const FIELD_MANAGER: &str = "idissuer-operator";
+/// The resourceVersion that makes an apply create: it fits no object, so the API server answers 409 when there is
+/// one, and creates when there is none.
+const CREATE_ONLY: &str = "1";
+/// A kube client retries by itself within a call and waits as long as it is told to; this ends that. Longer than the
+/// API server's own patience with etcd, shorter than any token is short of life.
+const CALL_LIMIT: Duration = Duration::from_secs(15);
+
+/// A call to the API server that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} {object}: {cause}")]
+pub(super) struct ClusterError {
+    operation: &'static str,
+    object: String,
+    #[source]
+    cause: Box<Cause>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error("the API server did not answer within {} s", CALL_LIMIT.as_secs())]
+    TimedOut,
+    /// Only the API server's own verdict is shown: other errors of the client may quote what they could not parse.
+    #[error("{0}")]
+    Api(String, u16),
+    #[error("the API server could not be reached, or its answer not be understood")]
+    Other,
+}
+
+impl ClusterError {
+    /// Somebody else changed the object in between, or it exists although it should be created, or is gone.
+    #[must_use]
+    pub(super) fn is_conflict(&self) -> bool {
+        matches!(*self.cause, Cause::Api(_, 409))
+    }
+
+    /// The API server understood and said no; saying it again at once would not help.
+    #[must_use]
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(*self.cause, Cause::Api(_, 400..=407 | 410..=428 | 430..=499))
+    }
+}
+
+/// The API server, as the controller uses it.
+#[derive(Clone)]
+pub(super) struct Cluster {
+    client: Client,
+}
+
+impl Cluster {
+    /// Calls through this client.
+    #[must_use]
+    pub(super) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Reads a Secret; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the API server does not answer, or refuses.
+    pub(super) async fn read_secret(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Secret>, ClusterError> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        call("read Secret", namespace, name, api.get_opt(name)).await
+    }
+
+    /// Reads one key of a Secret or `ConfigMap`; `None` when there is no such object or key.
+    ///
+    /// # Errors
+    /// When the API server does not answer, or refuses.
+    pub(super) async fn read_key(
+        &self,
+        namespace: &str,
+        in_secret: bool,
+        name: &str,
+        key: &str,
+    ) -> Result<Option<Vec<u8>>, ClusterError> {
+        if in_secret {
+            let secret = self.read_secret(namespace, name).await?;
+            return Ok(secret.and_then(|secret| Some(secret.data?.remove(key)?.0)));
+        }
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
+        let map = call("read ConfigMap", namespace, name, api.get_opt(name)).await?;
+        Ok(map.and_then(|map| Some(map.data?.remove(key)?.into_bytes())))
+    }
+
+    /// Writes a target by forced server-side apply. With `version` it must be that very version; without, it must not
+    /// exist.
+    ///
+    /// # Errors
+    /// A conflict when it is another version; else when the API server does not answer, or refuses.
+    pub(super) async fn apply_target(
+        &self,
+        mut target: Secret,
+        version: Option<&ObjectVersion>,
+    ) -> Result<ObjectVersion, ClusterError> {
+        target.metadata.uid = version.map(|version| version.uid.clone());
+        let fence = version.map_or(CREATE_ONLY, |version| &version.resource_version);
+        target.metadata.resource_version = Some(fence.to_owned());
+        let (namespace, name) = (target.namespace().unwrap_or_default(), target.name_any());
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &namespace);
+        let patch = Patch::Apply(target);
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        // Only the metadata comes back: the data is known, and need not travel.
+        let write = api.patch_metadata(&name, &parameters, &patch);
+        let written = call("apply Secret", &namespace, &name, write).await?;
+        Ok(version_of(&written))
+    }
+
+    /// Writes the status of the credential with this uid, by forced server-side apply.
+    ///
+    /// # Errors
+    /// When the API server does not answer or refuses, or the credential is not that one any more.
+    pub(super) async fn write_status(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        status: &IdIssuerCredentialStatus,
+    ) -> Result<(), ClusterError> {
+        let api: Api<PartialObjectMeta<IdIssuerCredential>> = Api::namespaced(self.client.clone(), namespace);
+        let patch = Patch::Apply(json!({
+            "apiVersion": format!("{}/{}", api::GROUP, api::VERSION),
+            "kind": api::KIND,
+            "metadata": {"name": name, "uid": uid},
+            "status": status,
+        }));
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        let write = api.patch_status(name, &parameters, &patch);
+        call("write status of IdIssuerCredential", namespace, name, write).await.map(drop)
+    }
+}
+
+/// The version of an object as it was read or written.
+#[must_use]
+pub(super) fn version_of(object: &impl ResourceExt) -> ObjectVersion {
+    ObjectVersion {
+        uid: object.uid().unwrap_or_default(),
+        resource_version: object.resource_version().unwrap_or_default(),
+    }
+}
+
+/// The data of a Secret in the form that Kubernetes' type wants.
+#[must_use]
+pub(super) fn byte_strings(data: &crate::core::template::Data) -> BTreeMap<String, ByteString> {
+    data.iter().map(|(key, value)| (key.clone(), ByteString(value.to_vec()))).collect()
+}
+
+async fn call<T>(
+    operation: &'static str,
+    namespace: &str,
+    name: &str,
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T, ClusterError> {
+    let cause = match tokio::time::timeout(CALL_LIMIT, request).await {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(kube::Error::Api(status))) => Cause::Api(status.message, status.code),
+        Ok(Err(_)) => Cause::Other,
+        Err(_) => Cause::TimedOut,
+    };
+    Err(ClusterError { operation, object: format!("{namespace}/{name}"), cause: Box::new(cause) })
+}

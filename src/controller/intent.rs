@@ -1,0 +1,280 @@
+//! From the resource as it stands to an intent that can be carried out.
+//!
+//! What the schema and its rules refuse, this refuses again: an object may have been stored under an older schema.
+
+use kube::ResourceExt;
+use regex_lite::Regex;
+
+use crate::api::rules;
+use crate::api::{
+    self, CaBundleKind, CreationPolicy, IdIssuerCredential, RefreshRequest, Renewal, Template,
+    TemplateMetadata,
+};
+use crate::core::account::Strategy;
+use crate::core::endpoint::{AllowList, Endpoint, Origin, PathDefect, RefreshShape};
+use crate::core::observed::{AccountReference, CaBundleReference, Intent, LoginReference};
+use crate::core::reason::Reason;
+use crate::core::schedule::{Jitter, RenewBefore};
+use crate::core::target::TargetIntent;
+use crate::core::template;
+
+/// Parses a specification.
+///
+/// # Errors
+/// Why it cannot be carried out.
+pub(super) fn parse(credential: &IdIssuerCredential, allow_list: &AllowList) -> Result<Intent, Reason> {
+    let spec = &credential.spec;
+    let login = &spec.login_secret_ref;
+    if credential.secret_name() == login.name {
+        return Err(Reason::InvalidSpec { field: "spec.target.secretName" });
+    }
+    Ok(Intent {
+        suspended: spec.suspend,
+        account: AccountReference {
+            login: LoginReference {
+                secret: name("spec.loginSecretRef.name", &login.name)?,
+                username_key: key("spec.loginSecretRef.usernameKey", &login.username_key)?,
+                password_key: key("spec.loginSecretRef.passwordKey", &login.password_key)?,
+            },
+            endpoint: endpoint(spec.issuer.as_ref(), allow_list)?,
+            ca_bundle: ca_bundle(spec.issuer.as_ref())?,
+        },
+        strategy: match spec.renewal.strategy {
+            api::Strategy::Auto => Strategy::Auto,
+            api::Strategy::Login => Strategy::Login,
+        },
+        renew_before: renew_before(&spec.renewal)?,
+        jitter: Jitter::seeded_by(&credential.uid().unwrap_or_default()),
+        target: target(credential)?,
+    })
+}
+
+fn target(credential: &IdIssuerCredential) -> Result<TargetIntent, Reason> {
+    let target = &credential.spec.target;
+    let wanted = target.template.clone().unwrap_or_default();
+    secret_type(&wanted)?;
+    metadata(&wanted.metadata)?;
+    let invalid = Reason::InvalidSpec { field: "spec.target.template.data" };
+    for (key, text) in &wanted.data {
+        let is_allowed = is_match(rules::KEY_PATTERN, key) && !is_match(rules::RESERVED_KEY_PATTERN, key);
+        if !is_allowed || text.chars().count() > rules::TEMPLATE_VALUE_MAX_LENGTH {
+            return Err(invalid);
+        }
+    }
+    if wanted.data.len() > rules::TEMPLATE_MAX_KEYS {
+        return Err(invalid);
+    }
+    Ok(TargetIntent {
+        secret: name("spec.target.secretName", credential.secret_name())?,
+        owned: target.creation_policy == CreationPolicy::Owner,
+        secret_type: wanted.type_,
+        labels: wanted.metadata.labels,
+        annotations: wanted.metadata.annotations,
+        template: if wanted.data.is_empty() {
+            template::Template::default()
+        } else {
+            template::Template::parse(wanted.data)?
+        },
+    })
+}
+
+/// A Secret of some types is acted on by Kubernetes itself: one of type service-account-token is filled with a token
+/// of the cluster.
+fn secret_type(wanted: &Template) -> Result<(), Reason> {
+    let type_ = wanted.type_.as_str();
+    let is_reserved =
+        is_match(rules::RESERVED_TYPE_PATTERN, type_) && !rules::PERMITTED_TYPES.contains(&type_);
+    let is_allowed = is_match(rules::TYPE_PATTERN, type_) && !is_reserved;
+    is_allowed.then_some(()).ok_or(Reason::InvalidSpec { field: "spec.target.template.type" })
+}
+
+fn metadata(wanted: &TemplateMetadata) -> Result<(), Reason> {
+    let is_allowed = |key: &String| {
+        let is_reserved = is_match(rules::RESERVED_METADATA_PATTERN, key)
+            && !key.starts_with(rules::PERMITTED_METADATA_PREFIX);
+        is_match(rules::QUALIFIED_NAME_PATTERN, key) && !is_reserved
+    };
+    if !wanted.labels.keys().all(is_allowed) || wanted.labels.contains_key(api::MANAGED_BY_LABEL) {
+        return Err(Reason::InvalidSpec { field: "spec.target.template.metadata.labels" });
+    }
+    if !wanted.annotations.keys().all(is_allowed) {
+        return Err(Reason::InvalidSpec { field: "spec.target.template.metadata.annotations" });
+    }
+    Ok(())
+}
+
+fn endpoint(issuer: Option<&api::Issuer>, allow_list: &AllowList) -> Result<Endpoint, Reason> {
+    let origin = match issuer.and_then(|issuer| issuer.url.as_deref()) {
+        None => allow_list.default_issuer().clone(),
+        Some(url) => Origin::parse(url).map_err(|_| Reason::InvalidSpec { field: "spec.issuer.url" })?,
+    };
+    let shape = match issuer.and_then(|issuer| issuer.refresh_request).unwrap_or_default() {
+        RefreshRequest::Flat => RefreshShape::Flat,
+        RefreshRequest::Nested => RefreshShape::Nested,
+    };
+    let token_path = issuer.and_then(|issuer| issuer.token_path.as_deref());
+    let refresh_path = issuer.and_then(|issuer| issuer.refresh_path.as_deref());
+    let endpoint = Endpoint::new(origin, token_path, refresh_path, shape).map_err(|defect| {
+        let field = match defect {
+            PathDefect::Token => "spec.issuer.tokenPath",
+            PathDefect::Refresh => "spec.issuer.refreshPath",
+        };
+        Reason::InvalidSpec { field }
+    })?;
+    if allow_list.permits(&endpoint.token) && allow_list.permits(&endpoint.refresh) {
+        Ok(endpoint)
+    } else {
+        Err(Reason::IssuerNotAllowed { origin: endpoint.origin.to_string() })
+    }
+}
+
+fn ca_bundle(issuer: Option<&api::Issuer>) -> Result<Option<CaBundleReference>, Reason> {
+    let Some(reference) = issuer.and_then(|issuer| issuer.ca_bundle_ref.as_ref()) else { return Ok(None) };
+    Ok(Some(CaBundleReference {
+        in_secret: reference.kind == CaBundleKind::Secret,
+        name: name("spec.issuer.caBundleRef.name", &reference.name)?,
+        key: key("spec.issuer.caBundleRef.key", &reference.key)?,
+    }))
+}
+
+fn renew_before(renewal: &Renewal) -> Result<RenewBefore, Reason> {
+    let percents = rules::RENEW_BEFORE_PERCENT_MIN..=rules::RENEW_BEFORE_PERCENT_MAX;
+    match (renewal.renew_before_percent, renewal.renew_before_seconds) {
+        (None, None) => Ok(RenewBefore::default()),
+        (Some(percent), None) if percents.contains(&percent) => u8::try_from(percent)
+            .map(RenewBefore::Percent)
+            .map_err(|_| Reason::InvalidSpec { field: "spec.renewal.renewBeforePercent" }),
+        (Some(_), None) => Err(Reason::InvalidSpec { field: "spec.renewal.renewBeforePercent" }),
+        (None, Some(seconds)) if (1..=rules::RENEW_BEFORE_SECONDS_MAX).contains(&seconds) => {
+            Ok(RenewBefore::Fixed(jiff::SignedDuration::from_secs(seconds)))
+        }
+        (_, Some(_)) => Err(Reason::InvalidSpec { field: "spec.renewal.renewBeforeSeconds" }),
+    }
+}
+
+fn name(field: &'static str, text: &str) -> Result<String, Reason> {
+    let is_allowed = text.len() <= rules::NAME_MAX_LENGTH && is_match(rules::NAME_PATTERN, text);
+    is_allowed.then(|| text.to_owned()).ok_or(Reason::InvalidSpec { field })
+}
+
+fn key(field: &'static str, text: &str) -> Result<String, Reason> {
+    let is_allowed = is_match(rules::KEY_PATTERN, text) && !is_match(rules::RESERVED_KEY_PATTERN, text);
+    is_allowed.then(|| text.to_owned()).ok_or(Reason::InvalidSpec { field })
+}
+
+/// A pattern that did not compile would match nothing; a test compiles every one of them.
+fn is_match(pattern: &str, text: &str) -> bool {
+    Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn credential(spec: Value) -> IdIssuerCredential {
+        serde_json::from_value(json!({
+            "apiVersion": "idissuer.pl/v1alpha1", "kind": "IdIssuerCredential",
+            "metadata": {"name": "billing", "namespace": "shop", "uid": "u1"},
+            "spec": spec,
+        }))
+        .unwrap()
+    }
+
+    fn allow_list() -> AllowList {
+        AllowList::new(
+            Origin::parse("https://api.idissuer.pl").unwrap(),
+            vec![Origin::parse("http://127.0.0.1:8080").unwrap()],
+        )
+    }
+
+    #[test]
+    fn every_pattern_compiles() {
+        for pattern in [
+            rules::NAME_PATTERN,
+            rules::KEY_PATTERN,
+            rules::RESERVED_KEY_PATTERN,
+            rules::TYPE_PATTERN,
+            rules::RESERVED_TYPE_PATTERN,
+            rules::QUALIFIED_NAME_PATTERN,
+            rules::RESERVED_METADATA_PATTERN,
+        ] {
+            assert!(Regex::new(pattern).is_ok(), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_minimal_specification_uses_the_default_issuer_and_the_default_keys() {
+        let intent = parse(&credential(json!({"loginSecretRef": {"name": "login"}})), &allow_list()).unwrap();
+        assert_eq!(intent.account.endpoint.token.as_str(), "https://api.idissuer.pl/v2/auth/token");
+        assert_eq!(intent.account.endpoint.refresh.as_str(), "https://api.idissuer.pl/v2/auth/refreshtoken");
+        assert_eq!(intent.account.login.password_key, "password");
+        assert_eq!(intent.target.secret, "billing");
+        assert_eq!(intent.target.template, template::Template::default());
+        assert!(intent.target.owned && !intent.suspended);
+    }
+
+    #[test]
+    fn what_the_schema_refuses_is_refused_again() {
+        let login = json!({"name": "login"});
+        let cases = [
+            (json!({"loginSecretRef": {"name": "billing"}}), "InvalidSpec"),
+            (json!({"loginSecretRef": {"name": "a/b"}}), "InvalidSpec"),
+            (json!({"loginSecretRef": {"name": "login", "usernameKey": ".."}}), "InvalidSpec"),
+            (
+                json!({"loginSecretRef": login, "renewal": {"renewBeforePercent": 20, "renewBeforeSeconds": 20}}),
+                "InvalidSpec",
+            ),
+            (json!({"loginSecretRef": login, "renewal": {"renewBeforePercent": 81}}), "InvalidSpec"),
+            (json!({"loginSecretRef": login, "renewal": {"renewBeforeSeconds": 0}}), "InvalidSpec"),
+            (
+                json!({"loginSecretRef": login, "issuer": {"url": "https://me@api.idissuer.pl"}}),
+                "InvalidSpec",
+            ),
+            (json!({"loginSecretRef": login, "issuer": {"url": "https://evil.example"}}), "IssuerNotAllowed"),
+            (
+                json!({"loginSecretRef": login, "issuer": {"url": "http://api.idissuer.pl"}}),
+                "IssuerNotAllowed",
+            ),
+            (json!({"loginSecretRef": login, "issuer": {"tokenPath": "//evil.example"}}), "InvalidSpec"),
+            (json!({"loginSecretRef": login, "issuer": {"refreshPath": "/a/../b"}}), "InvalidSpec"),
+            (
+                json!({"loginSecretRef": login, "issuer": {"caBundleRef": {"kind": "Secret", "name": "A", "key": "k"}}}),
+                "InvalidSpec",
+            ),
+            (
+                json!({"loginSecretRef": login, "target": {"template": {"type": "kubernetes.io/service-account-token"}}}),
+                "InvalidSpec",
+            ),
+            (
+                json!({"loginSecretRef": login, "target": {"template": {"type": "bootstrap.kubernetes.io/token"}}}),
+                "InvalidSpec",
+            ),
+            (
+                json!({"loginSecretRef": login, "target": {"template": {"metadata": {"annotations": {"idissuer.pl/credential": "x"}}}}}),
+                "InvalidSpec",
+            ),
+            (
+                json!({"loginSecretRef": login, "target": {"template": {"metadata": {"labels": {"app.kubernetes.io/managed-by": "x"}}}}}),
+                "InvalidSpec",
+            ),
+            (json!({"loginSecretRef": login, "target": {"template": {"data": {"..a": "x"}}}}), "InvalidSpec"),
+            (
+                json!({"loginSecretRef": login, "target": {"template": {"data": {"a": "{{ password }}"}}}}),
+                "TemplateError",
+            ),
+        ];
+        for (spec, expected) in cases {
+            let found = parse(&credential(spec.clone()), &allow_list());
+            assert_eq!(found.err().map(|reason| reason.name()), Some(expected), "{spec}");
+        }
+    }
+
+    #[test]
+    fn an_allowed_issuer_may_be_written_in_other_ways() {
+        for url in ["https://API.idissuer.pl:443/", "http://127.0.0.1:8080"] {
+            let spec = json!({"loginSecretRef": {"name": "login"}, "issuer": {"url": url}});
+            assert!(parse(&credential(spec), &allow_list()).is_ok(), "{url}");
+        }
+    }
+}

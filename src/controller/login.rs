@@ -1,0 +1,146 @@
+//! Reading the login Secret and the CA bundle, and finding the account that they name.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Secret;
+
+use super::cluster::version_of;
+use super::memory::{LoginReading, Memory};
+use super::reconcile::{ReconcileError, Work};
+use crate::account::Session;
+use crate::api::LoginStatus;
+use crate::core::account::Trouble;
+use crate::core::login::{LoginDefect, LoginPair};
+use crate::core::moment::Moment;
+use crate::core::observed::{AccountReference, CaBundleReference, Intent, LoginReference, Seen};
+use crate::core::reason::Reason;
+use crate::core::retry::{Failure, RetryClass};
+use crate::issuer::{CaBundle, Site, Trust};
+
+/// Reads the login as the specification names it. User name and password live until they are sent or the credential
+/// rests; of a login Secret nothing is cached.
+pub(super) async fn read(work: &mut Work<'_>) -> Result<(), ReconcileError> {
+    let Ok(intent) = work.intent.clone() else { return Ok(()) };
+    let reference = &intent.account.login;
+    let key = work.beside(&reference.secret);
+    let secret = work.context.cluster.read_secret(&key.namespace, &key.name).await?;
+    let seen = secret.as_ref().map_or(Seen::Absent, |secret| Seen::Version(version_of(secret)));
+    work.context.registry.read_secret(&key, seen.clone());
+    let now = work.context.clock.now();
+    let (outcome, pair) = match parse(secret.as_ref(), reference) {
+        Err(reason) => (Err(reason), None),
+        Ok(pair) => match trust(work, &intent.account, now).await? {
+            Err(reason) => (Err(reason), None),
+            Ok(trust) => {
+                let site = Site { endpoint: intent.account.endpoint.clone(), trust };
+                (Ok(work.context.accounts.open(site, &pair, &reference.secret)), Some(pair))
+            }
+        },
+    };
+    if let Ok(session) = &outcome {
+        remember(work.memory, session, &seen, &intent, now);
+    }
+    let member = work.identity.uid.as_str().into();
+    let reference = intent.account.clone();
+    work.memory.login = Some(LoginReading { seen, reference, at: now, outcome, pair, member });
+    take_part(work.memory, &intent);
+    Ok(())
+}
+
+/// Asks the account for a new token; whether a call was started.
+pub(super) fn obtain(memory: &mut Memory, lift: bool) -> bool {
+    let pair = memory.login.as_mut().and_then(|reading| reading.pair.take());
+    memory.session().is_some_and(|session| session.obtain(pair, lift))
+}
+
+/// Forgets user name and password that were read and are not needed.
+pub(super) fn forget_pair(memory: &mut Memory) {
+    if let Some(reading) = &mut memory.login {
+        reading.pair = None;
+    }
+}
+
+/// Joins the account, or leaves it while suspended: a suspended credential drives nothing.
+pub(super) fn take_part(memory: &Memory, intent: &Intent) {
+    let Some(reading) = &memory.login else { return };
+    let Ok(session) = &reading.outcome else { return };
+    if intent.suspended {
+        session.leave(&reading.member);
+    } else {
+        session.join(Arc::clone(&reading.member), intent.strategy);
+    }
+}
+
+/// Links what status remembers to the account that it was written for: the same version of the login Secret, under a
+/// specification that was carried out, names the same account.
+fn remember(memory: &mut Memory, session: &Session, seen: &Seen, intent: &Intent, now: Moment) {
+    let recorded = memory.login_record();
+    let read = seen.version().map(|version| version.resource_version.as_str());
+    if read.is_none() || read != recorded.resource_version.as_deref() {
+        return;
+    }
+    if let Some(published) = &mut memory.published
+        && published.key.is_none()
+        && published.account.as_ref() == Some(&intent.account)
+    {
+        published.key = Some(session.key());
+    }
+    if let Some(login @ LoginStatus { rejections: 1.., .. }) = &memory.status.login {
+        let last = login.attempt_time.as_ref().map_or(now, |time| Moment::at_wall(time.0, now));
+        let secret = intent.account.login.secret.clone();
+        // Which of the two it was stands in the message only.
+        let forbidden = Reason::LoginRejected { secret: secret.clone(), forbidden: true };
+        let was_forbidden =
+            memory.status.conditions.iter().any(|condition| condition.message == forbidden.message());
+        let reason = Reason::LoginRejected { secret, forbidden: was_forbidden };
+        session.remember(Trouble {
+            failure: Failure { class: RetryClass::Rejected, reason },
+            count: u32::try_from(login.rejections).unwrap_or(1),
+            last,
+            next_attempt: None,
+        });
+    }
+}
+
+fn parse(secret: Option<&Secret>, reference: &LoginReference) -> Result<LoginPair, Reason> {
+    let name = || reference.secret.clone();
+    let secret = secret.ok_or_else(|| Reason::LoginSecretMissing { secret: name() })?;
+    let value = |key: &str| secret.data.as_ref()?.get(key).map(|value| value.0.as_slice());
+    LoginPair::parse(
+        (&reference.username_key, value(&reference.username_key)),
+        (&reference.password_key, value(&reference.password_key)),
+    )
+    .map_err(|(key, defect)| {
+        let (secret, key) = (name(), key.to_owned());
+        match defect {
+            LoginDefect::Missing => Reason::LoginSecretKeyMissing { secret, key },
+            LoginDefect::Empty => Reason::LoginSecretKeyEmpty { secret, key },
+            LoginDefect::NotUtf8 => Reason::LoginSecretNotText { secret, key },
+            LoginDefect::LineBreak => Reason::LoginSecretLineBreak { secret, key },
+        }
+    })
+}
+
+/// Whom the issuer's certificate is trusted by. The CA bundle is read at a first issue and after TLS failed.
+async fn trust(
+    work: &Work<'_>,
+    account: &AccountReference,
+    now: Moment,
+) -> Result<Result<Trust, Reason>, ReconcileError> {
+    let Some(CaBundleReference { in_secret, name, key }) = &account.ca_bundle else {
+        return Ok(Ok(Trust::PublicRoots));
+    };
+    if let Some(trust) = work.memory.login.as_ref().and_then(|reading| reading.trust(account, now)) {
+        return Ok(Ok(trust));
+    }
+    let kind = if *in_secret { "Secret" } else { "ConfigMap" };
+    let (object, key_name) = (format!("{kind} {name}"), key.clone());
+    let namespace = &work.identity.namespace;
+    let pem = work.context.cluster.read_key(namespace, *in_secret, name, key).await?;
+    Ok(match pem {
+        None => Err(Reason::CaBundleMissing { object, key: key_name }),
+        Some(pem) => CaBundle::parse(&pem)
+            .map(Trust::Bundle)
+            .map_err(|_| Reason::CaBundleInvalid { object, key: key_name }),
+    })
+}

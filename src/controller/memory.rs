@@ -1,0 +1,239 @@
+//! What the process remembers of one credential between two reconciliations.
+//!
+//! Status is the authority: all of this can be built from it again. It is kept because a watch shows the own status
+//! writes late, and because a token's expiry stands on the monotonic clock only here.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+
+use crate::account::{Member, Session};
+use crate::api::{self, IdIssuerCredentialStatus, TokenStatus};
+use crate::core::backoff::{self, Chance};
+use crate::core::login::LoginPair;
+use crate::core::moment::Moment;
+use crate::core::observed::{AccountReference, Intent, Login, LoginRecord, Published, Seen};
+use crate::core::reason::Reason;
+use crate::core::target::{ObjectVersion, TargetRead};
+use crate::core::token::{Fingerprint, Grant, LifetimeSource, Validity};
+use crate::issuer::Trust;
+
+/// How long a CA bundle that was not there or not usable is not looked for again: nothing watches `ConfigMap`s.
+const CA_BUNDLE_RECHECK: SignedDuration = SignedDuration::from_secs(30);
+/// Repairs of the target that are made at once; from the next one on, another writer is taken to be at work.
+const REPAIRS_AT_ONCE: u32 = 3;
+/// After this long without a repair, the count begins anew.
+const REPAIRS_FORGOTTEN: SignedDuration = SignedDuration::from_mins(10);
+
+/// What is remembered of one credential.
+#[derive(Default)]
+pub(super) struct Memory {
+    /// Whether the status was taken over.
+    pub is_loaded: bool,
+    /// The status as it was written last.
+    pub status: IdIssuerCredentialStatus,
+    /// When that was.
+    pub status_written: Option<Moment>,
+    /// The token that the target holds by our last write.
+    pub published: Option<Published>,
+    /// The version of the target that our last write left.
+    pub target_written: Option<ObjectVersion>,
+    /// The target as it was last read.
+    pub target_read: Option<TargetRead>,
+    /// The login as it was last read.
+    pub login: Option<LoginReading>,
+    /// The request for a renewal that stands on the credential, and since when it is known.
+    pub renew_request: Option<(String, Moment)>,
+    /// Why the target is not written at the moment, how often in a row, and until when.
+    pub write_pause: Option<(Reason, u32, Moment)>,
+    /// Repairs in a row, and when the last one was.
+    repairs: Option<(u32, Moment)>,
+}
+
+/// The login Secret and the CA bundle as they were read. While it is kept, the credential is a member of the account.
+pub(super) struct LoginReading {
+    /// The version of the Secret, or that there was none.
+    pub seen: Seen,
+    /// What was read.
+    pub reference: AccountReference,
+    /// When.
+    pub at: Moment,
+    /// The account, or why there is none.
+    pub outcome: Result<Arc<Session>, Reason>,
+    /// User name and password, until they are sent or the credential rests, and no longer.
+    pub pair: Option<LoginPair>,
+    /// As whom the credential takes part.
+    pub member: Member,
+}
+
+impl Drop for LoginReading {
+    fn drop(&mut self) {
+        if let Ok(session) = &self.outcome {
+            session.leave(&self.member);
+        }
+    }
+}
+
+impl LoginReading {
+    /// Whom this reading found the issuer's certificate to be trusted by, if that still holds for the reference.
+    pub(super) fn trust(&self, reference: &AccountReference, now: Moment) -> Option<Trust> {
+        let is_same = self.reference.ca_bundle == reference.ca_bundle && !self.is_stale(now);
+        let session = self.outcome.as_ref().ok().filter(|_| is_same)?;
+        Some(session.site().trust.clone())
+    }
+
+    /// Whether it has to be read again, although neither the Secret nor the specification changed.
+    fn is_stale(&self, now: Moment) -> bool {
+        match &self.outcome {
+            Err(Reason::CaBundleMissing { .. } | Reason::CaBundleInvalid { .. }) => {
+                self.at.plus(CA_BUNDLE_RECHECK).has_come(now)
+            }
+            Err(_) => false,
+            Ok(session) => {
+                self.reference.ca_bundle.is_some()
+                    && session.with_account(|account| {
+                        account.trouble().is_some_and(|trouble| {
+                            trouble.failure.reason == Reason::IssuerTlsFailed
+                                && trouble.last.is_after(self.at)
+                        })
+                    })
+            }
+        }
+    }
+}
+
+impl Memory {
+    /// Takes over the status that an earlier process, or nobody, left.
+    pub(super) fn load(
+        &mut self,
+        status: Option<&IdIssuerCredentialStatus>,
+        generation: i64,
+        intent: Option<&Intent>,
+        now: Moment,
+    ) {
+        if std::mem::replace(&mut self.is_loaded, true) {
+            return;
+        }
+        self.status = status.cloned().unwrap_or_default();
+        // Only a status that calls this generation ready proves that the target was rendered for it.
+        let is_ready = self.status.observed_generation == Some(generation)
+            && self.status.conditions.iter().any(|condition| {
+                condition.type_ == "Ready"
+                    && condition.status == "True"
+                    && condition.observed_generation == Some(generation)
+            });
+        let account = intent.filter(|_| is_ready).map(|intent| intent.account.clone());
+        let generation = is_ready.then_some(generation);
+        self.published = self.status.token.as_ref().map(|token| published(token, generation, account, now));
+        self.target_written = self.status.target.as_ref().map(|target| ObjectVersion {
+            uid: target.uid.clone(),
+            resource_version: target.resource_version.clone(),
+        });
+    }
+
+    /// What the login Secret is known to hold, given its last known version and the present specification.
+    #[must_use]
+    pub(super) fn login(&self, seen: &Seen, intent: &Intent, now: Moment) -> Login {
+        let current = self.login.as_ref().filter(|reading| {
+            (*seen == Seen::Unknown || reading.seen == *seen)
+                && reading.reference == intent.account
+                && !reading.is_stale(now)
+        });
+        match current.map(|reading| &reading.outcome) {
+            None => Login::Unread,
+            Some(Err(reason)) => Login::Defective(reason.clone()),
+            Some(Ok(session)) => Login::Account(Box::new(session.view())),
+        }
+    }
+
+    /// The account's session, if the login was read and is good.
+    #[must_use]
+    pub(super) fn session(&self) -> Option<&Arc<Session>> {
+        self.login.as_ref()?.outcome.as_ref().ok()
+    }
+
+    /// When a login that could not be used is looked at again, if time alone leads to that.
+    #[must_use]
+    pub(super) fn recheck(&self) -> Option<Moment> {
+        match self.login.as_ref() {
+            Some(LoginReading {
+                outcome: Err(Reason::CaBundleMissing { .. } | Reason::CaBundleInvalid { .. }),
+                at,
+                ..
+            }) => Some(at.plus(CA_BUNDLE_RECHECK)),
+            _ => None,
+        }
+    }
+
+    /// What status remembers of the login.
+    #[must_use]
+    pub(super) fn login_record(&self) -> LoginRecord {
+        self.status.login.as_ref().map_or_else(LoginRecord::default, |login| LoginRecord {
+            resource_version: login.secret_resource_version.clone(),
+            attempted: login.attempt_time.is_some(),
+        })
+    }
+
+    /// Since when a renewal is requested that was not carried out yet.
+    pub(super) fn renewal_requested(&mut self, request: Option<&str>, now: Moment) -> Option<Moment> {
+        let request =
+            request.filter(|request| self.status.last_handled_renew_request.as_deref() != Some(*request));
+        match (request, &self.renew_request) {
+            (None, _) => self.renew_request = None,
+            (Some(request), Some((known, _))) if known == request => {}
+            (Some(request), _) => self.renew_request = Some((request.to_owned(), now)),
+        }
+        self.renew_request.as_ref().map(|(_, since)| *since)
+    }
+
+    /// A repair of the target was made.
+    pub(super) fn repaired(&mut self, now: Moment) {
+        let recent = self.repairs.filter(|(_, last)| !last.plus(REPAIRS_FORGOTTEN).has_come(now));
+        self.repairs = Some((recent.map_or(0, |(count, _)| count) + 1, now));
+    }
+
+    /// Until when the next repair has to wait: not at first, then one second, doubling to a minute.
+    #[must_use]
+    pub(super) fn repair_pause(&self) -> Option<Moment> {
+        let (count, last) = self.repairs?;
+        let beyond = count.checked_sub(REPAIRS_AT_ONCE)?;
+        let first = SignedDuration::from_secs(1);
+        Some(last.plus(backoff::pause(beyond + 1, first, SignedDuration::from_mins(1), Chance::new(1.0))))
+    }
+
+    /// The API server refused to write the target: the next try has to wait, longer each time.
+    pub(super) fn refused(&mut self, reason: Reason, now: Moment, chance: Chance) {
+        let count = self.write_pause.as_ref().map_or(0, |(_, count, _)| *count).saturating_add(1);
+        let longest = SignedDuration::from_mins(1);
+        let pause = backoff::pause(count, SignedDuration::from_secs(5), longest, chance);
+        self.write_pause = Some((reason, count, now.plus(pause)));
+    }
+}
+
+fn published(
+    token: &TokenStatus,
+    generation: Option<i64>,
+    account: Option<AccountReference>,
+    now: Moment,
+) -> Published {
+    let issued = token.issued_time.0;
+    Published {
+        fingerprint: Fingerprint::recorded(&token.fingerprint),
+        validity: Validity {
+            issued: Moment::at_wall(issued, now),
+            lifetime: token.expiration_time.0.duration_since(issued),
+            source: match token.lifetime_source {
+                api::LifetimeSource::ExpiresIn => LifetimeSource::ExpiresIn,
+                api::LifetimeSource::Jwt => LifetimeSource::Jwt,
+                api::LifetimeSource::Assumed => LifetimeSource::Assumed,
+            },
+        },
+        grant: match token.grant {
+            api::Grant::Login => Grant::Login,
+            api::Grant::Refresh => Grant::Refresh,
+        },
+        generation,
+        account,
+        key: None,
+    }
+}

@@ -1,0 +1,23 @@
+//! The operator: watches → registry → reconcile (observe, decide, act, report).
+//!
+//! ```text
+//! watch IdIssuerCredential ──► registry ──► queue ──► reconcile ──► API server (Secret, status, Event)
+//! watch Secrets (metadata) ──► registry ──►   ▲           │
+//! accounts: a call has ended ─────────────────┘           └──► accounts (ask, never wait)
+//! ```
+//!
+//! It decides nothing: that is done in [`crate::core`].
+
+mod area;
+mod cluster;
+mod intent;
+mod login;
+mod memory;
+mod reconcile;
+mod registry;
+mod report;
+mod run;
+mod target;
+
+pub use cluster::FIELD_MANAGER;
+pub use run::{RunError, Settings, run};

@@ -1,0 +1,259 @@
+//! One credential: observe, decide, act, report.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+use kube::runtime::events::{Event, Recorder};
+use kube::{Resource, ResourceExt};
+
+use super::cluster::{Cluster, ClusterError};
+use super::intent;
+use super::memory::Memory;
+use super::registry::{ObjectKey, Registry};
+use super::{login, report, target};
+use crate::account::Accounts;
+use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
+use crate::core::decide::{Plan, decide};
+use crate::core::endpoint::AllowList;
+use crate::core::moment::Moment;
+use crate::core::observed::{Intent, Login, Observed, Seen};
+use crate::core::reason::Reason;
+use crate::core::target::Identity;
+use crate::ops::clock::Clock;
+use crate::ops::metrics::{CredentialFacts, Metrics};
+
+/// A credential, or what could not be read as one: a malformed object must not stop the others.
+pub(super) type Guarded = DeserializeGuard<IdIssuerCredential>;
+
+/// More steps in one go than any decision leads to. Whoever needs more is being raced by another writer.
+const STEPS_LIMIT: usize = 12;
+/// The pause after that.
+const RACED_PAUSE: Duration = Duration::from_secs(1);
+/// How long the publication of an Event may take. It is told, and not waited for beyond that.
+const EVENT_LIMIT: Duration = Duration::from_secs(5);
+
+/// What every reconciliation uses.
+pub(super) struct Context {
+    /// The API server.
+    pub cluster: Cluster,
+    /// The sessions.
+    pub accounts: Arc<Accounts>,
+    /// Where a password may be sent.
+    pub allow_list: Arc<AllowList>,
+    /// What the watches have shown.
+    pub registry: Arc<Registry>,
+    /// Publishes Events.
+    pub recorder: Recorder,
+    /// Time and chance.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// How many credentials are worked on at once.
+    pub concurrency: Arc<tokio::sync::Semaphore>,
+}
+
+/// Why a reconciliation has to be done again.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct ReconcileError(#[from] ClusterError);
+
+/// Brings one credential to where it should be.
+///
+/// # Errors
+/// When the API server does not answer or refuses what should not depend on a person.
+pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    context.registry.secrets_synced().await;
+    // An error would say that the semaphore was closed, which nobody does.
+    let _permit = context.concurrency.acquire().await;
+    let meta = object.meta();
+    let key = ObjectKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
+    let uid = object.uid().unwrap_or_default();
+    let Some(memory) = context.registry.memory(&key, &uid) else { return Ok(Action::await_change()) };
+    if meta.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let mut memory = memory.lock().await;
+    let work = match &object.0 {
+        Ok(credential) => Work::new(&context, credential, &key, &mut memory),
+        Err(_) => return tell_malformed(&context, meta.generation, &key, &uid, &mut memory).await,
+    };
+    let action = work.carry_out().await?;
+    context.registry.clear_errors(&key);
+    Ok(action)
+}
+
+async fn tell_malformed(
+    context: &Context,
+    generation: Option<i64>,
+    key: &ObjectKey,
+    uid: &str,
+    memory: &mut Memory,
+) -> Result<Action, ReconcileError> {
+    let generation = generation.unwrap_or_default();
+    if memory.status.observed_generation != Some(generation) {
+        tracing::warn!(namespace = key.namespace, name = key.name, "{}", Reason::MalformedResource.message());
+        let status = report::malformed(generation, context.clock.now().wall);
+        context.cluster.write_status(&key.namespace, &key.name, uid, &status).await?;
+        memory.status.observed_generation = Some(generation);
+    }
+    Ok(Action::await_change())
+}
+
+/// The reconciliation of one credential that could be read.
+pub(super) struct Work<'a> {
+    pub(super) context: &'a Context,
+    pub(super) credential: &'a IdIssuerCredential,
+    pub(super) identity: Identity,
+    pub(super) intent: Result<Intent, Reason>,
+    pub(super) memory: &'a mut Memory,
+    login_seen: Seen,
+    target_seen: Seen,
+}
+
+impl<'a> Work<'a> {
+    fn new(
+        context: &'a Context,
+        credential: &'a IdIssuerCredential,
+        key: &ObjectKey,
+        memory: &'a mut Memory,
+    ) -> Self {
+        let identity = Identity {
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+            uid: credential.uid().unwrap_or_default(),
+        };
+        let intent = intent::parse(credential, &context.allow_list);
+        let generation = credential.metadata.generation.unwrap_or_default();
+        memory.load(credential.status.as_ref(), generation, intent.as_ref().ok(), context.clock.now());
+        let (login_seen, target_seen) = (Seen::Unknown, Seen::Unknown);
+        Self { context, credential, identity, intent, memory, login_seen, target_seen }
+    }
+
+    /// Observe (no client) → decide (no client) → act (client), until there is nothing to do; then report (client).
+    async fn carry_out(mut self) -> Result<Action, ReconcileError> {
+        for _ in 0..STEPS_LIMIT {
+            let now = self.look();
+            match decide(&self.observed(now), now) {
+                Plan::ReadTarget => target::read(&mut self).await?,
+                Plan::ReadLogin => login::read(&mut self).await?,
+                Plan::Obtain { record_first, lift } => {
+                    if record_first {
+                        self.report(true).await?;
+                    }
+                    if !login::obtain(self.memory, lift) {
+                        break;
+                    }
+                }
+                Plan::Publish { token, repair } => target::publish(&mut self, &token, repair).await?,
+                Plan::PublishReadBack => target::publish_read_back(&mut self).await?,
+                Plan::Rest { until } => {
+                    login::forget_pair(self.memory);
+                    self.report(false).await?;
+                    return Ok(self.rest(until));
+                }
+            }
+        }
+        // Raced by another writer, or the process is stopping.
+        self.report(false).await?;
+        Ok(Action::requeue(RACED_PAUSE))
+    }
+
+    /// Looks at what may have changed by itself: the watches, and the time.
+    fn look(&mut self) -> Moment {
+        let now = self.context.clock.now();
+        self.memory.renewal_requested(self.credential.renew_request(), now);
+        if let Ok(intent) = &self.intent {
+            self.login_seen = self.context.registry.seen(&self.beside(&intent.account.login.secret));
+            self.target_seen = self.context.registry.seen(&self.beside(&intent.target.secret));
+            login::take_part(self.memory, intent);
+        }
+        now
+    }
+
+    pub(super) fn observed(&self, now: Moment) -> Observed<'_> {
+        let login = self.intent.as_ref().map(|intent| self.memory.login(&self.login_seen, intent, now));
+        Observed {
+            identity: &self.identity,
+            generation: self.credential.metadata.generation.unwrap_or_default(),
+            observed_generation: self.memory.status.observed_generation,
+            intent: self.intent.as_ref(),
+            renewal_requested: self.memory.renew_request.as_ref().map(|(_, since)| *since),
+            login_record: self.memory.login_record(),
+            login_seen: &self.login_seen,
+            login: login.unwrap_or(Login::Unread),
+            is_login_at_hand: self.memory.login.as_ref().is_some_and(|reading| reading.pair.is_some()),
+            published: self.memory.published.as_ref(),
+            target_written: self.memory.target_written.as_ref(),
+            target_seen: &self.target_seen,
+            target_read: self.memory.target_read.as_ref(),
+            write_pause: self.memory.write_pause.as_ref().map(|(reason, _, until)| (reason, *until)),
+            repair_pause: self.memory.repair_pause(),
+        }
+    }
+
+    /// Another object of the credential's namespace.
+    pub(super) fn beside(&self, name: &str) -> ObjectKey {
+        ObjectKey { namespace: self.identity.namespace.clone(), name: name.to_owned() }
+    }
+
+    /// Writes the status if it changed, and tells what flipped. `attempt`: a login is about to be sent.
+    async fn report(&mut self, attempt: bool) -> Result<(), ReconcileError> {
+        let now = self.look();
+        let request = self.credential.renew_request();
+        let status = report::status(&self.observed(now), self.memory, attempt, request, now);
+        self.show(&status);
+        if !attempt && !report::is_worth_writing(&status, self.memory, now) {
+            return Ok(());
+        }
+        let Identity { namespace, name, uid } = &self.identity;
+        self.context.cluster.write_status(namespace, name, uid, &status).await?;
+        let events = report::events(&self.memory.status.conditions, &status.conditions);
+        self.memory.status = status;
+        self.memory.status_written = Some(now);
+        for event in events {
+            self.tell(&event).await;
+        }
+        Ok(())
+    }
+
+    fn show(&self, status: &IdIssuerCredentialStatus) {
+        let Identity { namespace, name, uid } = &self.identity;
+        let conditions = status.conditions.iter();
+        let facts = CredentialFacts {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            conditions: conditions
+                .map(|condition| (condition.type_.clone(), condition.status.clone()))
+                .collect(),
+            token: status.token.as_ref().map(|token| (token.expiration_time.0, token.renewal_time.0)),
+        };
+        self.context.metrics.show_credential(uid, facts);
+    }
+
+    /// Publishes an Event. One that cannot be published is logged, and the work goes on.
+    async fn tell(&self, event: &Event) {
+        let reference = self.credential.object_ref(&());
+        let publish = self.context.recorder.publish(event, &reference);
+        let Identity { namespace, name, .. } = &self.identity;
+        match tokio::time::timeout(EVENT_LIMIT, publish).await {
+            Ok(Ok(())) => {}
+            Ok(Err(kube::Error::Api(status))) => {
+                tracing::warn!(namespace, name, reason = event.reason, "publish Event: {}", status.message);
+            }
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!(namespace, name, reason = event.reason, "publish Event: no answer");
+            }
+        }
+    }
+
+    fn rest(&self, until: Option<Moment>) -> Action {
+        let now = self.context.clock.now();
+        let moments = [until, self.memory.recheck()].into_iter().flatten();
+        let pause = moments.map(|moment| moment.remaining(now)).min();
+        pause.map_or_else(Action::await_change, |pause| {
+            Action::requeue(Duration::try_from(pause).unwrap_or_default())
+        })
+    }
+}

@@ -1,0 +1,347 @@
+//! What the watches have shown: which credentials there are, which Secrets they name, and in which versions.
+//!
+//! Secrets themselves are not kept, and of those that no credential names nothing at all: memory does not depend on
+//! them.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::memory::Memory;
+use crate::core::observed::Seen;
+use crate::core::target::ObjectVersion;
+
+/// Namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct ObjectKey {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+/// The part of a credential that can cause work. Anything else about it, its status too, causes none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sighting {
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.generation`.
+    pub generation: Option<i64>,
+    /// The request for a renewal that stands on it.
+    pub renew_request: Option<String>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// The Secrets of its namespace that it names.
+    pub secrets: BTreeSet<String>,
+}
+
+#[derive(Default)]
+struct Watched {
+    seen: Seen,
+    written: Option<ObjectVersion>,
+    credentials: BTreeSet<String>,
+}
+
+struct Entry {
+    sighting: Sighting,
+    memory: Arc<tokio::sync::Mutex<Memory>>,
+    errors: u32,
+}
+
+#[derive(Default)]
+struct Inner {
+    credentials: HashMap<ObjectKey, Entry>,
+    secrets: HashMap<ObjectKey, Watched>,
+    listed_credentials: HashSet<ObjectKey>,
+    listed_secrets: HashSet<ObjectKey>,
+}
+
+/// Everything that is known of one watched area.
+pub(super) struct Registry {
+    inner: Mutex<Inner>,
+    credentials_synced: watch::Sender<bool>,
+    secrets_synced: watch::Sender<bool>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        let unsynced = || watch::Sender::new(false);
+        Self { inner: Mutex::default(), credentials_synced: unsynced(), secrets_synced: unsynced() }
+    }
+}
+
+impl Registry {
+    /// Takes in a credential as the watch shows it; whether that can cause work.
+    pub(super) fn saw_credential(&self, key: &ObjectKey, sighting: Sighting) -> bool {
+        let mut inner = self.lock();
+        inner.listed_credentials.insert(key.clone());
+        let known = inner.credentials.get(key);
+        if known.is_some_and(|entry| entry.sighting == sighting) {
+            return false;
+        }
+        let is_same = known.is_some_and(|entry| entry.sighting.uid == sighting.uid);
+        if !is_same {
+            inner.forget(key);
+        }
+        inner.relink(key, &sighting.secrets);
+        if let Some(entry) = inner.credentials.get_mut(key) {
+            entry.sighting = sighting;
+        } else {
+            let entry = Entry { sighting, memory: Arc::default(), errors: 0 };
+            inner.credentials.insert(key.clone(), entry);
+        }
+        true
+    }
+
+    /// A credential is gone. Returns its uid.
+    pub(super) fn lost_credential(&self, key: &ObjectKey) -> Option<String> {
+        self.lock().forget(key)
+    }
+
+    /// A new list of credentials begins.
+    pub(super) fn begins_credential_list(&self) {
+        self.lock().listed_credentials.clear();
+    }
+
+    /// A list of credentials is complete: what was not in it is gone. Returns the uids of those.
+    pub(super) fn ends_credential_list(&self) -> Vec<String> {
+        let mut inner = self.lock();
+        let gone: Vec<ObjectKey> = inner
+            .credentials
+            .keys()
+            .filter(|key| !inner.listed_credentials.contains(*key))
+            .cloned()
+            .collect();
+        let uids = gone.iter().filter_map(|key| inner.forget(key)).collect();
+        drop(inner);
+        self.credentials_synced.send_replace(true);
+        uids
+    }
+
+    /// Waits until the first list of credentials is complete, so that it is known which Secrets they name.
+    pub(super) async fn credentials_synced(&self) {
+        // An error would say that the sender is gone; it lives as long as self.
+        let _ = self.credentials_synced.subscribe().wait_for(|synced| *synced).await;
+    }
+
+    /// Takes in a Secret as the watch shows it. Returns the credentials that this concerns; an own write concerns none.
+    pub(super) fn saw_secret(&self, key: &ObjectKey, version: ObjectVersion) -> Vec<ObjectKey> {
+        let mut inner = self.lock();
+        let Inner { secrets, listed_secrets, .. } = &mut *inner;
+        let Some(watched) = secrets.get_mut(key) else { return Vec::new() };
+        listed_secrets.insert(key.clone());
+        let is_news = watched.seen != Seen::Version(version.clone());
+        let is_own = watched.written.as_ref() == Some(&version);
+        watched.seen = Seen::Version(version);
+        if is_news && !is_own { watched.concerned(&key.namespace) } else { Vec::new() }
+    }
+
+    /// A Secret is gone. Returns the credentials that this concerns.
+    pub(super) fn lost_secret(&self, key: &ObjectKey) -> Vec<ObjectKey> {
+        let mut inner = self.lock();
+        let Some(watched) = inner.secrets.get_mut(key) else { return Vec::new() };
+        watched.seen = Seen::Absent;
+        watched.concerned(&key.namespace)
+    }
+
+    /// A new list of Secrets begins.
+    pub(super) fn begins_secret_list(&self) {
+        self.lock().listed_secrets.clear();
+    }
+
+    /// A list of Secrets is complete: what was not in it is gone. Returns the credentials that this concerns.
+    pub(super) fn ends_secret_list(&self) -> Vec<ObjectKey> {
+        let mut inner = self.lock();
+        let listed = std::mem::take(&mut inner.listed_secrets);
+        let mut concerned = Vec::new();
+        for (key, watched) in &mut inner.secrets {
+            if !listed.contains(key) && watched.seen != Seen::Absent {
+                watched.seen = Seen::Absent;
+                concerned.extend(watched.concerned(&key.namespace));
+            }
+        }
+        drop(inner);
+        self.secrets_synced.send_replace(true);
+        concerned
+    }
+
+    /// Waits until the first list of Secrets is complete.
+    pub(super) async fn secrets_synced(&self) {
+        // An error would say that the sender is gone; it lives as long as self.
+        let _ = self.secrets_synced.subscribe().wait_for(|synced| *synced).await;
+    }
+
+    /// A Secret was read in this version, or found absent: newer than what the watch has shown.
+    pub(super) fn read_secret(&self, key: &ObjectKey, seen: Seen) {
+        if let Some(watched) = self.lock().secrets.get_mut(key) {
+            watched.seen = seen;
+        }
+    }
+
+    /// This process wrote a Secret.
+    pub(super) fn wrote_secret(&self, key: &ObjectKey, version: ObjectVersion) {
+        if let Some(watched) = self.lock().secrets.get_mut(key) {
+            watched.written = Some(version.clone());
+            watched.seen = Seen::Version(version);
+        }
+    }
+
+    /// The last version that is known of a Secret.
+    #[must_use]
+    pub(super) fn seen(&self, key: &ObjectKey) -> Seen {
+        self.lock().secrets.get(key).map(|watched| watched.seen.clone()).unwrap_or_default()
+    }
+
+    /// What is remembered of the credential with this uid.
+    #[must_use]
+    pub(super) fn memory(&self, key: &ObjectKey, uid: &str) -> Option<Arc<tokio::sync::Mutex<Memory>>> {
+        let inner = self.lock();
+        let entry = inner.credentials.get(key).filter(|entry| entry.sighting.uid == uid)?;
+        Some(Arc::clone(&entry.memory))
+    }
+
+    /// The credential with this uid.
+    #[must_use]
+    pub(super) fn find(&self, uid: &str) -> Option<ObjectKey> {
+        let inner = self.lock();
+        inner.credentials.iter().find(|(_, entry)| entry.sighting.uid == uid).map(|(key, _)| key.clone())
+    }
+
+    /// Counts errors in a row; returns how many there were with this one.
+    pub(super) fn count_error(&self, key: &ObjectKey) -> u32 {
+        let mut inner = self.lock();
+        inner.credentials.get_mut(key).map_or(1, |entry| {
+            entry.errors = entry.errors.saturating_add(1);
+            entry.errors
+        })
+    }
+
+    /// The row of errors is over.
+    pub(super) fn clear_errors(&self, key: &ObjectKey) {
+        if let Some(entry) = self.lock().credentials.get_mut(key) {
+            entry.errors = 0;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watched {
+    fn concerned(&self, namespace: &str) -> Vec<ObjectKey> {
+        let key = |name: &String| ObjectKey { namespace: namespace.to_owned(), name: name.clone() };
+        self.credentials.iter().map(key).collect()
+    }
+}
+
+impl Inner {
+    fn forget(&mut self, key: &ObjectKey) -> Option<String> {
+        self.relink(key, &BTreeSet::new());
+        self.credentials.remove(key).map(|entry| entry.sighting.uid)
+    }
+
+    /// Watches these Secrets for the credential, and no others.
+    fn relink(&mut self, credential: &ObjectKey, secrets: &BTreeSet<String>) {
+        let key = |name: &String| ObjectKey { namespace: credential.namespace.clone(), name: name.clone() };
+        let before = self.credentials.get(credential).map(|entry| entry.sighting.secrets.clone());
+        for name in before.iter().flatten().filter(|name| !secrets.contains(*name)) {
+            if let Some(watched) = self.secrets.get_mut(&key(name)) {
+                watched.credentials.remove(&credential.name);
+                if watched.credentials.is_empty() {
+                    self.secrets.remove(&key(name));
+                }
+            }
+        }
+        for name in secrets {
+            self.secrets.entry(key(name)).or_default().credentials.insert(credential.name.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str) -> ObjectKey {
+        ObjectKey { namespace: "shop".into(), name: name.into() }
+    }
+
+    fn sighting(uid: &str, secrets: &[&str]) -> Sighting {
+        Sighting {
+            uid: uid.into(),
+            generation: Some(1),
+            renew_request: None,
+            deleting: false,
+            secrets: secrets.iter().map(|name| (*name).to_owned()).collect(),
+        }
+    }
+
+    fn version(number: u32) -> ObjectVersion {
+        ObjectVersion { uid: "s".into(), resource_version: number.to_string() }
+    }
+
+    #[test]
+    fn only_what_can_cause_work_is_news() {
+        let registry = Registry::default();
+        assert!(registry.saw_credential(&key("billing"), sighting("u1", &["login"])));
+        assert!(!registry.saw_credential(&key("billing"), sighting("u1", &["login"])), "the same again");
+        let changed = Sighting { generation: Some(2), ..sighting("u1", &["login"]) };
+        assert!(registry.saw_credential(&key("billing"), changed));
+    }
+
+    #[test]
+    fn a_secret_concerns_the_credentials_that_name_it_and_an_own_write_concerns_none() {
+        let registry = Registry::default();
+        registry.saw_credential(&key("a"), sighting("u1", &["login", "target"]));
+        registry.saw_credential(&key("b"), sighting("u2", &["login"]));
+        assert_eq!(registry.saw_secret(&key("login"), version(1)), [key("a"), key("b")]);
+        assert_eq!(registry.saw_secret(&key("login"), version(1)), [], "the same again");
+        assert_eq!(registry.saw_secret(&key("unrelated"), version(1)), []);
+        registry.wrote_secret(&key("target"), version(5));
+        assert_eq!(registry.saw_secret(&key("target"), version(5)), []);
+        assert_eq!(registry.saw_secret(&key("target"), version(6)), [key("a")]);
+        assert_eq!(registry.lost_secret(&key("target")), [key("a")]);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_secrets_that_no_credential_names() {
+        let registry = Registry::default();
+        registry.saw_credential(&key("a"), sighting("u1", &["login"]));
+        for number in 0..1000 {
+            registry.saw_secret(&key(&format!("unrelated-{number}")), version(1));
+        }
+        registry.ends_secret_list();
+        assert_eq!(registry.lock().secrets.len(), 1);
+        assert!(registry.lock().listed_secrets.is_empty());
+        registry.lost_credential(&key("a"));
+        assert!(registry.lock().secrets.is_empty());
+    }
+
+    #[test]
+    fn what_a_new_list_does_not_show_is_gone() {
+        let registry = Registry::default();
+        registry.begins_credential_list();
+        registry.saw_credential(&key("a"), sighting("u1", &["login"]));
+        registry.saw_credential(&key("b"), sighting("u2", &["other"]));
+        assert!(registry.ends_credential_list().is_empty());
+        registry.saw_secret(&key("login"), version(1));
+        registry.begins_credential_list();
+        registry.saw_credential(&key("a"), sighting("u1", &["login"]));
+        assert_eq!(registry.ends_credential_list(), ["u2"]);
+        registry.begins_secret_list();
+        assert_eq!(registry.ends_secret_list(), [key("a")]);
+        assert_eq!(registry.seen(&key("login")), Seen::Absent);
+    }
+
+    #[test]
+    fn a_credential_that_was_made_anew_remembers_nothing() {
+        let registry = Registry::default();
+        registry.saw_credential(&key("a"), sighting("u1", &[]));
+        let before = registry.memory(&key("a"), "u1").unwrap();
+        registry.saw_credential(&key("a"), sighting("u2", &[]));
+        assert!(registry.memory(&key("a"), "u1").is_none());
+        assert!(!Arc::ptr_eq(&before, &registry.memory(&key("a"), "u2").unwrap()));
+    }
+}

@@ -1,0 +1,245 @@
+//! What is told of a credential: its status, and Events where that changes.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::runtime::events::{Event, EventType};
+
+use super::memory::Memory;
+use crate::api::conditions::{ConditionStatus, ConditionType, Wanted, merge};
+use crate::api::{
+    self, FailuresStatus, IdIssuerCredentialStatus, LoginStatus, TargetStatus, TokenStatus, wire_time,
+};
+use crate::core::account::RefreshSupport;
+use crate::core::conditions::{Conditions, LoginAnswer, conditions};
+use crate::core::moment::Moment;
+use crate::core::observed::{Observed, Published};
+use crate::core::reason::Reason;
+use crate::core::retry::RetryClass;
+use crate::core::token::{Grant, LifetimeSource};
+
+/// Failures that differ in nothing but their number are written at most this often.
+const FAILURE_NOTES: SignedDuration = SignedDuration::from_mins(5);
+
+/// Reasons that only say that work is going on, or was stopped by the user: they are worth no Event.
+const PROGRESS: [&str; 3] = ["Issuing", "Updating", "Suspended"];
+
+/// The status that a credential should have now. `attempt` says that a login is about to be sent.
+#[must_use]
+pub(super) fn status(
+    observed: &Observed<'_>,
+    memory: &Memory,
+    attempt: bool,
+    renew_request: Option<&str>,
+    now: Moment,
+) -> IdIssuerCredentialStatus {
+    let previous = &memory.status;
+    let wanted = wanted(&conditions(observed, now), &previous.conditions);
+    let account = observed.account();
+    IdIssuerCredentialStatus {
+        observed_generation: Some(observed.generation),
+        conditions: merge(&previous.conditions, wanted, Some(observed.generation), now.wall),
+        secret_name: observed
+            .intent
+            .map_or(previous.secret_name.clone(), |intent| Some(intent.target.secret.clone())),
+        target: observed.target_written.map(|version| TargetStatus {
+            uid: version.uid.clone(),
+            resource_version: version.resource_version.clone(),
+        }),
+        token: observed.published.map(|published| token(published, observed)),
+        refresh_support: match memory.session() {
+            Some(session) => Some(session.with_account(|account| support(account.refresh_support()))),
+            None => previous.refresh_support,
+        },
+        login: login(observed, memory, attempt, now),
+        failures: account.and_then(|account| account.trouble.as_ref()).map(|trouble| FailuresStatus {
+            consecutive_failures: i32::try_from(trouble.count).unwrap_or(i32::MAX),
+            last_failure_time: wire_time(trouble.last.wall),
+            reason: trouble.failure.reason.name().to_owned(),
+            next_attempt_time: trouble.next_attempt.map(|at| wire_time(at.wall)),
+        }),
+        last_handled_renew_request: handled(observed, memory, attempt, renew_request, now),
+    }
+}
+
+/// A request counts as handled once a token answers it, or once an attempt that only it allowed is recorded.
+fn handled(
+    observed: &Observed<'_>,
+    memory: &Memory,
+    attempt: bool,
+    renew_request: Option<&str>,
+    now: Moment,
+) -> Option<String> {
+    let is_answered = observed
+        .renewal_requested
+        .is_none_or(|since| attempt || crate::core::decide::is_answered(observed, since, now));
+    match renew_request {
+        Some(request) if is_answered => Some(request.to_owned()),
+        _ => memory.status.last_handled_renew_request.clone(),
+    }
+}
+
+fn support(support: RefreshSupport) -> api::RefreshSupport {
+    match support {
+        RefreshSupport::Unknown => api::RefreshSupport::Unknown,
+        RefreshSupport::Early => api::RefreshSupport::Early,
+        RefreshSupport::Refused => api::RefreshSupport::Refused,
+    }
+}
+
+fn token(published: &Published, observed: &Observed<'_>) -> TokenStatus {
+    let schedule = observed.schedule_of(&published.validity.as_recorded());
+    TokenStatus {
+        issued_time: wire_time(published.validity.issued.wall),
+        expiration_time: wire_time(schedule.expiry.wall),
+        renewal_time: wire_time(schedule.renewal.wall),
+        lifetime_source: match published.validity.source {
+            LifetimeSource::ExpiresIn => api::LifetimeSource::ExpiresIn,
+            LifetimeSource::Jwt => api::LifetimeSource::Jwt,
+            LifetimeSource::Assumed => api::LifetimeSource::Assumed,
+        },
+        fingerprint: published.fingerprint.to_string(),
+        grant: match published.grant {
+            Grant::Login => api::Grant::Login,
+            Grant::Refresh => api::Grant::Refresh,
+        },
+    }
+}
+
+fn login(observed: &Observed<'_>, memory: &Memory, attempt: bool, now: Moment) -> Option<LoginStatus> {
+    let previous = memory.status.login.clone();
+    let (Some(account), Some(session)) = (observed.account(), memory.session()) else { return previous };
+    // What was recorded of another login says nothing about this one.
+    let inherited =
+        previous.filter(|_| !observed.is_login_changed() || observed.is_published_by_this_account());
+    let (attempted, accepted) = session.with_account(|account| (account.attempted(), account.accepted()));
+    let attempted = if attempt { Some(now) } else { attempted };
+    let rejections = match &account.trouble {
+        Some(trouble) if trouble.failure.class == RetryClass::Rejected => {
+            i32::try_from(trouble.count).unwrap_or(i32::MAX)
+        }
+        Some(_) => inherited.as_ref().map_or(0, |login| login.rejections),
+        None => 0,
+    };
+    let time = |moment: Option<Moment>, before: Option<_>| moment.map(|at| wire_time(at.wall)).or(before);
+    Some(LoginStatus {
+        secret_resource_version: observed
+            .login_seen
+            .version()
+            .map(|version| version.resource_version.clone()),
+        attempt_time: time(attempted, inherited.as_ref().and_then(|login| login.attempt_time.clone())),
+        accepted_time: time(accepted, inherited.as_ref().and_then(|login| login.accepted_time.clone())),
+        rejections,
+    })
+}
+
+fn wanted(conditions: &Conditions, previous: &[Condition]) -> Vec<Wanted> {
+    use ConditionStatus::{False, True, Unknown};
+    let wanted = |type_, status, reason: &Reason| Wanted {
+        type_,
+        status,
+        reason: reason.name().to_owned(),
+        message: reason.message(),
+    };
+    let mut list = vec![match &conditions.ready {
+        Ok(reason) => wanted(ConditionType::Ready, True, reason),
+        Err(reason) => wanted(ConditionType::Ready, False, reason),
+    }];
+    let optional = [
+        (ConditionType::Reconciling, &conditions.reconciling),
+        (ConditionType::Stalled, &conditions.stalled),
+        (ConditionType::RenewalOverdue, &conditions.renewal_overdue),
+    ];
+    list.extend(
+        optional.into_iter().filter_map(|(type_, reason)| Some(wanted(type_, True, reason.as_ref()?))),
+    );
+    let type_ = ConditionType::LoginAccepted;
+    list.push(match &conditions.login_accepted {
+        Some(LoginAnswer::Accepted) => wanted(type_, True, &Reason::LoginAccepted),
+        Some(LoginAnswer::Rejected(reason)) => wanted(type_, False, reason),
+        Some(LoginAnswer::NotTried) => wanted(type_, Unknown, &Reason::LoginNotTried),
+        None => kept(type_, previous).unwrap_or_else(|| wanted(type_, Unknown, &Reason::LoginNotTried)),
+    });
+    list
+}
+
+/// A condition as it stood before.
+fn kept(type_: ConditionType, previous: &[Condition]) -> Option<Wanted> {
+    let before = previous.iter().find(|condition| condition.type_ == type_.as_str())?;
+    Some(Wanted {
+        type_,
+        status: match before.status.as_str() {
+            "True" => ConditionStatus::True,
+            "False" => ConditionStatus::False,
+            _ => ConditionStatus::Unknown,
+        },
+        reason: before.reason.clone(),
+        message: before.message.clone(),
+    })
+}
+
+/// The conditions of a resource that cannot be read at all.
+#[must_use]
+pub(super) fn malformed(generation: i64, now: Timestamp) -> IdIssuerCredentialStatus {
+    let reason = Reason::MalformedResource;
+    let wanted =
+        |type_, status| Wanted { type_, status, reason: reason.name().to_owned(), message: reason.message() };
+    let conditions = [
+        wanted(ConditionType::Ready, ConditionStatus::False),
+        wanted(ConditionType::Stalled, ConditionStatus::True),
+    ];
+    IdIssuerCredentialStatus {
+        observed_generation: Some(generation),
+        conditions: merge(&[], conditions, Some(generation), now),
+        ..IdIssuerCredentialStatus::default()
+    }
+}
+
+/// Whether a status is worth a write: it says more than the last one than when a login was attempted, and more than
+/// how often the same failure has come.
+#[must_use]
+pub(super) fn is_worth_writing(status: &IdIssuerCredentialStatus, memory: &Memory, now: Moment) -> bool {
+    let previous = &memory.status;
+    let mut leveled = status.clone();
+    if let (Some(login), Some(before)) = (&mut leveled.login, &previous.login)
+        && before.attempt_time.is_some()
+    {
+        login.attempt_time.clone_from(&before.attempt_time);
+    }
+    let is_fresh = memory.status_written.is_some_and(|at| !at.plus(FAILURE_NOTES).has_come(now));
+    if let (Some(failures), Some(before)) = (&mut leveled.failures, &previous.failures)
+        && is_fresh
+        && failures.reason == before.reason
+    {
+        failures.clone_from(before);
+    }
+    leveled != *previous
+}
+
+/// Events for what flipped between two statuses: on transitions only, with constant text, so that they do not pile up.
+#[must_use]
+pub(super) fn events(previous: &[Condition], current: &[Condition]) -> Vec<Event> {
+    let reported = [ConditionType::Ready, ConditionType::Stalled, ConditionType::RenewalOverdue];
+    let mut events: Vec<Event> = Vec::new();
+    for type_ in reported {
+        let find = |conditions: &[Condition]| {
+            conditions.iter().find(|condition| condition.type_ == type_.as_str()).cloned()
+        };
+        let Some(condition) = find(current) else { continue };
+        let is_news = find(previous).is_none_or(|before| {
+            (before.status, before.reason) != (condition.status.clone(), condition.reason.clone())
+        });
+        let is_told = events.iter().any(|event| event.reason == condition.reason);
+        let is_progress = PROGRESS.contains(&condition.reason.as_str());
+        if is_news && !is_told && !is_progress {
+            let is_good = type_ == ConditionType::Ready && condition.status == "True";
+            events.push(Event {
+                type_: if is_good { EventType::Normal } else { EventType::Warning },
+                reason: condition.reason,
+                note: Some(condition.message),
+                action: "Reconcile".into(),
+                secondary: None,
+            });
+        }
+    }
+    events
+}

@@ -1,0 +1,244 @@
+//! Bringing the operator up, and taking it down.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::channel::mpsc::unbounded;
+use futures::future::join_all;
+use kube::runtime::events::{Recorder, Reporter};
+use kube::{Api, Client};
+use tokio_util::sync::CancellationToken;
+
+use super::area::{self, Waker};
+use super::cluster::{Cluster, FIELD_MANAGER};
+use super::reconcile::Context;
+use super::registry::Registry;
+use crate::account::{Accounts, KeyMaker, Member};
+use crate::api::IdIssuerCredential;
+use crate::core::endpoint::AllowList;
+use crate::issuer::{HttpTransport, IssuerClient};
+use crate::ops::admin;
+use crate::ops::clock::{Clock, SystemClock};
+use crate::ops::metrics::Metrics;
+use crate::ops::readiness::Readiness;
+
+/// How often the API server is asked whether it serves our resource yet.
+const CRD_POLL: Duration = Duration::from_secs(2);
+/// How long a stop may take in all; a pod has 30 s by default, and whoever stops us has other things to do.
+const STOP_LIMIT: Duration = Duration::from_millis(4500);
+
+/// What the operator is started with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The namespaces to work in; none means all.
+    pub namespaces: Vec<String>,
+    /// Where a password may be sent.
+    pub allow_list: AllowList,
+    /// Where the admin endpoints listen.
+    pub admin_address: SocketAddr,
+    /// How many credentials are worked on at once.
+    pub concurrency: usize,
+    /// Whether the proxy of the environment is used for calls to issuers.
+    pub use_environment_proxy: bool,
+}
+
+/// Why the operator could not come up.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The admin address is not to be had.
+    #[error("listen for admin requests on {address}: {source}; choose another --admin-addr")]
+    Admin {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// No secret for account keys could be drawn.
+    #[error("draw a random secret: the system's random source failed")]
+    Random,
+}
+
+/// Runs the operator until `stop` is cancelled.
+///
+/// # Errors
+/// When it cannot come up. Once it runs, it goes on through any trouble.
+pub async fn run(settings: Settings, client: Client, stop: CancellationToken) -> Result<(), RunError> {
+    let readiness = Readiness::default();
+    let crd_gate = readiness.gate("crd", "the API server to serve idissuercredentials.idissuer.pl");
+    let watch_gate = readiness.gate("watches", "the first lists of credentials and Secrets");
+    let metrics = Arc::new(Metrics::new());
+    let address = settings.admin_address;
+    // The admin endpoints outlive the work: a probe must not see a dead port while it drains.
+    let admin_stop = CancellationToken::new();
+    let (address, admin) = admin::serve(address, readiness, Arc::clone(&metrics), admin_stop.clone())
+        .await
+        .map_err(|source| RunError::Admin { address, source })?;
+    let admin = tokio::spawn(admin);
+    log_start(&settings, address);
+
+    tokio::select! {
+        () = crd_is_served(&client) => crd_gate.open(),
+        () = stop.cancelled() => return Ok(()),
+    }
+    let operator = Operator::new(&settings, client, &metrics, stop.clone())?;
+    tokio::select! {
+        () = operator.work(watch_gate) => {}
+        () = async { stop.cancelled().await; tokio::time::sleep(STOP_LIMIT).await } => {
+            tracing::warn!("stopped before all work was done");
+        }
+    }
+    admin_stop.cancel();
+    if let Ok(Err(error)) = admin.await {
+        tracing::warn!("serve admin requests: {error}");
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn log_start(settings: &Settings, admin: SocketAddr) {
+    let scope =
+        if settings.namespaces.is_empty() { "all namespaces".into() } else { settings.namespaces.join(",") };
+    let allowed: Vec<String> = settings.allow_list.origins().map(ToString::to_string).collect();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        scope,
+        issuer = %settings.allow_list.default_issuer(),
+        allowed_issuers = allowed.join(","),
+        %admin,
+        "idissuer controller starts"
+    );
+}
+
+/// Waits until the resource is served: the CRD may be installed after us.
+async fn crd_is_served(client: &Client) {
+    let api: Api<IdIssuerCredential> = Api::all(client.clone());
+    let mut is_told = false;
+    loop {
+        // Anything but a 404 says that the resource is known, or that asking again is up to the watches.
+        match api.list_metadata(&kube::api::ListParams::default().limit(1)).await {
+            Ok(_) => return,
+            Err(kube::Error::Api(status)) if status.code != 404 => return,
+            Err(error) => {
+                if !std::mem::replace(&mut is_told, true) {
+                    let cause = match error {
+                        kube::Error::Api(_) => "the CRD is not installed; apply the manifest in crds/",
+                        _ => "the API server cannot be reached",
+                    };
+                    tracing::warn!("wait for idissuercredentials.idissuer.pl: {cause}");
+                }
+            }
+        }
+        tokio::time::sleep(CRD_POLL).await;
+    }
+}
+
+/// The parts that work together.
+struct Operator {
+    client: Client,
+    accounts: Arc<Accounts>,
+    ended: tokio::sync::mpsc::UnboundedReceiver<Member>,
+    areas: Vec<(Option<String>, Arc<Context>)>,
+    stop: CancellationToken,
+}
+
+impl Operator {
+    fn new(
+        settings: &Settings,
+        client: Client,
+        metrics: &Arc<Metrics>,
+        stop: CancellationToken,
+    ) -> Result<Self, RunError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let allow_list = Arc::new(settings.allow_list.clone());
+        let transport = Arc::new(HttpTransport::new(settings.use_environment_proxy));
+        let issuer = IssuerClient::new(transport, Arc::clone(&allow_list), Arc::clone(&clock));
+        let (ended_sender, ended) = tokio::sync::mpsc::unbounded_channel();
+        let accounts = Arc::new(Accounts::new(
+            issuer,
+            Arc::clone(&clock),
+            Arc::clone(metrics),
+            KeyMaker::new(random_secret()?),
+            ended_sender,
+            stop.clone(),
+        ));
+        let concurrency = Arc::new(tokio::sync::Semaphore::new(settings.concurrency));
+        let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: None };
+        let recorder = Recorder::new(client.clone(), reporter);
+        let context = || {
+            Arc::new(Context {
+                cluster: Cluster::new(client.clone()),
+                accounts: Arc::clone(&accounts),
+                allow_list: Arc::clone(&allow_list),
+                registry: Arc::new(Registry::default()),
+                recorder: recorder.clone(),
+                clock: Arc::clone(&clock),
+                metrics: Arc::clone(metrics),
+                concurrency: Arc::clone(&concurrency),
+            })
+        };
+        let areas = if settings.namespaces.is_empty() {
+            vec![(None, context())]
+        } else {
+            settings.namespaces.iter().map(|namespace| (Some(namespace.clone()), context())).collect()
+        };
+        Ok(Self { client, accounts, ended, areas, stop })
+    }
+
+    /// Works until stopped: no credential is begun any more, those at work are finished, then calls are drained.
+    async fn work(self, watch_gate: crate::ops::readiness::Gate) {
+        let mut wakers: Vec<(Arc<Registry>, Waker)> = Vec::new();
+        let mut reconciling = Vec::new();
+        let mut watching = Vec::new();
+        for (namespace, context) in &self.areas {
+            let (waker, woken) = unbounded();
+            let registry = Arc::clone(&context.registry);
+            wakers.push((Arc::clone(&registry), waker.clone()));
+            reconciling.push(area::reconcile_all(
+                self.client.clone(),
+                namespace.clone(),
+                Arc::clone(context),
+                woken,
+                self.stop.clone(),
+            ));
+            watching.push(tokio::spawn(area::watch_secrets(
+                self.client.clone(),
+                namespace.clone(),
+                registry,
+                waker,
+                self.stop.clone(),
+            )));
+        }
+        let registries: Vec<Arc<Registry>> =
+            wakers.iter().map(|(registry, _)| Arc::clone(registry)).collect();
+        tokio::spawn(async move {
+            join_all(registries.iter().map(|registry| registry.secrets_synced())).await;
+            watch_gate.open();
+        });
+        tokio::spawn(pass_on(self.ended, wakers));
+        join_all(reconciling).await;
+        self.accounts.drain().await;
+        join_all(watching).await;
+    }
+}
+
+/// Wakes the credentials whose account's call has ended.
+async fn pass_on(
+    mut ended: tokio::sync::mpsc::UnboundedReceiver<Member>,
+    wakers: Vec<(Arc<Registry>, Waker)>,
+) {
+    while let Some(member) = ended.recv().await {
+        for (registry, waker) in &wakers {
+            area::wake(waker, registry.find(&member).into_iter().collect());
+        }
+    }
+}
+
+fn random_secret() -> Result<[u8; 64], RunError> {
+    let mut secret = [0; 64];
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.secure_random.fill(&mut secret).map_err(|_| RunError::Random)?;
+    Ok(secret)
+}

@@ -1,0 +1,185 @@
+//! Reading and writing the target Secret.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::{Resource, ResourceExt};
+
+use super::cluster::{byte_strings, version_of};
+use super::reconcile::{ReconcileError, Work};
+use crate::api::{self, IdIssuerCredential};
+use crate::core::observed::{Intent, Published, Seen, TargetState};
+use crate::core::reason::Reason;
+use crate::core::target::{self, ControllerOwner, Facts, Identity, Manifest, ObjectVersion, TargetRead};
+use crate::core::token::{Fingerprint, IssuedToken};
+
+/// Reads the target, and keeps of it what a decision needs.
+pub(super) async fn read(work: &mut Work<'_>) -> Result<(), ReconcileError> {
+    let Ok(intent) = &work.intent else { return Ok(()) };
+    let key = work.beside(&intent.target.secret);
+    let secret = work.context.cluster.read_secret(&key.namespace, &key.name).await?;
+    let now = work.context.clock.now();
+    let fingerprint = work.memory.published.as_ref().map(|published| &published.fingerprint);
+    let read = secret.map(|secret| keep(&secret, fingerprint, now.wall));
+    let seen = read.as_ref().map_or(Seen::Absent, |read| Seen::Version(read.version.clone()));
+    work.context.registry.read_secret(&key, seen);
+    work.memory.target_read = read;
+    Ok(())
+}
+
+fn keep(secret: &Secret, fingerprint: Option<&Fingerprint>, now: jiff::Timestamp) -> TargetRead {
+    let controller = secret.owner_references().iter().find(|owner| owner.controller == Some(true));
+    let values = secret.data.iter().flatten().map(|(_, value)| value.0.as_slice());
+    TargetRead {
+        version: version_of(secret),
+        secret_type: secret.type_.clone().unwrap_or_else(|| "Opaque".into()),
+        immutable: secret.immutable.unwrap_or_default(),
+        deleting: secret.metadata.deletion_timestamp.is_some(),
+        names_credential: secret.annotations().get(api::CREDENTIAL_ANNOTATION).cloned(),
+        controller: controller.map(|owner| ControllerOwner {
+            is_credential: owner.kind == api::KIND && owner.api_version.split('/').next() == Some(api::GROUP),
+            name: owner.name.clone(),
+            uid: owner.uid.clone(),
+        }),
+        token: fingerprint.and_then(|fingerprint| target::recognise(values, fingerprint, now)),
+    }
+}
+
+/// Writes a token that the account holds.
+pub(super) async fn publish(
+    work: &mut Work<'_>,
+    token: &IssuedToken,
+    repair: bool,
+) -> Result<(), ReconcileError> {
+    let is_new = work.memory.published.as_ref().is_none_or(|old| old.fingerprint != token.fingerprint);
+    let outcome = write(work, token).await;
+    let now = work.context.clock.now();
+    match &outcome {
+        Ok(true) if repair => work.memory.repaired(now),
+        Ok(true) if is_new => work.context.metrics.renewal(token.grant, "published"),
+        Ok(_) => {}
+        Err(_) => work.context.metrics.renewal(token.grant, "write_failed"),
+    }
+    outcome.map(drop)
+}
+
+/// Writes the token that was found in the target, and is held nowhere else.
+pub(super) async fn publish_read_back(work: &mut Work<'_>) -> Result<(), ReconcileError> {
+    let found = work.memory.target_read.as_ref().and_then(|read| read.token.clone());
+    let (Some(access), Some(published)) = (found, &work.memory.published) else { return Ok(()) };
+    let token = IssuedToken {
+        access,
+        validity: published.validity,
+        grant: published.grant,
+        fingerprint: published.fingerprint.clone(),
+    };
+    let is_repair = work.memory.published.as_ref().is_some_and(|published| published.generation.is_some());
+    if write(work, &token).await? && is_repair {
+        work.memory.repaired(work.context.clock.now());
+    }
+    Ok(())
+}
+
+/// Renders and applies; whether it was written. When somebody else was faster, the target is read and all is decided
+/// again.
+async fn write(work: &mut Work<'_>, token: &IssuedToken) -> Result<bool, ReconcileError> {
+    let Ok(intent) = work.intent.clone() else { return Ok(false) };
+    let now = work.context.clock.now();
+    let facts = Facts::of(token, intent.renew_before, intent.jitter);
+    let manifest = match target::render(&intent.target, &work.identity, token, facts) {
+        Ok(manifest) => manifest,
+        Err(reason) => {
+            work.memory.refused(reason, now, work.context.clock.chance());
+            return Ok(false);
+        }
+    };
+    let fence = fence(work);
+    let secret = secret(&manifest, &intent, &work.identity);
+    match work.context.cluster.apply_target(secret, fence.as_ref()).await {
+        Ok(version) => {
+            wrote(work, &intent, token, version);
+            Ok(true)
+        }
+        Err(error) if error.is_conflict() => read(work).await.map(|()| false),
+        Err(error) if error.is_refusal() => {
+            let Identity { namespace, name, .. } = &work.identity;
+            tracing::warn!(namespace, name, "{error}");
+            let reason = Reason::TargetWriteRefused { secret: intent.target.secret };
+            work.memory.refused(reason, now, work.context.clock.chance());
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn wrote(work: &mut Work<'_>, intent: &Intent, token: &IssuedToken, version: ObjectVersion) {
+    let key = work.beside(&intent.target.secret);
+    work.context.registry.wrote_secret(&key, version.clone());
+    let Identity { namespace, name, .. } = &work.identity;
+    tracing::info!(namespace, name, secret = key.name, fingerprint = %token.fingerprint, "token published");
+    let memory = &mut *work.memory;
+    memory.published = Some(Published {
+        fingerprint: token.fingerprint.clone(),
+        validity: token.validity,
+        grant: token.grant,
+        generation: work.credential.metadata.generation,
+        account: Some(intent.account.clone()),
+        key: memory
+            .session()
+            .map(|session| session.key())
+            .or_else(|| memory.published.as_ref().and_then(|published| published.key)),
+    });
+    memory.target_written = Some(version);
+    memory.target_read = None;
+    memory.write_pause = None;
+}
+
+/// The version that a write of the target replaces; none when it must not exist.
+fn fence(work: &Work<'_>) -> Option<ObjectVersion> {
+    match work.observed(work.context.clock.now()).target_state() {
+        TargetState::Untouched => work.memory.target_written.clone(),
+        TargetState::Ours(read) => Some(read.version.clone()),
+        TargetState::Absent | TargetState::Unverified | TargetState::Blocked(_) => None,
+    }
+}
+
+fn secret(manifest: &Manifest, intent: &Intent, identity: &Identity) -> Secret {
+    let Facts { issued, expiration, renewal, fingerprint } = &manifest.facts;
+    let mut labels = intent.target.labels.clone();
+    labels.insert(api::MANAGED_BY_LABEL.into(), api::MANAGED_BY.into());
+    let own = [
+        (api::CREDENTIAL_ANNOTATION, identity.name.clone()),
+        (api::ISSUED_TIME_ANNOTATION, issued.to_string()),
+        (api::EXPIRATION_TIME_ANNOTATION, expiration.to_string()),
+        (api::RENEWAL_TIME_ANNOTATION, renewal.to_string()),
+        (api::FINGERPRINT_ANNOTATION, fingerprint.to_string()),
+    ];
+    let mut annotations: BTreeMap<String, String> = intent.target.annotations.clone();
+    annotations.extend(own.map(|(key, value)| (key.to_owned(), value)));
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(intent.target.secret.clone()),
+            namespace: Some(identity.namespace.clone()),
+            labels: Some(labels),
+            annotations: Some(annotations),
+            owner_references: intent.target.owned.then(|| vec![owner(identity)]),
+            ..ObjectMeta::default()
+        },
+        type_: Some(intent.target.secret_type.clone()),
+        data: Some(byte_strings(&manifest.data)),
+        ..Secret::default()
+    }
+}
+
+/// For the garbage collector. It does not block the credential's deletion, which would need a further right.
+fn owner(identity: &Identity) -> OwnerReference {
+    OwnerReference {
+        api_version: IdIssuerCredential::api_version(&()).into_owned(),
+        kind: IdIssuerCredential::kind(&()).into_owned(),
+        name: identity.name.clone(),
+        uid: identity.uid.clone(),
+        controller: Some(true),
+        block_owner_deletion: None,
+    }
+}

@@ -1,0 +1,109 @@
+//! One login or one refresh: request, limit, answer, verdict.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::error::{AnswerDefect, IssuerError};
+use super::transport::{Answer, Request, Transport, TransportError};
+use super::trust::Trust;
+use super::wire;
+use crate::core::account::Obtained;
+use crate::core::endpoint::{AllowList, Endpoint};
+use crate::core::login::LoginPair;
+use crate::core::token::{Grant, IssuedToken, RefreshToken};
+use crate::ops::clock::Clock;
+
+/// Where an issuer is called, and whom its certificate is trusted by.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// The addresses and the shape of a refresh.
+    pub endpoint: Endpoint,
+    /// Whose certificate is accepted there.
+    pub trust: Trust,
+}
+
+/// How a call went, beside its result.
+pub struct Exchange {
+    /// The token, or why there is none.
+    pub result: Result<Obtained, IssuerError>,
+    /// How long it took.
+    pub duration: SignedDuration,
+    /// How far the issuer's clock is ahead of ours, by its `Date` header.
+    pub clock_skew: Option<SignedDuration>,
+}
+
+/// The client of the ID Issuer API.
+#[derive(Clone)]
+pub struct IssuerClient {
+    transport: Arc<dyn Transport>,
+    allow_list: Arc<AllowList>,
+    clock: Arc<dyn Clock>,
+}
+
+impl IssuerClient {
+    /// A client that sends over this transport, and to these origins only.
+    #[must_use]
+    pub fn new(transport: Arc<dyn Transport>, allow_list: Arc<AllowList>, clock: Arc<dyn Clock>) -> Self {
+        Self { transport, allow_list, clock }
+    }
+
+    /// Logs in.
+    pub async fn login(&self, site: &Site, pair: &LoginPair, limit: Duration) -> Exchange {
+        let body = wire::login_body(pair);
+        self.exchange(&site.endpoint.token, body, Grant::Login, &site.trust, limit).await
+    }
+
+    /// Refreshes: presents the refresh token together with the access token that it belongs to.
+    pub async fn refresh(
+        &self,
+        site: &Site,
+        token: &IssuedToken,
+        refresh: &RefreshToken,
+        limit: Duration,
+    ) -> Exchange {
+        let body = wire::refresh_body(token, refresh, site.endpoint.refresh_shape);
+        self.exchange(&site.endpoint.refresh, body, Grant::Refresh, &site.trust, limit).await
+    }
+
+    async fn exchange(
+        &self,
+        url: &Url,
+        body: Zeroizing<Vec<u8>>,
+        grant: Grant,
+        trust: &Trust,
+        limit: Duration,
+    ) -> Exchange {
+        let sent = self.clock.now();
+        // The specification was checked when it was parsed; this is the last door before the password leaves.
+        let answer = if self.allow_list.permits(url) {
+            self.transport.send(Request { url: url.clone(), body, trust: trust.clone(), limit }).await
+        } else {
+            Err(TransportError::Unreachable)
+        };
+        let now = self.clock.now();
+        let date = answer.as_ref().ok().and_then(|answer| wire::http_date(answer.date.as_deref()?));
+        let result = match answer {
+            Err(error) => Err(IssuerError::Transport(error)),
+            Ok(Answer { status: 200, body, .. }) => body
+                .ok_or(AnswerDefect::TooLarge)
+                .and_then(|body| wire::parse_answer(&body, grant, sent))
+                .map_err(|defect| match grant {
+                    Grant::Login => IssuerError::Unusable(defect),
+                    Grant::Refresh => IssuerError::RefreshRefused,
+                }),
+            Ok(Answer { status, retry_after, date, .. }) => {
+                let retry_after = wire::retry_after(retry_after.as_deref(), date.as_deref(), now.wall);
+                Err(IssuerError::of_status(status, grant, retry_after))
+            }
+        };
+        Exchange {
+            result,
+            duration: now.monotonic - sent.monotonic,
+            clock_skew: date.map(|date| date.duration_since(now.wall)),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The transport over HTTP.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, RETRY_AFTER};
+use reqwest::{Certificate, Client, redirect};
+use zeroize::Zeroizing;
+
+use super::transport::{ANSWER_LIMIT, Answer, Request, Transport, TransportError};
+use super::trust::Trust;
+
+/// How long a connection may take to come about; a part of the call's limit.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Clients kept at once. Origins are few, as the allow-list names them; CA bundles come from users, so they are bounded.
+const CLIENTS_LIMIT: usize = 256;
+
+/// One HTTP client per origin and trust, so that connections are reused and never shared across trusts.
+pub struct HttpTransport {
+    clients: Mutex<HashMap<(url::Origin, Trust), Client>>,
+    use_environment_proxy: bool,
+}
+
+impl HttpTransport {
+    /// A transport. The proxy of the environment (`HTTPS_PROXY` and its kin) is used only on request: it would see
+    /// where passwords go.
+    #[must_use]
+    pub fn new(use_environment_proxy: bool) -> Self {
+        Self { clients: Mutex::default(), use_environment_proxy }
+    }
+
+    fn client(&self, request: &Request) -> Result<Client, TransportError> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (request.url.origin(), request.trust.clone());
+        if let Some(client) = clients.get(&key) {
+            return Ok(client.clone());
+        }
+        let client = self.build(request).map_err(|_| TransportError::Tls)?;
+        if clients.len() >= CLIENTS_LIMIT {
+            clients.clear();
+        }
+        clients.insert(key, client.clone());
+        Ok(client)
+    }
+
+    fn build(&self, request: &Request) -> reqwest::Result<Client> {
+        let mut builder = Client::builder()
+            .user_agent(concat!("idissuer/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .https_only(request.url.scheme() == "https")
+            .connect_timeout(CONNECT_LIMIT);
+        if !self.use_environment_proxy {
+            builder = builder.no_proxy();
+        }
+        if let Trust::Bundle(bundle) = &request.trust {
+            builder = builder.tls_certs_only(Certificate::from_pem_bundle(bundle.pem())?);
+        }
+        builder.build()
+    }
+
+    async fn exchange(&self, request: Request) -> Result<Answer, TransportError> {
+        let client = self.client(&request)?;
+        let response = client
+            .post(request.url)
+            .header(CONTENT_TYPE, "application/json")
+            .timeout(request.limit)
+            .body(request.body.to_vec())
+            .send()
+            .await
+            .map_err(|error| classify(&error))?;
+        let status = response.status().as_u16();
+        let retry_after = text(response.headers(), &RETRY_AFTER);
+        let date = text(response.headers(), &DATE);
+        let body = if status == 200 { read(response).await? } else { None };
+        Ok(Answer { status, retry_after, date, body })
+    }
+}
+
+impl Transport for HttpTransport {
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, TransportError>> {
+        Box::pin(self.exchange(request))
+    }
+}
+
+/// Reads a body up to the limit, into a buffer that never grows and is wiped.
+async fn read(mut response: reqwest::Response) -> Result<Option<Zeroizing<Vec<u8>>>, TransportError> {
+    let mut body = Zeroizing::new(Vec::with_capacity(ANSWER_LIMIT));
+    while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
+        if body.len() + chunk.len() > ANSWER_LIMIT {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
+}
+
+fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+/// Whether the request was certainly not sent. What is not certain may have been carried out.
+fn classify(error: &reqwest::Error) -> TransportError {
+    if error.is_connect() && is_tls(error) {
+        TransportError::Tls
+    } else if error.is_connect() || error.is_builder() {
+        TransportError::Unreachable
+    } else if error.is_timeout() {
+        TransportError::TimedOut
+    } else {
+        TransportError::Broken
+    }
+}
+
+fn is_tls(error: &reqwest::Error) -> bool {
+    std::iter::successors(error.source(), |&cause| beneath(cause)).any(|cause| cause.is::<rustls::Error>())
+}
+
+/// The next cause. An I/O error hides what it wraps from `source`, which goes on beneath that: here, the TLS
+/// library's error inside of two I/O errors.
+fn beneath<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inside) => Some(inside),
+        None => cause.source(),
+    }
+}

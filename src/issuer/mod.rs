@@ -1,0 +1,17 @@
+//! The client of the ID Issuer API: login and refresh, as the vendor documents them and as they must be survived.
+//!
+//! It knows nothing of Kubernetes. It sends through one small trait, [`Transport`], which [`HttpTransport`] carries
+//! out, so that the whole engine above it runs over a simulated issuer as well.
+
+mod client;
+mod error;
+mod http;
+mod transport;
+mod trust;
+mod wire;
+
+pub use client::{Exchange, IssuerClient, Site};
+pub use error::{AnswerDefect, IssuerError, Refusal};
+pub use http::HttpTransport;
+pub use transport::{Answer, Request, Transport, TransportError};
+pub use trust::{CaBundle, CaBundleDefect, Trust};

@@ -1,0 +1,59 @@
+//! The seam between the issuer's client and whatever carries its requests.
+
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::trust::Trust;
+
+/// The most of an answer that is read, in bytes. A real one holds about 2 KiB.
+pub(super) const ANSWER_LIMIT: usize = 64 * 1024;
+
+/// A JSON POST. Its body holds a password or a refresh token, so it has no Debug.
+pub struct Request {
+    /// Where to.
+    pub url: Url,
+    /// The JSON document.
+    pub body: Zeroizing<Vec<u8>>,
+    /// Whose certificate is accepted there.
+    pub trust: Trust,
+    /// How long the whole exchange may take.
+    pub limit: Duration,
+}
+
+/// What came back. The body is read only from an answer of success; it holds tokens, so there is no Debug.
+pub struct Answer {
+    /// The HTTP status code.
+    pub status: u16,
+    /// The `Retry-After` header as it stood.
+    pub retry_after: Option<String>,
+    /// The `Date` header as it stood.
+    pub date: Option<String>,
+    /// The body of a 200, whole; `None` when it exceeded 64 KiB.
+    pub body: Option<Zeroizing<Vec<u8>>>,
+}
+
+/// Why no answer came back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    /// The request was not sent: the address did not resolve, or no connection was made.
+    #[error("no connection could be made")]
+    Unreachable,
+    /// The request was not sent: TLS could not be agreed on, or the certificate was not trusted.
+    #[error("no trusted TLS connection could be made")]
+    Tls,
+    /// The time limit passed; the request may have been carried out.
+    #[error("no answer came in time")]
+    TimedOut,
+    /// The connection broke; the request may have been carried out.
+    #[error("the connection broke before the answer was whole")]
+    Broken,
+}
+
+/// Carries a request to an issuer. Every implementation keeps to the request's time limit and follows no redirect.
+pub trait Transport: Send + Sync {
+    /// Sends a request and waits for its answer.
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, TransportError>>;
+}

@@ -1,0 +1,289 @@
+//! The documents of the API: what is sent, and how much of what comes back is believed.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::error::AnswerDefect;
+use crate::core::account::Obtained;
+use crate::core::endpoint::RefreshShape;
+use crate::core::lifetime::lifetime;
+use crate::core::login::LoginPair;
+use crate::core::moment::Moment;
+use crate::core::token::{AccessToken, Claims, Grant, IssuedToken, RefreshToken, Validity};
+
+/// A lifetime nobody can mean is cut to this; ten years.
+const LONGEST_STATED: f64 = 10.0 * 365.0 * 86_400.0;
+
+#[derive(Serialize)]
+struct LoginRequest<'a> {
+    username: &'a str,
+    password: &'a str,
+}
+
+#[derive(Serialize)]
+struct FlatRefresh<'a> {
+    access_token: &'a str,
+    refresh_token: &'a str,
+}
+
+#[derive(Serialize)]
+struct NestedRefresh<'a> {
+    access_token: NestedToken<'a>,
+    refresh_token: &'a str,
+}
+
+#[derive(Serialize)]
+struct NestedToken<'a> {
+    token_type: &'a str,
+    token: &'a str,
+    expires_in: i64,
+}
+
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: TokenInAnswer,
+    #[serde(default, deserialize_with = "refresh_token")]
+    refresh_token: Option<RefreshToken>,
+}
+
+#[derive(Deserialize)]
+struct TokenInAnswer {
+    token_type: String,
+    token: Zeroizing<String>,
+    #[serde(default)]
+    expires_in: serde_json::Value,
+}
+
+/// Absent, empty or no text at all: then there is none.
+fn refresh_token<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<RefreshToken>, D::Error> {
+    Ok(match serde_json::Value::deserialize(deserializer)? {
+        serde_json::Value::String(text) => RefreshToken::parse(&Zeroizing::new(text)),
+        _ => None,
+    })
+}
+
+/// The body of a login.
+pub(super) fn login_body(pair: &LoginPair) -> Zeroizing<Vec<u8>> {
+    to_json(&LoginRequest { username: pair.username(), password: pair.password() })
+}
+
+/// The body of a refresh, in the shape that the issuer wants.
+pub(super) fn refresh_body(
+    token: &IssuedToken,
+    refresh: &RefreshToken,
+    shape: RefreshShape,
+) -> Zeroizing<Vec<u8>> {
+    match shape {
+        RefreshShape::Flat => {
+            to_json(&FlatRefresh { access_token: token.access.expose(), refresh_token: refresh.expose() })
+        }
+        RefreshShape::Nested => to_json(&NestedRefresh {
+            access_token: NestedToken {
+                token_type: "bearer",
+                token: token.access.expose(),
+                expires_in: token.validity.lifetime.as_secs(),
+            },
+            refresh_token: refresh.expose(),
+        }),
+    }
+}
+
+fn to_json(document: &impl Serialize) -> Zeroizing<Vec<u8>> {
+    // Large enough for nearly every token, so that growing leaves no copy behind.
+    let mut body = Zeroizing::new(Vec::with_capacity(8 * 1024));
+    // Strings and a number into a Vec: neither side of this can fail. An empty body would be refused, not misread.
+    if serde_json::to_writer(&mut *body, document).is_err() {
+        body.clear();
+    }
+    body
+}
+
+/// Reads an answer of success. `sent` is the moment just before the request went out.
+pub(super) fn parse_answer(body: &[u8], grant: Grant, sent: Moment) -> Result<Obtained, AnswerDefect> {
+    let answer: TokenAnswer = serde_json::from_slice(body).map_err(|_| AnswerDefect::NotATokenAnswer)?;
+    if !answer.access_token.token_type.eq_ignore_ascii_case("bearer") {
+        return Err(AnswerDefect::NotBearer);
+    }
+    let access = AccessToken::parse(&answer.access_token.token).map_err(|_| AnswerDefect::UnusableToken)?;
+    let stated = stated_lifetime(&answer.access_token.expires_in);
+    let (lifetime, source) =
+        lifetime(stated, Claims::of(&access)).map_err(|_| AnswerDefect::DeadOnArrival)?;
+    let fingerprint = access.fingerprint();
+    let validity = Validity { issued: sent, lifetime, source };
+    Ok(Obtained {
+        token: IssuedToken { access, validity, grant, fingerprint },
+        refresh: answer.refresh_token,
+    })
+}
+
+/// `expires_in` as a number, or as a text that is one; anything else counts as absent.
+fn stated_lifetime(value: &serde_json::Value) -> Option<SignedDuration> {
+    let seconds = match value {
+        serde_json::Value::Number(number) => number.as_f64(),
+        serde_json::Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }?;
+    if seconds.is_nan() {
+        return None;
+    }
+    SignedDuration::try_from_secs_f64(seconds.clamp(-LONGEST_STATED, LONGEST_STATED)).ok()
+}
+
+/// `Retry-After`: seconds, or an HTTP date (RFC 9110 §10.2.3), which is read against the answer's own `Date`.
+pub(super) fn retry_after(
+    header: Option<&str>,
+    date: Option<&str>,
+    now: Timestamp,
+) -> Option<SignedDuration> {
+    let header = header?.trim();
+    if let Ok(seconds) = header.parse::<u32>() {
+        return Some(SignedDuration::from_secs(seconds.into()));
+    }
+    let until = http_date(header)?.duration_since(date.and_then(http_date).unwrap_or(now));
+    Some(until.max(SignedDuration::ZERO))
+}
+
+/// An HTTP date as it stands in `Date` and `Retry-After`.
+pub(super) fn http_date(text: &str) -> Option<Timestamp> {
+    let time = httpdate::parse_http_date(text.trim()).ok()?;
+    Timestamp::try_from(time).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::token::LifetimeSource;
+    use proptest::prelude::*;
+
+    fn sent() -> Moment {
+        Moment { wall: Timestamp::UNIX_EPOCH, monotonic: SignedDuration::ZERO }
+    }
+
+    fn parse(expires_in: &str) -> Result<(i64, LifetimeSource), AnswerDefect> {
+        let body = format!(
+            r#"{{"access_token":{{"token_type":"Bearer","token":"opaque"{expires_in}}},"refresh_token":"r"}}"#
+        );
+        parse_answer(body.as_bytes(), Grant::Login, sent())
+            .map(|obtained| (obtained.token.validity.lifetime.as_secs(), obtained.token.validity.source))
+    }
+
+    #[test]
+    fn expires_in_may_be_a_number_or_a_text_and_is_believed_within_reason() {
+        use LifetimeSource::{Assumed, ExpiresIn};
+        let cases = [
+            (r#","expires_in":3600"#, Ok((3600, ExpiresIn))),
+            (r#","expires_in":"3600""#, Ok((3600, ExpiresIn))),
+            (r#","expires_in":" 60 ""#, Ok((60, ExpiresIn))),
+            (r#","expires_in":59.9"#, Ok((59, ExpiresIn))),
+            (r#","expires_in":1e300"#, Ok((315_360_000, ExpiresIn))),
+            (r#","expires_in":"inf""#, Ok((315_360_000, ExpiresIn))),
+            ("", Ok((3600, Assumed))),
+            (r#","expires_in":null"#, Ok((3600, Assumed))),
+            (r#","expires_in":"soon""#, Ok((3600, Assumed))),
+            (r#","expires_in":"NaN""#, Ok((3600, Assumed))),
+            (r#","expires_in":{}"#, Ok((3600, Assumed))),
+            (r#","expires_in":0"#, Err(AnswerDefect::DeadOnArrival)),
+            (r#","expires_in":-1"#, Err(AnswerDefect::DeadOnArrival)),
+            (r#","expires_in":"0""#, Err(AnswerDefect::DeadOnArrival)),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_unusable_answer_is_named() {
+        let token = |kind: &str, token: &str| {
+            serde_json::json!({"access_token": {"token_type": kind, "token": token, "expires_in": 60}})
+                .to_string()
+        };
+        let cases = [
+            (String::new(), AnswerDefect::NotATokenAnswer),
+            ("{}".into(), AnswerDefect::NotATokenAnswer),
+            ("[]".into(), AnswerDefect::NotATokenAnswer),
+            (r#"{"access_token":"flat"}"#.into(), AnswerDefect::NotATokenAnswer),
+            (r#"{"success":false}"#.into(), AnswerDefect::NotATokenAnswer),
+            (token("mac", "x"), AnswerDefect::NotBearer),
+            (token("bearer", ""), AnswerDefect::UnusableToken),
+            (token("bearer", "a\r\nX: y"), AnswerDefect::UnusableToken),
+            (token("bearer", &"x".repeat(16 * 1024 + 1)), AnswerDefect::UnusableToken),
+        ];
+        for (body, expected) in cases {
+            let found = parse_answer(body.as_bytes(), Grant::Login, sent()).err();
+            assert_eq!(found, Some(expected), "{body:.60}");
+        }
+    }
+
+    #[test]
+    fn an_absent_empty_or_strange_refresh_token_is_none() {
+        for refresh in ["", r#","refresh_token":"""#, r#","refresh_token":null"#, r#","refresh_token":5"#] {
+            let body = format!(
+                r#"{{"access_token":{{"token_type":"bearer","token":"t","expires_in":60}}{refresh}}}"#
+            );
+            let obtained = parse_answer(body.as_bytes(), Grant::Refresh, sent()).unwrap();
+            assert!(obtained.refresh.is_none(), "{refresh}");
+        }
+    }
+
+    #[test]
+    fn bodies_are_the_documented_ones() {
+        let pair = LoginPair::parse(("u", Some(b"me@example.org")), ("p", Some("p\"ą".as_bytes()))).unwrap();
+        let text = |body: Zeroizing<Vec<u8>>| String::from_utf8(body.to_vec()).unwrap();
+        assert_eq!(text(login_body(&pair)), r#"{"username":"me@example.org","password":"p\"ą"}"#);
+        let access = AccessToken::parse("abc").unwrap();
+        let token = IssuedToken {
+            fingerprint: access.fingerprint(),
+            access,
+            validity: Validity {
+                issued: sent(),
+                lifetime: SignedDuration::from_secs(3600),
+                source: LifetimeSource::ExpiresIn,
+            },
+            grant: Grant::Login,
+        };
+        let refresh = RefreshToken::parse("def").unwrap();
+        assert_eq!(
+            text(refresh_body(&token, &refresh, RefreshShape::Flat)),
+            r#"{"access_token":"abc","refresh_token":"def"}"#
+        );
+        assert_eq!(
+            text(refresh_body(&token, &refresh, RefreshShape::Nested)),
+            r#"{"access_token":{"token_type":"bearer","token":"abc","expires_in":3600},"refresh_token":"def"}"#
+        );
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_read_against_the_answers_own() {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let seconds = |header, date| retry_after(header, date, now).map(|wait| wait.as_secs());
+        assert_eq!(seconds(Some("7"), None), Some(7));
+        assert_eq!(seconds(Some("-7"), None), None);
+        assert_eq!(seconds(Some("soon"), None), None);
+        assert_eq!(seconds(None, None), None);
+        let (date, later) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:50:07 GMT");
+        assert_eq!(seconds(Some(later), Some(date)), Some(30));
+        assert_eq!(seconds(Some(date), Some(later)), Some(0));
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_makes_the_parser_panic_and_what_it_accepts_is_usable(
+            body in prop_oneof![
+                any::<Vec<u8>>(),
+                "[\\[\\]{}:,\"a-z_0-9. e+-]{0,120}".prop_map(String::into_bytes),
+                (any::<String>(), any::<f64>(), any::<String>()).prop_map(|(token, expires_in, refresh)| serde_json::json!({
+                    "access_token": {"token_type": "bearer", "token": token, "expires_in": expires_in},
+                    "refresh_token": refresh,
+                }).to_string().into_bytes()),
+            ],
+        ) {
+            if let Ok(obtained) = parse_answer(&body, Grant::Login, sent()) {
+                prop_assert!(obtained.token.access.expose().bytes().all(|byte| byte.is_ascii_graphic()));
+                prop_assert!(obtained.token.validity.lifetime > SignedDuration::ZERO);
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The admin endpoints: liveness, readiness, metrics.
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::metrics::Metrics;
+use super::readiness::Readiness;
+
+#[derive(Clone)]
+struct Admin {
+    readiness: Readiness,
+    metrics: Arc<Metrics>,
+}
+
+/// Listens on `address`, and serves until `stop` is cancelled.
+///
+/// `/livez` says that the process serves, and nothing of the issuer or the API server: a restart would cure neither.
+/// `/readyz` names the gates that are still closed.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub async fn serve(
+    address: SocketAddr,
+    readiness: Readiness,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) -> io::Result<(SocketAddr, impl Future<Output = io::Result<()>>)> {
+    let listener = TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
+    let router = Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics_text))
+        .with_state(Admin { readiness, metrics });
+    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+    Ok((address, serving.into_future()))
+}
+
+async fn ready(State(admin): State<Admin>) -> (StatusCode, String) {
+    let closed = admin.readiness.closed();
+    if closed.is_empty() {
+        return (StatusCode::OK, "ok\n".into());
+    }
+    let mut text = String::from("not ready\n");
+    for (gate, waits_for) in closed {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{gate}: waiting for {waits_for}");
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, text)
+}
+
+async fn metrics_text(State(admin): State<Admin>) -> impl IntoResponse {
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    match admin.metrics.render() {
+        Ok(text) => (StatusCode::OK, [(header::CONTENT_TYPE, content_type)], text),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/plain")], String::new()),
+    }
+}

@@ -1,0 +1,42 @@
+//! The one place where time and chance are read.
+
+use std::time::Instant;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::core::backoff::Chance;
+use crate::core::moment::Moment;
+
+/// Tells the time on both clocks, and draws chances.
+pub trait Clock: Send + Sync {
+    /// Now, on both clocks.
+    fn now(&self) -> Moment;
+    /// A number in [0, 1) that nobody can foresee.
+    fn chance(&self) -> Chance;
+}
+
+/// The clocks of this machine.
+pub struct SystemClock {
+    start: Instant,
+}
+
+impl SystemClock {
+    /// Its monotonic clock starts here.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the room where clocks are read")]
+    pub fn start() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the room where clocks are read")]
+    fn now(&self) -> Moment {
+        let monotonic = SignedDuration::try_from(self.start.elapsed()).unwrap_or(SignedDuration::MAX);
+        Moment { wall: Timestamp::now(), monotonic }
+    }
+
+    fn chance(&self) -> Chance {
+        Chance::new(f64::from(fastrand::u32(..)) / (f64::from(u32::MAX) + 1.0))
+    }
+}

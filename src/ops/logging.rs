@@ -1,0 +1,47 @@
+//! Logs, to standard error.
+
+use std::io;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Directive;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Directives that hold whatever `RUST_LOG` says.
+///
+/// On a response that it cannot parse, kube-client logs the whole body at WARN: a Secret, in base64. HTTP/2 and
+/// rustls print frames and buffers at TRACE.
+const ALWAYS: [&str; 8] = [
+    "kube_client::client=error",
+    "hyper=info",
+    "hyper_util=info",
+    "h2=info",
+    "rustls=info",
+    "reqwest=info",
+    "tower=info",
+    "tonic=info",
+];
+
+/// Starts logging. The filter is `RUST_LOG`, or `info` without it.
+pub fn start(format: LogFormat) {
+    let filter = EnvFilter::builder().with_default_directive(Directive::from(tracing::Level::INFO));
+    let mut filter = filter.from_env_lossy();
+    for directive in ALWAYS {
+        if let Ok(directive) = directive.parse() {
+            filter = filter.add_directive(directive);
+        }
+    }
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match format {
+        LogFormat::Text => builder.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+}

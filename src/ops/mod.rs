@@ -1,0 +1,8 @@
+//! What runs a process: logs, metrics, admin endpoints, readiness gates, shutdown, clock. No domain logic.
+
+pub mod admin;
+pub mod clock;
+pub mod logging;
+pub mod metrics;
+pub mod readiness;
+pub mod shutdown;

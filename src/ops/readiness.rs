@@ -1,0 +1,61 @@
+//! Named gates that a process has to pass before it is ready.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The gates of a process. It is ready once all are open.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness {
+    gates: Arc<Mutex<Vec<(&'static str, String)>>>,
+}
+
+/// One closed gate. It has to be opened; dropping it keeps it closed, for whoever would have opened it is gone.
+#[derive(Debug)]
+pub struct Gate {
+    name: &'static str,
+    readiness: Readiness,
+}
+
+impl Readiness {
+    /// Adds a closed gate; `waits_for` says what opens it.
+    #[must_use]
+    pub fn gate(&self, name: &'static str, waits_for: impl Into<String>) -> Gate {
+        self.lock().push((name, waits_for.into()));
+        Gate { name, readiness: self.clone() }
+    }
+
+    /// The closed gates: name, and what each waits for.
+    #[must_use]
+    pub fn closed(&self) -> Vec<(&'static str, String)> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(&'static str, String)>> {
+        self.gates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gate {
+    /// Opens it for good.
+    pub fn open(self) {
+        let mut gates = self.readiness.lock();
+        if let Some(index) = gates.iter().position(|(name, _)| *name == self.name) {
+            gates.remove(index);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_means_that_every_gate_was_opened_and_a_dropped_one_stays_closed() {
+        let readiness = Readiness::default();
+        let crd = readiness.gate("crd", "the CRD to be served");
+        let watches = readiness.gate("watches", "the first lists");
+        crd.open();
+        assert_eq!(readiness.closed(), [("watches", "the first lists".to_owned())]);
+        drop(watches);
+        assert_eq!(readiness.closed().len(), 1);
+    }
+}

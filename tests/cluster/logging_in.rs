@@ -1,0 +1,153 @@
+//! User name and password: what is never sent, what is sent once, and what lifts a hold.
+
+use std::time::Duration;
+
+use idissuer_simulator::User;
+use idissuer_testbed::wait;
+use kube::api::DeleteParams;
+use serde_json::json;
+
+use crate::operator::{
+    HOUR, LIMIT, LOGIN, NAME, PASSWORD, Stage, USER, condition, holds, issuer, stays, text, token_status,
+};
+
+/// Time in which a retry of a first transient failure would have come.
+const SOON: Duration = Duration::from_secs(6);
+
+#[tokio::test]
+async fn a_login_secret_that_cannot_be_used_is_named_never_sent_and_taken_as_soon_as_it_is_repaired() {
+    let stage = Stage::set("login-defects", issuer(HOUR)).await;
+    stage.secrets().delete(LOGIN, &DeleteParams::default()).await.unwrap();
+    let mark = stage.mark();
+    stage.apply(json!({})).await;
+    stage.told("Ready", "False", "LoginSecretMissing").await;
+    let user = ("username", USER.as_bytes());
+    let password = ("password", PASSWORD.as_bytes());
+    let cases: [(&[(&str, &[u8])], &str, &str); 8] = [
+        (&[user], "LoginSecretKeyMissing", "password"),
+        (&[password], "LoginSecretKeyMissing", "username"),
+        (&[user, ("password", b"")], "LoginSecretKeyEmpty", "password"),
+        (&[("username", b""), password], "LoginSecretKeyEmpty", "username"),
+        (&[user, ("password", b"\xff\xfe")], "LoginSecretNotText", "password"),
+        (&[("username", b"\xff\xfe"), password], "LoginSecretNotText", "username"),
+        (&[user, ("password", b"correct-horse-battery-staple\n")], "LoginSecretLineBreak", "password"),
+        (&[("username", b"shop@example.org\r\n"), password], "LoginSecretLineBreak", "username"),
+    ];
+    for (keys, reason, key) in cases {
+        stage.write_secret(LOGIN, keys).await;
+        let seen = stage.until(NAME, reason, |credential| {
+            let ready = condition(credential, "Ready");
+            ready.is_some_and(|ready| ready.reason == reason && ready.message.contains(key))
+        });
+        let seen = seen.await;
+        assert!(holds(&seen, "Stalled", "True", reason), "{:#?}", seen.status);
+        assert!(holds(&seen, "LoginAccepted", "Unknown", "LoginNotTried"), "{:#?}", seen.status);
+    }
+    assert_eq!(stage.issuer_calls(), 0);
+    stage.write_login(USER, PASSWORD).await;
+    stage.ready().await;
+    assert_eq!(stage.issuer_calls(), 1);
+    // One for each state of the Secret, and no look in between: it was the watch that told of each.
+    let requests = stage.control_plane.audit().of_user_since(&stage.operator.user, mark).unwrap();
+    let reads = requests.iter().filter(|read| read.verb == "get" && read.name == LOGIN).count();
+    assert!((10..=11).contains(&reads), "{reads} reads of the login Secret");
+}
+
+#[tokio::test]
+async fn a_rejected_login_is_not_tried_again_and_a_changed_secret_lifts_that_at_once() {
+    let stage = Stage::set("rejected", issuer(HOUR)).await;
+    stage.write_login(USER, "wrong").await;
+    stage.apply(json!({})).await;
+    let message = stage.told("Ready", "False", "LoginRejected").await;
+    assert!(message.contains(LOGIN), "{message}");
+    let held = stage.credentials().get(NAME).await.unwrap();
+    assert!(holds(&held, "Stalled", "True", "LoginRejected"));
+    assert!(holds(&held, "LoginAccepted", "False", "LoginRejected"));
+    assert!(condition(&held, "Reconciling").is_none(), "nothing goes on: kstatus calls it failed");
+    let status = held.status.unwrap();
+    assert_eq!(status.login.unwrap().rejections, 1);
+    assert_eq!(status.failures.unwrap().next_attempt_time, None);
+    assert!(stage.secrets().get_opt(NAME).await.unwrap().is_none());
+    stays("one attempt", SOON, async || stage.counts().logins_rejected == 1).await;
+    assert_eq!(stage.event_reasons(NAME).await, ["LoginRejected"]);
+
+    stage.write_login(USER, PASSWORD).await;
+    let ready = stage.ready().await;
+    assert!(holds(&ready, "LoginAccepted", "True", "LoginAccepted"));
+    assert!(condition(&ready, "Stalled").is_none());
+    let status = ready.status.unwrap();
+    assert_eq!((status.failures, status.login.unwrap().rejections), (None, 0));
+    assert_eq!((stage.counts().logins_rejected, stage.counts().logins_accepted), (1, 1));
+}
+
+#[tokio::test]
+async fn a_renew_request_and_a_changed_specification_each_buy_a_held_login_one_attempt() {
+    let stage = Stage::set("lifts", issuer(HOUR)).await;
+    stage.write_login(USER, "wrong").await;
+    stage.apply(json!({})).await;
+    let attempts = async |number| {
+        let what = format!("attempt {number} recorded");
+        let recorded = stage.until(NAME, &what, |credential| {
+            let login = credential.status.as_ref().and_then(|status| status.login.as_ref());
+            holds(credential, "Ready", "False", "LoginRejected")
+                && login.is_some_and(|login| login.rejections >= number)
+        });
+        recorded.await;
+        stays(&what, Duration::from_secs(1), async || {
+            stage.counts().logins_rejected == u64::try_from(number).unwrap()
+        })
+        .await;
+    };
+    attempts(1).await;
+    stage.request_renewal("now").await;
+    attempts(2).await;
+    stage.apply(json!({"renewal": {"renewBeforePercent": 30}})).await;
+    attempts(3).await;
+    // The account may have been repaired at the issuer.
+    stage.issuer.set_user(&User::new(USER, "wrong"));
+    stage.request_renewal("again").await;
+    stage.ready().await;
+}
+
+#[tokio::test]
+async fn a_user_without_api_access_is_told_so() {
+    let issuer = issuer(HOUR).user(User::new(USER, PASSWORD).without_api_access());
+    let stage = Stage::set("no-access", issuer).await;
+    stage.apply(json!({})).await;
+    let message = stage.told("Ready", "False", "LoginRejected").await;
+    assert!(message.contains("API Access"), "{message}");
+}
+
+#[tokio::test]
+async fn a_rejected_login_leaves_the_published_token_alone_until_a_good_one_replaces_it() {
+    let stage = Stage::set("rejected-later", issuer(HOUR)).await;
+    stage.apply(json!({})).await;
+    let first = stage.ready().await;
+    let target = stage.target().await;
+    stage.write_login(USER, "mistyped").await;
+    stage.told("Stalled", "True", "LoginRejected").await;
+    let held = stage.credentials().get(NAME).await.unwrap();
+    assert!(condition(&held, "Ready").is_some_and(|ready| ready.status == "True"), "{:#?}", held.status);
+    assert_eq!(stage.target().await, target);
+    assert_eq!(stage.counts().logins_rejected, 1);
+
+    stage.write_login(USER, PASSWORD).await;
+    wait::until("no hold", LIMIT, async || {
+        condition(&stage.credentials().get(NAME).await.unwrap(), "Stalled").is_none()
+    })
+    .await;
+    assert_eq!(token_status(&stage.ready().await).fingerprint, token_status(&first).fingerprint);
+    assert_eq!(stage.counts().logins_accepted, 1, "it is the account of the published token");
+}
+
+#[tokio::test]
+async fn another_account_in_the_login_secret_is_logged_in_to_at_once() {
+    let issuer = issuer(HOUR).user(User::new("second@example.org", "secret"));
+    let stage = Stage::set("other-account", issuer).await;
+    stage.apply(json!({})).await;
+    let first = stage.ready().await;
+    stage.write_login("second@example.org", "secret").await;
+    stage.renewed(token_status(&first)).await;
+    assert_eq!(stage.issuer.counts().of("second@example.org").logins_accepted, 1);
+    assert_eq!(stage.present(&text(&stage.target().await, "token")).await, 200);
+}

@@ -1,0 +1,381 @@
+//! The operator as its users meet it: the real program against the real API server, and a simulated issuer beside it.
+//!
+//! A test sets a [`Stage`], applies objects, and looks at what a user can see: the Secret, the status, the Events, and
+//! on the other side what the issuer was asked.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use idissuer::api::{GROUP, IdIssuerCredential, KIND, TokenStatus, VERSION};
+use idissuer_simulator::{Config, Server, Simulator, User, UserCounts};
+use idissuer_testbed::process::{Grace, Signal, Supervised};
+use idissuer_testbed::{ControlPlane, Mark, TestNamespace, count, wait};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::{ListParams, ObjectMeta, Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+
+use crate::CLUSTER;
+
+/// The account at the issuer.
+pub(crate) const USER: &str = "shop@example.org";
+/// Its password.
+pub(crate) const PASSWORD: &str = "correct-horse-battery-staple";
+/// The credential of a test that has one only, and its target.
+pub(crate) const NAME: &str = "billing";
+/// Its login Secret.
+pub(crate) const LOGIN: &str = "billing-login";
+/// How long anything may take that is not bound to a time of its own; what it waits for comes far sooner.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+/// The user that applies objects.
+const MANAGER: &str = "idissuer-tests";
+
+/// An issuer that knows [`USER`], with tokens that live this long.
+pub(crate) fn issuer(lifetime: Duration) -> Config {
+    Config::default()
+        .user(User::new(USER, PASSWORD))
+        .personality(|personality| personality.token.lifetime = lifetime)
+}
+
+/// Tokens that are not renewed while a test runs.
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+
+/// A namespace, an issuer, and an operator that works in the one with the other.
+pub(crate) struct Stage {
+    // Dropped in this order: the operator shall not see its namespace go.
+    pub(crate) operator: Operator,
+    pub(crate) issuer: Server,
+    pub(crate) namespace: TestNamespace,
+    pub(crate) control_plane: &'static ControlPlane,
+}
+
+impl Stage {
+    /// All three, and the login Secret.
+    pub(crate) async fn set(name: &str, issuer: Config) -> Self {
+        Self::set_with(name, issuer, &[]).await
+    }
+
+    /// With further arguments of the operator.
+    pub(crate) async fn set_with(name: &str, issuer: Config, arguments: &[&str]) -> Self {
+        let control_plane = CLUSTER.control_plane().await.unwrap();
+        let namespace = TestNamespace::create(control_plane, name).await.unwrap();
+        let issuer = Simulator::start(issuer).await.unwrap();
+        let mut operator = Operator::prepare(control_plane, &namespace, &issuer);
+        operator.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        operator.start(control_plane).await;
+        operator.until_ready().await;
+        let stage = Self { operator, issuer, namespace, control_plane };
+        stage.write_login(USER, PASSWORD).await;
+        stage
+    }
+
+    pub(crate) fn credentials(&self) -> Api<IdIssuerCredential> {
+        self.namespace.api()
+    }
+
+    pub(crate) fn secrets(&self) -> Api<Secret> {
+        self.namespace.api()
+    }
+
+    /// Writes the login Secret.
+    pub(crate) async fn write_login(&self, username: &str, password: &str) {
+        self.write_secret(LOGIN, &[("username", username.as_bytes()), ("password", password.as_bytes())])
+            .await;
+    }
+
+    /// Writes a Secret with these keys and no others.
+    pub(crate) async fn write_secret(&self, name: &str, keys: &[(&str, &[u8])]) {
+        let data = keys.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.to_vec())));
+        let secret = Secret {
+            metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+            data: Some(data.collect()),
+            ..Secret::default()
+        };
+        let parameters = PatchParams::apply(MANAGER).force();
+        self.secrets().patch(name, &parameters, &Patch::Apply(secret)).await.unwrap();
+    }
+
+    /// Applies [`NAME`], with these fields beside the reference to the login Secret.
+    pub(crate) async fn apply(&self, spec: Value) -> IdIssuerCredential {
+        self.apply_as(NAME, spec).await
+    }
+
+    /// Applies a credential of any name.
+    pub(crate) async fn apply_as(&self, name: &str, spec: Value) -> IdIssuerCredential {
+        let parameters = PatchParams::apply(MANAGER).force().validation_strict();
+        let patch = Patch::Apply(credential(name, spec));
+        self.credentials().patch(name, &parameters, &patch).await.unwrap()
+    }
+
+    /// Sets the annotation that asks for a renewal.
+    pub(crate) async fn request_renewal(&self, request: &str) {
+        let patch = json!({"metadata": {"annotations": {"idissuer.pl/renew-requested-at": request}}});
+        let parameters = PatchParams::default();
+        self.credentials().patch(NAME, &parameters, &Patch::Merge(patch)).await.unwrap();
+    }
+
+    /// Changes the target by a merge patch, as another writer would.
+    pub(crate) async fn edit_target(&self, patch: Value) -> Secret {
+        let parameters = PatchParams { field_manager: Some("somebody".into()), ..PatchParams::default() };
+        self.secrets().patch(NAME, &parameters, &Patch::Merge(patch)).await.unwrap()
+    }
+
+    /// Waits until [`NAME`] is ready for the specification that stands now.
+    pub(crate) async fn ready(&self) -> IdIssuerCredential {
+        self.ready_as(NAME).await
+    }
+
+    /// Waits until a credential is ready for the specification that stands now.
+    pub(crate) async fn ready_as(&self, name: &str) -> IdIssuerCredential {
+        let generation = self.credentials().get(name).await.unwrap().metadata.generation;
+        self.until(name, "Ready for its generation", |credential| {
+            let status = credential.status.as_ref();
+            holds(credential, "Ready", "True", "TokenPublished")
+                && status.is_some_and(|status| status.observed_generation == generation)
+        })
+        .await
+    }
+
+    /// Waits until a condition of [`NAME`] has this status and reason. Returns its message.
+    pub(crate) async fn told(&self, type_: &str, status: &str, reason: &str) -> String {
+        let what = format!("{type_}={status}/{reason}");
+        let credential = self.until(NAME, &what, |credential| holds(credential, type_, status, reason)).await;
+        condition(&credential, type_).map(|condition| condition.message.clone()).unwrap_or_default()
+    }
+
+    /// Waits until [`NAME`] has published another token than this one.
+    pub(crate) async fn renewed(&self, old: &TokenStatus) -> IdIssuerCredential {
+        self.until(NAME, "another token", |credential| {
+            credential
+                .status
+                .as_ref()
+                .and_then(|status| status.token.as_ref())
+                .is_some_and(|token| token.fingerprint != old.fingerprint)
+        })
+        .await
+    }
+
+    /// Waits until a credential is as wanted.
+    pub(crate) async fn until(
+        &self,
+        name: &str,
+        what: &str,
+        wanted: impl Fn(&IdIssuerCredential) -> bool,
+    ) -> IdIssuerCredential {
+        wait::object(&self.credentials(), name, what, LIMIT, wanted).await
+    }
+
+    /// The target as it stands.
+    pub(crate) async fn target(&self) -> Secret {
+        self.secrets().get(NAME).await.unwrap()
+    }
+
+    /// Waits until the target is as wanted.
+    pub(crate) async fn target_until(&self, what: &str, wanted: impl Fn(&Secret) -> bool) -> Secret {
+        wait::object(&self.secrets(), NAME, what, LIMIT, wanted).await
+    }
+
+    /// What the issuer answers to someone who presents this token.
+    pub(crate) async fn present(&self, token: &str) -> u16 {
+        present(&self.issuer.url(), token).await
+    }
+
+    /// What the issuer was asked in the name of [`USER`].
+    pub(crate) fn counts(&self) -> UserCounts {
+        self.issuer.counts().of(USER)
+    }
+
+    /// How often the operator called the issuer to get a token.
+    pub(crate) fn issuer_calls(&self) -> u64 {
+        let counts = self.issuer.counts().total();
+        counts.logins_accepted
+            + counts.logins_rejected
+            + counts.refreshes_accepted
+            + counts.refreshes_refused
+            + counts.misdirected
+    }
+
+    /// A point in the API server's audit log.
+    pub(crate) fn mark(&self) -> Mark {
+        self.control_plane.audit().mark().unwrap()
+    }
+
+    /// What the operator asked of the API server since then, beside its watches: how often each verb of each resource.
+    pub(crate) fn requests_since(&self, mark: Mark) -> BTreeMap<String, usize> {
+        let requests = self.control_plane.audit().of_user_since(&self.operator.user, mark).unwrap();
+        let counts = count(&requests).into_iter();
+        counts
+            .filter(|((verb, _), _)| verb != "watch")
+            .map(|((verb, resource), number)| (format!("{verb} {resource}"), number))
+            .collect()
+    }
+
+    /// The reasons of the Events about a credential, in no order.
+    pub(crate) async fn event_reasons(&self, name: &str) -> Vec<String> {
+        let events: Api<Event> = self.namespace.api();
+        let about =
+            |event: &Event| event.regarding.as_ref().is_some_and(|about| about.name.as_deref() == Some(name));
+        let list = events.list(&ListParams::default()).await.unwrap();
+        list.items.into_iter().filter(about).filter_map(|event| event.reason).collect()
+    }
+
+    /// Stops the operator as a pod is stopped, and starts it again.
+    pub(crate) async fn restart_operator(&mut self) {
+        self.operator.stop().await;
+        self.operator.start(self.control_plane).await;
+        self.operator.until_ready().await;
+    }
+}
+
+/// The program under test, with a Kubernetes user of its own, so that its requests can be told from others.
+pub(crate) struct Operator {
+    pub(crate) user: String,
+    /// Of the command line.
+    pub(crate) arguments: Vec<String>,
+    /// The value of `RUST_LOG`.
+    pub(crate) log_filter: &'static str,
+    kubeconfig: PathBuf,
+    starts: usize,
+    process: Option<Supervised>,
+    admin: Option<SocketAddr>,
+}
+
+impl Operator {
+    /// One that works in `namespace`, not started yet.
+    pub(crate) fn prepare(control_plane: &ControlPlane, namespace: &TestNamespace, issuer: &Server) -> Self {
+        let user = format!("operator-{}", namespace.name());
+        let arguments = [
+            "controller",
+            "--namespace",
+            namespace.name(),
+            "--issuer-url",
+            &issuer.url(),
+            "--admin-addr",
+            "127.0.0.1:0",
+        ];
+        Self {
+            kubeconfig: control_plane.kubeconfig_as(&user, Some("system:masters")).unwrap(),
+            user,
+            arguments: arguments.map(str::to_owned).to_vec(),
+            log_filter: "info",
+            starts: 0,
+            process: None,
+            admin: None,
+        }
+    }
+
+    /// Starts it, and waits for its first line, which says where its admin endpoints are.
+    pub(crate) async fn start(&mut self, control_plane: &ControlPlane) {
+        self.starts += 1;
+        let name = format!("{}-{}", self.user, self.starts);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_idissuer"));
+        command.args(&self.arguments).env("KUBECONFIG", &self.kubeconfig).env("RUST_LOG", self.log_filter);
+        let process = Supervised::spawn(&name, &command, Grace::SHORT, control_plane.folder()).unwrap();
+        let process = self.process.insert(process);
+        let admin = wait::until("the operator's first line", LIMIT, async || {
+            let output = process.output();
+            let (_, address) = output.split_once(" admin=").ok_or_else(|| output.clone())?;
+            let address = address.split_whitespace().next().unwrap_or_default().to_owned();
+            address.parse::<SocketAddr>().map_err(|_| output)
+        });
+        self.admin = Some(admin.await);
+    }
+
+    /// Waits until it says that it is ready.
+    pub(crate) async fn until_ready(&self) {
+        wait::until("the operator's readiness", LIMIT, async || match self.page("/readyz").await {
+            (200, _) => Ok(()),
+            (_, text) => Err(text),
+        })
+        .await;
+    }
+
+    /// Hands over the process, to be ended in another way.
+    pub(crate) fn take_process(&mut self) -> Supervised {
+        self.process.take().unwrap()
+    }
+
+    /// Stops it by SIGTERM; it has to end with code 0 within five seconds.
+    pub(crate) async fn stop(&mut self) {
+        let process = self.take_process();
+        process.signal(Signal::Terminate).unwrap();
+        let code = process.wait_timeout(Duration::from_secs(5)).await.unwrap();
+        assert_eq!(code, 0, "{}", process.output_tail());
+    }
+
+    /// What it has printed since it was last started.
+    pub(crate) fn output(&self) -> String {
+        self.process.as_ref().map(Supervised::output).unwrap_or_default()
+    }
+
+    /// Status and text of an admin page.
+    pub(crate) async fn page(&self, path: &str) -> (u16, String) {
+        let answer = reqwest::get(format!("http://{}{path}", self.admin.unwrap())).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        if let Some(process) = self.process.as_ref().filter(|_| std::thread::panicking()) {
+            eprintln!("--- {} ---\n{}\n---", self.user, process.output_tail());
+        }
+    }
+}
+
+/// A credential as a user would write it.
+pub(crate) fn credential(name: &str, mut spec: Value) -> Value {
+    let login = json!({"name": LOGIN});
+    spec.as_object_mut().unwrap().entry("loginSecretRef").or_insert(login);
+    json!({
+        "apiVersion": format!("{GROUP}/{VERSION}"), "kind": KIND, "metadata": {"name": name}, "spec": spec,
+    })
+}
+
+pub(crate) fn condition<'a>(credential: &'a IdIssuerCredential, type_: &str) -> Option<&'a Condition> {
+    credential.status.as_ref()?.conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// Whether a condition stands with this status and reason.
+pub(crate) fn holds(credential: &IdIssuerCredential, type_: &str, status: &str, reason: &str) -> bool {
+    condition(credential, type_)
+        .is_some_and(|condition| condition.status == status && condition.reason == reason)
+}
+
+/// What status tells of the published token.
+pub(crate) fn token_status(credential: &IdIssuerCredential) -> &TokenStatus {
+    credential.status.as_ref().unwrap().token.as_ref().unwrap()
+}
+
+/// The text of one key of a Secret.
+pub(crate) fn text(secret: &Secret, key: &str) -> String {
+    let value = secret.data.as_ref().and_then(|data| data.get(key));
+    let value = value.unwrap_or_else(|| panic!("{} has no key {key}", secret.name_any()));
+    String::from_utf8(value.0.clone()).unwrap()
+}
+
+/// The names of the keys of a Secret.
+pub(crate) fn keys(secret: &Secret) -> Vec<&str> {
+    secret.data.iter().flatten().map(|(key, _)| key.as_str()).collect()
+}
+
+/// What an issuer answers to someone who presents this token.
+pub(crate) async fn present(issuer: &str, token: &str) -> u16 {
+    let request = reqwest::Client::new().get(format!("{issuer}/v2/authorized")).bearer_auth(token);
+    request.send().await.unwrap().status().as_u16()
+}
+
+/// That something does not happen can only be seen by waiting: this looks for it over and over.
+pub(crate) async fn stays(what: &str, time: Duration, mut look: impl AsyncFnMut() -> bool) {
+    let end = tokio::time::Instant::now() + time;
+    while tokio::time::Instant::now() < end {
+        assert!(look().await, "no longer: {what}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

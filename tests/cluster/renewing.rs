@@ -1,0 +1,224 @@
+//! Renewal: by refresh, by login, on request, and what it costs the API server.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use idissuer::api::{Grant, RefreshSupport};
+use idissuer_simulator::RefreshAccepted;
+use idissuer_testbed::{Mark, count, wait};
+use serde_json::json;
+
+use crate::operator::{HOUR, LIMIT, LOGIN, NAME, Stage, USER, issuer, present, stays, text, token_status};
+
+/// Renewed after half of it, less a little jitter.
+const SHORT: Duration = Duration::from_secs(5);
+
+/// Presents what stands in the target to the issuer, over and over, until stopped: as a pod that reads its token again
+/// for every call.
+struct Reader(tokio::task::JoinHandle<()>);
+
+impl Reader {
+    fn start(stage: &Stage) -> Self {
+        let (secrets, url) = (stage.secrets(), stage.issuer.url());
+        Self(tokio::spawn(async move {
+            loop {
+                let target = secrets.get(NAME).await.unwrap();
+                assert_eq!(present(&url, &text(&target, "token")).await, 200);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }))
+    }
+
+    /// Fails if one of the tokens was not accepted.
+    async fn stop(self) {
+        self.0.abort();
+        let ended = self.0.await;
+        assert!(ended.as_ref().is_err_and(tokio::task::JoinError::is_cancelled), "{ended:?}");
+    }
+}
+
+/// Waits for so many further tokens. Returns the grants.
+async fn rotations(stage: &Stage, number: usize) -> Vec<Grant> {
+    let mut grants = Vec::new();
+    let mut last = stage.ready().await;
+    for _ in 0..number {
+        last = stage.renewed(token_status(&last)).await;
+        grants.push(token_status(&last).grant.clone());
+    }
+    grants
+}
+
+#[tokio::test]
+async fn tokens_are_refreshed_over_and_over_and_the_secret_never_holds_an_expired_one() {
+    let stage = Stage::set("refresh", issuer(SHORT)).await;
+    stage.apply(json!({})).await;
+    stage.ready().await;
+    let reader = Reader::start(&stage);
+    let grants = rotations(&stage, 4).await;
+    reader.stop().await;
+
+    assert!(grants.iter().all(|grant| *grant == Grant::Refresh), "{grants:?}");
+    let counts = stage.counts();
+    assert_eq!((counts.logins_accepted, counts.refreshes_accepted), (1, 4));
+    assert_eq!(
+        (counts.refresh_tokens_reused, counts.authorized_expired, counts.authorized_invalid),
+        (0, 0, 0)
+    );
+    assert!(counts.authorized_accepted > 20, "{counts:?}");
+    let status = stage.ready().await.status.unwrap();
+    assert_eq!(status.refresh_support, Some(RefreshSupport::Early));
+    assert_eq!(status.failures, None);
+    assert_eq!(stage.event_reasons(NAME).await, ["TokenPublished"], "a renewal is no transition");
+}
+
+#[tokio::test]
+async fn an_issuer_that_refuses_refreshes_is_logged_in_to_ahead_of_expiry_and_soon_not_asked_any_more() {
+    let issuer = issuer(SHORT).personality(|it| it.refresh.accepted = RefreshAccepted::AfterExpiry);
+    let stage = Stage::set("refused-refresh", issuer).await;
+    stage.apply(json!({})).await;
+    stage.ready().await;
+    let reader = Reader::start(&stage);
+    let grants = rotations(&stage, 3).await;
+    reader.stop().await;
+
+    assert!(grants.iter().all(|grant| *grant == Grant::Login), "{grants:?}");
+    let counts = stage.counts();
+    assert_eq!((counts.logins_accepted, counts.refreshes_refused), (4, 2));
+    assert_eq!((counts.authorized_expired, counts.authorized_invalid), (0, 0));
+    let status = stage.ready().await.status.unwrap();
+    assert_eq!(status.refresh_support, Some(RefreshSupport::Refused));
+    assert_eq!(status.failures, None, "a refusal that a login made good is no failure");
+}
+
+#[tokio::test]
+async fn with_strategy_login_no_refresh_is_ever_tried_and_a_rotation_costs_two_writes_and_the_login_secret() {
+    let stage = Stage::set("by-login", issuer(SHORT)).await;
+    stage.apply(json!({"renewal": {"strategy": "Login"}})).await;
+    stage.ready().await;
+    let requests = requests_of_rotations(&stage, 2).await;
+
+    let counts = stage.counts();
+    assert_eq!((counts.logins_accepted, counts.refreshes_accepted + counts.refreshes_refused), (4, 0));
+    let expected = [("get secrets", 2), ("patch idissuercredentials/status", 2), ("patch secrets", 2)];
+    assert_eq!(requests, counted(expected));
+    let reads = stage.control_plane.audit().of_user_since(&stage.operator.user, Mark::START).unwrap();
+    let targets = reads.iter().filter(|read| read.verb == "get" && read.name == NAME).count();
+    assert_eq!(targets, 1, "only before the first login, lest it be spent for nothing");
+}
+
+#[tokio::test]
+async fn a_rotation_costs_one_write_of_the_secret_and_one_of_the_status_and_own_writes_cause_no_work() {
+    let stage = Stage::set("rotation-cost", issuer(SHORT)).await;
+    stage.apply(json!({})).await;
+    stage.ready().await;
+    let requests = requests_of_rotations(&stage, 2).await;
+    eprintln!("requests of two rotations: {requests:?}");
+    assert_eq!(requests, counted([("patch idissuercredentials/status", 2), ("patch secrets", 2)]));
+}
+
+#[tokio::test]
+async fn nothing_is_asked_of_the_api_server_while_nothing_is_due() {
+    let stage = Stage::set("quiet", issuer(HOUR)).await;
+    stage.apply(json!({})).await;
+    stage.ready().await;
+    wait::until("the Event", LIMIT, async || !stage.event_reasons(NAME).await.is_empty()).await;
+    let mark = stage.mark();
+    // Neither what others write beside it, nor applying the same again, is work.
+    stage.write_secret("unrelated", &[("key", b"value")]).await;
+    stage.apply(json!({})).await;
+    let labels = json!({"metadata": {"labels": {"seen": "yes"}, "annotations": {"note": "mine"}}});
+    let patch = kube::api::Patch::Merge(labels);
+    stage.credentials().patch(NAME, &kube::api::PatchParams::default(), &patch).await.unwrap();
+    stays("no request", Duration::from_secs(2), async || stage.requests_since(mark).is_empty()).await;
+
+    let read = |user: &str| stage.control_plane.audit().of_user_since(user, Mark::START).unwrap();
+    let all = count(&read(&stage.operator.user));
+    let watches: Vec<_> = all.keys().filter(|(verb, _)| verb == "watch").map(|(_, what)| what).collect();
+    assert_eq!(watches, ["idissuercredentials", "secrets"]);
+}
+
+#[tokio::test]
+async fn a_login_secret_whose_metadata_is_edited_costs_a_read_and_nothing_more() {
+    let stage = Stage::set("login-metadata", issuer(HOUR)).await;
+    stage.apply(json!({})).await;
+    let before = stage.ready().await;
+    let mark = stage.mark();
+    let patch = kube::api::Patch::Merge(json!({"metadata": {"labels": {"seen": "yes"}}}));
+    stage.secrets().patch(LOGIN, &kube::api::PatchParams::default(), &patch).await.unwrap();
+    wait::until("the read", LIMIT, async || stage.requests_since(mark).contains_key("get secrets")).await;
+    stays("no call", Duration::from_secs(1), async || stage.issuer_calls() == 1).await;
+    assert_eq!(token_status(&stage.ready().await).fingerprint, token_status(&before).fingerprint);
+}
+
+#[tokio::test]
+async fn a_requested_renewal_brings_one_new_token_and_the_same_request_again_brings_none() {
+    let stage = Stage::set("on-request", issuer(Duration::from_secs(40))).await;
+    stage.apply(json!({})).await;
+    let first = stage.ready().await;
+    // Sooner than this after the first, a request would be answered by that one.
+    let spacing = Duration::from_secs(8);
+    let issued = token_status(&first).issued_time.0;
+    let is_spaced = || jiff_now().duration_since(issued).as_secs() > 8;
+    wait::until("the least time between two tokens", spacing + LIMIT, async || is_spaced()).await;
+
+    stage.request_renewal("once").await;
+    let second = stage.renewed(token_status(&first)).await;
+    assert_eq!(second.status.as_ref().unwrap().last_handled_renew_request.as_deref(), Some("once"));
+    assert_eq!(stage.counts().refreshes_accepted, 1);
+    assert_eq!(stage.present(&text(&stage.target().await, "token")).await, 200);
+
+    let mark = stage.mark();
+    stage.request_renewal("once").await;
+    stays("no request", Duration::from_secs(1), async || stage.requests_since(mark).is_empty()).await;
+    stage.request_renewal("so soon that the token just obtained answers it").await;
+    stage
+        .until(NAME, "the request handled", |credential| {
+            let handled =
+                credential.status.as_ref().and_then(|status| status.last_handled_renew_request.clone());
+            handled.is_some_and(|handled| handled.starts_with("so soon"))
+        })
+        .await;
+    assert_eq!(stage.counts().refreshes_accepted, 1);
+}
+
+#[tokio::test]
+async fn a_suspended_credential_is_left_alone_until_it_is_resumed() {
+    let stage = Stage::set("suspend", issuer(SHORT)).await;
+    stage.apply(json!({"suspend": true})).await;
+    stage.told("Ready", "False", "Suspended").await;
+    assert_eq!(stage.issuer_calls(), 0);
+    assert!(stage.secrets().get_opt(NAME).await.unwrap().is_none());
+
+    stage.apply(json!({})).await;
+    stage.ready().await;
+    stage.apply(json!({"suspend": true})).await;
+    let suspended = stage.ready().await;
+    let before = (stage.issuer_calls(), stage.target().await);
+    // Ready stays True until the token dies, which nobody keeps it from.
+    let expired = stage.told("Ready", "False", "Expired").await;
+    let expiry = token_status(&suspended).expiration_time.0.to_string();
+    assert!(expired.contains(&expiry), "{expired}");
+    assert_eq!((stage.issuer_calls(), stage.target().await), before);
+
+    stage.apply(json!({})).await;
+    stage.ready().await;
+    assert_eq!(stage.present(&text(&stage.target().await, "token")).await, 200);
+    assert_eq!(stage.issuer.counts().of(USER).refresh_tokens_reused, 0);
+}
+
+/// What the operator asks of the API server for so many rotations, from one to another.
+async fn requests_of_rotations(stage: &Stage, number: usize) -> BTreeMap<String, usize> {
+    rotations(stage, 1).await;
+    let mark = stage.mark();
+    rotations(stage, number).await;
+    stage.requests_since(mark)
+}
+
+fn counted<const N: usize>(requests: [(&str, usize); N]) -> BTreeMap<String, usize> {
+    requests.map(|(request, number)| (request.to_owned(), number)).into()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test goes by the true clock, as people do")]
+fn jiff_now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}

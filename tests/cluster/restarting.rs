@@ -1,0 +1,158 @@
+//! Starting, stopping and starting again: what is remembered, what is not asked again, and the admin endpoints.
+
+use std::time::Duration;
+
+use idissuer::api::Grant;
+use idissuer_simulator::{Fault, FaultRule};
+use idissuer_testbed::process::Signal;
+use idissuer_testbed::wait;
+use kube::api::DeleteParams;
+use serde_json::json;
+
+use crate::operator::{HOUR, LIMIT, NAME, Stage, holds, issuer, stays, text, token_status};
+
+#[tokio::test]
+async fn a_restart_with_a_fresh_token_asks_nothing_and_renews_when_the_status_says() {
+    let mut stage = Stage::set("restart", issuer(Duration::from_secs(12))).await;
+    stage.apply(json!({})).await;
+    let before = stage.ready().await;
+    let token = text(&stage.target().await, "token");
+    let last_call = stage.issuer.calls_since(0).last().unwrap().sequence;
+    stage.operator.stop().await;
+    let mark = stage.mark();
+    stage.operator.start(stage.control_plane).await;
+    stage.operator.until_ready().await;
+
+    let renewal = stage.issuer.calls_after(last_call).await.remove(0);
+    let due = token_status(&before).renewal_time.0;
+    assert!(renewal.at >= due, "called at {}, but the renewal was due at {due}", renewal.at);
+    assert!(renewal.at.duration_since(due).as_secs() < 3, "called at {}, and due at {due}", renewal.at);
+    let after = stage.renewed(token_status(&before)).await;
+    assert_eq!(token_status(&after).grant, Grant::Login, "refresh tokens are not written down");
+    assert_ne!(text(&stage.target().await, "token"), token);
+    let requests = stage.control_plane.audit().of_user_since(&stage.operator.user, mark).unwrap();
+    assert!(!requests.iter().any(|request| request.verb == "get" && request.name == NAME), "{requests:#?}");
+    assert!(
+        !requests.iter().any(|request| request.timestamp < due && request.verb == "patch"),
+        "{requests:#?}"
+    );
+}
+
+#[tokio::test]
+async fn after_a_restart_an_edited_target_is_repaired_from_itself_and_a_deleted_one_by_a_login() {
+    let mut stage = Stage::set("restart-repair", issuer(HOUR)).await;
+    stage.apply(json!({})).await;
+    stage.ready().await;
+    let original = stage.target().await;
+    stage.operator.stop().await;
+    stage.edit_target(json!({"metadata": {"labels": null, "annotations": null}})).await;
+    stage.operator.start(stage.control_plane).await;
+    let repaired = stage.target_until("its labels", |target| target.metadata.labels.is_some()).await;
+    assert_eq!(
+        (&repaired.data, &repaired.metadata.annotations),
+        (&original.data, &original.metadata.annotations)
+    );
+    assert_eq!(stage.issuer_calls(), 1, "the token was found in the target");
+
+    stage.ready().await;
+    stage.operator.stop().await;
+    stage.secrets().delete(NAME, &DeleteParams::default()).await.unwrap();
+    stage.operator.start(stage.control_plane).await;
+    let again =
+        stage.target_until("another target", |target| target.metadata.uid != original.metadata.uid).await;
+    assert_ne!(again.data, original.data);
+    assert_eq!(stage.present(&text(&again, "token")).await, 200);
+    assert_eq!(stage.issuer_calls(), 2);
+}
+
+#[tokio::test]
+async fn a_specification_that_changed_while_nobody_worked_is_carried_out_after_the_start_with_the_same_token()
+{
+    let mut stage = Stage::set("restart-changed", issuer(HOUR)).await;
+    stage.apply(json!({})).await;
+    stage.ready().await;
+    let token = text(&stage.target().await, "token");
+    stage.operator.stop().await;
+    stage.apply(json!({"target": {"template": {"data": {"bearer": "{{ token }}"}}}})).await;
+    stage.operator.start(stage.control_plane).await;
+    stage.ready().await;
+    let target = stage.target().await;
+    assert_eq!(crate::operator::keys(&target), ["bearer"]);
+    assert_eq!(text(&target, "bearer"), token);
+    assert_eq!(stage.issuer_calls(), 1);
+}
+
+#[tokio::test]
+async fn a_held_login_stays_held_after_a_restart() {
+    let mut stage = Stage::set("restart-held", issuer(HOUR)).await;
+    stage.write_login("shop@example.org", "wrong").await;
+    stage.apply(json!({})).await;
+    stage.told("Ready", "False", "LoginRejected").await;
+    stage.restart_operator().await;
+    stays("one rejected attempt", Duration::from_secs(2), async || stage.counts().logins_rejected == 1).await;
+    let status = stage.credentials().get(NAME).await.unwrap();
+    assert!(holds(&status, "Ready", "False", "LoginRejected"), "{:#?}", status.status);
+    assert_eq!(status.status.unwrap().login.unwrap().rejections, 1);
+    stage.write_login(crate::operator::USER, crate::operator::PASSWORD).await;
+    stage.ready().await;
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_does_not_keep_the_operator_from_ending_within_five_seconds() {
+    let mut stage = Stage::set("hanging", issuer(HOUR)).await;
+    stage.issuer.inject(FaultRule::on_login(Fault::Hang));
+    stage.apply(json!({})).await;
+    stage.issuer.calls_after(0).await;
+    stage.operator.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_the_operator_at_once() {
+    let mut stage = Stage::set("second-signal", issuer(HOUR)).await;
+    stage.issuer.inject(FaultRule::on_login(Fault::Hang));
+    stage.apply(json!({})).await;
+    stage.issuer.calls_after(0).await;
+    let process = stage.operator.take_process();
+    process.signal(Signal::Terminate).unwrap();
+    wait::until("the first to be told", LIMIT, async || process.output().contains("a second signal")).await;
+    process.signal(Signal::Interrupt).unwrap();
+    assert_eq!(process.wait_timeout(Duration::from_secs(1)).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn the_admin_pages_tell_that_it_lives_is_ready_and_what_it_did() {
+    let stage = Stage::set("admin", issuer(HOUR)).await;
+    stage.apply(json!({})).await;
+    let ready = stage.ready().await;
+    stage.write_secret("other-login", &[("username", b"nobody"), ("password", b"nothing")]).await;
+    stage.apply_as("held", json!({"loginSecretRef": {"name": "other-login"}})).await;
+    stage.until("held", "its rejection", |held| holds(held, "Ready", "False", "LoginRejected")).await;
+
+    assert_eq!(stage.operator.page("/livez").await, (200, "ok\n".to_owned()));
+    assert_eq!(stage.operator.page("/readyz").await, (200, "ok\n".to_owned()));
+    assert_eq!(stage.operator.page("/elsewhere").await.0, 404);
+    let (status, metrics) = stage.operator.page("/metrics").await;
+    assert_eq!(status, 200);
+    let labels = format!(r#"{{namespace="{}",name="{NAME}"}}"#, stage.namespace.name());
+    let token = token_status(&ready);
+    for line in [
+        r#"idissuer_issuer_requests_total{operation="login",outcome="ok"} 1"#.to_owned(),
+        r#"idissuer_issuer_requests_total{operation="login",outcome="rejected"} 1"#.to_owned(),
+        r#"idissuer_issuer_request_duration_seconds_count{operation="login"} 2"#.to_owned(),
+        r#"idissuer_renewals_total{grant="login",outcome="published"} 1"#.to_owned(),
+        r#"idissuer_credentials{condition="Ready",status="True"} 1"#.to_owned(),
+        r#"idissuer_credentials{condition="Ready",status="False"} 1"#.to_owned(),
+        r#"idissuer_credentials{condition="Stalled",status="True"} 1"#.to_owned(),
+        format!(
+            "idissuer_credential_expiration_timestamp_seconds{labels} {}",
+            token.expiration_time.0.as_second()
+        ),
+        format!("idissuer_credential_renewal_timestamp_seconds{labels} {}", token.renewal_time.0.as_second()),
+        "# EOF".to_owned(),
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is missing in:\n{metrics}");
+    }
+    stage.credentials().delete(NAME, &DeleteParams::default()).await.unwrap();
+    wait::until("its metrics to go", LIMIT, async || !stage.operator.page("/metrics").await.1.contains(NAME))
+        .await;
+}

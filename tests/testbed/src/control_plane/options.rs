@@ -1,0 +1,53 @@
+//! What a control plane can be asked to be.
+
+/// Which controllers of Kubernetes run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Controllers {
+    /// None: for tests of the API alone. Owner references collect nothing, and deleted namespaces stay `Terminating`.
+    None,
+    /// Those that an operator leans on: garbage collection, namespace deletion, service accounts.
+    #[default]
+    Essential,
+    /// All: for a control plane that has a node.
+    All,
+}
+
+/// How to start a [`ControlPlane`](crate::ControlPlane).
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub(super) controllers: Controllers,
+    pub(super) crds: Vec<String>,
+    pub(super) api_server_arguments: Vec<String>,
+}
+
+impl Options {
+    /// The API server with the [essential controllers](Controllers::Essential).
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Chooses the controllers.
+    #[must_use]
+    pub fn controllers(mut self, controllers: Controllers) -> Self {
+        self.controllers = controllers;
+        self
+    }
+
+    /// Installs the definitions in `yaml` before the controllers start.
+    ///
+    /// The garbage collector looks for new kinds only every 30 s: of a kind that is installed later, deleted owners
+    /// leave their dependents behind for that long.
+    #[must_use]
+    pub fn crd(mut self, yaml: impl Into<String>) -> Self {
+        self.crds.push(yaml.into());
+        self
+    }
+
+    /// Adds an argument of kube-apiserver, such as `--runtime-config=…`. It comes last, and so wins.
+    #[must_use]
+    pub fn api_server_argument(mut self, argument: impl Into<String>) -> Self {
+        self.api_server_arguments.push(argument.into());
+        self
+    }
+}

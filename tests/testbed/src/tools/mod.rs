@@ -1,0 +1,110 @@
+//! Where the programs are: in `KUBEBUILDER_ASSETS`, or in a cache folder into which they are built once.
+
+mod build;
+mod program;
+
+use std::env;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+pub use program::Program;
+
+use crate::error::{Error, Result};
+
+const GO_MOD: &str = include_str!("../../tools/go.mod");
+const GO_SUM: &str = include_str!("../../tools/go.sum");
+
+/// Finds the programs, and builds those that are missing.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    assets: Option<PathBuf>,
+    cache: PathBuf,
+}
+
+impl Tools {
+    /// Looks at the environment: `KUBEBUILDER_ASSETS`, then `XDG_CACHE_HOME` or `HOME`.
+    ///
+    /// # Errors
+    /// When the environment names no place for the cache.
+    pub fn locate() -> Result<Self> {
+        Ok(Self { assets: folder_of("KUBEBUILDER_ASSETS"), cache: cache_root()?.join(digest()) })
+    }
+
+    /// The folder of what the testbed builds. Its name changes with the versions and the build flags, so that a
+    /// fresh clone finds what another one built, and an upgrade builds anew.
+    #[must_use]
+    pub fn cache_folder(&self) -> &Path {
+        &self.cache
+    }
+
+    /// Where `program` is, if it is there already.
+    #[must_use]
+    pub fn find(&self, program: Program) -> Option<PathBuf> {
+        [self.assets.as_ref(), Some(&self.cache)]
+            .into_iter()
+            .flatten()
+            .map(|folder| folder.join(program.name()))
+            .find(|path| path.is_file())
+    }
+
+    /// Where `program` is. If it is missing, it is built first, which takes minutes and is told on standard error.
+    ///
+    /// This blocks. Parallel processes wait for the one that builds.
+    ///
+    /// # Errors
+    /// When it is missing and there is no Go, or Go cannot build it.
+    pub fn provide(&self, program: Program) -> Result<PathBuf> {
+        match self.find(program) {
+            Some(path) => Ok(path),
+            None => build::build(self, program),
+        }
+    }
+}
+
+/// The folder that all versions of the testbed share on this machine.
+pub(crate) fn cache_root() -> Result<PathBuf> {
+    folder_of("XDG_CACHE_HOME")
+        .or_else(|| folder_of("HOME").map(|home| home.join(".cache")))
+        .map(|cache| cache.join("idissuer-testbed"))
+        .ok_or(Error::NoCacheFolder)
+}
+
+fn folder_of(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+fn digest() -> String {
+    let mut hash = Sha256::new();
+    for part in [GO_MOD, GO_SUM, &program::build_flags().join("\n")] {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().take(8).fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::process::WorkFolder;
+
+    #[test]
+    fn what_lies_in_the_assets_comes_before_what_was_built() {
+        let folder = WorkFolder::create().unwrap();
+        let tools = Tools { assets: Some(folder.path().join("assets")), cache: folder.path().join("cache") };
+        for name in ["assets", "cache"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        assert_eq!(tools.find(Program::Etcd), None);
+        fs::write(folder.path().join("cache/etcd"), "").unwrap();
+        assert_eq!(tools.find(Program::Etcd), Some(folder.path().join("cache/etcd")));
+        fs::write(folder.path().join("assets/etcd"), "").unwrap();
+        assert_eq!(tools.find(Program::Etcd), Some(folder.path().join("assets/etcd")));
+    }
+}
