@@ -457,6 +457,18 @@ fn a_requested_renewal_is_answered_by_a_token_just_obtained_or_by_a_new_one() {
 }
 
 #[test]
+fn a_request_is_answered_by_what_was_obtained_after_it_or_less_than_a_minute_before_now() {
+    let world = World::published();
+    // (requested, now): the token was obtained at 0.
+    for (requested, now, answered) in
+        [(-1, 1_000, true), (0, 59, true), (0, 60, false), (30, 59, true), (30, 60, false)]
+    {
+        assert_eq!(is_answered(&world.observe(), at(requested), at(now)), answered, "{requested} {now}");
+    }
+    assert!(!is_answered(&World::new().observe(), at(0), at(0)), "no token");
+}
+
+#[test]
 fn a_held_login_is_lifted_once_by_a_request_or_a_new_specification() {
     let request = |world: &mut World| {
         world.pass(seconds(1));
