@@ -102,7 +102,7 @@ fn remember(memory: &mut Memory, session: &Session, seen: &Seen, intent: &Intent
         published.key = Some(session.key());
     }
     if let Some(login @ LoginStatus { rejections: 1.., .. }) = &memory.status.login {
-        let last = login.attempt_time.as_ref().map_or(now, |time| Moment::at_wall(time.0, now));
+        let last = login.attempt_time.as_ref().map_or(now, |time| Moment::recorded(time.0, now));
         let secret = intent.account.login.secret.clone();
         // Which of the two it was stands in the message only.
         let forbidden = Reason::LoginRejected { secret: secret.clone(), forbidden: true };

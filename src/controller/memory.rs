@@ -228,18 +228,14 @@ fn published(
     account: Option<AccountReference>,
     now: Moment,
 ) -> Published {
-    let issued = token.issued_time.0;
+    let source = match token.lifetime_source {
+        api::LifetimeSource::ExpiresIn => LifetimeSource::ExpiresIn,
+        api::LifetimeSource::Jwt => LifetimeSource::Jwt,
+        api::LifetimeSource::Assumed => LifetimeSource::Assumed,
+    };
     Published {
         fingerprint: Fingerprint::recorded(&token.fingerprint),
-        validity: Validity {
-            issued: Moment::at_wall(issued, now),
-            lifetime: token.expiration_time.0.duration_since(issued),
-            source: match token.lifetime_source {
-                api::LifetimeSource::ExpiresIn => LifetimeSource::ExpiresIn,
-                api::LifetimeSource::Jwt => LifetimeSource::Jwt,
-                api::LifetimeSource::Assumed => LifetimeSource::Assumed,
-            },
-        },
+        validity: Validity::recorded(token.issued_time.0, token.expiration_time.0, source, now),
         grant: match token.grant {
             api::Grant::Login => Grant::Login,
             api::Grant::Refresh => Grant::Refresh,

@@ -9,7 +9,7 @@ use kube::{Resource, ResourceExt};
 use super::cluster::{byte_strings, version_of};
 use super::reconcile::{ReconcileError, Work};
 use crate::api::{self, IdIssuerCredential};
-use crate::core::observed::{Intent, Published, Seen, TargetState};
+use crate::core::observed::{AccountKey, AccountReference, Intent, Published, Seen, TargetState};
 use crate::core::reason::Reason;
 use crate::core::target::{self, ControllerOwner, Facts, Identity, Manifest, ObjectVersion, TargetRead};
 use crate::core::token::{Fingerprint, IssuedToken};
@@ -46,6 +46,13 @@ fn keep(secret: &Secret, fingerprint: Option<&Fingerprint>, now: jiff::Timestamp
     }
 }
 
+/// Which account a token comes from, as far as that is certain. A token that is read back stays what it was, also
+/// when the specification names another account by now.
+struct Origin {
+    account: Option<AccountReference>,
+    key: Option<AccountKey>,
+}
+
 /// Writes a token that the account holds.
 pub(super) async fn publish(
     work: &mut Work<'_>,
@@ -53,7 +60,9 @@ pub(super) async fn publish(
     repair: bool,
 ) -> Result<(), ReconcileError> {
     let is_new = work.memory.published.as_ref().is_none_or(|old| old.fingerprint != token.fingerprint);
-    let outcome = write(work, token).await;
+    let account = work.intent.as_ref().ok().map(|intent| intent.account.clone());
+    let key = work.memory.session().map(|session| session.key());
+    let outcome = write(work, token, Origin { account, key }).await;
     let now = work.context.clock.now();
     match &outcome {
         Ok(true) if repair => work.memory.repaired(now),
@@ -74,8 +83,9 @@ pub(super) async fn publish_read_back(work: &mut Work<'_>) -> Result<(), Reconci
         grant: published.grant,
         fingerprint: published.fingerprint.clone(),
     };
-    let is_repair = work.memory.published.as_ref().is_some_and(|published| published.generation.is_some());
-    if write(work, &token).await? && is_repair {
+    let origin = Origin { account: published.account.clone(), key: published.key };
+    let is_repair = published.generation.is_some();
+    if write(work, &token, origin).await? && is_repair {
         work.memory.repaired(work.context.clock.now());
     }
     Ok(())
@@ -83,7 +93,7 @@ pub(super) async fn publish_read_back(work: &mut Work<'_>) -> Result<(), Reconci
 
 /// Renders and applies; whether it was written. When somebody else was faster, the target is read and all is decided
 /// again.
-async fn write(work: &mut Work<'_>, token: &IssuedToken) -> Result<bool, ReconcileError> {
+async fn write(work: &mut Work<'_>, token: &IssuedToken, origin: Origin) -> Result<bool, ReconcileError> {
     let Ok(intent) = work.intent.clone() else { return Ok(false) };
     let now = work.context.clock.now();
     let facts = Facts::of(token, intent.renew_before, intent.jitter);
@@ -98,7 +108,7 @@ async fn write(work: &mut Work<'_>, token: &IssuedToken) -> Result<bool, Reconci
     let secret = secret(&manifest, &intent, &work.identity);
     match work.context.cluster.apply_target(secret, fence.as_ref()).await {
         Ok(version) => {
-            wrote(work, &intent, token, version);
+            wrote(work, token, origin, version);
             Ok(true)
         }
         Err(error) if error.is_conflict() => read(work).await.map(|()| false),
@@ -118,7 +128,8 @@ async fn write(work: &mut Work<'_>, token: &IssuedToken) -> Result<bool, Reconci
     }
 }
 
-fn wrote(work: &mut Work<'_>, intent: &Intent, token: &IssuedToken, version: ObjectVersion) {
+fn wrote(work: &mut Work<'_>, token: &IssuedToken, origin: Origin, version: ObjectVersion) {
+    let Ok(intent) = &work.intent else { return };
     let key = work.beside(&intent.target.secret);
     work.context.registry.wrote_secret(&key, version.clone());
     let Identity { namespace, name, .. } = &work.identity;
@@ -129,11 +140,8 @@ fn wrote(work: &mut Work<'_>, intent: &Intent, token: &IssuedToken, version: Obj
         validity: token.validity,
         grant: token.grant,
         generation: work.credential.metadata.generation,
-        account: Some(intent.account.clone()),
-        key: memory
-            .session()
-            .map(|session| session.key())
-            .or_else(|| memory.published.as_ref().and_then(|published| published.key)),
+        account: origin.account,
+        key: origin.key,
     });
     memory.target_written = Some(version);
     memory.target_read = None;
