@@ -19,15 +19,13 @@ use crate::operator::{
 async fn an_applied_resource_becomes_a_secret_with_a_token_that_the_issuer_accepts() {
     let stage = Stage::set("first-login", issuer(HOUR)).await;
     let kubectl = stage.namespace.kubectl();
-    let mark = stage.mark();
+    let mark = stage.mark().await;
     let start = tokio::time::Instant::now();
     kubectl.apply(&credential(NAME, json!({})).to_string()).await.unwrap();
     let applied = start.elapsed();
     let target = wait::object(&stage.secrets(), NAME, "the target", LIMIT, |_| true).await;
-    eprintln!(
-        "from `kubectl apply` to the Secret: {:?}, of which kubectl itself {applied:?}",
-        start.elapsed()
-    );
+    let elapsed = start.elapsed();
+    eprintln!("from `kubectl apply` to the Secret: {elapsed:?}, of which kubectl itself took {applied:?}");
     kubectl.run(&["wait", "iic/billing", "--for=condition=Ready", "--timeout=20s"]).await.unwrap();
 
     assert_eq!(keys(&target), ["expires_at", "token"]);

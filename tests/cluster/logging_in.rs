@@ -14,16 +14,19 @@ use crate::operator::{
 /// Time in which a retry of a first transient failure would have come.
 const SOON: Duration = Duration::from_secs(6);
 
+/// A key of a Secret, and what it holds.
+type Key = (&'static str, &'static [u8]);
+
 #[tokio::test]
 async fn a_login_secret_that_cannot_be_used_is_named_never_sent_and_taken_as_soon_as_it_is_repaired() {
     let stage = Stage::set("login-defects", issuer(HOUR)).await;
     stage.secrets().delete(LOGIN, &DeleteParams::default()).await.unwrap();
-    let mark = stage.mark();
+    let mark = stage.mark().await;
     stage.apply(json!({})).await;
     stage.told("Ready", "False", "LoginSecretMissing").await;
     let user = ("username", USER.as_bytes());
     let password = ("password", PASSWORD.as_bytes());
-    let cases: [(&[(&str, &[u8])], &str, &str); 8] = [
+    let cases: [(&[Key], &str, &str); 8] = [
         (&[user], "LoginSecretKeyMissing", "password"),
         (&[password], "LoginSecretKeyMissing", "username"),
         (&[user, ("password", b"")], "LoginSecretKeyEmpty", "password"),

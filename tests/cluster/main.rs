@@ -1,5 +1,6 @@
 //! Tests on a real API server.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on shall fail")]
+#![expect(clippy::print_stderr, reason = "it belongs to the output of a test")]
 
 use idissuer_testbed::{Options, Shared};
 

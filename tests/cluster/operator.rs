@@ -83,7 +83,7 @@ impl Stage {
     ) -> Self {
         let namespace = TestNamespace::create(control_plane, name).await.unwrap();
         let issuer = Simulator::start(issuer).await.unwrap();
-        let operator = Operator::prepare(control_plane, &namespace, &issuer);
+        let operator = Operator::prepare(control_plane, &namespace, &issuer, "operator");
         Self { operator, issuer, namespace, control_plane }
     }
 
@@ -213,9 +213,23 @@ impl Stage {
             + counts.misdirected
     }
 
-    /// A point in the API server's audit log.
-    pub(crate) fn mark(&self) -> Mark {
+    /// A point in the API server's audit log, once all that the operator has asked so far is in it.
+    pub(crate) async fn mark(&self) -> Mark {
+        self.settle().await;
         self.control_plane.audit().mark().unwrap()
+    }
+
+    /// Waits until the operator asks nothing any more. A watch may show a write before the audit log does.
+    pub(crate) async fn settle(&self) {
+        let mut before = None;
+        wait::until("no further request", LIMIT, async || {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            let requests = self.requests_since(Mark::START);
+            let is_settled = before.as_ref() == Some(&requests);
+            before = Some(requests);
+            is_settled
+        })
+        .await;
     }
 
     /// What the operator asked of the API server since then, beside its watches and its lease: how often each verb of
@@ -236,6 +250,13 @@ impl Stage {
             |event: &Event| event.regarding.as_ref().is_some_and(|about| about.name.as_deref() == Some(name));
         let list = events.list(&ListParams::default()).await.unwrap();
         list.items.into_iter().filter(about).filter_map(|event| event.reason).collect()
+    }
+
+    /// Another replica of the operator, not started yet.
+    pub(crate) fn prepare_replica(&self, name: &str) -> Operator {
+        let mut replica = Operator::prepare(self.control_plane, &self.namespace, &self.issuer, name);
+        replica.arguments.clone_from(&self.operator.arguments);
+        replica
     }
 
     /// Stops the operator as a pod is stopped, and starts it again.
@@ -261,8 +282,8 @@ pub(crate) struct Operator {
 
 impl Operator {
     /// One that works in `namespace`, not started yet.
-    fn prepare(control_plane: &ControlPlane, namespace: &TestNamespace, issuer: &Server) -> Self {
-        let user = format!("operator-{}", namespace.name());
+    fn prepare(control_plane: &ControlPlane, namespace: &TestNamespace, issuer: &Server, name: &str) -> Self {
+        let user = format!("{name}-{}", namespace.name());
         let arguments = [
             "controller",
             "--namespace",
@@ -320,6 +341,11 @@ impl Operator {
         process.signal(Signal::Terminate).unwrap();
         let code = process.wait_timeout(Duration::from_secs(5)).await.unwrap();
         assert_eq!(code, 0, "{}", process.output_tail());
+    }
+
+    /// The process, to be signalled.
+    pub(crate) fn process(&self) -> &Supervised {
+        self.process.as_ref().unwrap()
     }
 
     /// What it has printed since it was last started.

@@ -43,7 +43,7 @@ async fn rotations(stage: &Stage, number: usize) -> Vec<Grant> {
     let mut last = stage.ready().await;
     for _ in 0..number {
         last = stage.renewed(token_status(&last)).await;
-        grants.push(token_status(&last).grant.clone());
+        grants.push(token_status(&last).grant);
     }
     grants
 }
@@ -122,7 +122,7 @@ async fn nothing_is_asked_of_the_api_server_while_nothing_is_due() {
     stage.apply(json!({})).await;
     stage.ready().await;
     wait::until("the Event", LIMIT, async || !stage.event_reasons(NAME).await.is_empty()).await;
-    let mark = stage.mark();
+    let mark = stage.mark().await;
     // Neither what others write beside it, nor applying the same again, is work.
     stage.write_secret("unrelated", &[("key", b"value")]).await;
     stage.apply(json!({})).await;
@@ -142,7 +142,7 @@ async fn a_login_secret_whose_metadata_is_edited_costs_a_read_and_nothing_more()
     let stage = Stage::set("login-metadata", issuer(HOUR)).await;
     stage.apply(json!({})).await;
     let before = stage.ready().await;
-    let mark = stage.mark();
+    let mark = stage.mark().await;
     let patch = kube::api::Patch::Merge(json!({"metadata": {"labels": {"seen": "yes"}}}));
     stage.secrets().patch(LOGIN, &kube::api::PatchParams::default(), &patch).await.unwrap();
     wait::until("the read", LIMIT, async || stage.requests_since(mark).contains_key("get secrets")).await;
@@ -167,7 +167,7 @@ async fn a_requested_renewal_brings_one_new_token_and_the_same_request_again_bri
     assert_eq!(stage.counts().refreshes_accepted, 1);
     assert_eq!(stage.present(&text(&stage.target().await, "token")).await, 200);
 
-    let mark = stage.mark();
+    let mark = stage.mark().await;
     stage.request_renewal("once").await;
     stays("no request", Duration::from_secs(1), async || stage.requests_since(mark).is_empty()).await;
     stage.request_renewal("so soon that the token just obtained answers it").await;
@@ -209,8 +209,9 @@ async fn a_suspended_credential_is_left_alone_until_it_is_resumed() {
 /// What the operator asks of the API server for so many rotations, from one to another.
 async fn requests_of_rotations(stage: &Stage, number: usize) -> BTreeMap<String, usize> {
     rotations(stage, 1).await;
-    let mark = stage.mark();
+    let mark = stage.mark().await;
     rotations(stage, number).await;
+    stage.settle().await;
     stage.requests_since(mark)
 }
 

@@ -19,7 +19,7 @@ async fn a_restart_with_a_fresh_token_asks_nothing_and_renews_when_the_status_sa
     let token = text(&stage.target().await, "token");
     let last_call = stage.issuer.calls_since(0).last().unwrap().sequence;
     stage.operator.stop().await;
-    let mark = stage.mark();
+    let mark = stage.mark().await;
     stage.operator.start(stage.control_plane).await;
     stage.operator.until_ready().await;
 
