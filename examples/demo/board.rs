@@ -178,8 +178,12 @@ impl Row {
             None => format!("first token  {token} {verdict}"),
             Some(before) => {
                 self.rotations += 1;
-                let left = seconds(before.expiry.duration_since(now.wall));
-                format!("rotation {:<2} {token} with {left:>6} left, {verdict}", self.rotations)
+                let left = before.expiry.duration_since(now.wall);
+                let when = match seconds(left.abs()) {
+                    late if left.is_negative() => format!("{late} TOO LATE"),
+                    left => format!("with {left:>6} left"),
+                };
+                format!("rotation {:<3} {token} {when}, {verdict}", self.rotations)
             }
         })
     }

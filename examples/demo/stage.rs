@@ -62,6 +62,7 @@ impl Stage {
             .arg(format!("--issuer-url={}", issuer.url()))
             .arg(format!("--allow-issuer={}", private_issuer.url()))
             .arg("--admin-addr=127.0.0.1:0")
+            .arg("--leader-elect")
             .env("KUBECONFIG", control_plane.kubeconfig_as(USER, None)?);
         let controller = Supervised::spawn("controller", &command, Grace::SHORT, control_plane.folder())?;
         step("idissuer controller, with the rights of deploy/clusterrole.yaml");
