@@ -1,0 +1,117 @@
+//! Several replicas: one acts, and another takes over.
+
+use std::time::{Duration, Instant};
+
+use idissuer_testbed::process::Signal;
+use idissuer_testbed::wait;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::ResourceExt;
+use serde_json::json;
+
+use crate::operator::{HOUR, LIMIT, Operator, Stage, issuer, stays, text, token_status};
+
+/// The lease of these tests lies in the test's own namespace and is short.
+const SHORT_LEASE: [&str; 7] = [
+    "--leader-elect",
+    "--lease-duration-seconds",
+    "4",
+    "--lease-renew-deadline-seconds",
+    "3",
+    "--lease-retry-period-seconds",
+    "1",
+];
+
+/// Tokens that are renewed after about ten seconds.
+const ROTATING: Duration = Duration::from_secs(20);
+
+/// A stage with a leader and a standby, and a published token.
+async fn set_with_standby(name: &str, lifetime: Duration) -> (Stage, Operator) {
+    let stage = Stage::set_with(name, issuer(lifetime), |operator, _| {
+        let namespace = operator.arguments[2].clone();
+        operator.arguments.extend(SHORT_LEASE.map(str::to_owned));
+        operator.arguments.extend(["--lease-namespace".into(), namespace]);
+    })
+    .await;
+    stage.apply(json!({})).await;
+    stage.ready().await;
+    let mut standby = stage.prepare_replica("standby");
+    standby.start(stage.control_plane).await;
+    standby.until_ready().await;
+    (stage, standby)
+}
+
+async fn holder(stage: &Stage) -> Option<String> {
+    let leases = stage.namespace.api::<Lease>().list(&kube::api::ListParams::default()).await.unwrap();
+    let lease = leases.items.into_iter().find(|lease| lease.name_any().starts_with("idissuer-operator-"))?;
+    lease.spec?.holder_identity
+}
+
+async fn until_leading(operator: &Operator) {
+    wait::until("leadership", LIMIT, async || operator.output().contains("leading")).await;
+}
+
+#[tokio::test]
+async fn a_leader_that_is_stopped_hands_over_at_once_and_no_issuer_is_asked() {
+    let (mut stage, standby) = set_with_standby("lead-handover", HOUR).await;
+    let token = text(&stage.target().await, "token");
+    let first = holder(&stage).await;
+    stage.operator.stop().await;
+    let stopped = Instant::now();
+    until_leading(&standby).await;
+    assert!(stopped.elapsed() < Duration::from_secs(3), "{:?}", stopped.elapsed());
+    assert_ne!(holder(&stage).await, first);
+
+    // It works: an edit is repaired, with the token that stands there.
+    stage.edit_target(json!({"metadata": {"labels": null}})).await;
+    stage.target_until("its label", |target| target.metadata.labels.is_some()).await;
+    assert_eq!(text(&stage.target().await, "token"), token);
+    assert_eq!(stage.issuer_calls(), 1);
+}
+
+#[tokio::test]
+async fn a_leader_that_dies_is_followed_once_its_lease_has_run_out() {
+    let (mut stage, standby) = set_with_standby("lead-death", ROTATING).await;
+    let issued = stage.ready().await;
+    stage.operator.take_process().kill().await.unwrap();
+    until_leading(&standby).await;
+    let renewed = stage.renewed(token_status(&issued)).await;
+    assert!(
+        token_status(&renewed).issued_time.0 >= token_status(&issued).renewal_time.0,
+        "a fresh token stays until its renewal is due"
+    );
+    assert_eq!(stage.counts().logins_accepted, 2);
+}
+
+#[tokio::test]
+async fn a_standby_watches_and_writes_nothing() {
+    let (stage, standby) = set_with_standby("lead-standby", ROTATING).await;
+    let issued = stage.ready().await;
+    stage.renewed(token_status(&issued)).await;
+    let requests =
+        stage.control_plane.audit().of_user_since(&standby.user, idissuer_testbed::Mark::START).unwrap();
+    let written: Vec<_> = requests
+        .iter()
+        .filter(|request| !["get", "list", "watch"].contains(&request.verb.as_str()))
+        .collect();
+    assert!(written.is_empty(), "{written:#?}");
+}
+
+#[tokio::test]
+async fn a_leader_that_was_paused_past_its_lease_writes_nothing_over_its_successor() {
+    let (stage, standby) = set_with_standby("lead-pause", ROTATING).await;
+    let issued = stage.ready().await;
+    let paused = stage.operator.process();
+    paused.signal(Signal::Stop).unwrap();
+    until_leading(&standby).await;
+    let published = stage.renewed(token_status(&issued)).await;
+    let calls = stage.issuer_calls();
+    paused.signal(Signal::Continue).unwrap();
+    let fingerprint = token_status(&published).fingerprint.clone();
+    stays("the successor's token", Duration::from_secs(3), async || {
+        let target = stage.target().await;
+        target.annotations().get("idissuer.pl/fingerprint") == Some(&fingerprint)
+    })
+    .await;
+    assert_eq!(stage.issuer_calls(), calls);
+    assert_ne!(holder(&stage).await, None);
+}
