@@ -20,6 +20,7 @@ mod registry;
 mod report;
 mod run;
 mod target;
+mod watchdog;
 
 pub use cluster::FIELD_MANAGER;
 pub use leadership::LeaseSettings;

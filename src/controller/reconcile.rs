@@ -280,7 +280,9 @@ impl<'a> Work<'a> {
     fn rest(&self, until: Option<Moment>) -> Action {
         let now = self.context.clock.now();
         let moments = [until, self.memory.recheck()].into_iter().flatten();
-        let pause = moments.map(|moment| moment.remaining(now)).min();
+        let wake_up = moments.reduce(|sooner, other| sooner.earlier(other, now));
+        self.context.registry.sleeps_until(&self.beside(&self.identity.name), wake_up);
+        let pause = wake_up.map(|moment| moment.remaining(now));
         pause.map_or_else(Action::await_change, |pause| {
             Action::requeue(Duration::try_from(pause).unwrap_or_default())
         })

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::memory::Memory;
+use crate::core::moment::Moment;
 use crate::core::observed::Seen;
 use crate::core::target::ObjectVersion;
 
@@ -47,6 +48,8 @@ struct Entry {
     sighting: Sighting,
     memory: Arc<tokio::sync::Mutex<Memory>>,
     errors: u32,
+    /// When the queue shall have woken it.
+    wake_up: Option<Moment>,
 }
 
 #[derive(Default)]
@@ -88,7 +91,7 @@ impl Registry {
         if let Some(entry) = inner.credentials.get_mut(key) {
             entry.sighting = sighting;
         } else {
-            let entry = Entry { sighting, memory: Arc::default(), errors: 0 };
+            let entry = Entry { sighting, memory: Arc::default(), errors: 0, wake_up: None };
             inner.credentials.insert(key.clone(), entry);
         }
         true
@@ -206,6 +209,25 @@ impl Registry {
     pub(super) fn find(&self, uid: &str) -> Option<ObjectKey> {
         let inner = self.lock();
         inner.credentials.iter().find(|(_, entry)| entry.sighting.uid == uid).map(|(key, _)| key.clone())
+    }
+
+    /// Notes when the queue will wake a credential.
+    pub(super) fn sleeps_until(&self, key: &ObjectKey, wake_up: Option<Moment>) {
+        if let Some(entry) = self.lock().credentials.get_mut(key) {
+            entry.wake_up = wake_up;
+        }
+    }
+
+    /// The credentials that should have been woken by then, and were not. Each is named once for a wake-up.
+    pub(super) fn late(&self, then: Moment) -> Vec<ObjectKey> {
+        let mut inner = self.lock();
+        let mut late = Vec::new();
+        for (key, entry) in &mut inner.credentials {
+            if entry.wake_up.take_if(|moment| moment.has_come(then)).is_some() {
+                late.push(key.clone());
+            }
+        }
+        late
     }
 
     /// All credentials.
@@ -338,6 +360,22 @@ mod tests {
         registry.begins_secret_list();
         assert_eq!(registry.ends_secret_list(), [key("a")]);
         assert_eq!(registry.seen(&key("login")), Seen::Absent);
+    }
+
+    #[test]
+    fn what_the_queue_did_not_wake_by_either_clock_is_late_and_is_named_once() {
+        let registry = Registry::default();
+        registry.saw_credential(&key("a"), sighting("u1", &[]));
+        let at = |wall: i64, monotonic: i64| Moment {
+            wall: jiff::Timestamp::from_second(wall).unwrap(),
+            monotonic: jiff::SignedDuration::from_secs(monotonic),
+        };
+        registry.sleeps_until(&key("a"), Some(at(1000, 100)));
+        assert_eq!(registry.late(at(999, 99)), []);
+        assert_eq!(registry.late(at(5000, 10)), [key("a")], "the machine was suspended");
+        assert_eq!(registry.late(at(5000, 10)), []);
+        registry.sleeps_until(&key("a"), None);
+        assert_eq!(registry.late(at(9000, 900)), []);
     }
 
     #[test]

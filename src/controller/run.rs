@@ -16,6 +16,7 @@ use super::cluster::{Cluster, FIELD_MANAGER};
 use super::leadership::{Leadership, LeaseSettings};
 use super::reconcile::Context;
 use super::registry::Registry;
+use super::watchdog;
 use crate::account::{Accounts, KeyMaker, Member};
 use crate::api::IdIssuerCredential;
 use crate::core::endpoint::AllowList;
@@ -144,6 +145,8 @@ struct Operator {
     accounts: Arc<Accounts>,
     ended: tokio::sync::mpsc::UnboundedReceiver<Member>,
     leadership: Arc<Leadership>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
     areas: Vec<(Option<String>, Arc<Context>)>,
     stop: CancellationToken,
 }
@@ -190,7 +193,8 @@ impl Operator {
         } else {
             settings.namespaces.iter().map(|namespace| (Some(namespace.clone()), context())).collect()
         };
-        Ok(Self { client, accounts, ended, leadership, areas, stop })
+        let metrics = Arc::clone(metrics);
+        Ok(Self { client, accounts, ended, leadership, clock, metrics, areas, stop })
     }
 
     /// Works until stopped: no credential is begun any more, those at work are finished, then calls are drained.
@@ -224,6 +228,7 @@ impl Operator {
             watch_gate.open();
         });
         tokio::spawn(pass_on(self.ended, wakers.clone()));
+        tokio::spawn(watchdog::watch(wakers.clone(), self.clock, self.metrics, self.stop.clone()));
         let done = CancellationToken::new();
         let gained = || wakers.iter().for_each(|(registry, waker)| area::wake(waker, registry.keys()));
         let leading = self.leadership.hold(

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -19,12 +19,14 @@ const LONGEST_CONNECT: Duration = Duration::from_secs(5);
 /// Clients kept at once. Origins are few, as the allow-list names them; CA bundles come from users, so they are bounded.
 const CLIENTS_LIMIT: usize = 256;
 
-/// One HTTP client per origin and trust, so that connections are reused and never shared across trusts; and per
-/// connect limit, of which there are five.
+/// Keeps one HTTP client per [`ClientKey`], so that connections are reused and never shared across trusts.
 pub struct HttpTransport {
-    clients: Mutex<HashMap<(url::Origin, Trust, Duration), Client>>,
+    clients: Mutex<HashMap<ClientKey, Client>>,
     use_environment_proxy: bool,
 }
+
+/// Origin, trust, and the connect limit, of which there are five.
+type ClientKey = (url::Origin, Trust, Duration);
 
 impl HttpTransport {
     /// A transport. The proxy of the environment (`HTTPS_PROXY` and its kin) is used only on request: it would see
@@ -34,17 +36,20 @@ impl HttpTransport {
         Self { clients: Mutex::default(), use_environment_proxy }
     }
 
-    fn client(&self, request: &Request) -> Result<Client, TransportError> {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (request.url.origin(), request.trust.clone(), connect_limit(request.limit));
-        if let Some(client) = clients.get(&key) {
+    fn clients(&self) -> MutexGuard<'_, HashMap<ClientKey, Client>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn client(&self, key: &ClientKey, request: &Request) -> Result<Client, TransportError> {
+        let mut clients = self.clients();
+        if let Some(client) = clients.get(key) {
             return Ok(client.clone());
         }
         let client = self.build(request).map_err(|_| TransportError::Tls)?;
         if clients.len() >= CLIENTS_LIMIT {
             clients.clear();
         }
-        clients.insert(key, client.clone());
+        clients.insert(key.clone(), client.clone());
         Ok(client)
     }
 
@@ -66,21 +71,31 @@ impl HttpTransport {
     }
 
     async fn exchange(&self, request: Request) -> Result<Answer, TransportError> {
-        let client = self.client(&request)?;
-        let response = client
-            .post(request.url)
-            .header(CONTENT_TYPE, "application/json")
-            .timeout(request.limit)
-            .body(request.body.to_vec())
-            .send()
-            .await
-            .map_err(|error| classify(&error))?;
-        let status = response.status().as_u16();
-        let retry_after = text(response.headers(), &RETRY_AFTER);
-        let date = text(response.headers(), &DATE);
-        let body = if status == 200 { read(response).await? } else { None };
-        Ok(Answer { status, retry_after, date, body })
+        let key = (request.url.origin(), request.trust.clone(), connect_limit(request.limit));
+        let client = self.client(&key, &request)?;
+        let answer = send(&client, request).await;
+        if matches!(answer, Err(TransportError::TimedOut)) {
+            // Perhaps a firewall forgot the connection. One of HTTP/2 would be used on and on, and each call time out.
+            self.clients().remove(&key);
+        }
+        answer
     }
+}
+
+async fn send(client: &Client, request: Request) -> Result<Answer, TransportError> {
+    let response = client
+        .post(request.url)
+        .header(CONTENT_TYPE, "application/json")
+        .timeout(request.limit)
+        .body(request.body.to_vec())
+        .send()
+        .await
+        .map_err(|error| classify(&error))?;
+    let status = response.status().as_u16();
+    let retry_after = text(response.headers(), &RETRY_AFTER);
+    let date = text(response.headers(), &DATE);
+    let body = if status == 200 { read(response).await? } else { None };
+    Ok(Answer { status, retry_after, date, body })
 }
 
 impl Transport for HttpTransport {

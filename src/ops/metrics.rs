@@ -56,6 +56,8 @@ pub struct Metrics {
     clock_skew: Family<IssuerOrigin, Gauge<f64, AtomicU64>>,
     renewals: Family<GrantOutcome, Counter>,
     reconcile_errors: Counter,
+    late_wakeups: Counter,
+    clock_jumps: Counter,
     credentials: Arc<Credentials>,
 }
 
@@ -70,6 +72,8 @@ impl Metrics {
             clock_skew: Family::default(),
             renewals: Family::default(),
             reconcile_errors: Counter::default(),
+            late_wakeups: Counter::default(),
+            clock_jumps: Counter::default(),
             credentials: Arc::default(),
             registry: Registry::default(),
         };
@@ -103,6 +107,16 @@ impl Metrics {
             "Reconciliations that failed at the API server and are retried",
             metrics.reconcile_errors.clone(),
         );
+        registry.register(
+            "late_wakeups",
+            "Credentials that the watchdog had to wake, because the queue did not in time",
+            metrics.late_wakeups.clone(),
+        );
+        registry.register(
+            "clock_jumps",
+            "Times that the wall clock jumped against the monotonic one",
+            metrics.clock_jumps.clone(),
+        );
         registry.register_collector(Box::new(Arc::clone(&metrics.credentials)));
         Self { registry, ..metrics }
     }
@@ -128,6 +142,16 @@ impl Metrics {
     /// Counts a reconciliation that failed.
     pub fn reconcile_error(&self) {
         self.reconcile_errors.inc();
+    }
+
+    /// Counts credentials that were woken late.
+    pub fn late_wakeups(&self, number: usize) {
+        self.late_wakeups.inc_by(u64::try_from(number).unwrap_or(u64::MAX));
+    }
+
+    /// Counts a jump of the wall clock.
+    pub fn clock_jump(&self) {
+        self.clock_jumps.inc();
     }
 
     /// Replaces what is shown of a credential.

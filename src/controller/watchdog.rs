@@ -1,0 +1,51 @@
+//! A second pair of eyes on the time, outside of the queue.
+//!
+//! The queue sleeps on the monotonic clock, so it oversleeps when the wall clock is set forward or the machine was
+//! suspended, and nobody would notice if it stopped. Once a second this compares every wake-up with both clocks and
+//! wakes what is late.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use tokio_util::sync::CancellationToken;
+
+use super::area::{self, Waker};
+use super::registry::Registry;
+use crate::ops::clock::Clock;
+use crate::ops::metrics::Metrics;
+
+/// How often it looks. Cheap: it compares two numbers a credential.
+const PERIOD: Duration = Duration::from_secs(1);
+/// What the queue is given before it counts as late.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(2);
+/// How far the clocks may drift apart between two looks before it is told.
+const DRIFT: SignedDuration = SignedDuration::from_secs(5);
+
+/// Watches until `stop`.
+pub(super) async fn watch(
+    areas: Vec<(Arc<Registry>, Waker)>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) {
+    let mut before = clock.now();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(PERIOD) => {}
+            () = stop.cancelled() => return,
+        }
+        let now = clock.now();
+        let jump = now.wall.duration_since(before.wall) - (now.monotonic - before.monotonic);
+        if jump.abs() >= DRIFT {
+            tracing::warn!(seconds = jump.as_secs(), "the wall clock jumped");
+            metrics.clock_jump();
+        }
+        before = now;
+        for (registry, waker) in &areas {
+            let late = registry.late(now.minus(PATIENCE));
+            metrics.late_wakeups(late.len());
+            area::wake(waker, late);
+        }
+    }
+}
