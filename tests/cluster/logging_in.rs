@@ -152,3 +152,27 @@ async fn another_account_in_the_login_secret_is_logged_in_to_at_once() {
     assert_eq!(stage.issuer.counts().of("second@example.org").logins_accepted, 1);
     assert_eq!(stage.present(&text(&stage.target().await, "token")).await, 200);
 }
+
+#[tokio::test]
+async fn a_specification_that_names_an_account_that_is_rejected_is_not_ready_and_the_old_token_stays() {
+    let stage = Stage::set("rejected-spec", issuer(HOUR)).await;
+    stage.apply(json!({})).await;
+    stage.ready().await;
+    let token = text(&stage.target().await, "token");
+    stage.write_secret("other-login", &[("username", b"nobody"), ("password", b"nothing")]).await;
+    stage.apply(json!({"loginSecretRef": {"name": "other-login"}})).await;
+    let message = stage.told("Ready", "False", "LoginRejected").await;
+    assert!(message.contains("other-login"), "{message}");
+    stays("not ready, the old token in place, one attempt", Duration::from_secs(1), async || {
+        let credential = stage.credentials().get(NAME).await.unwrap();
+        holds(&credential, "Ready", "False", "LoginRejected")
+            && text(&stage.target().await, "token") == token
+            && stage.issuer.counts().total().logins_rejected == 1
+    })
+    .await;
+
+    stage.apply(json!({})).await;
+    stage.ready().await;
+    assert_eq!(text(&stage.target().await, "token"), token);
+    assert_eq!(stage.counts().logins_accepted, 1);
+}

@@ -6,7 +6,7 @@ use idissuer::api::Grant;
 use idissuer_simulator::{Fault, FaultRule};
 use idissuer_testbed::process::Signal;
 use idissuer_testbed::wait;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
 use crate::operator::{HOUR, LIMIT, NAME, Stage, holds, issuer, keys, stays, text, token_status};
@@ -80,6 +80,23 @@ async fn a_specification_that_changed_while_nobody_worked_is_carried_out_after_t
     assert_eq!(stage.present(&text(&target, "bearer")).await, 200);
     // Whether the token is one of the account that the specification now names, no record says: a login makes sure.
     assert_eq!((stage.counts().logins_accepted, stage.counts().logins_rejected), (2, 0));
+}
+
+#[tokio::test]
+async fn a_lost_status_costs_one_login_and_the_target_is_known_by_its_annotation() {
+    let mut stage = Stage::set("lost-status", issuer(HOUR)).await;
+    stage.apply(json!({})).await;
+    stage.ready().await;
+    let target = stage.target().await;
+    stage.operator.stop().await;
+    let nothing = Patch::Merge(json!({"status": null}));
+    stage.credentials().patch_status(NAME, &PatchParams::default(), &nothing).await.unwrap();
+    stage.operator.start(stage.control_plane).await;
+    stage.ready().await;
+    let again = stage.target().await;
+    assert_eq!(again.metadata.uid, target.metadata.uid);
+    assert_eq!(stage.present(&text(&again, "token")).await, 200);
+    assert_eq!(stage.issuer_calls(), 2);
 }
 
 #[tokio::test]
