@@ -19,13 +19,13 @@ const LONGEST_CONNECT: Duration = Duration::from_secs(5);
 /// Clients kept at once. Origins are few, as the allow-list names them; CA bundles come from users, so they are bounded.
 const CLIENTS_LIMIT: usize = 256;
 
-/// Keeps one HTTP client per [`ClientKey`], so that connections are reused and never shared across trusts.
+/// One HTTP client per origin and trust, so that connections are reused and never shared across trusts.
 pub struct HttpTransport {
     clients: Mutex<HashMap<ClientKey, Client>>,
     use_environment_proxy: bool,
 }
 
-/// Origin, trust, and the connect limit, of which there are five.
+/// By origin, trust and connect limit; of the last there are five.
 type ClientKey = (url::Origin, Trust, Duration);
 
 impl HttpTransport {
