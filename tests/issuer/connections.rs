@@ -6,9 +6,12 @@ use std::sync::Arc;
 use idissuer::core::retry::RetryClass;
 use idissuer::issuer::{HttpTransport, IssuerError, TransportError};
 use idissuer_simulator::{Config, Simulator, Tls};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
-use crate::support::{Caller, RawServer, TRANSIENT_NOT_SENT, USER, good_answer, http, start_simulator};
+use crate::support::{
+    Caller, RawServer, SHORT, TRANSIENT_NOT_SENT, USER, drain, good_answer, http, start_simulator,
+};
 
 const TLS: IssuerError = IssuerError::Transport(TransportError::Tls);
 
@@ -120,7 +123,6 @@ async fn the_proxy_of_the_environment_is_used_only_on_request() {
 
 #[tokio::test]
 async fn http_2_is_spoken_where_it_is_offered() {
-    use tokio::io::AsyncReadExt as _;
     let identity = crate::certificates::Identity::make(&["127.0.0.1"], |_| ());
     let mut config = identity.server();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -140,4 +142,28 @@ async fn http_2_is_spoken_where_it_is_offered() {
     let error = caller.login_error().await;
     assert_eq!(preface.recv().await.as_ref(), Some(b"PRI * HTTP/2.0"));
     assert_eq!(error, IssuerError::Transport(TransportError::Broken), "it was closed in the middle");
+}
+
+/// A server of HTTP/2 that shakes hands and never answers: what is left of a connection that a firewall forgot.
+#[tokio::test]
+async fn a_connection_that_let_a_call_time_out_is_not_used_again() {
+    let identity = crate::certificates::Identity::make(&["127.0.0.1"], |_| ());
+    let mut config = identity.server();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let server = RawServer::start(move |stream, _| {
+        let acceptor = acceptor.clone();
+        async move {
+            let mut stream = acceptor.accept(stream).await.unwrap();
+            // Its settings, empty, and that it has seen the client's (RFC 9113 §6.5).
+            stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0]).await.unwrap();
+            drain(&mut stream).await;
+        }
+    })
+    .await;
+    let caller = Caller::of(&server.https_url()).trusting(&identity.ca_pem).limit(SHORT);
+    for calls in 1..=3 {
+        assert_eq!(caller.login_error().await, IssuerError::Transport(TransportError::TimedOut));
+        assert_eq!(server.connections(), calls);
+    }
 }
