@@ -95,7 +95,9 @@ async fn after_failures_of_the_issuer_the_connection_is_still_good() {
 async fn child_that_logs_in() {
     let setting = |name| std::env::var_os(name).unwrap().into_string().unwrap();
     let transport = HttpTransport::new(setting("IDISSUER_TEST_USE_PROXY") == "true");
-    let _ = Caller::over(transport, &setting("IDISSUER_TEST_URL")).login().await;
+    // Two seconds, of which the connection may take one: nobody speaks TLS on the other side.
+    let limit = std::time::Duration::from_secs(2);
+    let _ = Caller::over(transport, &setting("IDISSUER_TEST_URL")).limit(limit).login().await;
 }
 
 #[tokio::test]
