@@ -5,6 +5,7 @@
 //! session does next is decided in [`crate::core::account`]; this room holds the state and carries calls out. It
 //! knows nothing of Kubernetes objects: a member is an opaque name.
 
+mod gates;
 mod key;
 mod session;
 
@@ -39,6 +40,7 @@ pub(crate) struct Surroundings {
     pub(crate) issuer: IssuerClient,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
+    gates: Arc<gates::Gates>,
     /// Told once for each member when a call has ended. Unbounded, for it holds at most one entry a member and call,
     /// and a session must never wait for a member.
     pub(crate) ended: UnboundedSender<Member>,
@@ -66,7 +68,7 @@ impl Accounts {
         stop: CancellationToken,
     ) -> Self {
         let tasks = TaskTracker::new();
-        let surroundings = Surroundings { issuer, clock, metrics, ended, tasks, stop };
+        let surroundings = Surroundings { issuer, clock, metrics, gates: Arc::default(), ended, tasks, stop };
         Self { sessions: Mutex::default(), keys, surroundings: Arc::new(surroundings) }
     }
 

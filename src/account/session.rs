@@ -5,12 +5,16 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use super::{STOP_GRACE, Surroundings};
 use crate::core::account::{Account, Call, Obtained, Strategy, Trouble};
+use crate::core::gate::Errand;
 use crate::core::login::LoginPair;
 use crate::core::moment::Moment;
 use crate::core::observed::{AccountKey, AccountView};
 use crate::core::retry::Failure;
+use crate::core::schedule::overdue_margin;
 use crate::core::token::Grant;
 use crate::issuer::{Exchange, IssuerError, Site};
 
@@ -122,13 +126,25 @@ impl Session {
     }
 
     async fn exchange(&self, call: &Call) -> Exchange {
-        let limit = self.account().pace().call_limit();
+        let (errand, limit) = self.errand();
+        let Surroundings { gates, clock, .. } = &*self.surroundings;
+        let _pass = gates.enter(&self.site.endpoint.origin, errand, clock.now()).await;
         let limit = Duration::try_from(limit).unwrap_or(Duration::from_secs(10));
         let issuer = &self.surroundings.issuer;
         match call {
             Call::Refresh { token, refresh } => issuer.refresh(&self.site, token, refresh, limit).await,
             Call::Login(pair) => issuer.login(&self.site, pair, limit).await,
         }
+    }
+
+    /// What the next call is for, and how long it may take.
+    fn errand(&self) -> (Errand, SignedDuration) {
+        let account = self.account();
+        let errand = account.token().map_or(Errand::FirstIssue, |token| {
+            let margin = overdue_margin(token.validity.lifetime);
+            Errand::Renewal { overdue: token.validity.expiry().minus(margin) }
+        });
+        (errand, account.pace().call_limit())
     }
 
     async fn given_up(&self) {

@@ -14,6 +14,7 @@ pub mod backoff;
 pub mod conditions;
 pub mod decide;
 pub mod endpoint;
+pub mod gate;
 pub mod leader;
 pub mod lifetime;
 pub mod login;
