@@ -32,6 +32,8 @@ pub const STOP_GRACE: Duration = Duration::from_secs(3);
 /// How long the session of an account outlives its last member: a credential that is deleted and created anew, or
 /// whose login Secret is edited back and forth, finds its token and its hold again.
 const IDLE_LIFE: SignedDuration = SignedDuration::from_hours(1);
+/// A session that nobody has joined yet, because it was opened just now, is never swept.
+const IDLE_GRACE: SignedDuration = SignedDuration::from_secs(60);
 /// The most sessions without a member that are kept.
 const IDLE_LIMIT: usize = 10_000;
 
@@ -79,8 +81,9 @@ impl Accounts {
         let now = self.surroundings.clock.now();
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.retain(|other, session| *other == key || !session.is_idle_since(now.minus(IDLE_LIFE)));
-        if sessions.len() > IDLE_LIMIT {
-            sessions.retain(|other, session| *other == key || !session.is_idle_since(now));
+        let idle = || sessions.values().filter(|session| session.is_idle_since(now)).count();
+        if sessions.len() > IDLE_LIMIT && idle() > IDLE_LIMIT {
+            sessions.retain(|other, session| *other == key || !session.is_idle_since(now.minus(IDLE_GRACE)));
         }
         let create = || Arc::new(Session::new(key, site, secret.to_owned(), Arc::clone(&self.surroundings)));
         Arc::clone(sessions.entry(key).or_insert_with(create))

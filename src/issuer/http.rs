@@ -6,6 +6,7 @@ use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use reqwest::{Certificate, Client, redirect};
@@ -87,7 +88,8 @@ async fn send(client: &Client, request: Request) -> Result<Answer, TransportErro
         .post(request.url)
         .header(CONTENT_TYPE, "application/json")
         .timeout(request.limit)
-        .body(request.body.to_vec())
+        // Sent from where it lies, and wiped once it was sent.
+        .body(Bytes::from_owner(request.body))
         .send()
         .await
         .map_err(|error| classify(&error))?;
