@@ -1,6 +1,6 @@
 //! Several replicas: one acts, and another takes over.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use idissuer_testbed::process::Signal;
 use idissuer_testbed::wait;
@@ -56,7 +56,7 @@ async fn a_leader_that_is_stopped_hands_over_at_once_and_no_issuer_is_asked() {
     let token = text(&stage.target().await, "token");
     let first = holder(&stage).await;
     stage.operator.stop().await;
-    let stopped = Instant::now();
+    let stopped = tokio::time::Instant::now();
     until_leading(&standby).await;
     assert!(stopped.elapsed() < Duration::from_secs(3), "{:?}", stopped.elapsed());
     assert_ne!(holder(&stage).await, first);

@@ -152,13 +152,13 @@ async fn a_login_secret_whose_metadata_is_edited_costs_a_read_and_nothing_more()
 
 #[tokio::test]
 async fn a_requested_renewal_brings_one_new_token_and_the_same_request_again_brings_none() {
-    let stage = Stage::set("on-request", issuer(Duration::from_secs(40))).await;
+    let stage = Stage::set("on-request", issuer(Duration::from_secs(20))).await;
     stage.apply(json!({})).await;
     let first = stage.ready().await;
     // Sooner than this after the first, a request would be answered by that one.
-    let spacing = Duration::from_secs(8);
+    let spacing = Duration::from_secs(4);
     let issued = token_status(&first).issued_time.0;
-    let is_spaced = || jiff_now().duration_since(issued).as_secs() > 8;
+    let is_spaced = || jiff_now().duration_since(issued).as_secs() > 4;
     wait::until("the least time between two tokens", spacing + LIMIT, async || is_spaced()).await;
 
     stage.request_renewal("once").await;
