@@ -16,6 +16,8 @@ demo: ## Watch tokens rotate on a real API server; ROTATIONS=3 ends it after thr
 	@$(BUILD)
 	@$(CARGO) run --quiet --locked --example demo -- $(if $(ROTATIONS),--rotations $(ROTATIONS))
 
+# Most of a test's time is waiting for a cluster, so more of them run than there are cores.
+test: export RUST_TEST_THREADS ?= 8
 test: ## Run all tests of the workspace
 	$(CARGO) test --locked --workspace
 

@@ -75,8 +75,8 @@ impl Accounts {
     }
 
     /// The session of the account that this login names at this site. Of the login only a keyed digest is kept;
-    /// `secret` is where it came from, for messages.
-    pub fn open(&self, site: Site, pair: &LoginPair, secret: &str) -> Arc<Session> {
+    /// `source` says where it came from, for logs; another member of the account may have it from elsewhere.
+    pub fn open(&self, site: Site, pair: &LoginPair, source: &str) -> Arc<Session> {
         let key = self.keys.key(&site, pair);
         let now = self.surroundings.clock.now();
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,7 +85,7 @@ impl Accounts {
         if sessions.len() > IDLE_LIMIT && idle() > IDLE_LIMIT {
             sessions.retain(|other, session| *other == key || !session.is_idle_since(now.minus(IDLE_GRACE)));
         }
-        let create = || Arc::new(Session::new(key, site, secret.to_owned(), Arc::clone(&self.surroundings)));
+        let create = || Arc::new(Session::new(key, site, source.to_owned(), Arc::clone(&self.surroundings)));
         Arc::clone(sessions.entry(key).or_insert_with(create))
     }
 

@@ -25,7 +25,7 @@ pub type Member = Arc<str>;
 pub struct Session {
     key: AccountKey,
     site: Site,
-    secret: String,
+    source: String,
     account: Mutex<Account>,
     members: Mutex<Members>,
     surroundings: Arc<Surroundings>,
@@ -39,9 +39,9 @@ struct Members {
 }
 
 impl Session {
-    pub(super) fn new(key: AccountKey, site: Site, secret: String, surroundings: Arc<Surroundings>) -> Self {
+    pub(super) fn new(key: AccountKey, site: Site, source: String, surroundings: Arc<Surroundings>) -> Self {
         let members = Members { idle_since: Some(surroundings.clock.now()), ..Members::default() };
-        Self { key, site, secret, account: Mutex::default(), members: Mutex::new(members), surroundings }
+        Self { key, site, source, account: Mutex::default(), members: Mutex::new(members), surroundings }
     }
 
     /// The account's key.
@@ -156,7 +156,7 @@ impl Session {
         self.tell(call.grant(), &exchange);
         let result = exchange
             .result
-            .map_err(|error| Failure { class: error.class(), reason: error.reason(&self.secret) });
+            .map_err(|error| Failure { class: error.class(), reason: error.reason(&self.source) });
         let (now, chance) = (self.surroundings.clock.now(), self.surroundings.clock.chance());
         self.account().finish(call, result, now, chance);
     }
@@ -169,12 +169,15 @@ impl Session {
         if let Some(skew) = exchange.clock_skew {
             metrics.issuer_clock_skew(origin, skew);
         }
+        let login = &self.source;
         match &exchange.result {
             Ok(Obtained { token, .. }) => tracing::info!(
-                %origin, ?grant, fingerprint = %token.fingerprint,
+                login, %origin, ?grant, fingerprint = %token.fingerprint,
                 lifetime_seconds = token.validity.lifetime.as_secs(), "token obtained"
             ),
-            Err(error) => tracing::warn!(%origin, ?grant, outcome, "{error}"),
+            // No failure: a login follows at once, and tells whether anything is wrong.
+            Err(error @ IssuerError::RefreshRefused) => tracing::info!(login, %origin, "{error}"),
+            Err(error) => tracing::warn!(login, %origin, ?grant, outcome, "{error}"),
         }
     }
 

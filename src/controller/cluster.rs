@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::api::{Api, PartialObjectMeta, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DynamicObject, PartialObjectMeta, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use serde_json::json;
 
@@ -85,6 +85,7 @@ impl Cluster {
     }
 
     /// Reads the status of a credential as it stands now, which a watch may show later; `None` when there is none.
+    /// Its specification need not be readable.
     ///
     /// # Errors
     /// When the API server does not answer, or refuses.
@@ -93,9 +94,11 @@ impl Cluster {
         namespace: &str,
         name: &str,
     ) -> Result<Option<IdIssuerCredentialStatus>, ClusterError> {
-        let api: Api<IdIssuerCredential> = Api::namespaced(self.client.clone(), namespace);
+        let resource = ApiResource::erase::<IdIssuerCredential>(&());
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
         let read = call("read IdIssuerCredential", namespace, name, api.get_opt(name)).await?;
-        Ok(read.and_then(|credential| credential.status))
+        let status = read.and_then(|mut object| Some(object.data.get_mut("status")?.take()));
+        Ok(status.and_then(|status| serde_json::from_value(status).ok()))
     }
 
     /// Reads one key of a Secret or `ConfigMap`; `None` when there is no such object or key.

@@ -34,7 +34,8 @@ pub(super) async fn read(work: &mut Work<'_>) -> Result<(), ReconcileError> {
             Err(reason) => (Err(reason), None),
             Ok(trust) => {
                 let site = Site { endpoint: intent.account.endpoint.clone(), trust };
-                (Ok(work.context.accounts.open(site, &pair, &reference.secret)), Some(pair))
+                let source = format!("{}/{}", key.namespace, key.name);
+                (Ok(work.context.accounts.open(site, &pair, &source)), Some(pair))
             }
         },
     };

@@ -154,7 +154,15 @@ impl Memory {
         match current.map(|reading| &reading.outcome) {
             None => Login::Unread,
             Some(Err(reason)) => Login::Defective(reason.clone()),
-            Some(Ok(session)) => Login::Account(Box::new(session.view())),
+            Some(Ok(session)) => {
+                let mut view = session.view();
+                // The account may have been opened by another member, whose Secret has another name.
+                if let Some(trouble) = &mut view.trouble {
+                    trouble.failure.reason =
+                        trouble.failure.reason.clone().of_secret(&intent.account.login.secret);
+                }
+                Login::Account(Box::new(view))
+            }
         }
     }
 

@@ -16,6 +16,7 @@ use super::registry::{ObjectKey, Registry};
 use super::{login, report, target};
 use crate::account::Accounts;
 use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
+use crate::core::conditions::conditions;
 use crate::core::decide::{Plan, decide};
 use crate::core::endpoint::AllowList;
 use crate::core::moment::Moment;
@@ -107,9 +108,10 @@ async fn tell_malformed(
     let generation = generation.unwrap_or_default();
     if memory.status.observed_generation != Some(generation) {
         tracing::warn!(namespace = key.namespace, name = key.name, "{}", Reason::MalformedResource.message());
-        let status = report::malformed(generation, context.clock.now().wall);
+        let previous = context.cluster.read_status(&key.namespace, &key.name).await?.unwrap_or_default();
+        let status = report::malformed(previous, generation, context.clock.now().wall);
         context.cluster.write_status(&key.namespace, &key.name, uid, &status).await?;
-        memory.status.observed_generation = Some(generation);
+        memory.status = status;
     }
     Ok(Action::await_change())
 }
@@ -231,14 +233,15 @@ impl<'a> Work<'a> {
     async fn report(&mut self, attempt: bool) -> Result<(), ReconcileError> {
         let now = self.look();
         let request = self.credential.renew_request();
-        let status = report::status(&self.observed(now), self.memory, attempt, request, now);
+        let observed = self.observed(now);
+        let status = report::status(&observed, self.memory, attempt, request, now);
+        let events = report::events(&self.memory.status.conditions, &conditions(&observed, now));
         self.show(&status);
         if !attempt && !report::is_worth_writing(&status, self.memory, now) {
             return Ok(());
         }
         let Identity { namespace, name, uid } = &self.identity;
         self.context.cluster.write_status(namespace, name, uid, &status).await?;
-        let events = report::events(&self.memory.status.conditions, &status.conditions);
         self.memory.status = status;
         self.memory.status_written = Some(now);
         for event in events {

@@ -177,20 +177,26 @@ fn kept(type_: ConditionType, previous: &[Condition]) -> Option<Wanted> {
     })
 }
 
-/// The conditions of a resource that cannot be read at all.
+/// The status of a resource that cannot be read at all: what stood there stays, but for the conditions.
 #[must_use]
-pub(super) fn malformed(generation: i64, now: Timestamp) -> IdIssuerCredentialStatus {
+pub(super) fn malformed(
+    previous: IdIssuerCredentialStatus,
+    generation: i64,
+    now: Timestamp,
+) -> IdIssuerCredentialStatus {
     let reason = Reason::MalformedResource;
     let wanted =
         |type_, status| Wanted { type_, status, reason: reason.name().to_owned(), message: reason.message() };
+    let type_ = ConditionType::LoginAccepted;
     let conditions = [
-        wanted(ConditionType::Ready, ConditionStatus::False),
-        wanted(ConditionType::Stalled, ConditionStatus::True),
+        Some(wanted(ConditionType::Ready, ConditionStatus::False)),
+        Some(wanted(ConditionType::Stalled, ConditionStatus::True)),
+        kept(type_, &previous.conditions),
     ];
     IdIssuerCredentialStatus {
         observed_generation: Some(generation),
-        conditions: merge(&[], conditions, Some(generation), now),
-        ..IdIssuerCredentialStatus::default()
+        conditions: merge(&previous.conditions, conditions.into_iter().flatten(), Some(generation), now),
+        ..previous
     }
 }
 
@@ -215,31 +221,36 @@ pub(super) fn is_worth_writing(status: &IdIssuerCredentialStatus, memory: &Memor
     leveled != *previous
 }
 
-/// Events for what flipped between two statuses: on transitions only, with constant text, so that they do not pile up.
+/// Events for what flipped since `previous`: on transitions only, with constant text, so that they do not pile up.
 #[must_use]
-pub(super) fn events(previous: &[Condition], current: &[Condition]) -> Vec<Event> {
-    let reported = [ConditionType::Ready, ConditionType::Stalled, ConditionType::RenewalOverdue];
+pub(super) fn events(previous: &[Condition], current: &Conditions) -> Vec<Event> {
+    let (is_ready, ready) = match &current.ready {
+        Ok(reason) => (true, reason),
+        Err(reason) => (false, reason),
+    };
+    let told = [
+        (ConditionType::Ready, is_ready, Some(ready)),
+        (ConditionType::Stalled, true, current.stalled.as_ref()),
+        (ConditionType::RenewalOverdue, true, current.renewal_overdue.as_ref()),
+    ];
     let mut events: Vec<Event> = Vec::new();
-    for type_ in reported {
-        let find = |conditions: &[Condition]| {
-            conditions.iter().find(|condition| condition.type_ == type_.as_str()).cloned()
-        };
-        let Some(condition) = find(current) else { continue };
-        let is_news = find(previous).is_none_or(|before| {
-            (before.status, before.reason) != (condition.status.clone(), condition.reason.clone())
-        });
-        let is_told = events.iter().any(|event| event.reason == condition.reason);
-        let is_progress = PROGRESS.contains(&condition.reason.as_str());
-        if is_news && !is_told && !is_progress {
-            let is_good = type_ == ConditionType::Ready && condition.status == "True";
-            events.push(Event {
-                type_: if is_good { EventType::Normal } else { EventType::Warning },
-                reason: condition.reason,
-                note: Some(condition.message),
-                action: "Reconcile".into(),
-                secondary: None,
-            });
+    for (type_, status, reason) in told {
+        let Some(reason) = reason else { continue };
+        let before = previous.iter().find(|condition| condition.type_ == type_.as_str());
+        let is_old = before
+            .is_some_and(|before| (before.status == "True") == status && before.reason == reason.name());
+        let was_told = events.iter().any(|event| event.reason == reason.name());
+        if is_old || was_told || PROGRESS.contains(&reason.name()) {
+            continue;
         }
+        let is_good = type_ == ConditionType::Ready && status;
+        events.push(Event {
+            type_: if is_good { EventType::Normal } else { EventType::Warning },
+            reason: reason.name().to_owned(),
+            note: Some(reason.note()),
+            action: "Reconcile".into(),
+            secondary: None,
+        });
     }
     events
 }

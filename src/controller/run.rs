@@ -84,7 +84,10 @@ pub async fn run(settings: Settings, client: Client, stop: CancellationToken) ->
     log_start(&settings, address);
 
     tokio::select! {
-        () = crd_is_served(&client) => crd_gate.open(),
+        () = crd_is_served(&client) => {
+            tracing::info!("idissuercredentials.idissuer.pl is served");
+            crd_gate.open();
+        }
         () = stop.cancelled() => return Ok(()),
     }
     let operator = Operator::new(&settings, client, &metrics, stop.clone())?;
@@ -225,6 +228,7 @@ impl Operator {
             wakers.iter().map(|(registry, _)| Arc::clone(registry)).collect();
         tokio::spawn(async move {
             join_all(registries.iter().map(|registry| registry.secrets_synced())).await;
+            tracing::info!("ready: the first lists of credentials and Secrets are complete");
             watch_gate.open();
         });
         tokio::spawn(pass_on(self.ended, wakers.clone()));

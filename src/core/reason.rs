@@ -264,6 +264,28 @@ impl Reason {
         }
     }
 
+    /// The same reason, told of another login Secret.
+    #[must_use]
+    pub fn of_secret(self, name: &str) -> Self {
+        match self {
+            Self::LoginRejected { forbidden, .. } => {
+                Self::LoginRejected { secret: name.to_owned(), forbidden }
+            }
+            other => other,
+        }
+    }
+
+    /// The text of an Event: the message without its times, so that repeated Events are one.
+    #[must_use]
+    pub fn note(&self) -> String {
+        match self {
+            Self::TokenPublished { secret, .. } => format!("Secret {secret} holds a valid token"),
+            Self::Expired { .. } => "The published token expired and no new one could be obtained; see status.failures and the Stalled condition for the cause".into(),
+            Self::RenewalOverdue { .. } => "The published token is about to expire and could not be renewed in time; see status.failures and the Stalled condition for the cause".into(),
+            _ => self.message(),
+        }
+    }
+
     /// Whether a person has to act before this can get better.
     #[must_use]
     pub fn needs_person(&self) -> bool {

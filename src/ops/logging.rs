@@ -19,7 +19,10 @@ pub enum LogFormat {
 ///
 /// On a response that it cannot parse, kube-client logs the whole body at WARN: a Secret, in base64. HTTP/2 and
 /// rustls print frames and buffers at TRACE.
-const ALWAYS: [&str; 8] = [
+///
+/// kube's controller wraps every line in a span that says again which object it is about.
+const ALWAYS: [&str; 9] = [
+    "kube_runtime::controller=warn",
     "kube_client::client=error",
     "hyper=info",
     "hyper_util=info",
