@@ -40,6 +40,7 @@ pub(super) async fn reconcile_all(
     client: Client,
     namespace: Option<String>,
     context: Arc<Context>,
+    waker: Waker,
     woken: UnboundedReceiver<ObjectRef<Guarded>>,
     stop: CancellationToken,
 ) {
@@ -48,7 +49,7 @@ pub(super) async fn reconcile_all(
         .default_backoff()
         .modify(trim)
         .reflect(writer);
-    let news = news(events, Arc::clone(&context.registry), Arc::clone(&context.metrics));
+    let news = news(events, Arc::clone(&context.registry), Arc::clone(&context.metrics), waker);
     Controller::for_stream(news, reader)
         // The semaphore in the context bounds all areas together.
         .with_config(Config::default().concurrency(0))
@@ -82,19 +83,31 @@ fn describe_watch_error(error: &watcher::Error) -> String {
 }
 
 /// Passes on what can cause work; own status writes cause none.
+///
+/// What a list shows is passed on when the list is complete: before, the store does not hold it.
 fn news(
     events: impl Stream<Item = Result<Event<Guarded>, watcher::Error>> + Send + 'static,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
+    waker: Waker,
 ) -> impl Stream<Item = Result<Guarded, watcher::Error>> + Send + 'static {
-    let forget = move |uid: String| metrics.forget_credential(&uid);
+    let mut listed = Vec::new();
     events.try_filter_map(move |event| {
+        let see = |object: &Guarded| {
+            let news = registry.saw_credential(&key(object), sighting(object));
+            news.replaced.iter().for_each(|uid| metrics.forget_credential(uid));
+            news.is_work
+        };
         let news = match event {
-            Event::Apply(object) | Event::InitApply(object) => {
-                registry.saw_credential(&key(&object), sighting(&object)).then_some(object)
+            Event::Apply(object) => see(&object).then_some(object),
+            Event::InitApply(object) => {
+                if see(&object) {
+                    listed.push(key(&object));
+                }
+                None
             }
             Event::Delete(object) => {
-                registry.lost_credential(&key(&object)).into_iter().for_each(&forget);
+                registry.lost_credential(&key(&object)).iter().for_each(|uid| metrics.forget_credential(uid));
                 None
             }
             Event::Init => {
@@ -102,7 +115,8 @@ fn news(
                 None
             }
             Event::InitDone => {
-                registry.ends_credential_list().into_iter().for_each(&forget);
+                registry.ends_credential_list().iter().for_each(|uid| metrics.forget_credential(uid));
+                wake(&waker, std::mem::take(&mut listed));
                 None
             }
         };
@@ -163,7 +177,9 @@ pub(super) async fn watch_secrets(
             Ok(Event::Apply(secret) | Event::InitApply(secret)) => {
                 registry.saw_secret(&key(&secret), version_of(&secret))
             }
-            Ok(Event::Delete(secret)) => registry.lost_secret(&key(&secret)),
+            Ok(Event::Delete(secret)) => {
+                registry.lost_secret(&key(&secret), &secret.uid().unwrap_or_default())
+            }
             Ok(Event::Init) => {
                 registry.begins_secret_list();
                 Vec::new()

@@ -23,9 +23,10 @@ pub(super) async fn read(work: &mut Work<'_>) -> Result<(), ReconcileError> {
     let Ok(intent) = work.intent.clone() else { return Ok(()) };
     let reference = &intent.account.login;
     let key = work.beside(&reference.secret);
+    let glance = work.context.registry.glance(&key);
     let secret = work.context.cluster.read_secret(&key.namespace, &key.name).await?;
     let seen = secret.as_ref().map_or(Seen::Absent, |secret| Seen::Version(version_of(secret)));
-    work.context.registry.read_secret(&key, seen.clone());
+    work.context.registry.read_secret(&key, seen.clone(), glance);
     let bundle_seen = bundle_seen(work, &intent);
     let now = work.context.clock.now();
     let (outcome, pair) = match parse(secret.as_ref(), reference) {

@@ -41,6 +41,8 @@ pub(super) struct Sighting {
 struct Watched {
     seen: Seen,
     written: Option<ObjectVersion>,
+    /// How often the watch has shown something new.
+    news: u64,
     credentials: BTreeSet<String>,
 }
 
@@ -56,9 +58,23 @@ struct Entry {
 struct Inner {
     credentials: HashMap<ObjectKey, Entry>,
     secrets: HashMap<ObjectKey, Watched>,
-    listed_credentials: HashSet<ObjectKey>,
-    listed_secrets: HashSet<ObjectKey>,
+    /// What the list that is going on has shown.
+    listed_credentials: Option<HashSet<ObjectKey>>,
+    listed_secrets: Option<HashSet<ObjectKey>>,
 }
+
+/// What a sighting of a credential means.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct CredentialNews {
+    /// It can cause work.
+    pub(super) is_work: bool,
+    /// The uid of another one that had its name before.
+    pub(super) replaced: Option<String>,
+}
+
+/// How much news of a Secret there was at some moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Glance(u64);
 
 /// Everything that is known of one watched area.
 pub(super) struct Registry {
@@ -75,18 +91,18 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// Takes in a credential as the watch shows it; whether that can cause work.
-    pub(super) fn saw_credential(&self, key: &ObjectKey, sighting: Sighting) -> bool {
+    /// Takes in a credential as the watch shows it.
+    pub(super) fn saw_credential(&self, key: &ObjectKey, sighting: Sighting) -> CredentialNews {
         let mut inner = self.lock();
-        inner.listed_credentials.insert(key.clone());
+        if let Some(listed) = &mut inner.listed_credentials {
+            listed.insert(key.clone());
+        }
         let known = inner.credentials.get(key);
         if known.is_some_and(|entry| entry.sighting == sighting) {
-            return false;
+            return CredentialNews::default();
         }
         let is_same = known.is_some_and(|entry| entry.sighting.uid == sighting.uid);
-        if !is_same {
-            inner.forget(key);
-        }
+        let replaced = if is_same { None } else { inner.forget(key) };
         inner.relink(key, &sighting.secrets);
         if let Some(entry) = inner.credentials.get_mut(key) {
             entry.sighting = sighting;
@@ -94,7 +110,7 @@ impl Registry {
             let entry = Entry { sighting, memory: Arc::default(), errors: 0, wake_up: None };
             inner.credentials.insert(key.clone(), entry);
         }
-        true
+        CredentialNews { is_work: true, replaced }
     }
 
     /// A credential is gone. Returns its uid.
@@ -104,18 +120,15 @@ impl Registry {
 
     /// A new list of credentials begins.
     pub(super) fn begins_credential_list(&self) {
-        self.lock().listed_credentials.clear();
+        self.lock().listed_credentials = Some(HashSet::new());
     }
 
     /// A list of credentials is complete: what was not in it is gone. Returns the uids of those.
     pub(super) fn ends_credential_list(&self) -> Vec<String> {
         let mut inner = self.lock();
-        let gone: Vec<ObjectKey> = inner
-            .credentials
-            .keys()
-            .filter(|key| !inner.listed_credentials.contains(*key))
-            .cloned()
-            .collect();
+        let listed = inner.listed_credentials.take().unwrap_or_default();
+        let gone: Vec<ObjectKey> =
+            inner.credentials.keys().filter(|key| !listed.contains(*key)).cloned().collect();
         let uids = gone.iter().filter_map(|key| inner.forget(key)).collect();
         drop(inner);
         self.credentials_synced.send_replace(true);
@@ -133,33 +146,41 @@ impl Registry {
         let mut inner = self.lock();
         let Inner { secrets, listed_secrets, .. } = &mut *inner;
         let Some(watched) = secrets.get_mut(key) else { return Vec::new() };
-        listed_secrets.insert(key.clone());
+        if let Some(listed) = listed_secrets {
+            listed.insert(key.clone());
+        }
         let is_news = watched.seen != Seen::Version(version.clone());
         let is_own = watched.written.as_ref() == Some(&version);
+        watched.news += u64::from(is_news);
         watched.seen = Seen::Version(version);
         if is_news && !is_own { watched.concerned(&key.namespace) } else { Vec::new() }
     }
 
     /// A Secret is gone. Returns the credentials that this concerns.
-    pub(super) fn lost_secret(&self, key: &ObjectKey) -> Vec<ObjectKey> {
+    pub(super) fn lost_secret(&self, key: &ObjectKey, uid: &str) -> Vec<ObjectKey> {
         let mut inner = self.lock();
         let Some(watched) = inner.secrets.get_mut(key) else { return Vec::new() };
+        if watched.seen.version().is_some_and(|version| version.uid != uid) {
+            return Vec::new(); // Another one of that name was read or written since.
+        }
+        watched.news += 1;
         watched.seen = Seen::Absent;
         watched.concerned(&key.namespace)
     }
 
     /// A new list of Secrets begins.
     pub(super) fn begins_secret_list(&self) {
-        self.lock().listed_secrets.clear();
+        self.lock().listed_secrets = Some(HashSet::new());
     }
 
     /// A list of Secrets is complete: what was not in it is gone. Returns the credentials that this concerns.
     pub(super) fn ends_secret_list(&self) -> Vec<ObjectKey> {
         let mut inner = self.lock();
-        let listed = std::mem::take(&mut inner.listed_secrets);
+        let listed = inner.listed_secrets.take().unwrap_or_default();
         let mut concerned = Vec::new();
         for (key, watched) in &mut inner.secrets {
             if !listed.contains(key) && watched.seen != Seen::Absent {
+                watched.news += 1;
                 watched.seen = Seen::Absent;
                 concerned.extend(watched.concerned(&key.namespace));
             }
@@ -175,18 +196,26 @@ impl Registry {
         let _ = self.secrets_synced.subscribe().wait_for(|synced| *synced).await;
     }
 
-    /// A Secret was read in this version, or found absent: newer than what the watch has shown.
-    pub(super) fn read_secret(&self, key: &ObjectKey, seen: Seen) {
-        if let Some(watched) = self.lock().secrets.get_mut(key) {
+    /// To be taken before a Secret is read or written: see [`Registry::read_secret`].
+    pub(super) fn glance(&self, key: &ObjectKey) -> Glance {
+        Glance(self.lock().secrets.get(key).map_or(0, |watched| watched.news))
+    }
+
+    /// A Secret was read in this version, or found absent. Where the watch has shown something since the glance, that
+    /// stands: which of the two is newer is not known, and another read tells.
+    pub(super) fn read_secret(&self, key: &ObjectKey, seen: Seen, glance: Glance) {
+        if let Some(watched) = self.lock().secrets.get_mut(key).filter(|watched| watched.news == glance.0) {
             watched.seen = seen;
         }
     }
 
-    /// This process wrote a Secret.
-    pub(super) fn wrote_secret(&self, key: &ObjectKey, version: ObjectVersion) {
+    /// This process wrote a Secret. What the watch has shown since the glance stands, as for a read.
+    pub(super) fn wrote_secret(&self, key: &ObjectKey, version: ObjectVersion, glance: Glance) {
         if let Some(watched) = self.lock().secrets.get_mut(key) {
             watched.written = Some(version.clone());
-            watched.seen = Seen::Version(version);
+            if watched.news == glance.0 {
+                watched.seen = Seen::Version(version);
+            }
         }
     }
 
@@ -312,10 +341,13 @@ mod tests {
     #[test]
     fn only_what_can_cause_work_is_news() {
         let registry = Registry::default();
-        assert!(registry.saw_credential(&key("billing"), sighting("u1", &["login"])));
-        assert!(!registry.saw_credential(&key("billing"), sighting("u1", &["login"])), "the same again");
+        assert!(registry.saw_credential(&key("billing"), sighting("u1", &["login"])).is_work);
+        assert!(
+            !registry.saw_credential(&key("billing"), sighting("u1", &["login"])).is_work,
+            "the same again"
+        );
         let changed = Sighting { generation: Some(2), ..sighting("u1", &["login"]) };
-        assert!(registry.saw_credential(&key("billing"), changed));
+        assert!(registry.saw_credential(&key("billing"), changed).is_work);
     }
 
     #[test]
@@ -326,10 +358,30 @@ mod tests {
         assert_eq!(registry.saw_secret(&key("login"), version(1)), [key("a"), key("b")]);
         assert_eq!(registry.saw_secret(&key("login"), version(1)), [], "the same again");
         assert_eq!(registry.saw_secret(&key("unrelated"), version(1)), []);
-        registry.wrote_secret(&key("target"), version(5));
+        registry.wrote_secret(&key("target"), version(5), registry.glance(&key("target")));
         assert_eq!(registry.saw_secret(&key("target"), version(5)), []);
         assert_eq!(registry.saw_secret(&key("target"), version(6)), [key("a")]);
-        assert_eq!(registry.lost_secret(&key("target")), [key("a")]);
+        assert_eq!(registry.lost_secret(&key("target"), "another"), []);
+        assert_eq!(registry.lost_secret(&key("target"), "s"), [key("a")]);
+    }
+
+    #[test]
+    fn what_the_watch_shows_during_a_read_or_a_write_is_not_overwritten() {
+        let registry = Registry::default();
+        registry.saw_credential(&key("a"), sighting("u1", &["login", "target"]));
+        let glance = registry.glance(&key("login"));
+        registry.saw_secret(&key("login"), version(9));
+        registry.read_secret(&key("login"), Seen::Absent, glance);
+        assert_eq!(registry.seen(&key("login")), Seen::Version(version(9)), "created after it was read");
+
+        let glance = registry.glance(&key("target"));
+        registry.saw_secret(&key("target"), version(5));
+        registry.lost_secret(&key("target"), "s");
+        registry.wrote_secret(&key("target"), version(5), glance);
+        assert_eq!(registry.seen(&key("target")), Seen::Absent, "deleted right after it was written");
+
+        registry.read_secret(&key("target"), Seen::Version(version(6)), registry.glance(&key("target")));
+        assert_eq!(registry.seen(&key("target")), Seen::Version(version(6)));
     }
 
     #[test]
@@ -341,7 +393,7 @@ mod tests {
         }
         registry.ends_secret_list();
         assert_eq!(registry.lock().secrets.len(), 1);
-        assert!(registry.lock().listed_secrets.is_empty());
+        assert!(registry.lock().listed_secrets.is_none());
         registry.lost_credential(&key("a"));
         assert!(registry.lock().secrets.is_empty());
     }
@@ -383,7 +435,8 @@ mod tests {
         let registry = Registry::default();
         registry.saw_credential(&key("a"), sighting("u1", &[]));
         let before = registry.memory(&key("a"), "u1").unwrap();
-        registry.saw_credential(&key("a"), sighting("u2", &[]));
+        let news = registry.saw_credential(&key("a"), sighting("u2", &[]));
+        assert_eq!(news.replaced.as_deref(), Some("u1"));
         assert!(registry.memory(&key("a"), "u1").is_none());
         assert!(!Arc::ptr_eq(&before, &registry.memory(&key("a"), "u2").unwrap()));
     }

@@ -213,6 +213,7 @@ impl Operator {
                 self.client.clone(),
                 namespace.clone(),
                 Arc::clone(context),
+                waker.clone(),
                 woken,
                 self.stop.clone(),
             ));

@@ -8,6 +8,7 @@ use kube::{Resource, ResourceExt};
 
 use super::cluster::{byte_strings, version_of};
 use super::reconcile::{ReconcileError, Work};
+use super::registry::Glance;
 use crate::api::{self, IdIssuerCredential};
 use crate::core::observed::{AccountKey, AccountReference, Intent, Published, Seen, TargetState};
 use crate::core::reason::Reason;
@@ -18,12 +19,13 @@ use crate::core::token::{Fingerprint, IssuedToken};
 pub(super) async fn read(work: &mut Work<'_>) -> Result<(), ReconcileError> {
     let Ok(intent) = &work.intent else { return Ok(()) };
     let key = work.beside(&intent.target.secret);
+    let glance = work.context.registry.glance(&key);
     let secret = work.context.cluster.read_secret(&key.namespace, &key.name).await?;
     let now = work.context.clock.now();
     let fingerprint = work.memory.published.as_ref().map(|published| &published.fingerprint);
     let read = secret.map(|secret| keep(&secret, fingerprint, now.wall));
     let seen = read.as_ref().map_or(Seen::Absent, |read| Seen::Version(read.version.clone()));
-    work.context.registry.read_secret(&key, seen);
+    work.context.registry.read_secret(&key, seen, glance);
     work.memory.target_read = read;
     Ok(())
 }
@@ -106,9 +108,10 @@ async fn write(work: &mut Work<'_>, token: &IssuedToken, origin: Origin) -> Resu
     };
     let fence = fence(work);
     let secret = secret(&manifest, &intent, &work.identity);
+    let glance = work.context.registry.glance(&work.beside(&intent.target.secret));
     match work.context.cluster.apply_target(secret, fence.as_ref()).await {
         Ok(version) => {
-            wrote(work, token, origin, version);
+            wrote(work, token, origin, version, glance);
             Ok(true)
         }
         Err(error) if error.is_conflict() => read(work).await.map(|()| false),
@@ -128,10 +131,10 @@ async fn write(work: &mut Work<'_>, token: &IssuedToken, origin: Origin) -> Resu
     }
 }
 
-fn wrote(work: &mut Work<'_>, token: &IssuedToken, origin: Origin, version: ObjectVersion) {
+fn wrote(work: &mut Work<'_>, token: &IssuedToken, origin: Origin, version: ObjectVersion, glance: Glance) {
     let Ok(intent) = &work.intent else { return };
     let key = work.beside(&intent.target.secret);
-    work.context.registry.wrote_secret(&key, version.clone());
+    work.context.registry.wrote_secret(&key, version.clone(), glance);
     let Identity { namespace, name, .. } = &work.identity;
     tracing::info!(namespace, name, secret = key.name, fingerprint = %token.fingerprint, "token published");
     let memory = &mut *work.memory;
