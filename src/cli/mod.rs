@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand};
 
 use lease::LeaseArguments;
@@ -35,7 +36,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct ControllerArguments {
     /// Work in this namespace only; may be given several times [default: all namespaces]
-    #[arg(long = "namespace", env = "IDISSUER_NAMESPACE", value_name = "NAME", value_delimiter = ',')]
+    #[arg(long = "namespace", env = "IDISSUER_NAMESPACE", value_name = "NAME", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
     namespaces: Vec<String>,
 
     /// The issuer of credentials that name none
@@ -92,10 +93,12 @@ fn print_crd() -> Result<(), String> {
     io::stdout().write_all(text.as_bytes()).map_err(|error| format!("print the CRD: {error}"))
 }
 
-fn run_controller(arguments: ControllerArguments) -> Result<(), String> {
+fn run_controller(mut arguments: ControllerArguments) -> Result<(), String> {
     logging::start(arguments.log_format);
     install_crypto_provider()?;
     let timings = arguments.lease.timings()?;
+    arguments.namespaces.sort_unstable();
+    arguments.namespaces.dedup();
     let mut settings = Settings {
         lease: None,
         namespaces: arguments.namespaces,
@@ -107,9 +110,9 @@ fn run_controller(arguments: ControllerArguments) -> Result<(), String> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("start the runtime: {error}"))?;
     let outcome = runtime.block_on(async {
         let stop = shutdown::on_signal().map_err(|error| format!("register signal handlers: {error}"))?;
-        let client = kube::Client::try_default().await.map_err(|error| {
-            format!("configure the Kubernetes client: {error}; set KUBECONFIG, or run in a cluster")
-        })?;
+        let client = kube::Client::try_default()
+            .await
+            .map_err(|error| format!("no cluster: set KUBECONFIG, or run in a cluster ({error})"))?;
         settings.lease = arguments.lease.settings(timings, &settings.namespaces, client.default_namespace());
         controller::run(settings, client, stop).await.map_err(|error| error.to_string())
     });

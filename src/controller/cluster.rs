@@ -19,9 +19,9 @@ pub const FIELD_MANAGER: &str = "idissuer-operator";
 /// The resourceVersion that makes an apply create: it fits no object, so the API server answers 409 when there is
 /// one, and creates when there is none.
 const CREATE_ONLY: &str = "1";
-/// A kube client retries by itself within a call and waits as long as it is told to; this ends that. Longer than the
-/// API server's own patience with etcd, shorter than any token is short of life.
-const CALL_LIMIT: Duration = Duration::from_secs(15);
+/// A kube client retries by itself within a call and waits as long as it is told to; this ends that. By default a lease
+/// outlasts its holder's renew deadline by as much, so that what was begun has ended before another replica begins.
+const CALL_LIMIT: Duration = Duration::from_secs(5);
 
 /// A call to the API server that failed.
 #[derive(Debug, thiserror::Error)]

@@ -45,10 +45,21 @@ pub(super) struct Memory {
     pub login: Option<LoginReading>,
     /// The request for a renewal that stands on the credential, and since when it is known.
     pub renew_request: Option<(String, Moment)>,
-    /// Why the target is not written at the moment, how often in a row, and until when.
-    pub write_pause: Option<(Reason, u32, Moment)>,
+    /// Why the target is not written at the moment.
+    pub write_pause: Option<WritePause>,
+    /// Whether an attempt with the login as it stands was recorded in this term.
+    pub attempt_recorded: bool,
     /// Repairs in a row, and when the last one was.
     repairs: Option<(u32, Moment)>,
+}
+
+/// A pause after a write of the target that was refused.
+pub(super) struct WritePause {
+    reason: Reason,
+    generation: Option<i64>,
+    /// Refusals in a row.
+    count: u32,
+    until: Moment,
 }
 
 /// The login Secret and the CA bundle as they were read. While it is kept, the credential is a member of the account.
@@ -190,7 +201,8 @@ impl Memory {
     pub(super) fn login_record(&self) -> LoginRecord {
         self.status.login.as_ref().map_or_else(LoginRecord::default, |login| LoginRecord {
             resource_version: login.secret_resource_version.clone(),
-            attempted: login.attempt_time.is_some(),
+            // A record that an earlier process made of an attempt says nothing of how it ended.
+            attempted: self.attempt_recorded || login.accepted_time.is_some(),
         })
     }
 
@@ -221,12 +233,20 @@ impl Memory {
         Some(last.plus(backoff::pause(beyond + 1, first, SignedDuration::from_mins(1), Chance::new(1.0))))
     }
 
-    /// The API server refused to write the target: the next try has to wait, longer each time.
-    pub(super) fn refused(&mut self, reason: Reason, now: Moment, chance: Chance) {
-        let count = self.write_pause.as_ref().map_or(0, |(_, count, _)| *count).saturating_add(1);
-        let longest = SignedDuration::from_mins(1);
-        let pause = backoff::pause(count, SignedDuration::from_secs(5), longest, chance);
-        self.write_pause = Some((reason, count, now.plus(pause)));
+    /// Why the target is not written at the moment, and until when. What was refused of another generation says nothing
+    /// about this one.
+    pub(super) fn write_pause(&self, generation: Option<i64>) -> Option<(&Reason, Moment)> {
+        let pause = self.write_pause.as_ref().filter(|pause| pause.generation == generation)?;
+        Some((&pause.reason, pause.until))
+    }
+
+    /// The target could not be written: the next try has to wait, longer each time.
+    pub(super) fn refused(&mut self, reason: Reason, generation: Option<i64>, now: Moment, chance: Chance) {
+        let before = self.write_pause.as_ref().filter(|pause| pause.generation == generation);
+        let count = before.map_or(0, |pause| pause.count).saturating_add(1);
+        let (first, longest) = (SignedDuration::from_secs(5), SignedDuration::from_mins(1));
+        let until = now.plus(backoff::pause(count, first, longest, chance));
+        self.write_pause = Some(WritePause { reason, generation, count, until });
     }
 }
 

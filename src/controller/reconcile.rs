@@ -7,6 +7,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Event, Recorder};
 use kube::{Resource, ResourceExt};
+use tokio_util::sync::CancellationToken;
 
 use super::cluster::{Cluster, ClusterError};
 use super::intent;
@@ -54,6 +55,8 @@ pub(super) struct Context {
     pub leadership: Arc<Leadership>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Says that the process stops.
+    pub stop: CancellationToken,
     /// How many credentials are worked on at once.
     pub concurrency: Arc<tokio::sync::Semaphore>,
 }
@@ -68,9 +71,17 @@ pub(super) struct ReconcileError(#[from] ClusterError);
 /// # Errors
 /// When the API server does not answer or refuses what should not depend on a person.
 pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ReconcileError> {
-    context.registry.secrets_synced().await;
+    // Nothing is begun any more once the process stops.
+    let permit = tokio::select! {
+        biased;
+        () = context.stop.cancelled() => return Ok(Action::await_change()),
+        permit = async {
+            context.registry.secrets_synced().await;
+            context.concurrency.acquire().await
+        } => permit,
+    };
     // An error would say that the semaphore was closed, which nobody does.
-    let _permit = context.concurrency.acquire().await;
+    let Ok(_permit) = permit else { return Ok(Action::await_change()) };
     let meta = object.meta();
     let key = ObjectKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
     let uid = object.uid().unwrap_or_default();
@@ -81,6 +92,7 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     // Whoever begins to lead wakes every credential.
     let Some(term) = context.leadership.term() else { return Ok(Action::await_change()) };
     let mut memory = memory.lock().await;
+    context.registry.sleeps_until(&key, None);
     let is_new_term = memory.term != Some(term);
     if is_new_term {
         *memory = Memory::of_term(term);
@@ -93,7 +105,9 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
         work.memory.term = None;
         return Err(error);
     }
-    let action = work.carry_out(term).await?;
+    let action = work.carry_out(term).await;
+    login::forget_pair(&mut memory);
+    let action = action?;
     context.registry.clear_errors(&key);
     Ok(action)
 }
@@ -172,6 +186,10 @@ impl<'a> Work<'a> {
                 Plan::Obtain { record_first, lift } => {
                     if record_first {
                         self.report(true).await?;
+                        self.memory.attempt_recorded = true;
+                    }
+                    if self.context.leadership.term() != Some(term) {
+                        return Ok(Action::await_change());
                     }
                     if !login::obtain(self.memory, lift) {
                         break;
@@ -180,7 +198,6 @@ impl<'a> Work<'a> {
                 Plan::Publish { token, repair } => target::publish(&mut self, &token, repair).await?,
                 Plan::PublishReadBack => target::publish_read_back(&mut self).await?,
                 Plan::Rest { until } => {
-                    login::forget_pair(self.memory);
                     self.report(false).await?;
                     return Ok(self.rest(until));
                 }
@@ -219,7 +236,7 @@ impl<'a> Work<'a> {
             target_written: self.memory.target_written.as_ref(),
             target_seen: &self.target_seen,
             target_read: self.memory.target_read.as_ref(),
-            write_pause: self.memory.write_pause.as_ref().map(|(reason, _, until)| (reason, *until)),
+            write_pause: self.memory.write_pause(self.credential.metadata.generation),
             repair_pause: self.memory.repair_pause(),
         }
     }
@@ -262,6 +279,10 @@ impl<'a> Work<'a> {
             token: status.token.as_ref().map(|token| (token.expiration_time.0, token.renewal_time.0)),
         };
         self.context.metrics.show_credential(uid, facts);
+        // It may have been deleted while it was worked on.
+        if self.context.registry.memory(&self.beside(name), uid).is_none() {
+            self.context.metrics.forget_credential(uid);
+        }
     }
 
     /// Publishes an Event. One that cannot be published is logged, and the work goes on.
@@ -282,7 +303,9 @@ impl<'a> Work<'a> {
 
     fn rest(&self, until: Option<Moment>) -> Action {
         let now = self.context.clock.now();
-        let moments = [until, self.memory.recheck()].into_iter().flatten();
+        // A recheck that is over was not needed: the credential is suspended, say.
+        let recheck = self.memory.recheck().filter(|moment| !moment.has_come(now));
+        let moments = [until, recheck].into_iter().flatten();
         let wake_up = moments.reduce(|sooner, other| sooner.earlier(other, now));
         self.context.registry.sleeps_until(&self.beside(&self.identity.name), wake_up);
         let pause = wake_up.map(|moment| moment.remaining(now));

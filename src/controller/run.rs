@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use futures::channel::mpsc::unbounded;
 use futures::future::join_all;
+use kube::api::ListParams;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Api, Client};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::area::{self, Waker};
@@ -28,6 +30,10 @@ use crate::ops::readiness::Readiness;
 
 /// How often the API server is asked whether it serves our resource yet.
 const CRD_POLL: Duration = Duration::from_secs(2);
+/// How long one such question may take.
+const CRD_LIMIT: Duration = Duration::from_secs(10);
+/// How long the admin endpoints may take to end.
+const ADMIN_STOP_LIMIT: Duration = Duration::from_millis(250);
 /// How long a stop may take in all; a pod has 30 s by default, and whoever stops us has other things to do.
 const STOP_LIMIT: Duration = Duration::from_millis(4500);
 
@@ -84,11 +90,14 @@ pub async fn run(settings: Settings, client: Client, stop: CancellationToken) ->
     log_start(&settings, address);
 
     tokio::select! {
-        () = crd_is_served(&client) => {
+        () = crd_is_served(&client, settings.namespaces.first().map(String::as_str)) => {
             tracing::info!("idissuercredentials.idissuer.pl is served");
             crd_gate.open();
         }
-        () = stop.cancelled() => return Ok(()),
+        () = stop.cancelled() => {
+            end(admin_stop, admin).await;
+            return Ok(());
+        }
     }
     let operator = Operator::new(&settings, client, &metrics, stop.clone())?;
     tokio::select! {
@@ -97,12 +106,17 @@ pub async fn run(settings: Settings, client: Client, stop: CancellationToken) ->
             tracing::warn!("stopped before all work was done");
         }
     }
+    end(admin_stop, admin).await;
+    Ok(())
+}
+
+/// Ends the admin endpoints. A client that does not read must not hold up the end.
+async fn end(admin_stop: CancellationToken, admin: JoinHandle<io::Result<()>>) {
     admin_stop.cancel();
-    if let Ok(Err(error)) = admin.await {
+    if let Ok(Ok(Err(error))) = tokio::time::timeout(ADMIN_STOP_LIMIT, admin).await {
         tracing::warn!("serve admin requests: {error}");
     }
     tracing::info!("stopped");
-    Ok(())
 }
 
 fn log_start(settings: &Settings, admin: SocketAddr) {
@@ -119,24 +133,22 @@ fn log_start(settings: &Settings, admin: SocketAddr) {
     );
 }
 
-/// Waits until the resource is served: the CRD may be installed after us.
-async fn crd_is_served(client: &Client) {
-    let api: Api<IdIssuerCredential> = Api::all(client.clone());
-    let mut is_told = false;
+/// Waits until the resource is served where we work: the CRD may be installed after us.
+async fn crd_is_served(client: &Client, namespace: Option<&str>) {
+    let api: Api<IdIssuerCredential> = area::api(client, namespace);
+    let one = ListParams::default().limit(1);
+    let mut told = "";
     loop {
-        // Anything but a 404 says that the resource is known, or that asking again is up to the watches.
-        match api.list_metadata(&kube::api::ListParams::default().limit(1)).await {
-            Ok(_) => return,
-            Err(kube::Error::Api(status)) if status.code != 404 => return,
-            Err(error) => {
-                if !std::mem::replace(&mut is_told, true) {
-                    let cause = match error {
-                        kube::Error::Api(_) => "the CRD is not installed; apply the manifest in crds/",
-                        _ => "the API server cannot be reached",
-                    };
-                    tracing::warn!("wait for idissuercredentials.idissuer.pl: {cause}");
-                }
-            }
+        // Any other refusal says that the resource is known; the watches tell it over and over.
+        let cause = match tokio::time::timeout(CRD_LIMIT, api.list_metadata(&one)).await {
+            Ok(Ok(_)) => return,
+            Ok(Err(kube::Error::Api(status))) if status.code != 404 => return,
+            Ok(Err(kube::Error::Api(_))) => "the CRD is not installed; apply the manifest in crds/",
+            Ok(Err(_)) | Err(_) => "the API server cannot be reached, or does not answer",
+        };
+        if told != cause {
+            tracing::warn!("wait for idissuercredentials.idissuer.pl: {cause}");
+            told = cause;
         }
         tokio::time::sleep(CRD_POLL).await;
     }
@@ -187,6 +199,7 @@ impl Operator {
                 recorder: recorder.clone(),
                 clock: Arc::clone(&clock),
                 leadership: Arc::clone(&leadership),
+                stop: stop.clone(),
                 metrics: Arc::clone(metrics),
                 concurrency: Arc::clone(&concurrency),
             })

@@ -98,11 +98,12 @@ pub(super) async fn publish_read_back(work: &mut Work<'_>) -> Result<(), Reconci
 async fn write(work: &mut Work<'_>, token: &IssuedToken, origin: Origin) -> Result<bool, ReconcileError> {
     let Ok(intent) = work.intent.clone() else { return Ok(false) };
     let now = work.context.clock.now();
+    let generation = work.credential.metadata.generation;
     let facts = Facts::of(token, intent.renew_before, intent.jitter);
     let manifest = match target::render(&intent.target, &work.identity, token, facts) {
         Ok(manifest) => manifest,
         Err(reason) => {
-            work.memory.refused(reason, now, work.context.clock.chance());
+            work.memory.refused(reason, generation, now, work.context.clock.chance());
             return Ok(false);
         }
     };
@@ -124,7 +125,7 @@ async fn write(work: &mut Work<'_>, token: &IssuedToken, origin: Origin) -> Resu
             let Identity { namespace, name, .. } = &work.identity;
             tracing::warn!(namespace, name, "{error}");
             let reason = Reason::TargetWriteRefused { secret: intent.target.secret };
-            work.memory.refused(reason, now, work.context.clock.chance());
+            work.memory.refused(reason, generation, now, work.context.clock.chance());
             Ok(false)
         }
         Err(error) => Err(error.into()),
