@@ -9,52 +9,64 @@ use crate::core::endpoint::Origin;
 use crate::core::gate::{Errand, Gate};
 use crate::core::moment::Moment;
 
+type Turn = oneshot::Sender<Pass>;
+
 /// One gate an origin.
 #[derive(Default)]
-pub(super) struct Gates(Mutex<HashMap<Origin, Gate<oneshot::Sender<()>>>>);
+pub(super) struct Gates(Mutex<HashMap<Origin, Gate<Turn>>>);
 
-/// Someone who is through; dropping it makes room for the next.
+/// Someone who is through; dropping it, also unseen, makes room for the next.
 pub(super) struct Pass {
     gates: Arc<Gates>,
     origin: Origin,
     errand: Errand,
+    is_used: bool,
 }
 
 impl Gates {
-    /// Waits for its turn.
-    pub(super) async fn enter(self: &Arc<Self>, origin: &Origin, errand: Errand, now: Moment) -> Pass {
-        let (sender, turn) = oneshot::channel();
+    /// Waits for its turn. `None` is never answered: the gate keeps everyone who waits until it is their turn.
+    pub(super) async fn enter(
+        self: &Arc<Self>,
+        origin: &Origin,
+        errand: Errand,
+        now: Moment,
+    ) -> Option<Pass> {
+        let (turn, pass) = oneshot::channel();
         {
             let mut gates = self.lock();
             let gate = gates.entry(origin.clone()).or_default();
-            gate.ask(errand, sender, now);
-            admit(gate);
+            gate.ask(errand, turn, now);
+            self.admit(gate, origin);
         }
-        // The gate keeps every sender until it is its turn, so this ends by being let through.
-        let _ = turn.await;
-        Pass { gates: Arc::clone(self), origin: origin.clone(), errand }
+        pass.await.ok()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Origin, Gate<oneshot::Sender<()>>>> {
+    /// Lets through whoever may; one who does not wait any more makes room at once.
+    fn admit(self: &Arc<Self>, gate: &mut Gate<Turn>, origin: &Origin) {
+        while let Some((errand, turn)) = gate.admit() {
+            let pass = Pass { gates: Arc::clone(self), origin: origin.clone(), errand, is_used: true };
+            if let Err(mut unused) = turn.send(pass) {
+                // Its end would lock the gates, which are locked.
+                unused.is_used = false;
+                gate.leave(errand);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Origin, Gate<Turn>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Lets through whoever may; one who does not wait any more makes room at once.
-fn admit(gate: &mut Gate<oneshot::Sender<()>>) {
-    while let Some((errand, turn)) = gate.admit() {
-        if turn.send(()).is_err() {
-            gate.leave(errand);
-        }
     }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
+        if !self.is_used {
+            return;
+        }
         let mut gates = self.gates.lock();
         let Some(gate) = gates.get_mut(&self.origin) else { return };
         gate.leave(self.errand);
-        admit(gate);
+        self.gates.admit(gate, &self.origin);
         if gate.is_idle() {
             gates.remove(&self.origin);
         }
@@ -68,20 +80,23 @@ mod tests {
     use futures::FutureExt as _;
 
     #[tokio::test]
-    async fn the_seventeenth_waits_until_one_leaves_and_one_that_gave_up_is_skipped() {
+    async fn the_seventeenth_waits_until_one_leaves_and_one_that_gave_up_takes_no_room() {
         let gates = Arc::new(Gates::default());
         let origin = Origin::parse(DEFAULT_ISSUER).unwrap();
         let now = Moment { wall: jiff::Timestamp::UNIX_EPOCH, monotonic: jiff::SignedDuration::ZERO };
         let errand = Errand::Renewal { overdue: now };
         let mut passes = Vec::new();
         for _ in 0..16 {
-            passes.push(gates.enter(&origin, errand, now).now_or_never().expect("room"));
+            passes.push(gates.enter(&origin, errand, now).now_or_never().flatten().expect("room"));
         }
         assert!(gates.enter(&origin, errand, now).now_or_never().is_none(), "asked, and gave up");
+        let mut unseen = Box::pin(gates.enter(&origin, errand, now));
         let mut last = Box::pin(gates.enter(&origin, errand, now));
-        assert!((&mut last).now_or_never().is_none(), "sixteen are through");
+        assert!((&mut unseen).now_or_never().is_none() && (&mut last).now_or_never().is_none());
         passes.pop();
-        let pass = last.now_or_never().expect("its turn");
+        drop(unseen);
+        let pass =
+            last.now_or_never().flatten().expect("its turn, after one that was let through and did not look");
         drop((pass, passes));
         assert!(gates.lock().is_empty());
     }

@@ -91,7 +91,8 @@ impl Accounts {
 
     /// Forgets every session: another process may have used the accounts since.
     pub fn forget_all(&self) {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.drain().for_each(|(_, session)| session.retire());
     }
 
     /// Waits until no call is in flight. Call it after `stop` was cancelled.

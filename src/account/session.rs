@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ pub struct Session {
     key: AccountKey,
     site: Site,
     source: String,
+    is_retired: AtomicBool,
     account: Mutex<Account>,
     members: Mutex<Members>,
     surroundings: Arc<Surroundings>,
@@ -41,7 +43,15 @@ struct Members {
 impl Session {
     pub(super) fn new(key: AccountKey, site: Site, source: String, surroundings: Arc<Surroundings>) -> Self {
         let members = Members { idle_since: Some(surroundings.clock.now()), ..Members::default() };
-        Self { key, site, source, account: Mutex::default(), members: Mutex::new(members), surroundings }
+        Self {
+            key,
+            site,
+            source,
+            is_retired: AtomicBool::new(false),
+            account: Mutex::default(),
+            members: Mutex::new(members),
+            surroundings,
+        }
     }
 
     /// The account's key.
@@ -117,24 +127,43 @@ impl Session {
     /// Carries out a call. What follows from its answer is decided by those who are told of its end.
     async fn run(self: Arc<Self>, call: Call) {
         let mut end = End { session: &self, is_in_flight: true };
-        let exchange = tokio::select! {
-            exchange = self.exchange(&call) => exchange,
-            () = self.given_up() => return,
+        let (errand, limit) = self.errand();
+        let Surroundings { gates, clock, stop, .. } = &*self.surroundings;
+        let pass = tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            pass = gates.enter(&self.site.endpoint.origin, errand, clock.now()) => pass,
         };
-        self.finish(call, exchange);
+        // Much may have changed while it waited for its turn.
+        if pass.is_none() || stop.is_cancelled() || !self.is_wanted() {
+            self.account().withdraw(call);
+        } else {
+            let exchange = tokio::select! {
+                exchange = self.exchange(&call, limit) => exchange,
+                () = self.given_up() => return,
+            };
+            self.finish(call, exchange);
+        }
         end.is_in_flight = false;
     }
 
-    async fn exchange(&self, call: &Call) -> Exchange {
-        let (errand, limit) = self.errand();
-        let Surroundings { gates, clock, .. } = &*self.surroundings;
-        let _pass = gates.enter(&self.site.endpoint.origin, errand, clock.now()).await;
+    async fn exchange(&self, call: &Call, limit: SignedDuration) -> Exchange {
         let limit = Duration::try_from(limit).unwrap_or(Duration::from_secs(10));
         let issuer = &self.surroundings.issuer;
         match call {
             Call::Refresh { token, refresh } => issuer.refresh(&self.site, token, refresh, limit).await,
             Call::Login(pair) => issuer.login(&self.site, pair, limit).await,
         }
+    }
+
+    /// Whether anybody still takes part, and this is still the account's session.
+    fn is_wanted(&self) -> bool {
+        !self.is_retired.load(Ordering::Acquire) && !self.members().strategies.is_empty()
+    }
+
+    /// Another process may use the account from now on: calls that wait for their turn are not sent any more.
+    pub(super) fn retire(&self) {
+        self.is_retired.store(true, Ordering::Release);
     }
 
     /// What the next call is for, and how long it may take.

@@ -172,7 +172,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn credential(spec: Value) -> IdIssuerCredential {
+    fn credential(spec: &Value) -> IdIssuerCredential {
         serde_json::from_value(json!({
             "apiVersion": "idissuer.pl/v1alpha1", "kind": "IdIssuerCredential",
             "metadata": {"name": "billing", "namespace": "shop", "uid": "u1"},
@@ -205,7 +205,8 @@ mod tests {
 
     #[test]
     fn a_minimal_specification_uses_the_default_issuer_and_the_default_keys() {
-        let intent = parse(&credential(json!({"loginSecretRef": {"name": "login"}})), &allow_list()).unwrap();
+        let intent =
+            parse(&credential(&json!({"loginSecretRef": {"name": "login"}})), &allow_list()).unwrap();
         assert_eq!(intent.account.endpoint.token.as_str(), "https://api.idissuer.pl/v2/auth/token");
         assert_eq!(intent.account.endpoint.refresh.as_str(), "https://api.idissuer.pl/v2/auth/refreshtoken");
         assert_eq!(intent.account.login.password_key, "password");
@@ -265,7 +266,7 @@ mod tests {
             ),
         ];
         for (spec, expected) in cases {
-            let found = parse(&credential(spec.clone()), &allow_list());
+            let found = parse(&credential(&spec), &allow_list());
             assert_eq!(found.err().map(|reason| reason.name()), Some(expected), "{spec}");
         }
     }
@@ -274,7 +275,7 @@ mod tests {
     fn an_allowed_issuer_may_be_written_in_other_ways() {
         for url in ["https://API.idissuer.pl:443/", "http://127.0.0.1:8080"] {
             let spec = json!({"loginSecretRef": {"name": "login"}, "issuer": {"url": url}});
-            assert!(parse(&credential(spec), &allow_list()).is_ok(), "{url}");
+            assert!(parse(&credential(&spec), &allow_list()).is_ok(), "{url}");
         }
     }
 }

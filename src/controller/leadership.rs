@@ -12,7 +12,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::cluster::FIELD_MANAGER;
 use super::lease::SharedLease;
-use crate::account::Accounts;
 use crate::core::leader::{Claim, SeenLease, Timings, evaluate, may_act};
 use crate::core::moment::Moment;
 use crate::core::token::Fingerprint;
@@ -61,9 +60,11 @@ pub(super) struct Leadership {
 
 #[derive(Default)]
 struct State {
-    /// Just before the last successful claim was sent.
+    /// Just before the last successful claim was sent; none while another replica may act.
     claimed: Option<Moment>,
     term: Term,
+    /// The holder that was last told of.
+    told: Option<String>,
 }
 
 /// A time of uninterrupted leadership.
@@ -87,12 +88,12 @@ impl Leadership {
         may_act(state.claimed, settings.timings, self.clock.now()).then_some(state.term)
     }
 
-    /// Claims the lease over and over until `stop`, keeps it until `done`, and releases it. At the beginning of every
-    /// new term the accounts are forgotten, and `gained` is called.
+    /// Claims the lease over and over until `stop`, keeps it until `done`, and releases it. `forget` is called when
+    /// another replica may have acted, and `gained` when this one may act again.
     pub(super) async fn hold(
         &self,
         client: Client,
-        accounts: &Accounts,
+        forget: impl Fn(),
         gained: impl Fn(),
         stop: CancellationToken,
         done: CancellationToken,
@@ -102,11 +103,7 @@ impl Leadership {
         let mut seen = SeenLease { record: None, since: self.clock.now() };
         let period = Duration::try_from(settings.timings.retry_period).unwrap_or(Duration::from_secs(2));
         while !stop.is_cancelled() {
-            let held_before = self.term().is_some();
-            seen = self.claim(settings, &lease, seen, accounts).await;
-            if !held_before && self.term().is_some() {
-                gained();
-            }
+            seen = self.claim(settings, &lease, seen, &forget, &gained).await;
             tokio::select! {
                 () = tokio::time::sleep(period) => {}
                 () = stop.cancelled() => {}
@@ -127,7 +124,8 @@ impl Leadership {
         settings: &LeaseSettings,
         lease: &SharedLease,
         seen: SeenLease,
-        accounts: &Accounts,
+        forget: &impl Fn(),
+        gained: &impl Fn(),
     ) -> SeenLease {
         let seen = match lease.read().await {
             Ok(record) => seen.updated(record, self.clock.now()),
@@ -137,18 +135,27 @@ impl Leadership {
             }
         };
         let now = self.clock.now();
-        let outcome = match evaluate(&seen, &settings.identity, now) {
+        let claim = evaluate(&seen, &settings.identity, now);
+        let is_renewal = matches!(claim, Claim::Renew(_));
+        let outcome = match claim {
             Claim::Create => lease.create(now.wall).await,
             Claim::Take(record) => lease.take(record, now.wall).await,
             Claim::Renew(record) => lease.renew(record, now.wall).await,
             Claim::Wait => {
-                self.lost(&seen);
+                if self.stands_by(settings, &seen) {
+                    forget();
+                }
                 return seen;
             }
         };
         match outcome {
             Ok(record) => {
-                self.claimed(settings, now, accounts);
+                if !is_renewal {
+                    forget();
+                }
+                if self.claimed(settings, is_renewal, now) {
+                    gained();
+                }
                 seen.updated(Some(record), self.clock.now())
             }
             Err(error) => {
@@ -158,22 +165,38 @@ impl Leadership {
         }
     }
 
-    fn claimed(&self, settings: &LeaseSettings, now: Moment, accounts: &Accounts) {
+    /// The lease is ours from `sent` on. Whether it may have been refused to somebody who asked before.
+    ///
+    /// A renewal that succeeds, however late, proves that nobody else held the lease in between: the term goes on, and
+    /// with it every token that waits to be written.
+    fn claimed(&self, settings: &LeaseSettings, is_renewal: bool, sent: Moment) -> bool {
+        let now = self.clock.now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if !may_act(state.claimed, settings.timings, now) {
-            accounts.forget_all();
+        let has_lapsed = !may_act(state.claimed, settings.timings, now);
+        if !(is_renewal && state.claimed.is_some()) {
             state.term.number += 1;
+            state.told = None;
             tracing::info!(lease = settings.name, identity = settings.identity, "leading");
+        } else if has_lapsed {
+            tracing::info!(
+                lease = settings.name,
+                "leading again: the lease could not be renewed for a while"
+            );
         }
-        state.claimed = Some(now);
+        state.claimed = Some(sent);
+        has_lapsed
     }
 
-    fn lost(&self, seen: &SeenLease) {
+    /// Another replica holds the lease. Whether this one held it until now.
+    fn stands_by(&self, settings: &LeaseSettings, seen: &SeenLease) -> bool {
+        let holder = seen.record.as_ref().and_then(|record| record.holder.clone());
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.term.follows_another = true;
-        if state.claimed.take().is_some() {
-            let holder = seen.record.as_ref().and_then(|record| record.holder.as_deref());
-            tracing::warn!(holder, "no longer leading");
+        let was_held = state.claimed.take().is_some();
+        if was_held || state.told != holder {
+            tracing::info!(lease = settings.name, holder, "standing by: another replica leads");
+            state.told = holder;
         }
+        was_held
     }
 }

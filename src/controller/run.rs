@@ -246,16 +246,16 @@ impl Operator {
             watch_gate.open();
         });
         tokio::spawn(pass_on(self.ended, wakers.clone()));
-        tokio::spawn(watchdog::watch(wakers.clone(), self.clock, self.metrics, self.stop.clone()));
+        let metrics = self.metrics;
+        tokio::spawn(watchdog::watch(wakers.clone(), self.clock, Arc::clone(&metrics), self.stop.clone()));
         let done = CancellationToken::new();
         let gained = || wakers.iter().for_each(|(registry, waker)| area::wake(waker, registry.keys()));
-        let leading = self.leadership.hold(
-            self.client.clone(),
-            &self.accounts,
-            gained,
-            self.stop.clone(),
-            done.clone(),
-        );
+        let forget = || {
+            self.accounts.forget_all();
+            metrics.forget_credentials();
+        };
+        let leading =
+            self.leadership.hold(self.client.clone(), forget, gained, self.stop.clone(), done.clone());
         let working = async {
             join_all(reconciling).await;
             self.accounts.drain().await;

@@ -231,6 +231,14 @@ impl Account {
         }
     }
 
+    /// The call was never sent: its refresh token is as good as before.
+    pub fn withdraw(&mut self, call: Call) {
+        self.in_flight = false;
+        if let Call::Refresh { refresh, .. } = call {
+            self.refresh = Some(refresh);
+        }
+    }
+
     /// The call was given up without an answer: its refresh token counts as spent.
     pub fn abandon(&mut self) {
         self.in_flight = false;

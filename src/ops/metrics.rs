@@ -164,6 +164,11 @@ impl Metrics {
         self.credentials.lock().remove(uid);
     }
 
+    /// Shows no credential any more: another replica does.
+    pub fn forget_credentials(&self) {
+        self.credentials.lock().clear();
+    }
+
     /// The text of a scrape.
     ///
     /// # Errors
