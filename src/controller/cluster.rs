@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, ApiResource, DynamicObject, PartialObjectMeta, Patch, PatchParams};
@@ -49,6 +51,20 @@ impl ClusterError {
     #[must_use]
     pub(super) fn is_conflict(&self) -> bool {
         matches!(*self.cause, Cause::Api(_, 409))
+    }
+
+    /// The same error, with nothing in it of what was to be written: an admission webhook may quote what it refuses.
+    fn without(mut self, secret: &Secret) -> Self {
+        if let Cause::Api(message, _) = &mut *self.cause {
+            let quotes = |value: &ByteString| {
+                let text = String::from_utf8_lossy(&value.0);
+                !text.is_empty() && (message.contains(&*text) || message.contains(&STANDARD.encode(&value.0)))
+            };
+            if secret.data.iter().flatten().any(|(_, value)| quotes(value)) {
+                "the answer quotes the Secret, and is not shown".clone_into(message);
+            }
+        }
+        self
     }
 
     /// The API server understood and said no; saying it again at once would not help.
@@ -136,12 +152,12 @@ impl Cluster {
         target.metadata.resource_version = Some(fence.to_owned());
         let (namespace, name) = (target.namespace().unwrap_or_default(), target.name_any());
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &namespace);
-        let patch = Patch::Apply(target);
+        let patch = Patch::Apply(&target);
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         // Only the metadata comes back: the data is known, and need not travel.
         let write = api.patch_metadata(&name, &parameters, &patch);
-        let written = call("apply Secret", &namespace, &name, write).await?;
-        Ok(version_of(&written))
+        let written = call("apply Secret", &namespace, &name, write).await;
+        Ok(version_of(&written.map_err(|error| error.without(&target))?))
     }
 
     /// Writes the status of the credential with this uid, by forced server-side apply.
@@ -196,4 +212,26 @@ async fn call<T>(
         Err(_) => Cause::TimedOut,
     };
     Err(ClusterError { operation, object: format!("{namespace}/{name}"), cause: Box::new(cause) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_quotes_the_secret_is_not_shown() {
+        let data = [("token".to_owned(), ByteString(b"eyJ-secret".to_vec()))];
+        let secret = Secret { data: Some(data.into()), ..Secret::default() };
+        for (message, is_shown) in [
+            ("exceeded quota: secrets", true),
+            ("admission webhook denied: eyJ-secret", false),
+            ("admission webhook denied: ZXlKLXNlY3JldA==", false),
+        ] {
+            let cause = Box::new(Cause::Api(message.to_owned(), 403));
+            let error = ClusterError { operation: "apply Secret", object: "shop/billing".into(), cause };
+            let shown = error.without(&secret).to_string();
+            assert_eq!(shown.contains(message), is_shown, "{shown}");
+            assert!(shown.starts_with("apply Secret shop/billing: "), "{shown}");
+        }
+    }
 }

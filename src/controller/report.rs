@@ -9,7 +9,7 @@ use crate::api::conditions::{ConditionStatus, ConditionType, Wanted, merge};
 use crate::api::{
     self, FailuresStatus, IdIssuerCredentialStatus, LoginStatus, TargetStatus, TokenStatus, wire_time,
 };
-use crate::core::account::RefreshSupport;
+use crate::core::account::{Account, RefreshSupport};
 use crate::core::conditions::{Conditions, LoginAnswer, conditions};
 use crate::core::moment::Moment;
 use crate::core::observed::{Observed, Published};
@@ -47,7 +47,11 @@ pub(super) fn status(
         }),
         token: observed.published.map(|published| token(published, observed)),
         refresh_support: match memory.session() {
-            Some(session) => Some(session.with_account(|account| support(account.refresh_support()))),
+            // Nothing was learned yet in this process; what an earlier one learned is still the best that is known.
+            Some(session) => match session.with_account(Account::refresh_support) {
+                RefreshSupport::Unknown => previous.refresh_support.or(Some(api::RefreshSupport::Unknown)),
+                learned => Some(support(learned)),
+            },
             None => previous.refresh_support,
         },
         login: login(observed, memory, attempt, now),

@@ -15,7 +15,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Directives that hold whatever `RUST_LOG` says.
+/// Directives that hold whatever `RUST_LOG` says, unless it names a part of one of these targets.
 ///
 /// On a response that it cannot parse, kube-client logs the whole body at WARN: a Secret, in base64. HTTP/2 and
 /// rustls print frames and buffers at TRACE.
