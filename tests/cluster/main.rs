@@ -10,6 +10,7 @@ mod issuing;
 mod leading;
 mod logging_in;
 mod operator;
+mod outage;
 mod renewing;
 mod repairing;
 mod resource_rules;

@@ -1,0 +1,66 @@
+//! The API server is away: no token is lost, and the issuer is not asked again for it.
+
+use std::time::Duration;
+
+use idissuer_testbed::{ControlPlane, Controllers, Options, Shared, wait};
+use serde_json::json;
+
+use crate::operator::{HOUR, LIMIT, PASSWORD, Stage, USER, issuer, text, token_status};
+
+/// Each test has a control plane of its own, for it takes that down.
+fn options() -> Options {
+    let crd = include_str!("../../crds/idissuer.pl_idissuercredentials.yaml");
+    Options::new().controllers(Controllers::None).crd(crd)
+}
+
+static WHILE_DUE: Shared = Shared::new(options);
+static AT_REST: Shared = Shared::new(options);
+
+/// A published token whose issuer gives this lifetime.
+async fn set(control_plane: &'static ControlPlane, name: &str, lifetime: Duration) -> Stage {
+    let mut stage = Stage::set_without_start(control_plane, name, issuer(lifetime)).await;
+    stage.write_login(USER, PASSWORD).await;
+    stage.operator.start(control_plane).await;
+    stage.operator.until_ready().await;
+    stage.apply(json!({})).await;
+    stage.ready().await;
+    stage
+}
+
+#[tokio::test]
+async fn a_token_that_was_obtained_while_the_api_server_was_away_is_published_when_it_is_back() {
+    let control_plane = WHILE_DUE.control_plane().await.unwrap();
+    let stage = set(control_plane, "outage", Duration::from_secs(24)).await;
+    let first = stage.ready().await;
+    let before = text(&stage.target().await, "token");
+
+    control_plane.api_server().kill().await.unwrap();
+    wait::until("a renewal while nothing can be written", LIMIT, async || stage.issuer_calls() == 2).await;
+    control_plane.api_server().start().unwrap();
+    control_plane.ready().await.unwrap();
+
+    stage.renewed(token_status(&first)).await;
+    let after = text(&stage.target().await, "token");
+    assert_ne!(after, before);
+    assert_eq!(stage.present(&after).await, 200);
+    let counts = stage.counts();
+    assert_eq!((counts.logins_accepted, counts.refreshes_accepted), (1, 1), "{counts:?}");
+}
+
+#[tokio::test]
+async fn a_login_is_not_repeated_because_the_api_server_was_away_for_a_while() {
+    let control_plane = AT_REST.control_plane().await.unwrap();
+    let stage = set(control_plane, "outage-rest", HOUR).await;
+    let token = text(&stage.target().await, "token");
+    for _ in 0..2 {
+        control_plane.api_server().kill().await.unwrap();
+        control_plane.etcd().kill().await.unwrap();
+        control_plane.etcd().start().unwrap();
+        control_plane.api_server().start().unwrap();
+        control_plane.ready().await.unwrap();
+    }
+    stage.edit_target(json!({"metadata": {"labels": null}})).await;
+    stage.target_until("its repair", |target| target.metadata.labels.is_some()).await;
+    assert_eq!(text(&stage.target().await, "token"), token);
+    assert_eq!(stage.issuer_calls(), 1);
+}
