@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::{STOP_GRACE, Surroundings};
-use crate::core::account::{Account, Call, Obtained, Strategy, Trouble};
+use crate::core::account::{Account, Call, Obtained, Strategy};
 use crate::core::gate::Errand;
 use crate::core::login::LoginPair;
 use crate::core::moment::Moment;
@@ -100,8 +100,8 @@ impl Session {
     }
 
     /// Takes over what an earlier process recorded of the account.
-    pub fn remember(&self, trouble: Trouble) {
-        self.account().remember(trouble);
+    pub fn remember(&self, record: impl FnOnce(&mut Account)) {
+        record(&mut self.account());
     }
 
     /// Starts the call that a new token needs, unless one is in flight or none is allowed now; whether it did.

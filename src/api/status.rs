@@ -142,8 +142,9 @@ pub struct LoginStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted_time: Option<Time>,
 
-    /// How many in a row were rejected. After three no more are tried until the login Secret or the spec changes or a
-    /// renewal is requested, but for one an hour if a login was accepted before: more could lock the account. Absent: none.
+    /// How many in a row were rejected, with one that is under way and has not been accepted before. A rejected login
+    /// is tried again after 5 and after 15 minutes, then once an hour if one was accepted before, and otherwise not
+    /// before the login Secret or the spec changes or a renewal is requested: more could lock the account. Absent: none.
     #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(range(min = 0))]
     pub rejections: i32,

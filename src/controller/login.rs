@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::cluster::version_of;
 use super::memory::{LoginReading, Memory};
 use super::reconcile::{ReconcileError, Work};
 use crate::account::Session;
-use crate::api::LoginStatus;
-use crate::core::account::Trouble;
 use crate::core::login::{LoginDefect, LoginPair};
 use crate::core::moment::Moment;
 use crate::core::observed::{AccountReference, CaBundleReference, Intent, LoginReference, Seen};
@@ -103,21 +102,30 @@ fn remember(memory: &mut Memory, session: &Session, seen: &Seen, intent: &Intent
     {
         published.key = Some(session.key());
     }
-    if let Some(login @ LoginStatus { rejections: 1.., .. }) = &memory.status.login {
-        let last = login.attempt_time.as_ref().map_or(now, |time| Moment::recorded(time.0, now));
-        let secret = intent.account.login.secret.clone();
-        // Which of the two it was stands in the message only.
-        let forbidden = Reason::LoginRejected { secret: secret.clone(), forbidden: true };
-        let was_forbidden =
-            memory.status.conditions.iter().any(|condition| condition.message == forbidden.message());
-        let reason = Reason::LoginRejected { secret, forbidden: was_forbidden };
-        session.remember(Trouble {
-            failure: Failure { class: RetryClass::Rejected, reason },
-            count: u32::try_from(login.rejections).unwrap_or(1),
-            last,
-            next_attempt: None,
-        });
+    // What this process itself found of one account says nothing of another, as after a new CA bundle.
+    if std::mem::replace(&mut memory.is_login_remembered, true) {
+        return;
     }
+    let Some(login) = &memory.status.login else { return };
+    let moment = |time: &Time| Moment::recorded(time.0, now);
+    let secret = intent.account.login.secret.clone();
+    // Which of them it was stands in the condition only.
+    let forbidden = Reason::LoginRejected { secret: secret.clone(), forbidden: true };
+    let told = memory.status.conditions.iter().find(|condition| condition.type_ == "LoginAccepted");
+    let reason = match told {
+        Some(told) if told.message == forbidden.message() => forbidden,
+        Some(told) if told.status == "False" => Reason::LoginRejected { secret, forbidden: false },
+        _ => Reason::LoginUnanswered { secret },
+    };
+    let failure = Failure { class: RetryClass::Rejected, reason };
+    session.remember(|account| {
+        if let Some(accepted) = &login.accepted_time {
+            account.remember_accepted(moment(accepted));
+        }
+        if let Ok(count @ 1..) = u32::try_from(login.rejections) {
+            account.remember_rejections(failure, count, login.attempt_time.as_ref().map_or(now, moment));
+        }
+    });
 }
 
 fn parse(secret: Option<&Secret>, reference: &LoginReference) -> Result<LoginPair, Reason> {

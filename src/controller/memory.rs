@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use super::leadership::Term;
 use crate::account::{Member, Session};
 use crate::api::{self, IdIssuerCredentialStatus, TokenStatus};
+use crate::core::account::Account;
 use crate::core::backoff::{self, Chance};
 use crate::core::login::LoginPair;
 use crate::core::moment::Moment;
@@ -47,8 +48,10 @@ pub(super) struct Memory {
     pub renew_request: Option<(String, Moment)>,
     /// Why the target is not written at the moment.
     pub write_pause: Option<WritePause>,
-    /// Whether an attempt with the login as it stands was recorded in this term.
-    pub attempt_recorded: bool,
+    /// Whether the account of the login was told what status remembers of it.
+    pub is_login_remembered: bool,
+    /// At how many rejections an attempt was recorded in this term; each rejection needs a new record.
+    pub attempt_recorded: Option<u32>,
     /// Repairs in a row, and when the last one was.
     repairs: Option<(u32, Moment)>,
 }
@@ -202,8 +205,18 @@ impl Memory {
         self.status.login.as_ref().map_or_else(LoginRecord::default, |login| LoginRecord {
             resource_version: login.secret_resource_version.clone(),
             // A record that an earlier process made of an attempt says nothing of how it ended.
-            attempted: self.attempt_recorded || login.accepted_time.is_some(),
+            attempted: self.is_attempt_recorded() || login.accepted_time.is_some(),
         })
+    }
+
+    /// The rejections in a row of the login as it was read.
+    pub(super) fn rejections(&self) -> u32 {
+        self.session().map_or(0, |session| session.with_account(Account::rejections))
+    }
+
+    /// Whether status holds a record of the attempt that comes next, or is under way.
+    pub(super) fn is_attempt_recorded(&self) -> bool {
+        self.attempt_recorded == Some(self.rejections())
     }
 
     /// Since when a renewal is requested that was not carried out yet.

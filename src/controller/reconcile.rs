@@ -186,12 +186,13 @@ impl<'a> Work<'a> {
                 Plan::Obtain { record_first, lift } => {
                     if record_first {
                         self.report(true).await?;
-                        self.memory.attempt_recorded = true;
+                        self.memory.attempt_recorded = Some(self.memory.rejections());
                     }
                     if self.context.leadership.term() != Some(term) {
                         return Ok(Action::await_change());
                     }
-                    if !login::obtain(self.memory, lift) {
+                    // The budget may put a lift off; anything else that does not start is due to a stop.
+                    if !login::obtain(self.memory, lift) && !lift {
                         break;
                     }
                 }

@@ -14,7 +14,6 @@ use crate::core::conditions::{Conditions, LoginAnswer, conditions};
 use crate::core::moment::Moment;
 use crate::core::observed::{Observed, Published};
 use crate::core::reason::Reason;
-use crate::core::retry::RetryClass;
 use crate::core::token::{Grant, LifetimeSource};
 
 /// Failures that differ in nothing but their number are written at most this often.
@@ -117,13 +116,9 @@ fn login(observed: &Observed<'_>, memory: &Memory, attempt: bool, now: Moment) -
         previous.filter(|_| !observed.is_login_changed() || observed.is_published_by_this_account());
     let (attempted, accepted) = session.with_account(|account| (account.attempted(), account.accepted()));
     let attempted = if attempt { Some(now) } else { attempted };
-    let rejections = match &account.trouble {
-        Some(trouble) if trouble.failure.class == RetryClass::Rejected => {
-            i32::try_from(trouble.count).unwrap_or(i32::MAX)
-        }
-        Some(_) => inherited.as_ref().map_or(0, |login| login.rejections),
-        None => 0,
-    };
+    // An attempt that was recorded and not answered counts: whoever comes after a crash must not present it anew.
+    let is_pending = !account.proven && (attempt || memory.is_attempt_recorded());
+    let rejections = memory.rejections().saturating_add(u32::from(is_pending));
     let time = |moment: Option<Moment>, before: Option<_>| moment.map(|at| wire_time(at.wall)).or(before);
     Some(LoginStatus {
         secret_resource_version: observed
@@ -132,7 +127,7 @@ fn login(observed: &Observed<'_>, memory: &Memory, attempt: bool, now: Moment) -
             .map(|version| version.resource_version.clone()),
         attempt_time: time(attempted, inherited.as_ref().and_then(|login| login.attempt_time.clone())),
         accepted_time: time(accepted, inherited.as_ref().and_then(|login| login.accepted_time.clone())),
-        rejections,
+        rejections: i32::try_from(rejections).unwrap_or(i32::MAX),
     })
 }
 

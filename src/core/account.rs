@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 
 use super::backoff::{Chance, retry_pause};
+use super::budget::LoginBudget;
 use super::login::LoginPair;
 use super::moment::Moment;
 use super::retry::{Failure, RetryClass, Sent};
@@ -108,6 +109,7 @@ pub struct Account {
     refresh: Option<RefreshToken>,
     in_flight: bool,
     trouble: Option<Trouble>,
+    budget: LoginBudget,
     accepted: Option<Moment>,
     attempted: Option<Moment>,
     support: RefreshSupport,
@@ -153,17 +155,32 @@ impl Account {
         self.token.as_ref().map_or(Pace::FULL, |token| Pace::of(token.validity.lifetime))
     }
 
-    /// Takes over what status remembers of an earlier process: a rejected login stays held.
-    pub fn remember(&mut self, trouble: Trouble) {
-        if self.trouble.is_none() && self.token.is_none() {
-            self.trouble = Some(trouble);
-        }
+    /// The rejections in a row, since the login was accepted last.
+    #[must_use]
+    pub fn rejections(&self) -> u32 {
+        self.budget.count()
     }
 
-    /// Allows one attempt, at once, whatever went wrong before. Until it ends, what was said last holds.
+    /// Takes over that an earlier process had the login accepted.
+    pub fn remember_accepted(&mut self, accepted: Moment) {
+        self.accepted = self.accepted.or(Some(accepted));
+    }
+
+    /// Takes over the rejections that an earlier process had. Of several members' records the largest count holds.
+    pub fn remember_rejections(&mut self, failure: Failure, count: u32, last: Moment) {
+        if self.attempted.is_some() || self.token.is_some() || count <= self.budget.count() {
+            return;
+        }
+        self.budget = LoginBudget::remembered(count, last);
+        let next_attempt = self.budget.next_attempt(self.accepted.is_some());
+        self.trouble = Some(Trouble { failure, count, last, next_attempt });
+    }
+
+    /// Allows one attempt, at once if the budget permits. Until it ends, what was said last holds.
     pub fn lift(&mut self, now: Moment) {
+        let at = self.budget.lifted(self.accepted.is_some(), now);
         if let Some(trouble) = &mut self.trouble {
-            trouble.next_attempt = Some(now);
+            trouble.next_attempt = Some(at);
         }
     }
 
@@ -248,6 +265,7 @@ impl Account {
         match call {
             Call::Login(_) => {
                 self.accepted = Some(now);
+                self.budget = LoginBudget::default();
                 self.refreshed_in_session = false;
                 self.refresh = obtained.refresh;
             }
@@ -291,8 +309,10 @@ impl Account {
     }
 
     fn hold(&mut self, failure: Failure, now: Moment) {
+        self.budget.reject(now);
         let count = self.failures() + 1;
-        self.trouble = Some(Trouble { failure, count, last: now, next_attempt: None });
+        let next_attempt = self.budget.next_attempt(self.accepted.is_some());
+        self.trouble = Some(Trouble { failure, count, last: now, next_attempt });
     }
 
     fn failures(&self) -> u32 {

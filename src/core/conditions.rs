@@ -3,7 +3,6 @@
 use super::moment::{Moment, to_second};
 use super::observed::{Login, Observed, TargetState};
 use super::reason::Reason;
-use super::retry::RetryClass;
 use super::schedule::Pace;
 
 /// The conditions of a credential. `Ready` and `LoginAccepted` always stand; the others only while they are true.
@@ -122,7 +121,7 @@ fn holds_token(observed: &Observed<'_>, state: &TargetState<'_>) -> bool {
 fn login_answer(observed: &Observed<'_>) -> Option<LoginAnswer> {
     let account = observed.account()?;
     match &account.trouble {
-        Some(trouble) if trouble.failure.class == RetryClass::Rejected => {
+        Some(trouble) if matches!(trouble.failure.reason, Reason::LoginRejected { .. }) => {
             Some(LoginAnswer::Rejected(trouble.failure.reason.clone()))
         }
         _ if account.proven => Some(LoginAnswer::Accepted),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::account::Next;
 use super::moment::Moment;
 use super::observed::{AccountView, Login, Observed, TargetState, TokenSource};
+use super::retry::RetryClass;
 use super::schedule::Pace;
 use super::token::IssuedToken;
 
@@ -109,10 +110,12 @@ pub fn is_answered(observed: &Observed<'_>, requested: Moment, now: Moment) -> b
 fn obtain(observed: &Observed<'_>, account: &AccountView) -> Option<Plan> {
     let is_recorded =
         observed.login_record.attempted && !observed.is_login_changed() && observed.is_generation_observed();
+    let is_rejected =
+        account.trouble.as_ref().is_some_and(|trouble| trouble.failure.class == RetryClass::Rejected);
     let (record_first, lift) = match account.next {
         Next::Refresh => return Some(Plan::Obtain { record_first: false, lift: false }),
         Next::Login => (!account.proven && !is_recorded, false),
-        Next::Held if is_lift(observed, account) => (true, true),
+        Next::Held | Next::Wait(_) if is_rejected && is_lift(observed, account) => (true, true),
         Next::Held | Next::Wait(_) | Next::InFlight => return None,
     };
     Some(if observed.is_login_at_hand { Plan::Obtain { record_first, lift } } else { Plan::ReadLogin })

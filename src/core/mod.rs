@@ -11,6 +11,7 @@
 
 pub mod account;
 pub mod backoff;
+pub mod budget;
 pub mod conditions;
 pub mod decide;
 pub mod endpoint;

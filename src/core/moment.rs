@@ -67,6 +67,12 @@ impl Moment {
         if other.remaining(now) < self.remaining(now) { other } else { self }
     }
 
+    /// On each clock the later of the two.
+    #[must_use]
+    pub fn not_before(self, other: Moment) -> Self {
+        Self { wall: self.wall.max(other.wall), monotonic: self.monotonic.max(other.monotonic) }
+    }
+
     /// Whether `self` lies after `other` by the monotonic clock, the one that orders what this process did.
     #[must_use]
     pub fn is_after(self, other: Moment) -> bool {

@@ -117,6 +117,11 @@ pub enum Reason {
         /// Answered with 403: the user may lack the "API Access" authorization.
         forbidden: bool,
     },
+    /// A login was begun by an earlier process, and nobody heard the answer.
+    LoginUnanswered {
+        /// The login Secret.
+        secret: String,
+    },
     /// The issuer refused the refresh token.
     RefreshRefused,
     /// The issuer could not be reached.
@@ -192,6 +197,7 @@ impl Reason {
             Self::CaBundleMissing { .. } => "CaBundleMissing",
             Self::CaBundleInvalid { .. } => "CaBundleInvalid",
             Self::LoginRejected { .. } => "LoginRejected",
+            Self::LoginUnanswered { .. } => "LoginUnanswered",
             Self::RefreshRefused => "RefreshRefused",
             Self::IssuerUnreachable => "IssuerUnreachable",
             Self::IssuerTlsFailed => "IssuerTlsFailed",
@@ -246,8 +252,9 @@ impl Reason {
             Self::CaBundleInvalid { object, key } => format!("Key {key} of {object} holds no PEM certificate that can be used; put the issuer's CA certificates there"),
             Self::LoginRejected { secret, forbidden } => {
                 let access = if *forbidden { ", and see to it that the user has the \"API Access\" authorization" } else { "" };
-                format!("The issuer rejected the user name and password in Secret {secret}; correct them{access}. No login is tried before the Secret or the specification changes, or a renewal is requested")
+                format!("The issuer rejected the user name and password in Secret {secret}; correct them{access}. A corrected Secret is tried at once. Otherwise the login is tried three times within 15 minutes, and then once an hour if it was accepted before, so that the account is not locked")
             }
+            Self::LoginUnanswered { secret } => format!("A login with Secret {secret} was under way when the controller ended, so it may have been rejected; the next one waits for a few minutes, so that the account is not locked. Request a renewal to have it at once"),
             Self::RefreshRefused => "The issuer refused the refresh token; logging in instead".into(),
             Self::IssuerUnreachable => "The issuer could not be reached or did not answer in time; retrying. See that its address resolves and that network policies let the controller out".into(),
             Self::IssuerTlsFailed => "No trusted TLS connection to the issuer could be made; retrying. If its certificate comes from a private CA, name that in spec.issuer.caBundleRef".into(),
@@ -298,6 +305,7 @@ impl Reason {
             | Self::Suspended
             | Self::LoginAccepted
             | Self::LoginNotTried
+            | Self::LoginUnanswered { .. }
             | Self::RefreshRefused
             | Self::IssuerUnreachable
             | Self::IssuerTlsFailed
@@ -364,7 +372,8 @@ mod tests {
             CaBundleMissing { .. } => CaBundleInvalid { object: object(), key: key() },
             CaBundleInvalid { .. } => LoginRejected { secret: secret(), forbidden: false },
             LoginRejected { forbidden: false, .. } => LoginRejected { secret: secret(), forbidden: true },
-            LoginRejected { forbidden: true, .. } => RefreshRefused,
+            LoginRejected { forbidden: true, .. } => LoginUnanswered { secret: secret() },
+            LoginUnanswered { .. } => RefreshRefused,
             RefreshRefused => IssuerUnreachable,
             IssuerUnreachable => IssuerTlsFailed,
             IssuerTlsFailed => IssuerUnavailable,

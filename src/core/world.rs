@@ -298,7 +298,7 @@ impl World {
             let remembered = self.remembered.take().filter(|_| !self.observe_login_change());
             let account = self.account(key);
             if let Some(trouble) = remembered {
-                account.remember(trouble);
+                account.remember_rejections(trouble.failure, trouble.count, trouble.last);
             }
         }
     }
@@ -313,6 +313,7 @@ impl World {
         if record_first {
             let resource_version = self.login_seen.version().map(|version| version.resource_version.clone());
             self.login_record = LoginRecord { resource_version, attempted: true };
+            self.renewal_requested = None;
             self.observed_generation = Some(self.generation);
         }
         let now = self.now;
@@ -322,14 +323,20 @@ impl World {
         if lift {
             account.lift(now);
         }
-        let call = account.begin(strategy, pair, now).expect("a plan to obtain starts a call");
-        self.calls.push((key, call));
+        match account.begin(strategy, pair, now) {
+            Some(call) => self.calls.push((key, call)),
+            None => assert!(lift, "a plan to obtain starts a call, unless the budget puts a lift off"),
+        }
     }
 
     /// The issuer answers the oldest call.
     pub(crate) fn answer(&mut self, outcome: Result<Obtained, Failure>) {
         let (key, call) = self.calls.remove(0);
         let now = self.now;
+        // Each rejection needs a record of its own before the next attempt.
+        if matches!(&outcome, Err(failure) if failure.class == RetryClass::Rejected) {
+            self.login_record.attempted = false;
+        }
         self.account(key).finish(call, outcome, now, Chance::new(0.5));
     }
 
@@ -459,7 +466,8 @@ impl World {
     pub(crate) fn restart(&mut self) {
         let restarted = Moment { monotonic: seconds(5), ..self.now };
         let replaced = |moment: Moment| Moment::recorded(moment.wall, restarted);
-        let held = |account: &Account| account.trouble().filter(|it| it.next_attempt.is_none()).cloned();
+        let is_rejected = |trouble: &&Trouble| trouble.failure.class == RetryClass::Rejected;
+        let held = |account: &Account| account.trouble().filter(is_rejected).cloned();
         let known = match self.login_known {
             Known::Account(key) => self.accounts.get(&key).and_then(held),
             Known::Unread | Known::Defective(_) => None,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use idissuer_simulator::User;
+use idissuer_simulator::{Fault, FaultRule, User};
 use idissuer_testbed::wait;
 use kube::api::DeleteParams;
 use serde_json::json;
@@ -68,8 +68,11 @@ async fn a_rejected_login_is_not_tried_again_and_a_changed_secret_lifts_that_at_
     assert!(holds(&held, "LoginAccepted", "False", "LoginRejected"));
     assert!(condition(&held, "Reconciling").is_none(), "nothing goes on: kstatus calls it failed");
     let status = held.status.unwrap();
-    assert_eq!(status.login.unwrap().rejections, 1);
-    assert_eq!(status.failures.unwrap().next_attempt_time, None);
+    let login = status.login.unwrap();
+    assert_eq!(login.rejections, 1);
+    let next = status.failures.unwrap().next_attempt_time.unwrap().0;
+    let pause = next.duration_since(login.attempt_time.unwrap().0).as_secs();
+    assert!((299..=301).contains(&pause), "the next one by itself after {pause} s");
     assert!(stage.secrets().get_opt(NAME).await.unwrap().is_none());
     stays("one attempt", SOON, async || stage.counts().logins_rejected == 1).await;
     assert_eq!(stage.event_reasons(NAME).await, ["LoginRejected"]);
@@ -96,6 +99,8 @@ async fn a_renew_request_and_a_changed_specification_each_buy_a_held_login_one_a
                 && login.is_some_and(|login| login.rejections >= number)
         });
         recorded.await;
+        let rejected = u64::try_from(number).unwrap();
+        wait::until("the attempt", LIMIT, async || stage.counts().logins_rejected >= rejected).await;
         stays(&what, Duration::from_secs(1), async || {
             stage.counts().logins_rejected == u64::try_from(number).unwrap()
         })
@@ -109,6 +114,25 @@ async fn a_renew_request_and_a_changed_specification_each_buy_a_held_login_one_a
     // The account may have been repaired at the issuer.
     stage.issuer.set_user(&User::new(USER, "wrong"));
     stage.request_renewal("again").await;
+    stage.ready().await;
+}
+
+#[tokio::test]
+async fn a_process_that_dies_while_it_logs_in_is_followed_by_one_that_waits() {
+    let mut stage = Stage::set("crash-loop", issuer(HOUR)).await;
+    stage.issuer.inject(FaultRule::on_login(Fault::Hang));
+    stage.apply(json!({})).await;
+    wait::until("a login under way", LIMIT, async || !stage.issuer.calls_since(0).is_empty()).await;
+    for _ in 0..2 {
+        stage.operator.take_process().kill().await.unwrap();
+        stage.operator.start(stage.control_plane).await;
+        stage.operator.until_ready().await;
+        stage.told("Ready", "False", "LoginUnanswered").await;
+    }
+    stays("one attempt", SOON, async || stage.issuer.calls_since(0).len() == 1).await;
+    // Whoever asks has it at once.
+    stage.issuer.configure(|personality| personality.faults.clear());
+    stage.request_renewal("now").await;
     stage.ready().await;
 }
 

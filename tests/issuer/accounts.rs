@@ -308,18 +308,28 @@ async fn a_refused_refresh_is_followed_by_exactly_one_login_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_that_is_rejected_after_a_refused_refresh_is_held() {
+async fn a_login_that_is_rejected_after_a_refused_refresh_is_tried_thrice_and_then_once_an_hour() {
     let mut room = Room::new(|personality| personality.refresh.accepted = RefreshAccepted::Never);
     let session = room.due().await;
     room.simulator.set_user(&idissuer_simulator::User::new(USER, "changed"));
     room.obtain(&session).await;
     room.obtain(&session).await;
-    assert_eq!(session.view().next, Next::Held);
-    sleep(Duration::from_secs(24 * 3600)).await;
-    assert!(!session.obtain(Some(pair()), false), "time alone lifts nothing");
+    let first = Instant::now();
+    let mut minutes = Vec::new();
+    while first.elapsed() < Duration::from_secs(4 * 3600) {
+        assert!(matches!(session.view().next, Next::Wait(_)), "{:?}", session.view().next);
+        assert!(!session.obtain(Some(pair()), false), "not before its time");
+        sleep(Duration::from_secs(60)).await;
+        if session.view().next == Next::Login {
+            minutes.push(first.elapsed().as_secs() / 60);
+            room.obtain(&session).await;
+        }
+    }
+    assert_eq!(minutes, [5, 15, 75, 135, 195]);
     assert!(session.obtain(Some(pair()), true), "a lift allows one attempt");
     room.told.recv().await.unwrap();
-    assert_eq!((session.view().next, room.counts().logins_rejected), (Next::Held, 2), "and one only");
+    assert!(!session.obtain(Some(pair()), false), "and one only");
+    assert_eq!(room.counts().logins_rejected, 7);
 }
 
 #[tokio::test(start_paused = true)]

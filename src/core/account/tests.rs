@@ -68,7 +68,7 @@ fn what_a_failed_refresh_leads_to() {
 fn what_a_failed_login_leads_to() {
     let pause = Next::Wait(at(0).plus(retry_pause(1, Pace::FULL, middle())));
     let cases = [
-        ("rejected", rejected(), Next::Held),
+        ("rejected", rejected(), Next::Wait(at(300))),
         ("not sent", transient(Sent::No, None), pause),
         ("answer lost", transient(Sent::Maybe, None), pause),
         ("unusable", malformed(), pause),
@@ -80,8 +80,7 @@ fn what_a_failed_login_leads_to() {
         assert_eq!(account.next(AUTO, at(0)), next, "{case}");
         assert_eq!(account.trouble().map(|trouble| &trouble.failure), Some(&failure), "{case}");
         assert_eq!((account.accepted(), account.attempted()), (None, Some(at(0))), "{case}");
-        let later = if next == Next::Held { Next::Held } else { Next::Login };
-        assert_eq!(account.next(AUTO, at(1_000_000)), later, "{case}");
+        assert_eq!(account.next(AUTO, at(1_000_000)), Next::Login, "{case}");
     }
 }
 
@@ -113,19 +112,42 @@ fn tokens_of_one_account_are_a_minute_apart_and_short_lived_ones_less() {
     }
 }
 
-#[test]
-fn a_refused_login_goes_on_at_once_when_it_is_lifted_and_once_only() {
+/// An account whose login was rejected as often as it may be, by itself.
+fn held() -> Account {
     let mut account = Account::default();
-    call(&mut account, at(0), Err(rejected()));
-    account.lift(at(0));
-    assert_eq!(account.next(AUTO, at(0)), Next::Login);
-    assert!(account.trouble().is_some(), "what the issuer said last holds until it says something else");
-    call(&mut account, at(0), Err(rejected()));
+    for now in [0, 300, 900] {
+        call(&mut account, at(now), Err(rejected()));
+    }
+    account
+}
+
+#[test]
+fn a_held_login_goes_on_at_once_when_it_is_lifted_and_once_only() {
+    let mut account = held();
     assert_eq!(account.next(AUTO, at(1_000_000)), Next::Held);
-    assert_eq!(account.trouble().map(|trouble| trouble.count), Some(2), "rejections in a row are counted on");
-    account.lift(at(9));
-    call(&mut account, at(9), Ok(obtained("first", at(9), 3600)));
-    assert_eq!(account.trouble(), None);
+    account.lift(at(1_000));
+    assert_eq!(account.next(AUTO, at(1_000)), Next::Login);
+    assert!(account.trouble().is_some(), "what the issuer said last holds until it says something else");
+    call(&mut account, at(1_000), Err(rejected()));
+    assert_eq!(account.next(AUTO, at(1_000_000)), Next::Held);
+    assert_eq!(account.trouble().map(|trouble| trouble.count), Some(4), "rejections in a row are counted on");
+    account.lift(at(1_001));
+    assert_eq!(account.next(AUTO, at(1_001)), Next::Wait(at(3_600)), "four within the hour are enough");
+    call(&mut account, at(3_600), Ok(obtained("first", at(3_600), 3600)));
+    assert_eq!((account.trouble(), account.rejections()), (None, 0));
+}
+
+#[test]
+fn a_login_that_was_accepted_before_is_probed_once_an_hour() {
+    let mut account = Account::default();
+    account.remember_accepted(at(-10));
+    for now in [0, 300, 900, 4_500] {
+        assert_eq!(account.next(AUTO, at(now)), Next::Login, "{now}");
+        call(&mut account, at(now), Err(rejected()));
+        assert!(matches!(account.next(AUTO, at(now)), Next::Wait(_)), "{now}");
+    }
+    account.lift(at(4_501));
+    assert_eq!(account.next(AUTO, at(4_501)), Next::Login, "whoever asks gets it at once");
 }
 
 #[test]
@@ -262,12 +284,13 @@ fn a_retry_after_is_honoured_up_to_half_the_time_left_and_at_most_a_minute_past_
 
 #[test]
 fn a_remembered_rejection_is_held_but_hides_nothing_that_this_process_knows() {
-    let trouble = Trouble { failure: rejected(), count: 3, last: at(-100), next_attempt: None };
     let mut account = Account::default();
-    account.remember(trouble.clone());
+    account.remember_rejections(rejected(), 3, at(-100));
     assert_eq!(account.next(AUTO, at(0)), Next::Held);
+    account.remember_rejections(rejected(), 1, at(-50));
+    assert_eq!(account.rejections(), 3, "of several records the largest holds");
     let mut account = logged_in();
-    account.remember(trouble);
+    account.remember_rejections(rejected(), 3, at(-100));
     assert_eq!(account.trouble(), None);
 }
 
@@ -316,7 +339,7 @@ proptest! {
         let mut spent = Vec::new();
         let mut last_login: Option<Moment> = None;
         let mut refreshed_at: Option<Moment> = None;
-        let mut was_rejected = false;
+        let mut rejected_at: Option<Moment> = None;
         for (number, (answer, pause, login_only)) in answers.into_iter().enumerate() {
             let strategy = if login_only { Strategy::Login } else { AUTO };
             if let Next::Wait(until) = account.next(strategy, now) {
@@ -327,15 +350,16 @@ proptest! {
                     now = until.plus(seconds(pause % 7));
                 } else {
                     prop_assert_eq!(account.next(strategy, now), Next::Held);
-                    prop_assert!(was_rejected);
+                    prop_assert!(rejected_at.is_some());
                     now = now.plus(seconds(pause));
                 }
                 continue;
             };
             prop_assert_eq!(account.next(strategy, now), Next::InFlight);
-            prop_assert!(!was_rejected, "a rejected login was presented again");
             match &call {
                 Call::Login(_) => {
+                    let is_paced = |last: Moment| now.monotonic - last.monotonic >= seconds(300);
+                    prop_assert!(rejected_at.is_none_or(is_paced), "a rejected login was presented again too soon");
                     prop_assert!(last_login.is_none_or(|last| now.is_after(last)), "two logins without a wait");
                     last_login = Some(now);
                 }
@@ -370,11 +394,14 @@ proptest! {
                 Answer::Fails(failure) => {
                     let is_kept = matches!(failure.class, RetryClass::Transient { sent: Sent::No, .. });
                     spent.extend(presented.filter(|_| !is_kept));
-                    was_rejected = is_login && failure.class == RetryClass::Rejected;
+                    if is_login && failure.class == RetryClass::Rejected {
+                        rejected_at = Some(now);
+                    }
                     Err(failure)
                 }
             };
             let is_good = outcome.is_ok();
+            rejected_at = rejected_at.filter(|_| !is_good);
             account.finish(call, outcome, now, Chance::new(chance));
             prop_assert_eq!(account.trouble().is_none(), is_good || !is_login && account.trouble().is_none());
             let next = account.next(strategy, now);

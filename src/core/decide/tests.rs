@@ -19,11 +19,14 @@ fn published_at(now: i64) -> World {
     world
 }
 
-/// A world in which the login was rejected.
+/// A world in which the login was rejected so often that it is held.
 fn held() -> World {
     let mut world = World::new();
-    world.settle();
-    world.answer(Err(rejected()));
+    for pause in [300, 600, 0] {
+        world.settle();
+        world.answer(Err(rejected()));
+        world.pass(seconds(pause));
+    }
     world
 }
 
@@ -574,12 +577,17 @@ fn a_rest_ends_at_the_next_moment_that_changes_anything() {
         world.settle();
         world.answer(Err(transient(Sent::No, Some(50))));
     });
+    let rejected_once = with(World::new(), |world| {
+        world.settle();
+        world.answer(Err(rejected()));
+    });
     let cases = vec![
         ("renewal", published_at(60), Some(DUE)),
         ("no renewal while suspended, but the margin is told", suspended(60), Some(3300)),
         ("expiry", settled(unable(3300)), Some(3600)),
         ("nothing more once it is dead", settled(unable(3600)), None),
         ("held", held(), None),
+        ("rejected once", rejected_once, Some(300)),
         ("a pause of repairs", settled(contested), Some(75)),
         ("a pause of writes", refused, Some(70)),
         ("a pause between calls", waiting, Some(DUE + 50)),
