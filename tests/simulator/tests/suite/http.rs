@@ -1,7 +1,5 @@
 //! The API on a real socket: each answer and fault as a client sees it.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
-
 use std::{sync::Arc, time::Duration};
 
 use idissuer_simulator::{

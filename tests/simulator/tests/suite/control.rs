@@ -1,7 +1,5 @@
 //! The control address, as curl would use it.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, and so do its helpers")]
-
 use idissuer_simulator::{Config, Fault, FaultRule, RefreshAccepted, Request, Server, Simulator, Tls};
 use jiff::Timestamp;
 use reqwest::{Client, Method, StatusCode};
