@@ -7,6 +7,7 @@ use idissuer_testbed::{Options, Shared};
 mod apply_fences;
 mod issuers;
 mod issuing;
+mod killing;
 mod leading;
 mod logging_in;
 mod operator;

@@ -15,10 +15,10 @@ const SHORT: Duration = Duration::from_secs(5);
 
 /// Presents what stands in the target to the issuer, over and over, until stopped: as a pod that reads its token again
 /// for every call.
-struct Reader(tokio::task::JoinHandle<()>);
+pub(crate) struct Reader(tokio::task::JoinHandle<()>);
 
 impl Reader {
-    fn start(stage: &Stage) -> Self {
+    pub(crate) fn start(stage: &Stage) -> Self {
         let (secrets, url) = (stage.secrets(), stage.issuer.url());
         Self(tokio::spawn(async move {
             loop {
@@ -30,7 +30,7 @@ impl Reader {
     }
 
     /// Fails if one of the tokens was not accepted.
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.0.abort();
         let ended = self.0.await;
         assert!(ended.as_ref().is_err_and(tokio::task::JoinError::is_cancelled), "{ended:?}");
