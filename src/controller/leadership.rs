@@ -165,15 +165,16 @@ impl Leadership {
         }
     }
 
-    /// The lease is ours from `sent` on. Whether it may have been refused to somebody who asked before.
+    /// The lease is ours from `sent` on. Whether every credential has to be looked at: a new term begins, or somebody may
+    /// have been refused while the lease had lapsed.
     ///
     /// A renewal that succeeds, however late, proves that nobody else held the lease in between: the term goes on, and
     /// with it every token that waits to be written.
     fn claimed(&self, settings: &LeaseSettings, is_renewal: bool, sent: Moment) -> bool {
-        let now = self.clock.now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let has_lapsed = !may_act(state.claimed, settings.timings, now);
-        if !(is_renewal && state.claimed.is_some()) {
+        let has_lapsed = !may_act(state.claimed, settings.timings, self.clock.now());
+        let is_new_term = !(is_renewal && state.claimed.is_some());
+        if is_new_term {
             state.term.number += 1;
             state.told = None;
             tracing::info!(lease = settings.name, identity = settings.identity, "leading");
@@ -184,7 +185,7 @@ impl Leadership {
             );
         }
         state.claimed = Some(sent);
-        has_lapsed
+        is_new_term || has_lapsed
     }
 
     /// Another replica holds the lease. Whether this one held it until now.

@@ -98,7 +98,10 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
         *memory = Memory::of_term(term);
     }
     let Ok(credential) = &object.0 else {
-        return tell_malformed(&context, meta.generation, &key, &uid, &mut memory).await;
+        let told = tell_malformed(&context, meta.generation, &key, &uid, &mut memory).await;
+        // Nothing was taken over: that is done once it can be read.
+        memory.term = None;
+        return told;
     };
     let mut work = Work::new(&context, credential, &key, &mut memory);
     if is_new_term && let Err(error) = work.load(term).await {
@@ -191,8 +194,7 @@ impl<'a> Work<'a> {
                     if self.context.leadership.term() != Some(term) {
                         return Ok(Action::await_change());
                     }
-                    // The budget may put a lift off; anything else that does not start is due to a stop.
-                    if !login::obtain(self.memory, lift) && !lift {
+                    if !login::obtain(self.memory, lift) {
                         break;
                     }
                 }

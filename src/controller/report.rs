@@ -14,6 +14,7 @@ use crate::core::conditions::{Conditions, LoginAnswer, conditions};
 use crate::core::moment::Moment;
 use crate::core::observed::{Observed, Published};
 use crate::core::reason::Reason;
+use crate::core::retry::RetryClass;
 use crate::core::token::{Grant, LifetimeSource};
 
 /// Failures that differ in nothing but their number are written at most this often.
@@ -116,8 +117,10 @@ fn login(observed: &Observed<'_>, memory: &Memory, attempt: bool, now: Moment) -
         previous.filter(|_| !observed.is_login_changed() || observed.is_published_by_this_account());
     let (attempted, accepted) = session.with_account(|account| (account.attempted(), account.accepted()));
     let attempted = if attempt { Some(now) } else { attempted };
-    // An attempt that was recorded and not answered counts: whoever comes after a crash must not present it anew.
-    let is_pending = !account.proven && (attempt || memory.is_attempt_recorded());
+    // An attempt that was recorded and not answered counts: whoever comes after a crash must not present it anew. Any
+    // answer but a rejection is one.
+    let is_answered = account.trouble.as_ref().is_some_and(|it| it.failure.class != RetryClass::Rejected);
+    let is_pending = !account.proven && (attempt || memory.is_attempt_recorded() && !is_answered);
     let rejections = memory.rejections().saturating_add(u32::from(is_pending));
     let time = |moment: Option<Moment>, before: Option<_>| moment.map(|at| wire_time(at.wall)).or(before);
     Some(LoginStatus {

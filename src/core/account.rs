@@ -176,9 +176,15 @@ impl Account {
         self.trouble = Some(Trouble { failure, count, last, next_attempt });
     }
 
+    /// When an attempt that somebody asks for `now` may be made.
+    #[must_use]
+    pub fn lifted(&self, now: Moment) -> Moment {
+        self.budget.lifted(self.accepted.is_some(), now)
+    }
+
     /// Allows one attempt, at once if the budget permits. Until it ends, what was said last holds.
     pub fn lift(&mut self, now: Moment) {
-        let at = self.budget.lifted(self.accepted.is_some(), now);
+        let at = self.lifted(now);
         if let Some(trouble) = &mut self.trouble {
             trouble.next_attempt = Some(at);
         }

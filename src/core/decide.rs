@@ -65,7 +65,7 @@ pub fn decide(observed: &Observed<'_>, now: Moment) -> Plan {
     let is_wanted = wants_token(observed, &state, now);
     let plan = match &observed.login {
         Login::Unread if is_wanted || observed.is_login_changed() => Some(Plan::ReadLogin),
-        Login::Account(account) if is_wanted => obtain(observed, account),
+        Login::Account(account) if is_wanted => obtain(observed, account, now),
         Login::Unread | Login::Account(_) | Login::Defective(_) => None,
     };
     plan.or_else(|| rewrite(observed, &state, now)).unwrap_or_else(|| rest(is_wanted))
@@ -107,25 +107,31 @@ pub fn is_answered(observed: &Observed<'_>, requested: Moment, now: Moment) -> b
     })
 }
 
-fn obtain(observed: &Observed<'_>, account: &AccountView) -> Option<Plan> {
+fn obtain(observed: &Observed<'_>, account: &AccountView, now: Moment) -> Option<Plan> {
     let is_recorded =
         observed.login_record.attempted && !observed.is_login_changed() && observed.is_generation_observed();
-    let is_rejected =
-        account.trouble.as_ref().is_some_and(|trouble| trouble.failure.class == RetryClass::Rejected);
     let (record_first, lift) = match account.next {
         Next::Refresh => return Some(Plan::Obtain { record_first: false, lift: false }),
         Next::Login => (!account.proven && !is_recorded, false),
-        Next::Held | Next::Wait(_) if is_rejected && is_lift(observed, account) => (true, true),
+        Next::Held | Next::Wait(_)
+            if is_lift(observed, account) && account.lift_put_off.is_none_or(|until| until.has_come(now)) =>
+        {
+            (true, true)
+        }
         Next::Held | Next::Wait(_) | Next::InFlight => return None,
     };
     Some(if observed.is_login_at_hand { Plan::Obtain { record_first, lift } } else { Plan::ReadLogin })
 }
 
-/// Whether somebody asked for another attempt of a held login: by a new specification, or by a request for a renewal
-/// that came after the last attempt. (A new login is another account, which is not held.)
+/// Whether somebody asked for another attempt of a rejected login: by a new specification, or by a request for a renewal
+/// that came after the last attempt. (A new login is another account, which was not rejected.)
 fn is_lift(observed: &Observed<'_>, account: &AccountView) -> bool {
-    let is_new = |since: Moment| account.trouble.as_ref().is_none_or(|trouble| since.is_after(trouble.last));
-    !observed.is_generation_observed() || observed.renewal_requested.is_some_and(is_new)
+    account.trouble.as_ref().filter(|trouble| trouble.failure.class == RetryClass::Rejected).is_some_and(
+        |trouble| {
+            let is_new = |since: Moment| since.is_after(trouble.last);
+            !observed.is_generation_observed() || observed.renewal_requested.is_some_and(is_new)
+        },
+    )
 }
 
 /// Puts back what somebody changed, or renders a changed template, with the token that is already there.
@@ -149,10 +155,13 @@ fn rewrite(observed: &Observed<'_>, state: &TargetState<'_>, now: Moment) -> Opt
 fn wake_up(observed: &Observed<'_>, is_wanted: bool, now: Moment) -> Option<Moment> {
     let schedule = observed.schedule();
     let renews = observed.intent.is_ok_and(|intent| !intent.suspended);
-    let next_attempt = observed.account().filter(|_| is_wanted).and_then(|account| match account.next {
+    let account = observed.account().filter(|_| is_wanted);
+    let next_attempt = account.and_then(|account| match account.next {
         Next::Wait(at) => Some(at),
         Next::Refresh | Next::Login | Next::InFlight | Next::Held => None,
     });
+    let lifted =
+        account.filter(|account| is_lift(observed, account)).and_then(|account| account.lift_put_off);
     [
         schedule.filter(|_| renews).map(|schedule| schedule.renewal),
         schedule.map(|schedule| schedule.overdue),
@@ -160,6 +169,7 @@ fn wake_up(observed: &Observed<'_>, is_wanted: bool, now: Moment) -> Option<Mome
         observed.write_pause.map(|(_, until)| until),
         observed.repair_pause,
         next_attempt,
+        lifted,
     ]
     .into_iter()
     .flatten()

@@ -126,6 +126,8 @@ pub struct AccountView {
     pub trouble: Option<Trouble>,
     /// What would be done for a new token now.
     pub next: Next,
+    /// Until when the budget puts off an attempt that somebody asks for; it may be made at once if it does not.
+    pub lift_put_off: Option<Moment>,
     /// The pace that its tokens set.
     pub pace: Pace,
     /// Whether the issuer has accepted this very login before.
@@ -141,6 +143,7 @@ impl AccountView {
             token: account.token().cloned(),
             trouble: account.trouble().cloned(),
             next: account.next(strategy, now),
+            lift_put_off: Some(account.lifted(now)).filter(|moment| !moment.has_come(now)),
             pace: account.pace(),
             proven: account.accepted().is_some(),
         }

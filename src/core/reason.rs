@@ -278,6 +278,7 @@ impl Reason {
             Self::LoginRejected { forbidden, .. } => {
                 Self::LoginRejected { secret: name.to_owned(), forbidden }
             }
+            Self::LoginUnanswered { .. } => Self::LoginUnanswered { secret: name.to_owned() },
             other => other,
         }
     }

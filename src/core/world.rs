@@ -323,10 +323,8 @@ impl World {
         if lift {
             account.lift(now);
         }
-        match account.begin(strategy, pair, now) {
-            Some(call) => self.calls.push((key, call)),
-            None => assert!(lift, "a plan to obtain starts a call, unless the budget puts a lift off"),
-        }
+        let call = account.begin(strategy, pair, now).expect("a plan to obtain starts a call");
+        self.calls.push((key, call));
     }
 
     /// The issuer answers the oldest call.

@@ -530,6 +530,7 @@ fn an_older_token_of_the_account_never_replaces_a_younger_one() {
         key: published.key.unwrap(),
         token: Some(Arc::clone(&older)),
         trouble: None,
+        lift_put_off: None,
         next: Next::Wait(at(120)),
         pace: Pace::FULL,
         proven: true,
