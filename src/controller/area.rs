@@ -9,15 +9,15 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::PartialObjectMeta;
-use kube::runtime::controller::{Action, Config};
+use kube::runtime::controller::{self, Action, Config};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{Controller, WatchStreamExt};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
-use super::cluster::version_of;
-use super::reconcile::{Context, Guarded, ReconcileError, reconcile};
+use super::cluster::{ClusterError, version_of};
+use super::reconcile::{Context, Guarded, reconcile};
 use super::registry::{ObjectKey, Registry, Sighting};
 use crate::api::{CaBundleKind, GROUP, IdIssuerCredential};
 use crate::core::backoff::pause;
@@ -57,21 +57,15 @@ pub(super) async fn reconcile_all(
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile, back_off, context)
         .for_each(|result| async move {
-            if let Err(error @ kube::runtime::controller::Error::QueueError(_)) = result {
-                tracing::warn!("watch IdIssuerCredentials: {}", describe_queue_error(&error));
+            // Errors of a credential are told where they lead to a pause: see `back_off`.
+            if let Err(controller::Error::QueueError(error)) = result {
+                tracing::warn!("watch IdIssuerCredentials: {}", describe_watch_error(&error));
             }
         })
         .await;
 }
 
 /// What a watch says when it fails, without whatever it could not parse.
-fn describe_queue_error(error: &kube::runtime::controller::Error<ReconcileError, watcher::Error>) -> String {
-    match error {
-        kube::runtime::controller::Error::QueueError(error) => describe_watch_error(error),
-        _ => "unexpected".into(),
-    }
-}
-
 fn describe_watch_error(error: &watcher::Error) -> String {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
@@ -203,7 +197,7 @@ pub(super) fn wake(waker: &Waker, credentials: Vec<ObjectKey>) {
 
 /// One second after the first error in a row, doubling to a minute.
 #[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
-fn back_off(object: Arc<Guarded>, error: &ReconcileError, context: Arc<Context>) -> Action {
+fn back_off(object: Arc<Guarded>, error: &ClusterError, context: Arc<Context>) -> Action {
     let key = key(&*object);
     let errors = context.registry.count_error(&key);
     context.metrics.reconcile_error();

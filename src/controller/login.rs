@@ -5,9 +5,9 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::cluster::version_of;
+use super::cluster::{ClusterError, version_of};
 use super::memory::{LoginReading, Memory};
-use super::reconcile::{ReconcileError, Work};
+use super::reconcile::Work;
 use crate::account::Session;
 use crate::core::login::{LoginDefect, LoginPair};
 use crate::core::moment::Moment;
@@ -18,7 +18,7 @@ use crate::issuer::{CaBundle, Site, Trust};
 
 /// Reads the login as the specification names it. User name and password live until they are sent or the credential
 /// rests; of a login Secret nothing is cached.
-pub(super) async fn read(work: &mut Work<'_>) -> Result<(), ReconcileError> {
+pub(super) async fn read(work: &mut Work<'_>) -> Result<(), ClusterError> {
     let Ok(intent) = work.intent.clone() else { return Ok(()) };
     let reference = &intent.account.login;
     let key = work.beside(&reference.secret);
@@ -152,7 +152,7 @@ async fn trust(
     work: &Work<'_>,
     account: &AccountReference,
     now: Moment,
-) -> Result<Result<Trust, Reason>, ReconcileError> {
+) -> Result<Result<Trust, Reason>, ClusterError> {
     let Some(CaBundleReference { in_secret, name, key }) = &account.ca_bundle else {
         return Ok(Ok(Trust::PublicRoots));
     };

@@ -61,16 +61,11 @@ pub(super) struct Context {
     pub concurrency: Arc<tokio::sync::Semaphore>,
 }
 
-/// Why a reconciliation has to be done again.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(super) struct ReconcileError(#[from] ClusterError);
-
 /// Brings one credential to where it should be.
 ///
 /// # Errors
 /// When the API server does not answer or refuses what should not depend on a person.
-pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ClusterError> {
     // Nothing is begun any more once the process stops.
     let permit = tokio::select! {
         biased;
@@ -121,7 +116,7 @@ async fn tell_malformed(
     key: &ObjectKey,
     uid: &str,
     memory: &mut Memory,
-) -> Result<Action, ReconcileError> {
+) -> Result<Action, ClusterError> {
     let generation = generation.unwrap_or_default();
     if memory.status.observed_generation != Some(generation) {
         tracing::warn!(namespace = key.namespace, name = key.name, "{}", Reason::MalformedResource.message());
@@ -162,7 +157,7 @@ impl<'a> Work<'a> {
     }
 
     /// Takes over what status remembers.
-    async fn load(&mut self, term: Term) -> Result<(), ReconcileError> {
+    async fn load(&mut self, term: Term) -> Result<(), ClusterError> {
         let Identity { namespace, name, .. } = &self.identity;
         let status = if term.follows_another {
             self.context.cluster.read_status(namespace, name).await?
@@ -176,7 +171,7 @@ impl<'a> Work<'a> {
     }
 
     /// Observe (no client) → decide (no client) → act (client), until there is nothing to do; then report (client).
-    async fn carry_out(mut self, term: Term) -> Result<Action, ReconcileError> {
+    async fn carry_out(mut self, term: Term) -> Result<Action, ClusterError> {
         login::forget_replaced_bundle(&mut self);
         for _ in 0..STEPS_LIMIT {
             if self.context.leadership.term() != Some(term) {
@@ -250,7 +245,7 @@ impl<'a> Work<'a> {
     }
 
     /// Writes the status if it changed, and tells what flipped. `attempt`: a login is about to be sent.
-    async fn report(&mut self, attempt: bool) -> Result<(), ReconcileError> {
+    async fn report(&mut self, attempt: bool) -> Result<(), ClusterError> {
         let now = self.look();
         let request = self.credential.renew_request();
         let observed = self.observed(now);

@@ -6,8 +6,8 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
 
-use super::cluster::{byte_strings, version_of};
-use super::reconcile::{ReconcileError, Work};
+use super::cluster::{ClusterError, byte_strings, version_of};
+use super::reconcile::Work;
 use super::registry::Glance;
 use crate::api::{self, IdIssuerCredential};
 use crate::core::observed::{AccountKey, AccountReference, Intent, Published, Seen, TargetState};
@@ -16,7 +16,7 @@ use crate::core::target::{self, ControllerOwner, Facts, Identity, Manifest, Obje
 use crate::core::token::{Fingerprint, IssuedToken};
 
 /// Reads the target, and keeps of it what a decision needs.
-pub(super) async fn read(work: &mut Work<'_>) -> Result<(), ReconcileError> {
+pub(super) async fn read(work: &mut Work<'_>) -> Result<(), ClusterError> {
     let Ok(intent) = &work.intent else { return Ok(()) };
     let key = work.beside(&intent.target.secret);
     let glance = work.context.registry.glance(&key);
@@ -60,7 +60,7 @@ pub(super) async fn publish(
     work: &mut Work<'_>,
     token: &IssuedToken,
     repair: bool,
-) -> Result<(), ReconcileError> {
+) -> Result<(), ClusterError> {
     let is_new = work.memory.published.as_ref().is_none_or(|old| old.fingerprint != token.fingerprint);
     let account = work.intent.as_ref().ok().map(|intent| intent.account.clone());
     let key = work.memory.session().map(|session| session.key());
@@ -76,7 +76,7 @@ pub(super) async fn publish(
 }
 
 /// Writes the token that was found in the target, and is held nowhere else.
-pub(super) async fn publish_read_back(work: &mut Work<'_>) -> Result<(), ReconcileError> {
+pub(super) async fn publish_read_back(work: &mut Work<'_>) -> Result<(), ClusterError> {
     let found = work.memory.target_read.as_ref().and_then(|read| read.token.clone());
     let (Some(access), Some(published)) = (found, &work.memory.published) else { return Ok(()) };
     let token = IssuedToken {
@@ -95,7 +95,7 @@ pub(super) async fn publish_read_back(work: &mut Work<'_>) -> Result<(), Reconci
 
 /// Renders and applies; whether it was written. When somebody else was faster, the target is read and all is decided
 /// again.
-async fn write(work: &mut Work<'_>, token: &IssuedToken, origin: Origin) -> Result<bool, ReconcileError> {
+async fn write(work: &mut Work<'_>, token: &IssuedToken, origin: Origin) -> Result<bool, ClusterError> {
     let Ok(intent) = work.intent.clone() else { return Ok(false) };
     let now = work.context.clock.now();
     let generation = work.credential.metadata.generation;
@@ -128,7 +128,7 @@ async fn write(work: &mut Work<'_>, token: &IssuedToken, origin: Origin) -> Resu
             work.memory.refused(reason, generation, now, work.context.clock.chance());
             Ok(false)
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error),
     }
 }
 

@@ -35,8 +35,7 @@ impl Moment {
     }
 
     /// Places a wall-clock time, as status holds it, on both clocks, by what they say `now`.
-    #[must_use]
-    pub fn at_wall(wall: Timestamp, now: Moment) -> Self {
+    fn at_wall(wall: Timestamp, now: Moment) -> Self {
         Self { wall, monotonic: now.monotonic.saturating_add(wall.duration_since(now.wall)) }
     }
 

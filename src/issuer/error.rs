@@ -1,5 +1,7 @@
 //! Everything that can go wrong in a call, and what each means for the next one.
 
+use std::fmt;
+
 use jiff::SignedDuration;
 
 use super::transport::TransportError;
@@ -8,22 +10,17 @@ use crate::core::retry::{RetryClass, Sent};
 use crate::core::token::Grant;
 
 /// What is wrong with an answer of success.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerDefect {
     /// More than 64 KiB.
-    #[error("it is larger than 64 KiB")]
     TooLarge,
     /// Not the JSON document that the API describes.
-    #[error("it is not the JSON document of a token")]
     NotATokenAnswer,
     /// Empty, too long, or with characters that do not fit into an HTTP header.
-    #[error("its token does not fit into an HTTP header")]
     UnusableToken,
     /// A `token_type` other than bearer.
-    #[error("its token is not of type bearer")]
     NotBearer,
     /// No lifetime left.
-    #[error("its token has no lifetime left")]
     DeadOnArrival,
 }
 
@@ -38,6 +35,14 @@ impl AnswerDefect {
         }
     }
 }
+
+impl fmt::Display for AnswerDefect {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.describe())
+    }
+}
+
+impl std::error::Error for AnswerDefect {}
 
 /// A status code by which the issuer says no.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
