@@ -24,4 +24,4 @@ mod watchdog;
 
 pub use cluster::FIELD_MANAGER;
 pub use leadership::LeaseSettings;
-pub use run::{RunError, Settings, run};
+pub use run::{Means, RunError, Settings, operate, run};

@@ -10,7 +10,6 @@ use futures::future::join_all;
 use kube::api::ListParams;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Api, Client};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::area::{self, Waker};
@@ -22,7 +21,7 @@ use super::watchdog;
 use crate::account::{Accounts, KeyMaker, Member};
 use crate::api::IdIssuerCredential;
 use crate::core::endpoint::AllowList;
-use crate::issuer::{HttpTransport, IssuerClient};
+use crate::issuer::{HttpTransport, IssuerClient, Transport};
 use crate::ops::admin;
 use crate::ops::clock::{Clock, SystemClock};
 use crate::ops::metrics::Metrics;
@@ -71,52 +70,78 @@ pub enum RunError {
     Random,
 }
 
-/// Runs the operator until `stop` is cancelled.
+/// What the operator reaches the world by. A simulation brings its own.
+#[derive(Clone)]
+pub struct Means {
+    /// The API server.
+    pub client: Client,
+    /// Carries requests to issuers.
+    pub transport: Arc<dyn Transport>,
+    /// Time and chance.
+    pub clock: Arc<dyn Clock>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Runs the operator as a process: on the clocks of this machine, over HTTP, with admin endpoints, until `stop` is
+/// cancelled.
 ///
 /// # Errors
 /// When it cannot come up. Once it runs, it goes on through any trouble.
 pub async fn run(settings: Settings, client: Client, stop: CancellationToken) -> Result<(), RunError> {
     let readiness = Readiness::default();
-    let crd_gate = readiness.gate("crd", "the API server to serve idissuercredentials.idissuer.pl");
-    let watch_gate = readiness.gate("watches", "the first lists of credentials and Secrets");
     let metrics = Arc::new(Metrics::new());
     let address = settings.admin_address;
     // The admin endpoints outlive the work: a probe must not see a dead port while it drains.
     let admin_stop = CancellationToken::new();
-    let (address, admin) = admin::serve(address, readiness, Arc::clone(&metrics), admin_stop.clone())
+    let (address, admin) = admin::serve(address, readiness.clone(), Arc::clone(&metrics), admin_stop.clone())
         .await
         .map_err(|source| RunError::Admin { address, source })?;
     let admin = tokio::spawn(admin);
     log_start(&settings, address);
+    let means = Means {
+        client,
+        transport: Arc::new(HttpTransport::new(settings.use_environment_proxy)),
+        clock: Arc::new(SystemClock::start()),
+        metrics,
+    };
+    let outcome = operate(&settings, means, &readiness, stop).await;
+    admin_stop.cancel();
+    // A client that does not read must not hold up the end.
+    if let Ok(Ok(Err(error))) = tokio::time::timeout(ADMIN_STOP_LIMIT, admin).await {
+        tracing::warn!("serve admin requests: {error}");
+    }
+    tracing::info!("stopped");
+    outcome
+}
 
+/// Does the operator's work by these means until `stop` is cancelled.
+///
+/// # Errors
+/// When it cannot come up. Once it runs, it goes on through any trouble.
+pub async fn operate(
+    settings: &Settings,
+    means: Means,
+    readiness: &Readiness,
+    stop: CancellationToken,
+) -> Result<(), RunError> {
+    let crd_gate = readiness.gate("crd", "the API server to serve idissuercredentials.idissuer.pl");
+    let watch_gate = readiness.gate("watches", "the first lists of credentials and Secrets");
     tokio::select! {
-        () = crd_is_served(&client, settings.namespaces.first().map(String::as_str)) => {
+        () = crd_is_served(&means.client, settings.namespaces.first().map(String::as_str)) => {
             tracing::info!("idissuercredentials.idissuer.pl is served");
             crd_gate.open();
         }
-        () = stop.cancelled() => {
-            end(admin_stop, admin).await;
-            return Ok(());
-        }
+        () = stop.cancelled() => return Ok(()),
     }
-    let operator = Operator::new(&settings, client, &metrics, stop.clone())?;
+    let operator = Operator::new(settings, means, stop.clone())?;
     tokio::select! {
         () = operator.work(watch_gate) => {}
         () = async { stop.cancelled().await; tokio::time::sleep(STOP_LIMIT).await } => {
             tracing::warn!("stopped before all work was done");
         }
     }
-    end(admin_stop, admin).await;
     Ok(())
-}
-
-/// Ends the admin endpoints. A client that does not read must not hold up the end.
-async fn end(admin_stop: CancellationToken, admin: JoinHandle<io::Result<()>>) {
-    admin_stop.cancel();
-    if let Ok(Ok(Err(error))) = tokio::time::timeout(ADMIN_STOP_LIMIT, admin).await {
-        tracing::warn!("serve admin requests: {error}");
-    }
-    tracing::info!("stopped");
 }
 
 fn log_start(settings: &Settings, admin: SocketAddr) {
@@ -167,21 +192,15 @@ struct Operator {
 }
 
 impl Operator {
-    fn new(
-        settings: &Settings,
-        client: Client,
-        metrics: &Arc<Metrics>,
-        stop: CancellationToken,
-    ) -> Result<Self, RunError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    fn new(settings: &Settings, means: Means, stop: CancellationToken) -> Result<Self, RunError> {
+        let Means { client, transport, clock, metrics } = means;
         let allow_list = Arc::new(settings.allow_list.clone());
-        let transport = Arc::new(HttpTransport::new(settings.use_environment_proxy));
         let issuer = IssuerClient::new(transport, Arc::clone(&allow_list), Arc::clone(&clock));
         let (ended_sender, ended) = tokio::sync::mpsc::unbounded_channel();
         let accounts = Arc::new(Accounts::new(
             issuer,
             Arc::clone(&clock),
-            Arc::clone(metrics),
+            Arc::clone(&metrics),
             KeyMaker::new(random_secret()?),
             ended_sender,
             stop.clone(),
@@ -200,7 +219,7 @@ impl Operator {
                 clock: Arc::clone(&clock),
                 leadership: Arc::clone(&leadership),
                 stop: stop.clone(),
-                metrics: Arc::clone(metrics),
+                metrics: Arc::clone(&metrics),
                 concurrency: Arc::clone(&concurrency),
             })
         };
@@ -209,7 +228,6 @@ impl Operator {
         } else {
             settings.namespaces.iter().map(|namespace| (Some(namespace.clone()), context())).collect()
         };
-        let metrics = Arc::clone(metrics);
         Ok(Self { client, accounts, ended, leadership, clock, metrics, areas, stop })
     }
 
