@@ -88,7 +88,7 @@ fn news(
     let mut listed = Vec::new();
     events.try_filter_map(move |event| {
         let see = |object: &Guarded| {
-            let news = registry.saw_credential(&key(object), sighting(object));
+            let news = registry.saw_credential(&key(object), sighting(object), is_rejected(object));
             news.replaced.iter().for_each(|uid| metrics.forget_credential(uid));
             news.is_work
         };
@@ -138,6 +138,12 @@ fn sighting(object: &Guarded) -> Sighting {
         deleting: object.meta().deletion_timestamp.is_some(),
         secrets: credential.map(secrets).unwrap_or_default(),
     }
+}
+
+/// Whether status remembers that the credential's login was rejected.
+fn is_rejected(object: &Guarded) -> bool {
+    let status = object.0.as_ref().ok().and_then(|credential| credential.status.as_ref());
+    status.and_then(|status| status.login.as_ref()).is_some_and(|login| login.rejections > 0)
 }
 
 /// The Secrets that a credential names.

@@ -197,18 +197,20 @@ impl Operator {
         let allow_list = Arc::new(settings.allow_list.clone());
         let issuer = IssuerClient::new(transport, Arc::clone(&allow_list), Arc::clone(&clock));
         let (ended_sender, ended) = tokio::sync::mpsc::unbounded_channel();
+        let leadership = Arc::new(Leadership::new(settings.lease.clone(), Arc::clone(&clock)));
+        let leads = Arc::clone(&leadership);
         let accounts = Arc::new(Accounts::new(
             issuer,
             Arc::clone(&clock),
             Arc::clone(&metrics),
             KeyMaker::new(random_secret()?),
             ended_sender,
+            move || leads.term().is_some(),
             stop.clone(),
         ));
         let concurrency = Arc::new(tokio::sync::Semaphore::new(settings.concurrency));
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: None };
         let recorder = Recorder::new(client.clone(), reporter);
-        let leadership = Arc::new(Leadership::new(settings.lease.clone(), Arc::clone(&clock)));
         let context = || {
             Arc::new(Context {
                 cluster: Cluster::new(client.clone()),
