@@ -115,6 +115,29 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     Ok(action)
 }
 
+/// Writes what the last calls have brought, once the process stops and nothing else is begun any more: a token that is
+/// not written is lost with the process, and costs a login.
+///
+/// # Errors
+/// When the API server does not answer or refuses.
+pub(super) async fn finish(object: &Guarded, context: &Context) -> Result<(), ClusterError> {
+    let key = ObjectKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
+    let memory = context.registry.memory(&key, &object.uid().unwrap_or_default());
+    let (Some(memory), Some(term), Ok(credential)) = (memory, context.leadership.term(), &object.0) else {
+        return Ok(());
+    };
+    let mut memory = memory.lock().await;
+    if memory.term != Some(term) || memory.login.is_none() {
+        return Ok(());
+    }
+    let mut work = Work::new(context, credential, &key, &mut memory);
+    let now = work.look();
+    if let Plan::Publish { token, repair } = decide(&work.observed(now), now) {
+        target::publish(&mut work, &token, repair).await?;
+    }
+    work.report(false).await
+}
+
 async fn tell_malformed(
     context: &Context,
     generation: Option<i64>,
