@@ -4,6 +4,7 @@
 //! shares with others: owner references, each a leaf known by its uid, and conditions, maps known by their type.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use serde_json::{Map, Value};
 
@@ -56,6 +57,14 @@ impl ListKey {
     fn of<'a>(&self, item: &'a Value) -> &'a str {
         item[self.field].as_str().unwrap_or_default()
     }
+}
+
+/// Whether any of these leaves lies below this path.
+pub(super) fn has_below(fields: &FieldSet, path: &Path) -> bool {
+    // The kinds of steps sort before all text, so what lies below comes next.
+    let next = fields.range((Bound::Excluded(path), Bound::Unbounded)).next();
+    let rest = next.and_then(|next| next.0.strip_prefix(&path.0));
+    rest.is_some_and(|rest| rest.starts_with([FIELD, ITEM]))
 }
 
 /// The leaves that one manager owns.

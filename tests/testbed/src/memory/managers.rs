@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::fields::{FieldSet, Scope, compare, field_set, merge, remove};
+use super::fields::{FieldSet, Scope, compare, field_set, has_below, merge, remove};
 
 /// A field manager: by one name, what is applied and what is otherwise written are two.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,10 +39,12 @@ impl Managers {
         let mut object = live.clone();
         merge(&mut object, applied);
         if let Some(before) = self.0.get(&manager) {
-            let others = self.0.iter().filter(|(other, _)| **other != manager);
-            let others: Vec<&FieldSet> = others.map(|(_, fields)| fields).collect();
-            let dropped = before.iter().filter(|field| !named.contains(field));
-            let dropped = dropped.filter(|field| !others.iter().any(|fields| fields.contains(field)));
+            let others = self.0.iter().filter(|(other, _)| **other != manager).map(|(_, fields)| fields);
+            let kept: Vec<&FieldSet> = others.chain([&named]).collect();
+            // An empty map that was owned may hold what is kept by now.
+            let is_kept =
+                |field| kept.iter().any(|fields| fields.contains(field) || has_below(fields, field));
+            let dropped = before.iter().filter(|field| !is_kept(field));
             remove(&mut object, &dropped.cloned().collect());
         }
         let comparison = compare(live, &object, scope);

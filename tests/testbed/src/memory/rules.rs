@@ -11,7 +11,6 @@ use super::status::{Outcome, bad_request, invalid};
 /// Brings what a client sent into the form that is kept.
 pub(super) fn normalize(resource: &Resource, object: &mut Value) -> Outcome<()> {
     if !resource.is_custom() {
-        // A typed object has no field whose value is null.
         drop_nulls(object);
     }
     if let Some(metadata) = object["metadata"].as_object_mut() {
@@ -29,21 +28,13 @@ pub(super) fn normalize(resource: &Resource, object: &mut Value) -> Outcome<()> 
     Ok(())
 }
 
-/// Brings what a manager applies into the same form, so that it owns what it will find in the object.
-pub(super) fn normalize_applied(resource: &Resource, applied: &mut Value) -> Outcome<()> {
-    if !resource.is_custom() {
-        drop_nulls(applied);
-    }
-    match applied.as_object_mut() {
-        Some(secret) if resource.nature == Nature::Secret => merge_texts(secret),
-        Some(_) => {}
-        None => return Err(bad_request("an object is wanted")),
-    }
-    Ok(())
-}
-
 fn normalize_secret(secret: &mut Map<String, Value>) -> Outcome<()> {
-    merge_texts(secret);
+    if let Some(Value::Object(texts)) = secret.remove("stringData") {
+        let data = secret.entry("data").or_insert_with(|| Value::Object(Map::new()));
+        for (key, text) in texts {
+            data[key] = STANDARD.encode(text.as_str().unwrap_or_default()).into();
+        }
+    }
     let mut values = secret.get("data").and_then(Value::as_object).into_iter().flatten();
     if values.any(|(_, value)| value.as_str().is_none_or(|value| STANDARD.decode(value).is_err())) {
         return Err(bad_request(
@@ -54,16 +45,8 @@ fn normalize_secret(secret: &mut Map<String, Value>) -> Outcome<()> {
     Ok(())
 }
 
-fn merge_texts(secret: &mut Map<String, Value>) {
-    if let Some(Value::Object(texts)) = secret.remove("stringData") {
-        let data = secret.entry("data").or_insert_with(|| Value::Object(Map::new()));
-        for (key, text) in texts {
-            data[key] = STANDARD.encode(text.as_str().unwrap_or_default()).into();
-        }
-    }
-}
-
-fn drop_nulls(value: &mut Value) {
+/// A typed object has no field whose value is null.
+pub(super) fn drop_nulls(value: &mut Value) {
     if let Value::Object(map) = value {
         map.retain(|_, value| !value.is_null());
         map.values_mut().for_each(drop_nulls);

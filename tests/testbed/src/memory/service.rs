@@ -53,6 +53,10 @@ pub(super) async fn answer(
     let body = body.collect_bytes().await.map_err(io::Error::other)?;
     let request = match Request::parse(&user, &head, &body) {
         Ok(request) => request,
+        // No resource: then it is not the API that answers.
+        Err(status) if status.code == 404 => {
+            return Ok(whole(StatusCode::NOT_FOUND, Bytes::from_static(b"404 page not found\n")));
+        }
         Err(status) => return Ok(refused(&status)),
     };
     shared.count(&request.facts);

@@ -11,9 +11,9 @@ use super::change::Change;
 use super::fields::{Scope, merge_patch};
 use super::managers::{Contest, Manager, Managers};
 use super::object::{Object, metadata};
-use super::resource::Resource;
+use super::resource::{Nature, Resource};
 use super::rules;
-use super::status::{Outcome, already_exists, bad_request, conflict, invalid, not_found};
+use super::status::{Outcome, already_exists, bad_request, conflict, invalid, not_found, refusal};
 use super::store::{Key, Store, Stored};
 
 /// What shall be written, and where.
@@ -66,6 +66,10 @@ impl Write {
         conflict(&self.resource, &self.key.name, why)
     }
 
+    fn invalid(&self, why: &str) -> Box<kube::core::Status> {
+        invalid(&self.resource, &self.key.name, why)
+    }
+
     fn not_found(&self) -> Box<kube::core::Status> {
         not_found(&self.resource, &self.key.name)
     }
@@ -98,12 +102,18 @@ impl Store {
             (Deed::Create(body), None) => {
                 write.check_body(body)?;
                 if metadata(body, "resourceVersion").is_some() {
-                    return Err(bad_request("resourceVersion should not be set on objects to be created"));
+                    let message = "resourceVersion should not be set on objects to be created";
+                    return Err(refusal(500, "", message));
                 }
                 self.create(write, body.clone(), None, now)
             }
             (Deed::Replace(body), Some(live)) => {
                 write.check_body(body)?;
+                let needs_version = matches!(write.resource.nature, Nature::Custom | Nature::Plain);
+                if needs_version && metadata(body, "resourceVersion").is_none() {
+                    let why = "metadata.resourceVersion: Invalid value: 0: must be specified for an update";
+                    return Err(write.invalid(why));
+                }
                 self.update(write, &live, body.clone(), None)
             }
             (Deed::Merge(patch), Some(live)) => {
@@ -129,10 +139,12 @@ impl Store {
         write.check_body(applied)?;
         if write.manager.is_none() {
             let why = "fieldManager: Required value: is required for apply patch";
-            return Err(invalid(&write.resource, &write.key.name, why));
+            return Err(write.invalid(why));
         }
         let mut applied = applied.clone();
-        rules::normalize_applied(&write.resource, &mut applied)?;
+        if !write.resource.is_custom() {
+            rules::drop_nulls(&mut applied);
+        }
         if live.is_none() {
             if write.to_status {
                 return Err(write.not_found());
@@ -200,10 +212,16 @@ impl Store {
             return Err(write.conflict(why));
         }
         let uid = live.object.metadata("uid");
-        if let Some(wanted) = metadata(&object, "uid").filter(|wanted| *wanted != uid) {
-            let why =
-                format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}");
-            return Err(write.conflict(&why));
+        // A write to the status goes to whatever object has the name: it puts back all metadata.
+        if let Some(wanted) = metadata(&object, "uid").filter(|wanted| *wanted != uid && !write.to_status) {
+            if matches!(write.deed, Deed::Replace(_)) {
+                return Err(write.conflict(&format!(
+                    "Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"
+                )));
+            }
+            return Err(
+                write.invalid(&format!("metadata.uid: Invalid value: {wanted:?}: field is immutable"))
+            );
         }
         restore(write, before, &mut object);
         rules::normalize(&write.resource, &mut object)?;
@@ -246,7 +264,7 @@ impl Store {
             let found = live.object.metadata(field);
             if let Some(wanted) = preconditions[field].as_str().filter(|wanted| *wanted != found) {
                 return Err(write.conflict(&format!(
-                    "Precondition failed: {name} in precondition: {wanted}, {name} in object meta: {found}"
+                    "the {name} in the precondition ({wanted}) does not match the {name} in record ({found})"
                 )));
             }
         }
