@@ -21,21 +21,7 @@ fn memory() -> MemoryApi {
 
 /// What both API servers have to do alike.
 fn table() -> Vec<Case> {
-    [
-        apply::fences(),
-        apply::ownership(),
-        custom::generation(),
-        custom::statuses(),
-        reading::metadata(),
-        reading::watches(),
-        plain::leases(),
-        plain::events(),
-        plain::secrets(),
-        plain::deletion(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    [apply::cases(), custom::cases(), reading::cases(), plain::cases()].into_iter().flatten().collect()
 }
 
 fn report(side: &str, outcomes: Vec<Result<(), String>>) {

@@ -31,6 +31,8 @@ pub(super) struct Step {
     method: Method,
     resource: &'static str,
     name: String,
+    /// Over all namespaces.
+    everywhere: bool,
     query: Vec<(&'static str, String)>,
     accept: &'static str,
     content_type: &'static str,
@@ -45,6 +47,7 @@ fn step(method: Method, resource: &'static str, name: &str) -> Step {
         method,
         resource,
         name: name.to_owned(),
+        everywhere: false,
         query: Vec::new(),
         accept: "application/json",
         content_type: "application/json",
@@ -123,8 +126,14 @@ impl Step {
         self.parameter("force", "false")
     }
 
-    pub(super) fn as_metadata(mut self) -> Self {
-        let is_list = self.name.is_empty() && self.query.is_empty();
+    /// Over all namespaces, but for objects of a name in which `$namespace` is this one only.
+    pub(super) fn everywhere(mut self, name: &str) -> Self {
+        self.everywhere = true;
+        self.parameter("fieldSelector", &format!("metadata.name={name}"))
+    }
+
+    pub(super) fn for_metadata(mut self) -> Self {
+        let is_list = self.name.is_empty() && !self.is_watch();
         self.accept = if is_list {
             "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
         } else {
@@ -138,6 +147,11 @@ impl Step {
         self.code = code;
         self.expected = expected;
         self
+    }
+
+    /// The HTTP status alone.
+    pub(super) fn answers(self, code: u16) -> Self {
+        self.gives(code, json!({}))
     }
 
     /// What a watch has to tell.
@@ -176,6 +190,7 @@ pub(super) async fn take(case: &Case, client: &Client, namespace: &str) -> Resul
         let (code, answer) = answer.map_err(|_| told("no answer".to_owned()))?;
         let mut expected = step.expected.clone();
         fill(&mut expected, &kept);
+        fill_in(&mut expected, "$namespace", namespace);
         if let Some(difference) = difference(&expected, &answer) {
             return Err(told(format!("{difference}\n  in {code} {answer}")));
         }
@@ -197,10 +212,6 @@ pub(super) async fn take(case: &Case, client: &Client, namespace: &str) -> Resul
 }
 
 async fn send(step: &Step, client: &Client, namespace: &str, kept: &Kept) -> (u16, Value) {
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    for (name, value) in &step.query {
-        query.append_pair(name, kept.get(value).unwrap_or(value));
-    }
     let group = match step.resource {
         "secrets" | "configmaps" => "api/v1",
         "leases" => "apis/coordination.k8s.io/v1",
@@ -208,8 +219,12 @@ async fn send(step: &Step, client: &Client, namespace: &str, kept: &Kept) -> (u1
         "idissuercredentials" => "apis/idissuer.pl/v1alpha1",
         other => other,
     };
+    let scope = if step.everywhere { String::new() } else { format!("/namespaces/{namespace}") };
     let name = if step.name.is_empty() { String::new() } else { format!("/{}", step.name) };
-    let path = format!("/{group}/namespaces/{namespace}/{}{name}?{}", step.resource, query.finish());
+    let mut path = form_urlencoded::Serializer::new(format!("/{group}{scope}/{}{name}?", step.resource));
+    for (name, value) in &step.query {
+        path.append_pair(name, &kept.get(value).unwrap_or(value).replace("$namespace", namespace));
+    }
     let body = step.body.clone().map(|mut body| {
         fill(&mut body, kept);
         fill_in(&mut body, "$namespace", namespace);
@@ -217,7 +232,7 @@ async fn send(step: &Step, client: &Client, namespace: &str, kept: &Kept) -> (u1
     });
     let request = Request::builder()
         .method(step.method.clone())
-        .uri(path)
+        .uri(path.finish())
         .header("accept", step.accept)
         .header("content-type", step.content_type)
         .body(Body::from(body.unwrap_or_default()))
