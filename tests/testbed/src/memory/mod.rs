@@ -24,8 +24,8 @@
 //! threads or chance, and tells the time only by the clock it is given and by tokio's.
 //!
 //! The suite `memory` of the testbed's tests holds it to the real API server. What it leaves out: schemas and their
-//! defaults, rights, finalizers and garbage collection, label selectors, pages of lists, JSON and strategic merge patches,
-//! and `managedFields` in what it returns.
+//! defaults, rights, garbage collection, label selectors, pages of lists, JSON and strategic merge patches, and
+//! `managedFields` in what it returns.
 
 mod change;
 mod fault;
@@ -153,7 +153,7 @@ impl MemoryApi {
         self.write_at(manager, resource, key, false, Deed::Merge(patch.clone()))
     }
 
-    /// Deletes an object if it is there, past all faults and counts.
+    /// Deletes an object if it is there, past all faults and counts. Finalizers hold it as they do for clients.
     pub fn delete(&self, manager: &str, resource: &str, namespace: &str, name: &str) {
         let Some(resource) = Resource::of_plural(resource) else { return };
         let deed = Deed::Delete { preconditions: json!({}) };

@@ -14,6 +14,7 @@ pub(super) fn normalize(resource: &Resource, object: &mut Value) -> Outcome<()> 
         drop_nulls(object);
     }
     if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.remove("managedFields");
         for field in ["labels", "annotations", "ownerReferences", "finalizers"] {
             drop_if_empty(metadata, field);
         }
@@ -31,8 +32,9 @@ pub(super) fn normalize(resource: &Resource, object: &mut Value) -> Outcome<()> 
 fn normalize_secret(secret: &mut Map<String, Value>) -> Outcome<()> {
     if let Some(Value::Object(texts)) = secret.remove("stringData") {
         let data = secret.entry("data").or_insert_with(|| Value::Object(Map::new()));
+        let Some(data) = data.as_object_mut() else { return Err(bad_request("data is no map")) };
         for (key, text) in texts {
-            data[key] = STANDARD.encode(text.as_str().unwrap_or_default()).into();
+            data.insert(key, STANDARD.encode(text.as_str().unwrap_or_default()).into());
         }
     }
     let mut values = secret.get("data").and_then(Value::as_object).into_iter().flatten();
@@ -86,13 +88,23 @@ pub(super) fn check_update(resource: &Resource, name: &str, before: &Value, afte
     Ok(())
 }
 
+/// Whether it is to be deleted as soon as nobody wants to do something about it before.
+pub(super) fn is_held(object: &Value) -> bool {
+    object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty())
+}
+
+/// Counts the generation up.
+pub(super) fn count_generation(object: &mut Value) {
+    if let Some(generation) = object["metadata"]["generation"].as_u64() {
+        object["metadata"]["generation"] = (generation + 1).into();
+    }
+}
+
 /// Whether anything changed of what the generation counts.
 pub(super) fn is_new_generation(before: &Value, after: &Value) -> bool {
-    let counted = |object: &Value| {
-        let mut fields = object.as_object().cloned().unwrap_or_default();
-        fields.remove("metadata");
-        fields.remove("status");
-        fields
-    };
-    counted(before) != counted(after)
+    fn counted(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
+        let fields = object.as_object().into_iter().flatten();
+        fields.filter(|(field, _)| !matches!(field.as_str(), "metadata" | "status"))
+    }
+    counted(before).ne(counted(after))
 }

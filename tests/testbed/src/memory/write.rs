@@ -42,6 +42,7 @@ pub(super) enum Deed {
 pub(super) struct Written {
     pub(super) object: Arc<Object>,
     pub(super) is_new: bool,
+    pub(super) is_gone: bool,
     /// None when everything was so already.
     pub(super) change: Option<Change>,
     /// Who watches for it: to be woken when the store is free again.
@@ -76,7 +77,7 @@ impl Write {
 
     /// What a client sent has to be meant for where it was sent.
     fn check_body(&self, body: &Value) -> Outcome<()> {
-        if !body.is_object() {
+        if !body.is_object() || !(body["metadata"].is_object() || body["metadata"].is_null()) {
             return Err(bad_request("the body is no object"));
         }
         let differs = |field: &str, wanted: &str| body[field].as_str().is_some_and(|found| found != wanted);
@@ -123,7 +124,7 @@ impl Store {
                 self.update(write, &live, body, None)
             }
             (Deed::Apply { applied, force }, live) => self.apply(write, live, applied, *force, now),
-            (Deed::Delete { preconditions }, Some(live)) => self.delete(write, &live, preconditions),
+            (Deed::Delete { preconditions }, Some(live)) => self.delete(write, &live, preconditions, now),
             (Deed::Replace(_) | Deed::Merge(_) | Deed::Delete { .. }, None) => Err(write.not_found()),
         }
     }
@@ -177,13 +178,12 @@ impl Store {
         now: Timestamp,
     ) -> Outcome<Written> {
         self.uids += 1;
-        let created = now.round(Unit::Second).unwrap_or(now);
         object["apiVersion"] = write.resource.api_version().into();
         object["kind"] = write.resource.kind.into();
         object["metadata"]["name"] = write.key.name.clone().into();
         object["metadata"]["namespace"] = write.key.namespace.clone().into();
         object["metadata"]["uid"] = format!("00000000-0000-4000-8000-{:012x}", self.uids).into();
-        object["metadata"]["creationTimestamp"] = created.to_string().into();
+        object["metadata"]["creationTimestamp"] = seconds(now).into();
         if write.resource.is_custom() {
             object["metadata"]["generation"] = 1.into();
             object.as_object_mut().map(|fields| fields.remove("status"));
@@ -226,9 +226,8 @@ impl Store {
         restore(write, before, &mut object);
         rules::normalize(&write.resource, &mut object)?;
         rules::check_update(&write.resource, &write.key.name, before, &object)?;
-        if write.resource.is_custom() && rules::is_new_generation(before, &object) {
-            let generation = before["metadata"]["generation"].as_u64().unwrap_or_default();
-            object["metadata"]["generation"] = (generation + 1).into();
+        if rules::is_new_generation(before, &object) {
+            rules::count_generation(&mut object);
         }
         let managers = managers.unwrap_or_else(|| {
             let mut managers = live.managers.clone();
@@ -236,8 +235,10 @@ impl Store {
             managers
         });
         if object == **before && managers == live.managers {
-            let object = Arc::clone(&live.object);
-            return Ok(Written { object, is_new: false, change: None, wakers: Vec::new() });
+            return Ok(unchanged(live));
+        }
+        if metadata(&object, "deletionTimestamp").is_some() && !rules::is_held(&object) {
+            return Ok(self.remove(write, live, object));
         }
         Ok(self.commit(write, Some(live), object, managers))
     }
@@ -256,10 +257,16 @@ impl Store {
         let change = Change::new(write, self.version, before, Some(Arc::clone(&object.value)));
         let stored = Stored { object: Arc::clone(&object), managers };
         let wakers = self.keep(write.resource, write.key.clone(), stored);
-        Written { object, is_new: live.is_none(), change: Some(change), wakers }
+        Written { object, is_new: live.is_none(), is_gone: false, change: Some(change), wakers }
     }
 
-    fn delete(&mut self, write: &Write, live: &Stored, preconditions: &Value) -> Outcome<Written> {
+    fn delete(
+        &mut self,
+        write: &Write,
+        live: &Stored,
+        preconditions: &Value,
+        now: Timestamp,
+    ) -> Outcome<Written> {
         for (field, name) in [("uid", "UID"), ("resourceVersion", "ResourceVersion")] {
             let found = live.object.metadata(field);
             if let Some(wanted) = preconditions[field].as_str().filter(|wanted| *wanted != found) {
@@ -268,20 +275,51 @@ impl Store {
                 )));
             }
         }
-        self.version += 1;
-        let mut last = (*live.object.value).clone();
-        last["metadata"]["resourceVersion"] = self.version.to_string().into();
-        let change = Change::new(write, self.version, Some(Arc::clone(&live.object.value)), None);
-        let wakers = self.drop(write.resource, write.key.clone(), Arc::new(Object::new(last)));
-        let object = Arc::clone(&live.object);
-        Ok(Written { object, is_new: false, change: Some(change), wakers })
+        let mut object = (*live.object.value).clone();
+        if !rules::is_held(&object) {
+            return Ok(self.remove(write, live, object));
+        }
+        if metadata(&object, "deletionTimestamp").is_some() {
+            return Ok(unchanged(live));
+        }
+        object["metadata"]["deletionTimestamp"] = seconds(now).into();
+        object["metadata"]["deletionGracePeriodSeconds"] = 0.into();
+        rules::count_generation(&mut object);
+        Ok(self.commit(write, Some(live), object, live.managers.clone()))
     }
+
+    fn remove(&mut self, write: &Write, live: &Stored, mut last: Value) -> Written {
+        self.version += 1;
+        last["metadata"]["resourceVersion"] = self.version.to_string().into();
+        let last = Arc::new(Object::new(last));
+        let change = Change::new(write, self.version, Some(Arc::clone(&live.object.value)), None);
+        let wakers = self.drop(write.resource, write.key.clone(), Arc::clone(&last));
+        Written { object: last, is_new: false, is_gone: true, change: Some(change), wakers }
+    }
+}
+
+fn unchanged(live: &Stored) -> Written {
+    let object = Arc::clone(&live.object);
+    Written { object, is_new: false, is_gone: false, change: None, wakers: Vec::new() }
+}
+
+/// The API tells times of its own in whole seconds.
+fn seconds(now: Timestamp) -> String {
+    now.round(Unit::Second).unwrap_or(now).to_string()
 }
 
 /// Puts back what a write of this kind cannot change.
 fn restore(write: &Write, before: &Value, object: &mut Value) {
-    const SYSTEM: [&str; 6] =
-        ["name", "namespace", "uid", "resourceVersion", "creationTimestamp", "generation"];
+    const SYSTEM: [&str; 8] = [
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "creationTimestamp",
+        "generation",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    ];
     if write.to_status {
         let status = object.get_mut("status").map(Value::take);
         before.clone_into(object);
@@ -297,7 +335,6 @@ fn restore(write: &Write, before: &Value, object: &mut Value) {
     for field in SYSTEM {
         set(&mut object["metadata"], field, before["metadata"].get(field).cloned());
     }
-    set(&mut object["metadata"], "managedFields", None);
     if write.resource.is_custom() {
         set(object, "status", before.get("status").cloned());
     }

@@ -45,7 +45,7 @@ fn condition(kind: &str, reason: &str) -> Value {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    vec![generation(), two_halves(), applied_status(), status_and_uid(), replacement()]
+    vec![generation(), two_halves(), applied_status(), status_and_uid(), replacement(), finalizers()]
 }
 
 fn generation() -> Case {
@@ -220,6 +220,40 @@ fn replacement() -> Case {
                 changed
             })
             .gives(200, json!({"metadata": {"generation": 2}})),
+        ],
+    }
+}
+
+fn finalizers() -> Case {
+    Case {
+        name: "a credential with finalizers goes when the last of them goes",
+        steps: vec![
+            create(CREDENTIALS, {
+                let mut held = credential("Auto");
+                held["metadata"]["finalizers"] = json!(["example.org/hold"]);
+                held
+            })
+            .answers(201)
+            .keep("first"),
+            delete(CREDENTIALS, "billing")
+                .gives(
+                    200,
+                    json!({
+                        "kind": "IdIssuerCredential",
+                        "metadata": {
+                            "uid": "$first.uid", "resourceVersion": "!$first.version", "generation": 2,
+                            "deletionTimestamp": "?", "deletionGracePeriodSeconds": 0,
+                        },
+                    }),
+                )
+                .keep("second"),
+            delete(CREDENTIALS, "billing")
+                .gives(200, json!({"metadata": {"resourceVersion": "$second.version"}})),
+            merge(CREDENTIALS, "billing", json!({"metadata": {"labels": {"a": "1"}}}))
+                .gives(200, json!({"metadata": {"generation": 2, "deletionTimestamp": "?"}})),
+            merge(CREDENTIALS, "billing", json!({"metadata": {"finalizers": null}}))
+                .gives(200, json!({"metadata": {"uid": "$first.uid", "finalizers": null}})),
+            get(CREDENTIALS, "billing").gives(404, json!({"reason": "NotFound"})),
         ],
     }
 }
