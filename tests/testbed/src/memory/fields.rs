@@ -214,6 +214,8 @@ fn merge_at(path: &mut Path, live: &mut Value, applied: &Value) {
                 }
             }
         }
+        // A null map is owned, but changes nothing.
+        (Value::Object(_), Value::Null, _) => {}
         (live, applied, _) => live.clone_from(applied),
     }
 }

@@ -48,7 +48,7 @@ fn normalize_secret(secret: &mut Map<String, Value>) -> Outcome<()> {
 }
 
 /// A typed object has no field whose value is null.
-pub(super) fn drop_nulls(value: &mut Value) {
+fn drop_nulls(value: &mut Value) {
     if let Value::Object(map) = value {
         map.retain(|_, value| !value.is_null());
         map.values_mut().for_each(drop_nulls);

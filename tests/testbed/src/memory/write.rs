@@ -142,15 +142,11 @@ impl Store {
             let why = "fieldManager: Required value: is required for apply patch";
             return Err(write.invalid(why));
         }
-        let mut applied = applied.clone();
-        if !write.resource.is_custom() {
-            rules::drop_nulls(&mut applied);
-        }
         if live.is_none() {
             if write.to_status {
                 return Err(write.not_found());
             }
-            if let Some(uid) = metadata(&applied, "uid") {
+            if let Some(uid) = metadata(applied, "uid") {
                 let why = format!(
                     "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
                 );
@@ -162,7 +158,7 @@ impl Store {
             None => (Arc::new(Value::Object(Map::new())), Managers::default()),
         };
         let object = managers
-            .apply(&before, &applied, write.manager(), write.scope(), force)
+            .apply(&before, applied, write.manager(), write.scope(), force)
             .map_err(|contests| contested(write, &contests))?;
         match live {
             Some(live) => self.update(write, &live, object, Some(managers)),

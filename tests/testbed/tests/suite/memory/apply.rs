@@ -54,6 +54,8 @@ pub(super) fn cases() -> Vec<Case> {
         edits(),
         labels(),
         owner_references(),
+        edited_owner_reference(),
+        nulls(),
     ]
 }
 
@@ -292,6 +294,40 @@ fn owner_references() -> Case {
             ),
             apply_target(json!({}), json!({}))
                 .gives(200, json!({"metadata": {"ownerReferences": [{"uid": "9-9"}]}})),
+        ],
+    }
+}
+
+fn edited_owner_reference() -> Case {
+    let mut edited = owner("one", "1-1");
+    edited["blockOwnerDeletion"] = true.into();
+    Case {
+        name: "an owner reference of which a part was edited is its editor's",
+        steps: vec![
+            apply_target(json!({"ownerReferences": [owner("one", "1-1")]}), json!({})).answers(201),
+            merge("secrets", "target", json!({"metadata": {"ownerReferences": [edited]}}))
+                .by("editor")
+                .answers(200),
+            apply_target(json!({}), json!({})).gives(
+                200,
+                json!({"metadata": {"ownerReferences": [{"uid": "1-1", "name": "one", "blockOwnerDeletion": true}]}}),
+            ),
+        ],
+    }
+}
+
+fn nulls() -> Case {
+    Case {
+        name: "a null that is applied is owned, and takes nothing away",
+        steps: vec![
+            apply_target(json!({}), one()).answers(201).keep("first"),
+            apply_target(json!({"labels": null}), one())
+                .gives(200, json!({"metadata": {"labels": null, "resourceVersion": "!$first.version"}})),
+            apply_target(json!({"labels": {"theirs": "1"}}), Value::Null)
+                .by("other")
+                .gives(200, json!({"data": {"a": "MQ=="}, "metadata": {"labels": {"theirs": "1"}}})),
+            apply_target(json!({"labels": null}), one())
+                .gives(200, json!({"metadata": {"labels": {"theirs": "1"}}})),
         ],
     }
 }

@@ -97,6 +97,43 @@ async fn a_watcher_goes_on_through_time_limits_broken_connections_and_lost_histo
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_watch_that_waits_is_told_at_once() {
+    let api = memory();
+    let mut events = watch(&api);
+    expect(&mut events, &["init", "found all"]).await;
+    let start = Instant::now();
+    for (seconds, expected) in [(10, "applied one"), (20, "broken")] {
+        let act = async {
+            sleep(10 * SECOND).await;
+            if expected == "broken" {
+                api.break_watches("operator");
+            } else {
+                api.apply("test", &secret("one", "")).unwrap();
+            }
+        };
+        let (said, ()) = tokio::join!(next(&mut events), act);
+        assert_eq!((said.as_str(), start.elapsed()), (expected, seconds * SECOND));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_without_news_keeps_up_with_the_versions_of_the_rest() {
+    let api = memory();
+    let mut events = watch(&api);
+    expect(&mut events, &["init", "found all"]).await;
+    let map =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "map", "namespace": "shop"}});
+    api.apply("test", &map).unwrap();
+    // The first watch ends, and says how far it came.
+    assert!(timeout(300 * SECOND, events.next()).await.is_err());
+    api.compact();
+    api.break_watches("operator");
+    expect(&mut events, &["broken"]).await;
+    api.apply("test", &secret("one", "")).unwrap();
+    expect(&mut events, &["applied one"]).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_silent_watch_tells_nothing_until_the_silence_ends() {
     let api = memory();
     let mut events = watch(&api);
