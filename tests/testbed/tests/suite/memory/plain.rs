@@ -205,6 +205,8 @@ fn edits_of_another() -> Case {
                 .gives(400, json!({"reason": "BadRequest"})),
             replace("secrets", "none", secret(json!({"metadata": {"name": "none"}})))
                 .gives(404, json!({"reason": "NotFound"})),
+            replace("secrets", "login", secret(json!({"data": {"a": "MQ=="}, "immutable": null})))
+                .gives(200, json!({"metadata": {"resourceVersion": "$first.version"}})),
             replace("secrets", "login", secret(json!({"data": {"b": "MQ=="}})))
                 .gives(200, json!({"data": {"a": null, "b": "MQ=="}, "metadata": {"uid": "$first.uid"}})),
         ],
