@@ -184,6 +184,9 @@ fn write(user: &str, address: &Address, deed: Deed) -> Outcome<Task> {
     if name.is_empty() || address.namespace.is_empty() {
         return Err(bad_request("an object of the API server in memory has a name and a namespace"));
     }
+    if address.parameter("dryRun").is_some() {
+        return Err(bad_request("the API server in memory tries nothing out: dryRun is not served"));
+    }
     Ok(Task::Write(Write {
         user: user.to_owned(),
         manager: address.parameter("fieldManager").map(str::to_owned),

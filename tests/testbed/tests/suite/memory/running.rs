@@ -302,12 +302,17 @@ async fn the_recorder_of_kube_publishes_and_only_the_newest_events_are_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_from_nowhere_and_one_of_a_wrong_kind_are_refused() {
+async fn what_it_does_not_serve_it_refuses() {
     let api = memory();
     let nowhere = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "one"}});
     assert_eq!(api.apply("test", &nowhere).unwrap_err().code, 400);
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one", "namespace": "shop"}});
     assert_eq!(api.put("test", &pod).unwrap_err().code, 400);
+    let secrets: Api<Secret> = Api::namespaced(api.client("operator"), "shop");
+    let trial = PatchParams { dry_run: true, ..PatchParams::apply("operator") };
+    let trial = secrets.patch("one", &trial, &Patch::Apply(secret("one", ""))).await;
+    assert!(matches!(trial.unwrap_err(), kube::Error::Api(status) if status.code == 400));
+    assert_eq!(value(&api, "one"), None);
     let none = api.merge("test", "secrets", ("shop", "none"), &json!({})).unwrap_err();
     assert_eq!((none.code, none.reason.as_str()), (404, "NotFound"));
 }
