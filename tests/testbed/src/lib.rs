@@ -21,6 +21,8 @@
 //! - [`wait`] waits for a condition, with a limit.
 //! - [`AuditLog`] counts the requests of a client.
 //! - [`process`] runs other programs, which end with the test.
+//! - [`memory`] is an API server without programs and waiting: for tests in paused time. A table holds it to the real
+//!   one.
 //! - [`Tools`] finds or builds the programs of Kubernetes.
 //!
 //! Nothing is left after the end of the process, however it ends.
@@ -32,6 +34,7 @@ mod error;
 mod inventory;
 mod kubeconfig;
 mod kubectl;
+pub mod memory;
 mod namespace;
 mod ports;
 pub mod process;
