@@ -21,7 +21,6 @@ use super::reconcile::{Context, Guarded, finish, reconcile};
 use super::registry::{ObjectKey, Registry, Sighting};
 use crate::api::{CaBundleKind, GROUP, IdIssuerCredential};
 use crate::core::backoff::pause;
-use crate::ops::metrics::Metrics;
 
 /// How many credentials are finished at once when the process stops.
 const FINISHED_AT_ONCE: usize = 64;
@@ -53,7 +52,7 @@ pub(super) async fn reconcile_all(
         .default_backoff()
         .modify(trim)
         .reflect(writer);
-    let news = news(events, Arc::clone(&context.registry), Arc::clone(&context.metrics), waker);
+    let news = news(events, Arc::clone(&context), waker);
     Controller::for_stream(news, reader.clone())
         // The semaphore in the context bounds all areas together.
         .with_config(Config::default().concurrency(0))
@@ -96,14 +95,15 @@ fn describe_watch_error(error: &watcher::Error) -> String {
 /// What a list shows is passed on when the list is complete: before, the store does not hold it.
 fn news(
     events: impl Stream<Item = Result<Event<Guarded>, watcher::Error>> + Send + 'static,
-    registry: Arc<Registry>,
-    metrics: Arc<Metrics>,
+    context: Arc<Context>,
     waker: Waker,
 ) -> impl Stream<Item = Result<Guarded, watcher::Error>> + Send + 'static {
     let mut listed = Vec::new();
     events.try_filter_map(move |event| {
+        let Context { registry, metrics, clock, .. } = &*context;
         let see = |object: &Guarded| {
-            let news = registry.saw_credential(&key(object), sighting(object), is_rejected(object));
+            let news =
+                registry.saw_credential(&key(object), sighting(object), is_rejected(object), clock.now());
             news.replaced.iter().for_each(|uid| metrics.forget_credential(uid));
             news.is_work
         };

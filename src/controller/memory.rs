@@ -224,6 +224,14 @@ impl Memory {
         self.session().map_or(0, |session| session.with_account(Account::rejections))
     }
 
+    /// The rejections that status has to remember of a login that was never accepted: also those of other passwords.
+    pub(super) fn rejections_of_user(&self) -> u32 {
+        let Some(reading) = &self.login else { return 0 };
+        let lately =
+            reading.outcome.as_ref().map_or(0, |session| session.rejections_of_user(&reading.tenant));
+        self.rejections().max(lately)
+    }
+
     /// Whether status holds a record of the attempt that comes next, or is under way.
     pub(super) fn is_attempt_recorded(&self) -> bool {
         // One that was taken back, because it never had its turn, needs another record.

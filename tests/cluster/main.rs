@@ -10,6 +10,7 @@ mod issuing;
 mod killing;
 mod leading;
 mod logging_in;
+mod login_budget;
 mod operator;
 mod outage;
 mod renewing;
