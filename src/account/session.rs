@@ -1,6 +1,6 @@
 //! The session of one account: its state, its members, and the one call that may be in flight.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,7 +39,8 @@ pub struct Session {
 
 #[derive(Default)]
 struct Members {
-    strategies: HashMap<Member, Strategy>,
+    /// In order, so that a run can be repeated.
+    strategies: BTreeMap<Member, Strategy>,
     /// Since when there are none.
     idle_since: Option<Moment>,
 }

@@ -16,6 +16,7 @@ use crate::core::login::LoginPair;
 use crate::core::moment::Moment;
 use crate::core::observed::{AccountReference, Intent, Login, LoginRecord, Published, Rejection, Seen};
 use crate::core::reason::Reason;
+use crate::core::schedule::Pace;
 use crate::core::target::{ObjectVersion, TargetRead};
 use crate::core::token::{Fingerprint, Grant, LifetimeSource, Validity};
 use crate::issuer::Trust;
@@ -273,12 +274,19 @@ impl Memory {
         Some((&pause.reason, pause.until))
     }
 
+    /// The pace that the tokens set.
+    pub(super) fn pace(&self) -> Pace {
+        let published = self.published.as_ref().map(|published| Pace::of(published.validity.lifetime));
+        published
+            .or_else(|| self.session().map(|session| session.with_account(Account::pace)))
+            .unwrap_or(Pace::FULL)
+    }
+
     /// The target could not be written: the next try has to wait, longer each time.
     pub(super) fn refused(&mut self, reason: Reason, generation: Option<i64>, now: Moment, chance: Chance) {
         let before = self.write_pause.as_ref().filter(|pause| pause.generation == generation);
         let count = before.map_or(0, |pause| pause.count).saturating_add(1);
-        let (first, longest) = (SignedDuration::from_secs(5), SignedDuration::from_mins(1));
-        let until = now.plus(backoff::pause(count, first, longest, chance));
+        let until = now.plus(backoff::retry_pause(count, self.pace(), chance));
         self.write_pause = Some(WritePause { reason, generation, count, until });
     }
 }

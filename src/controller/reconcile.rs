@@ -110,6 +110,7 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     }
     let action = work.carry_out(term).await;
     login::forget_pair(&mut memory);
+    context.registry.keeps_pace(&key, memory.pace());
     let action = action?;
     context.registry.clear_errors(&key);
     Ok(action)

@@ -3,7 +3,7 @@
 //! Secrets themselves are not kept, and of those that no credential names nothing at all: memory does not depend on
 //! them.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -12,6 +12,7 @@ use super::leadership::Term;
 use super::memory::Memory;
 use crate::core::moment::Moment;
 use crate::core::observed::Seen;
+use crate::core::schedule::Pace;
 use crate::core::target::ObjectVersion;
 
 /// Namespace and name.
@@ -53,6 +54,8 @@ struct Entry {
     generation_since: Moment,
     memory: Arc<tokio::sync::Mutex<Memory>>,
     errors: u32,
+    /// The pace that its tokens set.
+    pace: Pace,
     /// When the queue shall have woken it.
     wake_up: Option<Moment>,
     /// Whether its status remembers that its login was rejected.
@@ -63,8 +66,9 @@ struct Entry {
 
 #[derive(Default)]
 struct Inner {
-    credentials: HashMap<ObjectKey, Entry>,
-    secrets: HashMap<ObjectKey, Watched>,
+    // In order, so that a run can be repeated.
+    credentials: BTreeMap<ObjectKey, Entry>,
+    secrets: BTreeMap<ObjectKey, Watched>,
     /// What the list that is going on has shown.
     listed_credentials: Option<HashSet<ObjectKey>>,
     listed_secrets: Option<HashSet<ObjectKey>>,
@@ -131,6 +135,7 @@ impl Registry {
                 generation_since: now,
                 memory: Arc::default(),
                 errors: 0,
+                pace: Pace::FULL,
                 wake_up: None,
                 is_rejected,
                 resolved: None,
@@ -311,13 +316,20 @@ impl Registry {
         self.lock().credentials.keys().cloned().collect()
     }
 
-    /// Counts errors in a row; returns how many there were with this one.
-    pub(super) fn count_error(&self, key: &ObjectKey) -> u32 {
+    /// Counts errors in a row; returns how many there were with this one, and the pace at which to go on.
+    pub(super) fn count_error(&self, key: &ObjectKey) -> (u32, Pace) {
         let mut inner = self.lock();
-        inner.credentials.get_mut(key).map_or(1, |entry| {
+        inner.credentials.get_mut(key).map_or((1, Pace::FULL), |entry| {
             entry.errors = entry.errors.saturating_add(1);
-            entry.errors
+            (entry.errors, entry.pace)
         })
+    }
+
+    /// Notes the pace that a credential's tokens set.
+    pub(super) fn keeps_pace(&self, key: &ObjectKey, pace: Pace) {
+        if let Some(entry) = self.lock().credentials.get_mut(key) {
+            entry.pace = pace;
+        }
     }
 
     /// The row of errors is over.
