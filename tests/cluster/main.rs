@@ -5,6 +5,8 @@
 use idissuer_testbed::{Options, Shared};
 
 mod apply_fences;
+mod contesting;
+mod denying;
 mod issuers;
 mod issuing;
 mod killing;
@@ -12,6 +14,7 @@ mod leading;
 mod logging_in;
 mod operator;
 mod outage;
+mod refusing;
 mod renewing;
 mod repairing;
 mod resource_rules;
@@ -20,6 +23,7 @@ mod restarting;
 mod schema;
 mod secrecy;
 mod sharing;
+mod vanishing;
 
 /// The control plane of all tests in this binary. It has the CRD from the beginning, or the garbage collector would
 /// take half a minute to notice the new kind.

@@ -115,12 +115,12 @@ impl Drop for Proxy {
 }
 
 impl Shared {
-    /// Records a request, and says what becomes of it. The number is its place in the record.
-    fn receive(&self, request: &ProxiedRequest) -> (usize, Option<Fault>) {
+    /// Numbers and records a request, and says what becomes of it.
+    fn receive(&self, request: &mut ProxiedRequest) -> Option<Fault> {
         let mut state = self.state();
+        request.number = state.requests.len();
         state.requests.push(request.clone());
-        let fault = state.rules.iter_mut().find_map(|rule| rule.applies(request));
-        (state.requests.len() - 1, fault)
+        state.rules.iter_mut().find_map(|rule| rule.applies(request))
     }
 
     /// Records what was answered.

@@ -52,8 +52,8 @@ async fn answer(
     shared: &Arc<Shared>,
     line: &Line,
 ) -> Result<Response<Body>, Lost> {
-    let seen = ProxiedRequest::of(&request);
-    let (number, fault) = shared.receive(&seen);
+    let mut seen = ProxiedRequest::of(&request);
+    let fault = shared.receive(&mut seen);
     let made_up = match fault {
         Some(Fault::Answer { status, retry_after }) => Some(refusal(status, retry_after)),
         Some(Fault::EndWatch { status }) => Some(ended_watch(status)),
@@ -62,11 +62,11 @@ async fn answer(
     if let Some(answer) = made_up {
         // The connection can be used again only if the request was read to its end.
         let _ = request.into_body().collect().await;
-        shared.answered(number, answer.status().as_u16());
+        shared.answered(seen.number, answer.status().as_u16());
         return Ok(answer);
     }
     let answer = line.send(&shared.upstream, request).await.map_err(|_| Lost)?;
-    shared.answered(number, answer.status().as_u16());
+    shared.answered(seen.number, answer.status().as_u16());
     let (head, body) = answer.into_parts();
     if fault == Some(Fault::LoseAnswer) {
         // By its end the work is done.

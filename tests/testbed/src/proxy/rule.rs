@@ -7,6 +7,8 @@ use hyper::header::ACCEPT;
 /// A request as it came to the proxy, and what was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxiedRequest {
+    /// Its place among all of this proxy, from 0.
+    pub number: usize,
     /// `GET`, `PATCH`, …
     pub method: String,
     /// Without the query.
@@ -23,6 +25,7 @@ impl ProxiedRequest {
     pub(super) fn of<B>(request: &hyper::Request<B>) -> Self {
         let accept = request.headers().get(ACCEPT).map(|value| String::from_utf8_lossy(value.as_bytes()));
         Self {
+            number: 0,
             method: request.method().to_string(),
             path: request.uri().path().to_owned(),
             query: request.uri().query().unwrap_or_default().to_owned(),
