@@ -23,6 +23,7 @@ mod restarting;
 mod schema;
 mod secrecy;
 mod sharing;
+mod soak;
 mod vanishing;
 
 /// The control plane of all tests in this binary. It has the CRD from the beginning, or the garbage collector would
