@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use idissuer_simulator::CallRecord;
+use idissuer_simulator::{CallRecord, DurationRange, Latency};
 use jiff::SignedDuration;
 use serde_json::json;
 
@@ -14,6 +14,10 @@ const KILLS: u64 = 15;
 /// An answer of the issuer may have been on its way for so long when the kill came. More than it takes to write it.
 const IN_FLIGHT: SignedDuration = SignedDuration::from_secs(2);
 
+/// An answer takes so long, so that some kills meet a call under way.
+const SLOW: DurationRange =
+    DurationRange { from: Duration::from_millis(200), to: Duration::from_millis(800) };
+
 #[expect(clippy::disallowed_methods, reason = "it is no flag of the operator, but of its test")]
 fn kills_wanted() -> u64 {
     std::env::var("KILLS").map_or(KILLS, |number| number.parse().unwrap())
@@ -22,7 +26,8 @@ fn kills_wanted() -> u64 {
 #[tokio::test]
 async fn an_operator_that_is_killed_over_and_over_never_leaves_a_dead_token_and_logs_in_no_more_than_it_must()
 {
-    let mut stage = Stage::set("killed", issuer(Duration::from_secs(20))).await;
+    let issuer = issuer(Duration::from_secs(20)).personality(|it| it.latency = Latency::of(SLOW));
+    let mut stage = Stage::set("killed", issuer).await;
     stage.apply(json!({})).await;
     let first = stage.ready().await;
     let reader = Reader::start(&stage);

@@ -71,6 +71,8 @@ struct Entries {
     faults: BTreeMap<&'static str, usize>,
     reads: Vec<Read>,
     renewals: Vec<Renewal>,
+    /// Where an older token followed a younger one.
+    setbacks: Vec<(usize, Duration)>,
 }
 
 impl Ledger {
@@ -102,6 +104,14 @@ impl Ledger {
 
     pub(super) fn renewed(&self, renewal: Renewal) {
         self.entries().renewals.push(renewal);
+    }
+
+    pub(super) fn went_back(&self, credential: usize, at: Duration) {
+        self.entries().setbacks.push((credential, at));
+    }
+
+    pub(super) fn setbacks(&self) -> Vec<(usize, Duration)> {
+        self.entries().setbacks.clone()
     }
 
     pub(super) fn faults(&self) -> BTreeMap<&'static str, usize> {

@@ -39,8 +39,8 @@ struct Reader {
     world: World,
     issuer: Simulator,
     ledger: Arc<Ledger>,
-    /// The token that was last seen in each target, and when it is due to be renewed.
-    seen: HashMap<usize, (String, Timestamp)>,
+    /// What was last seen in each target.
+    seen: HashMap<usize, Seen>,
 }
 
 impl Reader {
@@ -79,16 +79,35 @@ impl Reader {
     }
 
     fn note_renewal(&mut self, credential: usize, at: Duration, target: &Secret) {
-        let annotation = |name: &str| target.annotations().get(&format!("idissuer.pl/{name}")).cloned();
-        let (Some(fingerprint), Some(due)) = (annotation("fingerprint"), annotation("renewal-time")) else {
-            return;
-        };
-        let due = due.parse().unwrap();
-        let before = self.seen.insert(credential, (fingerprint.clone(), due));
-        let Some((_, was_due)) = before.filter(|(before, _)| *before != fingerprint) else { return };
+        let Some(seen) = Seen::of(target) else { return };
+        let before = self.seen.insert(credential, seen.clone());
+        let Some(before) = before.filter(|before| before.fingerprint != seen.fingerprint) else { return };
+        if seen.issued < before.issued {
+            self.ledger.went_back(credential, at);
+        }
         // A new password brings a token before its time.
-        if let Ok(lateness) = Duration::try_from(now().duration_since(was_due)) {
+        if let Ok(lateness) = Duration::try_from(now().duration_since(before.due)) {
             self.ledger.renewed(Renewal { credential, at, lateness });
         }
+    }
+}
+
+/// What a target's annotations say of its token.
+#[derive(Clone)]
+struct Seen {
+    fingerprint: String,
+    issued: Timestamp,
+    /// When it is to be renewed.
+    due: Timestamp,
+}
+
+impl Seen {
+    fn of(target: &Secret) -> Option<Self> {
+        let annotation = |name: &str| target.annotations().get(&format!("idissuer.pl/{name}"));
+        Some(Self {
+            fingerprint: annotation("fingerprint")?.clone(),
+            issued: annotation("issued-time")?.parse().ok()?,
+            due: annotation("renewal-time")?.parse().ok()?,
+        })
     }
 }

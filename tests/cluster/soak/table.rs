@@ -20,6 +20,7 @@ pub(super) struct Table {
     disturbed: usize,
     excused: usize,
     broken: Vec<Read>,
+    setbacks: Vec<(usize, Duration)>,
     correct: usize,
     issuer: UserCounts,
     undisturbed_lateness: Vec<Duration>,
@@ -39,6 +40,7 @@ impl Table {
             disturbed: disturbed.len(),
             excused: disturbed.iter().filter(is_refused).count(),
             broken: held.into_iter().filter(|read| read.refusal.is_some()).collect(),
+            setbacks: ledger.setbacks(),
             correct,
             issuer,
             lateness: undisturbed_lateness.iter().copied().chain(others).collect(),
@@ -49,7 +51,7 @@ impl Table {
 
     /// Whether the promise was kept, and everything was in order in the end.
     pub(super) fn is_good(&self) -> bool {
-        self.broken.is_empty() && self.held > 0 && self.correct == CREDENTIALS
+        self.broken.is_empty() && self.setbacks.is_empty() && self.held > 0 && self.correct == CREDENTIALS
     }
 }
 
@@ -75,6 +77,7 @@ impl fmt::Display for Table {
         row("REFRESHES", refreshes_accepted.to_string())?;
         row("  refused", refreshes_refused.to_string())?;
         row("RENEWALS SEEN", self.lateness.len().to_string())?;
+        row("  an older token over a younger (must be 0)", self.setbacks.len().to_string())?;
         row("  late, undisturbed: p50, p99, max", quantiles(&self.undisturbed_lateness))?;
         row("  late, all: p50, p99, max", quantiles(&self.lateness))?;
         row("FAULTS", self.faults.values().sum::<usize>().to_string())?;
@@ -84,6 +87,10 @@ impl fmt::Display for Table {
         for Read { credential, at, refusal } in self.broken.iter().take(SHOWN) {
             let (name, at) = (name_of(*credential), at.as_secs_f32());
             writeln!(to, "  BROKEN at {at:.1} s: {name}: {}", refusal.as_deref().unwrap_or_default())?;
+        }
+        for (credential, at) in self.setbacks.iter().take(SHOWN) {
+            let (name, at) = (name_of(*credential), at.as_secs_f32());
+            writeln!(to, "  BROKEN at {at:.1} s: {name}: an older token over a younger")?;
         }
         Ok(())
     }
