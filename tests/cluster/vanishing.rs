@@ -53,18 +53,18 @@ async fn a_namespace_that_is_deleted_in_mid_renewal_goes_leaves_the_operator_qui
         calls.iter().any(|call| call.operation == Operation::Refresh && call.user == OTHER)
     };
     wait::until("its renewal under way", LIMIT, is_renewing).await;
+    let mark = stage.control_plane.audit().mark().unwrap();
     let namespaces: Api<Namespace> = Api::all(doomed.client().clone());
     namespaces.delete(doomed.name(), &DeleteParams::default()).await.unwrap();
     wait::gone(&namespaces, doomed.name(), LIMIT).await;
 
-    let mark = stage.control_plane.audit().mark().unwrap();
     let last = stage.renewed(token_status(&before)).await;
     stage.renewed(token_status(&last)).await;
     stage.until_correct(NAME).await;
     reader.stop().await;
     let requests = stage.control_plane.audit().of_user_since(&stage.operator.user, mark).unwrap();
     let there: Vec<_> = requests.iter().filter(|request| request.namespace == doomed.name()).collect();
-    assert!(there.len() <= 4, "a watch may begin anew, but nothing is tried over and over: {there:#?}");
+    assert!(there.len() <= 12, "nothing is tried over and over: {there:#?}");
     assert!(!stage.operator.output().contains("panicked"), "{}", stage.operator.output());
     let counts = stage.issuer.counts().of(OTHER);
     assert_eq!((counts.logins_accepted, counts.refreshes_accepted), (1, 1), "{counts:?}");

@@ -15,6 +15,7 @@ mod upstream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -26,6 +27,9 @@ use upstream::Upstream;
 use crate::control_plane::ControlPlane;
 use crate::error::{Error, Result};
 use crate::kubeconfig;
+
+/// After a failure to accept: out of file descriptors, say, and connections that end free some.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A running proxy. It ends when it is dropped, and its connections with it.
 #[derive(Debug)]
@@ -150,9 +154,12 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            Ok((stream, _)) = listener.accept() => {
-                connections.spawn(relay::serve(stream, Arc::clone(&shared)));
-            }
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(relay::serve(stream, Arc::clone(&shared)));
+                }
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            },
             Some(_) = connections.join_next() => {}
         }
     }
