@@ -20,6 +20,7 @@
 //! - [`TestNamespace`] is where one test works. If the test panics, it shows what lay there.
 //! - [`wait`] waits for a condition, with a limit.
 //! - [`AuditLog`] counts the requests of a client.
+//! - [`proxy`] stands between a client and the API server, and lets requests fail.
 //! - [`process`] runs other programs, which end with the test.
 //! - [`memory`] is an API server without programs and waiting: for tests in paused time. A table holds it to the real
 //!   one.
@@ -38,6 +39,7 @@ pub mod memory;
 mod namespace;
 mod ports;
 pub mod process;
+pub mod proxy;
 mod shared;
 mod tools;
 pub mod wait;

@@ -15,6 +15,8 @@ mod namespace;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod proxy;
+#[cfg(test)]
 mod tools;
 #[cfg(test)]
 mod wait;
