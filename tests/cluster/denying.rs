@@ -159,7 +159,6 @@ async fn an_operator_whose_rights_are_taken_away_and_given_back_loses_no_token_a
 }
 
 #[tokio::test]
-#[ignore = "a watch that fails holds back everything that wakes credentials, for up to half a minute"]
 async fn an_operator_whose_watches_are_refused_too_loses_no_token_and_logs_in_once() {
     renews_after_its_rights_were_gone("rights-watches", true).await;
 }

@@ -156,7 +156,6 @@ async fn watches_that_end_with_410_begin_anew_and_what_happened_meanwhile_is_see
 }
 
 #[tokio::test]
-#[ignore = "a watch that fails holds back everything that wakes credentials, for up to half a minute"]
 async fn a_token_is_written_as_soon_as_it_is_there_although_a_watch_fails_over_and_over() {
     let (stage, proxy) = set("failing-watch", Duration::from_secs(12)).await;
     proxy.inject(Rule::new(Fault::status(500), |it| it.is_watch() && it.is_for("idissuercredentials")));
@@ -170,15 +169,20 @@ async fn a_token_is_written_as_soon_as_it_is_there_although_a_watch_fails_over_a
     }
 }
 
-#[tokio::test]
-#[ignore = "needs --watch-timeout-seconds, which the operator does not have yet"]
-async fn a_watch_that_falls_silent_is_replaced_when_its_time_is_over_and_shows_what_was_missed() {
-    let (stage, proxy) = Stage::set_through_proxy_with("watch-silent", issuer(HOUR), |operator| {
+/// A published token of an operator whose watches last for two seconds.
+async fn set_with_short_watches(name: &str) -> (Stage, Proxy) {
+    let (stage, proxy) = Stage::set_through_proxy_with(name, issuer(HOUR), |operator| {
         operator.arguments.extend(["--watch-timeout-seconds".into(), "2".into()]);
     })
     .await;
     stage.apply(json!({})).await;
     stage.until_correct(NAME).await;
+    (stage, proxy)
+}
+
+#[tokio::test]
+async fn a_watch_that_falls_silent_is_replaced_when_its_time_is_over_and_shows_what_was_missed() {
+    let (stage, proxy) = set_with_short_watches("watch-silent").await;
     let token = text(&stage.target().await, "token");
     let asked = proxy.requests().len();
     proxy.inject(Rule::new(Fault::Silence, move |request| request.is_watch() && request.number < asked));
@@ -189,9 +193,8 @@ async fn a_watch_that_falls_silent_is_replaced_when_its_time_is_over_and_shows_w
 }
 
 #[tokio::test]
-#[ignore = "a list has no time limit: the watch behind it never begins again"]
 async fn a_list_that_falls_silent_is_given_up_and_made_again() {
-    let (stage, proxy) = set("list-silent", HOUR).await;
+    let (stage, proxy) = set_with_short_watches("list-silent").await;
     let token = text(&stage.target().await, "token");
     let asked = proxy.requests().len();
     proxy.inject(Rule::new(Fault::EndWatch { status: 410 }, ProxiedRequest::is_watch).times(2));
@@ -206,7 +209,6 @@ async fn a_list_that_falls_silent_is_given_up_and_made_again() {
 }
 
 #[tokio::test]
-#[ignore = "the pause after a refused write grows to a minute, however short the tokens live"]
 async fn refusals_that_go_on_are_retried_at_the_pace_of_the_tokens_lifetime() {
     // Of 20 s, two minutes are eight seconds: for so long at most may the writes have been possible, and no new token be
     // there.
