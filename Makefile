@@ -7,7 +7,7 @@ BUILD := $(CARGO) build --locked --workspace --bins --example demo
 CRD   := crds/idissuer.pl_idissuercredentials.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check crds full soak tools
+.PHONY: help demo test check crds figures full soak tools
 
 help: ## Print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -38,6 +38,10 @@ SOAK := soak::no_token_dies_in_a_target_while_there_is_a_working_way_to_get_a_ne
 soak: export MINUTES ?= 10
 soak: ## Use 200 tokens all the time, while everything fails at random; MINUTES=30 for so long, SEED=7 as it was then
 	@$(CARGO) test --quiet --locked --workspace --test cluster -- --ignored --exact --nocapture $(SOAK)
+
+figures: ## Measure restarts and failovers; CREDENTIALS=1000 of ACCOUNTS=300
+	@$(CARGO) test --quiet --locked --workspace --test cluster -- --ignored --exact --nocapture \
+	  figures::what_restarts_and_failovers_cost
 
 # What only takes long, not what waits for a repair.
 LONG := killing::an_operator_that_is_killed_over_and_over_never_leaves_a_dead_token_and_logs_in_no_more_than_it_must \
