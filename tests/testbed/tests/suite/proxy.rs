@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use idissuer_testbed::proxy::{Fault, Proxy, Rule};
+use idissuer_testbed::proxy::{Fault, ProxiedRequest, Proxy, Rule};
 use idissuer_testbed::{Mark, TestNamespace, shared, wait};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ListParams, Patch, PatchParams, WatchEvent, WatchParams};
@@ -68,7 +68,7 @@ async fn what_is_asked_is_passed_on_in_the_name_of_the_user_and_recorded() {
 #[tokio::test]
 async fn a_rule_answers_for_the_api_server_as_often_as_it_says() {
     let (_namespace, proxy, maps) = set("answered").await;
-    proxy.inject(Rule::new(Fault::status(409), |request| request.is_write()).times(2));
+    proxy.inject(Rule::new(Fault::status(409), ProxiedRequest::is_write).times(2));
     assert_eq!(code(write(&maps, "map", "one").await), 409);
     assert_eq!(code(write(&maps, "map", "one").await), 409);
     assert!(maps.get_opt("map").await.unwrap().is_none(), "none of them came through");
@@ -76,7 +76,7 @@ async fn a_rule_answers_for_the_api_server_as_often_as_it_says() {
 
     // The client heeds it, and tries again by itself.
     let later = Fault::Answer { status: 429, retry_after: Some(1) };
-    proxy.inject(Rule::new(later, |request| request.is_write()).times(1));
+    proxy.inject(Rule::new(later, ProxiedRequest::is_write).times(1));
     write(&maps, "map", "two").await.unwrap();
     let statuses: Vec<_> = proxy.requests().iter().filter_map(|request| request.status).collect();
     assert_eq!(statuses, [409, 409, 404, 201, 429, 200]);
@@ -85,7 +85,7 @@ async fn a_rule_answers_for_the_api_server_as_often_as_it_says() {
 #[tokio::test]
 async fn a_lost_answer_is_one_to_a_request_that_was_carried_out() {
     let (_namespace, proxy, maps) = set("lost").await;
-    proxy.inject(Rule::new(Fault::LoseAnswer, |request| request.is_write()).times(1));
+    proxy.inject(Rule::new(Fault::LoseAnswer, ProxiedRequest::is_write).times(1));
     let error = write(&maps, "map", "one").await.unwrap_err();
     assert!(!matches!(error, kube::Error::Api(_)), "{error}");
     maps.get("map").await.unwrap();
@@ -98,7 +98,7 @@ async fn a_watch_can_be_silenced_ended_and_cut() {
     write(&maps, "heard", "one").await.unwrap();
     assert_eq!(next(&mut events).await, Ok("heard".to_owned()));
 
-    proxy.inject(Rule::new(Fault::Silence, |request| request.is_watch()));
+    proxy.inject(Rule::new(Fault::Silence, ProxiedRequest::is_watch));
     write(&maps, "unheard", "one").await.unwrap();
     let silence = tokio::time::timeout(Duration::from_millis(300), events.next()).await;
     assert!(silence.is_err(), "{silence:?}");
@@ -108,7 +108,7 @@ async fn a_watch_can_be_silenced_ended_and_cut() {
     proxy.cut();
     let end = tokio::time::timeout(LIMIT, events.next()).await.unwrap();
     assert!(end.is_none(), "{end:?}");
-    proxy.inject(Rule::new(Fault::EndWatch { status: 410 }, |request| request.is_watch()));
+    proxy.inject(Rule::new(Fault::EndWatch { status: 410 }, ProxiedRequest::is_watch));
     assert_eq!(next(&mut watch(&maps).await).await, Err(410));
 }
 
