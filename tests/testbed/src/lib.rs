@@ -32,6 +32,7 @@ mod error;
 mod inventory;
 mod kubeconfig;
 mod kubectl;
+pub mod memory;
 mod namespace;
 mod ports;
 pub mod process;

@@ -9,6 +9,8 @@ mod control_plane;
 #[cfg(test)]
 mod leftovers;
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod namespace;
 #[cfg(test)]
 mod process;
