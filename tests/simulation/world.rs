@@ -1,0 +1,173 @@
+//! All of it: issuers, the API server, who uses them, and the operator between them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use idissuer::core::leader::Timings;
+use idissuer_testbed::memory::MemoryApi;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::checker::{Checker, VANDAL};
+use crate::conditions::Source;
+use crate::issuers::Issuers;
+use crate::ledger::{Findings, Ledger};
+use crate::link::Wire;
+use crate::population::{Credential, Population, login_secret, text};
+use crate::process::{Habitat, Links, Replica};
+use crate::time::TrueTime;
+use crate::weather::Weather;
+
+/// How often the checker looks.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub(crate) struct World {
+    pub(crate) habitat: Habitat,
+    pub(crate) population: Population,
+    pub(crate) replicas: Vec<Replica>,
+    pub(crate) checker: Arc<Checker>,
+    pub(crate) weather: Weather,
+    pub(crate) findings: Findings,
+}
+
+/// How a world is made.
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) accounts: usize,
+    pub(crate) credentials: usize,
+    /// None: one replica without a lease.
+    pub(crate) lease: Option<Timings>,
+}
+
+impl World {
+    /// A world in which nothing runs yet.
+    pub(crate) fn new(plan: &Plan, issuers: Issuers) -> Self {
+        let time = TrueTime::new();
+        let clock = time.clone();
+        let api = MemoryApi::new(Arc::new(move || clock.now()));
+        let (findings, links, issuers) = (Findings::default(), Links::default(), Arc::new(issuers));
+        let ledger = Arc::new(Ledger::new(findings.clone()));
+        let population = Population::new(&issuers, plan.accounts, plan.credentials);
+        let checker = Arc::new(Checker::new(&population, &issuers, &ledger, &links, &time, &findings));
+        let sees = Arc::clone(&checker);
+        api.observe(move |change| sees.sees(change));
+        let weather = Weather::over(&api, &links, plan.seed);
+        let (lease, seed) = (plan.lease, plan.seed);
+        let habitat = Habitat { time, api, issuers, ledger, links, lease, seed };
+        let replicas = if lease.is_some() { vec!["north", "south"] } else { vec!["alone"] };
+        let replicas = replicas.into_iter().map(Replica::new).collect();
+        let world = Self { habitat, population, replicas, checker, weather, findings };
+        world.settle_down();
+        world
+    }
+
+    /// Everyone moves in.
+    fn settle_down(&self) {
+        for account in &self.population.accounts {
+            self.habitat.issuers.get(account.issuer).simulator.set_user(&account.user());
+            for namespace in self.population.namespaces_of(account.number) {
+                self.write(&login_secret(&namespace, account, &account.password));
+            }
+        }
+        for credential in &self.population.credentials {
+            self.apply(credential, &json!({}));
+        }
+    }
+
+    pub(crate) fn start(&mut self) {
+        for replica in &mut self.replicas {
+            replica.start(&self.habitat);
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.habitat.time.now()
+    }
+
+    /// Applies an object, as its owner does.
+    pub(crate) fn write(&self, object: &Value) {
+        self.habitat.api.apply("owner", object).unwrap();
+    }
+
+    /// Applies a credential with these fields in its specification.
+    pub(crate) fn apply(&self, credential: &Credential, spec: &Value) {
+        self.write(&credential.manifest(&self.habitat.issuers, spec));
+    }
+
+    /// Lets time pass, and the checker look meanwhile.
+    pub(crate) async fn pass(&self, duration: Duration) {
+        let end = tokio::time::Instant::now() + duration;
+        loop {
+            let left = end - tokio::time::Instant::now();
+            if left.is_zero() {
+                return;
+            }
+            sleep(left.min(LOOK)).await;
+            self.checker.looks();
+        }
+    }
+
+    /// The machines sleep: their clocks stand still, but for those on their walls when they wake up.
+    pub(crate) fn suspend(&self, duration: SignedDuration) {
+        self.habitat.time.suspend(duration);
+        self.checker.touch(Source::Leader);
+    }
+
+    /// Changes the wires of a replica's process.
+    pub(crate) fn wire(&self, replica: usize, wire: Wire) {
+        self.replicas[replica].wire(wire);
+        self.checker.touch(Source::Leader);
+    }
+
+    /// The replica whose process holds the lease.
+    pub(crate) fn leader(&self) -> Option<usize> {
+        let holder = self.checker.holder()?;
+        let holds = |replica: &Replica| replica.process.as_ref().is_some_and(|process| process.name == holder);
+        self.replicas.iter().position(holds)
+    }
+
+    /// Whether both clocks of all replicas say the same as the true time.
+    pub(crate) fn credential(&self, credential: &Credential) -> Arc<Value> {
+        self.habitat.api.get("idissuercredentials", &credential.namespace, &credential.name).unwrap()
+    }
+
+    /// The token that stands in the target.
+    pub(crate) fn token(&self, credential: &Credential) -> Option<String> {
+        text(&*self.habitat.api.get("secrets", &credential.namespace, &credential.name)?, "token")
+    }
+
+    /// Changes a target by hand.
+    pub(crate) fn vandalise(&self, credential: &Credential, patch: Option<&Value>) {
+        let (namespace, name) = (credential.namespace.as_str(), credential.name.as_str());
+        match patch {
+            None => drop(self.habitat.api.delete(VANDAL, "secrets", namespace, name)),
+            Some(patch) => drop(self.habitat.api.merge(VANDAL, "secrets", (namespace, name), patch)),
+        }
+    }
+
+    /// Whether the credential is ready, and its token one that the issuer accepts; if not, what is wrong.
+    pub(crate) fn health(&self, credential: &Credential) -> Result<(), String> {
+        let object = self.credential(credential);
+        let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let ready = conditions.iter().find(|condition| condition["type"] == "Ready");
+        if ready.is_none_or(|ready| ready["status"] != "True") {
+            return Err(format!("{} is not ready: {}", credential.name, object["status"]));
+        }
+        let token = self.token(credential).ok_or_else(|| format!("{} has no token", credential.name))?;
+        let simulator = &self.habitat.issuers.get(credential.issuer).simulator;
+        let checked =
+            simulator.inspect(|issuer| issuer.check(&token, self.now()).map(drop).map_err(|reason| format!("{reason:?}")));
+        checked.map_err(|reason| format!("{}: its token is not accepted: {reason}", credential.name))
+    }
+
+    /// Fails unless every credential is healthy and nothing was found.
+    pub(crate) fn assert_well(&self) {
+        let findings = self.findings.all();
+        assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
+        let ill: Vec<String> =
+            self.population.credentials.iter().filter_map(|credential| self.health(credential).err()).collect();
+        assert!(ill.is_empty(), "{} are not well:\n{}", ill.len(), ill.join("\n"));
+    }
+}
