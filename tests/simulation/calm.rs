@@ -1,13 +1,10 @@
 //! Days without any trouble: no call to an issuer and no request to the API server more than lifetimes make necessary.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
-
-use idissuer::core::schedule::{Jitter, RenewBefore};
-use jiff::SignedDuration;
 
 use crate::issuers::{HOUR, Issuers};
 use crate::process::stretched;
+use crate::table::necessary_calls;
 use crate::world::{Plan, World};
 
 fn plan() -> Plan {
@@ -25,28 +22,6 @@ fn requests(world: &World) -> BTreeMap<String, u64> {
     requests
 }
 
-/// The calls that an account needs in this time, each token being renewed when the first of its members wants it.
-fn necessary(world: &World, account: usize, time: Duration) -> u64 {
-    let members = world.population.credentials.iter().filter(|credential| credential.account == account);
-    let interval = members.map(|credential| {
-        let uid = world.credential(credential)["metadata"]["uid"].as_str().unwrap().to_owned();
-        interval(&uid)
-    });
-    let interval = interval.min_by(f64::total_cmp).unwrap();
-    (time.as_secs_f64() / interval) as u64 + 1
-}
-
-/// The seconds from one token of an hour to the next.
-fn interval(uid: &str) -> f64 {
-    use idissuer::core::moment::Moment;
-    use idissuer::core::schedule::Schedule;
-    use idissuer::core::token::{LifetimeSource, Validity};
-    let begin = Moment { wall: jiff::Timestamp::UNIX_EPOCH, monotonic: SignedDuration::ZERO };
-    let validity =
-        Validity { issued: begin, lifetime: SignedDuration::from_hours(1), source: LifetimeSource::ExpiresIn };
-    Schedule::of(&validity, RenewBefore::default(), Jitter::seeded_by(uid)).renewal.monotonic.as_secs_f64()
-}
-
 #[tokio::test(start_paused = true)]
 async fn without_trouble_no_call_and_no_request_is_made_that_a_lifetime_does_not_need() {
     let mut world = World::new(&plan(), Issuers::plain(1, HOUR));
@@ -57,10 +32,9 @@ async fn without_trouble_no_call_and_no_request_is_made_that_a_lifetime_does_not
     let before = world.habitat.ledger.calls().sent();
     assert_eq!(before, 6, "one login an account");
 
-    let time = 48 * HOUR;
-    world.pass(time - HOUR / 2).await;
+    world.pass(48 * HOUR).await;
     world.assert_well();
-    let necessary: u64 = (0..6).map(|account| necessary(&world, account, time)).sum();
+    let necessary = necessary_calls(&world, world.habitat.time.elapsed());
     let calls = world.habitat.ledger.calls();
     assert_eq!(calls.sent(), necessary);
     assert_eq!((calls.logins, calls.logins_rejected, calls.unsent), (6, 0, 0), "renewals are refreshes");

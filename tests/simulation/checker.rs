@@ -40,6 +40,8 @@ struct Watched {
     newest: Option<Given>,
     /// Since when the target is not as it should be: somebody deleted or edited it.
     damaged: Option<Timestamp>,
+    /// Its owner changed something that only watches tell of, and no process has written since.
+    needs_watch: bool,
     /// Already told of what stands there now.
     is_told: bool,
 }
@@ -90,6 +92,7 @@ impl Checker {
                 renewal: None,
                 newest: None,
                 damaged: None,
+                needs_watch: false,
                 is_told: false,
             });
         }
@@ -176,9 +179,19 @@ impl Checker {
             };
             let members: Vec<usize> = state.credentials.iter().enumerate().filter_map(of).collect();
             for number in members {
-                state.conditions.touch(Source::Credential(number), now);
+                self.is_edited(state, number, now);
             }
         }
+    }
+
+    /// The owner of a credential changed something that concerns it.
+    pub(crate) fn edits(&self, credential: usize) {
+        self.is_edited(&mut self.state.lock().unwrap(), credential, self.time.now());
+    }
+
+    fn is_edited(&self, state: &mut State, number: usize, now: Timestamp) {
+        state.conditions.touch(Source::Credential(number), now);
+        state.credentials[number].needs_watch = true;
     }
 
     fn sees_target(&self, state: &mut State, change: &Change, now: Timestamp) {
@@ -187,19 +200,18 @@ impl Checker {
         let token = change.after.as_ref().and_then(|secret| text(secret, "token"));
         let given = token.and_then(|token| self.ledger.given(&token));
         let watched = &mut state.credentials[number];
-        if change.user == VANDAL {
-            watched.damaged = watched.damaged.or(Some(now));
-        } else {
-            self.checks_write(number, watched, given, now);
-            watched.damaged = None;
-        }
         let is_new = given.map(|given| given.order) != watched.published.map(|given| given.order);
-        if let (true, Some(_), Some(due)) = (is_new && change.user != VANDAL, given, watched.renewal) {
-            state.lateness.push(now.duration_since(due).as_secs_f64().max(0.0));
+        if self.links.get(&change.user).is_some() {
+            self.checks_write(number, watched, given, now);
+            (watched.damaged, watched.needs_watch) = (None, false);
+            if let Some(due) = watched.renewal.filter(|_| is_new) {
+                state.lateness.push(now.duration_since(due).as_secs_f64().max(0.0));
+            }
+        } else if change.user == VANDAL && is_new {
+            watched.damaged = watched.damaged.or(Some(now));
+            watched.needs_watch = true;
         }
-        if is_new {
-            watched.is_told = false;
-        }
+        watched.is_told &= !is_new;
         watched.published = given;
         watched.newest = watched.newest.max_by_order(given);
         watched.renewal = change.after.as_ref().zip(given).and_then(|(secret, given)| renewal(secret, given));
@@ -263,7 +275,7 @@ impl Checker {
         let watched = &state.credentials[number];
         let mut sources =
             vec![Source::Leader, Source::Api, Source::Issuer(watched.issuer), Source::Credential(number)];
-        if watched.damaged.is_some() {
+        if watched.needs_watch {
             sources.push(Source::Watches);
         }
         if state.conditions.held(&sources, now) < PATIENCE {

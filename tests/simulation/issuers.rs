@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use idissuer::core::endpoint::{AllowList, Origin};
 use idissuer_simulator::{
-    CallRecord, Config, DurationRange, Exchange, Latency, Personality, RefreshAccepted, RefreshRequest,
+    CallRecord, Config, DurationRange, Exchange, Latency, Lockout, Personality, RefreshAccepted, RefreshRequest,
     RefreshTokens, Request, Session, Simulator,
 };
 use jiff::Timestamp;
@@ -70,6 +70,7 @@ impl Issuers {
         let character = |lifetime, accepted, tokens, session, request| -> Character {
             Box::new(move |personality: &mut Personality| {
                 personality.latency = latency;
+                personality.lockout = Some(Lockout::default());
                 personality.token.lifetime = lifetime;
                 personality.refresh.accepted = accepted;
                 personality.refresh.tokens = tokens;

@@ -26,8 +26,8 @@ impl Findings {
         self.0.lock().unwrap().clone()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.lock().unwrap().is_empty()
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
     }
 }
 

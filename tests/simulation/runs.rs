@@ -1,1 +1,62 @@
-//! To come.
+//! Long runs through trouble of every kind.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use crate::issuers::Issuers;
+use crate::process::stretched;
+use crate::storm::Storm;
+use crate::table::table;
+use crate::world::{Plan, World};
+
+/// After the storm everything is well within an hour, when the last login that was held has been probed.
+const CALM: Duration = Duration::from_secs(66 * 60);
+
+/// A number from the environment.
+#[expect(clippy::disallowed_methods, reason = "tests have no command line of their own")]
+fn parameter(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the only real time in here: how long a run takes")]
+fn real_time() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+/// One run, of which everything is drawn from the seed.
+#[expect(clippy::print_stderr, reason = "the table is for whoever runs this")]
+async fn run(seed: u64, days: u64, credentials: u64) {
+    let begin = real_time();
+    let credentials = usize::try_from(credentials).unwrap();
+    let plan = Plan { seed, accounts: (credentials * 3).div_ceil(10), credentials, lease: Some(stretched()) };
+    let mut world = World::new(&plan, Issuers::various(seed));
+    world.start();
+    world.pass(Duration::from_secs(300)).await;
+    world.assert_well();
+    let mut storm = Storm::new(seed, &world);
+    storm.rages(&mut world, SignedDuration::from_hours(24 * i64::try_from(days).unwrap())).await;
+    storm.ceases(&mut world);
+    if !world.is_given_up() {
+        world.pass(CALM).await;
+    }
+    eprintln!("\n{}", table(&world, &storm, seed, begin.elapsed()));
+    let verdict = world.verdict();
+    assert!(
+        verdict.is_empty(),
+        "{}\n\nreplay it: SIMULATION_SEED={seed} SIMULATION_DAYS={days} SIMULATION_CREDENTIALS={credentials} make simulation",
+        verdict.join("\n")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_day_of_all_troubles_leaves_every_credential_well() {
+    run(1, 1, 20).await;
+}
+
+#[tokio::test(start_paused = true)]
+#[cfg_attr(debug_assertions, ignore = "long: run it optimised, by `make simulation`")]
+async fn days_of_all_troubles_leave_every_credential_well() {
+    let days = parameter("SIMULATION_DAYS", 10);
+    run(parameter("SIMULATION_SEED", 1), days, parameter("SIMULATION_CREDENTIALS", 100)).await;
+}

@@ -22,6 +22,9 @@ use crate::weather::Weather;
 /// How often the checker looks.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// So many findings end a simulation.
+const ENOUGH: usize = 20;
+
 /// See the module.
 pub(crate) struct World {
     pub(crate) habitat: Habitat,
@@ -96,6 +99,18 @@ impl World {
         self.write(&credential.manifest(&self.habitat.issuers, spec));
     }
 
+    /// The owner of a credential changes its specification.
+    pub(crate) fn edits(&self, credential: &Credential, spec: &Value) {
+        self.apply(credential, spec);
+        self.checker.edits(credential.number);
+        self.habitat.ledger.lifts(credential.account, self.now());
+    }
+
+    /// Whether so much is wrong that more would say nothing.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.findings.len() >= ENOUGH
+    }
+
     /// Lets time pass, and the checker look meanwhile.
     pub(crate) async fn pass(&self, duration: Duration) {
         let end = tokio::time::Instant::now() + duration;
@@ -128,7 +143,7 @@ impl World {
         self.replicas.iter().position(holds)
     }
 
-    /// Whether both clocks of all replicas say the same as the true time.
+    /// A credential as it stands.
     pub(crate) fn credential(&self, credential: &Credential) -> Arc<Value> {
         self.habitat.api.get("idissuercredentials", &credential.namespace, &credential.name).unwrap()
     }
@@ -162,12 +177,19 @@ impl World {
         checked.map_err(|reason| format!("{}: its token is not accepted: {reason}", credential.name))
     }
 
+    /// Everything that is wrong.
+    pub(crate) fn verdict(&self) -> Vec<String> {
+        let mut verdict = self.findings.all();
+        verdict.extend(self.population.credentials.iter().filter_map(|credential| self.health(credential).err()));
+        let reused = |issuer: &crate::issuers::Issuer| issuer.simulator.counts().total().refresh_tokens_reused;
+        let reused: u64 = self.habitat.issuers.iter().map(reused).sum();
+        verdict.extend((reused > 0).then(|| format!("{reused} spent refresh tokens were presented")));
+        verdict
+    }
+
     /// Fails unless every credential is healthy and nothing was found.
     pub(crate) fn assert_well(&self) {
-        let findings = self.findings.all();
-        assert!(findings.is_empty(), "{} findings:\n{}", findings.len(), findings.join("\n"));
-        let ill: Vec<String> =
-            self.population.credentials.iter().filter_map(|credential| self.health(credential).err()).collect();
-        assert!(ill.is_empty(), "{} are not well:\n{}", ill.len(), ill.join("\n"));
+        let verdict = self.verdict();
+        assert!(verdict.is_empty(), "{}", verdict.join("\n"));
     }
 }
