@@ -108,11 +108,13 @@ impl Checker {
 
     /// One more thing breaks a condition.
     pub(crate) fn breaks(&self, source: Source) {
+        tracing::info!("{source:?} does not hold");
         self.state.lock().unwrap().conditions.breaks(source, self.time.now());
     }
 
     /// One of them is over.
     pub(crate) fn mends(&self, source: Source) {
+        tracing::info!("{source:?} holds again");
         self.state.lock().unwrap().conditions.mends(source, self.time.now());
     }
 

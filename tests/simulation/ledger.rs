@@ -19,7 +19,9 @@ pub(crate) struct Findings(Arc<Mutex<Vec<String>>>);
 
 impl Findings {
     pub(crate) fn add(&self, now: Timestamp, finding: impl Into<String>) {
-        self.0.lock().unwrap().push(format!("{now:.0}: {}", finding.into()));
+        let finding = format!("{now:.0}: {}", finding.into());
+        tracing::error!("found: {finding}");
+        self.0.lock().unwrap().push(finding);
     }
 
     pub(crate) fn all(&self) -> Vec<String> {

@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 
 use crate::issuers::Issuers;
 use crate::process::stretched;
 use crate::storm::Storm;
 use crate::table::table;
+use crate::time::TrueTime;
 use crate::world::{Plan, World};
 
 /// After the storm everything is well within an hour, when the last login that was held has been probed.
@@ -24,6 +27,28 @@ fn real_time() -> std::time::Instant {
     std::time::Instant::now()
 }
 
+/// Logs what the operator says, and what happens to it, under the simulated time, if SIMULATION_LOG is set.
+#[expect(clippy::disallowed_methods, reason = "tests have no command line of their own")]
+fn log(time: &TrueTime) -> Option<tracing::subscriber::DefaultGuard> {
+    let filter = std::env::var("SIMULATION_LOG").ok()?;
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_timer(Stamp(time.clone()))
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .finish();
+    Some(tracing::subscriber::set_default(subscriber))
+}
+
+/// Puts the simulated time before a line.
+struct Stamp(TrueTime);
+
+impl FormatTime for Stamp {
+    fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
+        write!(writer, "{:.3}", self.0.now())
+    }
+}
+
 /// One run, of which everything is drawn from the seed.
 #[expect(clippy::print_stderr, reason = "the table is for whoever runs this")]
 async fn run(seed: u64, days: u64, credentials: u64) {
@@ -31,6 +56,7 @@ async fn run(seed: u64, days: u64, credentials: u64) {
     let credentials = usize::try_from(credentials).unwrap();
     let plan = Plan { seed, accounts: (credentials * 3).div_ceil(10), credentials, lease: Some(stretched()) };
     let mut world = World::new(&plan, Issuers::various(seed));
+    let _log = log(&world.habitat.time);
     world.start();
     world.pass(Duration::from_secs(300)).await;
     world.assert_well();

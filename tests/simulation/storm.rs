@@ -57,6 +57,7 @@ impl Storm {
         let at = world.now() + SignedDuration::from_secs_f64(pause);
         let deed: Deed = Box::new(move |world, storm| {
             *storm.counts.entry(kind.name).or_default() += 1;
+            tracing::info!("trouble: {}", kind.name);
             (kind.begin)(world, storm);
             storm.comes(kind, world);
         });

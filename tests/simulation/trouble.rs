@@ -274,11 +274,9 @@ fn made_anew(world: &mut World, storm: &mut Storm) {
     let (namespace, name) = (credential.namespace.clone(), credential.name.clone());
     world.checker.breaks(Source::Credential(number));
     world.habitat.api.delete("owner", "idissuercredentials", &namespace, &name);
-    let (collected, again) = (storm.seconds(1.0, 20.0), storm.seconds(1.0, 10.0 * MINUTE));
-    storm.ends_after(collected, world, move |world, _| {
-        world.habitat.api.delete("garbage collector", "secrets", &namespace, &name);
-    });
-    storm.ends_after(collected.max(again), world, move |world, storm| {
+    world.garbage.insert(number);
+    let duration = storm.seconds(1.0, 10.0 * MINUTE);
+    storm.ends_after(duration, world, move |world, storm| {
         world.edits(&credential, &json!({}));
         world.checker.mends(Source::Credential(number));
         storm.at_work.remove(&("specification", number));

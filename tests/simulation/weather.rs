@@ -15,6 +15,8 @@ pub(crate) enum ApiTrouble {
     Fails(u16),
     /// It carries requests out and never answers.
     LosesAnswers,
+    /// It never answers lists and watches.
+    LosesWatches,
     /// It takes this long.
     Slow(Duration),
     /// Nobody may write Secrets.
@@ -26,7 +28,9 @@ impl ApiTrouble {
         match self {
             Self::Unreachable => Some(Fault::Unreachable),
             Self::Fails(code) => Some(Fault::refuse(code, "InternalError")),
-            Self::LosesAnswers => Some(Fault::Lost),
+            // A list or a watch that is never answered is a story of its own: see `unanswered`.
+            Self::LosesAnswers => (!matches!(facts.verb, "list" | "watch")).then_some(Fault::Lost),
+            Self::LosesWatches => matches!(facts.verb, "list" | "watch").then_some(Fault::Lost),
             Self::Slow(by) => Some(Fault::Delay(by)),
             Self::RefusesSecrets => {
                 let is_write = facts.resource == "secrets" && facts.verb == "patch";

@@ -1,5 +1,6 @@
 //! All of it: issuers, the API server, who uses them, and the operator between them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub(crate) struct World {
     pub(crate) checker: Arc<Checker>,
     pub(crate) weather: Weather,
     pub(crate) findings: Findings,
+    /// The credentials that were ever deleted: their targets may be garbage.
+    pub(crate) garbage: BTreeSet<usize>,
 }
 
 /// How a world is made.
@@ -61,7 +64,7 @@ impl World {
         let habitat = Habitat { time, api, issuers, ledger, links, lease, seed };
         let replicas = if lease.is_some() { vec!["north", "south"] } else { vec!["alone"] };
         let replicas = replicas.into_iter().map(Replica::new).collect();
-        let world = Self { habitat, population, replicas, checker, weather, findings };
+        let world = Self { habitat, population, replicas, checker, weather, findings, garbage: BTreeSet::new() };
         world.settle_down();
         world
     }
@@ -120,7 +123,22 @@ impl World {
                 return;
             }
             sleep(left.min(LOOK)).await;
+            self.collects_garbage();
             self.checker.looks();
+        }
+    }
+
+    /// Deletes targets whose credential is gone, as the controller manager does.
+    fn collects_garbage(&self) {
+        for number in &self.garbage {
+            let Credential { namespace, name, .. } = &self.population.credentials[*number];
+            let get = |resource| self.habitat.api.get(resource, namespace, name);
+            let Some(target) = get("secrets") else { continue };
+            let owner = target["metadata"]["ownerReferences"][0]["uid"].as_str();
+            let uid = get("idissuercredentials").and_then(|object| Some(object["metadata"]["uid"].as_str()?.to_owned()));
+            if owner.is_some() && owner != uid.as_deref() {
+                self.habitat.api.delete("garbage collector", "secrets", namespace, name);
+            }
         }
     }
 
