@@ -68,10 +68,13 @@ pub(crate) struct Checker {
     links: Links,
     time: TrueTime,
     findings: Findings,
+    /// Otherwise the process that was started last leads.
+    has_lease: bool,
 }
 
 impl Checker {
     pub(crate) fn new(
+        has_lease: bool,
         population: &Population,
         issuers: &Arc<Issuers>,
         ledger: &Arc<Ledger>,
@@ -103,6 +106,7 @@ impl Checker {
             links: links.clone(),
             time: time.clone(),
             findings: findings.clone(),
+            has_lease,
         }
     }
 
@@ -138,11 +142,6 @@ impl Checker {
     /// The writes of processes, by resource.
     pub(crate) fn writes(&self) -> BTreeMap<String, u64> {
         self.state.lock().unwrap().writes.clone()
-    }
-
-    /// The token that stands in the target of a credential.
-    pub(crate) fn published(&self, credential: usize) -> Option<Given> {
-        self.state.lock().unwrap().credentials[credential].published
     }
 
     /// Something was written.
@@ -202,9 +201,9 @@ impl Checker {
         let token = change.after.as_ref().and_then(|secret| text(secret, "token"));
         let given = token.and_then(|token| self.ledger.given(&token));
         let watched = &mut state.credentials[number];
-        let is_new = given.map(|given| given.order) != watched.published.map(|given| given.order);
+        let is_new = order(given.as_ref()) != order(watched.published.as_ref());
         if self.links.get(&change.user).is_some() {
-            self.checks_write(number, watched, given, now);
+            self.checks_write(number, watched, given.as_ref(), now);
             (watched.damaged, watched.needs_watch) = (None, false);
             if let Some(due) = watched.renewal.filter(|_| is_new) {
                 state.lateness.push(now.duration_since(due).as_secs_f64().max(0.0));
@@ -214,16 +213,19 @@ impl Checker {
             watched.needs_watch = true;
         }
         watched.is_told &= !is_new;
+        watched.renewal =
+            change.after.as_ref().zip(given.as_ref()).and_then(|(secret, given)| renewal(secret, given));
+        if order(given.as_ref()) > order(watched.newest.as_ref()) {
+            watched.newest.clone_from(&given);
+        }
         watched.published = given;
-        watched.newest = watched.newest.max_by_order(given);
-        watched.renewal = change.after.as_ref().zip(given).and_then(|(secret, given)| renewal(secret, given));
         let due = watched.due();
         state.due.retain(|(_, other)| *other != number);
         state.due.extend(due.map(|due| (due, number)));
     }
 
     /// What no write of a process may ever be.
-    fn checks_write(&self, number: usize, watched: &Watched, given: Option<Given>, now: Timestamp) {
+    fn checks_write(&self, number: usize, watched: &Watched, given: Option<&Given>, now: Timestamp) {
         let Some(given) = given else {
             return self.findings.add(now, format!("credential {number} gets what no issuer gave"));
         };
@@ -234,7 +236,7 @@ impl Checker {
             let finding = format!("credential {number} gets a token that is dead since {:.0}", given.expires);
             self.findings.add(now, finding);
         }
-        if let Some(newest) = watched.newest.filter(|newest| newest.order > given.order) {
+        if let Some(newest) = watched.newest.as_ref().filter(|newest| newest.order > given.order) {
             let finding = format!(
                 "credential {number} gets token {} of {:.0} after token {} of {:.0}",
                 given.order, given.issued, newest.order, newest.issued
@@ -247,7 +249,11 @@ impl Checker {
     pub(crate) fn looks(&self) {
         let now = self.time.now();
         let mut state = self.state.lock().unwrap();
-        let leader = state.holder.as_ref().and_then(|holder| self.links.get(holder));
+        let leader = if self.has_lease {
+            state.holder.as_ref().and_then(|holder| self.links.get(holder))
+        } else {
+            self.links.newest()
+        };
         if leader.is_none_or(|link| link.wire() != Wire::Good) {
             state.conditions.touch(Source::Leader, now);
         }
@@ -305,23 +311,17 @@ impl Checker {
 impl Watched {
     /// From when on it has to be looked at.
     fn due(&self) -> Option<Timestamp> {
-        let margin = self.published.map(|given| given.margin());
+        let margin = self.published.as_ref().map(Given::margin);
         self.damaged.or(margin)
     }
 }
 
-trait Newest {
-    fn max_by_order(self, other: Self) -> Self;
-}
-
-impl Newest for Option<Given> {
-    fn max_by_order(self, other: Self) -> Self {
-        [self, other].into_iter().flatten().max_by_key(|given| given.order)
-    }
+fn order(given: Option<&Given>) -> Option<u64> {
+    given.map(|given| given.order)
 }
 
 /// When the token is to be renewed, by true time: the annotations stand in that of the process.
-fn renewal(secret: &Value, given: Given) -> Option<Timestamp> {
+fn renewal(secret: &Value, given: &Given) -> Option<Timestamp> {
     let annotations = &secret["metadata"]["annotations"];
     let time = |name: &str| annotations[name].as_str()?.parse::<Timestamp>().ok();
     let after = time("idissuer.pl/renewal-time")?.duration_since(time("idissuer.pl/issued-time")?);

@@ -34,9 +34,11 @@ impl Findings {
 }
 
 /// A token that an issuer gave.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Given {
     pub(crate) account: usize,
+    /// The password of the login that it comes from.
+    pub(crate) password: Arc<str>,
     /// Its place among all.
     pub(crate) order: u64,
     pub(crate) issued: Timestamp,
@@ -56,16 +58,17 @@ impl Given {
 
 /// What a call was, as far as its request says.
 #[derive(Clone, Debug)]
-pub(crate) enum Asked {
-    Login { account: usize, password: String },
-    Refresh { account: usize, refresh: String },
+pub(crate) struct Asked {
+    pub(crate) account: usize,
+    /// Of this login, or of the one that the refresh token comes from.
+    pub(crate) password: Arc<str>,
+    /// The refresh token; none: it is a login.
+    pub(crate) refresh: Option<String>,
 }
 
 impl Asked {
-    pub(crate) fn account(&self) -> usize {
-        match self {
-            Self::Login { account, .. } | Self::Refresh { account, .. } => *account,
-        }
+    fn session(&self, process: &str) -> Session {
+        (process.to_owned(), self.account, Arc::clone(&self.password))
     }
 }
 
@@ -86,12 +89,15 @@ impl Calls {
     }
 }
 
+/// A process, an account and its password: one session.
+type Session = (String, usize, Arc<str>);
+
 #[derive(Default)]
 struct Books {
     given: HashMap<Fingerprint, Given>,
     /// Refresh tokens that may be spent.
     presented: HashSet<String>,
-    in_flight: BTreeMap<(String, usize), u32>,
+    in_flight: BTreeMap<Session, u32>,
     at_issuer: BTreeMap<(String, usize), u32>,
     most_at_issuer: u32,
     logins: BTreeMap<usize, Logins>,
@@ -106,7 +112,7 @@ struct Logins {
     rejected: Vec<(Timestamp, String)>,
     /// When somebody asked for another attempt.
     lifts: Vec<Timestamp>,
-    proven: HashSet<String>,
+    proven: HashSet<Arc<str>>,
 }
 
 /// The books of the issuers.
@@ -123,17 +129,16 @@ impl Ledger {
 
     /// The token with this text.
     pub(crate) fn given(&self, token: &str) -> Option<Given> {
-        self.books.lock().unwrap().given.get(&Fingerprint::of(token)).copied()
+        self.books.lock().unwrap().given.get(&Fingerprint::of(token)).cloned()
     }
 
     /// A process begins a call.
     pub(crate) fn begins(&self, process: &str, issuer: usize, asked: &Asked, now: Timestamp) {
         let mut books = self.books.lock().unwrap();
-        let account = asked.account();
-        let in_flight = books.in_flight.entry((process.to_owned(), account)).or_default();
+        let in_flight = books.in_flight.entry(asked.session(process)).or_default();
         *in_flight += 1;
         if *in_flight > 1 {
-            self.findings.add(now, format!("{process} has two calls of account {account} in flight"));
+            self.findings.add(now, format!("{process} has two calls of account {} in flight", asked.account));
         }
         let at_issuer = books.at_issuer.entry((process.to_owned(), issuer)).or_default();
         *at_issuer += 1;
@@ -147,7 +152,7 @@ impl Ledger {
     /// It has ended, or was given up.
     pub(crate) fn ends(&self, process: &str, issuer: usize, asked: &Asked) {
         let mut books = self.books.lock().unwrap();
-        *books.in_flight.get_mut(&(process.to_owned(), asked.account())).unwrap() -= 1;
+        *books.in_flight.get_mut(&asked.session(process)).unwrap() -= 1;
         *books.at_issuer.get_mut(&(process.to_owned(), issuer)).unwrap() -= 1;
     }
 
@@ -159,20 +164,19 @@ impl Ledger {
     /// It came to the issuer.
     pub(crate) fn arrives(&self, asked: &Asked, now: Timestamp) {
         let mut books = self.books.lock().unwrap();
-        match asked {
-            Asked::Login { .. } => books.calls.logins += 1,
-            Asked::Refresh { account, refresh } => {
-                books.calls.refreshes += 1;
-                if !books.presented.insert(refresh.clone()) {
-                    self.findings.add(now, format!("account {account} presents a refresh token twice"));
-                }
-            }
+        let Some(refresh) = &asked.refresh else {
+            books.calls.logins += 1;
+            return;
+        };
+        books.calls.refreshes += 1;
+        if !books.presented.insert(refresh.clone()) {
+            self.findings.add(now, format!("account {} presents a refresh token twice", asked.account));
         }
     }
 
     /// The issuer said "not now": nothing was spent.
     pub(crate) fn put_off(&self, asked: &Asked) {
-        if let Asked::Refresh { refresh, .. } = asked {
+        if let Some(refresh) = &asked.refresh {
             self.books.lock().unwrap().presented.remove(refresh);
         }
     }
@@ -180,14 +184,14 @@ impl Ledger {
     /// The issuer gave a token, whether or not it gets to whoever asked.
     pub(crate) fn gives(&self, asked: &Asked, token: Fingerprint, issued: Timestamp, expires: Timestamp) {
         let mut books = self.books.lock().unwrap();
-        let account = asked.account();
+        let (account, password) = (asked.account, Arc::clone(&asked.password));
         let order = books.given.len() as u64;
-        books.given.insert(token, Given { account, order, issued, expires });
-        if let Asked::Login { password, .. } = asked {
+        if asked.refresh.is_none() {
             let logins = books.logins.entry(account).or_default();
             logins.rejected.clear();
-            logins.proven.insert(password.clone());
+            logins.proven.insert(Arc::clone(&password));
         }
+        books.given.insert(token, Given { account, password, order, issued, expires });
     }
 
     /// The issuer did not accept user name and password.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::issuers::Issuers;
-use crate::ledger::{Asked, Ledger};
+use crate::ledger::{Asked, Given, Ledger};
 use crate::population::account_of;
 use crate::time::TrueTime;
 
@@ -84,11 +84,13 @@ impl Link {
         let (now, asked) = (self.time.now(), &carried.asked);
         self.ledger.arrives(asked, now);
         let (exchange, record) = issuer.call(&SimulatedRequest::post(&carried.path, &carried.body), now);
+        let (process, outcome) = (&self.process, record.outcome);
+        tracing::debug!(process, account = asked.account, operation = ?record.operation, ?outcome, fault = record.fault, "call");
         if let (Some(token), Some(expires)) = (record.issued, record.expires) {
             self.ledger.gives(asked, token, now, expires);
         }
-        if let (Asked::Login { account, password }, Outcome::Refused(_)) = (asked, record.outcome) {
-            self.ledger.rejects(*account, password, now);
+        if asked.refresh.is_none() && matches!(outcome, Outcome::Refused(_)) {
+            self.ledger.rejects(asked.account, &asked.password, now);
         }
         if matches!(exchange.answer.status(), Some(408 | 425 | 429)) {
             self.ledger.put_off(asked);
@@ -129,12 +131,13 @@ impl Carried {
         let body: Value = serde_json::from_slice(&request.body).unwrap();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let asked = if body["refresh_token"].is_null() {
-            Asked::Login { account: account_of(&text(&body["username"])), password: text(&body["password"]) }
+            let (account, password) = (account_of(&text(&body["username"])), text(&body["password"]).into());
+            Asked { account, password, refresh: None }
         } else {
             let access = &body["access_token"];
             let access = access.as_str().or_else(|| access["token"].as_str()).unwrap_or_default();
-            let account = link.ledger.given(access).unwrap().account;
-            Asked::Refresh { account, refresh: text(&body["refresh_token"]) }
+            let Given { account, password, .. } = link.ledger.given(access).unwrap();
+            Asked { account, password, refresh: Some(text(&body["refresh_token"])) }
         };
         Self {
             issuer: link.issuers.find(&request.url),

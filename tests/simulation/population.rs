@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use idissuer_simulator::User;
+use idissuer_simulator::{RefreshRequest, User};
 use serde_json::{Value, json};
 
 use crate::issuers::Issuers;
@@ -59,13 +59,13 @@ impl Credential {
     /// Its manifest, with these fields beside what it needs.
     pub(crate) fn manifest(&self, issuers: &Issuers, more: &Value) -> Value {
         let issuer = issuers.get(self.issuer);
-        let shape = match issuer.personality().refresh.request {
-            idissuer_simulator::RefreshRequest::Flat => "Flat",
-            idissuer_simulator::RefreshRequest::Nested => "Nested",
+        let (shape, path) = match issuer.personality().refresh.request {
+            RefreshRequest::Flat => ("Flat", "/v2/auth/refreshtoken"),
+            RefreshRequest::Nested => ("Nested", "/v2/auth/token"),
         };
         let mut spec = json!({
             "loginSecretRef": {"name": format!("login-{}", self.account)},
-            "issuer": {"url": issuer.url, "refreshRequest": shape},
+            "issuer": {"url": issuer.url, "refreshRequest": shape, "refreshPath": path},
         });
         for (field, value) in more.as_object().into_iter().flatten() {
             spec[field] = value.clone();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use idissuer::controller::{LeaseSettings, Means, Settings, operate};
 use idissuer::core::leader::Timings;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::issuers::Issuers;
 use crate::ledger::Ledger;
 use crate::link::{Carrier, Link, Wire};
+use crate::sabotage::{Sabotage, saboteur};
 use crate::time::{Machine, ProcessClock, TrueTime};
 
 /// Where the lease lies.
@@ -32,15 +34,28 @@ pub(crate) fn stretched() -> Timings {
 
 /// The wires of all processes there ever were, by name.
 #[derive(Clone, Default)]
-pub(crate) struct Links(Arc<Mutex<BTreeMap<String, Arc<Link>>>>);
+pub(crate) struct Links(Arc<Mutex<Wires>>);
+
+#[derive(Default)]
+struct Wires {
+    by_name: BTreeMap<String, Arc<Link>>,
+    newest: Option<Arc<Link>>,
+}
 
 impl Links {
     pub(crate) fn get(&self, process: &str) -> Option<Arc<Link>> {
-        self.0.lock().unwrap().get(process).cloned()
+        self.0.lock().unwrap().by_name.get(process).cloned()
+    }
+
+    /// Of the process that was started last.
+    pub(crate) fn newest(&self) -> Option<Arc<Link>> {
+        self.0.lock().unwrap().newest.clone()
     }
 
     fn add(&self, process: &str, link: &Arc<Link>) {
-        self.0.lock().unwrap().insert(process.to_owned(), Arc::clone(link));
+        let mut wires = self.0.lock().unwrap();
+        wires.by_name.insert(process.to_owned(), Arc::clone(link));
+        wires.newest = Some(Arc::clone(link));
     }
 }
 
@@ -54,13 +69,14 @@ pub(crate) struct Habitat {
     /// The lease that replicas share, if there is to be one.
     pub(crate) lease: Option<Timings>,
     pub(crate) seed: u64,
+    /// What processes do wrong, to see the checks fail.
+    pub(crate) sabotage: Option<Sabotage>,
 }
 
 /// A running process.
 pub(crate) struct Process {
     pub(crate) name: String,
     pub(crate) link: Arc<Link>,
-    pub(crate) metrics: Arc<Metrics>,
     readiness: Readiness,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -88,12 +104,11 @@ impl Replica {
         habitat.links.add(&name, &link);
         let seed = name.bytes().fold(habitat.seed, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
         let clock = ProcessClock::start(habitat.time.clone(), self.machine.clone(), seed);
-        let metrics = Arc::new(Metrics::new());
         let means = Means {
             client: habitat.api.client(&name),
-            transport: Arc::new(Carrier(Arc::clone(&link))),
+            transport: saboteur(habitat.sabotage, Carrier(Arc::clone(&link))),
             clock: Arc::new(clock),
-            metrics: Arc::clone(&metrics),
+            metrics: Arc::new(Metrics::new()),
         };
         let settings = settings(habitat, &name);
         let (readiness, stop) = (Readiness::default(), CancellationToken::new());
@@ -101,7 +116,7 @@ impl Replica {
         let task = tokio::spawn(async move {
             operate(&settings, means, &gates, token).await.unwrap();
         });
-        self.process = Some(Process { name, link, metrics, readiness, stop, task });
+        self.process = Some(Process { name, link, readiness, stop, task });
     }
 
     /// Begins to stop the process, as SIGTERM does.
@@ -120,16 +135,11 @@ impl Replica {
         }
     }
 
-    /// Changes the wires of the process.
-    pub(crate) fn wire(&self, wire: Wire) {
-        if let Some(process) = &self.process {
-            process.link.set(wire);
-        }
-    }
-
     /// Stalls the process this long.
-    pub(crate) fn stall(&self, duration: std::time::Duration) {
-        self.wire(Wire::Stalled(Instant::now() + duration));
+    pub(crate) fn stall(&self, duration: Duration) {
+        if let Some(process) = &self.process {
+            process.link.set(Wire::Stalled(Instant::now() + duration));
+        }
     }
 }
 

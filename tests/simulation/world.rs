@@ -14,7 +14,6 @@ use crate::checker::{Checker, VANDAL};
 use crate::conditions::Source;
 use crate::issuers::Issuers;
 use crate::ledger::{Findings, Ledger};
-use crate::link::Wire;
 use crate::population::{Credential, Population, login_secret, text};
 use crate::process::{Habitat, Links, Replica};
 use crate::time::TrueTime;
@@ -56,12 +55,12 @@ impl World {
         let (findings, links, issuers) = (Findings::default(), Links::default(), Arc::new(issuers));
         let ledger = Arc::new(Ledger::new(findings.clone()));
         let population = Population::new(&issuers, plan.accounts, plan.credentials);
-        let checker = Arc::new(Checker::new(&population, &issuers, &ledger, &links, &time, &findings));
+        let checker = Arc::new(Checker::new(plan.lease.is_some(), &population, &issuers, &ledger, &links, &time, &findings));
         let sees = Arc::clone(&checker);
         api.observe(move |change| sees.sees(change));
         let weather = Weather::over(&api, &links, plan.seed);
         let (lease, seed) = (plan.lease, plan.seed);
-        let habitat = Habitat { time, api, issuers, ledger, links, lease, seed };
+        let habitat = Habitat { time, api, issuers, ledger, links, lease, seed, sabotage: None };
         let replicas = if lease.is_some() { vec!["north", "south"] } else { vec!["alone"] };
         let replicas = replicas.into_iter().map(Replica::new).collect();
         let world = Self { habitat, population, replicas, checker, weather, findings, garbage: BTreeSet::new() };
@@ -145,12 +144,6 @@ impl World {
     /// The machines sleep: their clocks stand still, but for those on their walls when they wake up.
     pub(crate) fn suspend(&self, duration: SignedDuration) {
         self.habitat.time.suspend(duration);
-        self.checker.touch(Source::Leader);
-    }
-
-    /// Changes the wires of a replica's process.
-    pub(crate) fn wire(&self, replica: usize, wire: Wire) {
-        self.replicas[replica].wire(wire);
         self.checker.touch(Source::Leader);
     }
 
