@@ -60,6 +60,13 @@ struct State {
     writes: BTreeMap<String, u64>,
 }
 
+impl State {
+    fn is_edited(&mut self, number: usize, now: Timestamp) {
+        self.conditions.touch(Source::Credential(number), now);
+        self.credentials[number].needs_watch = true;
+    }
+}
+
 /// See the module.
 pub(crate) struct Checker {
     state: Mutex<State>,
@@ -171,28 +178,26 @@ impl Checker {
     }
 
     fn sees_login(&self, state: &mut State, change: &Change, account: usize, now: Timestamp) {
-        let Some(password) = change.after.as_ref().and_then(|secret| text(secret, "password")) else { return };
+        let Some(password) = change.after.as_ref().and_then(|secret| text(secret, "password")) else {
+            return;
+        };
         let key = (change.namespace.clone(), account);
-        if state.passwords.insert(key, password.clone()).as_ref() != Some(&password) {
+        let before = state.passwords.insert(key, password.clone());
+        if before.is_some_and(|before| before != password) {
             self.ledger.lifts(account, now);
             let of = |(number, watched): (usize, &Watched)| {
                 (watched.account == account && watched.namespace == change.namespace).then_some(number)
             };
             let members: Vec<usize> = state.credentials.iter().enumerate().filter_map(of).collect();
             for number in members {
-                self.is_edited(state, number, now);
+                state.is_edited(number, now);
             }
         }
     }
 
     /// The owner of a credential changed something that concerns it.
     pub(crate) fn edits(&self, credential: usize) {
-        self.is_edited(&mut self.state.lock().unwrap(), credential, self.time.now());
-    }
-
-    fn is_edited(&self, state: &mut State, number: usize, now: Timestamp) {
-        state.conditions.touch(Source::Credential(number), now);
-        state.credentials[number].needs_watch = true;
+        self.state.lock().unwrap().is_edited(credential, self.time.now());
     }
 
     fn sees_target(&self, state: &mut State, change: &Change, now: Timestamp) {
@@ -236,7 +241,9 @@ impl Checker {
             let finding = format!("credential {number} gets a token that is dead since {:.0}", given.expires);
             self.findings.add(now, finding);
         }
-        if let Some(newest) = watched.newest.as_ref().filter(|newest| newest.order > given.order) {
+        // A token of another login is another account's, and may be older.
+        let is_older = |newest: &&Given| newest.order > given.order && newest.password == given.password;
+        if let Some(newest) = watched.newest.as_ref().filter(is_older) {
             let finding = format!(
                 "credential {number} gets token {} of {:.0} after token {} of {:.0}",
                 given.order, given.issued, newest.order, newest.issued

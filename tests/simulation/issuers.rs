@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use idissuer::core::endpoint::{AllowList, Origin};
 use idissuer_simulator::{
-    CallRecord, Config, DurationRange, Exchange, Latency, Lockout, Personality, RefreshAccepted, RefreshRequest,
-    RefreshTokens, Request, Session, Simulator,
+    CallRecord, Config, DurationRange, Exchange, Latency, Lockout, Personality, RefreshAccepted,
+    RefreshRequest, RefreshTokens, Request, Session, Simulator,
 };
 use jiff::Timestamp;
 use url::Url;
@@ -63,10 +63,12 @@ impl Issuers {
     /// Every character that there is: the refresh works early, after expiry, never; tokens live an hour, ten minutes, a
     /// day; refresh tokens are spent by use or not; a login ends other sessions or not.
     pub(crate) fn various(seed: u64) -> Self {
-        let latency = Latency::of(DurationRange {
-            from: Duration::from_millis(50),
-            to: Duration::from_millis(500),
-        });
+        use RefreshAccepted::{AfterExpiry, Early, Never};
+        use RefreshRequest::{Flat, Nested};
+        use RefreshTokens::{Absent, Reusable, SingleUse};
+        use Session::{PerLogin, PerUser};
+        let latency =
+            Latency::of(DurationRange { from: Duration::from_millis(50), to: Duration::from_millis(500) });
         let character = |lifetime, accepted, tokens, session, request| -> Character {
             Box::new(move |personality: &mut Personality| {
                 personality.latency = latency;
@@ -78,10 +80,6 @@ impl Issuers {
                 personality.login.session = session;
             })
         };
-        use RefreshAccepted::{AfterExpiry, Early, Never};
-        use RefreshRequest::{Flat, Nested};
-        use RefreshTokens::{Absent, Reusable, SingleUse};
-        use Session::{PerLogin, PerUser};
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         Self::of(
             seed,

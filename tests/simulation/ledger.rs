@@ -203,9 +203,8 @@ impl Ledger {
         let changes = books.leader_changes.iter().copied().filter(recent(60)).count();
         let logins = books.logins.entry(account).or_default();
         logins.rejected.push((now, password.to_owned()));
-        let rejected = || {
-            logins.rejected.iter().filter(|(_, presented)| presented == password).map(|(at, _)| *at)
-        };
+        let rejected =
+            || logins.rejected.iter().filter(|(_, presented)| presented == password).map(|(at, _)| *at);
         let lifts = logins.lifts.iter().copied().filter(recent(15)).count();
         let quick = rejected().filter(recent(15)).count();
         if quick > QUICK_REJECTIONS + lifts + changes {
@@ -216,7 +215,8 @@ impl Ledger {
         }
         let hourly = rejected().filter(recent(60)).count();
         if !logins.proven.contains(password) && hourly > UNPROVEN_REJECTIONS + changes {
-            let finding = format!("account {account}, never accepted, was rejected {hourly} times in an hour");
+            let finding =
+                format!("account {account}, never accepted, was rejected {hourly} times in an hour");
             self.findings.add(now, finding);
         }
     }

@@ -139,12 +139,7 @@ impl Carried {
             let Given { account, password, .. } = link.ledger.given(access).unwrap();
             Asked { account, password, refresh: Some(text(&body["refresh_token"])) }
         };
-        Self {
-            issuer: link.issuers.find(&request.url),
-            path: request.url.path().to_owned(),
-            body,
-            asked,
-        }
+        Self { issuer: link.issuers.find(&request.url), path: request.url.path().to_owned(), body, asked }
     }
 }
 

@@ -8,6 +8,7 @@
 //! A [`world::World`] has all of it. [`storm::Storm`] makes the trouble, [`ledger::Ledger`] knows what the issuers gave
 //! and were asked, and [`checker::Checker`] holds the promise that the operator makes against what stands in the targets.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
+#![expect(clippy::cast_precision_loss, reason = "no number of seconds or calls in here is that large")]
 
 mod calm;
 mod checker;
@@ -24,5 +25,7 @@ mod storm;
 mod table;
 mod time;
 mod trouble;
+mod unanswered;
+mod upheaval;
 mod weather;
 mod world;

@@ -102,7 +102,8 @@ impl Replica {
         let name = format!("{}-{}", self.name, self.starts);
         let link = Arc::new(Link::new(&name, &habitat.issuers, &habitat.ledger, &habitat.time));
         habitat.links.add(&name, &link);
-        let seed = name.bytes().fold(habitat.seed, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
+        let seed =
+            name.bytes().fold(habitat.seed, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
         let clock = ProcessClock::start(habitat.time.clone(), self.machine.clone(), seed);
         let means = Means {
             client: habitat.api.client(&name),

@@ -27,7 +27,7 @@ fn real_time() -> std::time::Instant {
     std::time::Instant::now()
 }
 
-/// Logs what the operator says, and what happens to it, under the simulated time, if SIMULATION_LOG is set.
+/// Logs what the operator says, and what happens to it, under the simulated time, if `SIMULATION_LOG` is set.
 #[expect(clippy::disallowed_methods, reason = "tests have no command line of their own")]
 fn log(time: &TrueTime) -> Option<tracing::subscriber::DefaultGuard> {
     let filter = std::env::var("SIMULATION_LOG").ok()?;

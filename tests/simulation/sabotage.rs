@@ -110,11 +110,11 @@ async fn a_login_that_is_presented_over_and_over_is_found() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_is_not_renewed_is_found_when_it_is_late_and_no_sooner() {
-    let world = world(None).await;
+    let world = world(None).await; // its tokens are a minute old
     world.assert_well();
     // Nobody tells the checker.
     world.habitat.issuers.get(0).cut();
-    world.pass(54 * HOUR / 60).await;
+    world.pass(53 * HOUR / 60).await;
     world.assert_well();
     world.pass(HOUR / 60).await;
     assert_found(&world, "s left of 3600 s");

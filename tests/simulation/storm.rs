@@ -108,7 +108,8 @@ impl Storm {
 
     fn does_what_is_due(&mut self, world: &mut World) {
         let now = (world.now(), u64::MAX);
-        while let Some(deed) = first_until(&mut self.ends, now).or_else(|| first_until(&mut self.coming, now)) {
+        while let Some(deed) = first_until(&mut self.ends, now).or_else(|| first_until(&mut self.coming, now))
+        {
             deed(world, self);
         }
     }

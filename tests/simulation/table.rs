@@ -63,7 +63,9 @@ pub(crate) fn table(world: &World, storm: &Storm, seed: u64, real: Duration) -> 
         ("calls that never left".into(), calls.unsent.to_string()),
         ("most in flight at an issuer".into(), world.habitat.ledger.most_at_issuer().to_string()),
     ];
-    rows.extend(world.checker.writes().into_iter().map(|(name, count)| (format!("writes {name}"), count.to_string())));
+    rows.extend(
+        world.checker.writes().into_iter().map(|(name, count)| (format!("writes {name}"), count.to_string())),
+    );
     rows.push(("tokens published".into(), lateness.len().to_string()));
     for (name, share) in [("p50", 0.5), ("p99", 0.99), ("max", 1.0)] {
         rows.push((format!("  late, {name}"), seconds(share)));

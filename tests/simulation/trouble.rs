@@ -1,15 +1,17 @@
-//! The kinds of trouble.
+//! The kinds of trouble, first of all those of issuers, and of people who edit what the operator works with.
 
-use idissuer_simulator::{DurationRange, Fault, FaultRule, Latency, RefreshAccepted, Request, RetryAfter};
-use jiff::SignedDuration;
-use serde_json::{Value, json};
 use std::time::Duration;
 
+use idissuer_simulator::{DurationRange, Fault, FaultRule, Latency, RefreshAccepted, Request, RetryAfter};
+use serde_json::{Value, json};
+
 use crate::conditions::Source;
-use crate::link::Wire;
 use crate::population::login_secret;
 use crate::storm::{Kind, Storm};
-use crate::weather::ApiTrouble;
+use crate::upheaval::{
+    api_in_trouble, machines_suspended, replica_crashed, replica_stalled, replica_stopped, wall_clock_set,
+    watches_broken, watches_silent,
+};
 use crate::world::World;
 
 /// All kinds.
@@ -41,8 +43,8 @@ pub(crate) static KINDS: [Kind; 25] = [
     Kind { name: "machines suspended", daily: 0.5, grows: false, begin: machines_suspended },
 ];
 
-const MINUTE: f64 = 60.0;
-const HOUR: f64 = 3600.0;
+pub(crate) const MINUTE: f64 = 60.0;
+pub(crate) const HOUR: f64 = 3600.0;
 
 fn one_issuer(world: &World, storm: &mut Storm) -> usize {
     storm.one_of(world.habitat.issuers.len())
@@ -118,7 +120,8 @@ fn issuer_slow(world: &mut World, storm: &mut Storm) {
     }
     let slow = DurationRange { from: Duration::from_secs(2), to: Duration::from_secs(12) };
     let simulator = &world.habitat.issuers.get(issuer).simulator;
-    let before = simulator.configure(|personality| std::mem::replace(&mut personality.latency, Latency::of(slow)));
+    let before =
+        simulator.configure(|personality| std::mem::replace(&mut personality.latency, Latency::of(slow)));
     issuer_trouble(world, storm, issuer, duration, move |world| {
         world.habitat.issuers.get(issuer).simulator.configure(|personality| personality.latency = before);
     });
@@ -291,106 +294,4 @@ fn renewal_requested(world: &mut World, storm: &mut Storm) {
     let place = (credential.namespace.as_str(), credential.name.as_str());
     drop(world.habitat.api.merge("owner", "idissuercredentials", place, &patch));
     world.habitat.ledger.lifts(credential.account, world.now());
-}
-
-fn watches_broken(world: &mut World, storm: &mut Storm) {
-    if storm.chances.bool() {
-        world.habitat.api.compact();
-    }
-    let replica = storm.one_of(world.replicas.len());
-    if let Some(process) = &world.replicas[replica].process {
-        world.habitat.api.break_watches(&process.name);
-    }
-    world.checker.touch(Source::Watches);
-}
-
-fn watches_silent(world: &mut World, storm: &mut Storm) {
-    let replica = storm.one_of(world.replicas.len());
-    let Some(name) = world.replicas[replica].process.as_ref().map(|process| process.name.clone()) else { return };
-    world.habitat.api.silence_watches(&name, true);
-    world.checker.breaks(Source::Watches);
-    let duration = storm.seconds(10.0, 20.0 * MINUTE);
-    storm.ends_after(duration, world, move |world, _| {
-        let is_alive = world.habitat.links.get(&name).is_some_and(|link| link.wire() != Wire::Dead);
-        world.habitat.api.silence_watches(&name, !is_alive);
-        world.checker.mends(Source::Watches);
-    });
-}
-
-fn api_in_trouble(world: &mut World, storm: &mut Storm) {
-    let slow = Duration::from_millis(storm.chances.u64(500..8000));
-    let troubles = [
-        ApiTrouble::Unreachable,
-        ApiTrouble::Fails(500),
-        ApiTrouble::Fails(429),
-        ApiTrouble::LosesAnswers,
-        ApiTrouble::Slow(slow),
-        ApiTrouble::RefusesSecrets,
-    ];
-    let trouble = troubles[storm.one_of(troubles.len())];
-    let share = if storm.chances.bool() { 1.0 } else { 0.3 };
-    world.weather.begins(trouble, share);
-    world.checker.breaks(Source::Api);
-    let duration = storm.seconds(5.0, 15.0 * MINUTE);
-    storm.ends_after(duration, world, move |world, _| {
-        world.weather.ends(trouble);
-        world.checker.mends(Source::Api);
-    });
-}
-
-/// A replica without a process gets one after a while.
-fn starts_again(world: &World, storm: &mut Storm, replica: usize) {
-    let duration = storm.seconds(1.0, 10.0 * MINUTE);
-    storm.ends_after(duration, world, move |world, _| {
-        if world.replicas[replica].process.is_none() {
-            world.replicas[replica].start(&world.habitat);
-        }
-    });
-}
-
-fn replica_stopped(world: &mut World, storm: &mut Storm) {
-    let replica = storm.one_of(world.replicas.len());
-    drop(world.replicas[replica].stop());
-    starts_again(world, storm, replica);
-}
-
-fn replica_crashed(world: &mut World, storm: &mut Storm) {
-    let replica = storm.one_of(world.replicas.len());
-    world.replicas[replica].crash(&world.habitat.api);
-    starts_again(world, storm, replica);
-}
-
-fn replica_stalled(world: &mut World, storm: &mut Storm) {
-    let replica = storm.one_of(world.replicas.len());
-    let duration = storm.seconds(5.0, 7.0 * MINUTE);
-    if storm.chances.bool() {
-        world.replicas[replica].stall(duration);
-        return;
-    }
-    let Some(process) = &world.replicas[replica].process else { return };
-    let link = std::sync::Arc::clone(&process.link);
-    link.set(Wire::Cut);
-    storm.ends_after(duration, world, move |_, _| {
-        if link.wire() == Wire::Cut {
-            link.set(Wire::Good);
-        }
-    });
-}
-
-fn wall_clock_set(world: &mut World, storm: &mut Storm) {
-    let replica = storm.one_of(world.replicas.len());
-    let by = SignedDuration::try_from(storm.seconds(5.0, 6.0 * HOUR)).unwrap();
-    let ahead = if storm.chances.bool() { by } else { -by };
-    world.replicas[replica].machine.set_ahead(ahead);
-    world.checker.touch(Source::Leader);
-    let duration = storm.seconds(MINUTE, 2.0 * HOUR);
-    storm.ends_after(duration, world, move |world, _| {
-        world.replicas[replica].machine.set_ahead(SignedDuration::ZERO);
-        world.checker.touch(Source::Leader);
-    });
-}
-
-fn machines_suspended(world: &mut World, storm: &mut Storm) {
-    let duration = storm.seconds(MINUTE, 6.0 * HOUR);
-    world.suspend(SignedDuration::try_from(duration).unwrap());
 }

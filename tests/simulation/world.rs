@@ -55,15 +55,24 @@ impl World {
         let (findings, links, issuers) = (Findings::default(), Links::default(), Arc::new(issuers));
         let ledger = Arc::new(Ledger::new(findings.clone()));
         let population = Population::new(&issuers, plan.accounts, plan.credentials);
-        let checker = Arc::new(Checker::new(plan.lease.is_some(), &population, &issuers, &ledger, &links, &time, &findings));
-        let sees = Arc::clone(&checker);
-        api.observe(move |change| sees.sees(change));
+        let checker = Arc::new(Checker::new(
+            plan.lease.is_some(),
+            &population,
+            &issuers,
+            &ledger,
+            &links,
+            &time,
+            &findings,
+        ));
+        let observer = Arc::clone(&checker);
+        api.observe(move |change| observer.sees(change));
         let weather = Weather::over(&api, &links, plan.seed);
         let (lease, seed) = (plan.lease, plan.seed);
         let habitat = Habitat { time, api, issuers, ledger, links, lease, seed, sabotage: None };
         let replicas = if lease.is_some() { vec!["north", "south"] } else { vec!["alone"] };
         let replicas = replicas.into_iter().map(Replica::new).collect();
-        let world = Self { habitat, population, replicas, checker, weather, findings, garbage: BTreeSet::new() };
+        let world =
+            Self { habitat, population, replicas, checker, weather, findings, garbage: BTreeSet::new() };
         world.settle_down();
         world
     }
@@ -134,7 +143,8 @@ impl World {
             let get = |resource| self.habitat.api.get(resource, namespace, name);
             let Some(target) = get("secrets") else { continue };
             let owner = target["metadata"]["ownerReferences"][0]["uid"].as_str();
-            let uid = get("idissuercredentials").and_then(|object| Some(object["metadata"]["uid"].as_str()?.to_owned()));
+            let uid = get("idissuercredentials")
+                .and_then(|object| Some(object["metadata"]["uid"].as_str()?.to_owned()));
             if owner.is_some() && owner != uid.as_deref() {
                 self.habitat.api.delete("garbage collector", "secrets", namespace, name);
             }
@@ -150,7 +160,8 @@ impl World {
     /// The replica whose process holds the lease.
     pub(crate) fn leader(&self) -> Option<usize> {
         let holder = self.checker.holder()?;
-        let holds = |replica: &Replica| replica.process.as_ref().is_some_and(|process| process.name == holder);
+        let holds =
+            |replica: &Replica| replica.process.as_ref().is_some_and(|process| process.name == holder);
         self.replicas.iter().position(holds)
     }
 
@@ -167,9 +178,11 @@ impl World {
     /// Changes a target by hand.
     pub(crate) fn vandalise(&self, credential: &Credential, patch: Option<&Value>) {
         let (namespace, name) = (credential.namespace.as_str(), credential.name.as_str());
-        match patch {
-            None => drop(self.habitat.api.delete(VANDAL, "secrets", namespace, name)),
-            Some(patch) => drop(self.habitat.api.merge(VANDAL, "secrets", (namespace, name), patch)),
+        if let Some(patch) = patch {
+            // There may be nothing to change.
+            drop(self.habitat.api.merge(VANDAL, "secrets", (namespace, name), patch));
+        } else {
+            self.habitat.api.delete(VANDAL, "secrets", namespace, name);
         }
     }
 
@@ -183,16 +196,20 @@ impl World {
         }
         let token = self.token(credential).ok_or_else(|| format!("{} has no token", credential.name))?;
         let simulator = &self.habitat.issuers.get(credential.issuer).simulator;
-        let checked =
-            simulator.inspect(|issuer| issuer.check(&token, self.now()).map(drop).map_err(|reason| format!("{reason:?}")));
+        let checked = simulator.inspect(|issuer| {
+            issuer.check(&token, self.now()).map(drop).map_err(|reason| format!("{reason:?}"))
+        });
         checked.map_err(|reason| format!("{}: its token is not accepted: {reason}", credential.name))
     }
 
     /// Everything that is wrong.
     pub(crate) fn verdict(&self) -> Vec<String> {
         let mut verdict = self.findings.all();
-        verdict.extend(self.population.credentials.iter().filter_map(|credential| self.health(credential).err()));
-        let reused = |issuer: &crate::issuers::Issuer| issuer.simulator.counts().total().refresh_tokens_reused;
+        verdict.extend(
+            self.population.credentials.iter().filter_map(|credential| self.health(credential).err()),
+        );
+        let reused =
+            |issuer: &crate::issuers::Issuer| issuer.simulator.counts().total().refresh_tokens_reused;
         let reused: u64 = self.habitat.issuers.iter().map(reused).sum();
         verdict.extend((reused > 0).then(|| format!("{reused} spent refresh tokens were presented")));
         verdict
