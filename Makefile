@@ -7,7 +7,7 @@ BUILD := $(CARGO) build --locked --workspace --bins --example demo
 CRD   := crds/idissuer.pl_idissuercredentials.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check crds full tools
+.PHONY: help demo test simulation check crds full tools
 
 help: ## Print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -20,6 +20,11 @@ demo: ## Watch tokens rotate on a real API server; ROTATIONS=3 ends it after thr
 test: export RUST_TEST_THREADS ?= 8
 test: ## Run all tests of the workspace
 	$(CARGO) test --locked --workspace
+
+# The simulations that take minutes even so are run by `make full`; a run is changed by the variables SIMULATION_SEED,
+# SIMULATION_DAYS, SIMULATION_CREDENTIALS, and SIMULATION_LOG=info shows all that happens.
+simulation: ## Run ten days of the operator's life in simulated time, while everything goes wrong
+	$(CARGO) test --locked --release --test simulation -- --nocapture
 
 check: ## Check format, lints, docs and generated files
 	$(CARGO) fmt --all --check
@@ -37,6 +42,7 @@ crds: ## Write crds/ anew from the code
 full: export PROPTEST_CASES ?= 20000
 full: check test ## What takes too long for every change: the tests with many more random cases
 	$(MAKE) demo ROTATIONS=10
+	$(MAKE) simulation SIMULATION_DAYS=30 SIMULATION_CREDENTIALS=1000
 
 tools: ## Build the programs that tests and demo need: etcd, kube-apiserver, kubectl (once, from source)
 	$(CARGO) run --locked --package idissuer-testbed -- tools

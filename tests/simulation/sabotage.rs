@@ -149,7 +149,7 @@ async fn a_dead_an_older_and_a_made_up_token_are_found_when_they_are_written() {
     world.pass(50 * HOUR / 60).await;
     world.assert_well();
     write(&data);
-    assert_found(&world, "credential 0 gets token 0 of");
+    assert_found(&world, "of 2027-01-15T08:00:00Z after token");
     world.pass(HOUR / 2).await;
     write(&data);
     assert_found(&world, "credential 0 gets a token that is dead since");
