@@ -21,8 +21,9 @@ test: export RUST_TEST_THREADS ?= 8
 test: ## Run all tests of the workspace
 	$(CARGO) test --locked --workspace
 
-# The simulations that take minutes even so are run by `make full`; a run is changed by the variables SIMULATION_SEED,
-# SIMULATION_DAYS, SIMULATION_CREDENTIALS, and SIMULATION_LOG=info shows all that happens.
+# Optimised, for days are long. The variables SIMULATION_SEED, SIMULATION_DAYS, SIMULATION_CREDENTIALS and
+# SIMULATION_FORCE (so many times as much trouble) change the run, SIMULATION_WITHOUT leaves kinds of trouble out, and
+# SIMULATION_LOG=info shows all that happens.
 simulation: ## Run ten days of the operator's life in simulated time, while everything goes wrong
 	$(CARGO) test --locked --release --test simulation -- --nocapture
 

@@ -16,10 +16,18 @@ use crate::world::{Plan, World};
 /// After the storm everything is well within an hour, when the last login that was held has been probed.
 const CALM: Duration = Duration::from_secs(66 * 60);
 
-/// A number from the environment.
+/// The trouble that is left out: a wall clock that was ahead misleads the next leader, see `clocks`.
+const WITHOUT: &str = "wall clock set";
+
+/// A text from the environment.
 #[expect(clippy::disallowed_methods, reason = "tests have no command line of their own")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// A number from the environment.
 fn parameter(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+    variable(name).map_or(default, |text| text.parse().unwrap())
 }
 
 #[expect(clippy::disallowed_methods, reason = "the only real time in here: how long a run takes")]
@@ -28,9 +36,8 @@ fn real_time() -> std::time::Instant {
 }
 
 /// Logs what the operator says, and what happens to it, under the simulated time, if `SIMULATION_LOG` is set.
-#[expect(clippy::disallowed_methods, reason = "tests have no command line of their own")]
 fn log(time: &TrueTime) -> Option<tracing::subscriber::DefaultGuard> {
-    let filter = std::env::var("SIMULATION_LOG").ok()?;
+    let filter = variable("SIMULATION_LOG")?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .with_timer(Stamp(time.clone()))
@@ -52,7 +59,8 @@ impl FormatTime for Stamp {
 /// One run, of which everything is drawn from the seed.
 #[expect(clippy::print_stderr, reason = "the table is for whoever runs this")]
 async fn run(seed: u64, days: u64, credentials: u64) {
-    let begin = real_time();
+    let (begin, force) = (real_time(), parameter("SIMULATION_FORCE", 1));
+    let without = variable("SIMULATION_WITHOUT").unwrap_or_else(|| WITHOUT.into());
     let credentials = usize::try_from(credentials).unwrap();
     let plan = Plan { seed, accounts: (credentials * 3).div_ceil(10), credentials, lease: Some(stretched()) };
     let mut world = World::new(&plan, Issuers::various(seed));
@@ -60,7 +68,7 @@ async fn run(seed: u64, days: u64, credentials: u64) {
     world.start();
     world.pass(Duration::from_secs(300)).await;
     world.assert_well();
-    let mut storm = Storm::new(seed, &world);
+    let mut storm = Storm::new(seed, &world, force, &without);
     storm.rages(&mut world, SignedDuration::from_hours(24 * i64::try_from(days).unwrap())).await;
     storm.ceases(&mut world);
     if !world.is_given_up() {
@@ -70,7 +78,7 @@ async fn run(seed: u64, days: u64, credentials: u64) {
     let verdict = world.verdict();
     assert!(
         verdict.is_empty(),
-        "{}\n\nreplay it: SIMULATION_SEED={seed} SIMULATION_DAYS={days} SIMULATION_CREDENTIALS={credentials} make simulation",
+        "{}\n\nreplay it: SIMULATION_SEED={seed} SIMULATION_DAYS={days} SIMULATION_CREDENTIALS={credentials} SIMULATION_FORCE={force} make simulation",
         verdict.join("\n")
     );
 }

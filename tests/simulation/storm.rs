@@ -31,11 +31,13 @@ pub(crate) struct Storm {
     pub(crate) at_work: BTreeSet<(&'static str, usize)>,
     pub(crate) counts: BTreeMap<&'static str, u64>,
     sequence: u64,
+    /// How many times as much trouble there is as usual.
+    force: f64,
 }
 
 impl Storm {
-    /// A storm of which every kind is yet to come.
-    pub(crate) fn new(seed: u64, world: &World) -> Self {
+    /// A storm of which every kind is yet to come, but for those whose names are listed.
+    pub(crate) fn new(seed: u64, world: &World, force: u64, without: &str) -> Self {
         let mut storm = Self {
             chances: fastrand::Rng::with_seed(seed),
             coming: BTreeMap::new(),
@@ -43,8 +45,9 @@ impl Storm {
             at_work: BTreeSet::new(),
             counts: BTreeMap::new(),
             sequence: 0,
+            force: force as f64,
         };
-        for kind in &KINDS {
+        for kind in KINDS.iter().filter(|kind| !without.split(',').any(|name| name == kind.name)) {
             storm.comes(kind, world);
         }
         storm
@@ -53,7 +56,7 @@ impl Storm {
     /// The next of a kind.
     fn comes(&mut self, kind: &'static Kind, world: &World) {
         let growth = if kind.grows { world.population.accounts.len() as f64 / 30.0 } else { 1.0 };
-        let pause = -86400.0 / (kind.daily * growth) * (1.0 - self.chances.f64()).ln();
+        let pause = -86400.0 / (kind.daily * growth * self.force) * (1.0 - self.chances.f64()).ln();
         let at = world.now() + SignedDuration::from_secs_f64(pause);
         let deed: Deed = Box::new(move |world, storm| {
             *storm.counts.entry(kind.name).or_default() += 1;
