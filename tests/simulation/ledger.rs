@@ -249,3 +249,43 @@ impl Ledger {
         self.books.lock().unwrap().most_at_issuer
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(account: usize, refresh: Option<&str>) -> Asked {
+        Asked { account, password: "password".into(), refresh: refresh.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_seventeenth_call_in_flight_at_an_issuer_is_found() {
+        let (findings, now) = (Findings::default(), Timestamp::UNIX_EPOCH);
+        let ledger = Ledger::new(findings.clone());
+        for account in 0..16 {
+            ledger.begins("process", 0, &asked(account, None), now);
+        }
+        ledger.begins("process", 1, &asked(16, None), now);
+        ledger.begins("another", 0, &asked(0, None), now);
+        assert_eq!(findings.len(), 0);
+        ledger.begins("process", 0, &asked(17, None), now);
+        assert_eq!(findings.len(), 1);
+        ledger.ends("process", 0, &asked(17, None));
+        ledger.ends("process", 0, &asked(3, None));
+        ledger.begins("process", 0, &asked(3, None), now);
+        assert_eq!(findings.len(), 1);
+    }
+
+    #[test]
+    fn a_refresh_token_that_was_put_off_may_be_presented_again() {
+        let (findings, now) = (Findings::default(), Timestamp::UNIX_EPOCH);
+        let ledger = Ledger::new(findings.clone());
+        let refresh = asked(0, Some("refresh token"));
+        ledger.arrives(&refresh, now);
+        ledger.put_off(&refresh);
+        ledger.arrives(&refresh, now);
+        assert_eq!(findings.len(), 0);
+        ledger.arrives(&refresh, now);
+        assert_eq!(findings.len(), 1);
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use idissuer::issuer::{Answer, Request, Transport, TransportError};
-use idissuer_simulator::{Outcome, Request as SimulatedRequest, SimulatedAnswer};
+use idissuer_simulator::{Request as SimulatedRequest, SimulatedAnswer};
 use idissuer_testbed::memory::Fault;
 use serde_json::Value;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -89,10 +89,11 @@ impl Link {
         if let (Some(token), Some(expires)) = (record.issued, record.expires) {
             self.ledger.gives(asked, token, now, expires);
         }
-        if asked.refresh.is_none() && matches!(outcome, Outcome::Refused(_)) {
+        let status = exchange.answer.status();
+        if asked.refresh.is_none() && matches!(status, Some(400 | 401 | 403 | 423)) {
             self.ledger.rejects(asked.account, &asked.password, now);
         }
-        if matches!(exchange.answer.status(), Some(408 | 425 | 429)) {
+        if matches!(status, Some(408 | 425 | 429)) {
             self.ledger.put_off(asked);
         }
         sleep(exchange.delay).await;

@@ -15,11 +15,12 @@ use crate::upheaval::{
 use crate::world::World;
 
 /// All kinds.
-pub(crate) static KINDS: [Kind; 25] = [
+pub(crate) static KINDS: [Kind; 26] = [
     Kind { name: "issuer unreachable", daily: 2.0, grows: false, begin: issuer_unreachable },
     Kind { name: "issuer fails", daily: 4.0, grows: false, begin: issuer_fails },
     Kind { name: "issuer busy", daily: 2.0, grows: false, begin: issuer_busy },
     Kind { name: "issuer answers badly", daily: 3.0, grows: false, begin: issuer_answers_badly },
+    Kind { name: "issuer rejects everyone", daily: 0.5, grows: false, begin: issuer_rejects },
     Kind { name: "issuer slow", daily: 2.0, grows: false, begin: issuer_slow },
     Kind { name: "answer lost", daily: 8.0, grows: true, begin: answer_lost },
     Kind { name: "refreshes refused", daily: 1.0, grows: false, begin: refreshes_refused },
@@ -111,6 +112,11 @@ fn issuer_answers_badly(world: &mut World, storm: &mut Storm) {
     ];
     let fault = faults[storm.one_of(faults.len())].clone();
     issuer_follows(world, storm, FaultRule::new(fault), 20.0 * MINUTE);
+}
+
+fn issuer_rejects(world: &mut World, storm: &mut Storm) {
+    let status = [401, 403][storm.one_of(2)];
+    issuer_follows(world, storm, FaultRule::on_login(Fault::status(status)), HOUR);
 }
 
 fn issuer_slow(world: &mut World, storm: &mut Storm) {
