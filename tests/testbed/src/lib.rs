@@ -21,6 +21,8 @@
 //! - [`wait`] waits for a condition, with a limit.
 //! - [`AuditLog`] counts the requests of a client.
 //! - [`process`] runs other programs, which end with the test.
+//! - [`memory`] is an API server without programs and waiting: for tests in paused time. A table holds it to the real
+//!   one.
 //! - [`Tools`] finds or builds the programs of Kubernetes.
 //!
 //! Nothing is left after the end of the process, however it ends.

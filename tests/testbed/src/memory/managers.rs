@@ -1,10 +1,11 @@
 //! The field managers of one object.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::fields::{FieldSet, Scope, compare, field_set, merge, remove};
+use super::fields::{FieldSet, Scope, compare, field_set, has_below, merge, remove};
 
 /// A field manager: by one name, what is applied and what is otherwise written are two.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,7 +24,7 @@ pub(super) struct Contest {
 
 /// Who owns what of one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Managers(BTreeMap<Manager, FieldSet>);
+pub(super) struct Managers(BTreeMap<Manager, Arc<FieldSet>>);
 
 impl Managers {
     /// What the object is once `applied` has been laid over it, and what its manager no longer names has gone.
@@ -39,11 +40,12 @@ impl Managers {
         let mut object = live.clone();
         merge(&mut object, applied);
         if let Some(before) = self.0.get(&manager) {
-            let others = self.0.iter().filter(|(other, _)| **other != manager);
-            let others: Vec<&FieldSet> = others.map(|(_, fields)| fields).collect();
-            let dropped = before.iter().filter(|field| !named.contains(field));
-            let dropped = dropped.filter(|field| !others.iter().any(|fields| fields.contains(field)));
-            remove(&mut object, &dropped.cloned().collect());
+            let others = self.0.iter().filter(|(other, _)| **other != manager).map(|(_, fields)| &**fields);
+            let kept: Vec<&FieldSet> = others.chain([&named]).collect();
+            // An empty map that was owned may hold what is kept by now.
+            let is_kept =
+                |field| kept.iter().any(|fields| fields.contains(field) || has_below(fields, field));
+            remove(&mut object, before.difference(&named).filter(|field| !is_kept(field)));
         }
         let comparison = compare(live, &object, scope);
         let contests = self.contests(&manager, &comparison.written);
@@ -51,7 +53,7 @@ impl Managers {
             return Err(contests);
         }
         self.take_from_others(&manager, &[&comparison.written, &comparison.removed]);
-        self.0.insert(manager, named);
+        self.0.insert(manager, Arc::new(named));
         self.forget_idle();
         Ok(object)
     }
@@ -60,7 +62,7 @@ impl Managers {
     pub(super) fn update(&mut self, before: &Value, after: &Value, manager: Manager, scope: Scope) {
         let comparison = compare(before, after, scope);
         self.take_from_others(&manager, &[&comparison.written, &comparison.removed]);
-        let own = self.0.entry(manager).or_default();
+        let own = Arc::make_mut(self.0.entry(manager).or_default());
         own.retain(|field| !comparison.removed.contains(field));
         own.extend(comparison.written);
         self.forget_idle();
@@ -75,11 +77,10 @@ impl Managers {
     }
 
     fn take_from_others(&mut self, manager: &Manager, taken: &[&FieldSet]) {
-        if taken.iter().all(|fields| fields.is_empty()) {
-            return;
-        }
         for (_, own) in self.0.iter_mut().filter(|(other, _)| *other != manager) {
-            own.retain(|field| !taken.iter().any(|fields| fields.contains(field)));
+            if taken.iter().any(|fields| !fields.is_disjoint(own)) {
+                Arc::make_mut(own).retain(|field| !taken.iter().any(|fields| fields.contains(field)));
+            }
         }
     }
 

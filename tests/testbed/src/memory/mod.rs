@@ -19,13 +19,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! It serves Secrets, `ConfigMaps`, Leases, Events (`events.k8s.io`) and `IdIssuerCredentials` to a [`kube::Client`]: get,
-//! list, watch, create, update, merge patch, server-side apply and delete, whole or as metadata. It has no sockets,
+//! It serves Secrets, `ConfigMaps`, Leases, Events (`events.k8s.io`) and `IdIssuerCredentials` to a [`kube::Client`]:
+//! get, list, watch, create, update, merge patch, server-side apply and delete, whole or as metadata. It has no sockets,
 //! threads or chance, and tells the time only by the clock it is given and by tokio's.
 //!
-//! The suite `memory` of the testbed's tests holds it to the real API server. What it leaves out: schemas and their
-//! defaults, rights, finalizers and garbage collection, label selectors, pages of lists, JSON and strategic merge patches,
-//! and `managedFields` in what it returns.
+//! A table in the testbed's own tests holds it to the real API server. What it leaves out: schemas and their
+//! defaults, rights, garbage collection, label selectors, pages of lists, JSON and strategic merge patches, dry runs, and
+//! `managedFields` in what it returns.
 
 mod change;
 mod fault;
@@ -153,7 +153,7 @@ impl MemoryApi {
         self.write_at(manager, resource, key, false, Deed::Merge(patch.clone()))
     }
 
-    /// Deletes an object if it is there, past all faults and counts.
+    /// Deletes an object if it is there, past all faults and counts. Finalizers hold it as they do for clients.
     pub fn delete(&self, manager: &str, resource: &str, namespace: &str, name: &str) {
         let Some(resource) = Resource::of_plural(resource) else { return };
         let deed = Deed::Delete { preconditions: json!({}) };
@@ -188,8 +188,8 @@ impl MemoryApi {
         wakers.into_iter().for_each(std::task::Waker::wake);
     }
 
-    /// While silent, the watches of a user tell nothing. They end by their own time limit, and the next ones tell nothing
-    /// either. One that is still open when the silence ends tells what it has missed.
+    /// While silent, the watches of a user tell nothing. They end by their own time limit, and the next ones tell
+    /// nothing either. One that is still open when the silence ends tells what it has missed.
     pub fn silence_watches(&self, user: &str, silent: bool) {
         let mut store = self.shared.store();
         if silent {

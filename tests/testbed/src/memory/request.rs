@@ -172,7 +172,7 @@ impl Request {
                 return Err(refusal(405, "MethodNotAllowed", message));
             }
         };
-        Ok(Self { facts: address.facts(user, verb), view: view(&head.headers), task })
+        Ok(Self { facts: address.facts(user, verb), view: view(&head.headers)?, task })
     }
 }
 
@@ -183,6 +183,9 @@ fn write(user: &str, address: &Address, deed: Deed) -> Outcome<Task> {
     };
     if name.is_empty() || address.namespace.is_empty() {
         return Err(bad_request("an object of the API server in memory has a name and a namespace"));
+    }
+    if address.parameter("dryRun").is_some() {
+        return Err(bad_request("the API server in memory tries nothing out: dryRun is not served"));
     }
     Ok(Task::Write(Write {
         user: user.to_owned(),
@@ -211,7 +214,15 @@ fn json(body: &Bytes) -> Outcome<Value> {
     serde_json::from_slice(body).map_err(|error| bad_request(&format!("the body is no JSON: {error}")))
 }
 
-fn view(headers: &HeaderMap) -> View {
+fn view(headers: &HeaderMap) -> Outcome<View> {
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if accept.contains("as=PartialObjectMetadata") { View::Metadata } else { View::Whole }
+    match accept.split_once(";as=").map(|(_, wanted)| wanted) {
+        None => Ok(View::Whole),
+        Some("PartialObjectMetadata;g=meta.k8s.io;v=v1" | "PartialObjectMetadataList;g=meta.k8s.io;v=v1") => {
+            Ok(View::Metadata)
+        }
+        Some(_) => {
+            Err(refusal(406, "NotAcceptable", "only application/json is served, whole or as metadata"))
+        }
+    }
 }

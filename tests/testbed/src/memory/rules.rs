@@ -11,10 +11,10 @@ use super::status::{Outcome, bad_request, invalid};
 /// Brings what a client sent into the form that is kept.
 pub(super) fn normalize(resource: &Resource, object: &mut Value) -> Outcome<()> {
     if !resource.is_custom() {
-        // A typed object has no field whose value is null.
         drop_nulls(object);
     }
     if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.remove("managedFields");
         for field in ["labels", "annotations", "ownerReferences", "finalizers"] {
             drop_if_empty(metadata, field);
         }
@@ -29,21 +29,14 @@ pub(super) fn normalize(resource: &Resource, object: &mut Value) -> Outcome<()> 
     Ok(())
 }
 
-/// Brings what a manager applies into the same form, so that it owns what it will find in the object.
-pub(super) fn normalize_applied(resource: &Resource, applied: &mut Value) -> Outcome<()> {
-    if !resource.is_custom() {
-        drop_nulls(applied);
-    }
-    match applied.as_object_mut() {
-        Some(secret) if resource.nature == Nature::Secret => merge_texts(secret),
-        Some(_) => {}
-        None => return Err(bad_request("an object is wanted")),
-    }
-    Ok(())
-}
-
 fn normalize_secret(secret: &mut Map<String, Value>) -> Outcome<()> {
-    merge_texts(secret);
+    if let Some(Value::Object(texts)) = secret.remove("stringData") {
+        let data = secret.entry("data").or_insert_with(|| Value::Object(Map::new()));
+        let Some(data) = data.as_object_mut() else { return Err(bad_request("data is no map")) };
+        for (key, text) in texts {
+            data.insert(key, STANDARD.encode(text.as_str().unwrap_or_default()).into());
+        }
+    }
     let mut values = secret.get("data").and_then(Value::as_object).into_iter().flatten();
     if values.any(|(_, value)| value.as_str().is_none_or(|value| STANDARD.decode(value).is_err())) {
         return Err(bad_request(
@@ -54,15 +47,7 @@ fn normalize_secret(secret: &mut Map<String, Value>) -> Outcome<()> {
     Ok(())
 }
 
-fn merge_texts(secret: &mut Map<String, Value>) {
-    if let Some(Value::Object(texts)) = secret.remove("stringData") {
-        let data = secret.entry("data").or_insert_with(|| Value::Object(Map::new()));
-        for (key, text) in texts {
-            data[key] = STANDARD.encode(text.as_str().unwrap_or_default()).into();
-        }
-    }
-}
-
+/// A typed object has no field whose value is null.
 fn drop_nulls(value: &mut Value) {
     if let Value::Object(map) = value {
         map.retain(|_, value| !value.is_null());
@@ -103,13 +88,23 @@ pub(super) fn check_update(resource: &Resource, name: &str, before: &Value, afte
     Ok(())
 }
 
+/// Whether it is to be deleted as soon as nobody wants to do something about it before.
+pub(super) fn is_held(object: &Value) -> bool {
+    object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty())
+}
+
+/// Counts the generation up.
+pub(super) fn count_generation(object: &mut Value) {
+    if let Some(generation) = object["metadata"]["generation"].as_u64() {
+        object["metadata"]["generation"] = (generation + 1).into();
+    }
+}
+
 /// Whether anything changed of what the generation counts.
 pub(super) fn is_new_generation(before: &Value, after: &Value) -> bool {
-    let counted = |object: &Value| {
-        let mut fields = object.as_object().cloned().unwrap_or_default();
-        fields.remove("metadata");
-        fields.remove("status");
-        fields
-    };
-    counted(before) != counted(after)
+    fn counted(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
+        let fields = object.as_object().into_iter().flatten();
+        fields.filter(|(field, _)| !matches!(field.as_str(), "metadata" | "status"))
+    }
+    counted(before).ne(counted(after))
 }

@@ -53,6 +53,10 @@ pub(super) async fn answer(
     let body = body.collect_bytes().await.map_err(io::Error::other)?;
     let request = match Request::parse(&user, &head, &body) {
         Ok(request) => request,
+        // No resource: then it is not the API that answers.
+        Err(status) if status.code == 404 => {
+            return Ok(whole(StatusCode::NOT_FOUND, Bytes::from_static(b"404 page not found\n")));
+        }
         Err(status) => return Ok(refused(&status)),
     };
     shared.count(&request.facts);
@@ -92,7 +96,9 @@ fn carry_out(shared: &Arc<Shared>, request: Request) -> Answer {
             Ok(response(StatusCode::OK, AnswerBody::Watch(body)))
         }
         Task::Write(write) => shared.write(&write).map(|written| match write.deed {
-            Deed::Delete { .. } => whole(StatusCode::OK, deleted(&write.resource, &written)),
+            Deed::Delete { .. } if written.is_gone => {
+                whole(StatusCode::OK, deleted(&write.resource, &written))
+            }
             _ if written.is_new => whole(StatusCode::CREATED, written.object.json(view).clone()),
             _ => whole(StatusCode::OK, written.object.json(view).clone()),
         }),

@@ -11,9 +11,9 @@ use super::change::Change;
 use super::fields::{Scope, merge_patch};
 use super::managers::{Contest, Manager, Managers};
 use super::object::{Object, metadata};
-use super::resource::Resource;
+use super::resource::{Nature, Resource};
 use super::rules;
-use super::status::{Outcome, already_exists, bad_request, conflict, invalid, not_found};
+use super::status::{Outcome, already_exists, bad_request, conflict, invalid, not_found, refusal};
 use super::store::{Key, Store, Stored};
 
 /// What shall be written, and where.
@@ -42,6 +42,7 @@ pub(super) enum Deed {
 pub(super) struct Written {
     pub(super) object: Arc<Object>,
     pub(super) is_new: bool,
+    pub(super) is_gone: bool,
     /// None when everything was so already.
     pub(super) change: Option<Change>,
     /// Who watches for it: to be woken when the store is free again.
@@ -66,13 +67,17 @@ impl Write {
         conflict(&self.resource, &self.key.name, why)
     }
 
+    fn invalid(&self, why: &str) -> Box<kube::core::Status> {
+        invalid(&self.resource, &self.key.name, why)
+    }
+
     fn not_found(&self) -> Box<kube::core::Status> {
         not_found(&self.resource, &self.key.name)
     }
 
     /// What a client sent has to be meant for where it was sent.
     fn check_body(&self, body: &Value) -> Outcome<()> {
-        if !body.is_object() {
+        if !body.is_object() || !(body["metadata"].is_object() || body["metadata"].is_null()) {
             return Err(bad_request("the body is no object"));
         }
         let differs = |field: &str, wanted: &str| body[field].as_str().is_some_and(|found| found != wanted);
@@ -98,12 +103,18 @@ impl Store {
             (Deed::Create(body), None) => {
                 write.check_body(body)?;
                 if metadata(body, "resourceVersion").is_some() {
-                    return Err(bad_request("resourceVersion should not be set on objects to be created"));
+                    let message = "resourceVersion should not be set on objects to be created";
+                    return Err(refusal(500, "", message));
                 }
                 self.create(write, body.clone(), None, now)
             }
             (Deed::Replace(body), Some(live)) => {
                 write.check_body(body)?;
+                let needs_version = matches!(write.resource.nature, Nature::Custom | Nature::Plain);
+                if needs_version && metadata(body, "resourceVersion").is_none() {
+                    let why = "metadata.resourceVersion: Invalid value: 0: must be specified for an update";
+                    return Err(write.invalid(why));
+                }
                 self.update(write, &live, body.clone(), None)
             }
             (Deed::Merge(patch), Some(live)) => {
@@ -113,7 +124,7 @@ impl Store {
                 self.update(write, &live, body, None)
             }
             (Deed::Apply { applied, force }, live) => self.apply(write, live, applied, *force, now),
-            (Deed::Delete { preconditions }, Some(live)) => self.delete(write, &live, preconditions),
+            (Deed::Delete { preconditions }, Some(live)) => self.delete(write, &live, preconditions, now),
             (Deed::Replace(_) | Deed::Merge(_) | Deed::Delete { .. }, None) => Err(write.not_found()),
         }
     }
@@ -129,15 +140,13 @@ impl Store {
         write.check_body(applied)?;
         if write.manager.is_none() {
             let why = "fieldManager: Required value: is required for apply patch";
-            return Err(invalid(&write.resource, &write.key.name, why));
+            return Err(write.invalid(why));
         }
-        let mut applied = applied.clone();
-        rules::normalize_applied(&write.resource, &mut applied)?;
         if live.is_none() {
             if write.to_status {
                 return Err(write.not_found());
             }
-            if let Some(uid) = metadata(&applied, "uid") {
+            if let Some(uid) = metadata(applied, "uid") {
                 let why = format!(
                     "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
                 );
@@ -149,7 +158,7 @@ impl Store {
             None => (Arc::new(Value::Object(Map::new())), Managers::default()),
         };
         let object = managers
-            .apply(&before, &applied, write.manager(), write.scope(), force)
+            .apply(&before, applied, write.manager(), write.scope(), force)
             .map_err(|contests| contested(write, &contests))?;
         match live {
             Some(live) => self.update(write, &live, object, Some(managers)),
@@ -165,13 +174,12 @@ impl Store {
         now: Timestamp,
     ) -> Outcome<Written> {
         self.uids += 1;
-        let created = now.round(Unit::Second).unwrap_or(now);
         object["apiVersion"] = write.resource.api_version().into();
         object["kind"] = write.resource.kind.into();
         object["metadata"]["name"] = write.key.name.clone().into();
         object["metadata"]["namespace"] = write.key.namespace.clone().into();
         object["metadata"]["uid"] = format!("00000000-0000-4000-8000-{:012x}", self.uids).into();
-        object["metadata"]["creationTimestamp"] = created.to_string().into();
+        object["metadata"]["creationTimestamp"] = seconds(now).into();
         if write.resource.is_custom() {
             object["metadata"]["generation"] = 1.into();
             object.as_object_mut().map(|fields| fields.remove("status"));
@@ -200,17 +208,22 @@ impl Store {
             return Err(write.conflict(why));
         }
         let uid = live.object.metadata("uid");
-        if let Some(wanted) = metadata(&object, "uid").filter(|wanted| *wanted != uid) {
-            let why =
-                format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}");
-            return Err(write.conflict(&why));
+        // A write to the status goes to whatever object has the name: it puts back all metadata.
+        if let Some(wanted) = metadata(&object, "uid").filter(|wanted| *wanted != uid && !write.to_status) {
+            if matches!(write.deed, Deed::Replace(_)) {
+                return Err(write.conflict(&format!(
+                    "Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"
+                )));
+            }
+            return Err(
+                write.invalid(&format!("metadata.uid: Invalid value: {wanted:?}: field is immutable"))
+            );
         }
         restore(write, before, &mut object);
         rules::normalize(&write.resource, &mut object)?;
         rules::check_update(&write.resource, &write.key.name, before, &object)?;
-        if write.resource.is_custom() && rules::is_new_generation(before, &object) {
-            let generation = before["metadata"]["generation"].as_u64().unwrap_or_default();
-            object["metadata"]["generation"] = (generation + 1).into();
+        if rules::is_new_generation(before, &object) {
+            rules::count_generation(&mut object);
         }
         let managers = managers.unwrap_or_else(|| {
             let mut managers = live.managers.clone();
@@ -218,8 +231,10 @@ impl Store {
             managers
         });
         if object == **before && managers == live.managers {
-            let object = Arc::clone(&live.object);
-            return Ok(Written { object, is_new: false, change: None, wakers: Vec::new() });
+            return Ok(unchanged(live));
+        }
+        if metadata(&object, "deletionTimestamp").is_some() && !rules::is_held(&object) {
+            return Ok(self.remove(write, live, object));
         }
         Ok(self.commit(write, Some(live), object, managers))
     }
@@ -238,32 +253,69 @@ impl Store {
         let change = Change::new(write, self.version, before, Some(Arc::clone(&object.value)));
         let stored = Stored { object: Arc::clone(&object), managers };
         let wakers = self.keep(write.resource, write.key.clone(), stored);
-        Written { object, is_new: live.is_none(), change: Some(change), wakers }
+        Written { object, is_new: live.is_none(), is_gone: false, change: Some(change), wakers }
     }
 
-    fn delete(&mut self, write: &Write, live: &Stored, preconditions: &Value) -> Outcome<Written> {
+    fn delete(
+        &mut self,
+        write: &Write,
+        live: &Stored,
+        preconditions: &Value,
+        now: Timestamp,
+    ) -> Outcome<Written> {
         for (field, name) in [("uid", "UID"), ("resourceVersion", "ResourceVersion")] {
             let found = live.object.metadata(field);
             if let Some(wanted) = preconditions[field].as_str().filter(|wanted| *wanted != found) {
                 return Err(write.conflict(&format!(
-                    "Precondition failed: {name} in precondition: {wanted}, {name} in object meta: {found}"
+                    "the {name} in the precondition ({wanted}) does not match the {name} in record ({found})"
                 )));
             }
         }
-        self.version += 1;
-        let mut last = (*live.object.value).clone();
-        last["metadata"]["resourceVersion"] = self.version.to_string().into();
-        let change = Change::new(write, self.version, Some(Arc::clone(&live.object.value)), None);
-        let wakers = self.drop(write.resource, write.key.clone(), Arc::new(Object::new(last)));
-        let object = Arc::clone(&live.object);
-        Ok(Written { object, is_new: false, change: Some(change), wakers })
+        let mut object = (*live.object.value).clone();
+        if !rules::is_held(&object) {
+            return Ok(self.remove(write, live, object));
+        }
+        if metadata(&object, "deletionTimestamp").is_some() {
+            return Ok(unchanged(live));
+        }
+        object["metadata"]["deletionTimestamp"] = seconds(now).into();
+        object["metadata"]["deletionGracePeriodSeconds"] = 0.into();
+        rules::count_generation(&mut object);
+        Ok(self.commit(write, Some(live), object, live.managers.clone()))
     }
+
+    fn remove(&mut self, write: &Write, live: &Stored, mut last: Value) -> Written {
+        self.version += 1;
+        last["metadata"]["resourceVersion"] = self.version.to_string().into();
+        let last = Arc::new(Object::new(last));
+        let change = Change::new(write, self.version, Some(Arc::clone(&live.object.value)), None);
+        let wakers = self.drop(write.resource, write.key.clone(), Arc::clone(&last));
+        Written { object: last, is_new: false, is_gone: true, change: Some(change), wakers }
+    }
+}
+
+fn unchanged(live: &Stored) -> Written {
+    let object = Arc::clone(&live.object);
+    Written { object, is_new: false, is_gone: false, change: None, wakers: Vec::new() }
+}
+
+/// The API tells times of its own in whole seconds.
+fn seconds(now: Timestamp) -> String {
+    now.round(Unit::Second).unwrap_or(now).to_string()
 }
 
 /// Puts back what a write of this kind cannot change.
 fn restore(write: &Write, before: &Value, object: &mut Value) {
-    const SYSTEM: [&str; 6] =
-        ["name", "namespace", "uid", "resourceVersion", "creationTimestamp", "generation"];
+    const SYSTEM: [&str; 8] = [
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "creationTimestamp",
+        "generation",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    ];
     if write.to_status {
         let status = object.get_mut("status").map(Value::take);
         before.clone_into(object);
@@ -279,7 +331,6 @@ fn restore(write: &Write, before: &Value, object: &mut Value) {
     for field in SYSTEM {
         set(&mut object["metadata"], field, before["metadata"].get(field).cloned());
     }
-    set(&mut object["metadata"], "managedFields", None);
     if write.resource.is_custom() {
         set(object, "status", before.get("status").cloned());
     }
