@@ -14,7 +14,6 @@ use serde_json::Value;
 use crate::conditions::{Conditions, Source};
 use crate::issuers::Issuers;
 use crate::ledger::{Findings, Given, Ledger};
-use crate::link::Wire;
 use crate::population::{Population, account_of_login, text};
 use crate::process::{LEASE_NAMESPACE, Links};
 use crate::time::TrueTime;
@@ -261,7 +260,7 @@ impl Checker {
         } else {
             self.links.newest()
         };
-        if leader.is_none_or(|link| link.wire() != Wire::Good) {
+        if !leader.is_some_and(|link| link.is_able()) {
             state.conditions.touch(Source::Leader, now);
         }
         let soon = (now + FORESIGHT, usize::MAX);

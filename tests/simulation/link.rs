@@ -1,5 +1,6 @@
 //! The wires of one process: to the issuers, and to the API server.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ pub(crate) enum Wire {
 pub(crate) struct Link {
     process: String,
     wire: Mutex<Wire>,
+    is_stopping: AtomicBool,
     issuers: Arc<Issuers>,
     ledger: Arc<Ledger>,
     time: TrueTime,
@@ -41,6 +43,7 @@ impl Link {
         Self {
             process: process.to_owned(),
             wire: Mutex::new(Wire::Good),
+            is_stopping: AtomicBool::new(false),
             issuers: Arc::clone(issuers),
             ledger: Arc::clone(ledger),
             time: time.clone(),
@@ -57,6 +60,16 @@ impl Link {
             *wire = Wire::Good;
         }
         *wire
+    }
+
+    /// The process was told to stop, and begins nothing any more.
+    pub(crate) fn stops(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the process can act.
+    pub(crate) fn is_able(&self) -> bool {
+        self.wire() == Wire::Good && !self.is_stopping.load(Ordering::Relaxed)
     }
 
     /// What becomes of a request to the API server.

@@ -123,6 +123,7 @@ impl Replica {
     /// Begins to stop the process, as SIGTERM does.
     pub(crate) fn stop(&mut self) -> Option<JoinHandle<()>> {
         let process = self.process.take()?;
+        process.link.stops();
         process.stop.cancel();
         Some(process.task)
     }
