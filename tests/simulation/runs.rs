@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use idissuer::core::leader::Timings;
 use jiff::SignedDuration;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
@@ -58,11 +59,11 @@ impl FormatTime for Stamp {
 
 /// One run, of which everything is drawn from the seed.
 #[expect(clippy::print_stderr, reason = "the table is for whoever runs this")]
-async fn run(seed: u64, days: u64, credentials: u64) {
+async fn run(seed: u64, days: u64, credentials: u64, lease: Timings) {
     let (begin, force) = (real_time(), parameter("SIMULATION_FORCE", 1));
     let without = variable("SIMULATION_WITHOUT").unwrap_or_else(|| WITHOUT.into());
     let credentials = usize::try_from(credentials).unwrap();
-    let plan = Plan { seed, accounts: (credentials * 3).div_ceil(10), credentials, lease: Some(stretched()) };
+    let plan = Plan { seed, accounts: (credentials * 3).div_ceil(10), credentials, lease: Some(lease) };
     let mut world = World::new(&plan, Issuers::various(seed));
     let _log = log(&world.habitat.time);
     world.start();
@@ -85,12 +86,18 @@ async fn run(seed: u64, days: u64, credentials: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn a_day_of_all_troubles_leaves_every_credential_well() {
-    run(1, 1, 20).await;
+    run(1, 1, 20, stretched()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_does_one_under_the_lease_as_it_is_by_default() {
+    run(2, 1, 20, Timings::default()).await;
 }
 
 #[tokio::test(start_paused = true)]
 #[cfg_attr(debug_assertions, ignore = "long: run it optimised, by `make simulation`")]
 async fn days_of_all_troubles_leave_every_credential_well() {
     let days = parameter("SIMULATION_DAYS", 10);
-    run(parameter("SIMULATION_SEED", 1), days, parameter("SIMULATION_CREDENTIALS", 100)).await;
+    let lease = variable("SIMULATION_LEASE").map_or_else(stretched, |_| Timings::default());
+    run(parameter("SIMULATION_SEED", 1), days, parameter("SIMULATION_CREDENTIALS", 100), lease).await;
 }
