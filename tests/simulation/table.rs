@@ -46,7 +46,7 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 pub(crate) fn table(world: &World, storm: &Storm, seed: u64, real: Duration) -> String {
     let calls = world.habitat.ledger.calls();
     let elapsed = world.habitat.time.elapsed();
-    let necessary = necessary_calls(world, elapsed);
+    let necessary = necessary_calls(world, world.habitat.time.awake());
     let lateness = world.checker.lateness();
     let seconds = |share| format!("{:.1} s", quantile(&lateness, share));
     let mut rows = vec![

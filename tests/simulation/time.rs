@@ -34,6 +34,11 @@ impl TrueTime {
         self.now().duration_since(Timestamp::from_second(BEGIN).unwrap())
     }
 
+    /// How much of it the machines were awake.
+    pub(crate) fn awake(&self) -> SignedDuration {
+        self.elapsed() - *self.suspended.lock().unwrap()
+    }
+
     /// The machine slept this long.
     pub(crate) fn suspend(&self, duration: SignedDuration) {
         *self.suspended.lock().unwrap() += duration;
