@@ -7,7 +7,7 @@ BUILD := $(CARGO) build --locked --workspace --bins --example demo
 CRD   := crds/idissuer.pl_idissuercredentials.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check crds figures full soak tools
+.PHONY: help demo test simulation check crds figures full soak tools
 
 help: ## Print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -20,6 +20,12 @@ demo: ## Watch tokens rotate on a real API server; ROTATIONS=3 ends it after thr
 test: export RUST_TEST_THREADS ?= 8
 test: ## Run all tests of the workspace
 	$(CARGO) test --locked --workspace
+
+# Optimised, for days are long. The variables SIMULATION_SEED, SIMULATION_DAYS, SIMULATION_CREDENTIALS and
+# SIMULATION_FORCE (so many times as much trouble) change the run, SIMULATION_WITHOUT leaves kinds of trouble out,
+# SIMULATION_LEASE=default takes the lease's own timings instead of stretched ones, and SIMULATION_LOG=info shows all that happens.
+simulation: ## Run ten days of the operator's life in simulated time, while everything goes wrong
+	$(CARGO) test --locked --release --test simulation -- --nocapture
 
 check: ## Check format, lints, docs and generated files
 	$(CARGO) fmt --all --check
@@ -51,6 +57,7 @@ full: check test ## What takes too long for every change: more random cases, a h
 	KILLS=100 $(CARGO) test --locked --workspace --test cluster -- --include-ignored --exact $(LONG)
 	$(MAKE) soak
 	$(MAKE) demo ROTATIONS=10
+	$(MAKE) simulation SIMULATION_DAYS=30 SIMULATION_CREDENTIALS=1000
 
 tools: ## Build the programs that tests and demo need: etcd, kube-apiserver, kubectl (once, from source)
 	$(CARGO) run --locked --package idissuer-testbed -- tools

@@ -1,0 +1,30 @@
+//! Weeks of the operator's life in minutes: the real controller in tokio's paused time, between an API server in memory
+//! and simulated issuers, while everything goes wrong that can.
+//!
+//! ```text
+//! SIMULATION_SEED=7 SIMULATION_DAYS=10 SIMULATION_CREDENTIALS=100 make simulation
+//! ```
+//!
+//! A [`world::World`] has all of it. [`storm::Storm`] makes the trouble, [`ledger::Ledger`] knows what the issuers gave
+//! and were asked, and [`checker::Checker`] holds the promise that the operator makes against what stands in the targets.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
+#![expect(clippy::cast_precision_loss, reason = "no number of seconds or calls in here is that large")]
+
+mod calm;
+mod checker;
+mod clocks;
+mod conditions;
+mod issuers;
+mod ledger;
+mod link;
+mod population;
+mod process;
+mod runs;
+mod sabotage;
+mod storm;
+mod table;
+mod time;
+mod trouble;
+mod upheaval;
+mod weather;
+mod world;
