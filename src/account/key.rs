@@ -8,6 +8,10 @@ use crate::core::login::LoginPair;
 use crate::core::observed::AccountKey;
 use crate::issuer::{Site, Trust};
 
+/// The key of a user at an issuer, whatever the password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct UserKey([u8; 32]);
+
 /// Derives account keys under a secret of this process, so that a key says nothing about a password outside of it.
 pub struct KeyMaker {
     secret: [u8; 64],
@@ -32,21 +36,30 @@ impl KeyMaker {
             RefreshShape::Flat => b"flat",
             RefreshShape::Nested => b"nested",
         };
-        let parts = [
+        AccountKey(self.digest(&[
             site.endpoint.token.as_str().as_bytes(),
             site.endpoint.refresh.as_str().as_bytes(),
             shape,
             trust,
             pair.username().as_bytes(),
             pair.password().as_bytes(),
-        ];
+        ]))
+    }
+
+    /// The key of a user at an issuer, whatever the password.
+    pub(super) fn user(&self, site: &Site, pair: &LoginPair) -> UserKey {
+        let origin = site.endpoint.origin.to_string();
+        UserKey(self.digest(&[origin.as_bytes(), pair.username().as_bytes()]))
+    }
+
+    fn digest(&self, parts: &[&[u8]]) -> [u8; 32] {
         let mut mac = Hmac::<Sha256>::new(&self.secret.into());
         for part in parts {
             // With its length before each part, no two different logins make the same input.
             mac.update(&part.len().to_be_bytes());
             mac.update(part);
         }
-        AccountKey(mac.finalize().into_bytes().into())
+        mac.finalize().into_bytes().into()
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod gates;
 mod key;
+mod restraints;
 mod session;
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use key::KeyMaker;
+pub use restraints::Tenant;
 pub use session::{Member, Session};
 
 use crate::core::login::LoginPair;
@@ -43,6 +45,9 @@ pub(crate) struct Surroundings {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
     gates: Arc<gates::Gates>,
+    restraints: restraints::Restraints,
+    /// Whether this process may call now. Another one may use the accounts when it may not.
+    may_call: Box<dyn Fn() -> bool + Send + Sync>,
     /// Told once for each member when a call has ended. Unbounded, for it holds at most one entry a member and call,
     /// and a session must never wait for a member.
     pub(crate) ended: UnboundedSender<Member>,
@@ -58,8 +63,8 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// No sessions yet. Once `stop` is cancelled no call is started, and one in flight is given up after
-    /// [`STOP_GRACE`].
+    /// No sessions yet. No call is sent while `may_call` says so. Once `stop` is cancelled no call is started, and one
+    /// in flight is given up after [`STOP_GRACE`].
     #[must_use]
     pub fn new(
         issuer: IssuerClient,
@@ -67,17 +72,27 @@ impl Accounts {
         metrics: Arc<Metrics>,
         keys: KeyMaker,
         ended: UnboundedSender<Member>,
+        may_call: impl Fn() -> bool + Send + Sync + 'static,
         stop: CancellationToken,
     ) -> Self {
-        let tasks = TaskTracker::new();
-        let surroundings = Surroundings { issuer, clock, metrics, gates: Arc::default(), ended, tasks, stop };
+        let surroundings = Surroundings {
+            issuer,
+            clock,
+            metrics,
+            gates: Arc::default(),
+            restraints: restraints::Restraints::default(),
+            may_call: Box::new(may_call),
+            ended,
+            tasks: TaskTracker::new(),
+            stop,
+        };
         Self { sessions: Mutex::default(), keys, surroundings: Arc::new(surroundings) }
     }
 
     /// The session of the account that this login names at this site. Of the login only a keyed digest is kept;
     /// `source` says where it came from, for logs; another member of the account may have it from elsewhere.
     pub fn open(&self, site: Site, pair: &LoginPair, source: &str) -> Arc<Session> {
-        let key = self.keys.key(&site, pair);
+        let (key, user) = (self.keys.key(&site, pair), self.keys.user(&site, pair));
         let now = self.surroundings.clock.now();
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.retain(|other, session| *other == key || !session.is_idle_since(now.minus(IDLE_LIFE)));
@@ -85,7 +100,8 @@ impl Accounts {
         if sessions.len() > IDLE_LIMIT && idle() > IDLE_LIMIT {
             sessions.retain(|other, session| *other == key || !session.is_idle_since(now.minus(IDLE_GRACE)));
         }
-        let create = || Arc::new(Session::new(key, site, source.to_owned(), Arc::clone(&self.surroundings)));
+        let create =
+            || Arc::new(Session::new(key, user, site, source.to_owned(), Arc::clone(&self.surroundings)));
         Arc::clone(sessions.entry(key).or_insert_with(create))
     }
 

@@ -8,15 +8,18 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
+use super::key::UserKey;
+use super::restraints::{Tenant, Who};
 use super::{STOP_GRACE, Surroundings};
-use crate::core::account::{Account, Call, Obtained, Strategy};
+use crate::core::account::{Account, Call, Next, Obtained, Restraint, Strategy, everyone_rejected};
+use crate::core::breaker::{Caller, Verdict};
 use crate::core::gate::Errand;
 use crate::core::login::LoginPair;
 use crate::core::moment::Moment;
 use crate::core::observed::{AccountKey, AccountView};
-use crate::core::retry::Failure;
+use crate::core::retry::{Failure, RetryClass};
 use crate::core::schedule::overdue_margin;
-use crate::core::token::Grant;
+use crate::core::token::{Grant, IssuedToken};
 use crate::issuer::{Exchange, IssuerError, Site};
 
 /// Who uses an account; an opaque name.
@@ -25,6 +28,7 @@ pub type Member = Arc<str>;
 /// The session of one account.
 pub struct Session {
     key: AccountKey,
+    user: UserKey,
     site: Site,
     source: String,
     is_retired: AtomicBool,
@@ -41,10 +45,17 @@ struct Members {
 }
 
 impl Session {
-    pub(super) fn new(key: AccountKey, site: Site, source: String, surroundings: Arc<Surroundings>) -> Self {
+    pub(super) fn new(
+        key: AccountKey,
+        user: UserKey,
+        site: Site,
+        source: String,
+        surroundings: Arc<Surroundings>,
+    ) -> Self {
         let members = Members { idle_since: Some(surroundings.clock.now()), ..Members::default() };
         Self {
             key,
+            user,
             site,
             source,
             is_retired: AtomicBool::new(false),
@@ -87,11 +98,12 @@ impl Session {
         self.members().idle_since.is_some_and(|since| !since.is_after(moment))
     }
 
-    /// The account as it stands.
+    /// The account as it stands for a member of this tenant.
     #[must_use]
-    pub fn view(&self) -> AccountView {
-        let strategy = self.strategy();
-        AccountView::of(self.key, &self.account(), strategy, self.surroundings.clock.now())
+    pub fn view(&self, tenant: &Tenant) -> AccountView {
+        let (strategy, now) = (self.strategy(), self.surroundings.clock.now());
+        let account = self.account();
+        AccountView::of(self.key, &account, self.restraint(&account, tenant, now), strategy, now)
     }
 
     /// Looks at the state itself, for what a report needs beyond the view.
@@ -104,45 +116,86 @@ impl Session {
         record(&mut self.account());
     }
 
+    /// Takes over rejections of this user name, with whatever password, that an earlier process had for this tenant.
+    pub fn remember_rejections_of_user(&self, tenant: &Tenant, count: u32, last: Moment) {
+        self.surroundings.restraints.remember(tenant, self.user, count, last, self.surroundings.clock.now());
+    }
+
     /// Starts the call that a new token needs, unless one is in flight or none is allowed now; whether it did.
     ///
     /// A login needs the pair, which is gone with the call. `lift` allows one attempt of a held login.
-    pub fn obtain(self: &Arc<Self>, pair: Option<LoginPair>, lift: bool) -> bool {
-        if self.surroundings.stop.is_cancelled() {
+    pub fn obtain(self: &Arc<Self>, tenant: &Tenant, pair: Option<LoginPair>, lift: bool) -> bool {
+        if !self.may_call() {
             return false;
         }
-        let (strategy, now) = (self.strategy(), self.surroundings.clock.now());
-        let mut account = self.account();
-        if lift {
-            account.lift(now);
-        }
-        let call = account.begin(strategy, pair, now);
-        drop(account);
-        let Some(call) = call else { return false };
-        let session = Arc::clone(self);
-        self.surroundings.tasks.spawn(async move { session.run(call).await });
+        let Some(call) = self.begin(tenant, pair, lift) else { return false };
+        let (session, tenant) = (Arc::clone(self), Arc::clone(tenant));
+        self.surroundings.tasks.spawn(async move { session.run(call, &tenant).await });
         true
     }
 
+    fn begin(self: &Arc<Self>, tenant: &Tenant, pair: Option<LoginPair>, lift: bool) -> Option<Call> {
+        let (strategy, now) = (self.strategy(), self.surroundings.clock.now());
+        let restraints = &self.surroundings.restraints;
+        let mut account = self.account();
+        let restraint = self.restraint(&account, tenant, now);
+        if lift && account.put_off(restraint, now).is_none() {
+            account.lift(now);
+        }
+        let next = account.next_under(restraint, strategy, now);
+        let who = self.who();
+        let is_due = matches!(next, Next::Refresh | Next::Login);
+        if !is_due || !restraints.begins(&self.site, &who, self.caller(&account, now), now) {
+            return None;
+        }
+        let call = account.begin(strategy, pair, now);
+        if call.is_none() {
+            restraints.gives_up(&self.site, &who);
+        }
+        call
+    }
+
+    fn restraint(&self, account: &Account, tenant: &Tenant, now: Moment) -> Restraint {
+        self.surroundings.restraints.of(&self.site, self.caller(account, now), tenant, self.user, now)
+    }
+
+    fn caller(&self, account: &Account, now: Moment) -> Caller {
+        let [first, second, ..] = self.key.0;
+        let is_overdue = account.token().is_some_and(|token| overdue(token).has_come(now));
+        let place = f64::from(u16::from_be_bytes([first, second])) / (f64::from(u16::MAX) + 1.0);
+        Caller { pace: account.pace(), is_overdue, place }
+    }
+
+    fn who(self: &Arc<Self>) -> Who {
+        Who { key: self.key, session: Arc::downgrade(self) }
+    }
+
+    fn may_call(&self) -> bool {
+        !self.surroundings.stop.is_cancelled() && (self.surroundings.may_call)()
+    }
+
     /// Carries out a call. What follows from its answer is decided by those who are told of its end.
-    async fn run(self: Arc<Self>, call: Call) {
+    async fn run(self: Arc<Self>, call: Call, tenant: &Tenant) {
         let mut end = End { session: &self, is_in_flight: true };
         let (errand, limit) = self.errand();
-        let Surroundings { gates, clock, stop, .. } = &*self.surroundings;
+        let Surroundings { gates, restraints, clock, stop, .. } = &*self.surroundings;
         let pass = tokio::select! {
             biased;
             () = stop.cancelled() => None,
             pass = gates.enter(&self.site.endpoint.origin, errand, clock.now()) => pass,
         };
         // Much may have changed while it waited for its turn.
-        if pass.is_none() || stop.is_cancelled() || !self.is_wanted() {
+        let who = self.who();
+        let is_free = || self.may_call() && self.is_wanted() && restraints.lets_pass(&self.site, &who);
+        if pass.is_none() || !is_free() {
+            restraints.gives_up(&self.site, &who);
             self.account().withdraw(call);
         } else {
             let exchange = tokio::select! {
                 exchange = self.exchange(&call, limit) => exchange,
                 () = self.given_up() => return,
             };
-            self.finish(call, exchange);
+            self.finish(call, exchange, tenant);
         }
         end.is_in_flight = false;
     }
@@ -169,10 +222,8 @@ impl Session {
     /// What the next call is for, and how long it may take.
     fn errand(&self) -> (Errand, SignedDuration) {
         let account = self.account();
-        let errand = account.token().map_or(Errand::FirstIssue, |token| {
-            let margin = overdue_margin(token.validity.lifetime);
-            Errand::Renewal { overdue: token.validity.expiry().minus(margin) }
-        });
+        let errand =
+            account.token().map_or(Errand::FirstIssue, |token| Errand::Renewal { overdue: overdue(token) });
         (errand, account.pace().call_limit())
     }
 
@@ -181,13 +232,38 @@ impl Session {
         tokio::time::sleep(STOP_GRACE).await;
     }
 
-    fn finish(&self, call: Call, exchange: Exchange) {
+    fn finish(self: &Arc<Self>, call: Call, exchange: Exchange, tenant: &Tenant) {
         self.tell(call.grant(), &exchange);
-        let result = exchange
+        let mut result = exchange
             .result
             .map_err(|error| Failure { class: error.class(), reason: error.reason(&self.source) });
-        let (now, chance) = (self.surroundings.clock.now(), self.surroundings.clock.chance());
-        self.account().finish(call, result, now, chance);
+        let Surroundings { restraints, clock, .. } = &*self.surroundings;
+        let now = clock.now();
+        let mut account = self.account();
+        let verdict = account.verdict(result.as_ref().map(drop));
+        let (is_open, forgiven) = restraints.ends(&self.site, &self.who(), verdict, now);
+        if is_open && verdict == Verdict::RejectsProven {
+            result = Err(everyone_rejected());
+        }
+        if matches!(&result, Err(failure) if failure.class == RetryClass::Rejected)
+            && account.accepted().is_none()
+        {
+            restraints.rejects(tenant, self.user, now);
+        }
+        account.finish(call, result, now, clock.chance());
+        drop(account);
+        for session in forgiven.iter().filter_map(|who| who.session.upgrade()) {
+            session.account().forgive(now);
+            session.tell_members();
+        }
+    }
+
+    /// Has every member look again.
+    fn tell_members(&self) {
+        for member in self.members().strategies.keys() {
+            // An error says that nobody listens any more: the process is stopping.
+            let _ = self.surroundings.ended.send(Arc::clone(member));
+        }
     }
 
     fn tell(&self, grant: Grant, exchange: &Exchange) {
@@ -234,18 +310,22 @@ impl fmt::Debug for Session {
 /// The end of a call, also when its task is dropped or panics: the members are told, and the account does not wait
 /// for ever for what was given up.
 struct End<'a> {
-    session: &'a Session,
+    session: &'a Arc<Session>,
     is_in_flight: bool,
 }
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
+        let session = self.session;
         if self.is_in_flight {
-            self.session.account().abandon();
+            session.account().abandon();
+            session.surroundings.restraints.gives_up(&session.site, &session.who());
         }
-        for member in self.session.members().strategies.keys() {
-            // An error says that nobody listens any more: the process is stopping.
-            let _ = self.session.surroundings.ended.send(Arc::clone(member));
-        }
+        session.tell_members();
     }
+}
+
+/// From when on the renewal of this token is overdue.
+fn overdue(token: &IssuedToken) -> Moment {
+    token.validity.expiry().minus(overdue_margin(token.validity.lifetime))
 }

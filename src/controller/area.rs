@@ -17,11 +17,14 @@ use kube::{Api, Client, Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
 use super::cluster::{ClusterError, version_of};
-use super::reconcile::{Context, Guarded, reconcile};
+use super::reconcile::{Context, Guarded, finish, reconcile};
 use super::registry::{ObjectKey, Registry, Sighting};
 use crate::api::{CaBundleKind, GROUP, IdIssuerCredential};
 use crate::core::backoff::pause;
 use crate::ops::metrics::Metrics;
+
+/// How many credentials are finished at once when the process stops.
+const FINISHED_AT_ONCE: usize = 64;
 
 /// Wakes credentials of an area. Unbounded, for the queue behind it keeps one entry a credential.
 pub(super) type Waker = UnboundedSender<ObjectRef<Guarded>>;
@@ -35,7 +38,8 @@ where
     namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
 }
 
-/// Watches the credentials of an area and reconciles them until `stop` is cancelled and the last one is done.
+/// Watches the credentials of an area and reconciles them until `stop` is cancelled and the last one is done. Returns
+/// them as they were last seen.
 pub(super) async fn reconcile_all(
     client: Client,
     namespace: Option<String>,
@@ -43,14 +47,14 @@ pub(super) async fn reconcile_all(
     waker: Waker,
     woken: UnboundedReceiver<ObjectRef<Guarded>>,
     stop: CancellationToken,
-) {
+) -> Vec<Arc<Guarded>> {
     let (reader, writer) = reflector::store();
     let events = watcher(api::<Guarded>(&client, namespace.as_deref()), watcher::Config::default())
         .default_backoff()
         .modify(trim)
         .reflect(writer);
     let news = news(events, Arc::clone(&context.registry), Arc::clone(&context.metrics), waker);
-    Controller::for_stream(news, reader)
+    Controller::for_stream(news, reader.clone())
         // The semaphore in the context bounds all areas together.
         .with_config(Config::default().concurrency(0))
         .reconcile_on(woken)
@@ -63,6 +67,17 @@ pub(super) async fn reconcile_all(
             }
         })
         .await;
+    reader.state()
+}
+
+/// Once the process stops and the last calls have ended: what they brought is written.
+pub(super) async fn finish_all(credentials: Vec<Arc<Guarded>>, context: &Context) {
+    let finishing = credentials.into_iter().map(|object| async move {
+        if let Err(error) = finish(&object, context).await {
+            tracing::warn!("{error}");
+        }
+    });
+    futures::stream::iter(finishing).buffer_unordered(FINISHED_AT_ONCE).collect::<()>().await;
 }
 
 /// What a watch says when it fails, without whatever it could not parse.
@@ -88,7 +103,7 @@ fn news(
     let mut listed = Vec::new();
     events.try_filter_map(move |event| {
         let see = |object: &Guarded| {
-            let news = registry.saw_credential(&key(object), sighting(object));
+            let news = registry.saw_credential(&key(object), sighting(object), is_rejected(object));
             news.replaced.iter().for_each(|uid| metrics.forget_credential(uid));
             news.is_work
         };
@@ -138,6 +153,12 @@ fn sighting(object: &Guarded) -> Sighting {
         deleting: object.meta().deletion_timestamp.is_some(),
         secrets: credential.map(secrets).unwrap_or_default(),
     }
+}
+
+/// Whether status remembers that the credential's login was rejected.
+fn is_rejected(object: &Guarded) -> bool {
+    let status = object.0.as_ref().ok().and_then(|credential| credential.status.as_ref());
+    status.and_then(|status| status.login.as_ref()).is_some_and(|login| login.rejections > 0)
 }
 
 /// The Secrets that a credential names.

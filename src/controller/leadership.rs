@@ -70,7 +70,7 @@ struct State {
 /// A time of uninterrupted leadership.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Term {
-    number: u64,
+    pub(super) number: u64,
     /// Another replica acted before, perhaps so shortly that the watches do not show it yet.
     pub(super) follows_another: bool,
 }

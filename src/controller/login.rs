@@ -8,7 +8,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::cluster::{ClusterError, version_of};
 use super::memory::{LoginReading, Memory};
 use super::reconcile::Work;
-use crate::account::Session;
+use super::report;
+use crate::account::{Session, Tenant};
+use crate::api::IdIssuerCredentialStatus;
+use crate::core::account::Account;
 use crate::core::login::{LoginDefect, LoginPair};
 use crate::core::moment::Moment;
 use crate::core::observed::{AccountReference, CaBundleReference, Intent, LoginReference, Seen};
@@ -39,13 +42,25 @@ pub(super) async fn read(work: &mut Work<'_>) -> Result<(), ClusterError> {
             }
         },
     };
+    let tenant: Tenant = key.namespace.as_str().into();
     if let Ok(session) = &outcome {
-        remember(work.memory, session, &seen, &intent, now);
+        remember(work, session, &tenant, &seen, now);
     }
     let member = work.identity.uid.as_str().into();
     let reference = intent.account.clone();
-    work.memory.login = Some(LoginReading { seen, reference, bundle_seen, at: now, outcome, pair, member });
-    take_part(work.memory, &intent);
+    let generation = work.credential.metadata.generation;
+    work.memory.login = Some(LoginReading {
+        seen,
+        reference,
+        bundle_seen,
+        at: now,
+        outcome,
+        pair,
+        member,
+        tenant,
+        generation,
+    });
+    take_part(work.memory, &intent, generation);
     Ok(())
 }
 
@@ -66,8 +81,9 @@ fn bundle_seen(work: &Work<'_>, intent: &Intent) -> Seen {
 
 /// Asks the account for a new token; whether a call was started.
 pub(super) fn obtain(memory: &mut Memory, lift: bool) -> bool {
-    let pair = memory.login.as_mut().and_then(|reading| reading.pair.take());
-    memory.session().is_some_and(|session| session.obtain(pair, lift))
+    let Some(reading) = &mut memory.login else { return false };
+    let pair = reading.pair.take();
+    reading.outcome.as_ref().is_ok_and(|session| session.obtain(&reading.tenant, pair, lift))
 }
 
 /// Forgets user name and password that were read and are not needed.
@@ -77,10 +93,14 @@ pub(super) fn forget_pair(memory: &mut Memory) {
     }
 }
 
-/// Joins the account, or leaves it while suspended: a suspended credential drives nothing.
-pub(super) fn take_part(memory: &Memory, intent: &Intent) {
-    let Some(reading) = &memory.login else { return };
+/// Joins the account, or leaves it while suspended: a suspended credential drives nothing. Under a new specification the
+/// account asks the issuer for refreshes again, whatever it has learned.
+pub(super) fn take_part(memory: &mut Memory, intent: &Intent, generation: Option<i64>) {
+    let Some(reading) = &mut memory.login else { return };
     let Ok(session) = &reading.outcome else { return };
+    if std::mem::replace(&mut reading.generation, generation) != generation {
+        session.remember(Account::ask_again);
+    }
     if intent.suspended {
         session.leave(&reading.member);
     } else {
@@ -90,13 +110,14 @@ pub(super) fn take_part(memory: &Memory, intent: &Intent) {
 
 /// Links what status remembers to the account that it was written for: the same version of the login Secret, under a
 /// specification that was carried out, names the same account.
-fn remember(memory: &mut Memory, session: &Session, seen: &Seen, intent: &Intent, now: Moment) {
+fn remember(work: &mut Work<'_>, session: &Session, tenant: &Tenant, seen: &Seen, now: Moment) {
+    let (Ok(intent), memory) = (&work.intent, &mut *work.memory) else { return };
     let recorded = memory.login_record();
     let read = seen.version().map(|version| version.resource_version.as_str());
-    if read.is_none() || read != recorded.resource_version.as_deref() {
-        return;
-    }
+    let is_same = read.is_some() && read == recorded.resource_version.as_deref();
     if let Some(published) = &mut memory.published
+        && is_same
+        && recorded.accepted
         && published.key.is_none()
         && published.account.as_ref() == Some(&intent.account)
     {
@@ -108,24 +129,42 @@ fn remember(memory: &mut Memory, session: &Session, seen: &Seen, intent: &Intent
     }
     let Some(login) = &memory.status.login else { return };
     let moment = |time: &Time| Moment::recorded(time.0, now);
-    let secret = intent.account.login.secret.clone();
+    let rejections = u32::try_from(login.rejections).unwrap_or(0);
+    let last = login.attempt_time.as_ref().map_or(now, moment);
+    let is_named = memory.status.observed_generation == work.credential.metadata.generation;
+    if is_same
+        && is_named
+        && let Some(accepted) = &login.accepted_time
+    {
+        let support = report::learned(memory.status.refresh_support);
+        session.remember(|account| {
+            account.remember_accepted(moment(accepted));
+            account.remember_support(support, now);
+        });
+    }
+    if rejections == 0 {
+        return;
+    }
+    if !recorded.accepted {
+        session.remember_rejections_of_user(tenant, rejections, last);
+    }
+    let failure = rejection(&memory.status, &intent.account.login);
+    session.remember(|account| account.remember_rejections(failure, rejections, last));
+    memory.is_login_repaired = !is_same;
+}
+
+/// How the login was rejected that status remembers.
+fn rejection(status: &IdIssuerCredentialStatus, login: &LoginReference) -> Failure {
+    let secret = login.secret.clone();
     // Which of them it was stands in the condition only.
     let forbidden = Reason::LoginRejected { secret: secret.clone(), forbidden: true };
-    let told = memory.status.conditions.iter().find(|condition| condition.type_ == "LoginAccepted");
+    let told = status.conditions.iter().find(|condition| condition.type_ == "LoginAccepted");
     let reason = match told {
         Some(told) if told.message == forbidden.message() => forbidden,
         Some(told) if told.status == "False" => Reason::LoginRejected { secret, forbidden: false },
         _ => Reason::LoginUnanswered { secret },
     };
-    let failure = Failure { class: RetryClass::Rejected, reason };
-    session.remember(|account| {
-        if let Some(accepted) = &login.accepted_time {
-            account.remember_accepted(moment(accepted));
-        }
-        if let Ok(count @ 1..) = u32::try_from(login.rejections) {
-            account.remember_rejections(failure, count, login.attempt_time.as_ref().map_or(now, moment));
-        }
-    });
+    Failure { class: RetryClass::Rejected, reason }
 }
 
 fn parse(secret: Option<&Secret>, reference: &LoginReference) -> Result<LoginPair, Reason> {

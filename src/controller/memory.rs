@@ -8,13 +8,13 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 
 use super::leadership::Term;
-use crate::account::{Member, Session};
+use crate::account::{Member, Session, Tenant};
 use crate::api::{self, IdIssuerCredentialStatus, TokenStatus};
 use crate::core::account::Account;
 use crate::core::backoff::{self, Chance};
 use crate::core::login::LoginPair;
 use crate::core::moment::Moment;
-use crate::core::observed::{AccountReference, Intent, Login, LoginRecord, Published, Seen};
+use crate::core::observed::{AccountReference, Intent, Login, LoginRecord, Published, Rejection, Seen};
 use crate::core::reason::Reason;
 use crate::core::target::{ObjectVersion, TargetRead};
 use crate::core::token::{Fingerprint, Grant, LifetimeSource, Validity};
@@ -50,6 +50,11 @@ pub(super) struct Memory {
     pub write_pause: Option<WritePause>,
     /// Whether the account of the login was told what status remembers of it.
     pub is_login_remembered: bool,
+    /// Whether the login Secret may have been repaired since an earlier process saw its login rejected, and no attempt
+    /// was recorded since.
+    pub is_login_repaired: bool,
+    /// Since when a first login waits until the rejections that status remembers of others have found their accounts.
+    pub waits_for_others: Option<Moment>,
     /// At how many rejections an attempt was recorded in this term; each rejection needs a new record.
     pub attempt_recorded: Option<u32>,
     /// Repairs in a row, and when the last one was.
@@ -81,6 +86,10 @@ pub(super) struct LoginReading {
     pub pair: Option<LoginPair>,
     /// As whom the credential takes part.
     pub member: Member,
+    /// On whose behalf: its namespace.
+    pub tenant: Tenant,
+    /// The generation of the specification under which it takes part.
+    pub generation: Option<i64>,
 }
 
 impl Drop for LoginReading {
@@ -165,16 +174,11 @@ impl Memory {
                 && reading.reference == intent.account
                 && !reading.is_stale(now)
         });
-        match current.map(|reading| &reading.outcome) {
-            None => Login::Unread,
-            Some(Err(reason)) => Login::Defective(reason.clone()),
-            Some(Ok(session)) => {
-                let mut view = session.view();
-                // The account may have been opened by another member, whose Secret has another name.
-                if let Some(trouble) = &mut view.trouble {
-                    trouble.failure.reason =
-                        trouble.failure.reason.clone().of_secret(&intent.account.login.secret);
-                }
+        let Some(reading) = current else { return Login::Unread };
+        match &reading.outcome {
+            Err(reason) => Login::Defective(reason.clone()),
+            Ok(session) => {
+                let view = session.view(&reading.tenant).of_secret(&intent.account.login.secret);
                 Login::Account(Box::new(view))
             }
         }
@@ -206,6 +210,12 @@ impl Memory {
             resource_version: login.secret_resource_version.clone(),
             // A record that an earlier process made of an attempt says nothing of how it ended.
             attempted: self.is_attempt_recorded() || login.accepted_time.is_some(),
+            accepted: login.accepted_time.is_some(),
+            rejection: match login.rejections {
+                _ if self.is_login_repaired => Rejection::PerhapsRepaired,
+                0 => Rejection::None,
+                _ => Rejection::Stands,
+            },
         })
     }
 
@@ -216,7 +226,9 @@ impl Memory {
 
     /// Whether status holds a record of the attempt that comes next, or is under way.
     pub(super) fn is_attempt_recorded(&self) -> bool {
-        self.attempt_recorded == Some(self.rejections())
+        // One that was taken back, because it never had its turn, needs another record.
+        let is_begun = |session: &Arc<Session>| session.with_account(|account| account.attempted().is_some());
+        self.attempt_recorded == Some(self.rejections()) && self.session().is_some_and(is_begun)
     }
 
     /// Since when a renewal is requested that was not carried out yet.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Event, Recorder};
@@ -34,6 +35,10 @@ pub(super) type Guarded = DeserializeGuard<IdIssuerCredential>;
 const STEPS_LIMIT: usize = 12;
 /// The pause after that.
 const RACED_PAUSE: Duration = Duration::from_secs(1);
+/// How soon a first login looks again whether it still has to wait for what status remembers of others.
+const OTHERS_PAUSE: Duration = Duration::from_millis(100);
+/// How long it waits at most.
+const OTHERS_LIMIT: SignedDuration = SignedDuration::from_secs(10);
 /// How long the publication of an Event may take. It is told, and not waited for beyond that.
 const EVENT_LIMIT: Duration = Duration::from_secs(5);
 
@@ -110,6 +115,29 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     Ok(action)
 }
 
+/// Writes what the last calls have brought, once the process stops and nothing else is begun any more: a token that is
+/// not written is lost with the process, and costs a login.
+///
+/// # Errors
+/// When the API server does not answer or refuses.
+pub(super) async fn finish(object: &Guarded, context: &Context) -> Result<(), ClusterError> {
+    let key = ObjectKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
+    let memory = context.registry.memory(&key, &object.uid().unwrap_or_default());
+    let (Some(memory), Some(term), Ok(credential)) = (memory, context.leadership.term(), &object.0) else {
+        return Ok(());
+    };
+    let mut memory = memory.lock().await;
+    if memory.term != Some(term) || memory.login.is_none() {
+        return Ok(());
+    }
+    let mut work = Work::new(context, credential, &key, &mut memory);
+    let now = work.look();
+    if let Plan::Publish { token, repair } = decide(&work.observed(now), now) {
+        target::publish(&mut work, &token, repair).await?;
+    }
+    work.report(false).await
+}
+
 async fn tell_malformed(
     context: &Context,
     generation: Option<i64>,
@@ -180,15 +208,20 @@ impl<'a> Work<'a> {
             let now = self.look();
             match decide(&self.observed(now), now) {
                 Plan::ReadTarget => target::read(&mut self).await?,
-                Plan::ReadLogin => login::read(&mut self).await?,
+                Plan::ReadLogin => {
+                    login::read(&mut self).await?;
+                    self.context.registry.resolved(&self.key(), term);
+                }
+                Plan::Obtain { record_first, .. } if record_first && self.waits_for_others(term, now) => {
+                    return Ok(Action::requeue(OTHERS_PAUSE));
+                }
                 Plan::Obtain { record_first, lift } => {
                     if record_first {
                         self.report(true).await?;
                         self.memory.attempt_recorded = Some(self.memory.rejections());
+                        self.memory.is_login_repaired = false;
                     }
-                    if self.context.leadership.term() != Some(term) {
-                        return Ok(Action::await_change());
-                    }
+                    // The term is looked at once more where the call begins.
                     if !login::obtain(self.memory, lift) {
                         break;
                     }
@@ -196,6 +229,7 @@ impl<'a> Work<'a> {
                 Plan::Publish { token, repair } => target::publish(&mut self, &token, repair).await?,
                 Plan::PublishReadBack => target::publish_read_back(&mut self).await?,
                 Plan::Rest { until } => {
+                    self.context.registry.resolved(&self.key(), term);
                     self.report(false).await?;
                     return Ok(self.rest(until));
                 }
@@ -213,7 +247,7 @@ impl<'a> Work<'a> {
         if let Ok(intent) = &self.intent {
             self.login_seen = self.context.registry.seen(&self.beside(&intent.account.login.secret));
             self.target_seen = self.context.registry.seen(&self.beside(&intent.target.secret));
-            login::take_part(self.memory, intent);
+            login::take_part(self.memory, intent, self.credential.metadata.generation);
         }
         now
     }
@@ -237,6 +271,17 @@ impl<'a> Work<'a> {
             write_pause: self.memory.write_pause(self.credential.metadata.generation),
             repair_pause: self.memory.repair_pause(),
         }
+    }
+
+    /// Whether a first login has to wait: another credential's status may remember that it is held. Not for ever, for that
+    /// one's login Secret may be out of reach.
+    fn waits_for_others(&mut self, term: Term, now: Moment) -> bool {
+        let since = *self.memory.waits_for_others.get_or_insert(now);
+        !self.context.registry.are_rejections_resolved(term) && !since.plus(OTHERS_LIMIT).has_come(now)
+    }
+
+    fn key(&self) -> ObjectKey {
+        self.beside(&self.identity.name)
     }
 
     /// Another object of the credential's namespace.
@@ -305,7 +350,7 @@ impl<'a> Work<'a> {
         let recheck = self.memory.recheck().filter(|moment| !moment.has_come(now));
         let moments = [until, recheck].into_iter().flatten();
         let wake_up = moments.reduce(|sooner, other| sooner.earlier(other, now));
-        self.context.registry.sleeps_until(&self.beside(&self.identity.name), wake_up);
+        self.context.registry.sleeps_until(&self.key(), wake_up);
         let pause = wake_up.map(|moment| moment.remaining(now));
         pause.map_or_else(Action::await_change, |pause| {
             Action::requeue(Duration::try_from(pause).unwrap_or_default())

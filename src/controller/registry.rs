@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::leadership::Term;
 use super::memory::Memory;
 use crate::core::moment::Moment;
 use crate::core::observed::Seen;
@@ -52,6 +53,10 @@ struct Entry {
     errors: u32,
     /// When the queue shall have woken it.
     wake_up: Option<Moment>,
+    /// Whether its status remembers that its login was rejected.
+    is_rejected: bool,
+    /// The term in which that has found its account, or turned out to have none.
+    resolved: Option<Term>,
 }
 
 #[derive(Default)]
@@ -91,9 +96,17 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// Takes in a credential as the watch shows it.
-    pub(super) fn saw_credential(&self, key: &ObjectKey, sighting: Sighting) -> CredentialNews {
+    /// Takes in a credential as the watch shows it. Whether its status remembers a rejection causes no work.
+    pub(super) fn saw_credential(
+        &self,
+        key: &ObjectKey,
+        sighting: Sighting,
+        is_rejected: bool,
+    ) -> CredentialNews {
         let mut inner = self.lock();
+        if let Some(entry) = inner.credentials.get_mut(key) {
+            entry.is_rejected = is_rejected;
+        }
         if let Some(listed) = &mut inner.listed_credentials {
             listed.insert(key.clone());
         }
@@ -107,7 +120,8 @@ impl Registry {
         if let Some(entry) = inner.credentials.get_mut(key) {
             entry.sighting = sighting;
         } else {
-            let entry = Entry { sighting, memory: Arc::default(), errors: 0, wake_up: None };
+            let memory = Arc::default();
+            let entry = Entry { sighting, memory, errors: 0, wake_up: None, is_rejected, resolved: None };
             inner.credentials.insert(key.clone(), entry);
         }
         CredentialNews { is_work: true, replaced }
@@ -233,6 +247,21 @@ impl Registry {
         Some(Arc::clone(&entry.memory))
     }
 
+    /// What status remembers of the credential's login has found its account, or turned out to have none.
+    pub(super) fn resolved(&self, key: &ObjectKey, term: Term) {
+        if let Some(entry) = self.lock().credentials.get_mut(key) {
+            entry.resolved = Some(term);
+        }
+    }
+
+    /// Whether all rejections that status remembers have found their accounts in this term: before, nobody can tell
+    /// whether a login that looks new is held.
+    pub(super) fn are_rejections_resolved(&self, term: Term) -> bool {
+        let is_resolved =
+            |entry: &Entry| !entry.is_rejected || entry.sighting.deleting || entry.resolved == Some(term);
+        self.lock().credentials.values().all(is_resolved)
+    }
+
     /// The credential with this uid.
     #[must_use]
     pub(super) fn find(&self, uid: &str) -> Option<ObjectKey> {
@@ -339,22 +368,38 @@ mod tests {
     }
 
     #[test]
+    fn a_first_login_waits_until_every_remembered_rejection_has_found_its_account() {
+        let (registry, term) = (Registry::default(), Term::default());
+        registry.saw_credential(&key("held"), sighting("u1", &[]), true);
+        registry.saw_credential(&key("new"), sighting("u2", &[]), false);
+        assert!(!registry.are_rejections_resolved(term));
+        registry.resolved(&key("new"), term);
+        assert!(!registry.are_rejections_resolved(term));
+        registry.resolved(&key("held"), term);
+        assert!(registry.are_rejections_resolved(term));
+        let another = Term { number: 2, follows_another: true };
+        assert!(!registry.are_rejections_resolved(another), "in each term anew");
+        registry.saw_credential(&key("held"), sighting("u1", &[]), false);
+        assert!(registry.are_rejections_resolved(another), "its status remembers none any more");
+    }
+
+    #[test]
     fn only_what_can_cause_work_is_news() {
         let registry = Registry::default();
-        assert!(registry.saw_credential(&key("billing"), sighting("u1", &["login"])).is_work);
+        assert!(registry.saw_credential(&key("billing"), sighting("u1", &["login"]), false).is_work);
         assert!(
-            !registry.saw_credential(&key("billing"), sighting("u1", &["login"])).is_work,
+            !registry.saw_credential(&key("billing"), sighting("u1", &["login"]), false).is_work,
             "the same again"
         );
         let changed = Sighting { generation: Some(2), ..sighting("u1", &["login"]) };
-        assert!(registry.saw_credential(&key("billing"), changed).is_work);
+        assert!(registry.saw_credential(&key("billing"), changed, false).is_work);
     }
 
     #[test]
     fn a_secret_concerns_the_credentials_that_name_it_and_an_own_write_concerns_none() {
         let registry = Registry::default();
-        registry.saw_credential(&key("a"), sighting("u1", &["login", "target"]));
-        registry.saw_credential(&key("b"), sighting("u2", &["login"]));
+        registry.saw_credential(&key("a"), sighting("u1", &["login", "target"]), false);
+        registry.saw_credential(&key("b"), sighting("u2", &["login"]), false);
         assert_eq!(registry.saw_secret(&key("login"), version(1)), [key("a"), key("b")]);
         assert_eq!(registry.saw_secret(&key("login"), version(1)), [], "the same again");
         assert_eq!(registry.saw_secret(&key("unrelated"), version(1)), []);
@@ -368,7 +413,7 @@ mod tests {
     #[test]
     fn what_the_watch_shows_during_a_read_or_a_write_is_not_overwritten() {
         let registry = Registry::default();
-        registry.saw_credential(&key("a"), sighting("u1", &["login", "target"]));
+        registry.saw_credential(&key("a"), sighting("u1", &["login", "target"]), false);
         let glance = registry.glance(&key("login"));
         registry.saw_secret(&key("login"), version(9));
         registry.read_secret(&key("login"), Seen::Absent, glance);
@@ -387,7 +432,7 @@ mod tests {
     #[test]
     fn nothing_is_kept_of_secrets_that_no_credential_names() {
         let registry = Registry::default();
-        registry.saw_credential(&key("a"), sighting("u1", &["login"]));
+        registry.saw_credential(&key("a"), sighting("u1", &["login"]), false);
         for number in 0..1000 {
             registry.saw_secret(&key(&format!("unrelated-{number}")), version(1));
         }
@@ -402,12 +447,12 @@ mod tests {
     fn what_a_new_list_does_not_show_is_gone() {
         let registry = Registry::default();
         registry.begins_credential_list();
-        registry.saw_credential(&key("a"), sighting("u1", &["login"]));
-        registry.saw_credential(&key("b"), sighting("u2", &["other"]));
+        registry.saw_credential(&key("a"), sighting("u1", &["login"]), false);
+        registry.saw_credential(&key("b"), sighting("u2", &["other"]), false);
         assert!(registry.ends_credential_list().is_empty());
         registry.saw_secret(&key("login"), version(1));
         registry.begins_credential_list();
-        registry.saw_credential(&key("a"), sighting("u1", &["login"]));
+        registry.saw_credential(&key("a"), sighting("u1", &["login"]), false);
         assert_eq!(registry.ends_credential_list(), ["u2"]);
         registry.begins_secret_list();
         assert_eq!(registry.ends_secret_list(), [key("a")]);
@@ -417,7 +462,7 @@ mod tests {
     #[test]
     fn what_the_queue_did_not_wake_by_either_clock_is_late_and_is_named_once() {
         let registry = Registry::default();
-        registry.saw_credential(&key("a"), sighting("u1", &[]));
+        registry.saw_credential(&key("a"), sighting("u1", &[]), false);
         let at = |wall: i64, monotonic: i64| Moment {
             wall: jiff::Timestamp::from_second(wall).unwrap(),
             monotonic: jiff::SignedDuration::from_secs(monotonic),
@@ -433,9 +478,9 @@ mod tests {
     #[test]
     fn a_credential_that_was_made_anew_remembers_nothing() {
         let registry = Registry::default();
-        registry.saw_credential(&key("a"), sighting("u1", &[]));
+        registry.saw_credential(&key("a"), sighting("u1", &[]), false);
         let before = registry.memory(&key("a"), "u1").unwrap();
-        let news = registry.saw_credential(&key("a"), sighting("u2", &[]));
+        let news = registry.saw_credential(&key("a"), sighting("u2", &[]), false);
         assert_eq!(news.replaced.as_deref(), Some("u1"));
         assert!(registry.memory(&key("a"), "u1").is_none());
         assert!(!Arc::ptr_eq(&before, &registry.memory(&key("a"), "u2").unwrap()));

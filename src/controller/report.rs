@@ -90,6 +90,15 @@ fn support(support: RefreshSupport) -> api::RefreshSupport {
     }
 }
 
+/// What an earlier process learned.
+pub(super) fn learned(support: Option<api::RefreshSupport>) -> RefreshSupport {
+    match support {
+        Some(api::RefreshSupport::Early) => RefreshSupport::Early,
+        Some(api::RefreshSupport::Refused) => RefreshSupport::Refused,
+        Some(api::RefreshSupport::Unknown) | None => RefreshSupport::Unknown,
+    }
+}
+
 fn token(published: &Published, observed: &Observed<'_>) -> TokenStatus {
     let schedule = observed.schedule_of(&published.validity.as_recorded());
     TokenStatus {

@@ -89,8 +89,10 @@ pub struct Means {
 /// # Errors
 /// When it cannot come up. Once it runs, it goes on through any trouble.
 pub async fn run(settings: Settings, client: Client, stop: CancellationToken) -> Result<(), RunError> {
-    let readiness = Readiness::default();
+    let (scope, lease) = (settings.scope(), settings.lease_name());
+    let readiness = Readiness::of([("namespaces", scope.clone()), ("lease", lease.clone())]);
     let metrics = Arc::new(Metrics::new());
+    metrics.works_in(&scope, &lease);
     let address = settings.admin_address;
     // The admin endpoints outlive the work: a probe must not see a dead port while it drains.
     let admin_stop = CancellationToken::new();
@@ -144,13 +146,26 @@ pub async fn operate(
     Ok(())
 }
 
+impl Settings {
+    /// The namespaces that are worked in, for people.
+    fn scope(&self) -> String {
+        if self.namespaces.is_empty() { "all".into() } else { self.namespaces.join(",") }
+    }
+
+    /// The lease, for people.
+    fn lease_name(&self) -> String {
+        self.lease
+            .as_ref()
+            .map_or_else(|| "none".into(), |lease| format!("{}/{}", lease.namespace, lease.name))
+    }
+}
+
 fn log_start(settings: &Settings, admin: SocketAddr) {
-    let scope =
-        if settings.namespaces.is_empty() { "all namespaces".into() } else { settings.namespaces.join(",") };
     let allowed: Vec<String> = settings.allow_list.origins().map(ToString::to_string).collect();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        scope,
+        namespaces = settings.scope(),
+        lease = settings.lease_name(),
         issuer = %settings.allow_list.default_issuer(),
         allowed_issuers = allowed.join(","),
         %admin,
@@ -197,18 +212,20 @@ impl Operator {
         let allow_list = Arc::new(settings.allow_list.clone());
         let issuer = IssuerClient::new(transport, Arc::clone(&allow_list), Arc::clone(&clock));
         let (ended_sender, ended) = tokio::sync::mpsc::unbounded_channel();
+        let leadership = Arc::new(Leadership::new(settings.lease.clone(), Arc::clone(&clock)));
+        let leads = Arc::clone(&leadership);
         let accounts = Arc::new(Accounts::new(
             issuer,
             Arc::clone(&clock),
             Arc::clone(&metrics),
             KeyMaker::new(random_secret()?),
             ended_sender,
+            move || leads.term().is_some(),
             stop.clone(),
         ));
         let concurrency = Arc::new(tokio::sync::Semaphore::new(settings.concurrency));
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: None };
         let recorder = Recorder::new(client.clone(), reporter);
-        let leadership = Arc::new(Leadership::new(settings.lease.clone(), Arc::clone(&clock)));
         let context = || {
             Arc::new(Context {
                 cluster: Cluster::new(client.clone()),
@@ -265,7 +282,10 @@ impl Operator {
         });
         tokio::spawn(pass_on(self.ended, wakers.clone()));
         let metrics = self.metrics;
-        tokio::spawn(watchdog::watch(wakers.clone(), self.clock, Arc::clone(&metrics), self.stop.clone()));
+        let leadership = Arc::clone(&self.leadership);
+        let leads = move || leadership.term().is_some();
+        let stop = self.stop.clone();
+        tokio::spawn(watchdog::watch(wakers.clone(), self.clock, Arc::clone(&metrics), leads, stop));
         let done = CancellationToken::new();
         let gained = || wakers.iter().for_each(|(registry, waker)| area::wake(waker, registry.keys()));
         let forget = || {
@@ -275,8 +295,11 @@ impl Operator {
         let leading =
             self.leadership.hold(self.client.clone(), forget, gained, self.stop.clone(), done.clone());
         let working = async {
-            join_all(reconciling).await;
+            let credentials = join_all(reconciling).await;
             self.accounts.drain().await;
+            let finishing = credentials.into_iter().zip(&self.areas);
+            join_all(finishing.map(|(credentials, (_, context))| area::finish_all(credentials, context)))
+                .await;
             done.cancel();
         };
         futures::join!(leading, working);

@@ -27,6 +27,7 @@ pub(super) async fn watch(
     areas: Vec<(Arc<Registry>, Waker)>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    leads: impl Fn() -> bool,
     stop: CancellationToken,
 ) {
     let mut before = clock.now();
@@ -35,6 +36,7 @@ pub(super) async fn watch(
             () = tokio::time::sleep(PERIOD) => {}
             () = stop.cancelled() => return,
         }
+        metrics.leads(leads());
         let now = clock.now();
         let jump = now.wall.duration_since(before.wall) - (now.monotonic - before.monotonic);
         if jump.abs() >= DRIFT {

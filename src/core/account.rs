@@ -8,15 +8,17 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 
 use super::backoff::{Chance, retry_pause};
+use super::breaker::Verdict;
 use super::budget::LoginBudget;
 use super::login::LoginPair;
 use super::moment::Moment;
+use super::reason::Reason;
+use super::refreshing::Refreshing;
 use super::retry::{Failure, RetryClass, Sent};
 use super::schedule::{Pace, overdue_margin};
 use super::token::{Grant, IssuedToken, RefreshToken};
 
-/// How long the issuer's refusal of early refreshes is believed before it is asked again.
-const ASK_AGAIN: SignedDuration = SignedDuration::from_hours(24);
+pub use super::refreshing::RefreshSupport;
 
 /// How new tokens may be obtained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -26,18 +28,6 @@ pub enum Strategy {
     Auto,
     /// By login only.
     Login,
-}
-
-/// What was learned of the issuer's treatment of a refresh ahead of expiry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum RefreshSupport {
-    /// Nothing yet.
-    #[default]
-    Unknown,
-    /// It was accepted.
-    Early,
-    /// The first refresh of two sessions in a row was refused.
-    Refused,
 }
 
 /// What to do next with an account that needs a new token.
@@ -53,6 +43,15 @@ pub enum Next {
     InFlight,
     /// The login is held: only a lift allows an attempt.
     Held,
+}
+
+/// What outside of the account keeps it from calling, and until when.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Restraint {
+    /// The issuer fails for everyone: no call.
+    pub calls: Option<Moment>,
+    /// The user name had too many rejections: no login that was never accepted.
+    pub logins: Option<Moment>,
 }
 
 /// What a call needs beside the login itself.
@@ -112,10 +111,7 @@ pub struct Account {
     budget: LoginBudget,
     accepted: Option<Moment>,
     attempted: Option<Moment>,
-    support: RefreshSupport,
-    refused_at: Option<Moment>,
-    refused_sessions: u32,
-    refreshed_in_session: bool,
+    refreshing: Refreshing,
 }
 
 impl Account {
@@ -146,7 +142,7 @@ impl Account {
     /// What was learned of the issuer.
     #[must_use]
     pub fn refresh_support(&self) -> RefreshSupport {
-        self.support
+        self.refreshing.support()
     }
 
     /// The pace that the account's tokens set.
@@ -176,21 +172,45 @@ impl Account {
         self.trouble = Some(Trouble { failure, count, last, next_attempt });
     }
 
-    /// When an attempt that somebody asks for `now` may be made.
-    #[must_use]
-    pub fn lifted(&self, now: Moment) -> Moment {
-        self.budget.lifted(self.accepted.is_some(), now)
+    /// Takes over what an earlier process learned of the issuer.
+    pub fn remember_support(&mut self, support: RefreshSupport, now: Moment) {
+        self.refreshing.remember(support, now);
     }
 
-    /// Allows one attempt, at once if the budget permits. Until it ends, what was said last holds.
+    /// Refreshes are tried again, whatever was learned: the specification is another one.
+    pub fn ask_again(&mut self) {
+        self.refreshing.ask_again();
+    }
+
+    /// Allows one attempt at once. Until it ends, what was said last holds.
     pub fn lift(&mut self, now: Moment) {
-        let at = self.lifted(now);
         if let Some(trouble) = &mut self.trouble {
-            trouble.next_attempt = Some(at);
+            trouble.next_attempt = Some(now);
         }
     }
 
-    /// What to do, were a new token needed `now`.
+    /// The last rejection turns out to say nothing: the issuer rejects everyone.
+    pub fn forgive(&mut self, now: Moment) {
+        if let Some(trouble) = self.trouble.as_mut().filter(|it| it.failure.class == RetryClass::Rejected) {
+            self.budget.forgive();
+            trouble.failure = everyone_rejected();
+            trouble.next_attempt = Some(now);
+        }
+    }
+
+    /// What a call's end says about the issuer.
+    #[must_use]
+    pub fn verdict(&self, outcome: Result<(), &Failure>) -> Verdict {
+        let Err(failure) = outcome else { return Verdict::Works };
+        match failure.class {
+            RetryClass::Rejected if self.accepted.is_some() => Verdict::RejectsProven,
+            RetryClass::Rejected | RetryClass::Refused => Verdict::Answers,
+            RetryClass::Transient { retry_after, .. } => Verdict::Fails { retry_after },
+            RetryClass::Malformed | RetryClass::Misconfigured => Verdict::Fails { retry_after: None },
+        }
+    }
+
+    /// What to do, were a new token needed `now`, and nothing kept the account from calling.
     #[must_use]
     pub fn next(&self, strategy: Strategy, now: Moment) -> Next {
         if self.in_flight {
@@ -209,12 +229,32 @@ impl Account {
         }
     }
 
+    /// What to do, were a new token needed `now`.
+    #[must_use]
+    pub fn next_under(&self, restraint: Restraint, strategy: Strategy, now: Moment) -> Next {
+        let next = self.next(strategy, now);
+        let until = match next {
+            Next::Refresh => restraint.calls,
+            Next::Login => self.put_off(restraint, now),
+            Next::Wait(_) | Next::InFlight | Next::Held => None,
+        };
+        until.filter(|until| !until.has_come(now)).map_or(next, Next::Wait)
+    }
+
+    /// Until when even an attempt that somebody asks for has to wait.
+    #[must_use]
+    pub fn put_off(&self, restraint: Restraint, now: Moment) -> Option<Moment> {
+        let logins = restraint.logins.filter(|_| self.accepted.is_none());
+        let later =
+            |until: Moment, other: Moment| if until.earlier(other, now) == until { other } else { until };
+        restraint.calls.into_iter().chain(logins).filter(|until| !until.has_come(now)).reduce(later)
+    }
+
     fn refreshes(&self, strategy: Strategy, now: Moment) -> bool {
-        let asks_again = || self.refused_at.is_none_or(|at| at.plus(ASK_AGAIN).has_come(now));
         self.refresh.is_some()
             && self.token.is_some()
             && strategy == Strategy::Auto
-            && (self.support != RefreshSupport::Refused || asks_again())
+            && self.refreshing.is_worth_asking(now)
     }
 
     /// Starts what [`Account::next`] said. Nothing else starts until [`Account::finish`] or [`Account::abandon`].
@@ -257,8 +297,9 @@ impl Account {
     /// The call was never sent: its refresh token is as good as before.
     pub fn withdraw(&mut self, call: Call) {
         self.in_flight = false;
-        if let Call::Refresh { refresh, .. } = call {
-            self.refresh = Some(refresh);
+        match call {
+            Call::Refresh { refresh, .. } => self.refresh = Some(refresh),
+            Call::Login(_) => self.attempted = None,
         }
     }
 
@@ -272,17 +313,12 @@ impl Account {
             Call::Login(_) => {
                 self.accepted = Some(now);
                 self.budget = LoginBudget::default();
-                self.refreshed_in_session = false;
+                self.refreshing.logged_in();
                 self.refresh = obtained.refresh;
             }
             Call::Refresh { refresh, .. } => {
-                let early = self.token.as_ref().is_some_and(|old| !old.validity.expiry().has_come(now));
-                if early {
-                    self.support = RefreshSupport::Early;
-                    self.refused_at = None;
-                }
-                self.refused_sessions = 0;
-                self.refreshed_in_session = true;
+                let is_early = |old: &Arc<IssuedToken>| !old.validity.expiry().has_come(now);
+                self.refreshing.accepted(self.token.as_ref().is_some_and(is_early));
                 // An answer without a refresh token leaves the presented one valid.
                 self.refresh = Some(obtained.refresh.unwrap_or_else(|| refresh.clone()));
             }
@@ -302,15 +338,7 @@ impl Account {
             RetryClass::Refused
             | RetryClass::Rejected
             | RetryClass::Malformed
-            | RetryClass::Misconfigured => self.learn_refusal(now),
-        }
-    }
-
-    fn learn_refusal(&mut self, now: Moment) {
-        self.refused_sessions = if self.refreshed_in_session { 0 } else { self.refused_sessions + 1 };
-        if self.refused_sessions >= 2 || self.support == RefreshSupport::Refused {
-            self.support = RefreshSupport::Refused;
-            self.refused_at = Some(now);
+            | RetryClass::Misconfigured => self.refreshing.refused(now),
         }
     }
 
@@ -346,6 +374,13 @@ impl Account {
         let bound = if left > SignedDuration::ZERO { left / 2 } else { self.pace().longest_retry() };
         asked.clamp(SignedDuration::ZERO, bound)
     }
+}
+
+/// What is told instead of a rejection while the issuer rejects everyone.
+#[must_use]
+pub fn everyone_rejected() -> Failure {
+    let class = RetryClass::Transient { sent: Sent::Maybe, retry_after: None };
+    Failure { class, reason: Reason::IssuerFailing }
 }
 
 #[cfg(test)]

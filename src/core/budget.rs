@@ -2,8 +2,8 @@
 //!
 //! Many issuers lock an account after five wrong passwords. So a rejected login is presented three times within a
 //! quarter of an hour, for issuers err too, and then held: for good if it was never accepted, and but for one probe an
-//! hour if it was. Whoever asks for an attempt gets one at once, unless a login that was never accepted had four
-//! rejections within the hour.
+//! hour if it was. Whoever asks for an attempt gets one at once, unless logins that were never accepted had four
+//! rejections within the hour: new wrong passwords of one user name do not add up.
 
 use jiff::SignedDuration;
 
@@ -15,14 +15,10 @@ const AGAIN: [SignedDuration; 2] = [SignedDuration::from_mins(5), SignedDuration
 const APART: SignedDuration = SignedDuration::from_mins(5);
 /// How often a held login is probed that was accepted before.
 const PROBE: SignedDuration = SignedDuration::from_hours(1);
-/// The rejections that a login which was never accepted may have within [`WINDOW`], whoever asks.
-const LIMIT: usize = 4;
-/// The time that the limit is for.
-const WINDOW: SignedDuration = SignedDuration::from_hours(1);
 /// More rejections than this are not kept: no rule looks further back.
 const KEPT: usize = 8;
 
-/// The rejections of one login since it was accepted last.
+/// The rejections of one login since it was accepted last: its user name with its password.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LoginBudget {
     rejections: Vec<Moment>,
@@ -55,6 +51,11 @@ impl LoginBudget {
         self.rejections.push(now);
     }
 
+    /// The last rejection says nothing about the login after all.
+    pub fn forgive(&mut self) {
+        self.rejections.pop();
+    }
+
     /// When the login may be presented again by itself; never while it is held.
     #[must_use]
     pub fn next_attempt(&self, is_proven: bool) -> Option<Moment> {
@@ -64,16 +65,48 @@ impl LoginBudget {
             None => is_proven.then(|| last.plus(PROBE)),
         }
     }
+}
 
-    /// When an attempt that somebody asks for `now` may be made.
-    #[must_use]
-    pub fn lifted(&self, is_proven: bool, now: Moment) -> Moment {
-        let recent: Vec<&Moment> =
-            self.rejections.iter().filter(|rejection| !rejection.plus(WINDOW).has_come(now)).collect();
-        match recent.len().checked_sub(LIMIT).and_then(|index| recent.get(index)) {
-            Some(oldest) if !is_proven => oldest.plus(WINDOW),
-            _ => now,
+/// The limit on rejections of one user name at one issuer, over all passwords that were never accepted. Each namespace
+/// has its own, so that nobody can use up another's.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RejectionLimit {
+    recent: Vec<Moment>,
+}
+
+impl RejectionLimit {
+    /// The rejections that there may be within [`Self::WINDOW`], whoever asks.
+    pub const MOST: usize = 4;
+    /// The time that the limit is for.
+    pub const WINDOW: SignedDuration = SignedDuration::from_hours(1);
+
+    /// Takes over what status remembers. Of several records, as of several credentials, the largest count holds.
+    pub fn remember(&mut self, count: u32, last: Moment) {
+        let count = usize::try_from(count).unwrap_or(Self::MOST).min(Self::MOST);
+        while self.recent.len() < count {
+            self.recent.push(last);
         }
+    }
+
+    /// The issuer rejected such a login.
+    pub fn reject(&mut self, now: Moment) {
+        if self.recent.len() == Self::MOST {
+            self.recent.remove(0);
+        }
+        self.recent.push(now);
+    }
+
+    /// Until when another attempt has to wait, if it has to.
+    #[must_use]
+    pub fn puts_off(&self, now: Moment) -> Option<Moment> {
+        let oldest = self.recent.len().checked_sub(Self::MOST).and_then(|index| self.recent.get(index))?;
+        Some(oldest.plus(Self::WINDOW)).filter(|until| !until.has_come(now))
+    }
+
+    /// Whether it limits nothing any more.
+    #[must_use]
+    pub fn is_over(&self, now: Moment) -> bool {
+        self.recent.iter().all(|rejection| rejection.plus(Self::WINDOW).has_come(now))
     }
 }
 
@@ -89,6 +122,14 @@ mod tests {
             budget.reject(at(*time));
         }
         budget
+    }
+
+    fn limited(times: &[i64]) -> RejectionLimit {
+        let mut limit = RejectionLimit::default();
+        for time in times {
+            limit.reject(at(*time));
+        }
+        limit
     }
 
     #[test]
@@ -118,12 +159,31 @@ mod tests {
     }
 
     #[test]
-    fn a_login_that_was_never_accepted_has_four_rejections_within_an_hour_at_most() {
-        let budget = rejected(&[0, 60, 120, 180]);
-        assert_eq!(budget.lifted(false, at(200)), at(3600), "the first leaves the window");
-        assert_eq!(budget.lifted(true, at(200)), at(200), "accepted before");
-        assert_eq!(budget.lifted(false, at(3600)), at(3600));
-        assert_eq!(rejected(&[0, 60, 120]).lifted(false, at(130)), at(130));
+    fn a_user_name_has_four_rejections_within_an_hour_at_most() {
+        let limit = limited(&[0, 60, 120, 180]);
+        assert_eq!(limit.puts_off(at(200)), Some(at(3600)), "the first leaves the window");
+        assert_eq!(limit.puts_off(at(3600)), None);
+        assert_eq!(limited(&[0, 60, 120]).puts_off(at(130)), None);
+        assert_eq!(limited(&[0, 60, 120, 180, 3600]).puts_off(at(3601)), Some(at(3660)));
+        assert!(!limit.is_over(at(3600 + 179)) && limit.is_over(at(3600 + 180)));
+    }
+
+    #[test]
+    fn of_what_several_credentials_remember_the_largest_count_holds() {
+        let mut limit = RejectionLimit::default();
+        limit.remember(2, at(0));
+        limit.remember(3, at(10));
+        limit.remember(1, at(20));
+        assert_eq!(limit.puts_off(at(30)), None, "three");
+        limit.remember(1_000, at(30));
+        assert_eq!(limit.puts_off(at(30)), Some(at(3600)));
+    }
+
+    #[test]
+    fn a_rejection_that_is_forgiven_never_was() {
+        let mut budget = rejected(&[0, 300]);
+        budget.forgive();
+        assert_eq!(budget, rejected(&[0]));
     }
 
     proptest! {
@@ -131,17 +191,17 @@ mod tests {
         fn whoever_asks_as_often_as_they_like_gets_no_more_than_four_in_any_hour(
             pauses in proptest::collection::vec(0_i64..2_000, 1..60),
         ) {
-            let mut budget = LoginBudget::default();
+            let mut limit = RejectionLimit::default();
             let (mut now, mut presented) = (at(0), Vec::new());
             for pause in pauses {
                 now = now.plus(seconds(pause));
-                if budget.lifted(false, now).has_come(now) {
-                    budget.reject(now);
+                if limit.puts_off(now).is_none() {
+                    limit.reject(now);
                     presented.push(now);
                 }
             }
-            for window in presented.windows(LIMIT + 1) {
-                prop_assert!(window[LIMIT].monotonic - window[0].monotonic >= WINDOW);
+            for window in presented.windows(RejectionLimit::MOST + 1) {
+                prop_assert!(window[4].monotonic - window[0].monotonic >= RejectionLimit::WINDOW);
             }
         }
     }

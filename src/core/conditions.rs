@@ -72,7 +72,13 @@ pub fn blocker(observed: &Observed<'_>, state: &TargetState<'_>, now: Moment) ->
     match &observed.login {
         Login::Unread => None,
         Login::Defective(reason) => Some(reason.clone()),
-        Login::Account(account) => account.trouble.as_ref().map(|trouble| trouble.failure.reason.clone()),
+        Login::Account(account) => {
+            let trouble = account.trouble.as_ref().map(|trouble| &trouble.failure.reason);
+            match (trouble, &account.waits_for) {
+                (_, Some(put_off @ Reason::LoginPutOff { .. })) => Some(put_off.clone()),
+                (trouble, waits_for) => trouble.or(waits_for.as_ref()).cloned(),
+            }
+        }
     }
 }
 

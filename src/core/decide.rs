@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::account::Next;
 use super::moment::Moment;
-use super::observed::{AccountView, Login, Observed, TargetState, TokenSource};
+use super::observed::{AccountView, Login, Observed, Rejection, TargetState, TokenSource};
 use super::retry::RetryClass;
 use super::schedule::Pace;
 use super::token::IssuedToken;
@@ -64,8 +64,15 @@ pub fn decide(observed: &Observed<'_>, now: Moment) -> Plan {
     }
     let is_wanted = wants_token(observed, &state, now);
     let plan = match &observed.login {
-        Login::Unread if is_wanted || observed.is_login_changed() => Some(Plan::ReadLogin),
-        Login::Account(account) if is_wanted => obtain(observed, account, now),
+        // What status remembers of a rejected login has to find its account before anyone logs in there.
+        Login::Unread
+            if is_wanted
+                || observed.is_login_changed()
+                || observed.login_record.rejection != Rejection::None =>
+        {
+            Some(Plan::ReadLogin)
+        }
+        Login::Account(account) if is_wanted => obtain(observed, account),
         Login::Unread | Login::Account(_) | Login::Defective(_) => None,
     };
     plan.or_else(|| rewrite(observed, &state, now)).unwrap_or_else(|| rest(is_wanted))
@@ -107,29 +114,28 @@ pub fn is_answered(observed: &Observed<'_>, requested: Moment, now: Moment) -> b
     })
 }
 
-fn obtain(observed: &Observed<'_>, account: &AccountView, now: Moment) -> Option<Plan> {
+fn obtain(observed: &Observed<'_>, account: &AccountView) -> Option<Plan> {
     let is_recorded =
         observed.login_record.attempted && !observed.is_login_changed() && observed.is_generation_observed();
     let (record_first, lift) = match account.next {
         Next::Refresh => return Some(Plan::Obtain { record_first: false, lift: false }),
         Next::Login => (!account.proven && !is_recorded, false),
-        Next::Held | Next::Wait(_)
-            if is_lift(observed, account) && account.lift_put_off.is_none_or(|until| until.has_come(now)) =>
-        {
-            (true, true)
-        }
+        Next::Held | Next::Wait(_) if is_lift(observed, account) && account.put_off.is_none() => (true, true),
         Next::Held | Next::Wait(_) | Next::InFlight => return None,
     };
     Some(if observed.is_login_at_hand { Plan::Obtain { record_first, lift } } else { Plan::ReadLogin })
 }
 
-/// Whether somebody asked for another attempt of a rejected login: by a new specification, or by a request for a renewal
-/// that came after the last attempt. (A new login is another account, which was not rejected.)
+/// Whether somebody asked for another attempt of a rejected login: by a new specification, by a request for a renewal
+/// that came after the last attempt, or perhaps by repairing the login Secret while no controller ran. (A new login that
+/// this process sees is another account, which was not rejected.)
 fn is_lift(observed: &Observed<'_>, account: &AccountView) -> bool {
     account.trouble.as_ref().filter(|trouble| trouble.failure.class == RetryClass::Rejected).is_some_and(
         |trouble| {
             let is_new = |since: Moment| since.is_after(trouble.last);
-            !observed.is_generation_observed() || observed.renewal_requested.is_some_and(is_new)
+            !observed.is_generation_observed()
+                || observed.renewal_requested.is_some_and(is_new)
+                || observed.login_record.rejection == Rejection::PerhapsRepaired
         },
     )
 }
@@ -160,8 +166,7 @@ fn wake_up(observed: &Observed<'_>, is_wanted: bool, now: Moment) -> Option<Mome
         Next::Wait(at) => Some(at),
         Next::Refresh | Next::Login | Next::InFlight | Next::Held => None,
     });
-    let lifted =
-        account.filter(|account| is_lift(observed, account)).and_then(|account| account.lift_put_off);
+    let lifted = account.filter(|account| is_lift(observed, account)).and_then(|account| account.put_off);
     [
         schedule.filter(|_| renews).map(|schedule| schedule.renewal),
         schedule.map(|schedule| schedule.overdue),

@@ -11,6 +11,7 @@
 
 pub mod account;
 pub mod backoff;
+pub mod breaker;
 pub mod budget;
 pub mod conditions;
 pub mod decide;
@@ -22,6 +23,7 @@ pub mod login;
 pub mod moment;
 pub mod observed;
 pub mod reason;
+mod refreshing;
 pub mod retry;
 pub mod schedule;
 pub mod target;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::account::{Account, Next, Strategy, Trouble};
+use super::account::{Account, Next, Restraint, Strategy, Trouble};
 use super::endpoint::Endpoint;
-use super::moment::Moment;
+use super::moment::{Moment, to_second};
 use super::reason::Reason;
 use super::schedule::{Jitter, Pace, RenewBefore, Schedule};
 use super::target::{Identity, ObjectVersion, TargetIntent, TargetRead};
@@ -126,8 +126,10 @@ pub struct AccountView {
     pub trouble: Option<Trouble>,
     /// What would be done for a new token now.
     pub next: Next,
-    /// Until when the budget puts off an attempt that somebody asks for; it may be made at once if it does not.
-    pub lift_put_off: Option<Moment>,
+    /// Until when even an attempt that somebody asks for has to wait; it may be made at once if it does not.
+    pub put_off: Option<Moment>,
+    /// Why it waits, when that is for no failure of its own.
+    pub waits_for: Option<Reason>,
     /// The pace that its tokens set.
     pub pace: Pace,
     /// Whether the issuer has accepted this very login before.
@@ -135,18 +137,43 @@ pub struct AccountView {
 }
 
 impl AccountView {
-    /// Looks at an account.
+    /// Looks at an account under a restraint.
     #[must_use]
-    pub fn of(key: AccountKey, account: &Account, strategy: Strategy, now: Moment) -> Self {
+    pub fn of(
+        key: AccountKey,
+        account: &Account,
+        restraint: Restraint,
+        strategy: Strategy,
+        now: Moment,
+    ) -> Self {
+        let next = account.next_under(restraint, strategy, now);
+        let put_off = account.put_off(restraint, now);
         Self {
             key,
             token: account.token().cloned(),
             trouble: account.trouble().cloned(),
-            next: account.next(strategy, now),
-            lift_put_off: Some(account.lifted(now)).filter(|moment| !moment.has_come(now)),
+            next,
+            put_off,
+            waits_for: put_off.filter(|until| next == Next::Wait(*until)).map(|until| {
+                if restraint.calls == Some(until) {
+                    Reason::IssuerFailing
+                } else {
+                    Reason::LoginPutOff { secret: String::new(), until: to_second(until.wall) }
+                }
+            }),
             pace: account.pace(),
             proven: account.accepted().is_some(),
         }
+    }
+
+    /// Tells of this login Secret; the account may have been opened by another member, whose Secret has another name.
+    #[must_use]
+    pub fn of_secret(mut self, name: &str) -> Self {
+        if let Some(trouble) = &mut self.trouble {
+            trouble.failure.reason = trouble.failure.reason.clone().of_secret(name);
+        }
+        self.waits_for = self.waits_for.map(|reason| reason.of_secret(name));
+        self
     }
 }
 
@@ -157,6 +184,22 @@ pub struct LoginRecord {
     pub resource_version: Option<String>,
     /// Whether an attempt with it was recorded.
     pub attempted: bool,
+    /// Whether the issuer has accepted it.
+    pub accepted: bool,
+    /// Whether the issuer has rejected it since.
+    pub rejection: Rejection,
+}
+
+/// Whether the issuer has rejected a login, as status remembers it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rejection {
+    /// It has not.
+    #[default]
+    None,
+    /// It has.
+    Stands,
+    /// It has, in an earlier process, and the login Secret is another version by now: it may have been repaired.
+    PerhapsRepaired,
 }
 
 /// Everything that a decision about one credential looks at.
@@ -256,15 +299,16 @@ impl<'a> Observed<'a> {
     /// Whether the published token comes from the account that the specification names.
     ///
     /// Right after a restart that is certain only while the specification is the one that status was written for, and
-    /// the login Secret the one that it remembers.
+    /// the login Secret the one that it remembers as accepted.
     #[must_use]
     pub fn is_published_by_this_account(&self) -> bool {
         let (Some(published), Ok(intent)) = (self.published, self.intent) else { return false };
         let is_named = published.account.as_ref() == Some(&intent.account);
         let is_remembered = || !self.is_login_changed() && self.login_seen.version().is_some();
         match (self.account(), published.key) {
-            (None, _) => is_named,
-            (Some(_), None) => is_named && is_remembered(),
+            (None, Some(_)) => is_named,
+            (None, None) => is_named && self.login_record.accepted,
+            (Some(_), None) => is_named && self.login_record.accepted && is_remembered(),
             (Some(account), Some(key)) => key == account.key,
         }
     }

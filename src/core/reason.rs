@@ -130,6 +130,15 @@ pub enum Reason {
     IssuerTlsFailed,
     /// The issuer asked to come back later, or failed by itself.
     IssuerUnavailable,
+    /// The issuer fails for several accounts at once, and calls take turns until it works again.
+    IssuerFailing,
+    /// The user name had too many rejections lately, whatever the password.
+    LoginPutOff {
+        /// The login Secret.
+        secret: String,
+        /// When the next attempt may be made.
+        until: Timestamp,
+    },
     /// The issuer's address answers with a redirect.
     IssuerRedirects,
     /// The issuer's address does not know the path or the method.
@@ -202,6 +211,8 @@ impl Reason {
             Self::IssuerUnreachable => "IssuerUnreachable",
             Self::IssuerTlsFailed => "IssuerTlsFailed",
             Self::IssuerUnavailable => "IssuerUnavailable",
+            Self::IssuerFailing => "IssuerFailing",
+            Self::LoginPutOff { .. } => "LoginPutOff",
             Self::IssuerRedirects | Self::IssuerPathWrong => "IssuerMisconfigured",
             Self::IssuerAnswerUnusable { .. } => "IssuerAnswerUnusable",
             Self::TargetConflict { .. } => "TargetConflict",
@@ -259,6 +270,8 @@ impl Reason {
             Self::IssuerUnreachable => "The issuer could not be reached or did not answer in time; retrying. See that its address resolves and that network policies let the controller out".into(),
             Self::IssuerTlsFailed => "No trusted TLS connection to the issuer could be made; retrying. If its certificate comes from a private CA, name that in spec.issuer.caBundleRef".into(),
             Self::IssuerUnavailable => "The issuer is unavailable or asks to come back later; retrying".into(),
+            Self::IssuerFailing => "The issuer fails for several accounts at once, or rejects logins that it accepted before; one call at a time finds out when it works again, and no rejection counts meanwhile. See what is wrong with the issuer".into(),
+            Self::LoginPutOff { secret, until } => format!("The issuer rejected the user name in Secret {secret} four times within an hour, so the next attempt waits until {until}, that the account is not locked; see that user name and password are right by then"),
             Self::IssuerRedirects => "The issuer answers with a redirect, which a login never follows; correct spec.issuer.url or its paths (a trailing slash, http for https)".into(),
             Self::IssuerPathWrong => "The issuer does not know the path or method of the call; correct spec.issuer.tokenPath or spec.issuer.refreshPath".into(),
             Self::IssuerAnswerUnusable { defect } => format!("The issuer's answer cannot be used: {defect}; retrying. See that spec.issuer points to an ID Issuer API"),
@@ -279,6 +292,7 @@ impl Reason {
                 Self::LoginRejected { secret: name.to_owned(), forbidden }
             }
             Self::LoginUnanswered { .. } => Self::LoginUnanswered { secret: name.to_owned() },
+            Self::LoginPutOff { until, .. } => Self::LoginPutOff { secret: name.to_owned(), until },
             other => other,
         }
     }
@@ -290,6 +304,7 @@ impl Reason {
             Self::TokenPublished { secret, .. } => format!("Secret {secret} holds a valid token"),
             Self::Expired { .. } => "The published token expired and no new one could be obtained; see status.failures and the Stalled condition for the cause".into(),
             Self::RenewalOverdue { .. } => "The published token is about to expire and could not be renewed in time; see status.failures and the Stalled condition for the cause".into(),
+            Self::LoginPutOff { secret, .. } => format!("The issuer rejected the user name in Secret {secret} four times within an hour; the next attempt waits until that is over"),
             _ => self.message(),
         }
     }
@@ -311,6 +326,7 @@ impl Reason {
             | Self::IssuerUnreachable
             | Self::IssuerTlsFailed
             | Self::IssuerUnavailable
+            | Self::IssuerFailing
             | Self::TargetAwaitingCollection { .. } => false,
             Self::MalformedResource
             | Self::InvalidSpec { .. }
@@ -325,6 +341,7 @@ impl Reason {
             | Self::CaBundleMissing { .. }
             | Self::CaBundleInvalid { .. }
             | Self::LoginRejected { .. }
+            | Self::LoginPutOff { .. }
             | Self::IssuerRedirects
             | Self::IssuerPathWrong
             | Self::IssuerAnswerUnusable { .. }
@@ -378,7 +395,9 @@ mod tests {
             RefreshRefused => IssuerUnreachable,
             IssuerUnreachable => IssuerTlsFailed,
             IssuerTlsFailed => IssuerUnavailable,
-            IssuerUnavailable => IssuerRedirects,
+            IssuerUnavailable => IssuerFailing,
+            IssuerFailing => LoginPutOff { secret: secret(), until: expiry },
+            LoginPutOff { .. } => IssuerRedirects,
             IssuerRedirects => IssuerPathWrong,
             IssuerPathWrong => IssuerAnswerUnusable { defect: "some defect" },
             IssuerAnswerUnusable { .. } => TargetConflict { secret: secret() },

@@ -117,6 +117,19 @@ impl Pace {
         self.scaled(60.0, 1.0)
     }
 
+    /// The longest pause between two probes of an issuer that fails for everyone, and the time over which everyone is
+    /// let through again.
+    #[must_use]
+    pub fn longest_probe_pause(self) -> SignedDuration {
+        self.scaled(30.0, 1.0)
+    }
+
+    /// How soon those who wait look again while a probe is under way.
+    #[must_use]
+    pub fn probe_look(self) -> SignedDuration {
+        self.scaled(2.0, 0.2)
+    }
+
     /// The time limit of one call to the issuer.
     #[must_use]
     pub fn call_limit(self) -> SignedDuration {
@@ -258,8 +271,14 @@ mod tests {
         fn a_longer_life_never_makes_the_pace_faster(one in 0_i64..1_000_000, more in 0_i64..1_000_000) {
             let pace = |lifetime| Pace::of(SignedDuration::from_millis(lifetime));
             let (short, long) = (pace(one), pace(one + more));
-            let constants: [fn(Pace) -> SignedDuration; 4] =
-                [Pace::first_retry, Pace::longest_retry, Pace::call_limit, Pace::token_spacing];
+            let constants: [fn(Pace) -> SignedDuration; 6] = [
+                Pace::first_retry,
+                Pace::longest_retry,
+                Pace::call_limit,
+                Pace::token_spacing,
+                Pace::longest_probe_pause,
+                Pace::probe_look,
+            ];
             for constant in constants {
                 prop_assert!(constant(short) <= constant(long));
                 prop_assert!(constant(long) <= constant(Pace::FULL));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::account::{Account, Call, Obtained, Strategy, Trouble};
+use super::account::{Account, Call, Obtained, Restraint, Strategy, Trouble};
 use super::backoff::Chance;
 use super::conditions::{Conditions, conditions};
 use super::decide::{Plan, decide, is_answered};
@@ -14,7 +14,7 @@ use super::login::LoginPair;
 use super::moment::Moment;
 use super::observed::{
     AccountKey, AccountReference, AccountView, Intent, Login, LoginRecord, LoginReference, Observed,
-    Published, Seen,
+    Published, Rejection, Seen,
 };
 use super::reason::Reason;
 use super::retry::{Failure, RetryClass, Sent};
@@ -153,6 +153,8 @@ pub(crate) struct World {
     pub(crate) repair_pause: Option<Moment>,
     /// A login that status remembers as rejected.
     pub(crate) remembered: Option<Trouble>,
+    /// What keeps accounts from calling.
+    pub(crate) restraint: Restraint,
     versions: u32,
 }
 
@@ -181,6 +183,7 @@ impl World {
             write_pause: None,
             repair_pause: None,
             remembered: None,
+            restraint: Restraint::default(),
             versions: 1,
         }
     }
@@ -198,7 +201,13 @@ impl World {
     pub(crate) fn observe(&self) -> Observed<'_> {
         let view = |key: AccountKey| {
             let strategy = self.intent.as_ref().map_or(Strategy::Auto, |intent| intent.strategy);
-            Login::Account(Box::new(AccountView::of(key, &self.accounts[&key], strategy, self.now)))
+            Login::Account(Box::new(AccountView::of(
+                key,
+                &self.accounts[&key],
+                self.restraint,
+                strategy,
+                self.now,
+            )))
         };
         Observed {
             identity: &self.identity,
@@ -295,8 +304,17 @@ impl World {
         };
         self.login_at_hand = matches!(self.login_known, Known::Account(_));
         if let Known::Account(key) = self.login_known {
-            let remembered = self.remembered.take().filter(|_| !self.observe_login_change());
+            let (is_changed, now) = (self.observe_login_change(), self.now);
+            let is_named = self.observed_generation == Some(self.generation);
+            let is_accepted = self.login_record.accepted && !is_changed && is_named;
+            let remembered = self.remembered.take();
+            if remembered.is_some() && is_changed {
+                self.login_record.rejection = Rejection::PerhapsRepaired;
+            }
             let account = self.account(key);
+            if is_accepted {
+                account.remember_accepted(now);
+            }
             if let Some(trouble) = remembered {
                 account.remember_rejections(trouble.failure, trouble.count, trouble.last);
             }
@@ -312,7 +330,9 @@ impl World {
         let Known::Account(key) = self.login_known else { panic!("obtained without a login") };
         if record_first {
             let resource_version = self.login_seen.version().map(|version| version.resource_version.clone());
-            self.login_record = LoginRecord { resource_version, attempted: true };
+            let accepted = self.login_record.accepted;
+            self.login_record =
+                LoginRecord { resource_version, attempted: true, accepted, ..LoginRecord::default() };
             self.renewal_requested = None;
             self.observed_generation = Some(self.generation);
         }
@@ -386,6 +406,14 @@ impl World {
 
     fn report(&mut self) {
         self.observed_generation = Some(self.generation);
+        if let Known::Account(key) = self.login_known {
+            let account = self.account(key);
+            let accepted = account.accepted().is_some();
+            let rejection = if account.rejections() > 0 { Rejection::Stands } else { Rejection::None };
+            let resource_version = self.login_seen.version().map(|version| version.resource_version.clone());
+            self.login_record =
+                LoginRecord { resource_version, accepted, rejection, ..self.login_record.clone() };
+        }
         let observed = self.observe();
         if self.renewal_requested.is_some_and(|since| is_answered(&observed, since, self.now)) {
             self.renewal_requested = None;

@@ -18,7 +18,7 @@ use crate::core::token::{Grant, IssuedToken, RefreshToken};
 use crate::ops::clock::Clock;
 
 /// Where an issuer is called, and whom its certificate is trusted by.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Site {
     /// The addresses and the shape of a refresh.
     pub endpoint: Endpoint,

@@ -25,7 +25,7 @@ struct Admin {
 /// Listens on `address`, and serves until `stop` is cancelled.
 ///
 /// `/livez` says that the process serves, and nothing of the issuer or the API server: a restart would cure neither.
-/// `/readyz` names the gates that are still closed.
+/// `/readyz` names the gates that are still closed, and what tells this process from others.
 ///
 /// # Errors
 /// When the address cannot be listened on.
@@ -48,15 +48,19 @@ pub async fn serve(
 
 async fn ready(State(admin): State<Admin>) -> (StatusCode, String) {
     let closed = admin.readiness.closed();
-    if closed.is_empty() {
-        return (StatusCode::OK, "ok\n".into());
-    }
-    let mut text = String::from("not ready\n");
+    let (status, mut text) = if closed.is_empty() {
+        (StatusCode::OK, String::from("ok\n"))
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, String::from("not ready\n"))
+    };
+    // Writing to a String cannot fail.
     for (gate, waits_for) in closed {
-        // Writing to a String cannot fail.
         let _ = writeln!(text, "{gate}: waiting for {waits_for}");
     }
-    (StatusCode::SERVICE_UNAVAILABLE, text)
+    for (name, value) in admin.readiness.facts() {
+        let _ = writeln!(text, "{name}: {value}");
+    }
+    (status, text)
 }
 
 async fn metrics_text(State(admin): State<Admin>) -> impl IntoResponse {

@@ -46,6 +46,12 @@ struct IssuerOrigin {
     origin: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Scope {
+    namespaces: String,
+    lease: String,
+}
+
 type LatencyFamily = Family<Operation, Histogram, fn() -> Histogram>;
 
 /// All metrics of the process.
@@ -58,6 +64,8 @@ pub struct Metrics {
     reconcile_errors: Counter,
     late_wakeups: Counter,
     clock_jumps: Counter,
+    scope: Family<Scope, Gauge>,
+    leading: Gauge,
     credentials: Arc<Credentials>,
 }
 
@@ -74,6 +82,8 @@ impl Metrics {
             reconcile_errors: Counter::default(),
             late_wakeups: Counter::default(),
             clock_jumps: Counter::default(),
+            scope: Family::default(),
+            leading: Gauge::default(),
             credentials: Arc::default(),
             registry: Registry::default(),
         };
@@ -117,6 +127,12 @@ impl Metrics {
             "Times that the wall clock jumped against the monotonic one",
             metrics.clock_jumps.clone(),
         );
+        registry.register(
+            "scope",
+            "The namespaces that this controller works in, and the lease that its replicas share",
+            metrics.scope.clone(),
+        );
+        registry.register("leading", "Whether this replica acts", metrics.leading.clone());
         registry.register_collector(Box::new(Arc::clone(&metrics.credentials)));
         Self { registry, ..metrics }
     }
@@ -152,6 +168,17 @@ impl Metrics {
     /// Counts a jump of the wall clock.
     pub fn clock_jump(&self) {
         self.clock_jumps.inc();
+    }
+
+    /// Says where this controller works, and under which lease.
+    pub fn works_in(&self, namespaces: &str, lease: &str) {
+        let scope = Scope { namespaces: namespaces.to_owned(), lease: lease.to_owned() };
+        self.scope.get_or_create(&scope).set(1);
+    }
+
+    /// Says whether this replica acts.
+    pub fn leads(&self, leads: bool) {
+        self.leading.set(i64::from(leads));
     }
 
     /// Replaces what is shown of a credential.

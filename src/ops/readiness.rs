@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
     gates: Arc<Mutex<Vec<(&'static str, String)>>>,
+    facts: Vec<(&'static str, String)>,
 }
 
 /// One closed gate. It has to be opened; dropping it keeps it closed, for whoever would have opened it is gone.
@@ -16,6 +17,18 @@ pub struct Gate {
 }
 
 impl Readiness {
+    /// Names, and shows beside the gates, what tells this process from others.
+    #[must_use]
+    pub fn of(facts: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        Self { facts: facts.into_iter().collect(), ..Self::default() }
+    }
+
+    /// What tells this process from others.
+    #[must_use]
+    pub fn facts(&self) -> &[(&'static str, String)] {
+        &self.facts
+    }
+
     /// Adds a closed gate; `waits_for` says what opens it.
     #[must_use]
     pub fn gate(&self, name: &'static str, waits_for: impl Into<String>) -> Gate {

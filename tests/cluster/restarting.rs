@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use idissuer::api::Grant;
-use idissuer_simulator::{Fault, FaultRule};
+use idissuer::api::{Grant, IdIssuerCredential};
+use idissuer_simulator::{DurationRange, Fault, FaultRule, User};
 use idissuer_testbed::process::Signal;
 use idissuer_testbed::wait;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::json;
 
 use crate::operator::{HOUR, LIMIT, NAME, Stage, holds, issuer, keys, stays, text, token_status};
@@ -124,6 +124,54 @@ async fn a_call_that_hangs_does_not_keep_the_operator_from_ending_within_five_se
 }
 
 #[tokio::test]
+async fn a_token_that_comes_while_the_operator_stops_is_published_and_the_next_one_asks_nothing() {
+    let mut stage = Stage::set("stopping", issuer(HOUR)).await;
+    let slow = DurationRange::fixed(Duration::from_millis(1_500));
+    stage.issuer.configure(|personality| personality.latency.login = slow);
+    stage.apply(json!({})).await;
+    stage.issuer.calls_after(0).await;
+    stage.operator.stop().await;
+    assert_eq!(stage.present(&text(&stage.target().await, "token")).await, 200);
+    stage.operator.start(stage.control_plane).await;
+    stage.operator.until_ready().await;
+    let status = stage.ready().await.status.unwrap();
+    assert_eq!(status.login.unwrap().rejections, 0);
+    assert_eq!(stage.issuer_calls(), 1);
+}
+
+#[tokio::test]
+async fn a_login_that_had_no_turn_before_the_operator_stopped_waits_for_nothing_at_the_next_start() {
+    let mut stage = Stage::set("no-turn", issuer(HOUR)).await;
+    // Twelve first issues are let through at once; the others wait for their turn.
+    stage.issuer.inject(FaultRule::on_login(Fault::Hang).times(12));
+    let names: Vec<String> = (0..14).map(|number| format!("user-{number}")).collect();
+    for name in &names {
+        stage.issuer.set_user(&User::new(name, "secret"));
+        stage.write_secret(name, &[("username", name.as_bytes()), ("password", b"secret")]).await;
+        stage
+            .apply_as(
+                name,
+                json!({"loginSecretRef": {"name": name}, "target": {"secretName": format!("{name}-token")}}),
+            )
+            .await;
+    }
+    wait::until("twelve calls", LIMIT, async || stage.issuer.calls_since(0).len() == 12).await;
+    let recorded = async || {
+        let list = stage.credentials().list(&ListParams::default()).await.unwrap();
+        list.items.iter().filter(|it| it.status.as_ref().is_some_and(|status| status.login.is_some())).count()
+    };
+    wait::until("all attempts recorded", LIMIT, async || recorded().await == 14).await;
+    stage.operator.stop().await;
+    stage.operator.start(stage.control_plane).await;
+    let is_ready = |it: &IdIssuerCredential| holds(it, "Ready", "True", "TokenPublished");
+    wait::until("two that are ready", LIMIT, async || {
+        let list = stage.credentials().list(&ListParams::default()).await.unwrap();
+        list.items.iter().filter(|it| is_ready(it)).count() == 2
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_second_signal_ends_the_operator_at_once() {
     let mut stage = Stage::set("second-signal", issuer(HOUR)).await;
     stage.issuer.inject(FaultRule::on_login(Fault::Hang));
@@ -146,7 +194,8 @@ async fn the_admin_pages_tell_that_it_lives_is_ready_and_what_it_did() {
     stage.until("held", "its rejection", |held| holds(held, "Ready", "False", "LoginRejected")).await;
 
     assert_eq!(stage.operator.page("/livez").await, (200, "ok\n".to_owned()));
-    assert_eq!(stage.operator.page("/readyz").await, (200, "ok\n".to_owned()));
+    let facts = format!("ok\nnamespaces: {}\nlease: none\n", stage.namespace.name());
+    assert_eq!(stage.operator.page("/readyz").await, (200, facts));
     assert_eq!(stage.operator.page("/elsewhere").await.0, 404);
     let (status, metrics) = stage.operator.page("/metrics").await;
     assert_eq!(status, 200);
@@ -165,6 +214,8 @@ async fn the_admin_pages_tell_that_it_lives_is_ready_and_what_it_did() {
             token.expiration_time.0.as_second()
         ),
         format!("idissuer_credential_renewal_timestamp_seconds{labels} {}", token.renewal_time.0.as_second()),
+        format!(r#"idissuer_scope{{namespaces="{}",lease="none"}} 1"#, stage.namespace.name()),
+        "idissuer_leading 1".to_owned(),
         "# EOF".to_owned(),
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is missing in:\n{metrics}");

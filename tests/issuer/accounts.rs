@@ -1,188 +1,21 @@
 //! The account room over a simulated issuer, in simulated time: hours pass in no time, and nothing depends on luck.
 
-use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
-use idissuer::account::{Accounts, KeyMaker, Member, Session};
+use idissuer::account::Member;
 use idissuer::core::account::{Next, Strategy};
-use idissuer::core::backoff::Chance;
-use idissuer::core::endpoint::{AllowList, Origin, RefreshShape};
-use idissuer::core::login::LoginPair;
-use idissuer::core::moment::Moment;
+use idissuer::core::endpoint::RefreshShape;
 use idissuer::core::token::Grant;
-use idissuer::issuer::{Answer, IssuerClient, Request, Site, Transport, TransportError};
-use idissuer::ops::clock::Clock;
-use idissuer::ops::metrics::Metrics;
-use idissuer_simulator::{
-    Config, DurationRange, Fault, FaultRule, Personality, RefreshAccepted, Request as SimulatedRequest,
-    SimulatedAnswer, Simulator, UserCounts,
-};
-use jiff::{SignedDuration, Timestamp};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use idissuer::issuer::TransportError;
+use idissuer::ops::clock::Clock as _;
+use idissuer_simulator::{DurationRange, Fault, FaultRule, RefreshAccepted};
+use jiff::SignedDuration;
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
 
-use crate::support::{PASSWORD, USER, make_pair, make_site};
-
-/// The runtime's clock, which passes only when everyone waits, as both clocks of the account room.
-struct RuntimeClock {
-    start: Instant,
-}
-
-impl Clock for RuntimeClock {
-    fn now(&self) -> Moment {
-        let monotonic = SignedDuration::try_from(self.start.elapsed()).unwrap();
-        Moment { wall: Timestamp::from_second(1_800_000_000).unwrap() + monotonic, monotonic }
-    }
-
-    fn chance(&self) -> Chance {
-        Chance::new(0.5)
-    }
-}
-
-/// Carries requests to a simulator without a socket.
-struct InProcess {
-    simulator: Simulator,
-    clock: Arc<RuntimeClock>,
-    /// Failures that the next requests meet on their way, before they reach the issuer.
-    on_the_way: Mutex<VecDeque<OnTheWay>>,
-}
-
-#[derive(Clone, Copy)]
-enum OnTheWay {
-    Fails(TransportError),
-    Panics,
-}
-
-impl Transport for InProcess {
-    fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, TransportError>> {
-        let on_the_way = self.on_the_way.lock().unwrap().pop_front();
-        match on_the_way {
-            Some(OnTheWay::Fails(error)) => return Box::pin(std::future::ready(Err(error))),
-            Some(OnTheWay::Panics) => panic!("on purpose: a test of what a panic leaves behind"),
-            None => {}
-        }
-        Box::pin(async move {
-            let answer = tokio::time::timeout(request.limit, self.exchange(&request)).await;
-            answer.unwrap_or(Err(TransportError::TimedOut))
-        })
-    }
-}
-
-impl InProcess {
-    async fn exchange(&self, request: &Request) -> Result<Answer, TransportError> {
-        let body = serde_json::from_slice(&request.body).unwrap();
-        let sent = SimulatedRequest::post(request.url.path(), &body);
-        let exchange = self.simulator.call(&sent, self.clock.now().wall);
-        sleep(exchange.delay).await;
-        match &exchange.answer {
-            SimulatedAnswer::Complete(response) => Ok(Answer {
-                status: response.status,
-                retry_after: response.header("retry-after").map(str::to_owned),
-                date: response.header("date").map(str::to_owned),
-                body: Some(response.body.clone().into()),
-            }),
-            SimulatedAnswer::Never | SimulatedAnswer::Trickle(..) => std::future::pending().await,
-            SimulatedAnswer::Cut(_) | SimulatedAnswer::NotHttp(_) | SimulatedAnswer::Lost => {
-                Err(TransportError::Broken)
-            }
-        }
-    }
-}
-
-/// The account room of one process, its issuer, and an ear for what members are told.
-struct Room {
-    accounts: Arc<Accounts>,
-    simulator: Simulator,
-    transport: Arc<InProcess>,
-    told: UnboundedReceiver<Member>,
-    stop: CancellationToken,
-    clock: Arc<RuntimeClock>,
-    metrics: Arc<Metrics>,
-}
-
-impl Room {
-    fn new(change: impl FnOnce(&mut Personality)) -> Self {
-        let simulator = Simulator::new(Config::default().seed(7).personality(change));
-        let clock = Arc::new(RuntimeClock { start: Instant::now() });
-        let transport = Arc::new(InProcess {
-            simulator: simulator.clone(),
-            clock: Arc::clone(&clock),
-            on_the_way: Mutex::default(),
-        });
-        let allowed = Arc::new(AllowList::new(site().endpoint.origin, Vec::new()));
-        let (tell, told) = unbounded_channel();
-        let (stop, metrics) = (CancellationToken::new(), Arc::new(Metrics::new()));
-        let issuer = IssuerClient::new(
-            Arc::clone(&transport) as Arc<dyn Transport>,
-            allowed,
-            Arc::clone(&clock) as Arc<dyn Clock>,
-        );
-        let accounts = Accounts::new(
-            issuer,
-            Arc::clone(&clock) as Arc<dyn Clock>,
-            Arc::clone(&metrics),
-            KeyMaker::new([7; 64]),
-            tell,
-            stop.clone(),
-        );
-        Self { accounts: Arc::new(accounts), simulator, transport, told, stop, clock, metrics }
-    }
-
-    fn open(&self) -> Arc<Session> {
-        self.accounts.open(site(), &pair(), "billing-login")
-    }
-
-    fn joined(&self, strategy: Strategy) -> Arc<Session> {
-        let session = self.open();
-        session.join("member".into(), strategy);
-        session
-    }
-
-    fn meets(&self, on_the_way: OnTheWay) {
-        self.transport.on_the_way.lock().unwrap().push_back(on_the_way);
-    }
-
-    fn counts(&self) -> UserCounts {
-        self.simulator.counts().of(USER)
-    }
-
-    /// Starts a call, which has to be due, and waits for its end.
-    async fn obtain(&mut self, session: &Arc<Session>) {
-        assert!(session.obtain(Some(pair()), false), "nothing was started: {:?}", session.view().next);
-        self.told.recv().await.unwrap();
-    }
-
-    /// A session with a token that is due for renewal, so that a refresh comes next.
-    async fn due(&mut self) -> Arc<Session> {
-        let session = self.joined(Strategy::Auto);
-        self.obtain(&session).await;
-        sleep(MOST_OF_AN_HOUR).await;
-        assert_eq!(session.view().next, Next::Refresh);
-        session
-    }
-
-    /// Everyone who was told until now and not listened to yet.
-    fn told_by_now(&mut self) -> Vec<Member> {
-        std::iter::from_fn(|| self.told.try_recv().ok()).collect()
-    }
-}
-
-const MOST_OF_AN_HOUR: Duration = Duration::from_secs(45 * 60);
-
-fn site() -> Site {
-    make_site(Origin::parse("https://api.idissuer.pl").unwrap(), None, None, RefreshShape::Flat)
-}
-
-fn pair() -> LoginPair {
-    make_pair(USER, PASSWORD)
-}
-
-fn grant_of(session: &Session) -> Option<Grant> {
-    session.view().token.map(|token| token.grant)
-}
+use crate::room::{MOST_OF_AN_HOUR, OnTheWay, Room, grant_of, pair, site};
+use crate::support::{PASSWORD, USER, make_pair, make_site, tenant};
 
 #[tokio::test(start_paused = true)]
 async fn a_hundred_who_ask_at_once_cost_one_login_and_are_all_told_once() {
@@ -198,16 +31,16 @@ async fn a_hundred_who_ask_at_once_cost_one_login_and_are_all_told_once() {
             session
         })
         .collect();
-    let started = sessions.iter().filter(|session| session.obtain(Some(pair()), false)).count();
+    let started = sessions.iter().filter(|session| session.obtain(&tenant(), Some(pair()), false)).count();
     assert_eq!(started, 1);
-    assert!(sessions.iter().all(|session| session.view().next == Next::InFlight));
+    assert!(sessions.iter().all(|session| session.view(&tenant()).next == Next::InFlight));
     let mut told = HashSet::new();
     for _ in 0..names.len() {
         told.insert(room.told.recv().await.unwrap());
     }
     assert_eq!(told, names.into_iter().collect());
     assert!(room.told_by_now().is_empty(), "nobody is told twice");
-    assert!(sessions.iter().all(|session| session.view().token.is_some()));
+    assert!(sessions.iter().all(|session| session.view(&tenant()).token.is_some()));
     assert_eq!((room.counts().logins_accepted, room.counts().in_flight_maximum), (1, 1));
 }
 
@@ -223,7 +56,7 @@ async fn a_hundred_threads_of_work_cost_one_login_as_well() {
             start.wait().await;
             let session = accounts.open(site(), &pair(), "billing-login");
             session.join(format!("member {number}").into(), Strategy::Auto);
-            session.obtain(Some(pair()), false)
+            session.obtain(&tenant(), Some(pair()), false)
         })
     });
     let started = futures::future::join_all(asking).await;
@@ -241,7 +74,7 @@ async fn whoever_joins_during_a_call_is_told_and_whoever_left_is_not() {
     });
     let session = room.joined(Strategy::Auto);
     session.join("leaves".into(), Strategy::Auto);
-    session.obtain(Some(pair()), false);
+    session.obtain(&tenant(), Some(pair()), false);
     sleep(Duration::from_secs(1)).await;
     session.leave("leaves");
     session.join("joins".into(), Strategy::Auto);
@@ -274,13 +107,13 @@ async fn logins_that_differ_in_anything_have_sessions_of_their_own() {
 async fn renewals_are_refreshes_and_nothing_is_obtained_twice_within_a_minute() {
     let mut room = Room::new(|_| ());
     let session = room.due().await;
-    let before = session.view().token.unwrap();
+    let before = session.view(&tenant()).token.unwrap();
     room.obtain(&session).await;
-    let after = session.view().token.unwrap();
+    let after = session.view(&tenant()).token.unwrap();
     assert_eq!(after.grant, Grant::Refresh);
     assert_ne!(before.fingerprint, after.fingerprint);
-    assert!(!session.obtain(Some(pair()), false), "what was just obtained serves whoever asks");
-    assert!(!session.obtain(Some(pair()), true), "a request to renew as well");
+    assert!(!session.obtain(&tenant(), Some(pair()), false), "what was just obtained serves whoever asks");
+    assert!(!session.obtain(&tenant(), Some(pair()), true), "a request to renew as well");
     sleep(Duration::from_secs(61)).await;
     room.obtain(&session).await;
     assert_eq!((room.counts().logins_accepted, room.counts().refreshes_accepted), (1, 2));
@@ -297,11 +130,11 @@ async fn a_refused_refresh_is_followed_by_exactly_one_login_at_once() {
         let start = Instant::now();
         room.obtain(&session).await;
         // Whoever was told asks again.
-        assert_eq!(session.view().next, Next::Login, "{status}");
-        assert_eq!(session.view().trouble, None, "{status}: no failure");
+        assert_eq!(session.view(&tenant()).next, Next::Login, "{status}");
+        assert_eq!(session.view(&tenant()).trouble, None, "{status}: no failure");
         room.obtain(&session).await;
         assert_eq!(start.elapsed(), Duration::ZERO, "{status}: at once");
-        assert!(!session.obtain(Some(pair()), false), "{status}: and not again");
+        assert!(!session.obtain(&tenant(), Some(pair()), false), "{status}: and not again");
         let counts = room.counts();
         assert_eq!((counts.logins_accepted, counts.refreshes_refused), (2, 1), "{status}");
     }
@@ -317,18 +150,18 @@ async fn a_login_that_is_rejected_after_a_refused_refresh_is_tried_thrice_and_th
     let first = Instant::now();
     let mut minutes = Vec::new();
     while first.elapsed() < Duration::from_secs(4 * 3600) {
-        assert!(matches!(session.view().next, Next::Wait(_)), "{:?}", session.view().next);
-        assert!(!session.obtain(Some(pair()), false), "not before its time");
+        assert!(matches!(session.view(&tenant()).next, Next::Wait(_)), "{:?}", session.view(&tenant()).next);
+        assert!(!session.obtain(&tenant(), Some(pair()), false), "not before its time");
         sleep(Duration::from_secs(60)).await;
-        if session.view().next == Next::Login {
+        if session.view(&tenant()).next == Next::Login {
             minutes.push(first.elapsed().as_secs() / 60);
             room.obtain(&session).await;
         }
     }
     assert_eq!(minutes, [5, 15, 75, 135, 195]);
-    assert!(session.obtain(Some(pair()), true), "a lift allows one attempt");
+    assert!(session.obtain(&tenant(), Some(pair()), true), "a lift allows one attempt");
     room.told.recv().await.unwrap();
-    assert!(!session.obtain(Some(pair()), false), "and one only");
+    assert!(!session.obtain(&tenant(), Some(pair()), false), "and one only");
     assert_eq!(room.counts().logins_rejected, 7);
 }
 
@@ -336,11 +169,11 @@ async fn a_login_that_is_rejected_after_a_refused_refresh_is_tried_thrice_and_th
 async fn a_login_without_a_pair_is_not_started_and_a_refresh_needs_none() {
     let mut room = Room::new(|_| ());
     let session = room.joined(Strategy::Auto);
-    assert!(!session.obtain(None, false));
-    assert_eq!(session.view().next, Next::Login, "and can still be");
+    assert!(!session.obtain(&tenant(), None, false));
+    assert_eq!(session.view(&tenant()).next, Next::Login, "and can still be");
     room.obtain(&session).await;
     sleep(MOST_OF_AN_HOUR).await;
-    assert!(session.obtain(None, false));
+    assert!(session.obtain(&tenant(), None, false));
     room.told.recv().await.unwrap();
     assert_eq!(grant_of(&session), Some(Grant::Refresh));
 }
@@ -357,10 +190,10 @@ async fn a_refresh_that_was_certainly_not_sent_or_not_carried_out_is_presented_a
             _ => room.simulator.inject(FaultRule::on_refresh(later.clone()).once()),
         }
         room.obtain(&session).await;
-        let Next::Wait(at) = session.view().next else { panic!("{name}: no wait after a failure") };
-        assert!(!session.obtain(Some(pair()), false), "{name}: not before its time");
+        let Next::Wait(at) = session.view(&tenant()).next else { panic!("{name}: no wait after a failure") };
+        assert!(!session.obtain(&tenant(), Some(pair()), false), "{name}: not before its time");
         sleep(at.remaining(room.clock.now()).unsigned_abs()).await;
-        assert_eq!(session.view().next, Next::Refresh, "{name}");
+        assert_eq!(session.view(&tenant()).next, Next::Refresh, "{name}");
         room.obtain(&session).await;
         assert_eq!(grant_of(&session), Some(Grant::Refresh), "{name}");
         assert_eq!((room.counts().logins_accepted, room.counts().refresh_tokens_reused), (1, 0), "{name}");
@@ -384,16 +217,16 @@ async fn a_refresh_token_whose_answer_was_lost_is_never_presented_again() {
         let session = room.due().await;
         room.simulator.inject(rule.once());
         room.obtain(&session).await;
-        if let Next::Wait(at) = session.view().next {
+        if let Next::Wait(at) = session.view(&tenant()).next {
             sleep(at.remaining(room.clock.now()).unsigned_abs()).await;
         }
         let is_renewed = grant_of(&session) == Some(Grant::Refresh);
-        assert_eq!(session.view().next == Next::Login, !is_renewed, "{name}");
+        assert_eq!(session.view(&tenant()).next == Next::Login, !is_renewed, "{name}");
         if !is_renewed {
             room.obtain(&session).await;
         }
         assert_eq!(room.counts().refresh_tokens_reused, 0, "{name}");
-        assert!(session.view().trouble.is_none(), "{name}");
+        assert!(session.view(&tenant()).trouble.is_none(), "{name}");
     }
 }
 
@@ -414,16 +247,16 @@ async fn a_month_of_faults_never_presents_a_spent_refresh_token() {
     let session = room.joined(Strategy::Auto);
     let end = Duration::from_secs(30 * 24 * 3600);
     while room.clock.start.elapsed() < end {
-        match session.view().next {
+        match session.view(&tenant()).next {
             Next::Wait(at) => sleep(at.remaining(room.clock.now()).unsigned_abs()).await,
             Next::Refresh | Next::Login => {
-                let before = session.view().token.map(|token| token.fingerprint.clone());
+                let before = session.view(&tenant()).token.map(|token| token.fingerprint.clone());
                 room.obtain(&session).await;
-                if session.view().token.map(|token| token.fingerprint.clone()) != before {
+                if session.view(&tenant()).token.map(|token| token.fingerprint.clone()) != before {
                     sleep(MOST_OF_AN_HOUR).await;
                 }
             }
-            Next::InFlight | Next::Held => panic!("{:?}", session.view()),
+            Next::InFlight | Next::Held => panic!("{:?}", session.view(&tenant())),
         }
     }
     let counts = room.counts();
@@ -436,9 +269,9 @@ async fn one_member_that_wants_logins_makes_all_log_in_until_it_leaves() {
     let mut room = Room::new(|_| ());
     let session = room.due().await;
     session.join("strict".into(), Strategy::Login);
-    assert_eq!(session.view().next, Next::Login);
+    assert_eq!(session.view(&tenant()).next, Next::Login);
     session.leave("strict");
-    assert_eq!(session.view().next, Next::Refresh);
+    assert_eq!(session.view(&tenant()).next, Next::Refresh);
     session.join("member".into(), Strategy::Login);
     room.obtain(&session).await;
     assert_eq!(grant_of(&session), Some(Grant::Login), "a member may change its mind");
@@ -449,7 +282,7 @@ async fn when_the_process_stops_a_call_is_given_three_seconds_and_then_given_up(
     let mut room = Room::new(|_| ());
     let session = room.due().await;
     room.simulator.inject(FaultRule::on_refresh(Fault::Hang).after_work());
-    session.obtain(Some(pair()), false);
+    session.obtain(&tenant(), Some(pair()), false);
     sleep(Duration::from_secs(1)).await;
     let start = Instant::now();
     room.stop.cancel();
@@ -458,8 +291,8 @@ async fn when_the_process_stops_a_call_is_given_three_seconds_and_then_given_up(
     let over = start.elapsed().checked_sub(Duration::from_secs(3)).unwrap();
     assert!(over < Duration::from_millis(5), "{over:?}");
     assert_eq!(room.told_by_now().len(), 1, "its members are told");
-    assert_eq!(session.view().next, Next::Login, "its refresh token counts as spent");
-    assert!(!session.obtain(Some(pair()), true), "and nothing is started any more");
+    assert_eq!(session.view(&tenant()).next, Next::Login, "its refresh token counts as spent");
+    assert!(!session.obtain(&tenant(), Some(pair()), true), "and nothing is started any more");
     assert_eq!((room.counts().logins_accepted, room.counts().refresh_tokens_reused), (1, 0));
 }
 
@@ -469,11 +302,11 @@ async fn an_answer_that_comes_within_the_grace_is_still_taken() {
         personality.latency.login = DurationRange::fixed(Duration::from_millis(2900));
     });
     let session = room.joined(Strategy::Auto);
-    session.obtain(Some(pair()), false);
+    session.obtain(&tenant(), Some(pair()), false);
     tokio::task::yield_now().await;
     room.stop.cancel();
     room.accounts.drain().await;
-    assert!(session.view().token.is_some());
+    assert!(session.view(&tenant()).token.is_some());
     assert_eq!(room.told_by_now().len(), 1);
 }
 
@@ -494,9 +327,9 @@ async fn a_panic_in_a_call_leaves_no_session_behind_that_waits_for_ever() {
     let session = room.joined(Strategy::Auto);
     room.meets(OnTheWay::Panics);
     room.obtain(&session).await;
-    assert_eq!(session.view().next, Next::Login);
+    assert_eq!(session.view(&tenant()).next, Next::Login);
     room.obtain(&session).await;
-    assert!(session.view().token.is_some());
+    assert!(session.view(&tenant()).token.is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -507,22 +340,22 @@ async fn a_session_outlives_its_last_member_by_an_hour_with_its_token() {
     sleep(Duration::from_secs(5 * 3600)).await;
     session.leave("member");
     session.leave("member");
-    let (token, kept) = (session.view().token, Arc::downgrade(&session));
+    let (token, kept) = (session.view(&tenant()).token, Arc::downgrade(&session));
     drop(session);
     let sweep = || room.accounts.open(site(), &make_pair("another@example.org", "x"), "another");
     sleep(Duration::from_secs(59 * 60)).await;
     sweep();
     let session = room.open();
-    assert!(session.view().token.is_some() && Arc::ptr_eq(&session, &kept.upgrade().unwrap()));
+    assert!(session.view(&tenant()).token.is_some() && Arc::ptr_eq(&session, &kept.upgrade().unwrap()));
     assert_eq!(
-        session.view().token.map(|token| token.fingerprint.clone()),
+        session.view(&tenant()).token.map(|token| token.fingerprint.clone()),
         token.map(|token| token.fingerprint.clone())
     );
     drop(session);
     sleep(Duration::from_secs(2 * 60)).await;
     sweep();
     assert!(kept.upgrade().is_none(), "its hour is over");
-    assert!(room.open().view().token.is_none());
+    assert!(room.open().view(&tenant()).token.is_none());
 }
 
 #[tokio::test(start_paused = true)]

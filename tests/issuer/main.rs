@@ -8,5 +8,7 @@ mod attacks;
 mod certificates;
 mod connections;
 mod faults;
+mod outages;
+mod room;
 mod secrets;
 mod support;

@@ -19,7 +19,7 @@ use idissuer::ops::metrics::Metrics;
 use idissuer_simulator::{Config, Fault, FaultRule, Simulator, Tls, User};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Caller, RawServer, http, make_pair, make_site};
+use crate::support::{Caller, RawServer, http, make_pair, make_site, tenant};
 
 const SECRET_USER: &str = "vip.user@example.org";
 const SECRET_PASSWORD: &str = "Tr0ub4dor-and-3";
@@ -137,14 +137,14 @@ async fn a_session_logs_and_shows_no_secret_whatever_happens_to_it() {
         if let Some(fault) = fault {
             server.inject(FaultRule::new(fault).after_work().once());
         }
-        while !session.obtain(Some(pair.clone()), true) {
+        while !session.obtain(&tenant(), Some(pair.clone()), true) {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
         told.recv().await.unwrap();
-        if let Some(token) = session.view().token {
+        if let Some(token) = session.view(&tenant()).token {
             secrets.push(token.access.expose().to_owned());
         }
-        let view: AccountView = session.view();
+        let view: AccountView = session.view(&tenant());
         seen += &session.with_account(|account: &Account| format!("{session:?} {view:?} {account:?}"));
         seen += &view.trouble.map_or(String::new(), |trouble| trouble.failure.reason.message());
     }
@@ -162,7 +162,18 @@ fn accounts_of(url: &str) -> (Accounts, tokio::sync::mpsc::UnboundedReceiver<idi
     let issuer = IssuerClient::new(transport, allowed, Arc::clone(&clock));
     let (tell, told) = tokio::sync::mpsc::unbounded_channel();
     let metrics = Arc::new(Metrics::new());
-    (Accounts::new(issuer, clock, metrics, KeyMaker::new([1; 64]), tell, CancellationToken::new()), told)
+    (
+        Accounts::new(
+            issuer,
+            clock,
+            metrics,
+            KeyMaker::new([1; 64]),
+            tell,
+            || true,
+            CancellationToken::new(),
+        ),
+        told,
+    )
 }
 
 /// The error and all its causes, as people and as programmers see them.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use idissuer::account::Tenant;
 use idissuer::core::account::Obtained;
 use idissuer::core::endpoint::{AllowList, Endpoint, Origin, RefreshShape};
 use idissuer::core::login::LoginPair;
@@ -113,6 +114,11 @@ pub(crate) fn make_site(
 ) -> Site {
     let endpoint = Endpoint::new(origin, token, refresh, refresh_shape).unwrap();
     Site { endpoint, trust: Trust::PublicRoots }
+}
+
+/// On whose behalf accounts are used.
+pub(crate) fn tenant() -> Tenant {
+    "shop".into()
 }
 
 pub(crate) fn make_pair(username: &str, password: &str) -> LoginPair {

@@ -131,10 +131,95 @@ fn a_held_login_goes_on_at_once_when_it_is_lifted_and_once_only() {
     call(&mut account, at(1_000), Err(rejected()));
     assert_eq!(account.next(AUTO, at(1_000_000)), Next::Held);
     assert_eq!(account.trouble().map(|trouble| trouble.count), Some(4), "rejections in a row are counted on");
-    account.lift(at(1_001));
-    assert_eq!(account.next(AUTO, at(1_001)), Next::Wait(at(3_600)), "four within the hour are enough");
+    account.lift(at(3_600));
     call(&mut account, at(3_600), Ok(obtained("first", at(3_600), 3600)));
     assert_eq!((account.trouble(), account.rejections()), (None, 0));
+}
+
+#[test]
+fn what_keeps_an_account_from_calling_puts_off_what_would_come_next() {
+    let (calls, logins) = (Some(at(10)), Some(at(20)));
+    let cases = [
+        ("nothing", Restraint::default(), Next::Login, Next::Refresh),
+        ("the issuer fails", Restraint { calls, logins: None }, Next::Wait(at(10)), Next::Wait(at(10))),
+        ("too many rejections", Restraint { calls: None, logins }, Next::Wait(at(20)), Next::Refresh),
+        ("both", Restraint { calls, logins }, Next::Wait(at(20)), Next::Wait(at(10))),
+    ];
+    let (unproven, mut proven) = (Account::default(), Account::default());
+    call(&mut proven, at(-100), Ok(obtained("first", at(-100), 3600)));
+    for (case, restraint, new, renewal) in cases {
+        assert_eq!(unproven.next_under(restraint, AUTO, at(0)), new, "{case}");
+        assert_eq!(proven.next_under(restraint, AUTO, at(0)), renewal, "{case}");
+        assert_eq!(unproven.next_under(restraint, AUTO, at(20)), Next::Login, "{case}: it is over");
+    }
+    let held = held();
+    assert_eq!(held.next_under(Restraint { calls, logins }, AUTO, at(2_000)), Next::Held, "the rest stands");
+}
+
+#[test]
+fn what_a_calls_end_says_about_the_issuer() {
+    let asked = Some(seconds(7));
+    let cases = [
+        ("a token", Ok(()), Verdict::Works, Verdict::Works),
+        ("rejected", Err(rejected()), Verdict::Answers, Verdict::RejectsProven),
+        ("refused", Err(refused()), Verdict::Answers, Verdict::Answers),
+        (
+            "unusable",
+            Err(malformed()),
+            Verdict::Fails { retry_after: None },
+            Verdict::Fails { retry_after: None },
+        ),
+        (
+            "asked to wait",
+            Err(transient(Sent::Maybe, Some(7))),
+            Verdict::Fails { retry_after: asked },
+            Verdict::Fails { retry_after: asked },
+        ),
+    ];
+    for (case, outcome, unproven, proven) in cases {
+        let outcome = outcome.as_ref().copied();
+        assert_eq!(Account::default().verdict(outcome), unproven, "{case}");
+        assert_eq!(logged_in().verdict(outcome), proven, "{case}");
+    }
+}
+
+#[test]
+fn a_forgiven_rejection_is_tried_again_at_once_and_counts_for_nothing() {
+    let mut account = Account::default();
+    account.remember_accepted(at(-10));
+    call(&mut account, at(0), Err(rejected()));
+    account.forgive(at(1));
+    assert_eq!((account.rejections(), account.next(AUTO, at(1))), (0, Next::Login));
+    assert_eq!(account.trouble().map(|trouble| &trouble.failure.reason), Some(&Reason::IssuerFailing));
+    let mut other = logged_in();
+    other.forgive(at(1));
+    assert_eq!(other.trouble(), None, "there was nothing to forgive");
+}
+
+#[test]
+fn after_a_restart_what_was_learned_holds_until_the_specification_changes_or_a_day_has_passed() {
+    for (support, asks_again, after, next) in [
+        (RefreshSupport::Refused, false, 2_700, Next::Login),
+        (RefreshSupport::Refused, true, 2_700, Next::Refresh),
+        (RefreshSupport::Refused, false, 86_400, Next::Refresh),
+        (RefreshSupport::Early, false, 2_700, Next::Refresh),
+    ] {
+        let mut account = Account::default();
+        account.remember_support(support, at(0));
+        call(&mut account, at(0), Ok(obtained("first", at(0), 100_000)));
+        if asks_again {
+            account.ask_again();
+        }
+        assert_eq!(account.next(AUTO, at(after)), next, "{support:?}, {asks_again}, {after}");
+    }
+}
+
+#[test]
+fn a_login_that_had_no_turn_was_not_attempted() {
+    let mut account = Account::default();
+    let call = account.begin(AUTO, Some(pair()), at(0)).unwrap();
+    account.withdraw(call);
+    assert_eq!((account.attempted(), account.next(AUTO, at(0))), (None, Next::Login));
 }
 
 #[test]

@@ -65,6 +65,16 @@ fn a_credential_without_a_token_says_what_it_waits_for() {
             (Err("IssuerUnavailable"), "IssuerUnavailable", "-", "not tried", "-"),
         ),
         (
+            "waiting its turn while the issuer fails for everyone",
+            new(|world| world.restraint.calls = Some(at(5))),
+            (Err("IssuerFailing"), "IssuerFailing", "-", "not tried", "-"),
+        ),
+        (
+            "put off because its user name was rejected too often",
+            new(|world| world.restraint.logins = Some(at(3600))),
+            (Err("LoginPutOff"), "-", "LoginPutOff", "not tried", "-"),
+        ),
+        (
             "misconfigured",
             answered(misconfigured()),
             (Err("IssuerMisconfigured"), "-", "IssuerMisconfigured", "not tried", "-"),
@@ -189,7 +199,7 @@ fn a_published_token_keeps_its_credential_ready_until_it_dies() {
         (
             "restarted, and the renewal in flight",
             published(2700, World::restart),
-            (Ok("TokenPublished"), "-", "-", "as before", "-"),
+            (Ok("TokenPublished"), "-", "-", "accepted", "-"),
         ),
         (
             "a specification that cannot be carried out any more",
@@ -262,7 +272,7 @@ fn a_target_that_somebody_changed_is_told_by_what_it_still_holds() {
                 world.restart();
                 world.edit_target(|target| target.token = Some(token("forged", at(0), 3600).access));
             }),
-            (Err("Issuing"), "Issuing", "-", "as before", "-"),
+            (Err("Issuing"), "Issuing", "-", "accepted", "-"),
         ),
         (
             "deleted while suspended",

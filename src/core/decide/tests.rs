@@ -494,7 +494,7 @@ fn a_held_login_is_lifted_once_by_a_request_or_a_new_specification() {
         (
             "after a restart with another version of the login Secret",
             with(held_and_restarted(), |world| world.edit_login(Ok(BILLING))),
-            &["ReadLogin", "Record, Obtain"],
+            &["ReadLogin", "Record, lift, Obtain"],
         ),
     ]);
     for lift in [request, |world: &mut World| world.edit_spec(|_| ())] {
@@ -530,7 +530,8 @@ fn an_older_token_of_the_account_never_replaces_a_younger_one() {
         key: published.key.unwrap(),
         token: Some(Arc::clone(&older)),
         trouble: None,
-        lift_put_off: None,
+        put_off: None,
+        waits_for: None,
         next: Next::Wait(at(120)),
         pace: Pace::FULL,
         proven: true,

@@ -1,0 +1,363 @@
+//! The breaker before an issuer: when it fails for everyone, one call at a time finds out whether it works again.
+//!
+//! It opens when three accounts in a row had no use of their calls within a minute, or the issuer rejected three logins
+//! that it had accepted before: that is an outage, and no account's fault. From then on there is one probe at a time,
+//! at growing pauses. The first success lets everyone through again, over half a minute, and whoever is overdue at once.
+
+use jiff::SignedDuration;
+
+use super::moment::Moment;
+use super::schedule::Pace;
+
+/// So many accounts have to fail in a row.
+const STREAK: usize = 3;
+/// Within this time.
+const WINDOW: SignedDuration = SignedDuration::from_secs(60);
+
+/// What the end of a call says about the issuer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It gave a token.
+    Works,
+    /// It gave no answer that is of any use.
+    Fails {
+        /// How long it asks to wait.
+        retry_after: Option<SignedDuration>,
+    },
+    /// It rejected a login that it has accepted before.
+    RejectsProven,
+    /// It said no, as it should or may: to a login that it never accepted, to a refresh.
+    Answers,
+}
+
+/// What keeps a caller waiting, and what it is to do meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Caller {
+    /// The pace that its tokens set.
+    pub pace: Pace,
+    /// Whether its renewal is overdue.
+    pub is_overdue: bool,
+    /// Its place among those who are let through again, in [0, 1).
+    pub place: f64,
+}
+
+#[derive(Clone, Debug)]
+struct Strike<T> {
+    who: T,
+    at: Moment,
+    is_rejection: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Failing<T> {
+    /// Probes that failed.
+    probes: u32,
+    /// When the last one ended, or the first failure was seen.
+    since: Moment,
+    /// How long the issuer asked to wait then.
+    retry_after: Option<SignedDuration>,
+    /// Who probes now.
+    probe: Option<T>,
+}
+
+/// The breaker of one issuer. `T` tells accounts apart.
+#[derive(Clone, Debug)]
+pub struct Breaker<T> {
+    strikes: Vec<Strike<T>>,
+    failing: Option<Failing<T>>,
+    released: Option<Moment>,
+}
+
+impl<T> Default for Breaker<T> {
+    fn default() -> Self {
+        Self { strikes: Vec::new(), failing: None, released: None }
+    }
+}
+
+impl<T: Clone + PartialEq> Breaker<T> {
+    /// Whether the issuer fails for everyone.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.failing.is_some()
+    }
+
+    /// Until when this caller has to wait, if it has to.
+    #[must_use]
+    pub fn holds_back(&self, caller: Caller, now: Moment) -> Option<Moment> {
+        let until = match (&self.failing, self.released) {
+            // It looks again soon: the probe may end any moment.
+            (Some(Failing { probe: Some(_), .. }), _) => Some(now.plus(caller.pace.probe_look())),
+            (Some(failing), _) => Some(failing.since.plus(failing.pause(caller.pace))),
+            (None, Some(released)) if !caller.is_overdue => {
+                Some(released.plus(caller.pace.longest_probe_pause().mul_f64(caller.place)))
+            }
+            (None, _) => None,
+        };
+        until.filter(|until| !until.has_come(now))
+    }
+
+    /// A call begins that was not held back. While the issuer fails it is the probe.
+    pub fn begins(&mut self, who: &T) {
+        if let Some(failing) = &mut self.failing {
+            failing.probe = Some(who.clone());
+        }
+    }
+
+    /// Whether a call that has begun may still be sent: it may have waited for its turn while the issuer began to fail.
+    #[must_use]
+    pub fn lets_pass(&self, who: &T) -> bool {
+        self.failing.as_ref().is_none_or(|failing| failing.probe.as_ref() == Some(who))
+    }
+
+    /// A call was given up, and says nothing.
+    pub fn gives_up(&mut self, who: &T) {
+        if let Some(failing) = &mut self.failing {
+            failing.probe.take_if(|probe| probe == who);
+        }
+    }
+
+    /// A call has ended. Returns whose rejections turn out to say nothing, because the issuer rejects everyone.
+    pub fn ends(&mut self, who: &T, verdict: Verdict, now: Moment) -> Vec<T> {
+        match verdict {
+            Verdict::Works => {
+                self.strikes.clear();
+                if self.failing.take().is_some() {
+                    self.released = Some(now);
+                }
+                Vec::new()
+            }
+            Verdict::Answers => {
+                // It does answer, which may be all that was wrong: the next may probe at once.
+                self.gives_up(who);
+                Vec::new()
+            }
+            Verdict::Fails { retry_after } => self.strike(who, retry_after, false, now),
+            Verdict::RejectsProven => self.strike(who, None, true, now),
+        }
+    }
+
+    /// Whether nothing would be lost if it were forgotten.
+    #[must_use]
+    pub fn is_idle(&self, now: Moment) -> bool {
+        let is_past = |moment: Moment| moment.plus(WINDOW).has_come(now);
+        self.failing.is_none()
+            && self.strikes.iter().all(|strike| is_past(strike.at))
+            && self.released.is_none_or(is_past)
+    }
+
+    fn strike(
+        &mut self,
+        who: &T,
+        retry_after: Option<SignedDuration>,
+        is_rejection: bool,
+        now: Moment,
+    ) -> Vec<T> {
+        if let Some(failing) = &mut self.failing {
+            if failing.probe.take_if(|probe| probe == who).is_some() {
+                failing.probes = failing.probes.saturating_add(1);
+                failing.since = now;
+                failing.retry_after = retry_after;
+            }
+            return Vec::new();
+        }
+        self.strikes.retain(|strike| strike.who != *who && !strike.at.plus(WINDOW).has_come(now));
+        self.strikes.push(Strike { who: who.clone(), at: now, is_rejection });
+        let alike = self.strikes.iter().filter(|strike| strike.is_rejection == is_rejection).count();
+        if alike < STREAK {
+            return Vec::new();
+        }
+        self.failing = Some(Failing { probes: 0, since: now, retry_after, probe: None });
+        let rejected = std::mem::take(&mut self.strikes).into_iter().filter(|strike| strike.is_rejection);
+        rejected.map(|strike| strike.who).filter(|other| other != who).collect()
+    }
+}
+
+impl<T> Failing<T> {
+    /// The pause before the next probe, for a caller of this pace.
+    fn pause(&self, pace: Pace) -> SignedDuration {
+        let doublings = i32::try_from(self.probes.min(30)).unwrap_or(30);
+        let own = pace.first_retry().mul_f64(2_f64.powi(doublings)).min(pace.longest_probe_pause());
+        self.retry_after.map_or(own, |asked| own.max(asked.min(pace.longest_retry())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::world::{at, seconds};
+    use super::*;
+    use proptest::prelude::*;
+
+    const FAILS: Verdict = Verdict::Fails { retry_after: None };
+
+    fn caller(place: f64) -> Caller {
+        Caller { pace: Pace::FULL, is_overdue: false, place }
+    }
+
+    fn overdue() -> Caller {
+        Caller { is_overdue: true, ..caller(0.9) }
+    }
+
+    /// A breaker that three accounts opened at the start.
+    fn open() -> Breaker<u32> {
+        let mut breaker = Breaker::default();
+        for who in 1..=3 {
+            breaker.ends(&who, FAILS, at(0));
+        }
+        assert!(breaker.is_open());
+        breaker
+    }
+
+    #[test]
+    fn it_takes_three_accounts_in_a_row_within_a_minute() {
+        use Verdict::{Answers, RejectsProven, Works};
+        type Ends = [(u32, Verdict, i64)];
+        let cases: [(&str, &Ends, bool); 9] = [
+            ("three", &[(1, FAILS, 0), (2, FAILS, 30), (3, FAILS, 59)], true),
+            ("two", &[(1, FAILS, 0), (2, FAILS, 1)], false),
+            ("one, three times", &[(1, FAILS, 0), (1, FAILS, 1), (1, FAILS, 2)], false),
+            ("too slowly", &[(1, FAILS, 0), (2, FAILS, 30), (3, FAILS, 60)], false),
+            ("a success between", &[(1, FAILS, 0), (2, FAILS, 1), (4, Works, 2), (3, FAILS, 3)], false),
+            ("an answer between", &[(1, FAILS, 0), (2, FAILS, 1), (4, Answers, 2), (3, FAILS, 3)], true),
+            ("rejections", &[(1, RejectsProven, 0), (2, RejectsProven, 1), (3, RejectsProven, 2)], true),
+            (
+                "of both two",
+                &[(1, FAILS, 0), (2, FAILS, 1), (3, RejectsProven, 2), (4, RejectsProven, 3)],
+                false,
+            ),
+            ("of both three", &[(1, FAILS, 0), (2, FAILS, 1), (3, RejectsProven, 2), (4, FAILS, 3)], true),
+        ];
+        for (case, ends, is_open) in cases {
+            let mut breaker = Breaker::default();
+            for (who, verdict, time) in ends {
+                breaker.ends(who, *verdict, at(*time));
+            }
+            assert_eq!(breaker.is_open(), is_open, "{case}");
+            let last = at(ends.last().unwrap().2);
+            assert_eq!(breaker.holds_back(caller(0.0), last).is_some(), is_open, "{case}");
+        }
+    }
+
+    #[test]
+    fn there_is_one_probe_at_a_time_at_pauses_from_five_to_thirty_seconds() {
+        let mut breaker = open();
+        let mut now = at(0);
+        for pause in [5, 10, 20, 30, 30] {
+            assert_eq!(breaker.holds_back(caller(0.5), now), Some(now.plus(seconds(pause))));
+            now = now.plus(seconds(pause));
+            assert_eq!(breaker.holds_back(caller(0.5), now), None);
+            breaker.begins(&7);
+            assert!(breaker.holds_back(overdue(), now).is_some(), "another has to wait, however urgent");
+            assert!(breaker.lets_pass(&7) && !breaker.lets_pass(&8), "also one that had begun before");
+            breaker.ends(&1, FAILS, now);
+            assert!(breaker.holds_back(caller(0.5), now).is_some(), "a straggler's failure ends no probe");
+            breaker.ends(&7, FAILS, now);
+        }
+    }
+
+    #[test]
+    fn the_issuers_wish_to_be_left_alone_is_kept_for_up_to_a_minute() {
+        for (asked, kept) in [(3, 5), (20, 20), (3_600, 60)] {
+            let mut breaker = Breaker::default();
+            for who in 1..=3 {
+                breaker.ends(&who, Verdict::Fails { retry_after: Some(seconds(asked)) }, at(0));
+            }
+            assert_eq!(breaker.holds_back(caller(0.0), at(0)), Some(at(kept)), "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_success_releases_everyone_over_half_a_minute_and_the_overdue_at_once() {
+        let mut breaker = open();
+        breaker.begins(&7);
+        breaker.ends(&7, Verdict::Works, at(5));
+        assert_eq!(breaker.holds_back(caller(0.0), at(5)), None);
+        assert_eq!(breaker.holds_back(caller(0.5), at(5)), Some(at(20)));
+        assert_eq!(breaker.holds_back(overdue(), at(5)), None);
+        assert_eq!(breaker.holds_back(caller(0.99), at(35)), None);
+        assert!(!breaker.is_idle(at(5)) && breaker.is_idle(at(65)));
+    }
+
+    #[test]
+    fn short_lived_tokens_do_not_wait_as_long() {
+        let mut breaker = open();
+        let quick = Caller { pace: Pace::of(seconds(30)), ..caller(0.5) };
+        assert_eq!(breaker.holds_back(quick, at(0)), Some(at(0).plus(SignedDuration::from_millis(500))));
+        breaker.begins(&7);
+        breaker.ends(&7, Verdict::Works, at(5));
+        assert_eq!(breaker.holds_back(quick, at(5)), Some(at(5).plus(SignedDuration::from_millis(1500))));
+    }
+
+    #[test]
+    fn an_issuer_that_rejects_everyone_has_rejected_no_one() {
+        let mut breaker = Breaker::default();
+        assert!(breaker.ends(&1, Verdict::RejectsProven, at(0)).is_empty());
+        assert!(breaker.ends(&2, Verdict::RejectsProven, at(1)).is_empty());
+        assert_eq!(
+            breaker.ends(&3, Verdict::RejectsProven, at(2)),
+            [1, 2],
+            "and the third sees that it is open"
+        );
+        assert!(breaker.is_open());
+    }
+
+    #[test]
+    fn a_probe_that_is_given_up_or_merely_answered_leaves_its_turn_to_the_next() {
+        for answered in [false, true] {
+            let mut breaker = open();
+            breaker.begins(&7);
+            if answered {
+                breaker.ends(&7, Verdict::Answers, at(6));
+            } else {
+                breaker.gives_up(&7);
+            }
+            assert_eq!(breaker.holds_back(caller(0.5), at(6)), None, "answered: {answered}");
+            assert!(breaker.is_open());
+        }
+    }
+
+    fn verdicts() -> impl Strategy<Value = Verdict> {
+        let asked = proptest::option::of((0_i64..5_000).prop_map(seconds));
+        prop_oneof![
+            1 => Just(Verdict::Works),
+            1 => Just(Verdict::Answers),
+            4 => asked.prop_map(|retry_after| Verdict::Fails { retry_after }),
+            2 => Just(Verdict::RejectsProven),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_waits_for_more_than_a_minute_and_while_it_fails_one_call_is_under_way_at_most(
+            steps in proptest::collection::vec((0_u32..6, verdicts(), 0_i64..40, any::<bool>()), 1..200),
+        ) {
+            let mut breaker = Breaker::default();
+            let mut now = at(0);
+            let mut probes: Vec<u32> = Vec::new();
+            for (who, verdict, pause, ends) in steps {
+                now = now.plus(seconds(pause));
+                let caller = Caller { place: f64::from(who) / 6.0, ..caller(0.0) };
+                let until = breaker.holds_back(caller, now);
+                prop_assert!(until.is_none_or(|until| until.remaining(now) <= seconds(60)));
+                if until.is_none() && !probes.contains(&who) {
+                    let was_open = breaker.is_open();
+                    breaker.begins(&who);
+                    if was_open {
+                        prop_assert!(probes.is_empty(), "a second probe");
+                        probes.push(who);
+                    }
+                }
+                if ends {
+                    let ended = probes.pop().unwrap_or(who);
+                    let was_open = breaker.is_open();
+                    breaker.ends(&ended, verdict, now);
+                    if !was_open || !breaker.is_open() {
+                        probes.clear();
+                    }
+                }
+            }
+            // Once it works, everyone is through within half a minute.
+            breaker.ends(&9, Verdict::Works, now);
+            prop_assert_eq!(breaker.holds_back(caller(0.999), now.plus(seconds(30))), None);
+        }
+    }
+}

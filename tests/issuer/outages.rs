@@ -1,0 +1,189 @@
+//! Several accounts at one issuer: when it fails for all of them, one asks for all; and what one tenant gets rejected is
+//! held against no other.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use idissuer::account::{Session, Tenant};
+use idissuer::core::account::{Account, Next, Strategy};
+use idissuer::core::login::LoginPair;
+use idissuer::core::moment::Moment;
+use idissuer::core::observed::AccountView;
+use idissuer::core::reason::Reason;
+use idissuer::ops::clock::Clock as _;
+use idissuer_simulator::{DurationRange, Fault, FaultRule, User};
+use tokio::time::sleep;
+
+use crate::room::{MOST_OF_AN_HOUR, Room, site};
+use crate::support::{make_pair, tenant};
+
+const MINUTE: u64 = 60;
+
+/// An account and who uses it.
+struct Party {
+    session: Arc<Session>,
+    pair: LoginPair,
+    tenant: Tenant,
+}
+
+impl Party {
+    fn view(&self) -> AccountView {
+        self.session.view(&self.tenant)
+    }
+
+    fn is_newer_than(&self, moment: Moment) -> bool {
+        self.view().token.is_some_and(|token| token.validity.issued.is_after(moment))
+    }
+
+    /// Asks for a token where one is due, as a credential does that wants one.
+    fn work(&self) {
+        if matches!(self.view().next, Next::Refresh | Next::Login) {
+            self.session.obtain(&self.tenant, Some(self.pair.clone()), false);
+        }
+    }
+
+    fn rejections(&self) -> u32 {
+        self.session.with_account(Account::rejections)
+    }
+}
+
+impl Room {
+    fn party(&self, tenant: &Tenant, name: &str, password: &str, strategy: Strategy) -> Party {
+        let pair = make_pair(name, password);
+        let session = self.accounts.open(site(), &pair, name);
+        session.join(name.into(), strategy);
+        Party { session, pair, tenant: Arc::clone(tenant) }
+    }
+
+    /// So many accounts, each with a token that is due for renewal.
+    async fn due_parties(&mut self, count: usize, strategy: Strategy) -> Vec<Party> {
+        let names: Vec<_> = (0..count).map(|number| format!("user-{number}@example.org")).collect();
+        for name in &names {
+            self.simulator.set_user(&User::new(name, "secret"));
+        }
+        let party = |name: &String| self.party(&tenant(), name, "secret", strategy);
+        let parties: Vec<_> = names.iter().map(party).collect();
+        parties.iter().for_each(Party::work);
+        while parties.iter().any(|party| party.view().token.is_none()) {
+            self.told.recv().await.unwrap();
+        }
+        sleep(MOST_OF_AN_HOUR).await;
+        parties
+    }
+
+    /// Lets time pass; whoever wants a token and has none since `wanted` asks when it is due. Returns how many calls
+    /// reached the issuer.
+    async fn pass(&mut self, parties: &[Party], wanted: Moment, seconds: u64) -> usize {
+        let before = self.simulator.calls_since(0).last().map_or(0, |call| call.sequence);
+        for _ in 0..seconds * 4 {
+            parties.iter().filter(|party| !party.is_newer_than(wanted)).for_each(Party::work);
+            sleep(Duration::from_millis(250)).await;
+        }
+        self.told_by_now();
+        self.simulator.calls_since(before).len()
+    }
+
+    fn fails(&self, fault: Fault) {
+        self.simulator.configure(|personality| personality.faults = vec![FaultRule::new(fault)]);
+    }
+
+    fn recovers(&self) {
+        self.simulator.configure(|personality| personality.faults.clear());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_issuer_that_fails_for_everyone_is_asked_by_one_at_a_time_and_serves_all_within_two_minutes_again()
+{
+    let mut room = Room::new(|_| ());
+    let parties = room.due_parties(100, Strategy::Auto).await;
+    let wanted = room.clock.now();
+    room.fails(Fault::status(503));
+    let first = room.pass(&parties, wanted, 3).await;
+    assert!(first <= 16, "those that were in flight when it showed, and no more: {first}");
+    let view = parties.last().unwrap().view();
+    assert_eq!((view.trouble, view.waits_for), (None, Some(Reason::IssuerFailing)), "it waits its turn");
+    let probes = room.pass(&parties, wanted, 10 * MINUTE).await;
+    assert!((20..=25).contains(&probes), "every thirty seconds: {probes}");
+    assert!(parties.iter().all(|party| !party.is_newer_than(wanted)));
+
+    room.recovers();
+    let calls = room.pass(&parties, wanted, 2 * MINUTE).await;
+    assert!(parties.iter().all(|party| party.is_newer_than(wanted)));
+    // Those whose refresh token may have been spent by a call that was answered with 503 log in.
+    assert_eq!(calls, 100, "one call each");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_issuer_that_rejects_everyone_has_an_outage_and_no_login_is_held_for_it() {
+    let mut room = Room::new(|_| ());
+    let parties = room.due_parties(20, Strategy::Login).await;
+    let wanted = room.clock.now();
+    room.fails(Fault::status(401));
+    let calls = room.pass(&parties, wanted, 10 * MINUTE).await;
+    assert!((20..=45).contains(&calls), "{calls}");
+    assert!(parties.iter().all(|party| party.rejections() == 0));
+    room.recovers();
+    room.pass(&parties, wanted, 2 * MINUTE).await;
+    assert!(parties.iter().all(|party| party.is_newer_than(wanted)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_accounts_whose_passwords_changed_are_no_outage_and_held_as_any() {
+    let mut room = Room::new(|_| ());
+    let parties = room.due_parties(5, Strategy::Login).await;
+    let wanted = room.clock.now();
+    for number in 0..2 {
+        room.simulator.set_user(&User::new(&format!("user-{number}@example.org"), "changed"));
+    }
+    room.pass(&parties, wanted, 20 * MINUTE).await;
+    assert_eq!(parties.iter().map(Party::rejections).collect::<Vec<_>>(), [3, 3, 0, 0, 0]);
+    assert!(parties[2..].iter().all(|party| party.is_newer_than(wanted)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ever_new_wrong_passwords_of_one_user_get_four_attempts_an_hour_and_no_other_tenant_pays_for_them() {
+    let mut room = Room::new(|_| ());
+    let name = "user@example.org";
+    room.simulator.set_user(&User::new(name, "secret"));
+    let (wrong, other): (Tenant, Tenant) = ("wrong".into(), "other".into());
+    let wanted = room.clock.now();
+    for attempt in 0..20 {
+        let party = room.party(&wrong, name, &format!("guess {attempt}"), Strategy::Auto);
+        room.pass(&[party], wanted, 10).await;
+    }
+    assert_eq!(room.simulator.counts().of(name).logins_rejected, 4);
+    let right = room.party(&wrong, name, "secret", Strategy::Auto);
+    assert!(matches!(right.view().waits_for, Some(Reason::LoginPutOff { .. })), "{:?}", right.view());
+    let neighbour = room.party(&other, name, "another guess", Strategy::Auto);
+    room.pass(&[neighbour], wanted, 10).await;
+    assert_eq!(room.simulator.counts().of(name).logins_rejected, 5, "another tenant has its own four");
+    let neighbour = room.party(&other, name, "secret", Strategy::Auto);
+    room.pass(std::slice::from_ref(&neighbour), wanted, 10).await;
+    assert!(neighbour.is_newer_than(wanted));
+    assert!(right.is_newer_than(wanted), "it is the same account, which is proven now");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_process_may_do_by_now_is_not_sent_any_more() {
+    let mut room = Room::new(|_| ());
+    let parties = room.due_parties(20, Strategy::Auto).await;
+    room.simulator.configure(|personality| {
+        personality.latency.refresh = DurationRange::fixed(Duration::from_secs(1));
+    });
+    let before = room.simulator.calls_since(0).len();
+    parties.iter().for_each(Party::work);
+    sleep(Duration::from_millis(500)).await;
+    room.may_call.store(false, Ordering::Release);
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(
+        room.simulator.calls_since(0).len() - before,
+        16,
+        "the gate's sixteen, and none of those who waited"
+    );
+    assert!(
+        parties[16..].iter().all(|party| party.view().next == Next::Refresh),
+        "their tokens are as good as before"
+    );
+}
