@@ -128,7 +128,9 @@ fn claimed(token: &str) -> Option<f64> {
     let [_, payload, _] = parts[..] else { return None };
     let json = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
     let claims: Value = serde_json::from_slice(&json).ok()?;
-    Some(claims.get("exp")?.as_f64()? - claims.get("iat")?.as_f64()?)
+    // A time beyond the year 9999, or before -9999, counts as none.
+    let time = |name: &str| claims.get(name)?.as_f64().filter(|seconds| (-3.7e11..2.5e11).contains(seconds));
+    Some(time("exp")? - time("iat")?)
 }
 
 /// What is accepted stands in the document just so, can be used, lives, and shows itself nowhere.
