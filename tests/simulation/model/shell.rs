@@ -2,16 +2,16 @@
 //! it. What it decides with is the real core.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use idissuer::core::account::{Account, Strategy};
+use idissuer::core::account::{Account, RefreshSupport, Restraint, Strategy};
 use idissuer::core::decide::{Plan, decide};
 use idissuer::core::endpoint::{DEFAULT_ISSUER, Endpoint, Origin, RefreshShape};
 use idissuer::core::login::LoginPair;
 use idissuer::core::moment::Moment;
 use idissuer::core::observed::{
     AccountKey, AccountReference, AccountView, Intent, Login, LoginRecord, LoginReference, Observed,
-    Published, Seen,
+    Published, Rejection, Seen,
 };
 use idissuer::core::reason::Reason;
 use idissuer::core::retry::{Failure, RetryClass};
@@ -19,7 +19,7 @@ use idissuer::core::schedule::{Jitter, RenewBefore};
 use idissuer::core::target::{Identity, ObjectVersion, TargetIntent, TargetRead};
 use idissuer::core::template::Template;
 use idissuer::core::token::{AccessToken, Fingerprint, Grant, IssuedToken, LifetimeSource, Validity};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::issuer::{PASSWORD, USER};
 
@@ -71,7 +71,7 @@ fn version(uid: &str, number: u32) -> ObjectVersion {
 }
 
 /// What status holds of the published token.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug)]
 struct TokenRecord {
     issued: Timestamp,
     expiration: Timestamp,
@@ -80,7 +80,7 @@ struct TokenRecord {
 }
 
 /// What status holds of the login.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct LoginStatus {
     pub(super) attempted: Option<Timestamp>,
     pub(super) accepted: Option<Timestamp>,
@@ -88,20 +88,22 @@ pub(super) struct LoginStatus {
 }
 
 /// The resource's status, as far as anybody reads it again.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Status {
     is_written: bool,
     is_ready: bool,
     target: Option<ObjectVersion>,
     token: Option<TokenRecord>,
     pub(super) login: Option<LoginStatus>,
+    support: RefreshSupport,
 }
 
 /// The Secret that the pods mount.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     version: ObjectVersion,
-    pub(super) token: AccessToken,
+    token: AccessToken,
+    pub(super) name: Fingerprint,
 }
 
 /// What outlives a process.
@@ -120,7 +122,7 @@ pub(super) struct Process {
     is_login_at_hand: bool,
     is_login_remembered: bool,
     attempt_recorded: Option<u32>,
-    pub(super) published: Option<Published>,
+    pub(super) published: Option<Arc<Published>>,
     target_written: Option<ObjectVersion>,
     target_read: Option<TargetRead>,
 }
@@ -129,13 +131,15 @@ impl Process {
     /// Takes over what status remembers.
     pub(super) fn start(cluster: &Cluster, now: Moment) -> Self {
         let Status { is_ready, target, token, .. } = &cluster.status;
-        let published = token.as_ref().map(|token| Published {
-            fingerprint: Fingerprint::recorded(&token.fingerprint),
-            validity: Validity::recorded(token.issued, token.expiration, LifetimeSource::ExpiresIn, now),
-            grant: if token.is_refreshed { Grant::Refresh } else { Grant::Login },
-            generation: is_ready.then_some(GENERATION),
-            account: is_ready.then(|| INTENT.account.clone()),
-            key: None,
+        let published = token.as_ref().map(|token| {
+            Arc::new(Published {
+                fingerprint: Fingerprint::recorded(&token.fingerprint),
+                validity: Validity::recorded(token.issued, token.expiration, LifetimeSource::ExpiresIn, now),
+                grant: if token.is_refreshed { Grant::Refresh } else { Grant::Login },
+                generation: is_ready.then_some(GENERATION),
+                account: is_ready.then(|| INTENT.account.clone()),
+                key: None,
+            })
         });
         Self {
             account: Account::default(),
@@ -155,10 +159,12 @@ impl Process {
     }
 
     fn observed<'a>(&'a self, cluster: &Cluster, target_seen: &'a Seen, now: Moment) -> Observed<'a> {
-        let account = || Box::new(AccountView::of(KEY, &self.account, STRATEGY, now));
+        let account = || Box::new(AccountView::of(KEY, &self.account, Restraint::default(), STRATEGY, now));
         let record = cluster.status.login.as_ref().map(|login| LoginRecord {
             resource_version: Some(LOGIN_VERSION.into()),
             attempted: self.is_attempt_recorded() || login.accepted.is_some(),
+            accepted: login.accepted.is_some(),
+            rejection: if login.rejections > 0 { Rejection::Stands } else { Rejection::None },
         });
         Observed {
             identity: &IDENTITY,
@@ -170,7 +176,7 @@ impl Process {
             login_seen: &LOGIN_SEEN,
             login: if self.is_login_known { Login::Account(account()) } else { Login::Unread },
             is_login_at_hand: self.is_login_at_hand,
-            published: self.published.as_ref(),
+            published: self.published.as_deref(),
             target_written: self.target_written.as_ref(),
             target_seen,
             target_read: self.target_read.as_ref(),
@@ -180,7 +186,7 @@ impl Process {
     }
 
     fn is_attempt_recorded(&self) -> bool {
-        self.attempt_recorded == Some(self.account.rejections())
+        self.attempt_recorded == Some(self.account.rejections()) && self.account.attempted().is_some()
     }
 
     pub(super) fn read_target(&mut self, cluster: &Cluster) {
@@ -192,7 +198,7 @@ impl Process {
             deleting: false,
             names_credential: Some(IDENTITY.name.clone()),
             controller: None,
-            token: Some(target.token.clone()).filter(|token| Some(token.fingerprint()) == recorded),
+            token: Some(target.token.clone()).filter(|_| Some(&target.name) == recorded.as_ref()),
         });
     }
 
@@ -202,15 +208,17 @@ impl Process {
         let Some(login) = &cluster.status.login else { return };
         if let Some(published) = &mut self.published
             && published.key.is_none()
+            && login.accepted.is_some()
             && published.account.as_ref() == Some(&INTENT.account)
         {
-            published.key = Some(KEY);
+            Arc::make_mut(published).key = Some(KEY);
         }
         if std::mem::replace(&mut self.is_login_remembered, true) {
             return;
         }
         if let Some(accepted) = login.accepted {
             self.account.remember_accepted(Moment::recorded(accepted, now));
+            self.account.remember_support(cluster.status.support, now);
         }
         if login.rejections > 0 {
             let last = login.attempted.map_or(now, |time| Moment::recorded(time, now));
@@ -247,7 +255,11 @@ impl Process {
             cluster.status.login.take()
         };
         let target = self.target_written.clone();
-        cluster.status = Status { is_written: true, is_ready, target, token, login };
+        let support = match self.account.refresh_support() {
+            RefreshSupport::Unknown => cluster.status.support,
+            learned => learned,
+        };
+        cluster.status = Status { is_written: true, is_ready, target, token, login, support };
     }
 
     fn login_status(&self, before: LoginStatus, attempt: bool, now: Moment) -> LoginStatus {
@@ -266,28 +278,29 @@ impl Process {
 
     pub(super) fn publish(&mut self, cluster: &mut Cluster, token: &IssuedToken) {
         self.write_target(cluster, token.access.clone());
-        self.published = Some(Published {
+        self.published = Some(Arc::new(Published {
             fingerprint: token.fingerprint.clone(),
             validity: token.validity,
             grant: token.grant,
             generation: Some(GENERATION),
             account: Some(INTENT.account.clone()),
             key: Some(KEY),
-        });
+        }));
     }
 
     pub(super) fn publish_read_back(&mut self, cluster: &mut Cluster) {
         let token = self.target_read.as_ref().and_then(|read| read.token.clone()).unwrap();
         self.write_target(cluster, token);
         if let Some(published) = &mut self.published {
-            published.generation = Some(GENERATION);
+            Arc::make_mut(published).generation = Some(GENERATION);
         }
     }
 
     fn write_target(&mut self, cluster: &mut Cluster, token: AccessToken) {
         cluster.versions += 1;
         let version = version("target", cluster.versions);
-        cluster.target = Some(Target { version: version.clone(), token });
+        let name = token.fingerprint();
+        cluster.target = Some(Target { version: version.clone(), token, name });
         self.target_written = Some(version);
         self.target_read = None;
     }
@@ -304,9 +317,14 @@ impl Process {
         (trouble.failure.class == RetryClass::Rejected).then_some(trouble.next_attempt)
     }
 
-    /// The number of calls in a row of which none worked, and such: everything that decides its future.
+    /// Everything that decides what it will do.
     pub(super) fn describe(&self, into: &mut impl std::fmt::Write) -> std::fmt::Result {
-        write!(into, "{self:?}")
+        let published =
+            self.published.as_ref().map(|it| (it.validity, it.generation, it.account.is_some(), it.key));
+        let login = (self.is_login_known, self.is_login_at_hand, self.is_login_remembered);
+        let read = self.target_read.as_ref().map(|read| (&read.version, read.token.is_some()));
+        write!(into, "{:?}{published:?}{login:?}{read:?}", self.account)?;
+        write!(into, "{:?}{:?}", self.attempt_recorded, self.target_written)
     }
 }
 

@@ -179,8 +179,7 @@ impl World {
                     return Err(Broken("a dead token is published"));
                 }
                 let place = |name: &Fingerprint| self.minted.iter().position(|minted| minted.name == *name);
-                let before =
-                    self.cluster.target.as_ref().and_then(|target| place(&target.token.fingerprint()));
+                let before = self.cluster.target.as_ref().and_then(|target| place(&target.name));
                 if before > place(&token.fingerprint) {
                     return Err(Broken("an older token is published over a younger one"));
                 }
@@ -255,7 +254,7 @@ impl World {
     /// Whether the target holds the very token that status speaks of, and its renewal is not due yet.
     fn is_fresh(&self) -> bool {
         let Some(published) = &self.process.published else { return false };
-        let holds = |target: &super::shell::Target| target.token.fingerprint() == published.fingerprint;
+        let holds = |target: &super::shell::Target| target.name == published.fingerprint;
         let renewal = self.renewal_of(published.validity.lifetime);
         self.cluster.target.as_ref().is_some_and(holds)
             && !published.validity.issued.plus(renewal).has_come(self.moment())
@@ -437,8 +436,7 @@ impl World {
         let margin_begins = match &self.cluster.target {
             None => SignedDuration::ZERO,
             Some(target) => {
-                let name = target.token.fingerprint();
-                let minted = self.minted.iter().find(|minted| minted.name == name);
+                let minted = self.minted.iter().find(|minted| minted.name == target.name);
                 minted.map_or(SignedDuration::ZERO, |minted| minted.expires - overdue_margin(lifetime))
             }
         };
@@ -462,10 +460,10 @@ impl World {
                 .map(|name| self.given.iter().find(|given| given.name == name).map(|it| self.is_alive(it)))
         });
         stray.hash(&mut key.0);
-        let target = self.cluster.target.as_ref().map(|target| target.token.fingerprint());
-        let minted = self.minted.iter().find(|minted| Some(&minted.name) == target.as_ref());
+        let target = self.cluster.target.as_ref().map(|target| &target.name);
+        let minted = self.minted.iter().find(|minted| Some(&minted.name) == target);
         minted.map(|minted| minted.expires).hash(&mut key.0);
-        let names = self.names(target.as_ref());
+        let names = self.names(target);
         names.hash(&mut key.0);
         // A hasher takes everything.
         let _ = self.process.describe(&mut key);
