@@ -13,7 +13,7 @@ use idissuer::core::endpoint::{AllowList, DEFAULT_ISSUER, Endpoint, Origin, Refr
 use idissuer::core::login::LoginPair;
 use idissuer::core::moment::Moment;
 use idissuer::core::retry::{RetryClass, Sent};
-use idissuer::core::token::{Fingerprint, Grant, LONGEST_TOKEN};
+use idissuer::core::token::{Fingerprint, Grant, LONGEST_TOKEN, RefreshToken};
 use idissuer::issuer::{
     Answer, Exchange, IssuerClient, IssuerError, Request, Site, Transport, TransportError, Trust,
 };
@@ -156,7 +156,7 @@ fn assert_usable(body: &[u8], obtained: &Obtained) -> Result<(), TestCaseError> 
         prop_assert!(validity.lifetime.as_secs_f64() <= limit + limit.abs() * 1e-9 + 1e-6);
     }
     let refresh = member(&document, "refresh_token", 1).and_then(Value::as_str).unwrap_or_default();
-    let held = obtained.refresh.as_ref().map_or("", |refresh| refresh.expose());
+    let held = obtained.refresh.as_ref().map_or("", RefreshToken::expose);
     prop_assert!(held == refresh || (held.is_empty() && refresh.len() > LONGEST_TOKEN));
     Ok(())
 }
@@ -339,7 +339,7 @@ proptest! {
         let text = if depth > 0 { text.unwrap().replacen('{', &deep, 1) } else { text.unwrap() };
         let obtained = log_in(text.as_bytes()).unwrap();
         prop_assert_eq!(obtained.token.access.expose(), token);
-        prop_assert_eq!(obtained.refresh.as_ref().map(idissuer::core::token::RefreshToken::expose), Some(refresh.as_str()));
+        prop_assert_eq!(obtained.refresh.as_ref().map(RefreshToken::expose), Some(refresh.as_str()));
         prop_assert_eq!(obtained.token.validity.lifetime.as_secs(), lifetime);
         prop_assert_eq!(obtained.token.grant, Grant::Login);
     }

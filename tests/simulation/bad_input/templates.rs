@@ -24,6 +24,12 @@ const VALUES: Values<'static> = Values {
 };
 const TOLD_OF_NONE: [&str; 6] = ["very-secret", "token-text", "2031", "987", "spacious", "nameless"];
 
+const KNOWN: [&str; 10] =
+    ["token", "token_type", "expires_at", "expires_in", "namespace", "name", "a", "b", "x", "loop"];
+const UNKNOWN: [&str; 8] =
+    ["password", "refresh_token", "self", "range", "dict", "lipsum", "__class__", "super"];
+const STATEMENTS: [&str; 5] =
+    ["{% include 'a' %}", "{% extends name %}", "{% import 'x' as y %}", "{% break %}", "{{ loop(token) }}"];
 const OPERATORS: [&str; 16] =
     ["+", "-", "*", "/", "//", "%", "**", "~", "==", "!=", "<", ">=", "and", "or", "in", "not in"];
 const FILTERS: [&str; 8] = ["tojson", "b64encode", "upper", "length", "safe", "list", "tojson(2)", "string"];
@@ -32,10 +38,8 @@ const TESTS: [&str; 6] = ["defined", "none", "string", "iterable", "divisibleby(
 /// Something with a value.
 fn expressions() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
-        8 => select(&["token", "token_type", "expires_at", "expires_in", "namespace", "name", "a", "b", "x", "loop"][..])
-            .prop_map(str::to_owned),
-        2 => select(&["password", "refresh_token", "self", "range", "dict", "lipsum", "__class__", "super"][..])
-            .prop_map(str::to_owned),
+        8 => select(&KNOWN[..]).prop_map(str::to_owned),
+        2 => select(&UNKNOWN[..]).prop_map(str::to_owned),
         3 => "-?[0-9]{1,12}(\\.[0-9]{1,3}|e[0-9])?",
         3 => "'[a-z\\\\ {}%\u{105}]{0,6}'",
         1 => select(&["true", "false", "none", "[]", "{}", "()", "''"][..]).prop_map(str::to_owned),
@@ -62,9 +66,9 @@ fn texts() -> impl Strategy<Value = String> {
         5 => expressions().prop_map(|expression| format!("{{{{ {expression} }}}}")),
         2 => "[ -~\n\u{105}]{0,12}",
         1 => "\\{[{%#] ?[a-z(\\['\"]{0,8} ?([}%#]\\})?",
-        1 => (expressions(), select(&["a", "b", "x", "token"][..])).prop_map(|(e, name)| format!("{{% set {name} = {e} %}}")),
-        1 => select(&["{% include 'a' %}", "{% extends name %}", "{% import 'x' as y %}", "{% break %}", "{{ loop(token) }}"][..])
-            .prop_map(str::to_owned),
+        1 => (expressions(), select(&["a", "b", "x", "token"][..]))
+            .prop_map(|(value, name)| format!("{{% set {name} = {value} %}}")),
+        1 => select(&STATEMENTS[..]).prop_map(str::to_owned),
     ];
     leaf.prop_recursive(4, 24, 4, |inner| {
         let several = prop::collection::vec(inner, 1..4).prop_map(|texts| texts.concat());
@@ -72,7 +76,9 @@ fn texts() -> impl Strategy<Value = String> {
             3 => several.clone(),
             3 => (expressions(), several.clone())
                 .prop_map(|(over, body)| format!("{{% for x in {over} %}}{body}{{% else %}}-{{% endfor %}}")),
-            1 => several.clone().prop_map(|body| format!("{{% for x in [1,[2]] recursive %}}{body}{{{{ loop([x]) }}}}{{% endfor %}}")),
+            1 => several.clone().prop_map(|body| {
+                format!("{{% for x in [1,[2]] recursive %}}{body}{{{{ loop([x]) }}}}{{% endfor %}}")
+            }),
             2 => (expressions(), several.clone())
                 .prop_map(|(test, body)| format!("{{% if {test} %}}{body}{{% else %}}e{{% endif %}}")),
             // Right when it is tried out, wrong with a real token.
@@ -82,8 +88,12 @@ fn texts() -> impl Strategy<Value = String> {
             1 => several.clone().prop_map(|body| format!("{{% set a %}}{body}{{% endset %}}{{{{ a }}}}")),
             1 => (expressions(), several.clone())
                 .prop_map(|(value, body)| format!("{{% with a = {value} %}}{body}{{% endwith %}}")),
-            1 => several.clone().prop_map(|body| format!("{{% macro m(x) %}}{body}{{{{ m(x) }}}}{{% endmacro %}}{{{{ m(1) }}}}")),
-            1 => several.prop_map(|body| format!("{{% raw %}}{body}{{% endraw %}}{{# {body} #}}{{%- autoescape true %}}{body}{{% endautoescape %}}")),
+            1 => several.clone().prop_map(|body| {
+                format!("{{% macro m(x) %}}{body}{{{{ m(x) }}}}{{% endmacro %}}{{{{ m(1) }}}}")
+            }),
+            1 => several.clone().prop_map(|body| format!("{{% raw %}}{body}{{% endraw %}}{{# {body} #}}")),
+            1 => several
+                .prop_map(|body| format!("{{%- autoescape true %}}{body}{{% endautoescape +%}}")),
         ]
     })
 }
@@ -166,11 +176,16 @@ proptest! {
         sizes in prop::collection::vec(prop_oneof![0..200_usize, 32_700..32_800_usize], 1..32), times in 1..3_usize,
     ) {
         let key = |index: usize| format!("key-{index}");
-        // Half of a value's limit may stand in the text; the loop makes more of it.
-        let text = |size: &usize| format!("{{% for x in [{}] %}}{}{{% endfor %}}", "1,".repeat(times), "y".repeat(size / times));
-        let template: BTreeMap<_, _> = sizes.iter().map(text).enumerate().map(|(index, text)| (key(index), text)).collect();
+        // A loop makes more of the text than stands there.
+        let rounds = "1,".repeat(times);
+        let text = |size: &usize| {
+            format!("{{% for x in [{rounds}] %}}{}{{% endfor %}}", "y".repeat(size / times))
+        };
+        let template: BTreeMap<_, _> =
+            sizes.iter().enumerate().map(|(index, size)| (key(index), text(size))).collect();
         let lengths: Vec<usize> = sizes.iter().map(|size| size / times * times).collect();
-        let fits = lengths.iter().all(|length| *length <= VALUE_LIMIT) && lengths.iter().sum::<usize>() <= TOTAL_LIMIT;
+        let fits = lengths.iter().all(|length| *length <= VALUE_LIMIT)
+            && lengths.iter().sum::<usize>() <= TOTAL_LIMIT;
         match Template::parse(template.clone()) {
             Ok(parsed) => {
                 prop_assert!(fits);

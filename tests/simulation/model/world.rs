@@ -1,15 +1,14 @@
 //! The small world: the leading process, the cluster, the issuer, perhaps a call of a leader that was paused; and what
 //! has to be true of them at every moment.
 
-use std::fmt::Write as _;
-use std::hash::{Hash as _, Hasher as _};
+mod key;
+mod promises;
 
-use idissuer::core::account::{Call, RefreshSupport};
+use idissuer::core::account::Call;
 use idissuer::core::backoff::Chance;
 use idissuer::core::decide::Plan;
 use idissuer::core::moment::Moment;
 use idissuer::core::retry::RetryClass;
-use idissuer::core::schedule::overdue_margin;
 use idissuer::core::token::Fingerprint;
 use idissuer_simulator::{Answer, Issuer, Session};
 use jiff::{SignedDuration, Timestamp};
@@ -23,12 +22,6 @@ const START: i64 = 1_800_000_000;
 const SLEEP: SignedDuration = SignedDuration::from_hours(2);
 /// How long nobody leads after a crash.
 const WITHOUT_LEADER: SignedDuration = SignedDuration::from_secs(20);
-/// How long everything has to work before the promise holds again.
-const GRACE: SignedDuration = SignedDuration::from_secs(120);
-/// The most rejections that a login which was never accepted may have without anybody asking for an attempt.
-const UNPROVEN: usize = 3;
-/// The least time between two rejections of a login: five minutes from one attempt to the next.
-const APART: SignedDuration = SignedDuration::from_secs(5 * 60 - 15);
 
 /// What happened, for whoever reads of a promise that was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,12 +203,14 @@ impl World {
         match Message::of(&call).presented() {
             None => self.begin_login()?,
             Some(presented) => {
-                let index = self.given.iter().position(|given| given.name == presented);
-                let Some(index) = index.filter(|index| Some(*index) == self.held) else {
-                    return Err(Broken("a refresh token is presented that is not the newest"));
+                let Some(index) = self.given.iter().position(|given| given.name == presented) else {
+                    return Err(Broken("a refresh token is presented that was never given"));
                 };
                 if self.given[index].is_doubtful {
                     return Err(Broken("a refresh token is presented that may be spent"));
+                }
+                if self.held != Some(index) {
+                    return Err(Broken("a refresh token is presented that is not the newest"));
                 }
                 self.given[index].is_doubtful = true;
                 self.held = None;
@@ -224,46 +219,6 @@ impl World {
         // The controller goes on, finds nothing to do before the answer, and reports.
         self.process.rest(&mut self.cluster, now);
         Ok(call)
-    }
-
-    fn begin_login(&mut self) -> Result<(), Broken> {
-        let trouble = self.process.account.trouble();
-        self.is_retry = trouble.is_some_and(|trouble| trouble.failure.class != RetryClass::Rejected);
-        let held = self.held.map(|index| self.is_alive(&self.given[index]));
-        if held == Some(true) && self.process.account.refresh_support() != RefreshSupport::Refused {
-            return Err(Broken("a login while a refresh token is held that was never refused"));
-        }
-        let recorded = self.cluster.status.login.as_ref();
-        let is_proven = recorded.is_some_and(|login| login.accepted.is_some())
-            || self.process.account.accepted().is_some();
-        if recorded.is_none_or(|login| !is_proven && login.attempted.is_none()) {
-            return Err(Broken("a login is presented before the attempt is recorded"));
-        }
-        if !is_proven && recorded.is_none_or(|login| (login.rejections as usize) < self.rejected.len()) {
-            return Err(Broken("a login is presented that status does not count"));
-        }
-        if !is_proven && self.rejected.len() >= UNPROVEN {
-            return Err(Broken("a login that was never accepted is presented once too often"));
-        }
-        if self.rejected.last().is_some_and(|last| self.now - *last < APART) {
-            return Err(Broken("a rejected login is presented again too soon"));
-        }
-        Ok(())
-    }
-
-    /// Whether the target holds the very token that status speaks of, and its renewal is not due yet.
-    fn is_fresh(&self) -> bool {
-        let Some(published) = &self.process.published else { return false };
-        let holds = |target: &super::shell::Target| target.name == published.fingerprint;
-        let renewal = self.renewal_of(published.validity.lifetime);
-        self.cluster.target.as_ref().is_some_and(holds)
-            && !published.validity.issued.plus(renewal).has_come(self.moment())
-    }
-
-    /// By the design: 25 %, but at least the overdue margin and two minutes or 40 %. A second for rounding.
-    fn renewal_of(&self, lifetime: SignedDuration) -> SignedDuration {
-        let least = overdue_margin(lifetime) + SignedDuration::from_secs(120).min(lifetime * 2 / 5);
-        lifetime - (lifetime / 4).max(least) - SignedDuration::from_secs(1)
     }
 
     fn is_alive(&self, given: &Given) -> bool {
@@ -418,76 +373,6 @@ impl World {
         let until = self.now.saturating_add(duration);
         self.assert_no_gap(until)?;
         self.now = until;
-        Ok(())
-    }
-
-    /// No published token comes into its margin after everything has worked for two minutes.
-    fn assert_no_gap(&mut self, until: SignedDuration) -> Result<(), Broken> {
-        let lifetime = SignedDuration::from_secs(self.family.lifetime);
-        let scale = lifetime.min(SignedDuration::from_secs(300)).as_secs_f64() / 300.0;
-        match self.process.excuse() {
-            None => {}
-            Some(None) => return Ok(()),
-            Some(Some(next)) => {
-                let next = self.now.saturating_add(next.remaining(self.moment()));
-                self.quiet_since = self.quiet_since.max(next.min(until));
-            }
-        }
-        let margin_begins = match &self.cluster.target {
-            None => SignedDuration::ZERO,
-            Some(target) => {
-                let minted = self.minted.iter().find(|minted| minted.name == target.name);
-                minted.map_or(SignedDuration::ZERO, |minted| minted.expires - overdue_margin(lifetime))
-            }
-        };
-        if margin_begins.max(self.quiet_since + GRACE.mul_f64(scale)) < until {
-            return Err(Broken("the published token came into its margin although everything worked"));
-        }
-        Ok(())
-    }
-
-    /// What the future depends on. Two worlds of one key have the same future.
-    pub(super) fn key(&self) -> u64 {
-        let mut key = Key(std::hash::DefaultHasher::new());
-        (self.now, self.began, self.quiet_since, &self.rejected, self.is_retry).hash(&mut key.0);
-        (self.free_calls, self.crashes_left, self.published).hash(&mut key.0);
-        // What is held of the issuer's, and what of it is still worth something.
-        let held = self.held.map(|index| (self.is_alive(&self.given[index]), self.given[index].is_doubtful));
-        held.hash(&mut key.0);
-        let stray = self.stray.as_ref().map(|stray| {
-            let presented = stray.presented();
-            presented
-                .map(|name| self.given.iter().find(|given| given.name == name).map(|it| self.is_alive(it)))
-        });
-        stray.hash(&mut key.0);
-        let target = self.cluster.target.as_ref().map(|target| &target.name);
-        let minted = self.minted.iter().find(|minted| Some(&minted.name) == target);
-        minted.map(|minted| minted.expires).hash(&mut key.0);
-        let names = self.names(target);
-        names.hash(&mut key.0);
-        // A hasher takes everything.
-        let _ = self.process.describe(&mut key);
-        let _ = write!(key, "{:?}", self.cluster.status);
-        key.0.finish()
-    }
-
-    /// Which of the names that are written down are those of one token.
-    fn names(&self, target: Option<&Fingerprint>) -> [bool; 3] {
-        let published = self.process.published.as_ref().map(|published| &published.fingerprint);
-        let held = self.process.account.token().map(|token| &token.fingerprint);
-        [published == target, held == target, published == held]
-    }
-}
-
-/// Hashes what is written, but for names of tokens: chance made them.
-struct Key(std::hash::DefaultHasher);
-
-impl std::fmt::Write for Key {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let is_name = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !is_name {
-            text.hash(&mut self.0);
-        }
         Ok(())
     }
 }
