@@ -7,6 +7,7 @@
 //! more tokens are published. In a debug build two calls and one crash are free; optimised, four calls and two crashes
 //! (one where refresh tokens can be used again, for that is harder to get wrong); with `SIMULATION_FULL` in the
 //! environment, as many crashes as calls, and tokens of a minute as well.
+#![expect(clippy::panic, reason = "a promise that was broken ends the test")]
 
 mod issuer;
 mod shell;
@@ -16,6 +17,7 @@ use std::collections::HashSet;
 
 use idissuer::core::account::Call;
 use idissuer::core::decide::Plan;
+use idissuer::core::moment::Moment;
 use idissuer_simulator::RefreshTokens;
 
 use issuer::{Family, Outcome};
@@ -102,12 +104,13 @@ impl Exploration {
     }
 
     /// Rests until something is due; whether anything ever is.
-    fn rest(&mut self, world: &mut World, until: Option<idissuer::core::moment::Moment>) -> bool {
+    fn rest(&mut self, world: &mut World, until: Option<Moment>) -> bool {
         self.crash(world, Point::AtRest);
-        if may_crash(world) {
+        self.sleep(world);
+        if let Some(until) = until.filter(|_| may_crash(world)) {
             let mut next = world.clone();
-            next.sleep();
-            self.follow(next);
+            next.rest_nearly(until).unwrap_or_else(|broken| tell(&next, &broken));
+            self.crash(&next, Point::LongAtRest);
         }
         world.rest(until).unwrap_or_else(|broken| tell(world, &broken))
     }
@@ -137,6 +140,7 @@ impl Exploration {
             let (mut next, call) = begin(world);
             next.end(call, *outcome).unwrap_or_else(|broken| tell(&next, &broken));
             self.crash(&next, Point::AfterAnswer);
+            self.sleep(&next);
             self.follow(next);
         }
         if may_crash(world) {
@@ -145,6 +149,15 @@ impl Exploration {
                 next.crash_in_flight(&call, point).unwrap_or_else(|broken| tell(&next, &broken));
                 self.follow(next);
             }
+        }
+    }
+
+    /// The machine sleeps here, if it may, and the process goes on.
+    fn sleep(&mut self, world: &World) {
+        if may_crash(world) {
+            let mut next = world.clone();
+            next.sleep();
+            self.follow(next);
         }
     }
 
@@ -158,7 +171,7 @@ impl Exploration {
     }
 }
 
-/// A crash is explored only while calls are: what follows them shall work.
+/// A crash or a sleep is explored only while calls are: what follows them shall work.
 fn may_crash(world: &World) -> bool {
     world.crashes_left > 0 && world.free_calls > 0
 }

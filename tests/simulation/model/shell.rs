@@ -80,7 +80,7 @@ struct TokenRecord {
 }
 
 /// What status holds of the login.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LoginStatus {
     pub(super) attempted: Option<Timestamp>,
     pub(super) accepted: Option<Timestamp>,
@@ -112,6 +112,16 @@ pub(super) struct Cluster {
     pub(super) status: Status,
     pub(super) target: Option<Target>,
     versions: u32,
+}
+
+/// What the login budget excuses a process from renewing for.
+pub(super) enum Excuse {
+    /// Nothing.
+    None,
+    /// It waits until then.
+    Until(Moment),
+    /// It holds the login, and only a person can change that.
+    ForGood,
 }
 
 /// A process that leads.
@@ -250,9 +260,9 @@ impl Process {
             is_refreshed: published.grant == Grant::Refresh,
         });
         let login = if self.is_login_known {
-            Some(self.login_status(cluster.status.login.take().unwrap_or_default(), attempt, now))
+            Some(self.login_status(cluster.status.login.unwrap_or_default(), attempt, now))
         } else {
-            cluster.status.login.take()
+            cluster.status.login
         };
         let target = self.target_written.clone();
         let support = match self.account.refresh_support() {
@@ -311,10 +321,15 @@ impl Process {
         self.is_login_at_hand = false;
     }
 
-    /// Until when a wait or a hold of the login budget excuses it from renewing; `Some(None)`: for good.
-    pub(super) fn excuse(&self) -> Option<Option<Moment>> {
-        let trouble = self.account.trouble()?;
-        (trouble.failure.class == RetryClass::Rejected).then_some(trouble.next_attempt)
+    /// What excuses it from renewing.
+    pub(super) fn excuse(&self) -> Excuse {
+        let trouble = self.account.trouble();
+        let rejected = trouble.filter(|trouble| trouble.failure.class == RetryClass::Rejected);
+        match rejected.map(|trouble| trouble.next_attempt) {
+            None => Excuse::None,
+            Some(None) => Excuse::ForGood,
+            Some(Some(next)) => Excuse::Until(next),
+        }
     }
 
     /// Everything that decides what it will do.

@@ -40,6 +40,8 @@ pub(super) enum Happened {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Point {
     AtRest,
+    /// Shortly before it would have looked again.
+    LongAtRest,
     BeforeRecord,
     BeforeCall,
     InFlightBeforeIssuer,
@@ -309,7 +311,7 @@ impl World {
         Ok(())
     }
 
-    /// The machine sleeps while the process rests.
+    /// The machine sleeps.
     pub(super) fn sleep(&mut self) {
         self.history.push(Happened::Slept);
         self.crashes_left -= 1;
@@ -367,6 +369,13 @@ impl World {
         }
         self.pass(until.remaining(now))?;
         Ok(true)
+    }
+
+    /// Rests, but not until then.
+    pub(super) fn rest_nearly(&mut self, until: Moment) -> Result<(), Broken> {
+        let now = self.moment();
+        self.process.rest(&mut self.cluster, now);
+        self.pass(until.remaining(now) * 9 / 10)
     }
 
     fn pass(&mut self, duration: SignedDuration) -> Result<(), Broken> {

@@ -5,7 +5,7 @@ use idissuer::core::retry::RetryClass;
 use idissuer::core::schedule::overdue_margin;
 use jiff::SignedDuration;
 
-use super::super::shell::Target;
+use super::super::shell::{Excuse, Target};
 use super::{Broken, World};
 
 /// How long everything has to work before the promise holds again.
@@ -23,9 +23,7 @@ impl World {
         if held == Some(true) && self.process.account.refresh_support() != RefreshSupport::Refused {
             return Err(Broken("a login while a refresh token is held that was never refused"));
         }
-        let recorded = self.cluster.status.login.as_ref();
-        let is_proven = recorded.is_some_and(|login| login.accepted.is_some())
-            || self.process.account.accepted().is_some();
+        let (recorded, is_proven) = (self.cluster.status.login.as_ref(), self.is_accepted());
         if recorded.is_none_or(|login| !is_proven && login.attempted.is_none()) {
             return Err(Broken("a login is presented before the attempt is recorded"));
         }
@@ -41,19 +39,19 @@ impl World {
         Ok(())
     }
 
+    /// Whether the product knows that the login was accepted once.
+    fn is_accepted(&self) -> bool {
+        let is_recorded = self.cluster.status.login.as_ref().is_some_and(|login| login.accepted.is_some());
+        is_recorded || self.process.account.accepted().is_some()
+    }
+
     /// Whether the target holds the very token that status speaks of, and its renewal is not due yet.
     pub(super) fn is_fresh(&self) -> bool {
         let Some(published) = &self.process.published else { return false };
         let holds = |target: &Target| target.name == published.fingerprint;
-        let renewal = self.renewal_of(published.validity.lifetime);
+        let renewal = renewal_of(published.validity.lifetime);
         self.cluster.target.as_ref().is_some_and(holds)
             && !published.validity.issued.plus(renewal).has_come(self.moment())
-    }
-
-    /// By the design: 25 %, but at least the overdue margin and two minutes or 40 %. A second for rounding.
-    fn renewal_of(&self, lifetime: SignedDuration) -> SignedDuration {
-        let least = overdue_margin(lifetime) + SignedDuration::from_secs(120).min(lifetime * 2 / 5);
-        lifetime - (lifetime / 4).max(least) - SignedDuration::from_secs(1)
     }
 
     /// No published token comes into its margin after everything has worked for two minutes.
@@ -61,9 +59,12 @@ impl World {
         let lifetime = SignedDuration::from_secs(self.family.lifetime);
         let scale = lifetime.min(SignedDuration::from_secs(300)).as_secs_f64() / 300.0;
         match self.process.excuse() {
-            None => {}
-            Some(None) => return Ok(()),
-            Some(Some(next)) => {
+            Excuse::None => {}
+            Excuse::ForGood if self.is_accepted() => {
+                return Err(Broken("a login is held for good although it was accepted before"));
+            }
+            Excuse::ForGood => return Ok(()),
+            Excuse::Until(next) => {
                 let next = self.now.saturating_add(next.remaining(self.moment()));
                 self.quiet_since = self.quiet_since.max(next.min(until));
             }
@@ -80,4 +81,10 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// When a token is renewed, by the design: 25 %, but at least the overdue margin and two minutes or 40 %. A second for rounding.
+fn renewal_of(lifetime: SignedDuration) -> SignedDuration {
+    let least = overdue_margin(lifetime) + SignedDuration::from_secs(120).min(lifetime * 2 / 5);
+    lifetime - (lifetime / 4).max(least) - SignedDuration::from_secs(1)
 }
