@@ -87,8 +87,10 @@ impl World {
     }
 }
 
-/// When a token is renewed, by the design: 25 %, but at least the overdue margin and two minutes or 40 %. A second for rounding.
+/// When a token is renewed, by the design: 25 % before its end or that of its first day, but at least the overdue margin
+/// and two minutes or 40 %. A second for rounding.
 fn renewal_of(lifetime: SignedDuration) -> SignedDuration {
-    let least = overdue_margin(lifetime) + SignedDuration::from_secs(120).min(lifetime * 2 / 5);
-    lifetime - (lifetime / 4).max(least) - SignedDuration::from_secs(1)
+    let scheduled = lifetime.min(SignedDuration::from_hours(24));
+    let least = overdue_margin(scheduled) + SignedDuration::from_secs(120).min(scheduled * 2 / 5);
+    scheduled - (scheduled / 4).max(least) - SignedDuration::from_secs(1)
 }
