@@ -7,7 +7,7 @@ BUILD := $(CARGO) build --locked --workspace --bins --example demo
 CRD   := crds/idissuer.pl_idissuercredentials.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check crds full tools
+.PHONY: help demo test check crds full soak tools
 
 help: ## Print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -34,8 +34,18 @@ crds: ## Write crds/ anew from the code
 	$(CARGO) run --quiet --locked --bin idissuer -- crd > $(CRD).new
 	mv $(CRD).new $(CRD)
 
+SOAK := soak::no_token_dies_in_a_target_while_there_is_a_working_way_to_get_a_new_one
+soak: export MINUTES ?= 10
+soak: ## Use 200 tokens all the time, while everything fails at random; MINUTES=30 for so long, SEED=7 as it was then
+	@$(CARGO) test --quiet --locked --workspace --test cluster -- --ignored --exact --nocapture $(SOAK)
+
+# What only takes long, not what waits for a repair.
+LONG := killing::an_operator_that_is_killed_over_and_over_never_leaves_a_dead_token_and_logs_in_no_more_than_it_must \
+	outage::a_minute_without_an_api_server_costs_no_login_and_renewals_go_on_where_they_were
 full: export PROPTEST_CASES ?= 20000
-full: check test ## What takes too long for every change: the tests with many more random cases
+full: check test ## What takes too long for every change: more random cases, a hundred kills, a minute of outage, the soak
+	KILLS=100 $(CARGO) test --locked --workspace --test cluster -- --include-ignored --exact $(LONG)
+	$(MAKE) soak
 	$(MAKE) demo ROTATIONS=10
 
 tools: ## Build the programs that tests and demo need: etcd, kube-apiserver, kubectl (once, from source)

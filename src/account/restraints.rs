@@ -97,9 +97,20 @@ impl Restraints {
         (breaker.is_open(), forgiven)
     }
 
-    /// The issuer rejected a login that it never accepted.
-    pub(super) fn rejects(&self, tenant: &Tenant, user: UserKey, now: Moment) {
-        self.limit(tenant, user, now, |limit| limit.reject(now));
+    /// A login begins that the issuer never accepted, unless the limit puts it off; whether it does.
+    pub(super) fn login_begins(&self, tenant: &Tenant, user: UserKey, now: Moment) -> bool {
+        self.limit(tenant, user, now, |limit| {
+            let is_free = limit.puts_off(now).is_none();
+            if is_free {
+                limit.begins();
+            }
+            is_free
+        })
+    }
+
+    /// A login has ended that the issuer never accepted before.
+    pub(super) fn login_ends(&self, tenant: &Tenant, user: UserKey, is_rejected: bool, now: Moment) {
+        self.limit(tenant, user, now, |limit| limit.ends(is_rejected, now));
     }
 
     /// Takes over what status remembers of such rejections.
@@ -107,10 +118,21 @@ impl Restraints {
         self.limit(tenant, user, now, |limit| limit.remember(count, last));
     }
 
-    fn limit(&self, tenant: &Tenant, user: UserKey, now: Moment, change: impl FnOnce(&mut RejectionLimit)) {
+    /// How many such rejections there were lately.
+    pub(super) fn rejections(&self, tenant: &Tenant, user: UserKey, now: Moment) -> u32 {
+        self.lock().limits.get(&(Arc::clone(tenant), user)).map_or(0, |limit| limit.count(now))
+    }
+
+    fn limit<T>(
+        &self,
+        tenant: &Tenant,
+        user: UserKey,
+        now: Moment,
+        change: impl FnOnce(&mut RejectionLimit) -> T,
+    ) -> T {
         let mut inner = self.lock();
         inner.limits.retain(|_, limit| !limit.is_over(now));
-        change(inner.limits.entry((Arc::clone(tenant), user)).or_default());
+        change(inner.limits.entry((Arc::clone(tenant), user)).or_default())
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

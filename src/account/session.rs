@@ -1,6 +1,6 @@
 //! The session of one account: its state, its members, and the one call that may be in flight.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,7 +39,8 @@ pub struct Session {
 
 #[derive(Default)]
 struct Members {
-    strategies: HashMap<Member, Strategy>,
+    /// In order, so that a run can be repeated.
+    strategies: BTreeMap<Member, Strategy>,
     /// Since when there are none.
     idle_since: Option<Moment>,
 }
@@ -121,6 +122,11 @@ impl Session {
         self.surroundings.restraints.remember(tenant, self.user, count, last, self.surroundings.clock.now());
     }
 
+    /// How often this user name was rejected lately for this tenant, with passwords that were never accepted.
+    pub fn rejections_of_user(&self, tenant: &Tenant) -> u32 {
+        self.surroundings.restraints.rejections(tenant, self.user, self.surroundings.clock.now())
+    }
+
     /// Starts the call that a new token needs, unless one is in flight or none is allowed now; whether it did.
     ///
     /// A login needs the pair, which is gone with the call. `lift` allows one attempt of a held login.
@@ -128,13 +134,19 @@ impl Session {
         if !self.may_call() {
             return false;
         }
-        let Some(call) = self.begin(tenant, pair, lift) else { return false };
-        let (session, tenant) = (Arc::clone(self), Arc::clone(tenant));
-        self.surroundings.tasks.spawn(async move { session.run(call, &tenant).await });
+        let Some((call, trial)) = self.begin(tenant, pair, lift) else { return false };
+        let session = Arc::clone(self);
+        self.surroundings.tasks.spawn(async move { session.run(call, trial).await });
         true
     }
 
-    fn begin(self: &Arc<Self>, tenant: &Tenant, pair: Option<LoginPair>, lift: bool) -> Option<Call> {
+    /// Begins a call, and says on whose behalf if it is a login that was never accepted.
+    fn begin(
+        self: &Arc<Self>,
+        tenant: &Tenant,
+        pair: Option<LoginPair>,
+        lift: bool,
+    ) -> Option<(Call, Option<Tenant>)> {
         let (strategy, now) = (self.strategy(), self.surroundings.clock.now());
         let restraints = &self.surroundings.restraints;
         let mut account = self.account();
@@ -143,16 +155,20 @@ impl Session {
             account.lift(now);
         }
         let next = account.next_under(restraint, strategy, now);
-        let who = self.who();
         let is_due = matches!(next, Next::Refresh | Next::Login);
-        if !is_due || !restraints.begins(&self.site, &who, self.caller(&account, now), now) {
+        if !is_due || next == Next::Login && pair.is_none() {
             return None;
         }
-        let call = account.begin(strategy, pair, now);
-        if call.is_none() {
-            restraints.gives_up(&self.site, &who);
+        let who = self.who();
+        let trial = (next == Next::Login && account.accepted().is_none()).then(|| Arc::clone(tenant));
+        if !restraints.begins(&self.site, &who, self.caller(&account, now), now) {
+            return None;
         }
-        call
+        if trial.as_ref().is_some_and(|tenant| !restraints.login_begins(tenant, self.user, now)) {
+            restraints.gives_up(&self.site, &who);
+            return None;
+        }
+        account.begin(strategy, pair, now).map(|call| (call, trial))
     }
 
     fn restraint(&self, account: &Account, tenant: &Tenant, now: Moment) -> Restraint {
@@ -175,8 +191,8 @@ impl Session {
     }
 
     /// Carries out a call. What follows from its answer is decided by those who are told of its end.
-    async fn run(self: Arc<Self>, call: Call, tenant: &Tenant) {
-        let mut end = End { session: &self, is_in_flight: true };
+    async fn run(self: Arc<Self>, call: Call, trial: Option<Tenant>) {
+        let mut end = End { session: &self, is_in_flight: true, trial, is_rejected: false };
         let (errand, limit) = self.errand();
         let Surroundings { gates, restraints, clock, stop, .. } = &*self.surroundings;
         let pass = tokio::select! {
@@ -195,7 +211,7 @@ impl Session {
                 exchange = self.exchange(&call, limit) => exchange,
                 () = self.given_up() => return,
             };
-            self.finish(call, exchange, tenant);
+            end.is_rejected = self.finish(call, exchange);
         }
         end.is_in_flight = false;
     }
@@ -232,7 +248,8 @@ impl Session {
         tokio::time::sleep(STOP_GRACE).await;
     }
 
-    fn finish(self: &Arc<Self>, call: Call, exchange: Exchange, tenant: &Tenant) {
+    /// Takes in how a call went; whether the login was rejected, and that counts.
+    fn finish(self: &Arc<Self>, call: Call, exchange: Exchange) -> bool {
         self.tell(call.grant(), &exchange);
         let mut result = exchange
             .result
@@ -245,17 +262,14 @@ impl Session {
         if is_open && verdict == Verdict::RejectsProven {
             result = Err(everyone_rejected());
         }
-        if matches!(&result, Err(failure) if failure.class == RetryClass::Rejected)
-            && account.accepted().is_none()
-        {
-            restraints.rejects(tenant, self.user, now);
-        }
+        let is_rejected = matches!(&result, Err(failure) if failure.class == RetryClass::Rejected);
         account.finish(call, result, now, clock.chance());
         drop(account);
         for session in forgiven.iter().filter_map(|who| who.session.upgrade()) {
             session.account().forgive(now);
             session.tell_members();
         }
+        is_rejected
     }
 
     /// Has every member look again.
@@ -312,14 +326,21 @@ impl fmt::Debug for Session {
 struct End<'a> {
     session: &'a Arc<Session>,
     is_in_flight: bool,
+    /// On whose behalf it was a login that was never accepted before.
+    trial: Option<Tenant>,
+    is_rejected: bool,
 }
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
         let session = self.session;
+        let Surroundings { restraints, clock, .. } = &*session.surroundings;
         if self.is_in_flight {
             session.account().abandon();
-            session.surroundings.restraints.gives_up(&session.site, &session.who());
+            restraints.gives_up(&session.site, &session.who());
+        }
+        if let Some(tenant) = &self.trial {
+            restraints.login_ends(tenant, session.user, self.is_rejected, clock.now());
         }
         session.tell_members();
     }

@@ -2,9 +2,11 @@
 
 mod lease;
 
+use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand};
@@ -16,6 +18,9 @@ use crate::controller::{self, Settings};
 use crate::core::endpoint::{AllowList, DEFAULT_ISSUER, Origin};
 use crate::ops::logging::{self, LogFormat};
 use crate::ops::shutdown;
+
+/// How much longer than a watch a connection to the API server may be silent.
+const SILENCE_BEYOND_WATCH: Duration = Duration::from_secs(5);
 
 /// Rotating ID Issuer tokens in Kubernetes.
 #[derive(Debug, Parser)]
@@ -54,6 +59,10 @@ struct ControllerArguments {
     /// How many credentials are worked on at once
     #[arg(long, env = "IDISSUER_CONCURRENCY", value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
+
+    /// After how long a watch is made anew: one that has fallen silent hides changes until then
+    #[arg(long, env = "IDISSUER_WATCH_TIMEOUT_SECONDS", value_name = "SECONDS", default_value_t = 290, value_parser = clap::value_parser!(u32).range(1..295))]
+    watch_timeout_seconds: u32,
 
     #[command(flatten)]
     lease: LeaseArguments,
@@ -105,20 +114,27 @@ fn run_controller(mut arguments: ControllerArguments) -> Result<(), String> {
         allow_list: AllowList::new(arguments.issuer_url, arguments.allow_issuers),
         admin_address: arguments.admin_addr,
         concurrency: arguments.concurrency.into(),
+        watch_timeout_seconds: arguments.watch_timeout_seconds,
         use_environment_proxy: arguments.use_environment_proxy,
     };
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("start the runtime: {error}"))?;
     let outcome = runtime.block_on(async {
         let stop = shutdown::on_signal().map_err(|error| format!("register signal handlers: {error}"))?;
-        let client = kube::Client::try_default()
-            .await
-            .map_err(|error| format!("no cluster: set KUBECONFIG, or run in a cluster ({error})"))?;
+        let client = client(settings.watch_timeout_seconds).await?;
         settings.lease = arguments.lease.settings(timings, &settings.namespaces, client.default_namespace());
         controller::run(settings, client, stop).await.map_err(|error| error.to_string())
     });
     // Name resolution runs on threads that nothing can interrupt; they must not hold up the end.
     runtime.shutdown_background();
     outcome
+}
+
+/// The client of the API server. Without a limit on silence it would wait for ever where a connection dies unseen.
+async fn client(watch_timeout_seconds: u32) -> Result<kube::Client, String> {
+    let cause = |error: &dyn Display| format!("no cluster: set KUBECONFIG, or run in a cluster ({error})");
+    let mut config = kube::Config::infer().await.map_err(|error| cause(&error))?;
+    config.read_timeout = Some(Duration::from_secs(watch_timeout_seconds.into()) + SILENCE_BEYOND_WATCH);
+    kube::Client::try_from(config).map_err(|error| cause(&error))
 }
 
 /// kube and reqwest share one TLS provider; it has to be named before either is used.

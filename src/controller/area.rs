@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender};
-use futures::{Stream, StreamExt, TryStreamExt};
-use jiff::SignedDuration;
+use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::PartialObjectMeta;
-use kube::runtime::controller::{self, Action, Config};
+use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::{Controller, WatchStreamExt};
@@ -20,8 +19,7 @@ use super::cluster::{ClusterError, version_of};
 use super::reconcile::{Context, Guarded, finish, reconcile};
 use super::registry::{ObjectKey, Registry, Sighting};
 use crate::api::{CaBundleKind, GROUP, IdIssuerCredential};
-use crate::core::backoff::pause;
-use crate::ops::metrics::Metrics;
+use crate::core::backoff::cluster_pause;
 
 /// How many credentials are finished at once when the process stops.
 const FINISHED_AT_ONCE: usize = 64;
@@ -46,26 +44,23 @@ pub(super) async fn reconcile_all(
     context: Arc<Context>,
     waker: Waker,
     woken: UnboundedReceiver<ObjectRef<Guarded>>,
+    watching: watcher::Config,
     stop: CancellationToken,
 ) -> Vec<Arc<Guarded>> {
     let (reader, writer) = reflector::store();
-    let events = watcher(api::<Guarded>(&client, namespace.as_deref()), watcher::Config::default())
+    let events = watcher(api::<Guarded>(&client, namespace.as_deref()), watching)
         .default_backoff()
         .modify(trim)
         .reflect(writer);
-    let news = news(events, Arc::clone(&context.registry), Arc::clone(&context.metrics), waker);
+    let news = news(events, Arc::clone(&context), waker);
     Controller::for_stream(news, reader.clone())
         // The semaphore in the context bounds all areas together.
         .with_config(Config::default().concurrency(0))
         .reconcile_on(woken)
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile, back_off, context)
-        .for_each(|result| async move {
-            // Errors of a credential are told where they lead to a pause: see `back_off`.
-            if let Err(controller::Error::QueueError(error)) = result {
-                tracing::warn!("watch IdIssuerCredentials: {}", describe_watch_error(&error));
-            }
-        })
+        // Errors of a credential are told where they lead to a pause: see `back_off`; those of the watch in `news`.
+        .for_each(|_| futures::future::ready(()))
         .await;
     reader.state()
 }
@@ -93,43 +88,49 @@ fn describe_watch_error(error: &watcher::Error) -> String {
 
 /// Passes on what can cause work; own status writes cause none.
 ///
-/// What a list shows is passed on when the list is complete: before, the store does not hold it.
+/// What a list shows is passed on when the list is complete: before, the store does not hold it. An error of the watch
+/// is told here and goes no further: the controller would pause everything that wakes credentials, not only the watch.
 fn news(
     events: impl Stream<Item = Result<Event<Guarded>, watcher::Error>> + Send + 'static,
-    registry: Arc<Registry>,
-    metrics: Arc<Metrics>,
+    context: Arc<Context>,
     waker: Waker,
 ) -> impl Stream<Item = Result<Guarded, watcher::Error>> + Send + 'static {
     let mut listed = Vec::new();
-    events.try_filter_map(move |event| {
+    events.filter_map(move |event| {
+        let Context { registry, metrics, clock, .. } = &*context;
         let see = |object: &Guarded| {
-            let news = registry.saw_credential(&key(object), sighting(object), is_rejected(object));
+            let news =
+                registry.saw_credential(&key(object), sighting(object), is_rejected(object), clock.now());
             news.replaced.iter().for_each(|uid| metrics.forget_credential(uid));
             news.is_work
         };
         let news = match event {
-            Event::Apply(object) => see(&object).then_some(object),
-            Event::InitApply(object) => {
+            Err(error) => {
+                tracing::warn!("watch IdIssuerCredentials: {}", describe_watch_error(&error));
+                None
+            }
+            Ok(Event::Apply(object)) => see(&object).then_some(object),
+            Ok(Event::InitApply(object)) => {
                 if see(&object) {
                     listed.push(key(&object));
                 }
                 None
             }
-            Event::Delete(object) => {
+            Ok(Event::Delete(object)) => {
                 registry.lost_credential(&key(&object)).iter().for_each(|uid| metrics.forget_credential(uid));
                 None
             }
-            Event::Init => {
+            Ok(Event::Init) => {
                 registry.begins_credential_list();
                 None
             }
-            Event::InitDone => {
+            Ok(Event::InitDone) => {
                 registry.ends_credential_list().iter().for_each(|uid| metrics.forget_credential(uid));
                 wake(&waker, std::mem::take(&mut listed));
                 None
             }
         };
-        futures::future::ready(Ok(news))
+        futures::future::ready(news.map(Ok))
     })
 }
 
@@ -178,6 +179,7 @@ pub(super) async fn watch_secrets(
     namespace: Option<String>,
     registry: Arc<Registry>,
     waker: Waker,
+    watching: watcher::Config,
     stop: CancellationToken,
 ) {
     tokio::select! {
@@ -185,7 +187,7 @@ pub(super) async fn watch_secrets(
         () = stop.cancelled() => return,
     }
     let secrets = api::<PartialObjectMeta<Secret>>(&client, namespace.as_deref());
-    let events = watcher(secrets, watcher::Config::default()).default_backoff();
+    let events = watcher(secrets, watching).default_backoff();
     let mut events = std::pin::pin!(events.take_until(stop.cancelled_owned()));
     while let Some(event) = events.next().await {
         let concerned = match event {
@@ -216,14 +218,13 @@ pub(super) fn wake(waker: &Waker, credentials: Vec<ObjectKey>) {
     }
 }
 
-/// One second after the first error in a row, doubling to a minute.
+/// One second after the first error in a row, doubling to a minute; less for tokens that live short.
 #[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
 fn back_off(object: Arc<Guarded>, error: &ClusterError, context: Arc<Context>) -> Action {
     let key = key(&*object);
-    let errors = context.registry.count_error(&key);
+    let (errors, pace) = context.registry.count_error(&key);
     context.metrics.reconcile_error();
     tracing::warn!(namespace = key.namespace, name = key.name, errors, "{error}");
-    let (first, longest) = (SignedDuration::from_secs(1), SignedDuration::from_mins(1));
-    let pause = pause(errors, first, longest, context.clock.chance());
+    let pause = cluster_pause(errors, pace, context.clock.chance());
     Action::requeue(Duration::try_from(pause).unwrap_or(Duration::from_secs(1)))
 }

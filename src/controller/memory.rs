@@ -16,6 +16,7 @@ use crate::core::login::LoginPair;
 use crate::core::moment::Moment;
 use crate::core::observed::{AccountReference, Intent, Login, LoginRecord, Published, Rejection, Seen};
 use crate::core::reason::Reason;
+use crate::core::schedule::Pace;
 use crate::core::target::{ObjectVersion, TargetRead};
 use crate::core::token::{Fingerprint, Grant, LifetimeSource, Validity};
 use crate::issuer::Trust;
@@ -224,6 +225,14 @@ impl Memory {
         self.session().map_or(0, |session| session.with_account(Account::rejections))
     }
 
+    /// The rejections that status has to remember of a login that was never accepted: also those of other passwords.
+    pub(super) fn rejections_of_user(&self) -> u32 {
+        let Some(reading) = &self.login else { return 0 };
+        let lately =
+            reading.outcome.as_ref().map_or(0, |session| session.rejections_of_user(&reading.tenant));
+        self.rejections().max(lately)
+    }
+
     /// Whether status holds a record of the attempt that comes next, or is under way.
     pub(super) fn is_attempt_recorded(&self) -> bool {
         // One that was taken back, because it never had its turn, needs another record.
@@ -265,12 +274,19 @@ impl Memory {
         Some((&pause.reason, pause.until))
     }
 
+    /// The pace that the tokens set.
+    pub(super) fn pace(&self) -> Pace {
+        let published = self.published.as_ref().map(|published| Pace::of(published.validity.lifetime));
+        published
+            .or_else(|| self.session().map(|session| session.with_account(Account::pace)))
+            .unwrap_or(Pace::FULL)
+    }
+
     /// The target could not be written: the next try has to wait, longer each time.
     pub(super) fn refused(&mut self, reason: Reason, generation: Option<i64>, now: Moment, chance: Chance) {
         let before = self.write_pause.as_ref().filter(|pause| pause.generation == generation);
         let count = before.map_or(0, |pause| pause.count).saturating_add(1);
-        let (first, longest) = (SignedDuration::from_secs(5), SignedDuration::from_mins(1));
-        let until = now.plus(backoff::pause(count, first, longest, chance));
+        let until = now.plus(backoff::retry_pause(count, self.pace(), chance));
         self.write_pause = Some(WritePause { reason, generation, count, until });
     }
 }

@@ -110,6 +110,7 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     }
     let action = work.carry_out(term).await;
     login::forget_pair(&mut memory);
+    context.registry.keeps_pace(&key, memory.pace());
     let action = action?;
     context.registry.clear_errors(&key);
     Ok(action)
@@ -163,6 +164,7 @@ pub(super) struct Work<'a> {
     pub(super) identity: Identity,
     pub(super) intent: Result<Intent, Reason>,
     pub(super) memory: &'a mut Memory,
+    generation_since: Moment,
     login_seen: Seen,
     target_seen: Seen,
 }
@@ -181,7 +183,9 @@ impl<'a> Work<'a> {
         };
         let intent = intent::parse(credential, &context.allow_list);
         let (login_seen, target_seen) = (Seen::Unknown, Seen::Unknown);
-        Self { context, credential, identity, intent, memory, login_seen, target_seen }
+        let generation_since = context.registry.generation_since(key);
+        let generation_since = generation_since.unwrap_or_else(|| context.clock.now());
+        Self { context, credential, identity, intent, memory, generation_since, login_seen, target_seen }
     }
 
     /// Takes over what status remembers.
@@ -257,6 +261,7 @@ impl<'a> Work<'a> {
         Observed {
             identity: &self.identity,
             generation: self.credential.metadata.generation.unwrap_or_default(),
+            generation_since: self.generation_since,
             observed_generation: self.memory.status.observed_generation,
             intent: self.intent.as_ref(),
             renewal_requested: self.memory.renew_request.as_ref().map(|(_, since)| *since),

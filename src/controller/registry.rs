@@ -3,7 +3,7 @@
 //! Secrets themselves are not kept, and of those that no credential names nothing at all: memory does not depend on
 //! them.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -12,6 +12,7 @@ use super::leadership::Term;
 use super::memory::Memory;
 use crate::core::moment::Moment;
 use crate::core::observed::Seen;
+use crate::core::schedule::Pace;
 use crate::core::target::ObjectVersion;
 
 /// Namespace and name.
@@ -49,8 +50,12 @@ struct Watched {
 
 struct Entry {
     sighting: Sighting,
+    /// Since when its specification is known.
+    generation_since: Moment,
     memory: Arc<tokio::sync::Mutex<Memory>>,
     errors: u32,
+    /// The pace that its tokens set.
+    pace: Pace,
     /// When the queue shall have woken it.
     wake_up: Option<Moment>,
     /// Whether its status remembers that its login was rejected.
@@ -61,8 +66,9 @@ struct Entry {
 
 #[derive(Default)]
 struct Inner {
-    credentials: HashMap<ObjectKey, Entry>,
-    secrets: HashMap<ObjectKey, Watched>,
+    // In order, so that a run can be repeated.
+    credentials: BTreeMap<ObjectKey, Entry>,
+    secrets: BTreeMap<ObjectKey, Watched>,
     /// What the list that is going on has shown.
     listed_credentials: Option<HashSet<ObjectKey>>,
     listed_secrets: Option<HashSet<ObjectKey>>,
@@ -102,6 +108,7 @@ impl Registry {
         key: &ObjectKey,
         sighting: Sighting,
         is_rejected: bool,
+        now: Moment,
     ) -> CredentialNews {
         let mut inner = self.lock();
         if let Some(entry) = inner.credentials.get_mut(key) {
@@ -118,10 +125,21 @@ impl Registry {
         let replaced = if is_same { None } else { inner.forget(key) };
         inner.relink(key, &sighting.secrets);
         if let Some(entry) = inner.credentials.get_mut(key) {
+            if entry.sighting.generation != sighting.generation {
+                entry.generation_since = now;
+            }
             entry.sighting = sighting;
         } else {
-            let memory = Arc::default();
-            let entry = Entry { sighting, memory, errors: 0, wake_up: None, is_rejected, resolved: None };
+            let entry = Entry {
+                sighting,
+                generation_since: now,
+                memory: Arc::default(),
+                errors: 0,
+                pace: Pace::FULL,
+                wake_up: None,
+                is_rejected,
+                resolved: None,
+            };
             inner.credentials.insert(key.clone(), entry);
         }
         CredentialNews { is_work: true, replaced }
@@ -247,6 +265,11 @@ impl Registry {
         Some(Arc::clone(&entry.memory))
     }
 
+    /// Since when a credential's specification is known.
+    pub(super) fn generation_since(&self, key: &ObjectKey) -> Option<Moment> {
+        self.lock().credentials.get(key).map(|entry| entry.generation_since)
+    }
+
     /// What status remembers of the credential's login has found its account, or turned out to have none.
     pub(super) fn resolved(&self, key: &ObjectKey, term: Term) {
         if let Some(entry) = self.lock().credentials.get_mut(key) {
@@ -293,13 +316,20 @@ impl Registry {
         self.lock().credentials.keys().cloned().collect()
     }
 
-    /// Counts errors in a row; returns how many there were with this one.
-    pub(super) fn count_error(&self, key: &ObjectKey) -> u32 {
+    /// Counts errors in a row; returns how many there were with this one, and the pace at which to go on.
+    pub(super) fn count_error(&self, key: &ObjectKey) -> (u32, Pace) {
         let mut inner = self.lock();
-        inner.credentials.get_mut(key).map_or(1, |entry| {
+        inner.credentials.get_mut(key).map_or((1, Pace::FULL), |entry| {
             entry.errors = entry.errors.saturating_add(1);
-            entry.errors
+            (entry.errors, entry.pace)
         })
+    }
+
+    /// Notes the pace that a credential's tokens set.
+    pub(super) fn keeps_pace(&self, key: &ObjectKey, pace: Pace) {
+        if let Some(entry) = self.lock().credentials.get_mut(key) {
+            entry.pace = pace;
+        }
     }
 
     /// The row of errors is over.
@@ -348,6 +378,12 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::{SignedDuration, Timestamp};
+
+    fn at(seconds: i64) -> Moment {
+        let monotonic = SignedDuration::from_secs(seconds);
+        Moment { wall: Timestamp::UNIX_EPOCH + monotonic, monotonic }
+    }
 
     fn key(name: &str) -> ObjectKey {
         ObjectKey { namespace: "shop".into(), name: name.into() }
@@ -370,8 +406,8 @@ mod tests {
     #[test]
     fn a_first_login_waits_until_every_remembered_rejection_has_found_its_account() {
         let (registry, term) = (Registry::default(), Term::default());
-        registry.saw_credential(&key("held"), sighting("u1", &[]), true);
-        registry.saw_credential(&key("new"), sighting("u2", &[]), false);
+        registry.saw_credential(&key("held"), sighting("u1", &[]), true, at(0));
+        registry.saw_credential(&key("new"), sighting("u2", &[]), false, at(0));
         assert!(!registry.are_rejections_resolved(term));
         registry.resolved(&key("new"), term);
         assert!(!registry.are_rejections_resolved(term));
@@ -379,27 +415,27 @@ mod tests {
         assert!(registry.are_rejections_resolved(term));
         let another = Term { number: 2, follows_another: true };
         assert!(!registry.are_rejections_resolved(another), "in each term anew");
-        registry.saw_credential(&key("held"), sighting("u1", &[]), false);
+        registry.saw_credential(&key("held"), sighting("u1", &[]), false, at(0));
         assert!(registry.are_rejections_resolved(another), "its status remembers none any more");
     }
 
     #[test]
     fn only_what_can_cause_work_is_news() {
         let registry = Registry::default();
-        assert!(registry.saw_credential(&key("billing"), sighting("u1", &["login"]), false).is_work);
+        assert!(registry.saw_credential(&key("billing"), sighting("u1", &["login"]), false, at(0)).is_work);
         assert!(
-            !registry.saw_credential(&key("billing"), sighting("u1", &["login"]), false).is_work,
+            !registry.saw_credential(&key("billing"), sighting("u1", &["login"]), false, at(0)).is_work,
             "the same again"
         );
         let changed = Sighting { generation: Some(2), ..sighting("u1", &["login"]) };
-        assert!(registry.saw_credential(&key("billing"), changed, false).is_work);
+        assert!(registry.saw_credential(&key("billing"), changed, false, at(0)).is_work);
     }
 
     #[test]
     fn a_secret_concerns_the_credentials_that_name_it_and_an_own_write_concerns_none() {
         let registry = Registry::default();
-        registry.saw_credential(&key("a"), sighting("u1", &["login", "target"]), false);
-        registry.saw_credential(&key("b"), sighting("u2", &["login"]), false);
+        registry.saw_credential(&key("a"), sighting("u1", &["login", "target"]), false, at(0));
+        registry.saw_credential(&key("b"), sighting("u2", &["login"]), false, at(0));
         assert_eq!(registry.saw_secret(&key("login"), version(1)), [key("a"), key("b")]);
         assert_eq!(registry.saw_secret(&key("login"), version(1)), [], "the same again");
         assert_eq!(registry.saw_secret(&key("unrelated"), version(1)), []);
@@ -413,7 +449,7 @@ mod tests {
     #[test]
     fn what_the_watch_shows_during_a_read_or_a_write_is_not_overwritten() {
         let registry = Registry::default();
-        registry.saw_credential(&key("a"), sighting("u1", &["login", "target"]), false);
+        registry.saw_credential(&key("a"), sighting("u1", &["login", "target"]), false, at(0));
         let glance = registry.glance(&key("login"));
         registry.saw_secret(&key("login"), version(9));
         registry.read_secret(&key("login"), Seen::Absent, glance);
@@ -432,7 +468,7 @@ mod tests {
     #[test]
     fn nothing_is_kept_of_secrets_that_no_credential_names() {
         let registry = Registry::default();
-        registry.saw_credential(&key("a"), sighting("u1", &["login"]), false);
+        registry.saw_credential(&key("a"), sighting("u1", &["login"]), false, at(0));
         for number in 0..1000 {
             registry.saw_secret(&key(&format!("unrelated-{number}")), version(1));
         }
@@ -447,12 +483,12 @@ mod tests {
     fn what_a_new_list_does_not_show_is_gone() {
         let registry = Registry::default();
         registry.begins_credential_list();
-        registry.saw_credential(&key("a"), sighting("u1", &["login"]), false);
-        registry.saw_credential(&key("b"), sighting("u2", &["other"]), false);
+        registry.saw_credential(&key("a"), sighting("u1", &["login"]), false, at(0));
+        registry.saw_credential(&key("b"), sighting("u2", &["other"]), false, at(0));
         assert!(registry.ends_credential_list().is_empty());
         registry.saw_secret(&key("login"), version(1));
         registry.begins_credential_list();
-        registry.saw_credential(&key("a"), sighting("u1", &["login"]), false);
+        registry.saw_credential(&key("a"), sighting("u1", &["login"]), false, at(0));
         assert_eq!(registry.ends_credential_list(), ["u2"]);
         registry.begins_secret_list();
         assert_eq!(registry.ends_secret_list(), [key("a")]);
@@ -462,7 +498,7 @@ mod tests {
     #[test]
     fn what_the_queue_did_not_wake_by_either_clock_is_late_and_is_named_once() {
         let registry = Registry::default();
-        registry.saw_credential(&key("a"), sighting("u1", &[]), false);
+        registry.saw_credential(&key("a"), sighting("u1", &[]), false, at(0));
         let at = |wall: i64, monotonic: i64| Moment {
             wall: jiff::Timestamp::from_second(wall).unwrap(),
             monotonic: jiff::SignedDuration::from_secs(monotonic),
@@ -478,9 +514,9 @@ mod tests {
     #[test]
     fn a_credential_that_was_made_anew_remembers_nothing() {
         let registry = Registry::default();
-        registry.saw_credential(&key("a"), sighting("u1", &[]), false);
+        registry.saw_credential(&key("a"), sighting("u1", &[]), false, at(0));
         let before = registry.memory(&key("a"), "u1").unwrap();
-        let news = registry.saw_credential(&key("a"), sighting("u2", &[]), false);
+        let news = registry.saw_credential(&key("a"), sighting("u2", &[]), false, at(0));
         assert_eq!(news.replaced.as_deref(), Some("u1"));
         assert!(registry.memory(&key("a"), "u1").is_none());
         assert!(!Arc::ptr_eq(&before, &registry.memory(&key("a"), "u2").unwrap()));

@@ -121,16 +121,22 @@ fn token(published: &Published, observed: &Observed<'_>) -> TokenStatus {
 fn login(observed: &Observed<'_>, memory: &Memory, attempt: bool, now: Moment) -> Option<LoginStatus> {
     let previous = memory.status.login.clone();
     let (Some(account), Some(session)) = (observed.account(), memory.session()) else { return previous };
-    // What was recorded of another login says nothing about this one.
-    let inherited =
-        previous.filter(|_| !observed.is_login_changed() || observed.is_published_by_this_account());
     let (attempted, accepted) = session.with_account(|account| (account.attempted(), account.accepted()));
+    let is_other = observed.is_login_changed() && !observed.is_published_by_this_account();
+    let is_presented = attempt || attempted.is_some() || accepted.is_some() || memory.rejections() > 0;
+    // A login that was not presented yet leaves the record of the one that was.
+    if is_other && !is_presented && previous.is_some() {
+        return previous;
+    }
+    // What was recorded of another login says nothing about this one.
+    let inherited = previous.filter(|_| !is_other);
     let attempted = if attempt { Some(now) } else { attempted };
     // An attempt that was recorded and not answered counts: whoever comes after a crash must not present it anew. Any
     // answer but a rejection is one.
     let is_answered = account.trouble.as_ref().is_some_and(|it| it.failure.class != RetryClass::Rejected);
     let is_pending = !account.proven && (attempt || memory.is_attempt_recorded() && !is_answered);
-    let rejections = memory.rejections().saturating_add(u32::from(is_pending));
+    let rejections = if account.proven { memory.rejections() } else { memory.rejections_of_user() };
+    let rejections = rejections.saturating_add(u32::from(is_pending));
     let time = |moment: Option<Moment>, before: Option<_>| moment.map(|at| wire_time(at.wall)).or(before);
     Some(LoginStatus {
         secret_resource_version: observed

@@ -9,6 +9,7 @@ use futures::channel::mpsc::unbounded;
 use futures::future::join_all;
 use kube::api::ListParams;
 use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::watcher;
 use kube::{Api, Client};
 use tokio_util::sync::CancellationToken;
 
@@ -47,6 +48,8 @@ pub struct Settings {
     pub admin_address: SocketAddr,
     /// How many credentials are worked on at once.
     pub concurrency: usize,
+    /// After how many seconds a watch is made anew, whether or not anything was wrong with it; below 295.
+    pub watch_timeout_seconds: u32,
     /// The lease that replicas share; without one this process always acts.
     pub lease: Option<LeaseSettings>,
     /// Whether the proxy of the environment is used for calls to issuers.
@@ -203,6 +206,7 @@ struct Operator {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     areas: Vec<(Option<String>, Arc<Context>)>,
+    watching: watcher::Config,
     stop: CancellationToken,
 }
 
@@ -245,7 +249,8 @@ impl Operator {
         } else {
             settings.namespaces.iter().map(|namespace| (Some(namespace.clone()), context())).collect()
         };
-        Ok(Self { client, accounts, ended, leadership, clock, metrics, areas, stop })
+        let watching = watcher::Config::default().timeout(settings.watch_timeout_seconds);
+        Ok(Self { client, accounts, ended, leadership, clock, metrics, areas, watching, stop })
     }
 
     /// Works until stopped: no credential is begun any more, those at work are finished, then calls are drained.
@@ -263,6 +268,7 @@ impl Operator {
                 Arc::clone(context),
                 waker.clone(),
                 woken,
+                self.watching.clone(),
                 self.stop.clone(),
             ));
             watching.push(tokio::spawn(area::watch_secrets(
@@ -270,6 +276,7 @@ impl Operator {
                 namespace.clone(),
                 registry,
                 waker,
+                self.watching.clone(),
                 self.stop.clone(),
             )));
         }

@@ -32,11 +32,11 @@ pub(super) async fn watch(
 ) {
     let mut before = clock.now();
     loop {
+        metrics.leads(leads());
         tokio::select! {
             () = tokio::time::sleep(PERIOD) => {}
             () = stop.cancelled() => return,
         }
-        metrics.leads(leads());
         let now = clock.now();
         let jump = now.wall.duration_since(before.wall) - (now.monotonic - before.monotonic);
         if jump.abs() >= DRIFT {

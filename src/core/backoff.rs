@@ -38,6 +38,13 @@ pub fn pause(
     ceiling.mul_f64(0.1 + 0.9 * chance.value())
 }
 
+/// The pause after the API server did not answer, or refused: from one second on, more slowly each time.
+#[must_use]
+pub fn cluster_pause(failures: u32, pace: Pace, chance: Chance) -> SignedDuration {
+    let first = pace.first_retry().min(SignedDuration::from_secs(1));
+    pause(failures, first, pace.longest_retry(), chance)
+}
+
 /// The pause after a transient answer of the issuer.
 #[must_use]
 pub fn retry_pause(failures: u32, pace: Pace, chance: Chance) -> SignedDuration {

@@ -72,6 +72,8 @@ impl LoginBudget {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RejectionLimit {
     recent: Vec<Moment>,
+    /// Logins under way; each may be rejected.
+    under_way: usize,
 }
 
 impl RejectionLimit {
@@ -79,6 +81,8 @@ impl RejectionLimit {
     pub const MOST: usize = 4;
     /// The time that the limit is for.
     pub const WINDOW: SignedDuration = SignedDuration::from_hours(1);
+    /// How soon those look again who wait for what others have under way.
+    const LOOK: SignedDuration = SignedDuration::from_secs(2);
 
     /// Takes over what status remembers. Of several records, as of several credentials, the largest count holds.
     pub fn remember(&mut self, count: u32, last: Moment) {
@@ -88,8 +92,17 @@ impl RejectionLimit {
         }
     }
 
-    /// The issuer rejected such a login.
-    pub fn reject(&mut self, now: Moment) {
+    /// Such a login begins.
+    pub fn begins(&mut self) {
+        self.under_way += 1;
+    }
+
+    /// Such a login has ended.
+    pub fn ends(&mut self, is_rejected: bool, now: Moment) {
+        self.under_way = self.under_way.saturating_sub(1);
+        if !is_rejected {
+            return;
+        }
         if self.recent.len() == Self::MOST {
             self.recent.remove(0);
         }
@@ -99,14 +112,26 @@ impl RejectionLimit {
     /// Until when another attempt has to wait, if it has to.
     #[must_use]
     pub fn puts_off(&self, now: Moment) -> Option<Moment> {
-        let oldest = self.recent.len().checked_sub(Self::MOST).and_then(|index| self.recent.get(index))?;
-        Some(oldest.plus(Self::WINDOW)).filter(|until| !until.has_come(now))
+        let mut recent = self.recent.iter().filter(|rejection| !rejection.plus(Self::WINDOW).has_come(now));
+        let oldest = recent.next();
+        let count = oldest.iter().count() + recent.count();
+        match oldest {
+            Some(oldest) if count >= Self::MOST => Some(oldest.plus(Self::WINDOW)),
+            _ => (count + self.under_way >= Self::MOST).then(|| now.plus(Self::LOOK)),
+        }
     }
 
     /// Whether it limits nothing any more.
     #[must_use]
     pub fn is_over(&self, now: Moment) -> bool {
-        self.recent.iter().all(|rejection| rejection.plus(Self::WINDOW).has_come(now))
+        self.under_way == 0 && self.count(now) == 0
+    }
+
+    /// How many rejections there were lately.
+    #[must_use]
+    pub fn count(&self, now: Moment) -> u32 {
+        let recent = self.recent.iter().filter(|rejection| !rejection.plus(Self::WINDOW).has_come(now));
+        u32::try_from(recent.count()).unwrap_or(u32::MAX)
     }
 }
 
@@ -127,7 +152,8 @@ mod tests {
     fn limited(times: &[i64]) -> RejectionLimit {
         let mut limit = RejectionLimit::default();
         for time in times {
-            limit.reject(at(*time));
+            limit.begins();
+            limit.ends(true, at(*time));
         }
         limit
     }
@@ -165,7 +191,23 @@ mod tests {
         assert_eq!(limit.puts_off(at(3600)), None);
         assert_eq!(limited(&[0, 60, 120]).puts_off(at(130)), None);
         assert_eq!(limited(&[0, 60, 120, 180, 3600]).puts_off(at(3601)), Some(at(3660)));
-        assert!(!limit.is_over(at(3600 + 179)) && limit.is_over(at(3600 + 180)));
+        assert_eq!([0, 3_599, 3_600, 3_779, 3_780].map(|now| limit.count(at(now))), [4, 4, 3, 1, 0]);
+    }
+
+    #[test]
+    fn logins_under_way_count_until_they_end_otherwise() {
+        let mut limit = limited(&[0, 1]);
+        limit.begins();
+        assert_eq!(limit.puts_off(at(2)), None, "the fourth");
+        limit.begins();
+        assert_eq!(limit.puts_off(at(2)), Some(at(4)), "two of them may be rejected");
+        limit.ends(false, at(3));
+        assert_eq!(limit.puts_off(at(3)), None);
+        limit.ends(true, at(3));
+        assert_eq!(limit.puts_off(at(3)), None, "three");
+        limit.begins();
+        limit.ends(true, at(4));
+        assert_eq!(limit.puts_off(at(4)), Some(at(3600)));
     }
 
     #[test]
@@ -196,7 +238,8 @@ mod tests {
             for pause in pauses {
                 now = now.plus(seconds(pause));
                 if limit.puts_off(now).is_none() {
-                    limit.reject(now);
+                    limit.begins();
+                    limit.ends(true, now);
                     presented.push(now);
                 }
             }

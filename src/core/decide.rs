@@ -126,16 +126,17 @@ fn obtain(observed: &Observed<'_>, account: &AccountView) -> Option<Plan> {
     Some(if observed.is_login_at_hand { Plan::Obtain { record_first, lift } } else { Plan::ReadLogin })
 }
 
-/// Whether somebody asked for another attempt of a rejected login: by a new specification, by a request for a renewal
-/// that came after the last attempt, or perhaps by repairing the login Secret while no controller ran. (A new login that
-/// this process sees is another account, which was not rejected.)
+/// Whether somebody asked for another attempt of a rejected login since the last one: by a change of the specification,
+/// by a request for a renewal, or perhaps by repairing the login Secret while no controller ran. (A new login that this
+/// process sees is another account, which was not rejected; a new credential of an account that was asks for nothing.)
 fn is_lift(observed: &Observed<'_>, account: &AccountView) -> bool {
     account.trouble.as_ref().filter(|trouble| trouble.failure.class == RetryClass::Rejected).is_some_and(
         |trouble| {
             let is_new = |since: Moment| since.is_after(trouble.last);
-            !observed.is_generation_observed()
+            let is_changed = observed.observed_generation.is_some() && !observed.is_generation_observed();
+            is_changed && is_new(observed.generation_since)
                 || observed.renewal_requested.is_some_and(is_new)
-                || observed.login_record.rejection == Rejection::PerhapsRepaired
+                || observed.login_record.rejection == Rejection::PerhapsRepaired && !account.tried
         },
     )
 }

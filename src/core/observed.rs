@@ -134,6 +134,8 @@ pub struct AccountView {
     pub pace: Pace,
     /// Whether the issuer has accepted this very login before.
     pub proven: bool,
+    /// Whether this process has sent a login.
+    pub tried: bool,
 }
 
 impl AccountView {
@@ -163,6 +165,7 @@ impl AccountView {
             }),
             pace: account.pace(),
             proven: account.accepted().is_some(),
+            tried: account.attempted().is_some(),
         }
     }
 
@@ -209,6 +212,8 @@ pub struct Observed<'a> {
     pub identity: &'a Identity,
     /// `metadata.generation`.
     pub generation: i64,
+    /// Since when that is known.
+    pub generation_since: Moment,
     /// The generation that status was last written for.
     pub observed_generation: Option<i64>,
     /// The specification, or why it cannot be carried out.

@@ -72,8 +72,7 @@ impl Schedule {
             RenewBefore::Percent(percent) => fraction(lifetime, f64::from(percent) / 100.0),
             RenewBefore::Fixed(duration) => duration,
         };
-        let least = overdue_margin(lifetime) + SignedDuration::from_secs(120).min(fraction(lifetime, 0.4));
-        let renew_before = wanted.max(least).min(fraction(lifetime, 0.8));
+        let renew_before = wanted.max(latest_renewal(lifetime)).min(fraction(lifetime, 0.8));
         let expiry = validity.expiry();
         Self {
             renewal: scheduled_expiry.minus(renew_before + fraction(lifetime, JITTER * jitter.0)),
@@ -81,6 +80,13 @@ impl Schedule {
             expiry,
         }
     }
+}
+
+/// How long before expiry a renewal is due at the latest: with the overdue margin and two minutes left, or two fifths of a
+/// shorter life.
+#[must_use]
+pub fn latest_renewal(lifetime: SignedDuration) -> SignedDuration {
+    overdue_margin(lifetime) + SignedDuration::from_secs(120).min(fraction(lifetime, 0.4))
 }
 
 /// How long before expiry a renewal counts as overdue: five minutes, or a tenth of a shorter life.

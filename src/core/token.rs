@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 use super::moment::{Moment, to_second};
+use super::schedule::latest_renewal;
 
 /// The longest token that is accepted, in bytes: it has to fit into an HTTP header.
 pub const LONGEST_TOKEN: usize = 16 * 1024;
@@ -116,6 +117,9 @@ impl fmt::Display for Fingerprint {
     }
 }
 
+/// How far ahead of ours another machine's clock may be that recorded a token.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(60);
+
 /// Where the lifetime of a token is known from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LifetimeSource {
@@ -148,12 +152,21 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// As status recorded it by the wall clock. A record from the future hides no newer token, nor does it make a token
-    /// live longer than its lifetime from `now` on.
+    /// As status recorded it by the wall clock.
+    ///
+    /// A record from the future was made by a clock that was wrong then, or is wrong now: nobody knows how old the token
+    /// is. It is taken to be as old as one that is due for renewal.
     #[must_use]
     pub fn recorded(issued: Timestamp, expiration: Timestamp, source: LifetimeSource, now: Moment) -> Self {
         let lifetime = expiration.duration_since(issued);
-        Self { issued: Moment::recorded(issued, now), lifetime, source }
+        // Clocks of two machines differ a little.
+        let is_believed = issued.duration_since(now.wall) <= CLOCKS_DIFFER.min(lifetime / 20);
+        let issued = if is_believed {
+            Moment::recorded(issued, now)
+        } else {
+            now.minus(lifetime.saturating_sub(latest_renewal(lifetime)))
+        };
+        Self { issued, lifetime, source }
     }
 
     /// When the token dies.
@@ -278,6 +291,23 @@ pub(crate) mod tests {
         assert_eq!(AccessToken::parse("opaque").unwrap().claims(), None);
         assert_eq!(AccessToken::parse("a.%%%.c").unwrap().claims(), None);
         assert_eq!(jwt(r#"{"iat":1e300,"exp":4600}"#).claims(), None);
+    }
+
+    #[test]
+    fn a_record_from_the_future_is_due_for_renewal_for_nobody_knows_how_old_it_is() {
+        use super::super::schedule::{Jitter, RenewBefore, Schedule};
+        use super::super::world::{at, seconds};
+        let now = at(0);
+        let recorded = |ahead: i64| {
+            let issued = at(ahead).wall;
+            Validity::recorded(issued, issued + seconds(3600), LifetimeSource::ExpiresIn, now)
+        };
+        for (ahead, is_due) in [(-10, false), (0, false), (60, false), (61, true), (1_000_000, true)] {
+            let validity = recorded(ahead);
+            let schedule = Schedule::of(&validity, RenewBefore::Percent(5), Jitter::NONE);
+            assert_eq!(schedule.renewal.has_come(now), is_due, "{ahead}");
+            assert!(!schedule.overdue.has_come(now) && !validity.issued.is_after(now), "{ahead}");
+        }
     }
 
     proptest::proptest! {

@@ -130,6 +130,7 @@ pub(crate) struct World {
     pub(crate) now: Moment,
     pub(crate) identity: Identity,
     pub(crate) generation: i64,
+    pub(crate) generation_since: Moment,
     pub(crate) observed_generation: Option<i64>,
     pub(crate) intent: Result<Intent, Reason>,
     pub(crate) renewal_requested: Option<Moment>,
@@ -165,6 +166,7 @@ impl World {
             now: at(0),
             identity: Identity { namespace: "shop".into(), name: "billing".into(), uid: "u1".into() },
             generation: 1,
+            generation_since: at(0),
             observed_generation: None,
             intent: Ok(intent()),
             renewal_requested: None,
@@ -212,6 +214,7 @@ impl World {
         Observed {
             identity: &self.identity,
             generation: self.generation,
+            generation_since: self.generation_since,
             observed_generation: self.observed_generation,
             intent: self.intent.as_ref(),
             renewal_requested: self.renewal_requested,
@@ -477,6 +480,7 @@ impl World {
         }
         self.intent = Ok(changed);
         self.generation += 1;
+        self.generation_since = self.now;
     }
 
     /// Another credential of the same account was renewed.
@@ -517,6 +521,7 @@ impl World {
         self.target_read = None;
         self.write_pause = None;
         self.repair_pause = None;
+        self.generation_since = restarted;
         self.now = restarted;
     }
 }

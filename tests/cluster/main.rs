@@ -5,13 +5,17 @@
 use idissuer_testbed::{Options, Shared};
 
 mod apply_fences;
+mod contesting;
+mod denying;
 mod issuers;
 mod issuing;
 mod killing;
 mod leading;
 mod logging_in;
+mod login_budget;
 mod operator;
 mod outage;
+mod refusing;
 mod renewing;
 mod repairing;
 mod resource_rules;
@@ -20,6 +24,8 @@ mod restarting;
 mod schema;
 mod secrecy;
 mod sharing;
+mod soak;
+mod vanishing;
 
 /// The control plane of all tests in this binary. It has the CRD from the beginning, or the garbage collector would
 /// take half a minute to notice the new kind.

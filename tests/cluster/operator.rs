@@ -3,15 +3,16 @@
 //! A test sets a [`Stage`], applies objects, and looks at what a user can see: the Secret, the status, the Events, and
 //! on the other side what the issuer was asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use idissuer::api::{GROUP, IdIssuerCredential, KIND, TokenStatus, VERSION};
-use idissuer_simulator::{Config, Server, Simulator, User, UserCounts};
+use idissuer_simulator::{CallRecord, Config, Fingerprint, Operation, Server, Simulator, User, UserCounts};
 use idissuer_testbed::process::{Grace, Signal, Supervised};
+use idissuer_testbed::proxy::Proxy;
 use idissuer_testbed::{ControlPlane, Mark, TestNamespace, count, wait};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -33,6 +34,8 @@ pub(crate) const NAME: &str = "billing";
 pub(crate) const LOGIN: &str = "billing-login";
 /// How long anything may take that is not bound to a time of its own; what it waits for comes far sooner.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+/// Their users may do everything.
+const ADMINISTRATORS: Option<&str> = Some("system:masters");
 /// The user that applies objects.
 const MANAGER: &str = "idissuer-tests";
 
@@ -73,6 +76,27 @@ impl Stage {
         stage.operator.until_ready().await;
         stage.write_login(USER, PASSWORD).await;
         stage
+    }
+
+    /// With a proxy between operator and API server.
+    pub(crate) async fn set_through_proxy(name: &str, issuer: Config) -> (Self, Proxy) {
+        Self::set_through_proxy_with(name, issuer, |_| ()).await
+    }
+
+    /// With a proxy between operator and API server, and an operator that is prepared differently.
+    pub(crate) async fn set_through_proxy_with(
+        name: &str,
+        issuer: Config,
+        prepare: impl FnOnce(&mut Operator),
+    ) -> (Self, Proxy) {
+        let control_plane = CLUSTER.control_plane().await.unwrap();
+        let mut proxy = None;
+        let stage = Self::set_with(name, issuer, |operator, _| {
+            prepare(operator);
+            proxy = Some(operator.go_through_proxy(control_plane, ADMINISTRATORS));
+        })
+        .await;
+        (stage, proxy.unwrap())
     }
 
     /// On any control plane, with an operator that is not started yet, and without the login Secret.
@@ -198,6 +222,46 @@ impl Stage {
         present(&self.issuer.url(), token).await
     }
 
+    /// Waits until the target of a credential is as it should be: it holds the token that status tells of, the issuer
+    /// accepts that, and nothing is left to be written.
+    pub(crate) async fn until_correct(&self, name: &str) {
+        let url = self.issuer.url();
+        wait::until("a correct target", LIMIT, async || {
+            let credential = self.credentials().get(name).await.map_err(|error| error.to_string())?;
+            let target = self.secrets().get(name).await.map_err(|error| error.to_string())?;
+            let (token, status) = (text(&target, "token"), credential.status.unwrap_or_default());
+            let fingerprint = Fingerprint::of(&token).to_string();
+            let recorded = status.token.map(|token| token.fingerprint);
+            let version = status.target.map(|target| target.resource_version);
+            let is_recorded = recorded.as_ref() == Some(&fingerprint) && version == target.resource_version();
+            let answer = present(&url, &token).await;
+            if is_recorded && answer == 200 {
+                return Ok(());
+            }
+            Err(format!(
+                "status: {recorded:?}, target: {fingerprint}, recorded: {is_recorded}, issuer: {answer}"
+            ))
+        })
+        .await;
+    }
+
+    /// That the issuer was asked for no token in vain: each that it issued was presented to it later, by a reader.
+    pub(crate) fn assert_nothing_wasted(&self) {
+        let wasted = self.wasted();
+        assert!(wasted.is_empty(), "issued and never published: {wasted:#?}");
+    }
+
+    /// The calls that were answered with a token which nobody ever read in a target.
+    pub(crate) fn wasted(&self) -> Vec<CallRecord> {
+        let calls = self.issuer.calls_since(0);
+        let used: HashSet<_> = calls
+            .iter()
+            .filter(|call| call.operation == Operation::Authorized)
+            .filter_map(|call| call.presented)
+            .collect();
+        calls.into_iter().filter(|call| call.issued.is_some_and(|issued| !used.contains(&issued))).collect()
+    }
+
     /// What the issuer was asked in the name of [`USER`].
     pub(crate) fn counts(&self) -> UserCounts {
         self.issuer.counts().of(USER)
@@ -294,7 +358,7 @@ impl Operator {
             "127.0.0.1:0",
         ];
         Self {
-            kubeconfig: control_plane.kubeconfig_as(&user, Some("system:masters")).unwrap(),
+            kubeconfig: control_plane.kubeconfig_as(&user, ADMINISTRATORS).unwrap(),
             user,
             arguments: arguments.map(str::to_owned).to_vec(),
             log_filter: "info",
@@ -302,6 +366,13 @@ impl Operator {
             process: None,
             admin: None,
         }
+    }
+
+    /// Puts a proxy between it and the API server, to which it is of this group from now on.
+    pub(crate) fn go_through_proxy(&mut self, control_plane: &ControlPlane, group: Option<&str>) -> Proxy {
+        let proxy = Proxy::start(control_plane, &self.user, group).unwrap();
+        proxy.kubeconfig().clone_into(&mut self.kubeconfig);
+        proxy
     }
 
     /// Starts it, and waits for its first line, which says where its admin endpoints are.
@@ -417,4 +488,9 @@ pub(crate) async fn stays(what: &str, time: Duration, mut look: impl AsyncFnMut(
         assert!(look().await, "no longer: {what}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests go by the true clock, as people do")]
+pub(crate) fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
 }

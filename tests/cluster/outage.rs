@@ -5,7 +5,8 @@ use std::time::Duration;
 use idissuer_testbed::{ControlPlane, Controllers, Options, Shared, wait};
 use serde_json::json;
 
-use crate::operator::{HOUR, LIMIT, PASSWORD, Stage, USER, issuer, text, token_status};
+use crate::operator::{HOUR, LIMIT, NAME, PASSWORD, Stage, USER, issuer, text, token_status};
+use crate::renewing::Reader;
 
 /// Each test has a control plane of its own, for it takes that down.
 fn options() -> Options {
@@ -15,6 +16,7 @@ fn options() -> Options {
 
 static WHILE_DUE: Shared = Shared::new(options);
 static AT_REST: Shared = Shared::new(options);
+static FOR_A_MINUTE: Shared = Shared::new(options);
 
 /// A published token whose issuer gives this lifetime.
 async fn set(control_plane: &'static ControlPlane, name: &str, lifetime: Duration) -> Stage {
@@ -63,4 +65,31 @@ async fn a_login_is_not_repeated_because_the_api_server_was_away_for_a_while() {
     stage.target_until("its repair", |target| target.metadata.labels.is_some()).await;
     assert_eq!(text(&stage.target().await, "token"), token);
     assert_eq!(stage.issuer_calls(), 1);
+}
+
+#[tokio::test]
+#[ignore = "takes two minutes: make full runs it"]
+async fn a_minute_without_an_api_server_costs_no_login_and_renewals_go_on_where_they_were() {
+    let control_plane = FOR_A_MINUTE.control_plane().await.unwrap();
+    let stage = set(control_plane, "outage-minute", Duration::from_secs(30)).await;
+    control_plane.api_server().kill().await.unwrap();
+    // Not to be awaited: it is the time itself that is tried.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    control_plane.api_server().start().unwrap();
+    control_plane.ready().await.unwrap();
+    let back = tokio::time::Instant::now();
+
+    stage.until_correct(NAME).await;
+    // Of 30 s, two minutes are twelve seconds: by then a valid token has to stand there.
+    assert!(back.elapsed() < Duration::from_secs(12), "only after {:?}", back.elapsed());
+    let reader = Reader::start(&stage);
+    let first = stage.ready().await;
+    let second = stage.renewed(token_status(&first)).await;
+    stage.renewed(token_status(&second)).await;
+    stage.until_correct(NAME).await;
+    reader.stop().await;
+    let counts = stage.counts();
+    assert_eq!((counts.logins_accepted, counts.refresh_tokens_reused), (1, 0), "{counts:?}");
+    // One token is held while it lives, and no other asked for.
+    assert!(counts.refreshes_accepted <= 4 + 3, "{counts:?}");
 }

@@ -8,7 +8,9 @@ use idissuer_simulator::RefreshAccepted;
 use idissuer_testbed::{Mark, count, wait};
 use serde_json::json;
 
-use crate::operator::{HOUR, LIMIT, LOGIN, NAME, Stage, USER, issuer, present, stays, text, token_status};
+use crate::operator::{
+    HOUR, LIMIT, LOGIN, NAME, Stage, USER, issuer, now, present, stays, text, token_status,
+};
 
 /// Renewed after half of it, less a little jitter.
 const SHORT: Duration = Duration::from_secs(5);
@@ -158,7 +160,7 @@ async fn a_requested_renewal_brings_one_new_token_and_the_same_request_again_bri
     // Sooner than this after the first, a request would be answered by that one.
     let spacing = Duration::from_secs(4);
     let issued = token_status(&first).issued_time.0;
-    let is_spaced = || jiff_now().duration_since(issued).as_secs() > 4;
+    let is_spaced = || now().duration_since(issued).as_secs() > 4;
     wait::until("the least time between two tokens", spacing + LIMIT, async || is_spaced()).await;
 
     stage.request_renewal("once").await;
@@ -217,9 +219,4 @@ async fn requests_of_rotations(stage: &Stage, number: usize) -> BTreeMap<String,
 
 fn counted<const N: usize>(requests: [(&str, usize); N]) -> BTreeMap<String, usize> {
     requests.map(|(request, number)| (request.to_owned(), number)).into()
-}
-
-#[expect(clippy::disallowed_methods, reason = "the test goes by the true clock, as people do")]
-fn jiff_now() -> jiff::Timestamp {
-    jiff::Timestamp::now()
 }

@@ -110,6 +110,9 @@ async fn a_session_logs_and_shows_no_secret_whatever_happens_to_it() {
         .with_max_level(tracing::Level::TRACE)
         .with_writer(move || writer.clone())
         .finish();
+    // Tests beside this one log as well. Without anyone who listens there, tracing would take it from the first of them
+    // that nobody ever listens at that place.
+    tracing::subscriber::set_global_default(tracing_subscriber::registry()).unwrap();
     // Of this thread only; the runtime of this test has no other.
     let _guard = tracing::subscriber::set_default(subscriber);
 

@@ -3,7 +3,7 @@ use super::super::reason::Reason;
 use super::super::retry::{Failure, Sent};
 use super::super::target::ControllerOwner;
 use super::super::world::{
-    BILLING, OTHER, World, at, malformed, misconfigured, obtained, rejected, token, transient,
+    BILLING, OTHER, World, at, malformed, misconfigured, obtained, rejected, seconds, token, transient,
 };
 use super::*;
 
@@ -118,6 +118,8 @@ fn a_credential_without_a_token_says_what_it_waits_for() {
             new(|world| {
                 world.settle();
                 world.answer(Err(rejected()));
+                world.settle();
+                world.pass(seconds(1));
                 world.edit_spec(|_| ());
                 assert_eq!(world.settle(), ["ReadLogin", "Record, lift, Obtain"]);
             }),

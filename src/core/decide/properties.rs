@@ -231,6 +231,7 @@ proptest! {
             run(&mut world, answer, number);
         }
         // What a person would do, and time.
+        world.pass(seconds(1));
         world.delete_target();
         world.edit_spec(|spec| spec.suspended = false);
         world.edit_login(Ok(BILLING));

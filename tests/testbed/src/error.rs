@@ -91,6 +91,9 @@ pub enum Error {
     /// A certificate could not be made.
     #[error("cannot make a certificate")]
     Certificate(#[source] rcgen::Error),
+    /// The proxy before the API server cannot be set up.
+    #[error("cannot start a proxy before the API server")]
+    Proxy(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The kubeconfig that the testbed wrote is not usable.
     #[error("cannot use the kubeconfig of the testbed")]
     Kubeconfig(#[source] kube::config::KubeconfigError),

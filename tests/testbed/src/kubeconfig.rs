@@ -5,33 +5,38 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::certificates::Identity;
 use crate::error::{Error, Result};
 
+/// A kubeconfig for a server that asks nobody who they are.
+pub(crate) fn write_plain(path: &Path, server: &str) -> Result<()> {
+    write_text(path, &json!({"server": server}), &json!({}))
+}
+
 /// A kubeconfig that names no other file, so that it can be copied to wherever a client runs.
 pub(crate) fn write(path: &Path, server: &str, authority: &str, identity: &Identity) -> Result<()> {
+    let cluster = json!({
+        "server": server,
+        "certificate-authority-data": STANDARD.encode(authority),
+    });
+    let user = json!({
+        "client-certificate-data": STANDARD.encode(&identity.certificate),
+        "client-key-data": STANDARD.encode(&identity.key),
+    });
+    write_text(path, &cluster, &user)
+}
+
+fn write_text(path: &Path, cluster: &Value, user: &Value) -> Result<()> {
     let name = "testbed";
     // JSON is YAML.
     let text = json!({
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": name,
-        "clusters": [{
-            "name": name,
-            "cluster": {
-                "server": server,
-                "certificate-authority-data": STANDARD.encode(authority),
-            },
-        }],
-        "users": [{
-            "name": name,
-            "user": {
-                "client-certificate-data": STANDARD.encode(&identity.certificate),
-                "client-key-data": STANDARD.encode(&identity.key),
-            },
-        }],
+        "clusters": [{ "name": name, "cluster": cluster }],
+        "users": [{ "name": name, "user": user }],
         "contexts": [{ "name": name, "context": { "cluster": name, "user": name } }],
     });
     fs::write(path, text.to_string()).map_err(Error::file("write", path))

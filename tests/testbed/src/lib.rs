@@ -20,7 +20,10 @@
 //! - [`TestNamespace`] is where one test works. If the test panics, it shows what lay there.
 //! - [`wait`] waits for a condition, with a limit.
 //! - [`AuditLog`] counts the requests of a client.
+//! - [`proxy`] stands between a client and the API server, and lets requests fail.
 //! - [`process`] runs other programs, which end with the test.
+//! - [`memory`] is an API server without programs and waiting: for tests in paused time. A table holds it to the real
+//!   one.
 //! - [`Tools`] finds or builds the programs of Kubernetes.
 //!
 //! Nothing is left after the end of the process, however it ends.
@@ -32,9 +35,11 @@ mod error;
 mod inventory;
 mod kubeconfig;
 mod kubectl;
+pub mod memory;
 mod namespace;
 mod ports;
 pub mod process;
+pub mod proxy;
 mod shared;
 mod tools;
 pub mod wait;

@@ -20,7 +20,7 @@ pub use component::Component;
 pub use options::{Controllers, Options};
 
 use crate::audit::AuditLog;
-use crate::certificates::Authority;
+use crate::certificates::{Authority, Identity};
 use crate::error::{Error, Result};
 use crate::kubeconfig;
 use crate::kubectl::Kubectl;
@@ -236,6 +236,16 @@ impl ControlPlane {
         let arguments = ["wait", "--for=condition=Established", "--timeout=30s", "-f", "-"];
         kubectl.run_with_input(&arguments, yaml).await?;
         Ok(())
+    }
+
+    /// What a client needs to be `user` to the API server.
+    pub(crate) fn identity(&self, user: &str, group: Option<&str>) -> Result<Identity> {
+        self.authority.client(user, group)
+    }
+
+    /// The certificate of the authority that signed the API server's, as PEM.
+    pub(crate) fn authority(&self) -> String {
+        self.authority.certificate()
     }
 
     pub(crate) fn config(&self) -> &Config {

@@ -9,9 +9,13 @@ mod control_plane;
 #[cfg(test)]
 mod leftovers;
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod namespace;
 #[cfg(test)]
 mod process;
+#[cfg(test)]
+mod proxy;
 #[cfg(test)]
 mod tools;
 #[cfg(test)]

@@ -1,0 +1,164 @@
+//! The API server refuses what it accepted before: a quota, an admission policy, rights that are taken away.
+
+use std::time::Duration;
+
+use idissuer_testbed::proxy::ProxiedRequest;
+use idissuer_testbed::{ControlPlane, wait};
+use k8s_openapi::api::core::v1::ResourceQuota;
+use kube::api::{DeleteParams, PostParams};
+use serde_json::json;
+
+use crate::CLUSTER;
+use crate::operator::{HOUR, LIMIT, NAME, PASSWORD, Stage, USER, issuer, token_status};
+use crate::renewing::Reader;
+
+/// Renewed when half of it is over. A refused write is tried again after at most five seconds, then ten.
+const LIFETIME: Duration = Duration::from_secs(32);
+
+#[tokio::test]
+async fn a_quota_that_refuses_the_first_write_is_named_and_the_token_written_once_there_is_room() {
+    let stage = Stage::set("quota", issuer(HOUR)).await;
+    let quotas = stage.namespace.api::<ResourceQuota>();
+    let quota = json!({"metadata": {"name": "full"}, "spec": {"hard": {"secrets": "0"}}});
+    quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
+    // It counts once a controller has looked at it.
+    wait::object(&quotas, "full", "its count", LIMIT, |quota| {
+        quota.status.as_ref().is_some_and(|status| status.used.is_some())
+    })
+    .await;
+    stage.apply(json!({})).await;
+    stage.told("Ready", "False", "TargetWriteRefused").await;
+    stage.told("Stalled", "True", "TargetWriteRefused").await;
+    assert!(stage.secrets().get_opt(NAME).await.unwrap().is_none());
+
+    quotas.delete("full", &DeleteParams::default()).await.unwrap();
+    stage.ready().await;
+    stage.until_correct(NAME).await;
+    assert_eq!(stage.issuer_calls(), 1, "the token was kept in memory");
+}
+
+/// A policy that refuses every write of the stage's operator to its target. It is removed with this value.
+struct Policy {
+    name: String,
+    control_plane: &'static ControlPlane,
+}
+
+impl Policy {
+    async fn impose(stage: &Stage) -> Self {
+        let namespace = stage.namespace.name();
+        let name = format!("deny-{namespace}");
+        let yaml = format!(
+            r#"
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {{name: {name}}}
+spec:
+  matchConstraints:
+    namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {namespace}}}}}
+    resourceRules:
+      - {{apiGroups: [""], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [secrets]}}
+  validations:
+    - {{expression: "object.metadata.name != '{NAME}'", message: "nobody writes this"}}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {{name: {name}}}
+spec: {{policyName: {name}, validationActions: [Deny]}}
+"#
+        );
+        stage.control_plane.kubectl().apply(&yaml).await.unwrap();
+        Self { name, control_plane: stage.control_plane }
+    }
+
+    async fn lift(self) {
+        let kinds = "validatingadmissionpolicybinding,validatingadmissionpolicy";
+        self.control_plane.kubectl().run(&["delete", kinds, &self.name]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_refuses_a_renewals_write_is_named_and_the_token_written_when_it_is_gone() {
+    let stage = Stage::set("policy", issuer(LIFETIME)).await;
+    stage.apply(json!({})).await;
+    stage.until_correct(NAME).await;
+    let before = stage.ready().await;
+    let reader = Reader::start(&stage);
+    let policy = Policy::impose(&stage).await;
+    stage.told("Stalled", "True", "TargetWriteRefused").await;
+    let refused = stage.ready().await;
+    assert_eq!(
+        token_status(&refused).fingerprint,
+        token_status(&before).fingerprint,
+        "still valid, and told"
+    );
+    assert_eq!(stage.issuer_calls(), 2);
+
+    policy.lift().await;
+    let after = stage.renewed(token_status(&before)).await;
+    stage.until_correct(NAME).await;
+    reader.stop().await;
+    stage.assert_nothing_wasted();
+    let counts = stage.counts();
+    assert_eq!((counts.logins_accepted, counts.refreshes_accepted), (1, 1), "{counts:?}");
+    assert!(!crate::operator::holds(&after, "Stalled", "True", "TargetWriteRefused"));
+}
+
+/// The rights of `deploy/clusterrole.yaml` in the stage's namespace, for the stage's operator.
+fn binding(user: &str) -> String {
+    format!(
+        r"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {{name: idissuer-operator}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: idissuer-operator}}
+subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: {user}}}]
+"
+    )
+}
+
+/// Takes the rights away, so that a renewal's write is refused, and gives them back.
+async fn renews_after_its_rights_were_gone(name: &str, are_watches_cut: bool) {
+    let control_plane = CLUSTER.control_plane().await.unwrap();
+    control_plane.kubectl().apply(include_str!("../../deploy/clusterrole.yaml")).await.unwrap();
+    let mut stage = Stage::set_without_start(control_plane, name, issuer(LIFETIME)).await;
+    let proxy = stage.operator.go_through_proxy(control_plane, None);
+    let binding = binding(&stage.operator.user);
+    stage.namespace.kubectl().apply(&binding).await.unwrap();
+    stage.write_login(USER, PASSWORD).await;
+    stage.operator.start(control_plane).await;
+    stage.operator.until_ready().await;
+    stage.apply(json!({})).await;
+    stage.until_correct(NAME).await;
+    let before = stage.ready().await;
+    let reader = Reader::start(&stage);
+
+    stage.namespace.kubectl().run(&["delete", "rolebinding", "idissuer-operator"]).await.unwrap();
+    if are_watches_cut {
+        proxy.cut();
+    }
+    wait::until("a refused write", LIMIT, async || {
+        let is_refused =
+            |it: &ProxiedRequest| it.is_write() && it.is_for("secrets/billing") && it.status == Some(403);
+        proxy.requests().iter().any(is_refused)
+    })
+    .await;
+    stage.namespace.kubectl().apply(&binding).await.unwrap();
+
+    stage.renewed(token_status(&before)).await;
+    stage.until_correct(NAME).await;
+    reader.stop().await;
+    stage.assert_nothing_wasted();
+    let counts = stage.counts();
+    assert_eq!((counts.logins_accepted, counts.refreshes_accepted), (1, 1), "{counts:?}");
+}
+
+#[tokio::test]
+async fn an_operator_whose_rights_are_taken_away_and_given_back_loses_no_token_and_logs_in_once() {
+    // A watch that runs is not asked again for its rights.
+    renews_after_its_rights_were_gone("rights", false).await;
+}
+
+#[tokio::test]
+async fn an_operator_whose_watches_are_refused_too_loses_no_token_and_logs_in_once() {
+    renews_after_its_rights_were_gone("rights-watches", true).await;
+}

@@ -1,0 +1,229 @@
+//! The API server answers with errors, loses its answers or falls silent while tokens are renewed: no token is lost, none
+//! dies in a target, and the issuer is not asked once more for any of it.
+
+use std::time::Duration;
+
+use idissuer_simulator::Fingerprint;
+use idissuer_testbed::proxy::{Fault, ProxiedRequest, Proxy, Rule};
+use idissuer_testbed::wait;
+use serde_json::json;
+
+use crate::operator::{HOUR, LIMIT, NAME, Stage, USER, issuer, stays, text, token_status};
+use crate::renewing::Reader;
+
+/// Renewed when half of it is over, less a little jitter; so the trouble may last for ten seconds.
+const LIFETIME: Duration = Duration::from_secs(20);
+
+/// Any answer to the writes of the target, or of the status.
+fn is_target_write(request: &ProxiedRequest) -> bool {
+    request.is_write() && request.is_for("secrets/billing")
+}
+
+fn is_status_write(request: &ProxiedRequest) -> bool {
+    request.is_write() && request.is_for("idissuercredentials/billing/status")
+}
+
+/// A published token, with a proxy that harms nothing yet.
+async fn set(name: &str, lifetime: Duration) -> (Stage, Proxy) {
+    let (stage, proxy) = Stage::set_through_proxy(name, issuer(lifetime)).await;
+    stage.apply(json!({})).await;
+    stage.until_correct(NAME).await;
+    (stage, proxy)
+}
+
+/// One renewal whose writes meet this fault so many times before they come through.
+async fn renews_through(
+    name: &str,
+    fault: Fault,
+    times: usize,
+    meets: impl Fn(&ProxiedRequest) -> bool + Copy + Send + 'static,
+) {
+    let (stage, proxy) = set(name, LIFETIME).await;
+    let before = stage.ready().await;
+    let reader = Reader::start(&stage);
+    let asked = proxy.requests().len();
+    proxy.inject(Rule::new(fault, meets).times(times));
+
+    stage.renewed(token_status(&before)).await;
+    // A write whose answer is lost shows before it is known to be done.
+    wait::until("one write more than were refused", LIMIT, async || {
+        let met = proxy.requests().into_iter().skip(asked).filter(meets).count();
+        (met > times).then_some(()).ok_or_else(|| format!("{name}: {met} writes"))
+    })
+    .await;
+    stage.until_correct(NAME).await;
+    reader.stop().await;
+    stage.assert_nothing_wasted();
+    let counts = stage.counts();
+    assert_eq!((counts.logins_accepted, counts.refreshes_accepted), (1, 1), "{name}: {counts:?}");
+}
+
+fn too_many() -> Fault {
+    Fault::Answer { status: 429, retry_after: Some(1) }
+}
+
+#[tokio::test]
+async fn a_renewal_whose_target_is_refused_with_409_429_or_500_costs_no_token_and_no_call() {
+    tokio::join!(
+        renews_through("target-409", Fault::status(409), 3, is_target_write),
+        renews_through("target-429", too_many(), 2, is_target_write),
+        renews_through("target-500", Fault::status(500), 2, is_target_write),
+    );
+}
+
+#[tokio::test]
+async fn a_renewal_whose_target_is_refused_with_410_or_413_once_costs_no_token_and_no_call() {
+    tokio::join!(
+        renews_through("target-410", Fault::status(410), 1, is_target_write),
+        renews_through("target-413", Fault::status(413), 1, is_target_write),
+    );
+}
+
+#[tokio::test]
+async fn a_renewal_whose_status_is_refused_with_409_410_429_or_500_costs_no_token_and_no_call() {
+    tokio::join!(
+        renews_through("status-409", Fault::status(409), 2, is_status_write),
+        renews_through("status-410", Fault::status(410), 2, is_status_write),
+        renews_through("status-429", too_many(), 2, is_status_write),
+        renews_through("status-500", Fault::status(500), 2, is_status_write),
+    );
+}
+
+#[tokio::test]
+async fn a_renewal_whose_writes_are_done_but_never_answered_costs_no_token_and_no_call() {
+    tokio::join!(
+        renews_through("target-lost", Fault::LoseAnswer, 2, is_target_write),
+        renews_through("status-lost", Fault::LoseAnswer, 2, is_status_write),
+    );
+}
+
+#[tokio::test]
+async fn a_first_write_whose_answer_is_lost_is_known_again_as_the_operators_own() {
+    let (stage, proxy) = Stage::set_through_proxy("first-lost", issuer(HOUR)).await;
+    proxy.inject(Rule::new(Fault::LoseAnswer, is_target_write).times(1));
+    stage.apply(json!({})).await;
+    stage.ready().await;
+    stage.until_correct(NAME).await;
+    assert_eq!(stage.issuer_calls(), 1);
+}
+
+#[tokio::test]
+async fn a_write_that_hangs_is_given_up_and_made_again() {
+    let (stage, proxy) = set("hanging-write", LIFETIME).await;
+    let before = stage.ready().await;
+    let reader = Reader::start(&stage);
+    proxy.inject(Rule::new(Fault::Silence, is_target_write));
+    wait::until("a write that is given up", LIMIT, async || {
+        stage.operator.output().contains("did not answer within")
+    })
+    .await;
+    proxy.heal();
+    stage.renewed(token_status(&before)).await;
+    stage.until_correct(NAME).await;
+    reader.stop().await;
+    stage.assert_nothing_wasted();
+    assert_eq!(stage.counts().logins_accepted, 1);
+}
+
+#[tokio::test]
+async fn watches_that_end_with_410_begin_anew_and_what_happened_meanwhile_is_seen() {
+    let (stage, proxy) = set("watch-410", HOUR).await;
+    let token = text(&stage.target().await, "token");
+    // Both watches are cut, refused once with a status and once with an event, and what is edited meanwhile is repaired.
+    for resource in ["secrets", "idissuercredentials"] {
+        for fault in [Fault::status(410), Fault::EndWatch { status: 410 }] {
+            proxy.inject(Rule::new(fault, move |it| it.is_watch() && it.is_for(resource)).times(1));
+        }
+    }
+    let asked = proxy.requests().len();
+    proxy.cut();
+    stage.edit_target(json!({"data": {"token": "Zm9yZ2Vk"}})).await;
+    stage.target_until("its repair", |target| text(target, "token") == token).await;
+    stage.until_correct(NAME).await;
+    let lists = |resource: &'static str| {
+        move |request: &ProxiedRequest| {
+            !request.is_watch() && !request.is_write() && request.path.ends_with(resource)
+        }
+    };
+    wait::until("new lists and new watches", LIMIT, async || {
+        let since: Vec<_> = proxy.requests().into_iter().skip(asked).collect();
+        let watching = since.iter().filter(|it| it.is_watch() && it.status == Some(200)).count();
+        let listed = ["/secrets", "/idissuercredentials"].map(|it| since.iter().any(lists(it)));
+        (watching >= 4 && listed == [true, true]).then_some(()).ok_or_else(|| format!("{since:#?}"))
+    })
+    .await;
+    assert_eq!(stage.issuer_calls(), 1);
+}
+
+#[tokio::test]
+async fn a_token_is_written_as_soon_as_it_is_there_although_a_watch_fails_over_and_over() {
+    let (stage, proxy) = set("failing-watch", Duration::from_secs(12)).await;
+    proxy.inject(Rule::new(Fault::status(500), |it| it.is_watch() && it.is_for("idissuercredentials")));
+    proxy.cut();
+    for renewal in 1..=6 {
+        stage.issuer.wait_for(|counts| counts.of(USER).refreshes_accepted == renewal).await;
+        let obtained = tokio::time::Instant::now();
+        let issued = stage.issuer.calls_since(0).into_iter().rev().find_map(|call| call.issued).unwrap();
+        stage.target_until("the new token", |it| Fingerprint::of(&text(it, "token")) == issued).await;
+        assert!(obtained.elapsed() < Duration::from_secs(2), "only after {:?}", obtained.elapsed());
+    }
+}
+
+/// A published token of an operator whose watches last for two seconds.
+async fn set_with_short_watches(name: &str) -> (Stage, Proxy) {
+    let (stage, proxy) = Stage::set_through_proxy_with(name, issuer(HOUR), |operator| {
+        operator.arguments.extend(["--watch-timeout-seconds".into(), "2".into()]);
+    })
+    .await;
+    stage.apply(json!({})).await;
+    stage.until_correct(NAME).await;
+    (stage, proxy)
+}
+
+#[tokio::test]
+async fn a_watch_that_falls_silent_is_replaced_when_its_time_is_over_and_shows_what_was_missed() {
+    let (stage, proxy) = set_with_short_watches("watch-silent").await;
+    let token = text(&stage.target().await, "token");
+    let asked = proxy.requests().len();
+    proxy.inject(Rule::new(Fault::Silence, move |request| request.is_watch() && request.number < asked));
+    stage.edit_target(json!({"data": {"token": "Zm9yZ2Vk"}})).await;
+    stage.target_until("its repair", |target| text(target, "token") == token).await;
+    stage.until_correct(NAME).await;
+    assert_eq!(stage.issuer_calls(), 1);
+}
+
+#[tokio::test]
+async fn a_list_that_falls_silent_is_given_up_and_made_again() {
+    let (stage, proxy) = set_with_short_watches("list-silent").await;
+    let token = text(&stage.target().await, "token");
+    let asked = proxy.requests().len();
+    proxy.inject(Rule::new(Fault::EndWatch { status: 410 }, ProxiedRequest::is_watch).times(2));
+    // The first lists only: they come right after the watches.
+    proxy.inject(Rule::new(Fault::Silence, move |request| {
+        !request.is_write() && !request.is_watch() && request.number < asked + 6
+    }));
+    proxy.cut();
+    stage.edit_target(json!({"data": {"token": "Zm9yZ2Vk"}})).await;
+    stage.target_until("its repair", |target| text(target, "token") == token).await;
+    assert_eq!(stage.issuer_calls(), 1);
+}
+
+#[tokio::test]
+async fn refusals_that_go_on_are_retried_at_the_pace_of_the_tokens_lifetime() {
+    // Of 20 s, two minutes are eight seconds: for so long at most may the writes have been possible, and no new token be
+    // there.
+    let (_stage, proxy) = set("refusal-pace", LIFETIME).await;
+    let asked = proxy.requests().len();
+    proxy.inject(Rule::new(Fault::status(422), is_target_write));
+    let refused = async || proxy.requests().into_iter().skip(asked).filter(is_target_write).count();
+    wait::until("the first refusal", LIMIT, async || refused().await > 0).await;
+    let mut last = (refused().await, tokio::time::Instant::now());
+    stays("retries", Duration::from_secs(30), async || {
+        let count = refused().await;
+        if count > last.0 {
+            last = (count, tokio::time::Instant::now());
+        }
+        last.1.elapsed() < Duration::from_secs(8)
+    })
+    .await;
+}

@@ -1,0 +1,203 @@
+//! What the plan says, done to the fleet, and written down in the ledger.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use idissuer_simulator::{
+    DurationRange, Fault as IssuerFault, FaultRule, Latency, RetryAfter, Simulator, User,
+};
+use idissuer_testbed::process::Signal;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::json;
+use tokio::sync::Mutex;
+
+use super::fleet::{Fleet, TAKEOVER, World, name_of, namespace_of, password_of, user_of};
+use super::ledger::{Ledger, Scope};
+use super::plan::{Fault, Plan};
+
+/// After the API server is back, the leader has its lease again within this time.
+const LEASE_AGAIN: Duration = Duration::from_secs(3);
+/// Slow answers take so long: less than an answer is waited for at this lifetime (2 s).
+const SLOW: DurationRange =
+    DurationRange { from: Duration::from_millis(200), to: Duration::from_millis(1200) };
+
+impl Fleet {
+    /// Everything that the plan says, until this time after the opening of the ledger.
+    pub(super) async fn suffer(&mut self, plan: &Plan, time: Duration, ledger: &Arc<Ledger>) {
+        let world = self.world.clone();
+        let (issuer, ledger_of_all) = (self.issuer.simulator().clone(), Arc::clone(ledger));
+        let nuisances = Nuisances { world, issuer, ledger: ledger_of_all, changes: Mutex::default() };
+        let blows = async {
+            for (at, fault) in &plan.blows {
+                ledger.reaches(*at).await;
+                eprintln!("{:>5.0} s  {}", ledger.now().as_secs_f32(), fault.name());
+                ledger.count(*fault);
+                self.strike(*fault, ledger).await;
+            }
+        };
+        let nuisances = async {
+            let mut going_on: FuturesUnordered<_> =
+                plan.nuisances.iter().map(|(at, fault)| nuisances.make(*at, *fault)).collect();
+            while going_on.next().await.is_some() {}
+        };
+        tokio::join!(blows, nuisances, ledger.reaches(time));
+    }
+
+    /// A fault that breaks a condition for all credentials, to its end.
+    async fn strike(&mut self, fault: Fault, ledger: &Ledger) {
+        let from = ledger.now();
+        let until = match fault {
+            Fault::KillLeader { away } => {
+                let leader = self.leader().await;
+                Some(self.kill(leader, away, ledger).await + TAKEOVER)
+            }
+            Fault::KillStandby { away } => {
+                let standby = 1 - self.leader().await;
+                self.kill(standby, away, ledger).await;
+                None
+            }
+            Fault::PauseLeader { time } => Some(self.pause_leader(time, ledger).await + TAKEOVER),
+            Fault::RestartApiServer { away } => {
+                Some(self.restart_api_server(away, ledger).await + LEASE_AGAIN)
+            }
+            Fault::PauseApiServer { time } => Some(self.pause_api_server(time, ledger).await + LEASE_AGAIN),
+            _ => self.trouble_issuer(fault, ledger).await,
+        };
+        if let Some(until) = until {
+            ledger.broke(Scope::All, from, until);
+        }
+    }
+
+    /// Returns when it was killed. It is started again after a while.
+    async fn kill(&mut self, replica: usize, away: Duration, ledger: &Ledger) -> Duration {
+        let killed = ledger.now();
+        let replica = &mut self.replicas[replica];
+        replica.take_process().kill().await.unwrap();
+        tokio::time::sleep(away).await;
+        replica.start(self.world.control_plane).await;
+        replica.until_ready().await;
+        killed
+    }
+
+    async fn pause_leader(&mut self, time: Duration, ledger: &Ledger) -> Duration {
+        let leader = self.leader().await;
+        let paused = ledger.now();
+        self.replicas[leader].process().signal(Signal::Stop).unwrap();
+        tokio::time::sleep(time).await;
+        self.replicas[leader].process().signal(Signal::Continue).unwrap();
+        paused
+    }
+
+    async fn restart_api_server(&self, away: Duration, ledger: &Ledger) -> Duration {
+        let control_plane = self.world.control_plane;
+        control_plane.api_server().kill().await.unwrap();
+        tokio::time::sleep(away).await;
+        control_plane.api_server().start().unwrap();
+        control_plane.ready().await.unwrap();
+        ledger.now()
+    }
+
+    async fn pause_api_server(&self, time: Duration, ledger: &Ledger) -> Duration {
+        let control_plane = self.world.control_plane;
+        control_plane.api_server().pause().unwrap();
+        tokio::time::sleep(time).await;
+        control_plane.api_server().resume().unwrap();
+        control_plane.ready().await.unwrap();
+        ledger.now()
+    }
+
+    /// Until when the issuer would not have accepted a login.
+    async fn trouble_issuer(&self, fault: Fault, ledger: &Ledger) -> Option<Duration> {
+        let none = Duration::ZERO;
+        let (rule, time, afterwards) = match fault {
+            Fault::IssuerFails { status, time } => (FaultRule::new(IssuerFault::status(status)), time, none),
+            Fault::IssuerHangs { time } => (FaultRule::new(IssuerFault::Hang), time, none),
+            Fault::IssuerLosesAnswers { time } => (FaultRule::new(IssuerFault::Lost).chance(0.5), time, none),
+            Fault::IssuerThrottles { seconds, time } => {
+                let fault = IssuerFault::retry_after(429, RetryAfter::Seconds(seconds));
+                (FaultRule::new(fault), time, Duration::from_secs(seconds.into()))
+            }
+            _ => return None,
+        };
+        while_rule_stands(&self.issuer, rule, time).await;
+        Some(ledger.now() + afterwards)
+    }
+}
+
+async fn while_rule_stands(issuer: &Simulator, rule: FaultRule, time: Duration) {
+    issuer.inject(rule.clone());
+    tokio::time::sleep(time).await;
+    issuer.configure(|it| it.faults.retain(|other| *other != rule));
+}
+
+/// Makes the light faults, each by itself.
+struct Nuisances {
+    world: World,
+    issuer: Simulator,
+    ledger: Arc<Ledger>,
+    /// How many passwords were changed. One at a time: the last one written has to be the one that is good.
+    changes: Mutex<u32>,
+}
+
+impl Nuisances {
+    async fn make(&self, at: Duration, fault: Fault) {
+        self.ledger.reaches(at).await;
+        let from = self.ledger.now();
+        let is_made = match fault {
+            Fault::SlowAnswers { time } => {
+                self.issuer.configure(|it| it.latency = Latency::of(SLOW));
+                tokio::time::sleep(time).await;
+                self.issuer.configure(|it| it.latency = Latency::default());
+                true
+            }
+            Fault::RefusedRefreshes { account, time } => {
+                let rule = FaultRule::on_refresh(IssuerFault::status(400)).of_user(&user_of(account));
+                while_rule_stands(&self.issuer, rule, time).await;
+                true
+            }
+            Fault::LostAnswer { account } => {
+                self.issuer.inject(FaultRule::new(IssuerFault::Lost).of_user(&user_of(account)).once());
+                true
+            }
+            Fault::ChangedPassword { account } => self.change_password(account).await,
+            Fault::DeletedTarget { credential } => {
+                let secrets = self.world.secrets(namespace_of(credential));
+                let deleted = secrets.delete(&name_of(credential), &DeleteParams::default()).await;
+                self.harmed(credential, from, deleted.is_ok())
+            }
+            Fault::EditedTarget { credential } => {
+                let secrets = self.world.secrets(namespace_of(credential));
+                let forged = Patch::Merge(json!({"stringData": {"token": "forged"}}));
+                let edited = secrets.patch(&name_of(credential), &PatchParams::default(), &forged).await;
+                self.harmed(credential, from, edited.is_ok())
+            }
+            _ => false,
+        };
+        if is_made {
+            self.ledger.count(fault);
+        }
+    }
+
+    /// The promise is about tokens that the operator published; what others write is none.
+    fn harmed(&self, credential: usize, from: Duration, is_done: bool) -> bool {
+        if is_done {
+            self.ledger.broke(Scope::Credential(credential), from, self.ledger.now());
+        }
+        is_done
+    }
+
+    /// At the issuer first. Until it stands in all login Secrets, the old one is rejected.
+    async fn change_password(&self, account: usize) -> bool {
+        let mut changes = self.changes.lock().await;
+        *changes += 1;
+        let from = self.ledger.now();
+        self.issuer.set_user(&User::new(&user_of(account), &password_of(account, *changes)));
+        while self.world.write_login(account, *changes).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        self.ledger.broke(Scope::Account(account), from, self.ledger.now());
+        true
+    }
+}

@@ -1,0 +1,175 @@
+//! What happened: when a condition of the promise was broken and for whom, what was read, and how late renewals were.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::fleet::{CREDENTIALS, LIFETIME, account_of};
+use super::plan::Fault;
+
+/// So long before a read the conditions must have held for it to count: the two minutes of the promise, and its margin of
+/// a tenth of the lifetime. For a lifetime below five minutes, all of it shrinks with the lifetime.
+pub(super) fn window() -> Duration {
+    Duration::from_secs(120) * u32::try_from(LIFETIME.as_secs()).unwrap() / 300 + LIFETIME / 10
+}
+
+/// For whom a condition is broken.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Scope {
+    All,
+    Account(usize),
+    Credential(usize),
+}
+
+impl Scope {
+    fn contains(self, credential: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::Account(account) => account_of(credential) == account,
+            Self::Credential(only) => only == credential,
+        }
+    }
+}
+
+/// A time in which a condition of the promise did not hold. Times count from the opening of the ledger.
+#[derive(Clone, Copy, Debug)]
+struct Broken {
+    scope: Scope,
+    from: Duration,
+    until: Duration,
+}
+
+/// One use of what stands in a target.
+#[derive(Clone, Debug)]
+pub(super) struct Read {
+    pub(super) credential: usize,
+    pub(super) at: Duration,
+    /// Why it was no good, if so.
+    pub(super) refusal: Option<String>,
+}
+
+/// A new token in a target that had one before.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Renewal {
+    pub(super) credential: usize,
+    pub(super) at: Duration,
+    /// Behind its scheduled time.
+    pub(super) lateness: Duration,
+}
+
+/// The record of a soak.
+pub(super) struct Ledger {
+    start: Instant,
+    entries: Mutex<Entries>,
+}
+
+#[derive(Default)]
+struct Entries {
+    broken: Vec<Broken>,
+    faults: BTreeMap<&'static str, usize>,
+    reads: Vec<Read>,
+    renewals: Vec<Renewal>,
+    /// Where an older token followed a younger one.
+    setbacks: Vec<(usize, Duration)>,
+}
+
+impl Ledger {
+    pub(super) fn open() -> Self {
+        Self { start: Instant::now(), entries: Mutex::default() }
+    }
+
+    /// Since the opening.
+    pub(super) fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// When this time after the opening has come.
+    pub(super) async fn reaches(&self, time: Duration) {
+        tokio::time::sleep_until(self.start + time).await;
+    }
+
+    pub(super) fn count(&self, fault: Fault) {
+        *self.entries().faults.entry(fault.name()).or_default() += 1;
+    }
+
+    pub(super) fn broke(&self, scope: Scope, from: Duration, until: Duration) {
+        self.entries().broken.push(Broken { scope, from, until });
+    }
+
+    pub(super) fn read(&self, read: Read) {
+        self.entries().reads.push(read);
+    }
+
+    pub(super) fn renewed(&self, renewal: Renewal) {
+        self.entries().renewals.push(renewal);
+    }
+
+    pub(super) fn went_back(&self, credential: usize, at: Duration) {
+        self.entries().setbacks.push((credential, at));
+    }
+
+    pub(super) fn setbacks(&self) -> Vec<(usize, Duration)> {
+        self.entries().setbacks.clone()
+    }
+
+    pub(super) fn faults(&self) -> BTreeMap<&'static str, usize> {
+        self.entries().faults.clone()
+    }
+
+    /// The reads while the conditions held, and those while they did not.
+    pub(super) fn reads(&self) -> (Vec<Read>, Vec<Read>) {
+        let entries = self.entries();
+        let disturbed = entries.disturbed(window());
+        let held = |read: &Read| !is_within(&disturbed[read.credential], read.at);
+        entries.reads.iter().cloned().partition(held)
+    }
+
+    /// How late each renewal was: those that nothing disturbed, and the others.
+    pub(super) fn lateness(&self) -> (Vec<Duration>, Vec<Duration>) {
+        let entries = self.entries();
+        let disturbed = entries.disturbed(window());
+        let held = |renewal: &&Renewal| !is_within(&disturbed[renewal.credential], renewal.at);
+        let (undisturbed, others): (Vec<_>, Vec<_>) = entries.renewals.iter().partition(held);
+        let late = |renewals: Vec<&Renewal>| renewals.iter().map(|renewal| renewal.lateness).collect();
+        (late(undisturbed), late(others))
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entries {
+    /// Of each credential, the times in which a read does not count.
+    fn disturbed(&self, window: Duration) -> Vec<Vec<(Duration, Duration)>> {
+        let of = |credential| {
+            let broken = self.broken.iter().filter(|broken| broken.scope.contains(credential));
+            broken.map(|broken| (broken.from, broken.until + window)).collect()
+        };
+        (0..CREDENTIALS).map(of).collect()
+    }
+}
+
+fn is_within(times: &[(Duration, Duration)], at: Duration) -> bool {
+    times.iter().any(|(from, until)| *from <= at && at <= *until)
+}
+
+#[test]
+fn a_read_counts_unless_a_condition_of_its_own_was_broken_shortly_before() {
+    let ledger = Ledger::open();
+    let second = Duration::from_secs;
+    assert_eq!(window(), second(15));
+    ledger.broke(Scope::Account(account_of(1)), second(10), second(12));
+    ledger.broke(Scope::Credential(2), second(50), second(50));
+    for (credential, at) in [(1, 9), (1, 10), (1, 27), (1, 28), (2, 20), (2, 64), (3, 50)] {
+        ledger.read(Read { credential, at: second(at), refusal: None });
+    }
+    let (held, disturbed) = ledger.reads();
+    let pairs = |reads: Vec<Read>| -> Vec<_> {
+        reads.iter().map(|read| (read.credential, read.at.as_secs())).collect()
+    };
+    assert_eq!(pairs(held), [(1, 9), (1, 28), (2, 20), (3, 50)]);
+    assert_eq!(pairs(disturbed), [(1, 10), (1, 27), (2, 64)]);
+}

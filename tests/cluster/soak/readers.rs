@@ -1,0 +1,113 @@
+//! Programs that use the tokens: what stands in each target is presented to the issuer, over and over.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use idissuer_simulator::{Fingerprint, Simulator};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
+use tokio::task::JoinHandle;
+
+use super::fleet::{Accepts, CREDENTIALS, Fleet, World, name_of, namespace_of};
+use super::ledger::{Ledger, Read, Renewal};
+use crate::operator::now;
+
+/// How often each token is used.
+const PERIOD: Duration = Duration::from_millis(500);
+/// How long the API server may take to show the targets; while it does not, nothing is read.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// One task for each namespace. They end by being aborted.
+pub(super) fn start(fleet: &Fleet, ledger: &Arc<Ledger>) -> Vec<JoinHandle<()>> {
+    let start = |namespace| {
+        let reader = Reader {
+            namespace,
+            world: fleet.world.clone(),
+            issuer: fleet.issuer.simulator().clone(),
+            ledger: Arc::clone(ledger),
+            seen: HashMap::new(),
+        };
+        tokio::spawn(reader.read())
+    };
+    (0..fleet.world.names.len()).map(start).collect()
+}
+
+struct Reader {
+    namespace: usize,
+    world: World,
+    issuer: Simulator,
+    ledger: Arc<Ledger>,
+    /// What was last seen in each target.
+    seen: HashMap<usize, Seen>,
+}
+
+impl Reader {
+    async fn read(mut self) {
+        let mut period = tokio::time::interval(PERIOD);
+        period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            period.tick().await;
+            let targets = tokio::time::timeout(LIMIT, self.world.targets(self.namespace)).await;
+            let Ok(Ok(targets)) = targets else { continue };
+            let targets: HashMap<_, _> =
+                targets.into_iter().map(|target| (target.name_any(), target)).collect();
+            let namespace = self.namespace;
+            for credential in (0..CREDENTIALS).filter(|it| namespace_of(*it) == namespace) {
+                self.use_target(credential, targets.get(&name_of(credential)));
+            }
+        }
+    }
+
+    fn use_target(&mut self, credential: usize, target: Option<&Secret>) {
+        let token = target.and_then(|target| {
+            let value = target.data.as_ref()?.get("token")?;
+            String::from_utf8(value.0.clone()).ok()
+        });
+        let at = self.ledger.now();
+        let refusal = match &token {
+            None => Some("there is no token".to_owned()),
+            Some(token) if self.issuer.accepts(token) => None,
+            Some(token) => Some(format!("{} is not accepted", Fingerprint::of(token))),
+        };
+        let is_good = refusal.is_none();
+        self.ledger.read(Read { credential, at, refusal });
+        if is_good && let Some(target) = target {
+            self.note_renewal(credential, at, target);
+        }
+    }
+
+    fn note_renewal(&mut self, credential: usize, at: Duration, target: &Secret) {
+        let Some(seen) = Seen::of(target) else { return };
+        let before = self.seen.insert(credential, seen.clone());
+        let Some(before) = before.filter(|before| before.fingerprint != seen.fingerprint) else { return };
+        if seen.issued < before.issued {
+            self.ledger.went_back(credential, at);
+        }
+        // A new password brings a token before its time.
+        if let Ok(lateness) = Duration::try_from(now().duration_since(before.due)) {
+            self.ledger.renewed(Renewal { credential, at, lateness });
+        }
+    }
+}
+
+/// What a target's annotations say of its token.
+#[derive(Clone)]
+struct Seen {
+    fingerprint: String,
+    issued: Timestamp,
+    /// When it is to be renewed.
+    due: Timestamp,
+}
+
+impl Seen {
+    fn of(target: &Secret) -> Option<Self> {
+        let annotation = |name: &str| target.annotations().get(&format!("idissuer.pl/{name}"));
+        Some(Self {
+            fingerprint: annotation("fingerprint")?.clone(),
+            issued: annotation("issued-time")?.parse().ok()?,
+            due: annotation("renewal-time")?.parse().ok()?,
+        })
+    }
+}

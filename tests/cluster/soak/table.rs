@@ -1,0 +1,115 @@
+//! The end of a soak, for a person to read.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use idissuer_simulator::UserCounts;
+
+use super::fleet::{ACCOUNTS, CREDENTIALS, LIFETIME, name_of};
+use super::ledger::{Ledger, Read, window};
+
+/// Broken promises that are shown one by one.
+const SHOWN: usize = 12;
+
+/// What a soak came to.
+pub(super) struct Table {
+    seed: u64,
+    time: Duration,
+    held: usize,
+    disturbed: usize,
+    excused: usize,
+    broken: Vec<Read>,
+    setbacks: Vec<(usize, Duration)>,
+    correct: usize,
+    issuer: UserCounts,
+    undisturbed_lateness: Vec<Duration>,
+    lateness: Vec<Duration>,
+    faults: BTreeMap<&'static str, usize>,
+}
+
+impl Table {
+    pub(super) fn of(ledger: &Ledger, issuer: UserCounts, correct: usize, seed: u64, time: Duration) -> Self {
+        let is_refused = |read: &&Read| read.refusal.is_some();
+        let (held, disturbed) = ledger.reads();
+        let (undisturbed_lateness, others) = ledger.lateness();
+        Self {
+            seed,
+            time,
+            held: held.len(),
+            disturbed: disturbed.len(),
+            excused: disturbed.iter().filter(is_refused).count(),
+            broken: held.into_iter().filter(|read| read.refusal.is_some()).collect(),
+            setbacks: ledger.setbacks(),
+            correct,
+            issuer,
+            lateness: undisturbed_lateness.iter().copied().chain(others).collect(),
+            undisturbed_lateness,
+            faults: ledger.faults(),
+        }
+    }
+
+    /// Whether the promise was kept, and everything was in order in the end.
+    pub(super) fn is_good(&self) -> bool {
+        self.broken.is_empty() && self.setbacks.is_empty() && self.held > 0 && self.correct == CREDENTIALS
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (minutes, lifetime) = (self.time.as_secs() / 60, LIFETIME.as_secs());
+        writeln!(to, "\nsoak of {minutes} min, seed {}", self.seed)?;
+        writeln!(
+            to,
+            "{CREDENTIALS} credentials of {ACCOUNTS} accounts, tokens of {lifetime} s, two replicas\n"
+        )?;
+        let mut row = |name: &str, value: String| writeln!(to, "  {name:<44}{value:>12}");
+        row("READS", (self.held + self.disturbed).to_string())?;
+        row("  while the conditions held", self.held.to_string())?;
+        row("    refused (must be 0)", self.broken.len().to_string())?;
+        row(&format!("  within {} s of a broken condition", window().as_secs()), self.disturbed.to_string())?;
+        row("    refused", self.excused.to_string())?;
+        row("TARGETS CORRECT AT THE END", format!("{} of {CREDENTIALS}", self.correct))?;
+        let UserCounts { logins_accepted, logins_rejected, refreshes_accepted, refreshes_refused, .. } =
+            self.issuer;
+        row("LOGINS", logins_accepted.to_string())?;
+        row("  rejected", logins_rejected.to_string())?;
+        row("REFRESHES", refreshes_accepted.to_string())?;
+        row("  refused", refreshes_refused.to_string())?;
+        row("RENEWALS SEEN", self.lateness.len().to_string())?;
+        row("  an older token over a younger (must be 0)", self.setbacks.len().to_string())?;
+        row("  late, undisturbed: p50, p99, max", quantiles(&self.undisturbed_lateness))?;
+        row("  late, all: p50, p99, max", quantiles(&self.lateness))?;
+        row("FAULTS", self.faults.values().sum::<usize>().to_string())?;
+        for (name, number) in &self.faults {
+            row(&format!("  {name}"), number.to_string())?;
+        }
+        for Read { credential, at, refusal } in self.broken.iter().take(SHOWN) {
+            let (name, at) = (name_of(*credential), at.as_secs_f32());
+            writeln!(to, "  BROKEN at {at:.1} s: {name}: {}", refusal.as_deref().unwrap_or_default())?;
+        }
+        for (credential, at) in self.setbacks.iter().take(SHOWN) {
+            let (name, at) = (name_of(*credential), at.as_secs_f32());
+            writeln!(to, "  BROKEN at {at:.1} s: {name}: an older token over a younger")?;
+        }
+        Ok(())
+    }
+}
+
+/// In seconds. Times in annotations are whole seconds, and targets are looked at twice a second.
+fn quantiles(durations: &[Duration]) -> String {
+    let mut sorted = durations.to_vec();
+    sorted.sort_unstable();
+    let at = |percent: usize| {
+        let index = (sorted.len().saturating_sub(1) * percent).div_ceil(100);
+        sorted.get(index).map_or_else(|| "-".to_owned(), |found| format!("{:.1}", found.as_secs_f32()))
+    };
+    format!("{} / {} / {} s", at(50), at(99), at(100))
+}
+
+#[test]
+fn quantiles_are_of_what_was_seen() {
+    let durations: Vec<_> = (0..=100).rev().map(Duration::from_secs).collect();
+    assert_eq!(quantiles(&durations), "50.0 / 99.0 / 100.0 s");
+    assert_eq!(quantiles(&[]), "- / - / - s");
+}

@@ -1,0 +1,71 @@
+//! A namespace goes away in the middle of a renewal.
+
+use std::time::Duration;
+
+use idissuer::api::IdIssuerCredential;
+use idissuer_simulator::{DurationRange, Operation, User};
+use idissuer_testbed::{TestNamespace, wait};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::json;
+
+use crate::CLUSTER;
+use crate::operator::{LIMIT, LOGIN, NAME, Stage, credential, holds, issuer, token_status};
+use crate::renewing::Reader;
+
+const OTHER: &str = "other@example.org";
+const LIFETIME: Duration = Duration::from_secs(16);
+/// A call is on its way for so long: time enough to delete a namespace meanwhile.
+const LATENCY: Duration = Duration::from_millis(1500);
+
+/// A credential of an account of its own in another namespace.
+async fn apply_there(namespace: &TestNamespace) -> Api<IdIssuerCredential> {
+    let parameters = PatchParams::apply("idissuer-tests").force();
+    let login = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": LOGIN},
+        "stringData": {"username": OTHER, "password": "secret"},
+    });
+    namespace.api::<Secret>().patch(LOGIN, &parameters, &Patch::Apply(login)).await.unwrap();
+    let credentials: Api<IdIssuerCredential> = namespace.api();
+    credentials.patch(NAME, &parameters, &Patch::Apply(credential(NAME, json!({})))).await.unwrap();
+    credentials
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_deleted_in_mid_renewal_goes_leaves_the_operator_quiet_and_the_others_renewed() {
+    let doomed = TestNamespace::create(CLUSTER.control_plane().await.unwrap(), "doomed").await.unwrap();
+    let issuer = issuer(LIFETIME).user(User::new(OTHER, "secret"));
+    let stage = Stage::set_with("survivor", issuer, |operator, _| {
+        operator.arguments.extend(["--namespace".into(), doomed.name().into()]);
+    })
+    .await;
+    stage.apply(json!({})).await;
+    let there = apply_there(&doomed).await;
+    let ready = |it: &IdIssuerCredential| holds(it, "Ready", "True", "TokenPublished");
+    wait::object(&there, NAME, "Ready", LIMIT, ready).await;
+    let before = stage.ready().await;
+    let reader = Reader::start(&stage);
+
+    stage.issuer.configure(|it| it.latency.refresh = DurationRange::fixed(LATENCY));
+    let is_renewing = async || {
+        let calls = stage.issuer.calls_since(0);
+        calls.iter().any(|call| call.operation == Operation::Refresh && call.user == OTHER)
+    };
+    wait::until("its renewal under way", LIMIT, is_renewing).await;
+    let mark = stage.control_plane.audit().mark().unwrap();
+    let namespaces: Api<Namespace> = Api::all(doomed.client().clone());
+    namespaces.delete(doomed.name(), &DeleteParams::default()).await.unwrap();
+    wait::gone(&namespaces, doomed.name(), LIMIT).await;
+
+    let last = stage.renewed(token_status(&before)).await;
+    stage.renewed(token_status(&last)).await;
+    stage.until_correct(NAME).await;
+    reader.stop().await;
+    let requests = stage.control_plane.audit().of_user_since(&stage.operator.user, mark).unwrap();
+    let there: Vec<_> = requests.iter().filter(|request| request.namespace == doomed.name()).collect();
+    assert!(there.len() <= 12, "nothing is tried over and over: {there:#?}");
+    assert!(!stage.operator.output().contains("panicked"), "{}", stage.operator.output());
+    let counts = stage.issuer.counts().of(OTHER);
+    assert_eq!((counts.logins_accepted, counts.refreshes_accepted), (1, 1), "{counts:?}");
+}
