@@ -127,6 +127,7 @@ pub(super) enum Excuse {
 /// A process that leads.
 #[derive(Clone, Debug)]
 pub(super) struct Process {
+    began: Moment,
     pub(super) account: Account,
     is_login_known: bool,
     is_login_at_hand: bool,
@@ -152,6 +153,7 @@ impl Process {
             })
         });
         Self {
+            began: now,
             account: Account::default(),
             is_login_known: false,
             is_login_at_hand: false,
@@ -179,6 +181,7 @@ impl Process {
         Observed {
             identity: &IDENTITY,
             generation: GENERATION,
+            generation_since: self.began,
             observed_generation: cluster.status.is_written.then_some(GENERATION),
             intent: Ok(&INTENT),
             renewal_requested: None,
