@@ -304,7 +304,7 @@ impl World {
         self.crashes_left -= 1;
         self.held = None;
         self.forgive_unrecorded();
-        self.pass(WITHOUT_LEADER)?;
+        self.now += WITHOUT_LEADER;
         self.quiet_since = self.now;
         self.began = self.now - SignedDuration::from_secs(5);
         self.process = Process::start(&self.cluster, self.moment());

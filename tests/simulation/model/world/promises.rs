@@ -59,8 +59,8 @@ impl World {
     /// No published token comes into its margin after everything has worked for two minutes.
     pub(super) fn assert_no_gap(&mut self, until: SignedDuration) -> Result<(), Broken> {
         let lifetime = SignedDuration::from_secs(self.family.lifetime);
-        // While nobody knows how long tokens live, nobody hurries.
-        let known = self.cluster.target.as_ref().map_or(FULL_PACE, |_| lifetime.min(FULL_PACE));
+        // Whoever does not know how long tokens live does not hurry.
+        let known = self.process.published.as_ref().map_or(FULL_PACE, |_| lifetime.min(FULL_PACE));
         let scale = known.as_secs_f64() / FULL_PACE.as_secs_f64();
         match self.process.excuse() {
             Excuse::None => {}
