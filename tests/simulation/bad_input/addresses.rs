@@ -143,6 +143,9 @@ fn matches(pattern: &str, text: &str) -> bool {
     Regex::new(pattern).unwrap().is_match(text)
 }
 
+/// A normalised origin: nothing in it can be read as a user, a path or another scheme.
+const SHOWN: &str = r#"^https?://([a-z0-9_.!$&'()*+,;=~`{}"-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?$"#;
+
 /// What the resource's rules say of a path. One more is refused: `/./` and the like, of which a URL makes another path.
 fn is_path_by_the_rules(path: &str) -> bool {
     let is_allowed = matches(rules::PATH_PATTERN, path) && !matches(rules::UNSAFE_PATH_PATTERN, path);
@@ -174,7 +177,7 @@ proptest! {
     fn an_origin_is_what_it_shows_and_shows_what_was_written(text in addresses()) {
         let Ok(origin) = Origin::parse(&text) else { return Ok(()) };
         let shown = origin.to_string();
-        prop_assert!(matches(r#"^https?://([a-z0-9_.!$&'()*+,;=~`{}"-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?$"#, &shown), "{}", shown);
+        prop_assert!(matches(SHOWN, &shown), "{}", shown);
         prop_assert_eq!(Origin::parse(&shown), Ok(origin.clone()));
         prop_assert_eq!(origin.is_https(), text.to_ascii_lowercase().starts_with("https://"));
         // Of plain names a reader sees the very host.
@@ -199,7 +202,9 @@ proptest! {
     }
 
     #[test]
-    fn a_path_is_accepted_as_the_rules_of_the_resource_say_and_stays_as_it_is(path in paths(), listed in select(&LISTED[..])) {
+    fn a_path_is_accepted_as_the_rules_of_the_resource_say_and_stays_as_it_is(
+        path in paths(), listed in select(&LISTED[..]),
+    ) {
         let origin = Origin::parse(listed).unwrap();
         let built = Endpoint::new(origin.clone(), Some(&path), Some(&path), RefreshShape::Nested);
         prop_assert_eq!(built.is_ok(), is_path_by_the_rules(&path));

@@ -299,7 +299,7 @@ impl World {
     }
 
     /// The process ends at a point where no call is in flight; later another one leads.
-    pub(super) fn crash(&mut self, point: Point) -> Result<(), Broken> {
+    pub(super) fn crash(&mut self, point: Point) {
         self.history.push(Happened::Crashed(point));
         self.crashes_left -= 1;
         self.held = None;
@@ -308,7 +308,6 @@ impl World {
         self.quiet_since = self.now;
         self.began = self.now - SignedDuration::from_secs(5);
         self.process = Process::start(&self.cluster, self.moment());
-        Ok(())
     }
 
     /// The machine sleeps.
@@ -331,7 +330,8 @@ impl World {
             Point::InFlightPaused => self.stray = Some(message),
             _ => {}
         }
-        self.crash(point)
+        self.crash(point);
+        Ok(())
     }
 
     /// Only attempts of a login that was never accepted are recorded first, and one record covers those that follow a
