@@ -24,6 +24,7 @@ test: ## Run all tests of the workspace
 # Optimised, for days are long. The variables SIMULATION_SEED, SIMULATION_DAYS, SIMULATION_CREDENTIALS and
 # SIMULATION_FORCE (so many times as much trouble) change the run, SIMULATION_WITHOUT leaves kinds of trouble out,
 # SIMULATION_LEASE=default takes the lease's own timings instead of stretched ones, and SIMULATION_LOG=info shows all that happens.
+simulation: export PROPTEST_CASES ?= 50000
 simulation: ## Run ten days of the operator's life in simulated time, while everything goes wrong
 	$(CARGO) test --locked --release --test simulation -- --nocapture
 
@@ -57,7 +58,7 @@ full: check test ## What takes too long for every change: more random cases, a h
 	KILLS=100 $(CARGO) test --locked --workspace --test cluster -- --include-ignored --exact $(LONG)
 	$(MAKE) soak
 	$(MAKE) demo ROTATIONS=10
-	$(MAKE) simulation SIMULATION_DAYS=30 SIMULATION_CREDENTIALS=1000
+	PROPTEST_CASES=1000000 SIMULATION_FULL=1 SIMULATION_DAYS=30 SIMULATION_CREDENTIALS=1000 $(MAKE) simulation
 
 tools: ## Build the programs that tests and demo need: etcd, kube-apiserver, kubectl (once, from source)
 	$(CARGO) run --locked --package idissuer-testbed -- tools

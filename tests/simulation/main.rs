@@ -7,9 +7,13 @@
 //!
 //! A [`world::World`] has all of it. [`storm::Storm`] makes the trouble, [`ledger::Ledger`] knows what the issuers gave
 //! and were asked, and [`checker::Checker`] holds the promise that the operator makes against what stands in the targets.
+//!
+//! Beside it, what a debug build is too slow for: [`bad_input`] draws answers, logins, templates and addresses at random,
+//! and [`model`] walks through every sequence of calls and crashes.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
 #![expect(clippy::cast_precision_loss, reason = "no number of seconds or calls in here is that large")]
 
+mod bad_input;
 mod calm;
 mod checker;
 mod clocks;
@@ -17,6 +21,7 @@ mod conditions;
 mod issuers;
 mod ledger;
 mod link;
+mod model;
 mod population;
 mod process;
 mod runs;

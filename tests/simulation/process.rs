@@ -153,6 +153,7 @@ impl Process {
 
 fn settings(habitat: &Habitat, name: &str) -> Settings {
     Settings {
+        watch_timeout_seconds: 290,
         namespaces: Vec::new(),
         allow_list: habitat.issuers.allow_list(),
         admin_address: ([127, 0, 0, 1], 0).into(),

@@ -17,9 +17,6 @@ use crate::world::{Plan, World};
 /// After the storm everything is well within an hour, when the last login that was held has been probed.
 const CALM: Duration = Duration::from_secs(66 * 60);
 
-/// The kinds of trouble that are left out by default.
-const WITHOUT: &str = "";
-
 /// A text from the environment.
 #[expect(clippy::disallowed_methods, reason = "tests have no command line of their own")]
 fn variable(name: &str) -> Option<String> {
@@ -61,7 +58,7 @@ impl FormatTime for Stamp {
 #[expect(clippy::print_stderr, reason = "the table is for whoever runs this")]
 async fn run(seed: u64, days: u64, credentials: u64, lease: Timings) {
     let (begin, force) = (real_time(), parameter("SIMULATION_FORCE", 1));
-    let without = variable("SIMULATION_WITHOUT").unwrap_or_else(|| WITHOUT.into());
+    let without = variable("SIMULATION_WITHOUT").unwrap_or_default();
     let credentials = usize::try_from(credentials).unwrap();
     let plan = Plan { seed, accounts: (credentials * 3).div_ceil(10), credentials, lease: Some(lease) };
     let mut world = World::new(&plan, Issuers::various(seed));

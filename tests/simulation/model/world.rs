@@ -1,0 +1,392 @@
+//! The small world: the leading process, the cluster, the issuer, perhaps a call of a leader that was paused; and what
+//! has to be true of them at every moment.
+
+mod key;
+mod promises;
+
+use idissuer::core::account::Call;
+use idissuer::core::backoff::Chance;
+use idissuer::core::decide::Plan;
+use idissuer::core::moment::Moment;
+use idissuer::core::retry::RetryClass;
+use idissuer::core::token::Fingerprint;
+use idissuer_simulator::{Answer, Issuer, Session};
+use jiff::{SignedDuration, Timestamp};
+
+use super::issuer::{Family, Message, Outcome, carry_out};
+use super::shell::{Cluster, Process, STRATEGY};
+
+/// When the world begins, in seconds since 1970.
+const START: i64 = 1_800_000_000;
+/// How long a machine sleeps: any token is dead afterwards.
+const SLEEP: SignedDuration = SignedDuration::from_hours(2);
+/// How long nobody leads after a crash.
+const WITHOUT_LEADER: SignedDuration = SignedDuration::from_secs(20);
+
+/// What happened, for whoever reads of a promise that was broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Happened {
+    Login(Outcome),
+    Refresh(Outcome),
+    Published,
+    /// The machine slept, and time went on without it.
+    Slept,
+    Crashed(Point),
+    /// The paused leader's call arrives only now.
+    StrayArrived,
+}
+
+/// Where a process can end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Point {
+    AtRest,
+    /// Shortly before it would have looked again.
+    LongAtRest,
+    BeforeRecord,
+    BeforeCall,
+    InFlightBeforeIssuer,
+    InFlightAfterIssuer,
+    /// It is only paused, and its call on its way arrives later.
+    InFlightPaused,
+    AfterAnswer,
+    AfterPublication,
+}
+
+/// A refresh token that the issuer gave out.
+#[derive(Clone)]
+struct Given {
+    name: idissuer_simulator::Fingerprint,
+    family: u32,
+    is_spent: bool,
+    /// It was presented, and is not certain to be unspent.
+    is_doubtful: bool,
+}
+
+/// A token's place among all that were issued, and its end.
+#[derive(Clone)]
+struct Minted {
+    name: Fingerprint,
+    expires: SignedDuration,
+}
+
+/// A promise that was broken.
+#[derive(Debug)]
+pub(super) struct Broken(pub(super) &'static str);
+
+#[derive(Clone)]
+pub(super) struct World {
+    family: Family,
+    now: SignedDuration,
+    /// When the leading process began, by its own monotonic clock.
+    began: SignedDuration,
+    issuer: Issuer,
+    cluster: Cluster,
+    process: Process,
+    stray: Option<Message>,
+    given: Vec<Given>,
+    minted: Vec<Minted>,
+    logins: u32,
+    /// The refresh token that the leading process holds.
+    held: Option<usize>,
+    /// Since when everything works.
+    quiet_since: SignedDuration,
+    /// When a password was presented that was not accepted, or whose answer a crash swallowed, since it last was.
+    rejected: Vec<SignedDuration>,
+    /// Whether the last login followed a transient answer.
+    is_retry: bool,
+    /// Calls whose outcome may still be anything; those that follow work.
+    pub(super) free_calls: u32,
+    /// Crashes that may still come.
+    pub(super) crashes_left: u32,
+    /// Tokens published since the last of the free calls.
+    pub(super) published: u32,
+    pub(super) history: Vec<Happened>,
+}
+
+impl World {
+    pub(super) fn new(family: Family, free_calls: u32, crashes_left: u32) -> Self {
+        let mut world = Self {
+            family,
+            now: SignedDuration::ZERO,
+            began: SignedDuration::ZERO,
+            issuer: family.issuer(),
+            process: Process::start(&Cluster::default(), moment(SignedDuration::ZERO, SignedDuration::ZERO)),
+            cluster: Cluster::default(),
+            stray: None,
+            given: Vec::new(),
+            minted: Vec::new(),
+            logins: 0,
+            held: None,
+            quiet_since: SignedDuration::ZERO,
+            rejected: Vec::new(),
+            is_retry: false,
+            free_calls,
+            crashes_left,
+            published: 0,
+            history: Vec::new(),
+        };
+        world.began = -SignedDuration::from_secs(5);
+        world
+    }
+
+    /// The same account long after: its first token is published, and no call was made since.
+    pub(super) fn established(family: Family, free_calls: u32, crashes_left: u32) -> Result<Self, Broken> {
+        let mut world = Self::new(family, 0, 0);
+        while world.published == 0 {
+            match world.plan() {
+                Plan::Obtain { .. } => {
+                    world.record_attempt();
+                    let call = world.begin()?;
+                    world.end(call, Outcome::Answered)?;
+                }
+                plan => world.act(plan)?,
+            }
+        }
+        world.history.clear();
+        Ok(Self { free_calls, crashes_left, ..world })
+    }
+
+    fn moment(&self) -> Moment {
+        moment(self.now, self.began)
+    }
+
+    pub(super) fn plan(&self) -> Plan {
+        self.process.plan(&self.cluster, self.moment())
+    }
+
+    pub(super) fn family(&self) -> Family {
+        self.family
+    }
+
+    pub(super) fn has_stray(&self) -> bool {
+        self.stray.is_some()
+    }
+
+    /// Carries out a step that asks nothing of the issuer.
+    pub(super) fn act(&mut self, plan: Plan) -> Result<(), Broken> {
+        let now = self.moment();
+        match plan {
+            Plan::ReadTarget => self.process.read_target(&self.cluster),
+            Plan::ReadLogin => self.process.read_login(&self.cluster, now),
+            Plan::PublishReadBack => self.process.publish_read_back(&mut self.cluster),
+            Plan::Publish { token, .. } => {
+                if token.validity.expiry().has_come(now) {
+                    return Err(Broken("a dead token is published"));
+                }
+                let place = |name: &Fingerprint| self.minted.iter().position(|minted| minted.name == *name);
+                let before = self.cluster.target.as_ref().and_then(|target| place(&target.name));
+                if before > place(&token.fingerprint) {
+                    return Err(Broken("an older token is published over a younger one"));
+                }
+                self.process.publish(&mut self.cluster, &token);
+                self.published += 1;
+                self.history.push(Happened::Published);
+            }
+            Plan::Obtain { .. } | Plan::Rest { .. } => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn record_attempt(&mut self) {
+        let now = self.moment();
+        self.process.record_attempt(&mut self.cluster, now);
+    }
+
+    /// Starts the call that is due.
+    pub(super) fn begin(&mut self) -> Result<Call, Broken> {
+        if self.is_fresh() {
+            return Err(Broken("the issuer is called although the published token is fresh"));
+        }
+        let now = self.moment();
+        let pair = self.process.take_login();
+        let Some(call) = self.process.account.begin(STRATEGY, pair, now) else {
+            return Err(Broken("a plan to obtain starts no call"));
+        };
+        match Message::of(&call).presented() {
+            None => self.begin_login()?,
+            Some(presented) => {
+                let Some(index) = self.given.iter().position(|given| given.name == presented) else {
+                    return Err(Broken("a refresh token is presented that was never given"));
+                };
+                if self.given[index].is_doubtful {
+                    return Err(Broken("a refresh token is presented that may be spent"));
+                }
+                if self.held != Some(index) {
+                    return Err(Broken("a refresh token is presented that is not the newest"));
+                }
+                self.given[index].is_doubtful = true;
+                self.held = None;
+            }
+        }
+        // The controller goes on, finds nothing to do before the answer, and reports.
+        self.process.rest(&mut self.cluster, now);
+        Ok(call)
+    }
+
+    fn is_alive(&self, given: &Given) -> bool {
+        let is_ended = self.family.session == Session::PerUser && given.family < self.logins;
+        !given.is_spent && !is_ended
+    }
+
+    /// The call ends; time passes meanwhile.
+    pub(super) fn end(&mut self, call: Call, outcome: Outcome) -> Result<(), Broken> {
+        let message = Message::of(&call);
+        let lifetime = self.family.lifetime;
+        let is_refresh = message.presented().is_some();
+        self.history.push(if is_refresh { Happened::Refresh(outcome) } else { Happened::Login(outcome) });
+        self.count_call();
+        let sent = self.moment();
+        let end = carry_out(&mut self.issuer, &message, outcome, sent, lifetime);
+        let given = self.note(&message, end.said.as_ref())?;
+        let limit = self.process.account.pace().call_limit();
+        self.pass(outcome.duration(limit))?;
+        if outcome != Outcome::Answered {
+            self.quiet_since = self.now;
+        }
+        let is_rejected = matches!(&end.told, Err(failure) if failure.class == RetryClass::Rejected);
+        if is_rejected {
+            self.rejected.push(self.now);
+        } else if end.told.is_ok() {
+            self.rejected.clear();
+        }
+        let presented = message.presented();
+        let index = presented.and_then(|name| self.given.iter().position(|given| given.name == name));
+        if let (Some(index), true) = (index, outcome.leaves_token_unspent()) {
+            self.given[index].is_doubtful = false;
+            self.held = Some(index);
+        }
+        if end.told.is_ok() {
+            self.held = given;
+        }
+        let now = self.moment();
+        self.process.account.finish(call, end.told, now, Chance::new(0.5));
+        Ok(())
+    }
+
+    fn count_call(&mut self) {
+        if self.free_calls > 0 {
+            self.free_calls -= 1;
+            self.published = 0;
+        }
+    }
+
+    /// Writes down what the issuer gave; the refresh token's index.
+    fn note(&mut self, message: &Message, said: Option<&Answer>) -> Result<Option<usize>, Broken> {
+        if self.issuer.counts().total().refresh_tokens_reused > 0 {
+            return Err(Broken("a spent refresh token was presented to the issuer"));
+        }
+        let Some(Answer::Granted(granted)) = said else { return Ok(None) };
+        let family = match message.presented() {
+            None => {
+                self.logins += 1;
+                self.logins
+            }
+            Some(name) => {
+                let presented = self.given.iter_mut().find(|given| given.name == name);
+                presented.map_or(0, |presented| {
+                    presented.is_spent = true;
+                    presented.family
+                })
+            }
+        };
+        let expires = self.now + SignedDuration::from_secs(self.family.lifetime);
+        let name = Fingerprint::of(granted.access_token.as_bytes());
+        self.minted.push(Minted { name, expires });
+        let Some(text) = &granted.refresh_token else { return Ok(None) };
+        let name = idissuer_simulator::Fingerprint::of(text);
+        self.given.push(Given { name, family, is_spent: false, is_doubtful: false });
+        Ok(Some(self.given.len() - 1))
+    }
+
+    /// The process ends at a point where no call is in flight; later another one leads.
+    pub(super) fn crash(&mut self, point: Point) {
+        self.history.push(Happened::Crashed(point));
+        self.crashes_left -= 1;
+        self.held = None;
+        self.forgive_unrecorded();
+        self.now += WITHOUT_LEADER;
+        self.quiet_since = self.now;
+        self.began = self.now - SignedDuration::from_secs(5);
+        self.process = Process::start(&self.cluster, self.moment());
+    }
+
+    /// The machine sleeps.
+    pub(super) fn sleep(&mut self) {
+        self.history.push(Happened::Slept);
+        self.crashes_left -= 1;
+        self.now += SLEEP;
+        self.quiet_since = self.now;
+    }
+
+    /// The process ends, or is paused, with a call in flight.
+    pub(super) fn crash_in_flight(&mut self, call: &Call, point: Point) -> Result<(), Broken> {
+        let message = Message::of(call);
+        if message.presented().is_none() {
+            self.rejected.push(self.now);
+        }
+        self.count_call();
+        match point {
+            Point::InFlightAfterIssuer => self.arrive(&message)?,
+            Point::InFlightPaused => self.stray = Some(message),
+            _ => {}
+        }
+        self.crash(point);
+        Ok(())
+    }
+
+    /// Only attempts of a login that was never accepted are recorded first, and one record covers those that follow a
+    /// transient answer. Of the others, what status does not know yet is not held against the next process.
+    fn forgive_unrecorded(&mut self) {
+        let Some(login) = &self.cluster.status.login else { return };
+        if login.accepted.is_some() || self.is_retry {
+            self.rejected.truncate(login.rejections as usize);
+        }
+    }
+
+    /// The call of the paused leader arrives.
+    pub(super) fn stray_arrives(&mut self) -> Result<(), Broken> {
+        let Some(message) = self.stray.take() else { return Ok(()) };
+        self.history.push(Happened::StrayArrived);
+        self.arrive(&message)
+    }
+
+    fn arrive(&mut self, message: &Message) -> Result<(), Broken> {
+        let now = self.moment().wall;
+        let said = message.arrive(&mut self.issuer, now);
+        self.note(message, Some(&said)).map(|_| ())
+    }
+
+    /// Rests until something is due by time; whether anything ever is.
+    pub(super) fn rest(&mut self, until: Option<Moment>) -> Result<bool, Broken> {
+        let now = self.moment();
+        self.process.rest(&mut self.cluster, now);
+        let Some(until) = until else {
+            self.assert_no_gap(SignedDuration::MAX)?;
+            return Ok(false);
+        };
+        if until.has_come(now) {
+            return Err(Broken("a wake-up lies in the past"));
+        }
+        self.pass(until.remaining(now))?;
+        Ok(true)
+    }
+
+    /// Rests, but not until then.
+    pub(super) fn rest_nearly(&mut self, until: Moment) -> Result<(), Broken> {
+        let now = self.moment();
+        self.process.rest(&mut self.cluster, now);
+        self.pass(until.remaining(now) * 9 / 10)
+    }
+
+    fn pass(&mut self, duration: SignedDuration) -> Result<(), Broken> {
+        let until = self.now.saturating_add(duration);
+        self.assert_no_gap(until)?;
+        self.now = until;
+        Ok(())
+    }
+}
+
+fn moment(now: SignedDuration, began: SignedDuration) -> Moment {
+    let start = Timestamp::from_second(START).unwrap();
+    Moment { wall: start.saturating_add(now).unwrap(), monotonic: now - began }
+}

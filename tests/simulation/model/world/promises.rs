@@ -1,0 +1,96 @@
+//! The promises, as a world at one moment can break them.
+
+use idissuer::core::account::RefreshSupport;
+use idissuer::core::retry::RetryClass;
+use idissuer::core::schedule::overdue_margin;
+use jiff::SignedDuration;
+
+use super::super::shell::{Excuse, Target};
+use super::{Broken, World};
+
+/// How long everything has to work before the promise holds again.
+const GRACE: SignedDuration = SignedDuration::from_secs(120);
+/// Tokens of a shorter life make everything faster.
+const FULL_PACE: SignedDuration = SignedDuration::from_secs(300);
+/// The most rejections that a login which was never accepted may have without anybody asking for an attempt.
+const UNPROVEN: usize = 3;
+/// The least time between two rejections of a login: five minutes from one attempt to the next.
+const APART: SignedDuration = SignedDuration::from_secs(5 * 60 - 15);
+
+impl World {
+    pub(super) fn begin_login(&mut self) -> Result<(), Broken> {
+        let trouble = self.process.account.trouble();
+        self.is_retry = trouble.is_some_and(|trouble| trouble.failure.class != RetryClass::Rejected);
+        let held = self.held.map(|index| self.is_alive(&self.given[index]));
+        if held == Some(true) && self.process.account.refresh_support() != RefreshSupport::Refused {
+            return Err(Broken("a login while a refresh token is held that was never refused"));
+        }
+        let (recorded, is_proven) = (self.cluster.status.login.as_ref(), self.is_accepted());
+        if recorded.is_none_or(|login| !is_proven && login.attempted.is_none()) {
+            return Err(Broken("a login is presented before the attempt is recorded"));
+        }
+        if !is_proven && recorded.is_none_or(|login| (login.rejections as usize) < self.rejected.len()) {
+            return Err(Broken("a login is presented that status does not count"));
+        }
+        if !is_proven && self.rejected.len() >= UNPROVEN {
+            return Err(Broken("a login that was never accepted is presented once too often"));
+        }
+        if self.rejected.last().is_some_and(|last| self.now - *last < APART) {
+            return Err(Broken("a rejected login is presented again too soon"));
+        }
+        Ok(())
+    }
+
+    /// Whether the product knows that the login was accepted once.
+    fn is_accepted(&self) -> bool {
+        let is_recorded = self.cluster.status.login.as_ref().is_some_and(|login| login.accepted.is_some());
+        is_recorded || self.process.account.accepted().is_some()
+    }
+
+    /// Whether the target holds the very token that status speaks of, and its renewal is not due yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        let Some(published) = &self.process.published else { return false };
+        let holds = |target: &Target| target.name == published.fingerprint;
+        let renewal = renewal_of(published.validity.lifetime);
+        self.cluster.target.as_ref().is_some_and(holds)
+            && !published.validity.issued.plus(renewal).has_come(self.moment())
+    }
+
+    /// No published token comes into its margin after everything has worked for two minutes.
+    pub(super) fn assert_no_gap(&mut self, until: SignedDuration) -> Result<(), Broken> {
+        let lifetime = SignedDuration::from_secs(self.family.lifetime);
+        // Whoever does not know how long tokens live does not hurry.
+        let known = self.process.published.as_ref().map_or(FULL_PACE, |_| lifetime.min(FULL_PACE));
+        let scale = known.as_secs_f64() / FULL_PACE.as_secs_f64();
+        match self.process.excuse() {
+            Excuse::None => {}
+            Excuse::ForGood if self.is_accepted() => {
+                return Err(Broken("a login is held for good although it was accepted before"));
+            }
+            Excuse::ForGood => return Ok(()),
+            Excuse::Until(next) => {
+                let next = self.now.saturating_add(next.remaining(self.moment()));
+                self.quiet_since = self.quiet_since.max(next.min(until));
+            }
+        }
+        let margin_begins = match &self.cluster.target {
+            None => SignedDuration::ZERO,
+            Some(target) => {
+                let minted = self.minted.iter().find(|minted| minted.name == target.name);
+                minted.map_or(SignedDuration::ZERO, |minted| minted.expires - overdue_margin(lifetime))
+            }
+        };
+        if margin_begins.max(self.quiet_since + GRACE.mul_f64(scale)) < until {
+            return Err(Broken("the published token came into its margin although everything worked"));
+        }
+        Ok(())
+    }
+}
+
+/// When a token is renewed, by the design: 25 % before its end or that of its first day, but at least the overdue margin
+/// and two minutes or 40 %. A second for rounding.
+fn renewal_of(lifetime: SignedDuration) -> SignedDuration {
+    let scheduled = lifetime.min(SignedDuration::from_hours(24));
+    let least = overdue_margin(scheduled) + SignedDuration::from_secs(120).min(scheduled * 2 / 5);
+    scheduled - (scheduled / 4).max(least) - SignedDuration::from_secs(1)
+}
