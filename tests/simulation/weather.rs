@@ -15,8 +15,6 @@ pub(crate) enum ApiTrouble {
     Fails(u16),
     /// It carries requests out and never answers.
     LosesAnswers,
-    /// It never answers lists and watches.
-    LosesWatches,
     /// It takes this long.
     Slow(Duration),
     /// Nobody may write Secrets.
@@ -28,9 +26,9 @@ impl ApiTrouble {
         match self {
             Self::Unreachable => Some(Fault::Unreachable),
             Self::Fails(code) => Some(Fault::refuse(code, "InternalError")),
-            // A list or a watch that is never answered is a story of its own: see `unanswered`.
+            // What ends the wait for a list or a watch that is never answered is the client's limit on reads, which only
+            // the program sets.
             Self::LosesAnswers => (!matches!(facts.verb, "list" | "watch")).then_some(Fault::Lost),
-            Self::LosesWatches => matches!(facts.verb, "list" | "watch").then_some(Fault::Lost),
             Self::Slow(by) => Some(Fault::Delay(by)),
             Self::RefusesSecrets => {
                 let is_write = facts.resource == "secrets" && facts.verb == "patch";
