@@ -6,6 +6,7 @@ mod components;
 mod files;
 mod options;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -246,6 +247,11 @@ impl ControlPlane {
     /// The certificate of the authority that signed the API server's, as PEM.
     pub(crate) fn authority(&self) -> String {
         self.authority.certificate()
+    }
+
+    /// Where the API server listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::new(components::ADDRESS, self.ports.api_server.number())
     }
 
     pub(crate) fn config(&self) -> &Config {

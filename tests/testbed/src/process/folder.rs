@@ -65,7 +65,7 @@ impl WorkFolder {
     }
 
     /// A stream that keeps the folder as long as a process holds it open.
-    pub(super) fn lease(&self) -> Result<Stdio> {
+    pub(crate) fn lease(&self) -> Result<Stdio> {
         match &self.pipe {
             Some(pipe) => {
                 pipe.as_fd().try_clone_to_owned().map(Stdio::from).map_err(Error::file("keep", &self.path))

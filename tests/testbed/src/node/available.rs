@@ -1,0 +1,90 @@
+//! What a node needs of the machine, and what is done so that it has it.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use super::cgroup;
+use crate::error::{Error, Result};
+use crate::tools::tell;
+
+/// What is looked for, and the Debian package that brings it. The last two are for the build of runc.
+const NEEDS: [(&str, &str); 6] = [
+    ("/usr/bin/nsenter", "util-linux"),
+    ("/usr/sbin/ip", "iproute2"),
+    ("/usr/sbin/nft", "nftables"),
+    ("/usr/lib/cni/ptp", "containernetworking-plugins"),
+    ("/usr/bin/pkg-config", "pkg-config"),
+    ("/usr/include/seccomp.h", "libseccomp-dev"),
+];
+
+/// Where Debian has the plugins.
+pub(super) const CNI_PLUGINS: &str = "/usr/lib/cni";
+
+/// Why this machine can have no node, in a sentence, if so.
+pub(super) fn unavailable() -> Option<String> {
+    if !is_root() {
+        return Some("a node needs root, for its namespaces, mounts and cgroups".to_owned());
+    }
+    for (namespace, flag) in [("a network namespace", "--net"), ("a mount namespace", "--mount")] {
+        let made = Command::new("unshare").args([flag, "true"]).stdin(Stdio::null()).output();
+        if !made.is_ok_and(|output| output.status.success()) {
+            return Some(format!("a node needs {namespace} of its own: `unshare {flag} true` fails here"));
+        }
+    }
+    let missing = missing();
+    if !missing.is_empty() && !Path::new("/usr/bin/apt-get").exists() {
+        return Some(format!("a node needs what Debian has in {}", missing.join(", ")));
+    }
+    cgroup::unavailable()
+}
+
+/// Installs the packages that are missing.
+pub(super) fn prepare() -> Result<()> {
+    // Tests of one process start nodes at the same time.
+    static INSTALLING: Mutex<()> = Mutex::new(());
+    let _guard = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(reason) = unavailable() {
+        return Err(Error::NodeUnavailable(reason));
+    }
+    let missing = missing();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    tell(&format!("installing {} for a node", missing.join(", ")));
+    apt(&["update", "--quiet"])?;
+    // Another process may be installing.
+    let mut arguments =
+        vec!["install", "--quiet", "--yes", "--no-install-recommends", "-oDPkg::Lock::Timeout=300"];
+    arguments.extend(missing);
+    apt(&arguments)
+}
+
+fn is_root() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Uid:"))
+        .and_then(|ids| ids.split_whitespace().nth(1));
+    effective == Some("0")
+}
+
+fn missing() -> Vec<&'static str> {
+    NEEDS.iter().filter(|(path, _)| !Path::new(path).exists()).map(|(_, package)| *package).collect()
+}
+
+fn apt(arguments: &[&str]) -> Result<()> {
+    let program = || format!("apt-get {}", arguments.join(" "));
+    let output = Command::new("apt-get")
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|source| Error::Spawn { program: program(), source })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(Error::Command { program: program(), output: String::from_utf8_lossy(&output.stderr).into_owned() })
+}

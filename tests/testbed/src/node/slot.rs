@@ -1,0 +1,79 @@
+//! What one node of this machine has to itself: a number, and the names and addresses that follow from it.
+
+use std::fs::{self, File};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use super::undertaker::Undertaker;
+use crate::error::{Error, Result};
+use crate::tools;
+
+/// More nodes than this at one time no machine has memory for.
+const SLOTS: u8 = 64;
+
+/// A number below [`SLOTS`] that no other node has.
+#[derive(Debug)]
+pub(super) struct Slot {
+    number: u8,
+    /// Also held by the undertaker, which may outlive this process: the number is free when the node is gone.
+    lock: File,
+}
+
+impl Slot {
+    /// Takes a free number, and clears what a dead process may have left under any of them. It leaves nothing, unless
+    /// its undertaker was killed as well.
+    pub(super) fn take() -> Result<Self> {
+        let folder = tools::cache_root()?.join("nodes");
+        fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
+        let mut taken = None;
+        for number in 0..SLOTS {
+            let path = folder.join(number.to_string());
+            let lock = File::create(&path).map_err(Error::file("create", &path))?;
+            if lock.try_lock().is_err() {
+                continue;
+            }
+            let slot = Self { number, lock };
+            if slot.has_leftovers() {
+                drop(Undertaker::employ(&slot, None)?);
+            }
+            if taken.is_none() {
+                taken = Some(slot);
+            }
+        }
+        taken.ok_or(Error::NoFreeSlot)
+    }
+
+    /// The name of its cgroup and of its network link. A link's name has at most 15 bytes.
+    pub(super) fn name(&self) -> String {
+        format!("idissuer-node{}", self.number)
+    }
+
+    /// This machine's end of the link.
+    pub(super) fn host_address(&self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 231, self.number, 1)
+    }
+
+    /// The node's end of the link.
+    pub(super) fn node_address(&self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 231, self.number, 2)
+    }
+
+    /// Where its pods get their addresses from.
+    pub(super) fn pod_range(&self) -> String {
+        format!("10.232.{}.0/24", self.number)
+    }
+
+    pub(super) fn share_lock(&self) -> Result<File> {
+        self.lock.try_clone().map_err(Error::file("keep", "the lock of a node"))
+    }
+
+    /// The folders of its cgroup: one, or with version 1 one in each hierarchy.
+    pub(super) fn cgroups(&self) -> Vec<PathBuf> {
+        super::cgroup::hierarchies().into_iter().map(|hierarchy| hierarchy.join(self.name())).collect()
+    }
+
+    fn has_leftovers(&self) -> bool {
+        let link = PathBuf::from("/sys/class/net").join(self.name());
+        link.exists() || self.cgroups().iter().any(|folder| folder.exists())
+    }
+}
