@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use idissuer_testbed::{ControlPlane, Controllers, Node, NodeOptions, Options, Program, Tools};
+use idissuer_testbed::{Cluster, ControlPlane, Node, NodeOptions, Options, Program, Tools};
 
 const USAGE: &str = "\
 Usage: idissuer-testbed <command>
@@ -24,8 +24,8 @@ fn main() -> ExitCode {
     let done = match arguments.as_slice() {
         ["tools"] => tools(&Program::CONTROL_PLANE),
         ["tools", "node"] => Node::prepare().map_err(Into::into).and_then(|()| tools(&Program::NODE)),
-        ["up"] => up(false),
-        ["up", "node"] => up(true),
+        ["up"] => up(),
+        ["up", "node"] => up_with_node(),
         ["help" | "--help" | "-h"] => say(USAGE),
         _ => {
             let _ = io::stderr().write_all(USAGE.as_bytes());
@@ -58,11 +58,19 @@ fn tools(programs: &[Program]) -> Result {
 }
 
 #[tokio::main]
-async fn up(with_node: bool) -> Result {
+async fn up() -> Result {
     let start = Instant::now();
-    let controllers = if with_node { Controllers::All } else { Controllers::Essential };
-    let control_plane = ControlPlane::start(Options::new().controllers(controllers)).await?;
-    let _node = if with_node { Some(Node::start(&control_plane, NodeOptions::new()).await?) } else { None };
+    stay(&ControlPlane::start(Options::new()).await?, start).await
+}
+
+#[tokio::main]
+async fn up_with_node() -> Result {
+    let start = Instant::now();
+    let cluster = Cluster::start(Options::new(), NodeOptions::new()).await?;
+    stay(cluster.control_plane(), start).await
+}
+
+async fn stay(control_plane: &ControlPlane, start: Instant) -> Result {
     say(&format!(
         "ready in {:.1} s; Ctrl-C ends it\nexport KUBECONFIG={}\nalias kubectl={}\n",
         start.elapsed().as_secs_f32(),

@@ -65,6 +65,22 @@ impl Node {
         available::unavailable()
     }
 
+    /// Whether a test can have a node. Where it cannot, this says why on standard error, for the test to be skipped.
+    ///
+    /// # Panics
+    /// Where it cannot and `CI` is `true`: nothing is skipped there.
+    #[must_use]
+    #[expect(clippy::print_stderr, reason = "it belongs to a test, and to its output")]
+    pub fn available_for_test() -> bool {
+        let Some(reason) = Self::unavailable() else {
+            return true;
+        };
+        let in_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+        assert!(!in_ci, "{reason}; and in CI there must be one");
+        eprintln!("skipped: {reason}");
+        false
+    }
+
     /// Installs what building and running a node needs of Debian's packages, as far as it is missing.
     ///
     /// # Errors
@@ -140,7 +156,8 @@ impl Node {
     /// When containerd does not take it.
     pub async fn import_image(&self, archive: &Path, name: &str) -> Result<()> {
         let archive = archive.display().to_string();
-        let arguments = ["images", "import", "--local", "--snapshotter=native", "--index-name", name, &archive];
+        let arguments =
+            ["images", "import", "--local", "--snapshotter=native", "--index-name", name, &archive];
         self.ctr(&arguments).await?;
         ready::image(self, name).await
     }

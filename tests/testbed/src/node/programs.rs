@@ -1,5 +1,6 @@
 //! The programs of a node, and their command lines.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -117,6 +118,9 @@ impl Components {
 
     /// The end of each log.
     pub(super) fn output_tails(&self) -> String {
-        self.all().iter().map(|part| format!("--- {}\n{}\n", part.name(), part.output_tail())).collect()
+        self.all().iter().fold(String::new(), |mut text, part| {
+            let _ = writeln!(text, "--- {}\n{}", part.name(), part.output_tail());
+            text
+        })
     }
 }

@@ -31,7 +31,7 @@ pub enum Program {
     Ctr,
     /// Starts one container.
     Runc,
-    /// The names of Services: CoreDNS.
+    /// The names of Services: `CoreDNS`.
     Dns,
     /// What the sandboxes of pods, and pods of tests, run.
     Pod,

@@ -13,6 +13,8 @@ mod memory;
 #[cfg(test)]
 mod namespace;
 #[cfg(test)]
+mod node;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod proxy;
