@@ -18,8 +18,8 @@ impl Cluster {
     /// # Errors
     /// When there can be no node here, or a part does not start.
     pub async fn start(options: Options, node: NodeOptions) -> Result<Self> {
-        let control_plane = ControlPlane::start(options.controllers(Controllers::All)).await?;
-        let node = Node::start(&control_plane, node).await?;
+        let control_plane = Box::pin(ControlPlane::start(options.controllers(Controllers::All))).await?;
+        let node = Box::pin(Node::start(&control_plane, node)).await?;
         Ok(Self { node, control_plane })
     }
 

@@ -102,10 +102,6 @@ impl Component {
         self.name
     }
 
-    pub(crate) fn was_started(&self) -> bool {
-        self.slot().is_some()
-    }
-
     /// An error, if it has ended by itself.
     pub(crate) fn check_running(&self) -> Result<()> {
         let process = self.process()?;

@@ -25,6 +25,7 @@ mod undertaker;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::LogParams;
@@ -133,9 +134,8 @@ impl Node {
             component.start()?;
         }
         ready::containerd(self).await?;
-        let pause = self.folder.path().join("pause.tar");
-        Image::of_program(&self.programs.pod).entrypoint(["/testbed-pod", "pause"]).write(&pause)?;
-        self.import_image(&pause, PAUSE_IMAGE).await?;
+        let pause = Image::of_program(&self.programs.pod).entrypoint(["/testbed-pod", "pause"]);
+        self.import(&pause, PAUSE_IMAGE).await?;
         kubelet.start()?;
         self.ready().await
     }
@@ -175,7 +175,9 @@ impl Node {
     /// # Errors
     /// When a file of it cannot be read, or containerd does not take the image.
     pub async fn import(&self, image: &Image, name: &str) -> Result<()> {
-        let archive = self.folder.path().join(format!("{}.tar", name.replace(['/', ':'], "-")));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let archive = self.folder.path().join(format!("image-{count}.tar"));
         image.write(&archive)?;
         self.import_image(&archive, name).await?;
         std::fs::remove_file(&archive).map_err(Error::file("remove", &archive))
@@ -206,6 +208,17 @@ impl Node {
         self.kubelet().stop().await?;
         self.kubelet().start()?;
         self.ready().await
+    }
+
+    /// Ends containerd and starts it anew, while the pods run on, and waits until it answers. kubelet lives through it, and
+    /// does not start without it.
+    ///
+    /// # Errors
+    /// When containerd does not end, or does not come back.
+    pub async fn restart_containerd(&self) -> Result<()> {
+        self.containerd().kill().await?;
+        self.containerd().start()?;
+        ready::containerd(self).await
     }
 
     /// kubelet, to be stopped and started.

@@ -107,13 +107,8 @@ impl Components {
         }
     }
 
-    fn all(&self) -> [&Component; 5] {
+    pub(super) fn all(&self) -> [&Component; 5] {
         [&self.kubelet, &self.scheduler, &self.kube_proxy, &self.dns, &self.containerd]
-    }
-
-    /// Those that were started.
-    pub(super) fn started(&self) -> impl Iterator<Item = &Component> {
-        self.all().into_iter().filter(|component| component.was_started())
     }
 
     /// The end of each log.

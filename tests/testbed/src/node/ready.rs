@@ -10,6 +10,7 @@ use kube::{Api, Client};
 use serde_json::json;
 
 use super::Node;
+use crate::control_plane::{self, Component};
 use crate::error::{Error, Result};
 
 /// A node is ready in about 10 s; a machine that compiles meanwhile takes longer.
@@ -36,7 +37,7 @@ pub(super) async fn publish_api_server(client: &Client, address: SocketAddr) -> 
 
 /// containerd answers.
 pub(super) async fn containerd(node: &Node) -> Result<()> {
-    until(node, "containerd", async || match node.ctr(&["version"]).await {
+    until(node, "containerd", &[node.containerd()], async || match node.ctr(&["version"]).await {
         Ok(_) => Ok(()),
         Err(error) => Err(error.chain()),
     })
@@ -46,20 +47,25 @@ pub(super) async fn containerd(node: &Node) -> Result<()> {
 /// kubelet finds the image: the part of containerd that kubelet asks notices new ones a little later.
 pub(super) async fn image(node: &Node, name: &str) -> Result<()> {
     let filter = format!("name=={name}");
-    until(node, "an image", async || match node.ctr(&["images", "list", &filter]).await {
-        Ok(list) if list.contains("io.cri-containerd.image=managed") => Ok(()),
-        Ok(list) => Err(list),
-        Err(error) => Err(error.chain()),
+    until(node, "an image", &[node.containerd()], async || {
+        match node.ctr(&["images", "list", &filter]).await {
+            Ok(list) if list.contains("io.cri-containerd.image=managed") => Ok(()),
+            Ok(list) => Err(list),
+            Err(error) => Err(error.chain()),
+        }
     })
     .await
 }
 
 /// kubelet answers the API server, and has said that the node is ready. What it said may be from before a restart.
 pub(super) async fn node(node: &Node) -> Result<()> {
-    let client = node.client()?;
+    let mut config = node.client.clone();
+    // Each look is one look: an answer of 503 says that kubelet is not there.
+    config.default_retry = false;
+    let client = control_plane::client(config)?;
     let nodes: Api<ApiNode> = Api::all(client.clone());
     let health = format!("/api/v1/nodes/{}/proxy/healthz", node.name);
-    until(node, "the node", async || {
+    until(node, "the node", &node.components.all(), async || {
         let found = nodes.get(&node.name).await.map_err(|error| error.to_string())?;
         is_ready(&found)?;
         let request = http::Request::get(&health).body(Vec::new()).map_err(|error| error.to_string())?;
@@ -78,10 +84,11 @@ fn is_ready(node: &ApiNode) -> Result<(), String> {
     }
 }
 
-/// Looks until it finds, or a part of the node has ended.
+/// Looks until it finds, or one of `parts` has ended.
 async fn until(
     node: &Node,
     what: &'static str,
+    parts: &[&Component],
     mut look: impl AsyncFnMut() -> Result<(), String>,
 ) -> Result<()> {
     let start = Instant::now();
@@ -90,8 +97,8 @@ async fn until(
             Ok(()) => return Ok(()),
             Err(seen) => seen,
         };
-        for component in node.components.started() {
-            component.check_running()?;
+        for part in parts {
+            part.check_running()?;
         }
         if start.elapsed() > LIMIT {
             let output = node.components.output_tails();

@@ -21,4 +21,6 @@ mod proxy;
 #[cfg(test)]
 mod tools;
 #[cfg(test)]
+mod undertaker;
+#[cfg(test)]
 mod wait;

@@ -12,8 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// A pod takes two seconds; a machine that compiles meanwhile takes longer.
-const LIMIT: Duration = Duration::from_secs(60);
-const IMAGE: &str = "localhost/test/pod:1";
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const IMAGE: &str = "localhost/test/pod:1";
 
 static CLUSTER: SharedCluster = SharedCluster::new(|| {
     let node = NodeOptions::new().sync_frequency(Duration::from_secs(1));
@@ -60,7 +60,7 @@ fn phase(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
 }
 
-fn is_ready(pod: &Pod) -> bool {
+pub(crate) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
@@ -98,7 +98,7 @@ spec:
 }
 
 /// A pod that serves, ready when it does.
-fn server(name: &str, more: &str) -> String {
+pub(crate) fn server(name: &str, more: &str) -> String {
     let probe = "
     readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}
     livenessProbe: {httpGet: {path: /, port: 8080}}";
@@ -293,9 +293,8 @@ async fn pods_stay_as_they_are_while_kubelet_and_containerd_start_anew() {
     assert_eq!(before.spec.as_ref().unwrap().node_name.as_deref(), Some(node.name()));
 
     node.kubelet().kill().await.unwrap();
-    node.containerd().kill().await.unwrap();
     assert_eq!(get(&address(&before), "/").await.unwrap(), "web\n");
-    node.containerd().start().unwrap();
+    node.restart_containerd().await.unwrap();
     node.kubelet().start().unwrap();
     node.ready().await.unwrap();
     node.restart_kubelet().await.unwrap();
@@ -313,7 +312,8 @@ async fn a_node_that_cannot_start_says_why() {
     if !Node::available_for_test() {
         return;
     }
-    let error = Cluster::start(Options::new(), NodeOptions::new().name("Not A Name")).await.unwrap_err();
-    assert!(matches!(error, Error::ComponentEnded { .. } | Error::NodeNotReady { .. }), "{error}");
-    assert!(error.to_string().contains("Not A Name"), "{error}");
+    let options = NodeOptions::new().kubelet_setting("maxPods", -1);
+    let error = Cluster::start(Options::new(), options).await.unwrap_err();
+    assert!(matches!(error, Error::ComponentEnded { component: "kubelet", .. }), "{error}");
+    assert!(error.to_string().contains("maxPods"), "{error}");
 }
