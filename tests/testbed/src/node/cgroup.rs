@@ -33,15 +33,26 @@ pub(super) fn hierarchies() -> Vec<PathBuf> {
         .collect()
 }
 
+/// What pods are given shares and limits of.
+const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
+
 /// Why a node cannot have cgroups, if so.
 pub(super) fn unavailable() -> Option<String> {
-    let tracked = is_unified() || Path::new(ROOT).join(TRACKER).join("cgroup.procs").exists();
-    let probe =
-        hierarchies().first().map(|folder| folder.join(format!("idissuer-probe-{}", std::process::id())));
-    let writable =
-        probe.is_some_and(|probe| fs::create_dir(&probe).and_then(|()| fs::remove_dir(&probe)).is_ok());
-    (!tracked || !writable)
-        .then(|| format!("a node needs cgroups with a memory controller, to be written below {ROOT}"))
+    let root = Path::new(ROOT);
+    let missing: Vec<&str> = if is_unified() {
+        delegate(root);
+        let passed_on = fs::read_to_string(root.join("cgroup.subtree_control")).unwrap_or_default();
+        let has = |name: &&str| passed_on.split_whitespace().any(|controller| controller == *name);
+        CONTROLLERS.into_iter().filter(|name| !has(name)).collect()
+    } else {
+        CONTROLLERS.into_iter().filter(|name| !root.join(name).join("cgroup.procs").exists()).collect()
+    };
+    if !missing.is_empty() {
+        return Some(format!("a node needs the cgroup controllers {} below {ROOT}", missing.join(", ")));
+    }
+    let probe = hierarchies().first()?.join(format!("idissuer-probe-{}", std::process::id()));
+    let made = fs::create_dir(&probe).and_then(|()| fs::remove_dir(&probe));
+    made.err().map(|error| format!("a node needs to make cgroups below {ROOT}: {error}"))
 }
 
 /// Makes the cgroups of `slot`, and returns the file that takes its own processes.

@@ -2,14 +2,17 @@
 
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::undertaker::Undertaker;
 use crate::error::{Error, Result};
-use crate::tools;
 
 /// More nodes than this at one time no machine has memory for.
 const SLOTS: u8 = 64;
+
+/// One place for the whole machine, as the names are: whoever held another lock would take a running node for what is
+/// left of a dead one.
+const LOCKS: &str = "/run/idissuer-testbed";
 
 /// A number below [`SLOTS`] that no other node has.
 #[derive(Debug)]
@@ -23,8 +26,8 @@ impl Slot {
     /// Takes a free number, and clears what a dead process may have left under any of them. It leaves nothing, unless
     /// its undertaker was killed as well.
     pub(super) fn take() -> Result<Self> {
-        let folder = tools::cache_root()?.join("nodes");
-        fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
+        let folder = Path::new(LOCKS);
+        fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
         let mut taken = None;
         for number in 0..SLOTS {
             let path = folder.join(number.to_string());

@@ -1,6 +1,7 @@
 //! Pods on a real node. Where there can be none, these tests say so and are skipped.
 
 use std::collections::HashSet;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use idissuer_testbed::{
@@ -119,6 +120,27 @@ async fn get(address: &str, path: &str) -> Result<String, String> {
     match answer.split_once("\r\n\r\n") {
         Some((head, body)) if head.starts_with("HTTP/1.1 200 ") => Ok(body.to_owned()),
         _ => Err(answer),
+    }
+}
+
+/// Runs the test below as a user who is not root, of a namespace in which nobody is.
+fn as_nobody(ci: &str) -> Output {
+    Command::new("unshare")
+        .arg("--user")
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "node::a_pod_of_an_image_without_a_registry_becomes_ready", "--nocapture"])
+        .env("CI", ci)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn where_there_can_be_no_node_its_tests_say_so_and_are_skipped_but_not_in_ci() {
+    for (ci, success, word) in [("", true, "skipped"), ("true", false, "in CI there must be one")] {
+        let output = as_nobody(ci);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.success(), success, "{told}");
+        assert!(told.contains("a node needs root") && told.contains(word), "{told}");
     }
 }
 

@@ -26,7 +26,7 @@ async fn cluster_with_pod() -> (Cluster, TestNamespace) {
     volumeMounts: [{name: secret, mountPath: /secret}]
   volumes: [{name: secret, secret: {secretName: login}}]";
     namespace.kubectl().apply(&server("web", mount)).await.unwrap();
-    wait::object(&namespace.api::<Pod>(), "web", "a ready pod", LIMIT, is_ready).await;
+    Box::pin(wait::object(&namespace.api::<Pod>(), "web", "a ready pod", LIMIT, is_ready)).await;
     (cluster, namespace)
 }
 
