@@ -199,6 +199,7 @@ SystemdCgroup = false
     )
 }
 
+/// The outside has no names: there is no way there.
 fn dns(subject: Subject<'_>, kubeconfig: &Path) -> String {
     let address = subject.slot.node_address();
     let kubeconfig = kubeconfig.display();
@@ -207,10 +208,12 @@ fn dns(subject: Subject<'_>, kubeconfig: &Path) -> String {
 .:53 {{
     bind {address}
     errors
-    ready {address}:8181
     kubernetes {DOMAIN} {{
         kubeconfig {kubeconfig}
         ttl 0
+    }}
+    template ANY ANY {{
+        rcode NXDOMAIN
     }}
 }}
 "

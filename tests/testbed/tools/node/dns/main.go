@@ -8,10 +8,10 @@ import (
 	_ "github.com/coredns/coredns/plugin/bind"
 	_ "github.com/coredns/coredns/plugin/errors"
 	_ "github.com/coredns/coredns/plugin/kubernetes"
-	_ "github.com/coredns/coredns/plugin/ready"
+	_ "github.com/coredns/coredns/plugin/template"
 )
 
 func main() {
-	dnsserver.Directives = []string{"bind", "errors", "ready", "kubernetes"}
+	dnsserver.Directives = []string{"bind", "errors", "kubernetes", "template"}
 	coremain.Run()
 }
