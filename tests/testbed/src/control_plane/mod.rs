@@ -48,6 +48,7 @@ pub struct ControlPlane {
     audit: AuditLog,
     authority: Authority,
     ports: Ports,
+    controllers: Controllers,
     kubeconfig: PathBuf,
     kubectl: PathBuf,
     config: Config,
@@ -104,6 +105,7 @@ impl ControlPlane {
             kubectl: programs.kubectl,
             authority,
             ports,
+            controllers: options.controllers,
             folder,
         };
         control_plane.etcd.start()?;
@@ -247,6 +249,10 @@ impl ControlPlane {
     /// The certificate of the authority that signed the API server's, as PEM.
     pub(crate) fn authority(&self) -> String {
         self.authority.certificate()
+    }
+
+    pub(crate) fn controllers(&self) -> Controllers {
+        self.controllers
     }
 
     /// Where the API server listens.

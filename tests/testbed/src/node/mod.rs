@@ -33,7 +33,7 @@ use kube::{Api, Client};
 
 pub use options::NodeOptions;
 
-use crate::control_plane::{Component, ControlPlane};
+use crate::control_plane::{Component, ControlPlane, Controllers};
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::process::WorkFolder;
@@ -97,9 +97,14 @@ impl Node {
     /// # Errors
     /// When there can be no node here, or a part does not start.
     pub async fn start(control_plane: &ControlPlane, options: NodeOptions) -> Result<Self> {
+        if control_plane.controllers() != Controllers::All {
+            let reason = "a node needs a control plane with all controllers: see `Options::controllers`";
+            return Err(Error::NodeUnavailable(reason.to_owned()));
+        }
         let task = tokio::task::spawn_blocking(|| Ok::<_, Error>((Programs::provide()?, Slot::take()?)));
         let (programs, slot) = task.await.map_err(Error::Task)??;
         let folder = Arc::new(WorkFolder::create()?);
+        slot.note(folder.path())?;
         let undertaker = Undertaker::employ(&slot, Some(&folder))?;
         let space = Space::create(&slot, &folder).await?;
         let relay = Relay::start(slot.host_address(), control_plane.address())?;

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use idissuer_testbed::{
-    Cluster, Error, Image, Node, NodeOptions, Options, SharedCluster, TestNamespace, wait,
+    Cluster, Error, Image, Node, NodeOptions, Options, SharedCluster, TestNamespace, shared, wait,
 };
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::Api;
@@ -267,6 +267,11 @@ async fn a_service_leads_a_pod_to_each_of_its_endpoints_by_name() {
         .await;
         assert_eq!(seen, HashSet::from(["one".to_owned(), "two".to_owned()]));
     }
+
+    let unknown = ["exec", "client", "--", "/testbed-pod", "resolve", "nowhere.example"];
+    let output = place.namespace.kubectl().output(&unknown, "").await.unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && told.contains("no such host"), "{told}");
 }
 
 #[tokio::test]
@@ -331,6 +336,13 @@ async fn pods_stay_as_they_are_while_kubelet_and_containerd_start_anew() {
     assert_eq!(address(&after), address(&before));
     namespace.kubectl().apply(&server("another", "")).await.unwrap();
     wait::object(&pods, "another", "a ready pod", LIMIT, is_ready).await;
+}
+
+#[tokio::test]
+async fn a_node_refuses_a_control_plane_that_would_leave_its_services_without_endpoints() {
+    let control_plane = shared().await.unwrap();
+    let error = Box::pin(Node::start(control_plane, NodeOptions::new())).await.unwrap_err();
+    assert!(error.to_string().contains("Options::controllers"), "{error}");
 }
 
 #[tokio::test]

@@ -200,28 +200,29 @@ async fn nothing_is_left_of_a_node_whose_process_is_killed() {
 }
 
 #[tokio::test]
-async fn the_next_node_clears_what_is_left_of_one_whose_undertaker_is_killed_too() {
+async fn the_next_node_clears_what_is_left_of_one_whose_undertaker_and_janitor_are_killed_too() {
     if !Node::available_for_test() {
         return;
     }
     let mut started = tokio::task::spawn_blocking(start).await.unwrap();
-    kill(undertaker_of(&started.traces.name));
+    kill(process(&format!("\0undertaker\0{}\0", started.traces.name)));
+    kill(process(&format!("\0janitor\0{}\0", started.traces.folder.display())));
     started.process.kill().unwrap();
     started.process.wait().unwrap();
     drop(cluster_with_pod().await);
     started.traces.are_gone().await;
 }
 
-fn undertaker_of(name: &str) -> u32 {
+/// The one process whose command line ends so.
+fn process(end: &str) -> u32 {
     let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
-    let end = format!("\0undertaker\0{name}\0");
-    let found = processes
+    let found: Vec<u32> = processes
         .filter(|process| {
             let line = fs::read(process.join("cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&line).ends_with(&end)
+            String::from_utf8_lossy(&line).ends_with(end)
         })
-        .filter_map(|process| process.file_name()?.to_str()?.parse().ok());
-    let found: Vec<u32> = found.collect();
+        .filter_map(|process| process.file_name()?.to_str()?.parse().ok())
+        .collect();
     assert_eq!(found.len(), 1, "{found:?}");
     found[0]
 }
