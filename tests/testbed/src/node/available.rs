@@ -1,10 +1,8 @@
 //! What a node needs of the machine, and what is done so that it has it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
-use std::sync::PoisonError;
 
 use super::cgroup;
 use crate::error::{Error, Result};
@@ -43,19 +41,23 @@ pub(super) fn unavailable() -> Option<String> {
 
 /// Installs the packages that are missing.
 pub(super) fn prepare() -> Result<()> {
-    // Tests of one process start nodes at the same time.
-    static INSTALLING: Mutex<()> = Mutex::new(());
-    let _guard = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(reason) = unavailable() {
         return Err(Error::NodeUnavailable(reason));
     }
+    if missing().is_empty() {
+        return Ok(());
+    }
+    // One at a time, of all tests of all processes: apt does not wait for itself.
+    let path = super::slot::locks()?.join("packages");
+    let lock = File::create(&path).map_err(Error::file("create", &path))?;
+    lock.lock().map_err(Error::file("lock", &path))?;
     let missing = missing();
     if missing.is_empty() {
         return Ok(());
     }
     tell(&format!("installing {} for a node", missing.join(", ")));
     apt(&["update", "--quiet"])?;
-    // Another process may be installing.
+    // Somebody else may be installing.
     let mut arguments =
         vec!["install", "--quiet", "--yes", "--no-install-recommends", "-oDPkg::Lock::Timeout=300"];
     arguments.extend(missing);

@@ -17,6 +17,13 @@ const SLOTS: u8 = 64;
 /// left of a dead one.
 const LOCKS: &str = "/run/idissuer-testbed";
 
+/// The folder for them.
+pub(super) fn locks() -> Result<&'static Path> {
+    let folder = Path::new(LOCKS);
+    fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
+    Ok(folder)
+}
+
 /// A number below [`SLOTS`] that no other node has.
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -29,8 +36,7 @@ impl Slot {
     /// Takes a free number, and clears what a dead process may have left under any of them. It leaves nothing, unless
     /// its undertaker was killed as well.
     pub(super) fn take() -> Result<Self> {
-        let locks = Path::new(LOCKS);
-        fs::create_dir_all(locks).map_err(Error::file("create", locks))?;
+        let locks = locks()?;
         let mut taken = None;
         for number in 0..SLOTS {
             let path = locks.join(number.to_string());
