@@ -7,6 +7,9 @@
 //! undertaker: when this process ends, kills what is in the node's cgroups, and removes them
 //! ```
 //!
+//! Not there: policies of the network, load balancers, ports of the node's own address, storage classes, and any way to
+//! the outside.
+//!
 //! Everything of the node is in its cgroups and namespaces, and its files are in one [`WorkFolder`]: with its processes
 //! go its mounts and networks.
 

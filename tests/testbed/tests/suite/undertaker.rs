@@ -1,5 +1,6 @@
 //! What is left of a node when it ends, or the test process does. Skipped where there can be no node.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Lines};
 use std::os::unix::fs::MetadataExt;
@@ -30,44 +31,54 @@ async fn cluster_with_pod() -> (Cluster, TestNamespace) {
     (cluster, namespace)
 }
 
-/// What there is of a node.
-#[derive(Debug, Default)]
+/// What there is of a node. Names and the numbers of namespaces come round again, with the next node; those of cgroups,
+/// links and processes do not, or not so soon.
+#[derive(Debug)]
 struct Traces {
     name: String,
     folder: PathBuf,
-    /// Names come round again, with the next node; these numbers do not.
     groups: Vec<(PathBuf, u64)>,
     link: String,
-    networks: Vec<PathBuf>,
+    /// With the last of them go the mounts and the network namespaces.
     processes: Vec<u32>,
 }
 
 impl Traces {
     fn of(name: &str, folder: &Path) -> Self {
-        let processes = processes_of(name);
-        let mut networks: Vec<PathBuf> =
-            processes.iter().flat_map(|pid| fs::read_link(format!("/proc/{pid}/ns/net"))).collect();
-        networks.sort();
-        networks.dedup();
-        let own = fs::read_link("/proc/self/ns/net").unwrap();
-        assert!(!networks.contains(&own), "something of the node is in this machine's network");
+        let of_groups = processes_of(name);
+        let network = |process: &u32| fs::read_link(format!("/proc/{process}/ns/net")).unwrap_or_default();
+        let networks: HashSet<PathBuf> = of_groups.iter().map(network).collect();
         assert_eq!(networks.len(), 2, "the node's and its pod's");
-        let mut names: Vec<String> = processes
-            .iter()
-            .map(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned())
-            .collect();
-        names.sort();
+        assert!(!networks.contains(&network(&std::process::id())), "this machine's is none of them");
+        let of_networks = all_processes().into_iter().filter(|process| networks.contains(&network(process)));
+
+        let path = format!("{}/", folder.display());
+        let sees_mounts = |process: &u32| {
+            fs::read_to_string(format!("/proc/{process}/mountinfo"))
+                .is_ok_and(|mounts| mounts.contains(&path))
+        };
+        assert!(!sees_mounts(&std::process::id()), "this machine has none of the node's mounts");
+        let of_mounts = all_processes().into_iter().filter(sees_mounts);
+
+        let mut processes: Vec<u32> = of_groups.iter().copied().chain(of_networks).chain(of_mounts).collect();
+        processes.sort_unstable();
+        processes.dedup();
+        // Small programs come and go meanwhile.
+        let later = processes_of(name);
+        let is_outside = |process: &&u32| {
+            !of_groups.contains(process) && !later.contains(process) && is_at_work(**process)
+        };
+        assert_eq!(processes.iter().find(is_outside), None, "nothing of the node is outside of its cgroups");
         for expected in
             ["containerd", "containerd-shim", "kube-proxy", "kubelet", "testbed-dns", "testbed-pod"]
         {
-            assert!(names.iter().any(|name| name == expected), "{expected} is not among {names:?}");
+            assert!(processes.iter().any(|process| command(*process) == expected), "{expected} does not run");
         }
         Self {
             name: name.to_owned(),
             folder: folder.to_owned(),
             groups: groups(name),
             link: link(name).unwrap(),
-            networks,
             processes,
         }
     }
@@ -80,18 +91,8 @@ impl Traces {
         if link(&self.name).as_ref() == Some(&self.link) {
             left.push(self.name.clone());
         }
-        let folder = self.folder.display().to_string();
-        for process in fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path()) {
-            let id = process.file_name().and_then(|name| name.to_str()?.parse().ok());
-            // One that has ended and was not yet asked how has no command line.
-            let alive = fs::read(process.join("cmdline")).is_ok_and(|line| !line.is_empty());
-            let ours = id.is_some_and(|id| self.processes.contains(&id)) && alive;
-            let network = fs::read_link(process.join("ns/net")).is_ok_and(|net| self.networks.contains(&net));
-            let mounts = fs::read_to_string(process.join("mountinfo")).unwrap_or_default();
-            if ours || network || mounts.contains(&folder) {
-                left.push(process.display().to_string());
-            }
-        }
+        let alive = self.processes.iter().filter(|process| is_at_work(**process));
+        left.extend(alive.map(|process| format!("{process} {}", command(*process))));
         left
     }
 
@@ -108,6 +109,20 @@ impl Traces {
         })
         .await;
     }
+}
+
+fn all_processes() -> Vec<u32> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn command(process: u32) -> String {
+    fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default().trim().to_owned()
+}
+
+/// Not only a number that nobody has asked about since its end.
+fn is_at_work(process: u32) -> bool {
+    fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
 
 /// The number of this machine's end of the node's link.
@@ -215,14 +230,11 @@ async fn the_next_node_clears_what_is_left_of_one_whose_undertaker_and_janitor_a
 
 /// The one process whose command line ends so.
 fn process(end: &str) -> u32 {
-    let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
-    let found: Vec<u32> = processes
-        .filter(|process| {
-            let line = fs::read(process.join("cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&line).ends_with(end)
-        })
-        .filter_map(|process| process.file_name()?.to_str()?.parse().ok())
-        .collect();
+    let ends_so = |process: &u32| {
+        let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).ends_with(end)
+    };
+    let found: Vec<u32> = all_processes().into_iter().filter(ends_so).collect();
     assert_eq!(found.len(), 1, "{found:?}");
     found[0]
 }
