@@ -79,6 +79,8 @@ impl Space {
             &["nsenter", &inside, "--net", "ip", "address", "add", &node_range, "dev", "node"],
             &["nsenter", &inside, "--net", "ip", "link", "set", "node", "up"],
             &["nsenter", &inside, "--net", "ip", "route", "add", "default", "via", &host],
+            // Of a pod that is gone. Without it, what is sent there would go back here, and forth again.
+            &["nsenter", &inside, "--net", "ip", "route", "add", "unreachable", &pods],
             &["ip", "route", "add", &pods, "via", &node, "dev", &name],
         ] {
             command::run(arguments[0], &arguments[1..]).await?;

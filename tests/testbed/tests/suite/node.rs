@@ -310,7 +310,7 @@ ports: [{{port: {port}}}]
 }
 
 #[tokio::test]
-async fn pods_stay_as_they_are_while_kubelet_and_containerd_start_anew() {
+async fn pods_stay_as_they_are_while_kubelet_containerd_and_the_api_server_start_anew() {
     if !Node::available_for_test() {
         return;
     }
@@ -334,6 +334,11 @@ async fn pods_stay_as_they_are_while_kubelet_and_containerd_start_anew() {
     let after = wait::object(&pods, "web", "a ready pod", LIMIT, is_ready).await;
     assert_eq!(container(&after), container(&before));
     assert_eq!(address(&after), address(&before));
+
+    cluster.control_plane().api_server().kill().await.unwrap();
+    cluster.control_plane().api_server().start().unwrap();
+    cluster.control_plane().ready().await.unwrap();
+    node.ready().await.unwrap();
     namespace.kubectl().apply(&server("another", "")).await.unwrap();
     wait::object(&pods, "another", "a ready pod", LIMIT, is_ready).await;
 }
