@@ -5,6 +5,24 @@ use crate::error::Result;
 use crate::node::{Node, NodeOptions};
 
 /// A control plane with a node: a Kubernetes that runs pods.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use idissuer_testbed::{Cluster, Node, NodeOptions, Options, Result};
+///
+/// # async fn test() -> Result<()> {
+/// if !Node::available_for_test() {
+///     return Ok(());
+/// }
+/// let cluster = Cluster::start(Options::new(), NodeOptions::new()).await?;
+/// let program = Path::new("target/x86_64-unknown-linux-gnu/release/program");
+/// cluster.node().import_program(program, "localhost/program:1").await?;
+/// cluster.control_plane().kubectl().run(&[
+///     "run", "first", "--image=localhost/program:1", "--image-pull-policy=Never",
+/// ]).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Cluster {
     // Dropped in this order.
