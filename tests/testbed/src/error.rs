@@ -63,6 +63,41 @@ pub enum Error {
         /// How long it was waited for.
         limit: Duration,
     },
+    /// This machine can have no node.
+    #[error("{0}")]
+    NodeUnavailable(String),
+    /// As many nodes run as there may be.
+    #[error("too many nodes on this machine")]
+    NoFreeSlot,
+    /// A program that does one thing could not do it.
+    #[error("{program} failed: {output}")]
+    Command {
+        /// The program and its arguments.
+        program: String,
+        /// What it said.
+        output: String,
+    },
+    /// The node cannot have a way to the API server.
+    #[error("cannot listen at {address} for the node")]
+    Relay {
+        /// This machine's end of the link.
+        address: std::net::Ipv4Addr,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A node, or something of it, did not become ready.
+    #[error("{what} was not ready within {limit:?}; last seen: {last}; the ends of the logs:\n{output}")]
+    NodeNotReady {
+        /// What was waited for.
+        what: &'static str,
+        /// How long it was waited for.
+        limit: Duration,
+        /// What was seen last.
+        last: String,
+        /// The ends of the logs of its parts.
+        output: String,
+    },
     /// No loopback port could be had.
     #[error("no free loopback port among those that the testbed may use")]
     NoFreePort,

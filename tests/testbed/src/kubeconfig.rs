@@ -17,15 +17,34 @@ pub(crate) fn write_plain(path: &Path, server: &str) -> Result<()> {
 
 /// A kubeconfig that names no other file, so that it can be copied to wherever a client runs.
 pub(crate) fn write(path: &Path, server: &str, authority: &str, identity: &Identity) -> Result<()> {
-    let cluster = json!({
+    write_text(path, &cluster(server, authority), &user(identity))
+}
+
+/// The same, for a way to the server on which its address is not one of its certificate's.
+pub(crate) fn write_with_server_name(
+    path: &Path,
+    server: &str,
+    name: &str,
+    authority: &str,
+    identity: &Identity,
+) -> Result<()> {
+    let mut cluster = cluster(server, authority);
+    cluster["tls-server-name"] = name.into();
+    write_text(path, &cluster, &user(identity))
+}
+
+fn cluster(server: &str, authority: &str) -> Value {
+    json!({
         "server": server,
         "certificate-authority-data": STANDARD.encode(authority),
-    });
-    let user = json!({
+    })
+}
+
+fn user(identity: &Identity) -> Value {
+    json!({
         "client-certificate-data": STANDARD.encode(&identity.certificate),
         "client-key-data": STANDARD.encode(&identity.key),
-    });
-    write_text(path, &cluster, &user)
+    })
 }
 
 fn write_text(path: &Path, cluster: &Value, user: &Value) -> Result<()> {

@@ -17,6 +17,9 @@
 //!
 //! - [`shared()`] is the one control plane of a test process; [`ControlPlane::start`] makes another, for a test that
 //!   stops the API server or needs other options.
+//! - [`Node`] runs pods, beside a control plane that has all controllers; [`Cluster`] is both. It needs root: a test
+//!   asks [`Node::available_for_test`] first.
+//! - [`Image`] makes container images, of one static program say.
 //! - [`TestNamespace`] is where one test works. If the test panics, it shows what lay there.
 //! - [`wait`] waits for a condition, with a limit.
 //! - [`AuditLog`] counts the requests of a client.
@@ -30,13 +33,16 @@
 
 mod audit;
 mod certificates;
+mod cluster;
 mod control_plane;
 mod error;
+mod image;
 mod inventory;
 mod kubeconfig;
 mod kubectl;
 pub mod memory;
 mod namespace;
+mod node;
 mod ports;
 pub mod process;
 pub mod proxy;
@@ -45,9 +51,12 @@ mod tools;
 pub mod wait;
 
 pub use audit::{AuditLog, AuditRequest, Mark, count};
+pub use cluster::Cluster;
 pub use control_plane::{Component, ControlPlane, Controllers, Options, install_crypto_provider};
 pub use error::{Error, Result};
+pub use image::Image;
 pub use kubectl::Kubectl;
 pub use namespace::TestNamespace;
-pub use shared::{Shared, shared};
+pub use node::{Node, NodeOptions};
+pub use shared::{Shared, SharedCluster, shared};
 pub use tools::{Program, Tools};

@@ -5,13 +5,15 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use idissuer_testbed::{ControlPlane, Options, Program, Tools};
+use idissuer_testbed::{Cluster, ControlPlane, Node, NodeOptions, Options, Program, Tools};
 
 const USAGE: &str = "\
 Usage: idissuer-testbed <command>
 
-  tools   builds the programs of the testbed that are missing, and prints where each one is
-  up      starts a control plane, prints how to use it, and ends it on Ctrl-C
+  tools        builds the programs of a control plane that are missing, and prints where each one is
+  tools node   the same for those of a node; installs what building and running them needs of Debian's packages
+  up           starts a control plane, prints how to use it, and ends it on Ctrl-C
+  up node      the same, with a node to run pods on
 ";
 
 type Result = std::result::Result<(), Box<dyn Error>>;
@@ -20,8 +22,10 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments.as_slice() {
-        ["tools"] => tools(),
+        ["tools"] => tools(&Program::CONTROL_PLANE),
+        ["tools", "node"] => Node::prepare().map_err(Into::into).and_then(|()| tools(&Program::NODE)),
         ["up"] => up(),
+        ["up", "node"] => up_with_node(),
         ["help" | "--help" | "-h"] => say(USAGE),
         _ => {
             let _ = io::stderr().write_all(USAGE.as_bytes());
@@ -44,11 +48,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn tools() -> Result {
+fn tools(programs: &[Program]) -> Result {
     let start = Instant::now();
     let tools = Tools::locate()?;
-    for program in Program::ALL {
-        say(&format!("{}\n", tools.provide(program)?.display()))?;
+    for program in programs {
+        say(&format!("{}\n", tools.provide(*program)?.display()))?;
     }
     say(&format!("ready in {:.0} s\n", start.elapsed().as_secs_f32()))
 }
@@ -56,7 +60,17 @@ fn tools() -> Result {
 #[tokio::main]
 async fn up() -> Result {
     let start = Instant::now();
-    let control_plane = ControlPlane::start(Options::new()).await?;
+    stay(&ControlPlane::start(Options::new()).await?, start).await
+}
+
+#[tokio::main]
+async fn up_with_node() -> Result {
+    let start = Instant::now();
+    let cluster = Cluster::start(Options::new(), NodeOptions::new()).await?;
+    stay(cluster.control_plane(), start).await
+}
+
+async fn stay(control_plane: &ControlPlane, start: Instant) -> Result {
     say(&format!(
         "ready in {:.1} s; Ctrl-C ends it\nexport KUBECONFIG={}\nalias kubectl={}\n",
         start.elapsed().as_secs_f32(),

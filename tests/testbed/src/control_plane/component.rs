@@ -1,4 +1,4 @@
-//! One part of the control plane: a program that can be stopped and started again in the same place.
+//! One part of the control plane or of a node: a program that can be stopped and started again in the same place.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,7 +11,7 @@ use crate::process::{Grace, Signal, Supervised, WorkFolder};
 /// Within this time a part that was asked to end has done so, with its connections drained.
 const STOP_LIMIT: Duration = Duration::from_secs(75);
 
-/// A part of the control plane, for tests of what happens without it.
+/// A part of the control plane or of a node, for tests of what happens without it.
 #[derive(Debug)]
 pub struct Component {
     name: &'static str,
@@ -22,7 +22,7 @@ pub struct Component {
 }
 
 impl Component {
-    pub(super) fn new(
+    pub(crate) fn new(
         name: &'static str,
         program: PathBuf,
         arguments: Vec<String>,
@@ -98,8 +98,12 @@ impl Component {
         self.process().map(|process| process.output_tail()).unwrap_or_default()
     }
 
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// An error, if it has ended by itself.
-    pub(super) fn check_running(&self) -> Result<()> {
+    pub(crate) fn check_running(&self) -> Result<()> {
         let process = self.process()?;
         match process.exit_code() {
             None => Ok(()),

@@ -101,6 +101,10 @@ pub(super) fn api_server(
         format!("--service-account-key-file={}", files.service_account_public_key.display()),
         format!("--service-account-signing-key-file={}", files.service_account_key.display()),
         "--authorization-mode=Node,RBAC".to_owned(),
+        // To a node's kubelet, for logs. Its name is not one that this machine could resolve.
+        format!("--kubelet-client-certificate={}", files.kubelet_client_certificate.display()),
+        format!("--kubelet-client-key={}", files.kubelet_client_key.display()),
+        "--kubelet-preferred-address-types=InternalIP".to_owned(),
         // There is no endpoint of the `kubernetes` Service to keep: it would be a loopback address.
         "--endpoint-reconciler-type=none".to_owned(),
         format!("--audit-policy-file={}", files.audit_policy.display()),

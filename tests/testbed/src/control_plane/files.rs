@@ -26,6 +26,9 @@ pub(super) struct Files {
     pub(super) server_key: PathBuf,
     pub(super) service_account_key: PathBuf,
     pub(super) service_account_public_key: PathBuf,
+    /// By which kubelet knows the API server.
+    pub(super) kubelet_client_certificate: PathBuf,
+    pub(super) kubelet_client_key: PathBuf,
     pub(super) audit_policy: PathBuf,
     pub(super) audit_log: PathBuf,
     /// Of the controller manager.
@@ -40,6 +43,7 @@ impl Files {
             Ok::<_, Error>(path)
         };
         let server = authority.server(ADDRESS, SERVICE_ADDRESS)?;
+        let kubelet_client = authority.client("kube-apiserver", Some("system:masters"))?;
         let service_account = KeyPair::generate().map_err(Error::Certificate)?;
         Ok(Self {
             authority: write("ca.crt", &authority.certificate())?,
@@ -47,6 +51,8 @@ impl Files {
             server_key: write("server.key", &server.key)?,
             service_account_key: write("service-account.key", &service_account.serialize_pem())?,
             service_account_public_key: write("service-account.pub", &service_account.public_key_pem())?,
+            kubelet_client_certificate: write("kubelet-client.crt", &kubelet_client.certificate)?,
+            kubelet_client_key: write("kubelet-client.key", &kubelet_client.key)?,
             audit_policy: write("audit-policy.yaml", AUDIT_POLICY)?,
             audit_log: write("audit.log", "")?,
             kubeconfig: folder.join("controller-manager.kubeconfig"),

@@ -6,6 +6,7 @@ mod components;
 mod files;
 mod options;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -47,6 +48,7 @@ pub struct ControlPlane {
     audit: AuditLog,
     authority: Authority,
     ports: Ports,
+    controllers: Controllers,
     kubeconfig: PathBuf,
     kubectl: PathBuf,
     config: Config,
@@ -103,6 +105,7 @@ impl ControlPlane {
             kubectl: programs.kubectl,
             authority,
             ports,
+            controllers: options.controllers,
             folder,
         };
         control_plane.etcd.start()?;
@@ -246,6 +249,15 @@ impl ControlPlane {
     /// The certificate of the authority that signed the API server's, as PEM.
     pub(crate) fn authority(&self) -> String {
         self.authority.certificate()
+    }
+
+    pub(crate) fn controllers(&self) -> Controllers {
+        self.controllers
+    }
+
+    /// Where the API server listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::new(components::ADDRESS, self.ports.api_server.number())
     }
 
     pub(crate) fn config(&self) -> &Config {

@@ -13,6 +13,9 @@ use crate::error::{Error, Result};
 /// Waits for the end of its input, then removes the folder.
 const JANITOR: &str = r#"cat >/dev/null; rm -rf "$1""#;
 
+/// Every name begins with it.
+const PREFIX: &str = "idissuer-testbed-";
+
 /// A temporary folder that only this user can read, and that does not outlive this process.
 ///
 /// A small process, the janitor, removes it when its input closes. This process holds the write end, and so does
@@ -32,8 +35,7 @@ impl WorkFolder {
     pub fn create() -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let path = loop {
-            let name =
-                format!("idissuer-testbed-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+            let name = format!("{PREFIX}{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
             let path = std::env::temp_dir().join(name);
             match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => break path,
@@ -58,6 +60,11 @@ impl WorkFolder {
         Ok(Self { path, janitor, pipe })
     }
 
+    /// Whether `path` is, or was, such a folder of some process.
+    pub(crate) fn is_one(path: &Path) -> bool {
+        path.is_absolute() && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX))
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -65,7 +72,7 @@ impl WorkFolder {
     }
 
     /// A stream that keeps the folder as long as a process holds it open.
-    pub(super) fn lease(&self) -> Result<Stdio> {
+    pub(crate) fn lease(&self) -> Result<Stdio> {
         match &self.pipe {
             Some(pipe) => {
                 pipe.as_fd().try_clone_to_owned().map(Stdio::from).map_err(Error::file("keep", &self.path))

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::program::build_flags;
-use super::{GO_MOD, GO_SUM, Program, Tools};
+use super::{Program, Tools};
 use crate::error::{Error, Result};
 use crate::process::{Grace, Supervised, WorkFolder};
 
@@ -17,8 +17,8 @@ use crate::process::{Grace, Supervised, WorkFolder};
 const PROGRESS: Duration = Duration::from_secs(15);
 
 pub(super) fn build(tools: &Tools, program: Program) -> Result<PathBuf> {
-    let folder = &tools.cache;
-    fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
+    let folder = tools.cache_folder(program);
+    fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
     let _lock = exclusive(&folder.join("lock"), program)?;
     if let Some(path) = tools.find(program) {
         return Ok(path);
@@ -26,11 +26,7 @@ pub(super) fn build(tools: &Tools, program: Program) -> Result<PathBuf> {
     require_go(program)?;
 
     let module = folder.join("module");
-    fs::create_dir_all(&module).map_err(Error::file("create", &module))?;
-    for (name, text) in [("go.mod", GO_MOD), ("go.sum", GO_SUM)] {
-        let path = module.join(name);
-        fs::write(&path, text).map_err(Error::file("write", &path))?;
-    }
+    program.module().write(&module)?;
 
     // Under a name of its own until it is whole: whoever finds the file may run it.
     let unfinished = folder.join(format!("{}.unfinished", program.name()));
@@ -72,7 +68,7 @@ fn run_go(program: Program, module: &Path, output: &Path) -> Result<()> {
         .arg(output)
         .arg(program.package())
         .current_dir(module)
-        .env("CGO_ENABLED", "0")
+        .env("CGO_ENABLED", if program.needs_c() { "1" } else { "0" })
         .env("GOTOOLCHAIN", "local")
         .env("GOWORK", "off")
         .env("GOFLAGS", "")
@@ -106,7 +102,7 @@ fn run_go(program: Program, module: &Path, output: &Path) -> Result<()> {
 }
 
 /// Speaks past the capture of test output: a person waits.
-fn tell(line: &str) {
+pub(crate) fn tell(line: &str) {
     let _ = std::io::stderr().write_all(format!("idissuer-testbed: {line}\n").as_bytes());
 }
 

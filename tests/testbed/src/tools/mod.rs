@@ -1,20 +1,16 @@
 //! Where the programs are: in `KUBEBUILDER_ASSETS`, or in a cache folder into which they are built once.
 
 mod build;
+mod module;
 mod program;
 
 use std::env;
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use sha2::{Digest, Sha256};
-
+pub(crate) use build::tell;
 pub use program::Program;
 
 use crate::error::{Error, Result};
-
-const GO_MOD: &str = include_str!("../../tools/go.mod");
-const GO_SUM: &str = include_str!("../../tools/go.sum");
 
 /// Finds the programs, and builds those that are missing.
 #[derive(Clone, Debug)]
@@ -29,20 +25,20 @@ impl Tools {
     /// # Errors
     /// When the environment names no place for the cache.
     pub fn locate() -> Result<Self> {
-        Ok(Self { assets: folder_of("KUBEBUILDER_ASSETS"), cache: cache_root()?.join(digest()) })
+        Ok(Self { assets: folder_of("KUBEBUILDER_ASSETS"), cache: cache_root()? })
     }
 
-    /// The folder of what the testbed builds. Its name changes with the versions and the build flags, so that a
-    /// fresh clone finds what another one built, and an upgrade builds anew.
+    /// The folder of what the testbed builds with `program`. Its name changes with the versions and the build flags,
+    /// so that a fresh clone finds what another one built, and an upgrade builds anew.
     #[must_use]
-    pub fn cache_folder(&self) -> &Path {
-        &self.cache
+    pub fn cache_folder(&self, program: Program) -> PathBuf {
+        self.cache.join(program.module().digest())
     }
 
     /// Where `program` is, if it is there already.
     #[must_use]
     pub fn find(&self, program: Program) -> Option<PathBuf> {
-        [self.assets.as_ref(), Some(&self.cache)]
+        [self.assets.clone(), Some(self.cache_folder(program))]
             .into_iter()
             .flatten()
             .map(|folder| folder.join(program.name()))
@@ -75,18 +71,6 @@ fn folder_of(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-fn digest() -> String {
-    let mut hash = Sha256::new();
-    for part in [GO_MOD, GO_SUM, &program::build_flags().join("\n")] {
-        hash.update(part.len().to_be_bytes());
-        hash.update(part);
-    }
-    hash.finalize().iter().take(8).fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -98,12 +82,12 @@ mod tests {
     fn what_lies_in_the_assets_comes_before_what_was_built() {
         let folder = WorkFolder::create().unwrap();
         let tools = Tools { assets: Some(folder.path().join("assets")), cache: folder.path().join("cache") };
-        for name in ["assets", "cache"] {
-            fs::create_dir(folder.path().join(name)).unwrap();
-        }
+        let built = tools.cache_folder(Program::Etcd);
+        fs::create_dir(folder.path().join("assets")).unwrap();
+        fs::create_dir_all(&built).unwrap();
         assert_eq!(tools.find(Program::Etcd), None);
-        fs::write(folder.path().join("cache/etcd"), "").unwrap();
-        assert_eq!(tools.find(Program::Etcd), Some(folder.path().join("cache/etcd")));
+        fs::write(built.join("etcd"), "").unwrap();
+        assert_eq!(tools.find(Program::Etcd), Some(built.join("etcd")));
         fs::write(folder.path().join("assets/etcd"), "").unwrap();
         assert_eq!(tools.find(Program::Etcd), Some(folder.path().join("assets/etcd")));
     }

@@ -1,10 +1,12 @@
 //! The programs that the testbed can find or build.
 
+use super::module::{self, Module};
+
 /// The version of Kubernetes in `tools/go.mod`, stamped into the programs: unstamped, they report a version that
 /// clients cannot parse.
 const KUBERNETES_VERSION: &str = "v1.37.2";
 
-/// A program of the control plane, or one to talk to it.
+/// A program of the control plane or of a node, or one to talk to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Program {
     /// The store of the API server.
@@ -15,11 +17,43 @@ pub enum Program {
     KubeControllerManager,
     /// The client that users have.
     Kubectl,
+    /// Gives pods their node.
+    KubeScheduler,
+    /// Runs the pods of a node.
+    Kubelet,
+    /// Makes the addresses of Services work on a node.
+    KubeProxy,
+    /// Runs the containers of a node.
+    Containerd,
+    /// Stands between containerd and one pod.
+    ContainerdShim,
+    /// Talks to containerd.
+    Ctr,
+    /// Starts one container.
+    Runc,
+    /// The names of Services: `CoreDNS`.
+    Dns,
+    /// What the sandboxes of pods, and pods of tests, run.
+    Pod,
 }
 
 impl Program {
-    /// All of them, in the order in which they are built.
-    pub const ALL: [Self; 4] = [Self::Etcd, Self::KubeApiServer, Self::KubeControllerManager, Self::Kubectl];
+    /// Those of a control plane, in the order in which they are built.
+    pub const CONTROL_PLANE: [Self; 4] =
+        [Self::Etcd, Self::KubeApiServer, Self::KubeControllerManager, Self::Kubectl];
+
+    /// Those of a node, in the order in which they are built.
+    pub const NODE: [Self; 9] = [
+        Self::KubeScheduler,
+        Self::Kubelet,
+        Self::KubeProxy,
+        Self::Containerd,
+        Self::Ctr,
+        Self::ContainerdShim,
+        Self::Runc,
+        Self::Dns,
+        Self::Pod,
+    ];
 
     /// The name of its file, in `KUBEBUILDER_ASSETS` as well as in the cache.
     #[must_use]
@@ -29,6 +63,15 @@ impl Program {
             Self::KubeApiServer => "kube-apiserver",
             Self::KubeControllerManager => "kube-controller-manager",
             Self::Kubectl => "kubectl",
+            Self::KubeScheduler => "kube-scheduler",
+            Self::Kubelet => "kubelet",
+            Self::KubeProxy => "kube-proxy",
+            Self::Containerd => "containerd",
+            Self::ContainerdShim => "containerd-shim-runc-v2",
+            Self::Ctr => "ctr",
+            Self::Runc => "runc",
+            Self::Dns => "testbed-dns",
+            Self::Pod => "testbed-pod",
         }
     }
 
@@ -39,16 +82,46 @@ impl Program {
             Self::KubeApiServer => "k8s.io/kubernetes/cmd/kube-apiserver",
             Self::KubeControllerManager => "k8s.io/kubernetes/cmd/kube-controller-manager",
             Self::Kubectl => "k8s.io/kubernetes/cmd/kubectl",
+            Self::KubeScheduler => "k8s.io/kubernetes/cmd/kube-scheduler",
+            Self::Kubelet => "k8s.io/kubernetes/cmd/kubelet",
+            Self::KubeProxy => "k8s.io/kubernetes/cmd/kube-proxy",
+            Self::Containerd => "github.com/containerd/containerd/v2/cmd/containerd",
+            Self::ContainerdShim => "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2",
+            Self::Ctr => "github.com/containerd/containerd/v2/cmd/ctr",
+            Self::Runc => "github.com/opencontainers/runc",
+            Self::Dns => "idissuer-testbed/tools/node/dns",
+            Self::Pod => "idissuer-testbed/tools/node/pod",
         }
     }
 
-    /// How long a cold build takes on two cores, in the order of [`Program::ALL`]: each builds on what Go cached
-    /// for the one before.
+    /// The Go module whose versions it is built with.
+    pub(super) const fn module(self) -> &'static Module {
+        match self {
+            Self::Etcd
+            | Self::KubeApiServer
+            | Self::KubeControllerManager
+            | Self::Kubectl
+            | Self::KubeScheduler
+            | Self::Kubelet
+            | Self::KubeProxy => &module::KUBERNETES,
+            Self::Containerd | Self::ContainerdShim | Self::Ctr | Self::Runc | Self::Dns | Self::Pod => {
+                &module::NODE
+            }
+        }
+    }
+
+    /// Whether it needs a C compiler, and of C libraries libseccomp.
+    pub(super) const fn needs_c(self) -> bool {
+        matches!(self, Self::Runc)
+    }
+
+    /// How long a cold build takes on two cores, in the order of [`Program::CONTROL_PLANE`] and then
+    /// [`Program::NODE`]: each builds on what Go cached for the one before.
     pub(super) const fn usual_minutes(self) -> u32 {
         match self {
-            Self::Etcd | Self::Kubectl => 1,
             Self::KubeControllerManager => 2,
             Self::KubeApiServer => 4,
+            _ => 1,
         }
     }
 }
@@ -61,7 +134,10 @@ pub(super) fn build_flags() -> Vec<String> {
     let stamps = format!(
         "-s -w -X {component}.gitVersion={KUBERNETES_VERSION} -X {component}.gitMajor={major} -X {component}.gitMinor={minor}"
     );
-    ["-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags", &stamps].map(str::to_owned).to_vec()
+    // The tag counts for runc alone: without it, it refuses pods that ask for the default seccomp profile.
+    ["-mod=readonly", "-buildvcs=false", "-trimpath", "-tags", "seccomp", "-ldflags", &stamps]
+        .map(str::to_owned)
+        .to_vec()
 }
 
 #[cfg(test)]
@@ -75,10 +151,14 @@ mod tests {
     }
 
     #[test]
-    fn every_program_is_a_tool_of_the_go_module() {
-        let go_mod = include_str!("../../tools/go.mod");
-        for program in Program::ALL {
-            assert!(go_mod.contains(&format!("\t{}\n", program.package())), "{program:?}");
+    fn every_program_is_a_tool_of_its_go_module_or_a_folder_in_it() {
+        for program in Program::CONTROL_PLANE.into_iter().chain(Program::NODE) {
+            let files = program.module().files;
+            let (_, go_mod) = files[0];
+            let is_tool = go_mod.contains(&format!("\t{}\n", program.package()));
+            let folder = program.package().strip_prefix("idissuer-testbed/tools/node/").unwrap_or("-");
+            let is_folder = files.iter().any(|(name, _)| *name == format!("{folder}/main.go"));
+            assert!(is_tool || is_folder, "{program:?}");
         }
     }
 }

@@ -13,10 +13,14 @@ mod memory;
 #[cfg(test)]
 mod namespace;
 #[cfg(test)]
+mod node;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod proxy;
 #[cfg(test)]
 mod tools;
+#[cfg(test)]
+mod undertaker;
 #[cfg(test)]
 mod wait;

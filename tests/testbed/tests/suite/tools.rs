@@ -66,7 +66,7 @@ fn text(output: &Output) -> String {
 
 fn programs_in(output: &Output) -> Vec<PathBuf> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.lines().take(Program::ALL.len()).map(PathBuf::from).collect()
+    text.lines().take(Program::CONTROL_PLANE.len()).map(PathBuf::from).collect()
 }
 
 fn touch(folder: &Path, programs: &[Program]) {
@@ -87,7 +87,7 @@ fn processes_that_need_the_same_programs_build_each_of_them_once() {
             assert_eq!(fs::read_to_string(program).unwrap(), "program\n");
         }
     }
-    assert_eq!(place.builds(), Program::ALL.len());
+    assert_eq!(place.builds(), Program::CONTROL_PLANE.len());
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_person_who_waits_is_told_what_is_built() {
     let place = Place::create();
     let output = place.tools().output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
-    for program in Program::ALL {
+    for program in Program::CONTROL_PLANE {
         assert!(told.contains(&format!("building {} with Go, once", program.name())), "{told}");
     }
 }
@@ -140,5 +140,5 @@ async fn a_build_that_is_killed_leaves_no_process_no_program_and_no_lock() {
 
     let output = place.tools().output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
-    assert_eq!(place.builds(), 1 + Program::ALL.len());
+    assert_eq!(place.builds(), 1 + Program::CONTROL_PLANE.len());
 }
