@@ -18,8 +18,7 @@ use crate::core::login::LoginPair;
 use crate::core::moment::Moment;
 use crate::core::observed::{AccountKey, AccountView};
 use crate::core::retry::{Failure, RetryClass};
-use crate::core::schedule::overdue_margin;
-use crate::core::token::{Grant, IssuedToken};
+use crate::core::token::Grant;
 use crate::issuer::{Exchange, IssuerError, Site};
 
 /// Who uses an account; an opaque name.
@@ -177,8 +176,8 @@ impl Session {
 
     fn caller(&self, account: &Account, now: Moment) -> Caller {
         let [first, second, ..] = self.key.0;
-        let is_overdue = account.token().is_some_and(|token| overdue(token).has_come(now));
         let place = f64::from(u16::from_be_bytes([first, second])) / (f64::from(u16::MAX) + 1.0);
+        let is_overdue = account.overdue().is_some_and(|overdue| overdue.has_come(now));
         Caller { pace: account.pace(), is_overdue, place }
     }
 
@@ -238,8 +237,7 @@ impl Session {
     /// What the next call is for, and how long it may take.
     fn errand(&self) -> (Errand, SignedDuration) {
         let account = self.account();
-        let errand =
-            account.token().map_or(Errand::FirstIssue, |token| Errand::Renewal { overdue: overdue(token) });
+        let errand = account.overdue().map_or(Errand::FirstIssue, |overdue| Errand::Renewal { overdue });
         (errand, account.pace().call_limit())
     }
 
@@ -344,9 +342,4 @@ impl Drop for End<'_> {
         }
         session.tell_members();
     }
-}
-
-/// From when on the renewal of this token is overdue.
-fn overdue(token: &IssuedToken) -> Moment {
-    token.validity.expiry().minus(overdue_margin(token.validity.lifetime))
 }

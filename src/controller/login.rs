@@ -123,6 +123,13 @@ fn remember(work: &mut Work<'_>, session: &Session, tenant: &Tenant, seen: &Seen
     {
         published.key = Some(session.key());
     }
+    // A new password is in as much of a hurry as the old one was.
+    if let Some(published) = &memory.published
+        && published.account.as_ref().is_some_and(|account| account.endpoint == intent.account.endpoint)
+    {
+        let validity = published.validity;
+        session.remember(|account| account.remember_published(validity, now));
+    }
     // What this process itself found of one account says nothing of another, as after a new CA bundle.
     if std::mem::replace(&mut memory.is_login_remembered, true) {
         return;
@@ -137,11 +144,7 @@ fn remember(work: &mut Work<'_>, session: &Session, tenant: &Tenant, seen: &Seen
         && let Some(accepted) = &login.accepted_time
     {
         let support = report::learned(memory.status.refresh_support);
-        let lifetime = memory.published.as_ref().map(|published| published.validity.lifetime);
         session.remember(|account| {
-            if let Some(lifetime) = lifetime {
-                account.remember_lifetime(lifetime);
-            }
             account.remember_accepted(moment(accepted));
             account.remember_support(support, now);
         });

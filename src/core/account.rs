@@ -16,7 +16,7 @@ use super::reason::Reason;
 use super::refreshing::Refreshing;
 use super::retry::{Failure, RetryClass, Sent};
 use super::schedule::{Pace, overdue_margin};
-use super::token::{Grant, IssuedToken, RefreshToken};
+use super::token::{Grant, IssuedToken, RefreshToken, Validity};
 
 pub use super::refreshing::RefreshSupport;
 
@@ -111,8 +111,9 @@ pub struct Account {
     budget: LoginBudget,
     accepted: Option<Moment>,
     attempted: Option<Moment>,
-    /// How long tokens lived that an earlier process obtained.
-    lifetime: Option<SignedDuration>,
+    /// The token that stands in the targets until this account has one of its own: of an earlier process, or of the same
+    /// login with another password.
+    published: Option<Validity>,
     refreshing: Refreshing,
 }
 
@@ -150,8 +151,18 @@ impl Account {
     /// The pace that the account's tokens set.
     #[must_use]
     pub fn pace(&self) -> Pace {
-        let lifetime = self.token.as_ref().map(|token| token.validity.lifetime).or(self.lifetime);
-        lifetime.map_or(Pace::FULL, Pace::of)
+        self.validity().map_or(Pace::FULL, |validity| Pace::of(validity.lifetime))
+    }
+
+    /// From when on the renewal of what stands in the targets is overdue, if anything stands there.
+    #[must_use]
+    pub fn overdue(&self) -> Option<Moment> {
+        let validity = self.validity()?;
+        Some(validity.expiry().minus(overdue_margin(validity.lifetime)))
+    }
+
+    fn validity(&self) -> Option<Validity> {
+        self.token.as_ref().map(|token| token.validity).or(self.published)
     }
 
     /// The rejections in a row, since the login was accepted last.
@@ -175,9 +186,11 @@ impl Account {
         self.trouble = Some(Trouble { failure, count, last, next_attempt });
     }
 
-    /// Takes over how long tokens of this account live: retries are in a hurry where that is short.
-    pub fn remember_lifetime(&mut self, lifetime: SignedDuration) {
-        self.lifetime = self.lifetime.or(Some(lifetime));
+    /// Takes over how long the token lives that this account is to replace in a target, and until when: retries are in a
+    /// hurry where that is short. Of several the one that ends first counts.
+    pub fn remember_published(&mut self, validity: Validity, now: Moment) {
+        let ends_first = |known: &Validity| known.expiry().remaining(now) <= validity.expiry().remaining(now);
+        self.published = self.published.filter(ends_first).or(Some(validity));
     }
 
     /// Takes over what an earlier process learned of the issuer.
@@ -375,10 +388,7 @@ impl Account {
     /// How much of a `Retry-After` is waited for: at most half of what is left until the renewal is overdue, and at
     /// most a minute (less for short lives) once it is.
     fn honoured(&self, asked: SignedDuration, now: Moment) -> SignedDuration {
-        let left = self.token.as_ref().map_or(SignedDuration::ZERO, |token| {
-            let validity = &token.validity;
-            validity.expiry().minus(overdue_margin(validity.lifetime)).remaining(now)
-        });
+        let left = self.overdue().map_or(SignedDuration::ZERO, |overdue| overdue.remaining(now));
         let bound = if left > SignedDuration::ZERO { left / 2 } else { self.pace().longest_retry() };
         asked.clamp(SignedDuration::ZERO, bound)
     }

@@ -18,6 +18,7 @@ mod calm;
 mod checker;
 mod clocks;
 mod conditions;
+mod hurry;
 mod issuers;
 mod ledger;
 mod link;

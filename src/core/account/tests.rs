@@ -1,6 +1,7 @@
 use super::super::world::{
     at, malformed, misconfigured, obtained, pair, refused, rejected, seconds, transient,
 };
+use super::super::token::LifetimeSource;
 use super::*;
 use proptest::prelude::{Just, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::strategy::Strategy as Generator;
@@ -216,11 +217,21 @@ fn after_a_restart_what_was_learned_holds_until_the_specification_changes_or_a_d
 
 #[test]
 fn after_a_restart_retries_are_as_much_in_a_hurry_as_before() {
+    let published = |issued, lifetime| Validity {
+        issued: at(issued),
+        lifetime: seconds(lifetime),
+        source: LifetimeSource::ExpiresIn,
+    };
     let mut account = Account::default();
-    account.remember_lifetime(seconds(20));
-    assert_eq!(account.pace(), Pace::of(seconds(20)));
+    assert_eq!((account.pace(), account.overdue()), (Pace::FULL, None));
+    account.remember_published(published(-10, 40), at(0));
+    account.remember_published(published(-5, 20), at(0));
+    account.remember_published(published(0, 3600), at(0));
+    assert_eq!(account.pace(), Pace::of(seconds(20)), "what ends first counts");
+    assert_eq!(account.overdue(), Some(at(13)));
     call(&mut account, at(0), Ok(obtained("first", at(0), 3600)));
     assert_eq!(account.pace(), Pace::FULL, "the newest token tells");
+    assert_eq!(account.overdue(), Some(at(3300)));
 }
 
 #[test]

@@ -233,7 +233,7 @@ impl Process {
             self.account.remember_accepted(Moment::recorded(accepted, now));
             self.account.remember_support(cluster.status.support, now);
             if let Some(published) = &self.published {
-                self.account.remember_lifetime(published.validity.lifetime);
+                self.account.remember_published(published.validity, now);
             }
         }
         if login.rejections > 0 {
