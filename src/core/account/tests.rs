@@ -1,7 +1,7 @@
+use super::super::token::LifetimeSource;
 use super::super::world::{
     at, malformed, misconfigured, obtained, pair, refused, rejected, seconds, transient,
 };
-use super::super::token::LifetimeSource;
 use super::*;
 use proptest::prelude::{Just, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::strategy::Strategy as Generator;

@@ -173,6 +173,15 @@ impl Fleet {
         .await
     }
 
+    /// What the replicas have logged of these credentials, and all their warnings.
+    pub(super) fn lines_about(&self, names: &[String]) -> String {
+        let is_about = |line: &str| line.contains(" WARN ") || names.iter().any(|name| line.contains(name));
+        let outputs = self.replicas.iter().map(Operator::output);
+        let lines =
+            outputs.map(|output| output.lines().filter(|line| is_about(line)).collect::<Vec<_>>().join("\n"));
+        lines.collect::<Vec<_>>().join("\n---\n")
+    }
+
     pub(super) fn has_panicked(&self) -> bool {
         self.replicas.iter().any(|replica| replica.output().contains("panicked"))
     }

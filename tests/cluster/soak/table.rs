@@ -1,6 +1,6 @@
 //! The end of a soak, for a person to read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -52,6 +52,14 @@ impl Table {
     /// Whether the promise was kept, and everything was in order in the end.
     pub(super) fn is_good(&self) -> bool {
         self.broken.is_empty() && self.setbacks.is_empty() && self.held > 0 && self.correct == CREDENTIALS
+    }
+
+    /// The credentials whose promise was broken, the first few.
+    pub(super) fn names_of_broken(&self) -> Vec<String> {
+        let broken = self.broken.iter().map(|read| read.credential);
+        let numbers: BTreeSet<usize> =
+            broken.chain(self.setbacks.iter().map(|(number, _)| *number)).collect();
+        numbers.into_iter().take(SHOWN).map(name_of).collect()
     }
 }
 

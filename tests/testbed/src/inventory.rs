@@ -10,6 +10,8 @@ use serde_json::Value;
 
 /// Where `kubectl apply` keeps the whole object, a Secret's content included.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// Of each kind, so many objects are shown: hundreds would bury what the test itself said.
+const SHOWN: usize = 20;
 /// How many kinds are listed at once.
 const PARALLEL: usize = 16;
 
@@ -41,11 +43,14 @@ async fn of_kind(client: &Client, namespace: &str, kind: ApiResource) -> String 
     let mut text = String::new();
     match api.list(&ListParams::default()).await {
         Ok(objects) => {
-            for object in objects {
-                if kind.kind == "ConfigMap" && object.name_any() == "kube-root-ca.crt" {
-                    continue;
-                }
-                let _ = writeln!(text, "{}", line(&kind.kind, &object));
+            let is_of_test =
+                |object: &DynamicObject| kind.kind != "ConfigMap" || object.name_any() != "kube-root-ca.crt";
+            let objects: Vec<DynamicObject> = objects.items.into_iter().filter(is_of_test).collect();
+            for object in objects.iter().take(SHOWN) {
+                let _ = writeln!(text, "{}", line(&kind.kind, object));
+            }
+            if let Some(more) = objects.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+                let _ = writeln!(text, "{} and {more} more", kind.kind);
             }
         }
         // Some kinds can only be created, whatever discovery says.
