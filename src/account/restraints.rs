@@ -82,19 +82,17 @@ impl Restraints {
         }
     }
 
-    /// A call has ended. Returns whether the issuer fails for everyone, and whose rejections therefore say nothing.
-    pub(super) fn ends(&self, site: &Site, who: &Who, verdict: Verdict, now: Moment) -> (bool, Vec<Who>) {
+    /// A call has ended. Returns whose rejections turn out to say nothing.
+    pub(super) fn ends(&self, site: &Site, who: &Who, verdict: Verdict, now: Moment) -> Vec<Who> {
         let mut inner = self.lock();
         let is_new = !inner.breakers.contains_key(site);
         if is_new && matches!(verdict, Verdict::Works | Verdict::Answers) {
-            return (false, Vec::new());
+            return Vec::new();
         }
         if is_new {
             inner.breakers.retain(|_, breaker| !breaker.is_idle(now));
         }
-        let breaker = inner.breakers.entry(site.clone()).or_default();
-        let forgiven = breaker.ends(who, verdict, now);
-        (breaker.is_open(), forgiven)
+        inner.breakers.entry(site.clone()).or_default().ends(who, verdict, now)
     }
 
     /// A login begins that the issuer never accepted, unless the limit puts it off; whether it does.

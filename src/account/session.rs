@@ -11,8 +11,8 @@ use jiff::SignedDuration;
 use super::key::UserKey;
 use super::restraints::{Tenant, Who};
 use super::{STOP_GRACE, Surroundings};
-use crate::core::account::{Account, Call, Next, Obtained, Restraint, Strategy, everyone_rejected};
-use crate::core::breaker::{Caller, Verdict};
+use crate::core::account::{Account, Call, Next, Obtained, Restraint, Strategy};
+use crate::core::breaker::Caller;
 use crate::core::gate::Errand;
 use crate::core::login::LoginPair;
 use crate::core::moment::Moment;
@@ -177,8 +177,9 @@ impl Session {
     fn caller(&self, account: &Account, now: Moment) -> Caller {
         let [first, second, ..] = self.key.0;
         let place = f64::from(u16::from_be_bytes([first, second])) / (f64::from(u16::MAX) + 1.0);
-        let is_overdue = account.overdue().is_some_and(|overdue| overdue.has_come(now));
-        Caller { pace: account.pace(), is_overdue, place }
+        let is_overdue = account.overdue().is_none_or(|overdue| overdue.has_come(now));
+        let failures = account.trouble().map_or(0, |trouble| trouble.count);
+        Caller { pace: account.pace(), is_overdue, failures, place }
     }
 
     fn who(self: &Arc<Self>) -> Who {
@@ -249,17 +250,14 @@ impl Session {
     /// Takes in how a call went; whether the login was rejected, and that counts.
     fn finish(self: &Arc<Self>, call: Call, exchange: Exchange) -> bool {
         self.tell(call.grant(), &exchange);
-        let mut result = exchange
+        let result = exchange
             .result
             .map_err(|error| Failure { class: error.class(), reason: error.reason(&self.source) });
         let Surroundings { restraints, clock, .. } = &*self.surroundings;
         let now = clock.now();
         let mut account = self.account();
         let verdict = account.verdict(result.as_ref().map(drop));
-        let (is_open, forgiven) = restraints.ends(&self.site, &self.who(), verdict, now);
-        if is_open && verdict == Verdict::RejectsProven {
-            result = Err(everyone_rejected());
-        }
+        let forgiven = restraints.ends(&self.site, &self.who(), verdict, now);
         let is_rejected = matches!(&result, Err(failure) if failure.class == RetryClass::Rejected);
         account.finish(call, result, now, clock.chance());
         drop(account);

@@ -123,10 +123,8 @@ fn remember(work: &mut Work<'_>, session: &Session, tenant: &Tenant, seen: &Seen
     {
         published.key = Some(session.key());
     }
-    // A new password is in as much of a hurry as the old one was.
-    if let Some(published) = &memory.published
-        && published.account.as_ref().is_some_and(|account| account.endpoint == intent.account.endpoint)
-    {
+    // A new password, or a new issuer, is in as much of a hurry as the one before was.
+    if let Some(published) = &memory.published {
         let validity = published.validity;
         session.remember(|account| account.remember_published(validity, now));
     }

@@ -12,7 +12,6 @@ use super::breaker::Verdict;
 use super::budget::LoginBudget;
 use super::login::LoginPair;
 use super::moment::Moment;
-use super::reason::Reason;
 use super::refreshing::Refreshing;
 use super::retry::{Failure, RetryClass, Sent};
 use super::schedule::{Pace, overdue_margin};
@@ -109,6 +108,8 @@ pub struct Account {
     in_flight: bool,
     trouble: Option<Trouble>,
     budget: LoginBudget,
+    /// Whether a rejection was forgiven since the login was accepted last.
+    is_forgiven: bool,
     accepted: Option<Moment>,
     attempted: Option<Moment>,
     /// The token that stands in the targets until this account has one of its own: of an earlier process, or of the same
@@ -210,11 +211,13 @@ impl Account {
         }
     }
 
-    /// The last rejection turns out to say nothing: the issuer rejects everyone.
+    /// The last rejection perhaps says nothing: the issuer rejected everyone then. It is not counted, and the login tried
+    /// again at once. But once only: whoever is rejected again while others are accepted has a wrong password.
     pub fn forgive(&mut self, now: Moment) {
-        if let Some(trouble) = self.trouble.as_mut().filter(|it| it.failure.class == RetryClass::Rejected) {
+        let is_rejected = |it: &&mut Trouble| it.failure.class == RetryClass::Rejected;
+        if let Some(trouble) = self.trouble.as_mut().filter(is_rejected).filter(|_| !self.is_forgiven) {
+            self.is_forgiven = true;
             self.budget.forgive();
-            trouble.failure = everyone_rejected();
             trouble.next_attempt = Some(now);
         }
     }
@@ -334,6 +337,7 @@ impl Account {
             Call::Login(_) => {
                 self.accepted = Some(now);
                 self.budget = LoginBudget::default();
+                self.is_forgiven = false;
                 self.refreshing.logged_in();
                 self.refresh = obtained.refresh;
             }
@@ -392,13 +396,6 @@ impl Account {
         let bound = if left > SignedDuration::ZERO { left / 2 } else { self.pace().longest_retry() };
         asked.clamp(SignedDuration::ZERO, bound)
     }
-}
-
-/// What is told instead of a rejection while the issuer rejects everyone.
-#[must_use]
-pub fn everyone_rejected() -> Failure {
-    let class = RetryClass::Transient { sent: Sent::Maybe, retry_after: None };
-    Failure { class, reason: Reason::IssuerFailing }
 }
 
 #[cfg(test)]

@@ -3,6 +3,9 @@
 //! It opens when three accounts in a row had no use of their calls within a minute, or the issuer rejected three logins
 //! that it had accepted before: that is an outage, and no account's fault. From then on there is one probe at a time,
 //! at growing pauses. The first success lets everyone through again, over half a minute, and whoever is overdue at once.
+//!
+//! An issuer may also fail for some accounts only. So of those who are overdue, whoever has failed less often goes before the
+//! others: accounts that would be served are not kept waiting by those that are not.
 
 use jiff::SignedDuration;
 
@@ -13,6 +16,9 @@ use super::schedule::Pace;
 const STREAK: usize = 3;
 /// Within this time.
 const WINDOW: SignedDuration = SignedDuration::from_secs(60);
+
+/// Whoever wants a token asks for one more often than this.
+const LEFT: SignedDuration = SignedDuration::from_hours(1);
 
 /// What the end of a call says about the issuer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +41,10 @@ pub enum Verdict {
 pub struct Caller {
     /// The pace that its tokens set.
     pub pace: Pace,
-    /// Whether its renewal is overdue.
+    /// Whether its renewal is overdue, or nothing is published yet.
     pub is_overdue: bool,
+    /// Its failures in a row.
+    pub failures: u32,
     /// Its place among those who are let through again, in [0, 1).
     pub place: f64,
 }
@@ -50,6 +58,8 @@ struct Strike<T> {
 
 #[derive(Clone, Debug)]
 struct Failing<T> {
+    /// Whose logins were rejected since then, or just before.
+    rejected: Vec<T>,
     /// Probes that failed.
     probes: u32,
     /// When the last one ended, or the first failure was seen.
@@ -87,7 +97,7 @@ impl<T: Clone + PartialEq> Breaker<T> {
         let until = match (&self.failing, self.released) {
             // It looks again soon: the probe may end any moment.
             (Some(Failing { probe: Some(_), .. }), _) => Some(now.plus(caller.pace.probe_look())),
-            (Some(failing), _) => Some(failing.since.plus(failing.pause(caller.pace))),
+            (Some(failing), _) => Some(failing.since.plus(failing.pause(caller))),
             (None, Some(released)) if !caller.is_overdue => {
                 Some(released.plus(caller.pace.longest_probe_pause().mul_f64(caller.place)))
             }
@@ -116,68 +126,74 @@ impl<T: Clone + PartialEq> Breaker<T> {
         }
     }
 
-    /// A call has ended. Returns whose rejections turn out to say nothing, because the issuer rejects everyone.
+    /// A call has ended. Returns whose rejections say nothing: they came while the issuer rejected everyone, and now it
+    /// has accepted somebody.
     pub fn ends(&mut self, who: &T, verdict: Verdict, now: Moment) -> Vec<T> {
         match verdict {
             Verdict::Works => {
                 self.strikes.clear();
-                if self.failing.take().is_some() {
-                    self.released = Some(now);
-                }
-                Vec::new()
+                let Some(failing) = self.failing.take() else { return Vec::new() };
+                self.released = Some(now);
+                return failing.rejected.into_iter().filter(|other| other != who).collect();
             }
-            Verdict::Answers => {
-                // It does answer, which may be all that was wrong: the next may probe at once.
-                self.gives_up(who);
-                Vec::new()
-            }
+            // It does answer, which may be all that was wrong: the next may probe at once.
+            Verdict::Answers => self.gives_up(who),
             Verdict::Fails { retry_after } => self.strike(who, retry_after, false, now),
             Verdict::RejectsProven => self.strike(who, None, true, now),
         }
+        Vec::new()
     }
 
-    /// Whether nothing would be lost if it were forgotten.
+    /// Whether nothing would be lost if it were forgotten. One that fails and that nobody has probed for an hour is nobody's
+    /// any more.
     #[must_use]
     pub fn is_idle(&self, now: Moment) -> bool {
         let is_past = |moment: Moment| moment.plus(WINDOW).has_come(now);
-        self.failing.is_none()
+        let is_left =
+            |failing: &Failing<T>| failing.probe.is_none() && failing.since.plus(LEFT).has_come(now);
+        self.failing.as_ref().is_none_or(is_left)
             && self.strikes.iter().all(|strike| is_past(strike.at))
             && self.released.is_none_or(is_past)
     }
 
-    fn strike(
-        &mut self,
-        who: &T,
-        retry_after: Option<SignedDuration>,
-        is_rejection: bool,
-        now: Moment,
-    ) -> Vec<T> {
+    fn strike(&mut self, who: &T, retry_after: Option<SignedDuration>, is_rejection: bool, now: Moment) {
         if let Some(failing) = &mut self.failing {
+            if is_rejection && !failing.rejected.contains(who) {
+                failing.rejected.push(who.clone());
+            }
             if failing.probe.take_if(|probe| probe == who).is_some() {
                 failing.probes = failing.probes.saturating_add(1);
                 failing.since = now;
                 failing.retry_after = retry_after;
             }
-            return Vec::new();
+            return;
         }
         self.strikes.retain(|strike| strike.who != *who && !strike.at.plus(WINDOW).has_come(now));
         self.strikes.push(Strike { who: who.clone(), at: now, is_rejection });
         let alike = self.strikes.iter().filter(|strike| strike.is_rejection == is_rejection).count();
         if alike < STREAK {
-            return Vec::new();
+            return;
         }
-        self.failing = Some(Failing { probes: 0, since: now, retry_after, probe: None });
         let rejected = std::mem::take(&mut self.strikes).into_iter().filter(|strike| strike.is_rejection);
-        rejected.map(|strike| strike.who).filter(|other| other != who).collect()
+        self.failing = Some(Failing {
+            rejected: rejected.map(|strike| strike.who).collect(),
+            probes: 0,
+            since: now,
+            retry_after,
+            probe: None,
+        });
     }
 }
 
 impl<T> Failing<T> {
-    /// The pause before the next probe, for a caller of this pace.
-    fn pause(&self, pace: Pace) -> SignedDuration {
-        let doublings = i32::try_from(self.probes.min(30)).unwrap_or(30);
-        let own = pace.first_retry().mul_f64(2_f64.powi(doublings)).min(pace.longest_probe_pause());
-        self.retry_after.map_or(own, |asked| own.max(asked.min(pace.longest_retry())))
+    /// The pause before the next probe, for this caller.
+    fn pause(&self, caller: Caller) -> SignedDuration {
+        let failures = if caller.is_overdue { caller.failures } else { self.probes };
+        let doublings = i32::try_from(failures.min(30)).unwrap_or(30);
+        let own = caller.pace.first_retry().mul_f64(2_f64.powi(doublings));
+        let own = own.min(caller.pace.longest_probe_pause());
+        let asked = self.retry_after.unwrap_or_default().min(caller.pace.longest_retry());
+        own.max(asked)
     }
 }
 
@@ -190,7 +206,7 @@ mod tests {
     const FAILS: Verdict = Verdict::Fails { retry_after: None };
 
     fn caller(place: f64) -> Caller {
-        Caller { pace: Pace::FULL, is_overdue: false, place }
+        Caller { pace: Pace::FULL, is_overdue: false, failures: 0, place }
     }
 
     fn overdue() -> Caller {
@@ -278,6 +294,14 @@ mod tests {
     }
 
     #[test]
+    fn one_that_fails_is_forgotten_when_nobody_asked_for_an_hour() {
+        let mut breaker = open();
+        assert!(!breaker.is_idle(at(3599)) && breaker.is_idle(at(3600)));
+        breaker.begins(&7);
+        assert!(!breaker.is_idle(at(3600)), "a probe is under way");
+    }
+
+    #[test]
     fn short_lived_tokens_do_not_wait_as_long() {
         let mut breaker = open();
         let quick = Caller { pace: Pace::of(seconds(30)), ..caller(0.5) };
@@ -288,16 +312,40 @@ mod tests {
     }
 
     #[test]
-    fn an_issuer_that_rejects_everyone_has_rejected_no_one() {
+    fn an_issuer_that_rejected_everyone_and_accepts_somebody_has_rejected_no_one() {
         let mut breaker = Breaker::default();
-        assert!(breaker.ends(&1, Verdict::RejectsProven, at(0)).is_empty());
-        assert!(breaker.ends(&2, Verdict::RejectsProven, at(1)).is_empty());
-        assert_eq!(
-            breaker.ends(&3, Verdict::RejectsProven, at(2)),
-            [1, 2],
-            "and the third sees that it is open"
-        );
+        for (who, time) in [(1, 0), (2, 1), (3, 2), (4, 7), (4, 17)] {
+            breaker.begins(&who);
+            assert!(breaker.ends(&who, Verdict::RejectsProven, at(time)).is_empty(), "{who}");
+        }
         assert!(breaker.is_open());
+        breaker.begins(&2);
+        assert_eq!(breaker.ends(&2, Verdict::Works, at(37)), [1, 3, 4]);
+        assert!(breaker.ends(&5, Verdict::Works, at(38)).is_empty(), "each is told of once");
+    }
+
+    #[test]
+    fn of_the_overdue_whoever_has_failed_less_often_goes_first() {
+        let mut breaker = open();
+        for now in [5, 15, 35] {
+            breaker.begins(&7);
+            breaker.ends(&7, FAILS, at(now));
+        }
+        let failed = |failures| Caller { failures, ..overdue() };
+        let cases = [
+            (caller(0.5), 30),
+            (failed(0), 5),
+            (failed(1), 10),
+            (failed(2), 20),
+            (failed(3), 30),
+            (failed(9), 30),
+        ];
+        for (caller, pause) in cases {
+            assert_eq!(breaker.holds_back(caller, at(35)), Some(at(35 + pause)), "{caller:?}");
+        }
+        breaker.begins(&8);
+        breaker.ends(&8, Verdict::Fails { retry_after: Some(seconds(20)) }, at(40));
+        assert_eq!(breaker.holds_back(failed(0), at(40)), Some(at(60)), "the issuer's wish counts for all");
     }
 
     #[test]

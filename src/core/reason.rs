@@ -265,12 +265,12 @@ impl Reason {
                 let access = if *forbidden { ", and see to it that the user has the \"API Access\" authorization" } else { "" };
                 format!("The issuer rejected the user name and password in Secret {secret}; correct them{access}. A corrected Secret is tried at once. Otherwise the login is tried three times within 15 minutes, and then once an hour if it was accepted before, so that the account is not locked")
             }
-            Self::LoginUnanswered { secret } => format!("A login with Secret {secret} was under way when the controller ended, so it may have been rejected; the next one waits for a few minutes, so that the account is not locked. Request a renewal to have it at once"),
+            Self::LoginUnanswered { secret } => format!("A login with Secret {secret} was under way when the controller ended, so it may have been rejected. So that the account is not locked, the next one waits for a few minutes, and after three of that kind until somebody asks: request a renewal to have it at once"),
             Self::RefreshRefused => "The issuer refused the refresh token; logging in instead".into(),
             Self::IssuerUnreachable => "The issuer could not be reached or did not answer in time; retrying. See that its address resolves and that network policies let the controller out".into(),
             Self::IssuerTlsFailed => "No trusted TLS connection to the issuer could be made; retrying. If its certificate comes from a private CA, name that in spec.issuer.caBundleRef".into(),
             Self::IssuerUnavailable => "The issuer is unavailable or asks to come back later; retrying".into(),
-            Self::IssuerFailing => "The issuer fails for several accounts at once, or rejects logins that it accepted before; one call at a time finds out when it works again, and no rejection counts meanwhile. See what is wrong with the issuer".into(),
+            Self::IssuerFailing => "The issuer fails for several accounts at once, or rejects logins that it accepted before; one call at a time finds out when it works again, and whose login it rejected meanwhile gets another try then. See what is wrong with the issuer".into(),
             Self::LoginPutOff { secret, until } => format!("The issuer rejected the user name in Secret {secret} four times within an hour, so the next attempt waits until {until}, that the account is not locked; see that user name and password are right by then"),
             Self::IssuerRedirects => "The issuer answers with a redirect, which a login never follows; correct spec.issuer.url or its paths (a trailing slash, http for https)".into(),
             Self::IssuerPathWrong => "The issuer does not know the path or method of the call; correct spec.issuer.tokenPath or spec.issuer.refreshPath".into(),

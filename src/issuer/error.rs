@@ -53,6 +53,9 @@ pub enum Refusal {
     Other,
 }
 
+/// It never comes from the issuer.
+const PROXY_WANTS_LOGIN: u16 = 407;
+
 /// A failed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IssuerError {
@@ -99,7 +102,8 @@ impl IssuerError {
             (Grant::Login, 300..=399) => Self::Redirected,
             (Grant::Login, 404 | 405 | 415) => Self::PathWrong,
             (Grant::Login, 403) => Self::LoginRejected(Refusal::Forbidden),
-            (Grant::Login, 400 | 401 | 423) => Self::LoginRejected(Refusal::Other),
+            // Some issuers say 422 or 410 to a wrong password. Presented again and again it would lock the account.
+            (Grant::Login, 400..=499) if status != PROXY_WANTS_LOGIN => Self::LoginRejected(Refusal::Other),
             (Grant::Refresh, 300..=499) => Self::RefreshRefused,
             _ => Self::Unavailable { status, retry_after },
         }
@@ -169,10 +173,10 @@ mod tests {
         let no = RetryClass::Transient { sent: Sent::No, retry_after: None };
         let maybe = RetryClass::Transient { sent: Sent::Maybe, retry_after: None };
         let cases = [
-            (vec![400, 401, 403, 423], RetryClass::Rejected),
+            (vec![400, 401, 402, 403, 409, 410, 413, 418, 422, 423, 451, 499], RetryClass::Rejected),
             (vec![301, 302, 307, 308, 404, 405, 415], RetryClass::Misconfigured),
             (vec![408, 425, 429], no),
-            (vec![500, 502, 503, 504, 599, 418, 204, 201, 199], maybe),
+            (vec![500, 502, 503, 504, 599, 407, 204, 201, 199], maybe),
         ];
         for (statuses, class) in cases {
             for status in statuses {

@@ -43,8 +43,8 @@ struct NestedToken<'a> {
 #[derive(Deserialize)]
 struct TokenAnswer {
     access_token: TokenInAnswer,
-    #[serde(default, deserialize_with = "refresh_token")]
-    refresh_token: Option<RefreshToken>,
+    #[serde(default)]
+    refresh_token: serde_json::Value,
 }
 
 #[derive(Deserialize)]
@@ -55,14 +55,26 @@ struct TokenInAnswer {
     expires_in: serde_json::Value,
 }
 
-/// Absent, empty or no text at all: then there is none.
-fn refresh_token<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<RefreshToken>, D::Error> {
-    Ok(match serde_json::Value::deserialize(deserializer)? {
-        serde_json::Value::String(text) => RefreshToken::parse(&Zeroizing::new(text)),
-        _ => None,
-    })
+/// The refresh token in an answer; none where it is absent or empty.
+///
+/// One that cannot be used is none after a login. After a refresh it is a defect: the one that was presented is spent.
+fn refresh_token(value: serde_json::Value, grant: Grant) -> Result<Option<RefreshToken>, AnswerDefect> {
+    let text = match value {
+        serde_json::Value::Null => return Ok(None),
+        serde_json::Value::String(text) => Zeroizing::new(text),
+        _ => return unusable_refresh_token(grant),
+    };
+    match RefreshToken::parse(&text) {
+        None if !text.is_empty() => unusable_refresh_token(grant),
+        found => Ok(found),
+    }
+}
+
+fn unusable_refresh_token(grant: Grant) -> Result<Option<RefreshToken>, AnswerDefect> {
+    match grant {
+        Grant::Login => Ok(None),
+        Grant::Refresh => Err(AnswerDefect::UnusableToken),
+    }
 }
 
 /// The body of a login.
@@ -115,7 +127,7 @@ pub(super) fn parse_answer(body: &[u8], grant: Grant, sent: Moment) -> Result<Ob
     let validity = Validity { issued: sent, lifetime, source };
     Ok(Obtained {
         token: IssuedToken { access, validity, grant, fingerprint },
-        refresh: answer.refresh_token,
+        refresh: refresh_token(answer.refresh_token, grant)?,
     })
 }
 
@@ -219,13 +231,24 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_empty_or_strange_refresh_token_is_none() {
-        for refresh in ["", r#","refresh_token":"""#, r#","refresh_token":null"#, r#","refresh_token":5"#] {
+    fn a_refresh_token_that_cannot_be_used_is_none_after_a_login_and_a_defect_after_a_refresh() {
+        let with = |grant, refresh: &str| {
             let body = format!(
                 r#"{{"access_token":{{"token_type":"bearer","token":"t","expires_in":60}}{refresh}}}"#
             );
-            let obtained = parse_answer(body.as_bytes(), Grant::Refresh, sent()).unwrap();
-            assert!(obtained.refresh.is_none(), "{refresh}");
+            parse_answer(body.as_bytes(), grant, sent()).map(|obtained| obtained.refresh.is_some())
+        };
+        for none in ["", r#","refresh_token":"""#, r#","refresh_token":null"#] {
+            assert_eq!(
+                (with(Grant::Login, none), with(Grant::Refresh, none)),
+                (Ok(false), Ok(false)),
+                "{none}"
+            );
+        }
+        let long = format!(r#","refresh_token":"{}""#, "r".repeat(100_000));
+        for unusable in [r#","refresh_token":5"#, r#","refresh_token":{"token":"r"}"#, &long] {
+            assert_eq!(with(Grant::Login, unusable), Ok(false), "{unusable:.40}");
+            assert_eq!(with(Grant::Refresh, unusable), Err(AnswerDefect::UnusableToken), "{unusable:.40}");
         }
     }
 

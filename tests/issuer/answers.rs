@@ -210,7 +210,7 @@ async fn other_statuses_of_failure_are_transient_and_may_have_been_carried_out()
     let server = start_simulator(|_| ()).await;
     let caller = Caller::of(&server.url());
     let pair = caller.login().await.unwrap();
-    for status in [500, 502, 504, 418, 204] {
+    for status in [500, 502, 504, 407, 204] {
         server.inject(FaultRule::new(Fault::status(status)).once());
         let error = caller.login_error().await;
         assert_eq!(error, IssuerError::Unavailable { status, retry_after: None });

@@ -185,16 +185,27 @@ fn what_a_calls_end_says_about_the_issuer() {
 }
 
 #[test]
-fn a_forgiven_rejection_is_tried_again_at_once_and_counts_for_nothing() {
+fn a_rejection_is_forgiven_once_until_the_login_is_accepted() {
     let mut account = Account::default();
     account.remember_accepted(at(-10));
-    call(&mut account, at(0), Err(rejected()));
-    account.forgive(at(1));
-    assert_eq!((account.rejections(), account.next(AUTO, at(1))), (0, Next::Login));
-    assert_eq!(account.trouble().map(|trouble| &trouble.failure.reason), Some(&Reason::IssuerFailing));
-    let mut other = logged_in();
-    other.forgive(at(1));
-    assert_eq!(other.trouble(), None, "there was nothing to forgive");
+    for round in [0, 10_000] {
+        if account.next(AUTO, at(round)) == Next::Refresh {
+            call(&mut account, at(round), Err(refused()));
+        }
+        call(&mut account, at(round), Err(rejected()));
+        account.forgive(at(round + 1));
+        assert_eq!((account.rejections(), account.next(AUTO, at(round + 1))), (0, Next::Login));
+        call(&mut account, at(round + 1), Err(rejected()));
+        account.forgive(at(round + 2));
+        assert_eq!(
+            (account.rejections(), account.next(AUTO, at(round + 2))),
+            (1, Next::Wait(at(round + 301)))
+        );
+        call(&mut account, at(round + 301), Ok(obtained("token", at(round + 301), 3600)));
+    }
+    let before = account.rejections();
+    account.forgive(at(20_000));
+    assert_eq!((before, account.trouble()), (0, None), "there was nothing to forgive");
 }
 
 #[test]
