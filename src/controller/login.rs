@@ -137,7 +137,11 @@ fn remember(work: &mut Work<'_>, session: &Session, tenant: &Tenant, seen: &Seen
         && let Some(accepted) = &login.accepted_time
     {
         let support = report::learned(memory.status.refresh_support);
+        let lifetime = memory.published.as_ref().map(|published| published.validity.lifetime);
         session.remember(|account| {
+            if let Some(lifetime) = lifetime {
+                account.remember_lifetime(lifetime);
+            }
             account.remember_accepted(moment(accepted));
             account.remember_support(support, now);
         });

@@ -111,6 +111,8 @@ pub struct Account {
     budget: LoginBudget,
     accepted: Option<Moment>,
     attempted: Option<Moment>,
+    /// How long tokens lived that an earlier process obtained.
+    lifetime: Option<SignedDuration>,
     refreshing: Refreshing,
 }
 
@@ -148,7 +150,8 @@ impl Account {
     /// The pace that the account's tokens set.
     #[must_use]
     pub fn pace(&self) -> Pace {
-        self.token.as_ref().map_or(Pace::FULL, |token| Pace::of(token.validity.lifetime))
+        let lifetime = self.token.as_ref().map(|token| token.validity.lifetime).or(self.lifetime);
+        lifetime.map_or(Pace::FULL, Pace::of)
     }
 
     /// The rejections in a row, since the login was accepted last.
@@ -170,6 +173,11 @@ impl Account {
         self.budget = LoginBudget::remembered(count, last);
         let next_attempt = self.budget.next_attempt(self.accepted.is_some());
         self.trouble = Some(Trouble { failure, count, last, next_attempt });
+    }
+
+    /// Takes over how long tokens of this account live: retries are in a hurry where that is short.
+    pub fn remember_lifetime(&mut self, lifetime: SignedDuration) {
+        self.lifetime = self.lifetime.or(Some(lifetime));
     }
 
     /// Takes over what an earlier process learned of the issuer.

@@ -2,6 +2,10 @@
 //!
 //! Rendering is strict and bounded: an unknown variable, endless work or an oversized value is an error that names
 //! key, line and kind, and never a value. The password and the refresh token are not reachable from a template.
+//!
+//! Of the engine's tags only `if` and `raw` are allowed. Whatever binds names (`set`, `for`, `with`, `macro`) can build
+//! values that double at each step, and the engine shows, compares and drops them by recursion: a few lines of template
+//! would end the process.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,7 +13,7 @@ use std::io;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{AutoEscape, Environment, Error, UndefinedBehavior, Value, context};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, Value, context};
 use zeroize::Zeroizing;
 
 use super::reason::Reason;
@@ -20,6 +24,9 @@ const VALUE_LIMIT: usize = 32 * 1024;
 const TOTAL_LIMIT: usize = 512 * 1024;
 /// Steps of the template engine for one value: thousands of times what a template of this kind needs.
 const FUEL: u64 = 100_000;
+
+/// The tags that a template may use.
+const TAGS: [&str; 6] = ["if", "elif", "else", "endif", "raw", "endraw"];
 
 /// A target Secret's data as rendered; wiped from memory when dropped.
 pub type Data = BTreeMap<String, Zeroizing<Vec<u8>>>;
@@ -109,11 +116,30 @@ fn environment() -> Environment<'static> {
     environment.set_syntax(SyntaxConfig::builder().keep_trailing_newline(true).build().unwrap_or_default());
     environment.set_fuel(Some(FUEL));
     environment.add_filter("tojson", |value: Value| {
-        serde_json::to_string(&value)
-            .map_err(|_| Error::new(minijinja::ErrorKind::BadSerialization, "not serializable"))
+        let json = serde_json::to_string(&value);
+        json.map_err(|_| Error::new(ErrorKind::BadSerialization, "not serializable")).and_then(bounded)
     });
-    environment.add_filter("b64encode", |value: Value| STANDARD.encode(value.to_string()));
+    environment.add_filter("b64encode", |value: Value| bounded(STANDARD.encode(value.to_string())));
     environment
+}
+
+/// What a filter makes, unless it is too much: filters behind filters would grow it without end.
+fn bounded(text: String) -> Result<String, Error> {
+    if text.len() <= VALUE_LIMIT {
+        Ok(text)
+    } else {
+        Err(Error::new(ErrorKind::InvalidOperation, "a filter makes more than a value may hold"))
+    }
+}
+
+/// The line of the first tag that is not allowed, if there is one. Also what would stand there as text: whoever wants that
+/// writes it in two parts, `{{ "{" ~ "%" }}`.
+fn forbidden_tag(text: &str) -> Option<usize> {
+    text.match_indices("{%").find_map(|(start, opening)| {
+        let tag = text.get(start + opening.len()..)?.trim_start_matches(['-', '+']).trim_start();
+        let name = tag.split(|letter: char| !letter.is_ascii_alphanumeric()).next()?;
+        (!TAGS.contains(&name)).then(|| text[..start].matches('\n').count() + 1)
+    })
 }
 
 fn render_value(
@@ -127,6 +153,10 @@ fn render_value(
         line: error.line().unwrap_or(1),
         kind: error.kind().to_string(),
     };
+    if let Some(line) = forbidden_tag(text) {
+        let kind = "a tag other than if and raw".to_owned();
+        return Err(Reason::TemplateError { key: key.to_owned(), line, kind });
+    }
     let template = environment.template_from_str(text).map_err(|e| error(&e))?;
     let mut output = Bounded { bytes: Zeroizing::new(Vec::with_capacity(VALUE_LIMIT)), full: false };
     match template.render_captured_to(values, &mut output) {
@@ -223,6 +253,29 @@ mod tests {
         assert!(matches!(Template::parse(many), Err(Reason::TemplateTooLarge { .. })));
         let endless = "{% for a in token %}{% for b in token %}{% for c in token %}{% for d in token %}{% for e in token %}{% for f in token %}{% for g in token %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}";
         assert!(matches!(render(endless), Err(Reason::TemplateError { .. })));
+    }
+
+    #[test]
+    fn what_binds_names_or_grows_without_end_is_refused() {
+        for text in [
+            "a\n{% set a = [1] %}",
+            "{%- for a in [[1]] -%}{% endfor %}",
+            "{%+ with a = 1 %}{% endwith %}",
+            "{% macro a() %}{% endmacro %}",
+            "{%set a=1%}",
+            "{%",
+            "{% ä %}",
+        ] {
+            let Err(Reason::TemplateError { line, .. }) = render(text) else { panic!("{text}") };
+            assert_eq!(line, if text.starts_with('a') { 1 + 1 } else { 1 }, "{text}");
+        }
+        let chain = format!("{{{{ token{} }}}}", "|b64encode".repeat(200));
+        assert!(matches!(render(&chain), Err(Reason::TemplateError { .. })));
+        let quoted = format!("{{{{ '\"'{} }}}}", "|tojson".repeat(200));
+        assert!(matches!(render(&quoted), Err(Reason::TemplateError { .. })));
+        assert!(render("{{ token * 1000000000000 }}").is_err());
+        assert_eq!(render("{% if name == 'billing' -%} yes {%- else %}no{% endif %}").as_deref(), Ok("yes"));
+        assert_eq!(render("{% raw %}{{ as it is }}{% endraw %}").as_deref(), Ok("{{ as it is }}"));
     }
 
     #[test]

@@ -115,3 +115,32 @@ async fn a_leader_that_was_paused_past_its_lease_writes_nothing_over_its_success
     assert_eq!(stage.issuer_calls(), calls);
     assert_ne!(holder(&stage).await, None);
 }
+
+#[tokio::test]
+async fn a_namespace_that_changes_hands_keeps_its_tokens() {
+    let mut stage = Stage::set_with("lead-split", issuer(HOUR), |operator, _| {
+        let namespace = operator.arguments[2].clone();
+        operator.arguments.extend(["--leader-elect".into(), "--lease-namespace".into(), namespace]);
+    })
+    .await;
+    stage.apply(json!({})).await;
+    stage.ready().await;
+    let token = text(&stage.target().await, "token");
+    let one_set = stage.operator.page("/readyz").await.1;
+    stage.operator.stop().await;
+
+    // From now on another controller works there, for a larger set, under a lease of its own.
+    let mut other = stage.prepare_replica("other");
+    other.arguments.extend(["--namespace".into(), "default".into()]);
+    other.start(stage.control_plane).await;
+    other.until_ready().await;
+    until_leading(&other).await;
+    let larger_set = other.page("/readyz").await.1;
+    assert!(larger_set.contains(&format!("namespaces: default,{}", stage.namespace.name())), "{larger_set}");
+    let lease = |page: &str| page.lines().find(|line| line.starts_with("lease: ")).map(str::to_owned);
+    assert_ne!(lease(&one_set), lease(&larger_set));
+    stage.edit_target(json!({"metadata": {"labels": null}})).await;
+    stage.target_until("its label", |target| target.metadata.labels.is_some()).await;
+    assert_eq!(text(&stage.target().await, "token"), token);
+    assert_eq!(stage.issuer_calls(), 1);
+}

@@ -7,6 +7,7 @@ use idissuer_testbed::{Options, Shared};
 mod apply_fences;
 mod contesting;
 mod denying;
+mod figures;
 mod issuers;
 mod issuing;
 mod killing;

@@ -1,6 +1,35 @@
-//! The core, the account room and the parsers under more input than a debug build gets through: random documents, and
-//! every sequence of events. Built optimised, by `make simulation`.
+//! Weeks of the operator's life in minutes: the real controller in tokio's paused time, between an API server in memory
+//! and simulated issuers, while everything goes wrong that can.
+//!
+//! ```text
+//! SIMULATION_SEED=7 SIMULATION_DAYS=10 SIMULATION_CREDENTIALS=100 make simulation
+//! ```
+//!
+//! A [`world::World`] has all of it. [`storm::Storm`] makes the trouble, [`ledger::Ledger`] knows what the issuers gave
+//! and were asked, and [`checker::Checker`] holds the promise that the operator makes against what stands in the targets.
+//!
+//! Beside it, what a debug build is too slow for: [`bad_input`] draws answers, logins, templates and addresses at random,
+//! and [`model`] walks through every sequence of calls and crashes.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
+#![expect(clippy::cast_precision_loss, reason = "no number of seconds or calls in here is that large")]
 
 mod bad_input;
+mod calm;
+mod checker;
+mod clocks;
+mod conditions;
+mod issuers;
+mod ledger;
+mod link;
 mod model;
+mod population;
+mod process;
+mod runs;
+mod sabotage;
+mod storm;
+mod table;
+mod time;
+mod trouble;
+mod upheaval;
+mod weather;
+mod world;

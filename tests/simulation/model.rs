@@ -210,7 +210,6 @@ fn no_sequence_of_calls_breaks_a_promise_about_tokens_of_a_short_life() {
 }
 
 #[test]
-#[ignore = "a new process hurries only once it has a token of its own: it forgets how short the published one lives"]
 fn no_crash_breaks_a_promise_about_tokens_of_a_short_life() {
     let scope = Scope::of_this_run();
     explore(Scope { calls: scope.calls.max(3), lifetimes: &[60, 20], ..scope });

@@ -215,6 +215,15 @@ fn after_a_restart_what_was_learned_holds_until_the_specification_changes_or_a_d
 }
 
 #[test]
+fn after_a_restart_retries_are_as_much_in_a_hurry_as_before() {
+    let mut account = Account::default();
+    account.remember_lifetime(seconds(20));
+    assert_eq!(account.pace(), Pace::of(seconds(20)));
+    call(&mut account, at(0), Ok(obtained("first", at(0), 3600)));
+    assert_eq!(account.pace(), Pace::FULL, "the newest token tells");
+}
+
+#[test]
 fn a_login_that_had_no_turn_was_not_attempted() {
     let mut account = Account::default();
     let call = account.begin(AUTO, Some(pair()), at(0)).unwrap();

@@ -173,19 +173,13 @@ proptest! {
 
     #[test]
     fn no_sizes_of_keys_together_exceed_the_limit(
-        sizes in prop::collection::vec(prop_oneof![0..200_usize, 32_700..32_800_usize], 1..32), times in 1..3_usize,
+        sizes in prop::collection::vec(prop_oneof![0..200_usize, 32_700..32_800_usize], 1..32),
     ) {
         let key = |index: usize| format!("key-{index}");
-        // A loop makes more of the text than stands there.
-        let rounds = "1,".repeat(times);
-        let text = |size: &usize| {
-            format!("{{% for x in [{rounds}] %}}{}{{% endfor %}}", "y".repeat(size / times))
-        };
+        let text = |size: &usize| format!("{{% if name %}}{}{{% endif %}}", "y".repeat(*size));
         let template: BTreeMap<_, _> =
             sizes.iter().enumerate().map(|(index, size)| (key(index), text(size))).collect();
-        let lengths: Vec<usize> = sizes.iter().map(|size| size / times * times).collect();
-        let fits = lengths.iter().all(|length| *length <= VALUE_LIMIT)
-            && lengths.iter().sum::<usize>() <= TOTAL_LIMIT;
+        let fits = sizes.iter().all(|size| *size <= VALUE_LIMIT) && sizes.iter().sum::<usize>() <= TOTAL_LIMIT;
         match Template::parse(template.clone()) {
             Ok(parsed) => {
                 prop_assert!(fits);
@@ -212,7 +206,6 @@ const LOOKS: [&str; 6] =
     ["{{ a }}", "{{ a|tojson }}", "{{ a|b64encode }}", "{{ a == b }}", "{{ a ~ b }}", "{{ {a: 1} }}"];
 
 #[test]
-#[ignore = "does not end: neither the engine's `==` and `~` nor our filters count the values that they visit as work"]
 fn work_is_bounded_also_where_a_value_holds_another_one_many_times() {
     for (doubling, look) in DOUBLINGS.iter().flat_map(|doubling| LOOKS.map(|look| (doubling, look))) {
         let doubled = format!("{{% set a = [1] %}}{}", doubling.repeat(60));
@@ -222,7 +215,6 @@ fn work_is_bounded_also_where_a_value_holds_another_one_many_times() {
 }
 
 #[test]
-#[ignore = "overflows the stack: the engine shows, compares and drops nested values by recursion"]
 fn no_nesting_of_values_overflows_the_stack() {
     let nested = format!("{{%set a={}a{}%}}", "[".repeat(30), "]".repeat(30)).repeat(210);
     for look in LOOKS {

@@ -232,6 +232,9 @@ impl Process {
         if let Some(accepted) = login.accepted {
             self.account.remember_accepted(Moment::recorded(accepted, now));
             self.account.remember_support(cluster.status.support, now);
+            if let Some(published) = &self.published {
+                self.account.remember_lifetime(published.validity.lifetime);
+            }
         }
         if login.rejections > 0 {
             let last = login.attempted.map_or(now, |time| Moment::recorded(time, now));

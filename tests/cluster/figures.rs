@@ -1,0 +1,120 @@
+//! What a restart and a failover cost, and how long a failover takes: measured and printed, not asserted.
+
+use std::time::Duration;
+
+use idissuer::api::IdIssuerCredential;
+use idissuer_simulator::User;
+use idissuer_testbed::wait;
+use kube::api::ListParams;
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::operator::{HOUR, Operator, Stage, holds, issuer};
+
+/// How long all first tokens, or a failover, may take at most.
+const LIMIT: Duration = Duration::from_secs(300);
+/// How often each failover is measured.
+const ROUNDS: usize = 5;
+
+/// A number from the environment.
+#[expect(clippy::disallowed_methods, reason = "tests have no command line of their own")]
+fn parameter(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+async fn until_ready(stage: &Stage, count: usize) -> Duration {
+    let begin = Instant::now();
+    wait::until("all to be ready", LIMIT, async || {
+        let list = stage.credentials().list(&ListParams::default()).await.unwrap();
+        let is_ready = |it: &&IdIssuerCredential| holds(it, "Ready", "True", "TokenPublished");
+        let ready = list.items.iter().filter(is_ready).count();
+        (ready == count).then_some(()).ok_or(ready)
+    })
+    .await;
+    begin.elapsed()
+}
+
+/// Waits until a replica leads and has woken everyone.
+async fn until_leading(replica: &Operator) -> Duration {
+    let begin = Instant::now();
+    wait::until("leadership", LIMIT, async || replica.output().contains("leading")).await;
+    begin.elapsed()
+}
+
+/// Ends the leader by one of the signals, over and over, and starts it again as the standby.
+async fn failovers(
+    stage: &Stage,
+    leader: &mut Operator,
+    standby: &mut Operator,
+    is_killed: bool,
+) -> Vec<Duration> {
+    let mut times = Vec::new();
+    for _ in 0..ROUNDS {
+        let begin = Instant::now();
+        if is_killed {
+            leader.take_process().kill().await.unwrap();
+        } else {
+            leader.stop().await;
+        }
+        until_leading(standby).await;
+        times.push(begin.elapsed());
+        leader.start(stage.control_plane).await;
+        leader.until_ready().await;
+        std::mem::swap(leader, standby);
+    }
+    times
+}
+
+fn show(times: &[Duration]) -> String {
+    let seconds = |time: &Duration| format!("{:.1}", time.as_secs_f64());
+    times.iter().map(seconds).collect::<Vec<_>>().join(", ")
+}
+
+#[tokio::test]
+#[ignore = "prints figures: make figures runs it"]
+async fn what_restarts_and_failovers_cost() {
+    let (credentials, accounts) = (parameter("CREDENTIALS", 1_000), parameter("ACCOUNTS", 300));
+    let mut stage = Stage::set_with("figures", issuer(HOUR), |operator, _| {
+        let namespace = operator.arguments[2].clone();
+        operator.arguments.extend(["--leader-elect".into(), "--lease-namespace".into(), namespace]);
+    })
+    .await;
+    for account in 0..accounts {
+        let name = format!("account-{account}");
+        stage.issuer.set_user(&User::new(&name, "secret"));
+        stage.write_secret(&name, &[("username", name.as_bytes()), ("password", b"secret")]).await;
+    }
+    let begin = Instant::now();
+    for credential in 0..credentials {
+        let login = json!({"name": format!("account-{}", credential % accounts)});
+        stage.apply_as(&format!("credential-{credential}"), json!({"loginSecretRef": login})).await;
+    }
+    let applied = begin.elapsed();
+    let issued = until_ready(&stage, credentials).await;
+    let logins = stage.issuer_calls();
+
+    stage.restart_operator().await;
+    stage.settle().await;
+    let after_restart = stage.issuer_calls() - logins;
+    let mut standby = stage.prepare_replica("standby");
+    standby.start(stage.control_plane).await;
+    standby.until_ready().await;
+    let mut leader = stage.prepare_replica("leader");
+    std::mem::swap(&mut leader, &mut stage.operator);
+    let stopped = failovers(&stage, &mut leader, &mut standby, false).await;
+    let killed = failovers(&stage, &mut leader, &mut standby, true).await;
+    until_ready(&stage, credentials).await;
+    let after_failovers = stage.issuer_calls() - logins;
+
+    eprintln!("\n{credentials} credentials of {accounts} accounts, tokens of an hour");
+    eprintln!(
+        "  applied one after the other in      {:.1} s, all ready {:.1} s later",
+        applied.as_secs_f64(),
+        issued.as_secs_f64()
+    );
+    eprintln!("  logins for the first tokens         {logins}");
+    eprintln!("  issuer calls after a restart        {after_restart}");
+    eprintln!("  issuer calls after {} failovers     {after_failovers}", 2 * ROUNDS);
+    eprintln!("  failover after SIGTERM, seconds     {}", show(&stopped));
+    eprintln!("  failover after SIGKILL, seconds     {}", show(&killed));
+}

@@ -1,0 +1,69 @@
+//! Days without any trouble: no call to an issuer and no request to the API server more than lifetimes make necessary.
+
+use std::collections::BTreeMap;
+
+use crate::issuers::{HOUR, Issuers};
+use crate::process::stretched;
+use crate::table::necessary_calls;
+use crate::world::{Plan, World};
+
+fn plan() -> Plan {
+    Plan { seed: 1, accounts: 6, credentials: 18, lease: Some(stretched()) }
+}
+
+/// The requests of all processes, but for watches and those about the lease.
+fn requests(world: &World) -> BTreeMap<String, u64> {
+    let mut requests = BTreeMap::new();
+    for ((_, verb, target), count) in world.habitat.api.counts() {
+        if verb != "watch" && target != "leases" {
+            *requests.entry(format!("{verb} {target}")).or_default() += count;
+        }
+    }
+    requests
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_trouble_no_call_and_no_request_is_made_that_a_lifetime_does_not_need() {
+    let mut world = World::new(&plan(), Issuers::plain(1, HOUR));
+    world.start();
+    world.pass(HOUR / 2).await;
+    world.assert_well();
+    world.habitat.api.reset_counts();
+    let before = world.habitat.ledger.calls().sent();
+    assert_eq!(before, 6, "one login an account");
+
+    world.pass(48 * HOUR).await;
+    world.assert_well();
+    let necessary = necessary_calls(&world, world.habitat.time.elapsed());
+    let calls = world.habitat.ledger.calls();
+    assert_eq!(calls.sent(), necessary);
+    assert_eq!((calls.logins, calls.logins_rejected, calls.unsent), (6, 0, 0), "renewals are refreshes");
+    let rotations = 3 * (necessary - before);
+    let expected = [("patch secrets", rotations), ("patch idissuercredentials/status", rotations)];
+    assert_eq!(requests(&world), expected.map(|(name, count)| (name.to_owned(), count)).into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn restarts_and_leader_changes_cost_no_call() {
+    let mut world = World::new(&plan(), Issuers::plain(2, 24 * HOUR));
+    world.start();
+    world.pass(HOUR).await;
+    world.assert_well();
+    let before = world.habitat.ledger.calls();
+    for round in 0..6 {
+        let leader = world.leader().unwrap();
+        if round % 2 == 0 {
+            world.replicas[leader].stop().unwrap().await.unwrap();
+        } else {
+            let api = world.habitat.api.clone();
+            world.replicas[leader].crash(&api);
+        }
+        world.pass(HOUR / 6).await;
+        assert!(world.leader().is_some_and(|now| now != leader), "another one leads");
+        world.replicas[leader].start(&world.habitat);
+        world.pass(HOUR / 6).await;
+        assert!(world.replicas.iter().all(|replica| replica.process.as_ref().unwrap().is_ready()));
+    }
+    world.assert_well();
+    assert_eq!(world.habitat.ledger.calls(), before);
+}

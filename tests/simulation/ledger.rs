@@ -1,0 +1,291 @@
+//! What the issuers gave, what they were asked, and whether they were asked too much.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use idissuer_simulator::Fingerprint;
+use jiff::{SignedDuration, Timestamp};
+
+/// Calls that one process may have in flight at one issuer.
+const GATE: u32 = 16;
+/// Rejections of one login within a quarter of an hour, unless somebody asks for more.
+const QUICK_REJECTIONS: usize = 3;
+/// Rejections within an hour of a login that was never accepted, whoever asks.
+const UNPROVEN_REJECTIONS: usize = 4;
+
+/// What is wrong, in the order in which it was found.
+#[derive(Clone, Default)]
+pub(crate) struct Findings(Arc<Mutex<Vec<String>>>);
+
+impl Findings {
+    pub(crate) fn add(&self, now: Timestamp, finding: impl Into<String>) {
+        let finding = format!("{now:.0}: {}", finding.into());
+        tracing::error!("found: {finding}");
+        self.0.lock().unwrap().push(finding);
+    }
+
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+}
+
+/// A token that an issuer gave.
+#[derive(Clone, Debug)]
+pub(crate) struct Given {
+    pub(crate) account: usize,
+    /// The password of the login that it comes from.
+    pub(crate) password: Arc<str>,
+    /// Its place among all.
+    pub(crate) order: u64,
+    pub(crate) issued: Timestamp,
+    pub(crate) expires: Timestamp,
+}
+
+impl Given {
+    pub(crate) fn lifetime(&self) -> SignedDuration {
+        self.expires.duration_since(self.issued)
+    }
+
+    /// From here on it is overdue.
+    pub(crate) fn margin(&self) -> Timestamp {
+        self.expires - SignedDuration::from_secs(300).min(self.lifetime() / 10)
+    }
+}
+
+/// What a call was, as far as its request says.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) account: usize,
+    /// Of this login, or of the one that the refresh token comes from.
+    pub(crate) password: Arc<str>,
+    /// The refresh token; none: it is a login.
+    pub(crate) refresh: Option<String>,
+}
+
+impl Asked {
+    fn session(&self, process: &str) -> Session {
+        (process.to_owned(), self.account, Arc::clone(&self.password))
+    }
+}
+
+/// How many calls there were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Calls {
+    pub(crate) logins: u64,
+    pub(crate) logins_rejected: u64,
+    pub(crate) refreshes: u64,
+    /// Calls that never came to an issuer.
+    pub(crate) unsent: u64,
+}
+
+impl Calls {
+    /// All that came to an issuer.
+    pub(crate) fn sent(&self) -> u64 {
+        self.logins + self.refreshes
+    }
+}
+
+/// A process, an account and its password: one session.
+type Session = (String, usize, Arc<str>);
+
+#[derive(Default)]
+struct Books {
+    given: HashMap<Fingerprint, Given>,
+    /// Refresh tokens that may be spent.
+    presented: HashSet<String>,
+    in_flight: BTreeMap<Session, u32>,
+    at_issuer: BTreeMap<(String, usize), u32>,
+    most_at_issuer: u32,
+    logins: BTreeMap<usize, Logins>,
+    leader_changes: Vec<Timestamp>,
+    calls: Calls,
+}
+
+/// The logins of one account.
+#[derive(Default)]
+struct Logins {
+    /// Since the last one that was accepted: when, and with which password.
+    rejected: Vec<(Timestamp, String)>,
+    /// When somebody asked for another attempt.
+    lifts: Vec<Timestamp>,
+    proven: HashSet<Arc<str>>,
+}
+
+/// The books of the issuers.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    books: Mutex<Books>,
+    findings: Findings,
+}
+
+impl Ledger {
+    pub(crate) fn new(findings: Findings) -> Self {
+        Self { books: Mutex::default(), findings }
+    }
+
+    /// The token with this text.
+    pub(crate) fn given(&self, token: &str) -> Option<Given> {
+        self.books.lock().unwrap().given.get(&Fingerprint::of(token)).cloned()
+    }
+
+    /// A process begins a call.
+    pub(crate) fn begins(&self, process: &str, issuer: usize, asked: &Asked, now: Timestamp) {
+        let mut books = self.books.lock().unwrap();
+        let in_flight = books.in_flight.entry(asked.session(process)).or_default();
+        *in_flight += 1;
+        if *in_flight > 1 {
+            self.findings.add(now, format!("{process} has two calls of account {} in flight", asked.account));
+        }
+        let at_issuer = books.at_issuer.entry((process.to_owned(), issuer)).or_default();
+        *at_issuer += 1;
+        let at_issuer = *at_issuer;
+        books.most_at_issuer = books.most_at_issuer.max(at_issuer);
+        if at_issuer > GATE {
+            self.findings.add(now, format!("{process} has {at_issuer} calls in flight at issuer {issuer}"));
+        }
+    }
+
+    /// It has ended, or was given up.
+    pub(crate) fn ends(&self, process: &str, issuer: usize, asked: &Asked) {
+        let mut books = self.books.lock().unwrap();
+        *books.in_flight.get_mut(&asked.session(process)).unwrap() -= 1;
+        *books.at_issuer.get_mut(&(process.to_owned(), issuer)).unwrap() -= 1;
+    }
+
+    /// It never left.
+    pub(crate) fn unsent(&self) {
+        self.books.lock().unwrap().calls.unsent += 1;
+    }
+
+    /// It came to the issuer.
+    pub(crate) fn arrives(&self, asked: &Asked, now: Timestamp) {
+        let mut books = self.books.lock().unwrap();
+        let Some(refresh) = &asked.refresh else {
+            books.calls.logins += 1;
+            return;
+        };
+        books.calls.refreshes += 1;
+        if !books.presented.insert(refresh.clone()) {
+            self.findings.add(now, format!("account {} presents a refresh token twice", asked.account));
+        }
+    }
+
+    /// The issuer said "not now": nothing was spent.
+    pub(crate) fn put_off(&self, asked: &Asked) {
+        if let Some(refresh) = &asked.refresh {
+            self.books.lock().unwrap().presented.remove(refresh);
+        }
+    }
+
+    /// The issuer gave a token, whether or not it gets to whoever asked.
+    pub(crate) fn gives(&self, asked: &Asked, token: Fingerprint, issued: Timestamp, expires: Timestamp) {
+        let mut books = self.books.lock().unwrap();
+        let (account, password) = (asked.account, Arc::clone(&asked.password));
+        let order = books.given.len() as u64;
+        if asked.refresh.is_none() {
+            let logins = books.logins.entry(account).or_default();
+            logins.rejected.clear();
+            logins.proven.insert(Arc::clone(&password));
+        }
+        books.given.insert(token, Given { account, password, order, issued, expires });
+    }
+
+    /// The issuer did not accept user name and password.
+    pub(crate) fn rejects(&self, account: usize, password: &str, now: Timestamp) {
+        let mut books = self.books.lock().unwrap();
+        books.calls.logins_rejected += 1;
+        let recent = |minutes| move |at: &Timestamp| *at > now - SignedDuration::from_mins(minutes);
+        // Whoever begins to lead knows what status says, which may lack the last rejection.
+        let changes = books.leader_changes.iter().copied().filter(recent(60)).count();
+        let logins = books.logins.entry(account).or_default();
+        logins.rejected.push((now, password.to_owned()));
+        let rejected =
+            || logins.rejected.iter().filter(|(_, presented)| presented == password).map(|(at, _)| *at);
+        let lifts = logins.lifts.iter().copied().filter(recent(15)).count();
+        let quick = rejected().filter(recent(15)).count();
+        if quick > QUICK_REJECTIONS + lifts + changes {
+            let finding = format!(
+                "account {account} was rejected {quick} times in 15 minutes, with {lifts} lifts and {changes} leader changes"
+            );
+            self.findings.add(now, finding);
+        }
+        let hourly = rejected().filter(recent(60)).count();
+        if !logins.proven.contains(password) && hourly > UNPROVEN_REJECTIONS + changes {
+            let finding =
+                format!("account {account}, never accepted, was rejected {hourly} times in an hour");
+            self.findings.add(now, finding);
+        }
+    }
+
+    /// Somebody asks for another attempt of the account's login.
+    pub(crate) fn lifts(&self, account: usize, now: Timestamp) {
+        self.books.lock().unwrap().logins.entry(account).or_default().lifts.push(now);
+    }
+
+    /// Another process leads.
+    pub(crate) fn leader_changes(&self, now: Timestamp) {
+        self.books.lock().unwrap().leader_changes.push(now);
+    }
+
+    /// Whether the account is waiting or held under the login budget with this password, as far as can be seen from here.
+    pub(crate) fn is_held(&self, account: usize, password: &str, now: Timestamp) -> bool {
+        let books = self.books.lock().unwrap();
+        let Some(logins) = books.logins.get(&account) else { return false };
+        let hour_ago = now - SignedDuration::from_hours(1);
+        let recent = logins.rejected.iter().filter(|(at, _)| *at > hour_ago).count();
+        recent >= UNPROVEN_REJECTIONS || logins.rejected.iter().any(|(_, presented)| presented == password)
+    }
+
+    pub(crate) fn calls(&self) -> Calls {
+        self.books.lock().unwrap().calls
+    }
+
+    /// The most calls of a process that were in flight at one issuer.
+    pub(crate) fn most_at_issuer(&self) -> u32 {
+        self.books.lock().unwrap().most_at_issuer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(account: usize, refresh: Option<&str>) -> Asked {
+        Asked { account, password: "password".into(), refresh: refresh.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_seventeenth_call_in_flight_at_an_issuer_is_found() {
+        let (findings, now) = (Findings::default(), Timestamp::UNIX_EPOCH);
+        let ledger = Ledger::new(findings.clone());
+        for account in 0..16 {
+            ledger.begins("process", 0, &asked(account, None), now);
+        }
+        ledger.begins("process", 1, &asked(16, None), now);
+        ledger.begins("another", 0, &asked(0, None), now);
+        assert_eq!(findings.len(), 0);
+        ledger.begins("process", 0, &asked(17, None), now);
+        assert_eq!(findings.len(), 1);
+        ledger.ends("process", 0, &asked(17, None));
+        ledger.ends("process", 0, &asked(3, None));
+        ledger.begins("process", 0, &asked(3, None), now);
+        assert_eq!(findings.len(), 1);
+    }
+
+    #[test]
+    fn a_refresh_token_that_was_put_off_may_be_presented_again() {
+        let (findings, now) = (Findings::default(), Timestamp::UNIX_EPOCH);
+        let ledger = Ledger::new(findings.clone());
+        let refresh = asked(0, Some("refresh token"));
+        ledger.arrives(&refresh, now);
+        ledger.put_off(&refresh);
+        ledger.arrives(&refresh, now);
+        assert_eq!(findings.len(), 0);
+        ledger.arrives(&refresh, now);
+        assert_eq!(findings.len(), 1);
+    }
+}

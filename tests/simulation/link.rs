@@ -1,0 +1,203 @@
+//! The wires of one process: to the issuers, and to the API server.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use idissuer::issuer::{Answer, Request, Transport, TransportError};
+use idissuer_simulator::{Request as SimulatedRequest, SimulatedAnswer};
+use idissuer_testbed::memory::Fault;
+use serde_json::Value;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::issuers::Issuers;
+use crate::ledger::{Asked, Given, Ledger};
+use crate::population::account_of;
+use crate::time::TrueTime;
+
+/// How the wires are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    Good,
+    /// The API server is not reached; issuers are.
+    Cut,
+    /// What is sent arrives late: the process is stopped, or its node is.
+    Stalled(Instant),
+    /// The process is dead: nothing it does reaches anyone.
+    Dead,
+}
+
+/// The wires of one process.
+pub(crate) struct Link {
+    process: String,
+    wire: Mutex<Wire>,
+    is_stopping: AtomicBool,
+    issuers: Arc<Issuers>,
+    ledger: Arc<Ledger>,
+    time: TrueTime,
+}
+
+impl Link {
+    pub(crate) fn new(process: &str, issuers: &Arc<Issuers>, ledger: &Arc<Ledger>, time: &TrueTime) -> Self {
+        Self {
+            process: process.to_owned(),
+            wire: Mutex::new(Wire::Good),
+            is_stopping: AtomicBool::new(false),
+            issuers: Arc::clone(issuers),
+            ledger: Arc::clone(ledger),
+            time: time.clone(),
+        }
+    }
+
+    pub(crate) fn set(&self, wire: Wire) {
+        *self.wire.lock().unwrap() = wire;
+    }
+
+    pub(crate) fn wire(&self) -> Wire {
+        let mut wire = self.wire.lock().unwrap();
+        if matches!(*wire, Wire::Stalled(until) if until <= Instant::now()) {
+            *wire = Wire::Good;
+        }
+        *wire
+    }
+
+    /// The process was told to stop, and begins nothing any more.
+    pub(crate) fn stops(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the process can act.
+    pub(crate) fn is_able(&self) -> bool {
+        self.wire() == Wire::Good && !self.is_stopping.load(Ordering::Relaxed)
+    }
+
+    /// What becomes of a request to the API server.
+    pub(crate) fn api_fault(&self) -> Option<Fault> {
+        match self.wire() {
+            Wire::Good => None,
+            Wire::Stalled(until) => Some(Fault::Late(until - Instant::now())),
+            Wire::Cut | Wire::Dead => Some(Fault::Unreachable),
+        }
+    }
+
+    /// Brings a request to its issuer, and an answer back.
+    async fn exchange(&self, carried: Carried) -> Result<Answer, TransportError> {
+        if let Wire::Stalled(until) = self.wire() {
+            sleep_until(until).await;
+        }
+        if self.wire() == Wire::Dead {
+            return std::future::pending().await;
+        }
+        let issuer = self.issuers.get(carried.issuer);
+        if issuer.is_unreachable() {
+            self.ledger.unsent();
+            return Err(TransportError::Unreachable);
+        }
+        let (now, asked) = (self.time.now(), &carried.asked);
+        self.ledger.arrives(asked, now);
+        let (exchange, record) = issuer.call(&SimulatedRequest::post(&carried.path, &carried.body), now);
+        let (process, outcome) = (&self.process, record.outcome);
+        tracing::debug!(process, account = asked.account, operation = ?record.operation, ?outcome, fault = record.fault, "call");
+        if let (Some(token), Some(expires)) = (record.issued, record.expires) {
+            self.ledger.gives(asked, token, now, expires);
+        }
+        let status = exchange.answer.status();
+        if asked.refresh.is_none() && matches!(status, Some(400 | 401 | 403 | 423)) {
+            self.ledger.rejects(asked.account, &asked.password, now);
+        }
+        if matches!(status, Some(408 | 425 | 429)) {
+            self.ledger.put_off(asked);
+        }
+        sleep(exchange.delay).await;
+        if self.wire() == Wire::Dead {
+            return std::future::pending().await;
+        }
+        answer(&exchange.answer).await
+    }
+}
+
+async fn answer(answer: &SimulatedAnswer) -> Result<Answer, TransportError> {
+    match answer {
+        SimulatedAnswer::Complete(response) => Ok(Answer {
+            status: response.status,
+            retry_after: response.header("retry-after").map(str::to_owned),
+            date: response.header("date").map(str::to_owned),
+            body: Some(response.body.clone().into()),
+        }),
+        SimulatedAnswer::Never | SimulatedAnswer::Trickle(..) => std::future::pending().await,
+        SimulatedAnswer::Cut(_) | SimulatedAnswer::NotHttp(_) | SimulatedAnswer::Lost => {
+            Err(TransportError::Broken)
+        }
+    }
+}
+
+/// A request on its way.
+struct Carried {
+    issuer: usize,
+    path: String,
+    body: Value,
+    asked: Asked,
+}
+
+impl Carried {
+    fn new(link: &Link, request: &Request) -> Self {
+        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let asked = if body["refresh_token"].is_null() {
+            let (account, password) = (account_of(&text(&body["username"])), text(&body["password"]).into());
+            Asked { account, password, refresh: None }
+        } else {
+            let access = &body["access_token"];
+            let access = access.as_str().or_else(|| access["token"].as_str()).unwrap_or_default();
+            let Given { account, password, .. } = link.ledger.given(access).unwrap();
+            Asked { account, password, refresh: Some(text(&body["refresh_token"])) }
+        };
+        Self { issuer: link.issuers.find(&request.url), path: request.url.path().to_owned(), body, asked }
+    }
+}
+
+/// A call that a process has in flight, until it has its answer or does not wait any more.
+struct InFlight {
+    link: Arc<Link>,
+    issuer: usize,
+    asked: Asked,
+}
+
+impl InFlight {
+    fn begin(link: &Arc<Link>, carried: &Carried) -> Self {
+        let (issuer, asked) = (carried.issuer, carried.asked.clone());
+        link.ledger.begins(&link.process, issuer, &asked, link.time.now());
+        Self { link: Arc::clone(link), issuer, asked }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.link.ledger.ends(&self.link.process, self.issuer, &self.asked);
+    }
+}
+
+/// What the process calls issuers by.
+pub(crate) struct Carrier(pub(crate) Arc<Link>);
+
+impl Transport for Carrier {
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, TransportError>> {
+        let link = Arc::clone(&self.0);
+        let carried = Carried::new(&link, &request);
+        let in_flight = InFlight::begin(&link, &carried);
+        let limit: Duration = request.limit;
+        Box::pin(async move {
+            let _in_flight = in_flight;
+            let is_stalled = matches!(link.wire(), Wire::Stalled(_));
+            let exchange = async move { link.exchange(carried).await };
+            let outcome = if is_stalled {
+                // It was sent, and arrives although nobody waits for its answer any more.
+                timeout(limit, async { tokio::spawn(exchange).await.unwrap() }).await
+            } else {
+                timeout(limit, exchange).await
+            };
+            outcome.unwrap_or(Err(TransportError::TimedOut))
+        })
+    }
+}

@@ -1,0 +1,169 @@
+//! Replicas of the operator: machines on which one process after the other runs.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use idissuer::controller::{LeaseSettings, Means, Settings, operate};
+use idissuer::core::leader::Timings;
+use idissuer::ops::metrics::Metrics;
+use idissuer::ops::readiness::Readiness;
+use idissuer_testbed::memory::MemoryApi;
+use jiff::SignedDuration;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::issuers::Issuers;
+use crate::ledger::Ledger;
+use crate::link::{Carrier, Link, Wire};
+use crate::sabotage::{Sabotage, saboteur};
+use crate::time::{Machine, ProcessClock, TrueTime};
+
+/// Where the lease lies.
+pub(crate) const LEASE_NAMESPACE: &str = "operator";
+
+/// Stretched, so that days stay cheap; in the proportions of the default.
+pub(crate) fn stretched() -> Timings {
+    Timings {
+        duration: SignedDuration::from_secs(150),
+        renew_deadline: SignedDuration::from_secs(100),
+        retry_period: SignedDuration::from_secs(20),
+    }
+}
+
+/// The wires of all processes there ever were, by name.
+#[derive(Clone, Default)]
+pub(crate) struct Links(Arc<Mutex<Wires>>);
+
+#[derive(Default)]
+struct Wires {
+    by_name: BTreeMap<String, Arc<Link>>,
+    newest: Option<Arc<Link>>,
+}
+
+impl Links {
+    pub(crate) fn get(&self, process: &str) -> Option<Arc<Link>> {
+        self.0.lock().unwrap().by_name.get(process).cloned()
+    }
+
+    /// Of the process that was started last.
+    pub(crate) fn newest(&self) -> Option<Arc<Link>> {
+        self.0.lock().unwrap().newest.clone()
+    }
+
+    fn add(&self, process: &str, link: &Arc<Link>) {
+        let mut wires = self.0.lock().unwrap();
+        wires.by_name.insert(process.to_owned(), Arc::clone(link));
+        wires.newest = Some(Arc::clone(link));
+    }
+}
+
+/// What every process lives in.
+pub(crate) struct Habitat {
+    pub(crate) time: TrueTime,
+    pub(crate) api: MemoryApi,
+    pub(crate) issuers: Arc<Issuers>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) links: Links,
+    /// The lease that replicas share, if there is to be one.
+    pub(crate) lease: Option<Timings>,
+    pub(crate) seed: u64,
+    /// What processes do wrong, to see the checks fail.
+    pub(crate) sabotage: Option<Sabotage>,
+}
+
+/// A running process.
+pub(crate) struct Process {
+    pub(crate) name: String,
+    pub(crate) link: Arc<Link>,
+    readiness: Readiness,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// A machine, and the process that runs on it.
+pub(crate) struct Replica {
+    name: &'static str,
+    pub(crate) machine: Machine,
+    starts: u64,
+    pub(crate) process: Option<Process>,
+}
+
+impl Replica {
+    pub(crate) fn new(name: &'static str) -> Self {
+        Self { name, machine: Machine::default(), starts: 0, process: None }
+    }
+
+    /// Starts a process; one that still runs is stopped before.
+    pub(crate) fn start(&mut self, habitat: &Habitat) {
+        self.stop();
+        self.starts += 1;
+        let name = format!("{}-{}", self.name, self.starts);
+        let link = Arc::new(Link::new(&name, &habitat.issuers, &habitat.ledger, &habitat.time));
+        habitat.links.add(&name, &link);
+        let seed =
+            name.bytes().fold(habitat.seed, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
+        let clock = ProcessClock::start(habitat.time.clone(), self.machine.clone(), seed);
+        let means = Means {
+            client: habitat.api.client(&name),
+            transport: saboteur(habitat.sabotage, Carrier(Arc::clone(&link))),
+            clock: Arc::new(clock),
+            metrics: Arc::new(Metrics::new()),
+        };
+        let settings = settings(habitat, &name);
+        let (readiness, stop) = (Readiness::default(), CancellationToken::new());
+        let (gates, token) = (readiness.clone(), stop.clone());
+        let task = tokio::spawn(async move {
+            operate(&settings, means, &gates, token).await.unwrap();
+        });
+        self.process = Some(Process { name, link, readiness, stop, task });
+    }
+
+    /// Begins to stop the process, as SIGTERM does.
+    pub(crate) fn stop(&mut self) -> Option<JoinHandle<()>> {
+        let process = self.process.take()?;
+        process.link.stops();
+        process.stop.cancel();
+        Some(process.task)
+    }
+
+    /// Ends the process at once: whatever its tasks still do reaches nobody.
+    pub(crate) fn crash(&mut self, api: &MemoryApi) {
+        if let Some(process) = self.process.take() {
+            process.link.set(Wire::Dead);
+            api.silence_watches(&process.name, true);
+            process.stop.cancel();
+        }
+    }
+
+    /// Stalls the process this long.
+    pub(crate) fn stall(&self, duration: Duration) {
+        if let Some(process) = &self.process {
+            process.link.set(Wire::Stalled(Instant::now() + duration));
+        }
+    }
+}
+
+impl Process {
+    pub(crate) fn is_ready(&self) -> bool {
+        self.readiness.closed().is_empty()
+    }
+}
+
+fn settings(habitat: &Habitat, name: &str) -> Settings {
+    Settings {
+        watch_timeout_seconds: 290,
+        namespaces: Vec::new(),
+        allow_list: habitat.issuers.allow_list(),
+        admin_address: ([127, 0, 0, 1], 0).into(),
+        concurrency: 64,
+        lease: habitat.lease.map(|timings| LeaseSettings {
+            namespace: LEASE_NAMESPACE.into(),
+            name: "idissuer-operator".into(),
+            identity: name.to_owned(),
+            timings,
+        }),
+        use_environment_proxy: false,
+    }
+}

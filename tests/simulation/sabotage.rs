@@ -1,0 +1,158 @@
+//! Each check fails once: what nobody sees fail proves nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use idissuer::issuer::{Answer, Request, Transport, TransportError};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use crate::issuers::{HOUR, Issuers};
+use crate::link::Carrier;
+use crate::population::login_secret;
+use crate::world::{Plan, World};
+
+/// What processes do wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sabotage {
+    /// They present each refresh token twice.
+    RepeatRefreshes,
+    /// They make each call twice at once.
+    DoubleCalls,
+    /// They present each password six times.
+    Hammer,
+}
+
+/// The transport of a process that does this wrong, if anything.
+pub(crate) fn saboteur(sabotage: Option<Sabotage>, carrier: Carrier) -> Arc<dyn Transport> {
+    match sabotage {
+        None => Arc::new(carrier),
+        Some(sabotage) => Arc::new(Saboteur { sabotage, carrier }),
+    }
+}
+
+struct Saboteur {
+    sabotage: Sabotage,
+    carrier: Carrier,
+}
+
+impl Transport for Saboteur {
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, TransportError>> {
+        let body: Value = serde_json::from_slice(&request.body).unwrap();
+        let is_refresh = !body["refresh_token"].is_null();
+        Box::pin(async move {
+            match self.sabotage {
+                Sabotage::RepeatRefreshes if is_refresh => drop(self.carrier.send(copy(&request)).await),
+                Sabotage::DoubleCalls => {
+                    return futures::join!(self.carrier.send(copy(&request)), self.carrier.send(request)).1;
+                }
+                Sabotage::Hammer => {
+                    for _ in 0..5 {
+                        drop(self.carrier.send(copy(&request)).await);
+                    }
+                }
+                Sabotage::RepeatRefreshes => {}
+            }
+            self.carrier.send(request).await
+        })
+    }
+}
+
+fn copy(request: &Request) -> Request {
+    Request {
+        url: request.url.clone(),
+        body: Zeroizing::new(request.body.to_vec()),
+        trust: request.trust.clone(),
+        limit: request.limit,
+    }
+}
+
+/// A world of one process that does this wrong.
+async fn world(sabotage: Option<Sabotage>) -> World {
+    let plan = Plan { seed: 5, accounts: 2, credentials: 4, lease: None };
+    let mut world = World::new(&plan, Issuers::plain(5, HOUR));
+    world.habitat.sabotage = sabotage;
+    world.start();
+    world.pass(Duration::from_secs(60)).await;
+    world
+}
+
+fn assert_found(world: &World, what: &str) {
+    let verdict = world.verdict();
+    assert!(verdict.iter().any(|finding| finding.contains(what)), "{what:?} was not found: {verdict:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_token_that_is_presented_twice_is_found_by_the_ledger_and_by_the_issuer() {
+    let world = world(Some(Sabotage::RepeatRefreshes)).await;
+    world.assert_well();
+    world.pass(HOUR).await;
+    assert_found(&world, "presents a refresh token twice");
+    assert_found(&world, "spent refresh tokens were presented");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_calls_of_an_account_at_once_are_found() {
+    let world = world(Some(Sabotage::DoubleCalls)).await;
+    assert_found(&world, "has two calls of account 0 in flight");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_is_presented_over_and_over_is_found() {
+    let world = world(Some(Sabotage::Hammer)).await;
+    let account = &world.population.accounts[0];
+    world.write(&login_secret("team-0", account, "wrong"));
+    world.pass(Duration::from_secs(60)).await;
+    assert_found(&world, "was rejected 5 times in 15 minutes");
+    assert_found(&world, "never accepted, was rejected 5 times in an hour");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_not_renewed_is_found_when_it_is_late_and_no_sooner() {
+    let world = world(None).await; // its tokens are a minute old
+    world.assert_well();
+    // Nobody tells the checker.
+    world.habitat.issuers.get(0).cut();
+    world.pass(53 * HOUR / 60).await;
+    world.assert_well();
+    world.pass(HOUR / 60).await;
+    assert_found(&world, "s left of 3600 s");
+    world.pass(HOUR / 10).await;
+    assert_found(&world, "is not ready");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_is_not_repaired_is_found() {
+    let world = world(None).await;
+    let process = &world.replicas[0].process.as_ref().unwrap().name;
+    world.habitat.api.silence_watches(process, true);
+    world.vandalise(&world.population.credentials[0], None);
+    world.pass(Duration::from_secs(115)).await;
+    assert!(world.findings.all().is_empty());
+    world.pass(Duration::from_secs(10)).await;
+    assert_found(&world, "its target is damaged since");
+    assert_found(&world, "has no token");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_an_older_and_a_made_up_token_are_found_when_they_are_written() {
+    let world = world(None).await;
+    let credential = &world.population.credentials[0];
+    let process = world.replicas[0].process.as_ref().unwrap().name.clone();
+    let old = world.habitat.api.get("secrets", &credential.namespace, &credential.name).unwrap();
+    let data = old["data"].clone();
+    let write = |data: &Value| {
+        let place = (credential.namespace.as_str(), credential.name.as_str());
+        world.habitat.api.merge(&process, "secrets", place, &json!({"data": data})).unwrap();
+    };
+    world.pass(50 * HOUR / 60).await;
+    world.assert_well();
+    write(&data);
+    assert_found(&world, "of 2027-01-15T08:00:00Z after token");
+    world.pass(HOUR / 2).await;
+    write(&data);
+    assert_found(&world, "credential 0 gets a token that is dead since");
+    write(&json!({"token": "bWFkZSB1cA=="}));
+    assert_found(&world, "credential 0 gets what no issuer gave");
+}

@@ -1,0 +1,223 @@
+//! All of it: issuers, the API server, who uses them, and the operator between them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use idissuer::core::leader::Timings;
+use idissuer_testbed::memory::MemoryApi;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::checker::{Checker, VANDAL};
+use crate::conditions::Source;
+use crate::issuers::Issuers;
+use crate::ledger::{Findings, Ledger};
+use crate::population::{Credential, Population, login_secret, text};
+use crate::process::{Habitat, Links, Replica};
+use crate::time::TrueTime;
+use crate::weather::Weather;
+
+/// How often the checker looks.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// So many findings end a simulation.
+const ENOUGH: usize = 20;
+
+/// See the module.
+pub(crate) struct World {
+    pub(crate) habitat: Habitat,
+    pub(crate) population: Population,
+    pub(crate) replicas: Vec<Replica>,
+    pub(crate) checker: Arc<Checker>,
+    pub(crate) weather: Weather,
+    pub(crate) findings: Findings,
+    /// The credentials that were ever deleted: their targets may be garbage.
+    pub(crate) garbage: BTreeSet<usize>,
+}
+
+/// How a world is made.
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) accounts: usize,
+    pub(crate) credentials: usize,
+    /// None: one replica without a lease.
+    pub(crate) lease: Option<Timings>,
+}
+
+impl World {
+    /// A world in which nothing runs yet.
+    pub(crate) fn new(plan: &Plan, issuers: Issuers) -> Self {
+        let time = TrueTime::new();
+        let clock = time.clone();
+        let api = MemoryApi::new(Arc::new(move || clock.now()));
+        let (findings, links, issuers) = (Findings::default(), Links::default(), Arc::new(issuers));
+        let ledger = Arc::new(Ledger::new(findings.clone()));
+        let population = Population::new(&issuers, plan.accounts, plan.credentials);
+        let checker = Arc::new(Checker::new(
+            plan.lease.is_some(),
+            &population,
+            &issuers,
+            &ledger,
+            &links,
+            &time,
+            &findings,
+        ));
+        let observer = Arc::clone(&checker);
+        api.observe(move |change| observer.sees(change));
+        let weather = Weather::over(&api, &links, plan.seed);
+        let (lease, seed) = (plan.lease, plan.seed);
+        let habitat = Habitat { time, api, issuers, ledger, links, lease, seed, sabotage: None };
+        let replicas = if lease.is_some() { vec!["north", "south"] } else { vec!["alone"] };
+        let replicas = replicas.into_iter().map(Replica::new).collect();
+        let world =
+            Self { habitat, population, replicas, checker, weather, findings, garbage: BTreeSet::new() };
+        world.settle_down();
+        world
+    }
+
+    /// Everyone moves in.
+    fn settle_down(&self) {
+        for account in &self.population.accounts {
+            self.habitat.issuers.get(account.issuer).simulator.set_user(&account.user());
+            for namespace in self.population.namespaces_of(account.number) {
+                self.write(&login_secret(&namespace, account, &account.password));
+            }
+        }
+        for credential in &self.population.credentials {
+            self.apply(credential, &json!({}));
+        }
+    }
+
+    pub(crate) fn start(&mut self) {
+        for replica in &mut self.replicas {
+            replica.start(&self.habitat);
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.habitat.time.now()
+    }
+
+    /// Applies an object, as its owner does.
+    pub(crate) fn write(&self, object: &Value) {
+        self.habitat.api.apply("owner", object).unwrap();
+    }
+
+    /// Applies a credential with these fields in its specification.
+    pub(crate) fn apply(&self, credential: &Credential, spec: &Value) {
+        self.write(&credential.manifest(&self.habitat.issuers, spec));
+    }
+
+    /// The owner of a credential changes its specification.
+    pub(crate) fn edits(&self, credential: &Credential, spec: &Value) {
+        self.apply(credential, spec);
+        self.checker.edits(credential.number);
+        self.habitat.ledger.lifts(credential.account, self.now());
+    }
+
+    /// Whether so much is wrong that more would say nothing.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.findings.len() >= ENOUGH
+    }
+
+    /// Lets time pass, and the checker look meanwhile.
+    pub(crate) async fn pass(&self, duration: Duration) {
+        let end = tokio::time::Instant::now() + duration;
+        loop {
+            let left = end - tokio::time::Instant::now();
+            if left.is_zero() {
+                return;
+            }
+            sleep(left.min(LOOK)).await;
+            self.collects_garbage();
+            self.checker.looks();
+        }
+    }
+
+    /// Deletes targets whose credential is gone, as the controller manager does.
+    fn collects_garbage(&self) {
+        for number in &self.garbage {
+            let Credential { namespace, name, .. } = &self.population.credentials[*number];
+            let get = |resource| self.habitat.api.get(resource, namespace, name);
+            let Some(target) = get("secrets") else { continue };
+            let owner = target["metadata"]["ownerReferences"][0]["uid"].as_str();
+            let uid = get("idissuercredentials")
+                .and_then(|object| Some(object["metadata"]["uid"].as_str()?.to_owned()));
+            if owner.is_some() && owner != uid.as_deref() {
+                self.habitat.api.delete("garbage collector", "secrets", namespace, name);
+            }
+        }
+    }
+
+    /// The machines sleep: their clocks stand still, but for those on their walls when they wake up.
+    pub(crate) fn suspend(&self, duration: SignedDuration) {
+        self.habitat.time.suspend(duration);
+        self.checker.touch(Source::Leader);
+    }
+
+    /// The replica whose process holds the lease.
+    pub(crate) fn leader(&self) -> Option<usize> {
+        let holder = self.checker.holder()?;
+        let holds =
+            |replica: &Replica| replica.process.as_ref().is_some_and(|process| process.name == holder);
+        self.replicas.iter().position(holds)
+    }
+
+    /// A credential as it stands.
+    pub(crate) fn credential(&self, credential: &Credential) -> Arc<Value> {
+        self.habitat.api.get("idissuercredentials", &credential.namespace, &credential.name).unwrap()
+    }
+
+    /// The token that stands in the target.
+    pub(crate) fn token(&self, credential: &Credential) -> Option<String> {
+        text(&*self.habitat.api.get("secrets", &credential.namespace, &credential.name)?, "token")
+    }
+
+    /// Changes a target by hand.
+    pub(crate) fn vandalise(&self, credential: &Credential, patch: Option<&Value>) {
+        let (namespace, name) = (credential.namespace.as_str(), credential.name.as_str());
+        if let Some(patch) = patch {
+            // There may be nothing to change.
+            drop(self.habitat.api.merge(VANDAL, "secrets", (namespace, name), patch));
+        } else {
+            self.habitat.api.delete(VANDAL, "secrets", namespace, name);
+        }
+    }
+
+    /// Whether the credential is ready, and its token one that the issuer accepts; if not, what is wrong.
+    pub(crate) fn health(&self, credential: &Credential) -> Result<(), String> {
+        let object = self.credential(credential);
+        let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let ready = conditions.iter().find(|condition| condition["type"] == "Ready");
+        if ready.is_none_or(|ready| ready["status"] != "True") {
+            return Err(format!("{} is not ready: {}", credential.name, object["status"]));
+        }
+        let token = self.token(credential).ok_or_else(|| format!("{} has no token", credential.name))?;
+        let simulator = &self.habitat.issuers.get(credential.issuer).simulator;
+        let checked = simulator.inspect(|issuer| {
+            issuer.check(&token, self.now()).map(drop).map_err(|reason| format!("{reason:?}"))
+        });
+        checked.map_err(|reason| format!("{}: its token is not accepted: {reason}", credential.name))
+    }
+
+    /// Everything that is wrong.
+    pub(crate) fn verdict(&self) -> Vec<String> {
+        let mut verdict = self.findings.all();
+        verdict.extend(
+            self.population.credentials.iter().filter_map(|credential| self.health(credential).err()),
+        );
+        let reused =
+            |issuer: &crate::issuers::Issuer| issuer.simulator.counts().total().refresh_tokens_reused;
+        let reused: u64 = self.habitat.issuers.iter().map(reused).sum();
+        verdict.extend((reused > 0).then(|| format!("{reused} spent refresh tokens were presented")));
+        verdict
+    }
+
+    /// Fails unless every credential is healthy and nothing was found.
+    pub(crate) fn assert_well(&self) {
+        let verdict = self.verdict();
+        assert!(verdict.is_empty(), "{}", verdict.join("\n"));
+    }
+}
