@@ -67,8 +67,10 @@ impl Exploration {
         let mut exploration = Self::default();
         let crashes = scope.crashes_at(family);
         exploration.follow(World::new(family, scope.calls, crashes));
-        let established = World::established(family, scope.calls, crashes);
-        exploration.follow(established.unwrap_or_else(|Broken(promise)| panic!("at the start: {promise}")));
+        for begin in [World::established, World::resumed] {
+            let world = begin(family, scope.calls, crashes);
+            exploration.follow(world.unwrap_or_else(|Broken(promise)| panic!("at the start: {promise}")));
+        }
         exploration
     }
 

@@ -11,6 +11,15 @@ fn crowd(credentials: usize) -> usize {
     if cfg!(debug_assertions) { credentials / 10 } else { credentials }
 }
 
+fn tokens(world: &World) -> Vec<Option<String>> {
+    world.population.credentials.iter().map(|credential| world.token(credential)).collect()
+}
+
+/// How many targets still hold the token that they held before.
+fn unchanged(world: &World, before: &[Option<String>]) -> usize {
+    before.iter().zip(tokens(world)).filter(|(before, now)| *before == now).count()
+}
+
 fn slow_down(world: &World, latency: Duration) {
     let latency = Latency::of(DurationRange::fixed(latency));
     simulator(world).configure(|personality| personality.latency = latency);
@@ -25,15 +34,11 @@ async fn three_thousand_credentials_are_all_renewed_in_time_and_none_stops() {
     world.start();
     world.pass(MINUTE).await;
     world.assert_well();
-    let tokens = |world: &World| -> Vec<_> {
-        world.population.credentials.iter().map(|credential| world.token(credential)).collect()
-    };
     for _ in 0..3 {
         let before = tokens(&world);
         world.pass(46 * MINUTE).await;
         world.assert_well();
-        let stopped = before.iter().zip(tokens(&world)).filter(|(before, now)| *before == now).count();
-        assert_eq!(stopped, 0, "of {credentials}");
+        assert_eq!(unchanged(&world, &before), 0, "of {credentials}");
     }
     let latest = world.checker.lateness().pop().unwrap();
     assert!(latest < 15.0, "one was renewed {latest} s late");
@@ -79,11 +84,13 @@ async fn two_thousand_renewals_that_are_due_at_once_wait_for_nothing_but_the_gat
     world.start();
     world.pass(MINUTE).await;
     world.assert_well();
+    let before = tokens(&world);
     world.suspend(SignedDuration::from_mins(47));
     let gate = Duration::from_millis(100) * u32::try_from(credentials.div_ceil(16)).unwrap();
     // Two seconds until the sleep is noticed, one to look, and one for what a retry would take.
     world.pass(gate + 4 * SECOND).await;
     world.assert_well();
+    assert_eq!(unchanged(&world, &before), 0, "of {credentials}");
     assert_eq!(usize::try_from(calls(&world)).unwrap(), 2 * credentials);
     assert_eq!(world.habitat.ledger.most_at_issuer(), 16);
 }

@@ -101,6 +101,7 @@ async fn a_changed_password_never_locks_the_account_also_across_restarts_and_an_
     let rejected = world.habitat.ledger.calls().logins_rejected;
     assert!((3..=4).contains(&rejected), "{rejected} rejected logins in two hours and 40 restarts");
     assert_eq!(simulator(&world).counts().total().lockouts, 0);
+    world.pass(MINUTE).await;
     set_password(&world, 0, "another");
     world.pass(5 * SECOND).await;
     world.assert_well();
