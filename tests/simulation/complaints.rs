@@ -5,7 +5,7 @@
 //!
 //! | Complaint | Held by |
 //! |---|---|
-//! | external-secrets #2184, #2812: renewals twice or never | `runs`, which compares all calls with the least possible |
+//! | external-secrets #2184, #2812: renewals twice or never | `calm`: no call that a lifetime does not need |
 //! | infisical #7443: a refused refresh | `tests/issuer/accounts.rs`, with every status |
 //! | vSphere CSI driver #3787: a changed password | `tests/cluster/login_budget.rs`, over restarts of the binary |
 //! | vault-secrets-operator #949: memory that grows | `tests/issuer/accounts.rs`: sessions without a member end |
