@@ -5,6 +5,7 @@
 use idissuer_testbed::{Options, Shared};
 
 mod apply_fences;
+mod clock_jumps;
 mod contesting;
 mod denying;
 mod figures;

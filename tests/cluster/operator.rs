@@ -4,6 +4,7 @@
 //! on the other side what the issuer was asked.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
@@ -338,6 +339,8 @@ pub(crate) struct Operator {
     pub(crate) arguments: Vec<String>,
     /// The value of `RUST_LOG`.
     pub(crate) log_filter: &'static str,
+    /// Variables that it is started with beside those that it always needs.
+    pub(crate) environment: Vec<(&'static str, OsString)>,
     kubeconfig: PathBuf,
     starts: usize,
     process: Option<Supervised>,
@@ -362,6 +365,7 @@ impl Operator {
             user,
             arguments: arguments.map(str::to_owned).to_vec(),
             log_filter: "info",
+            environment: Vec::new(),
             starts: 0,
             process: None,
             admin: None,
@@ -381,6 +385,7 @@ impl Operator {
         let name = format!("{}-{}", self.user, self.starts);
         let mut command = Command::new(env!("CARGO_BIN_EXE_idissuer"));
         command.args(&self.arguments).env("KUBECONFIG", &self.kubeconfig).env("RUST_LOG", self.log_filter);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let process = Supervised::spawn(&name, &command, Grace::SHORT, control_plane.folder()).unwrap();
         let process = self.process.insert(process);
         let admin = wait::until("the operator's first line", LIMIT, async || {

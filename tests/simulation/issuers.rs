@@ -60,6 +60,15 @@ impl Issuers {
         Self::of(seed, vec![Box::new(move |personality| personality.token.lifetime = lifetime)])
     }
 
+    /// One for each of these lifetimes, otherwise like the plain one.
+    pub(crate) fn living(seed: u64, lifetimes: &[Duration]) -> Self {
+        let character = |lifetime: &Duration| -> Character {
+            let lifetime = *lifetime;
+            Box::new(move |personality| personality.token.lifetime = lifetime)
+        };
+        Self::of(seed, lifetimes.iter().map(character).collect())
+    }
+
     /// Every character that there is: the refresh works early, after expiry, never; tokens live an hour, ten minutes, a
     /// day; refresh tokens are spent by use or not; a login ends other sessions or not.
     pub(crate) fn various(seed: u64) -> Self {

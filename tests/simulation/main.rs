@@ -8,6 +8,8 @@
 //! A [`world::World`] has all of it. [`storm::Storm`] makes the trouble, [`ledger::Ledger`] knows what the issuers gave
 //! and were asked, and [`checker::Checker`] holds the promise that the operator makes against what stands in the targets.
 //!
+//! [`complaints`] are those of other operators' users, each with a test that it cannot come up here.
+//!
 //! Beside it, what a debug build is too slow for: [`bad_input`] draws answers, logins, templates and addresses at random,
 //! and [`model`] walks through every sequence of calls and crashes.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
@@ -17,6 +19,7 @@ mod bad_input;
 mod calm;
 mod checker;
 mod clocks;
+mod complaints;
 mod conditions;
 mod hurry;
 mod issuers;

@@ -77,6 +77,7 @@ pub(crate) struct Habitat {
 pub(crate) struct Process {
     pub(crate) name: String,
     pub(crate) link: Arc<Link>,
+    pub(crate) metrics: Arc<Metrics>,
     readiness: Readiness,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -105,11 +106,12 @@ impl Replica {
         let seed =
             name.bytes().fold(habitat.seed, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
         let clock = ProcessClock::start(habitat.time.clone(), self.machine.clone(), seed);
+        let metrics = Arc::new(Metrics::new());
         let means = Means {
             client: habitat.api.client(&name),
             transport: saboteur(habitat.sabotage, Carrier(Arc::clone(&link))),
             clock: Arc::new(clock),
-            metrics: Arc::new(Metrics::new()),
+            metrics: Arc::clone(&metrics),
         };
         let settings = settings(habitat, &name);
         let (readiness, stop) = (Readiness::default(), CancellationToken::new());
@@ -117,7 +119,7 @@ impl Replica {
         let task = tokio::spawn(async move {
             operate(&settings, means, &gates, token).await.unwrap();
         });
-        self.process = Some(Process { name, link, readiness, stop, task });
+        self.process = Some(Process { name, link, metrics, readiness, stop, task });
     }
 
     /// Begins to stop the process, as SIGTERM does.
@@ -142,6 +144,13 @@ impl Replica {
         if let Some(process) = &self.process {
             process.link.set(Wire::Stalled(Instant::now() + duration));
         }
+    }
+}
+
+/// When a world ends while its runtime goes on, so does its process.
+impl Drop for Replica {
+    fn drop(&mut self) {
+        drop(self.stop());
     }
 }
 

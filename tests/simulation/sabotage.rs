@@ -1,11 +1,13 @@
 //! Each check fails once: what nobody sees fail proves nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use idissuer::issuer::{Answer, Request, Transport, TransportError};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 use zeroize::Zeroizing;
 
 use crate::issuers::{HOUR, Issuers};
@@ -22,19 +24,22 @@ pub(crate) enum Sabotage {
     DoubleCalls,
     /// They present each password six times.
     Hammer,
+    /// Their first refresh hangs for hours, whatever limit it was given, before it is sent.
+    HangOnce,
 }
 
 /// The transport of a process that does this wrong, if anything.
 pub(crate) fn saboteur(sabotage: Option<Sabotage>, carrier: Carrier) -> Arc<dyn Transport> {
     match sabotage {
         None => Arc::new(carrier),
-        Some(sabotage) => Arc::new(Saboteur { sabotage, carrier }),
+        Some(sabotage) => Arc::new(Saboteur { sabotage, carrier, has_hung: AtomicBool::new(false) }),
     }
 }
 
 struct Saboteur {
     sabotage: Sabotage,
     carrier: Carrier,
+    has_hung: AtomicBool,
 }
 
 impl Transport for Saboteur {
@@ -52,7 +57,10 @@ impl Transport for Saboteur {
                         drop(self.carrier.send(copy(&request)).await);
                     }
                 }
-                Sabotage::RepeatRefreshes => {}
+                Sabotage::HangOnce if is_refresh && !self.has_hung.swap(true, Ordering::Relaxed) => {
+                    sleep(3 * HOUR).await;
+                }
+                Sabotage::RepeatRefreshes | Sabotage::HangOnce => {}
             }
             self.carrier.send(request).await
         })

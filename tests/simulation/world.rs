@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use idissuer::core::leader::Timings;
+use idissuer_simulator::{CallRecord, FaultRule};
 use idissuer_testbed::memory::MemoryApi;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -165,9 +166,37 @@ impl World {
         self.replicas.iter().position(holds)
     }
 
+    /// From now on this goes wrong at an issuer, until it [recovers](Self::recovers).
+    pub(crate) fn falls_ill(&self, issuer: usize, rule: FaultRule) {
+        self.checker.breaks(Source::Issuer(issuer));
+        self.habitat.issuers.get(issuer).simulator.inject(rule);
+    }
+
+    /// Nothing goes wrong at an issuer any more.
+    pub(crate) fn recovers(&self, issuer: usize) {
+        self.habitat.issuers.get(issuer).simulator.configure(|personality| personality.faults.clear());
+        self.checker.mends(Source::Issuer(issuer));
+    }
+
+    /// The calls of an account that came to its issuer, in their order.
+    pub(crate) fn calls_of(&self, account: usize) -> Vec<CallRecord> {
+        let account = &self.population.accounts[account];
+        let calls = self.habitat.issuers.get(account.issuer).simulator.calls_since(0);
+        calls.into_iter().filter(|call| call.user == account.username()).collect()
+    }
+
     /// A credential as it stands.
     pub(crate) fn credential(&self, credential: &Credential) -> Arc<Value> {
         self.habitat.api.get("idissuercredentials", &credential.namespace, &credential.name).unwrap()
+    }
+
+    /// Status and reason of a credential's condition, if it stands.
+    pub(crate) fn condition(&self, credential: &Credential, kind: &str) -> Option<(String, String)> {
+        let object = self.credential(credential);
+        let conditions = object["status"]["conditions"].as_array()?;
+        let condition = conditions.iter().find(|condition| condition["type"] == kind)?;
+        let text = |field: &str| condition[field].as_str().unwrap_or_default().to_owned();
+        Some((text("status"), text("reason")))
     }
 
     /// The token that stands in the target.
@@ -188,11 +217,9 @@ impl World {
 
     /// Whether the credential is ready, and its token one that the issuer accepts; if not, what is wrong.
     pub(crate) fn health(&self, credential: &Credential) -> Result<(), String> {
-        let object = self.credential(credential);
-        let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        let ready = conditions.iter().find(|condition| condition["type"] == "Ready");
-        if ready.is_none_or(|ready| ready["status"] != "True") {
-            return Err(format!("{} is not ready: {}", credential.name, object["status"]));
+        if self.condition(credential, "Ready").is_none_or(|(status, _)| status != "True") {
+            let status = &self.credential(credential)["status"];
+            return Err(format!("{} is not ready: {status}", credential.name));
         }
         let token = self.token(credential).ok_or_else(|| format!("{} has no token", credential.name))?;
         let simulator = &self.habitat.issuers.get(credential.issuer).simulator;

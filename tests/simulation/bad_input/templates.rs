@@ -223,3 +223,18 @@ fn no_nesting_of_values_overflows_the_stack() {
         assert!(parse(&text).is_err(), "{look}");
     }
 }
+
+/// `*` repeats a list without a copy, and a list of such lists is as large as all of them together.
+const REPEATED: &str = "([[[[1] * 9999] * 9999] * 9999] * 9999)";
+
+#[test]
+#[ignore = "does not end: what the engine compares, and what a filter writes before it is measured, costs no fuel"]
+fn work_is_bounded_also_where_lists_are_repeated() {
+    for look in ["", "|tojson", "|b64encode", " ~ 1"] {
+        assert!(parse(&format!("{{{{ {REPEATED}{look} }}}}")).is_err(), "{look}");
+    }
+    for look in ["==", "<", "in"] {
+        assert!(parse(&format!("{{{{ {REPEATED} {look} [{REPEATED}] }}}}")).is_err(), "{look}");
+        assert!(parse(&format!("{{% if {REPEATED} {look} {REPEATED} %}}{{% endif %}}")).is_err(), "{look}");
+    }
+}

@@ -165,6 +165,12 @@ impl Process {
         }
     }
 
+    /// Takes over what status remembers, and keeps the session that it had.
+    pub(super) fn resumes(self, cluster: &Cluster, now: Moment) -> Self {
+        let Self { published, target_written, .. } = Self::start(cluster, now);
+        Self { published, target_written, target_read: None, ..self }
+    }
+
     pub(super) fn plan(&self, cluster: &Cluster, now: Moment) -> Plan {
         let seen = target_seen(cluster);
         decide(&self.observed(cluster, &seen, now), now)

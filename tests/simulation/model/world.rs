@@ -1,6 +1,7 @@
 //! The small world: the leading process, the cluster, the issuer, perhaps a call of a leader that was paused; and what
 //! has to be true of them at every moment.
 
+mod beginnings;
 mod key;
 mod promises;
 
@@ -129,23 +130,6 @@ impl World {
         world
     }
 
-    /// The same account long after: its first token is published, and no call was made since.
-    pub(super) fn established(family: Family, free_calls: u32, crashes_left: u32) -> Result<Self, Broken> {
-        let mut world = Self::new(family, 0, 0);
-        while world.published == 0 {
-            match world.plan() {
-                Plan::Obtain { .. } => {
-                    world.record_attempt();
-                    let call = world.begin()?;
-                    world.end(call, Outcome::Answered)?;
-                }
-                plan => world.act(plan)?,
-            }
-        }
-        world.history.clear();
-        Ok(Self { free_calls, crashes_left, ..world })
-    }
-
     fn moment(&self) -> Moment {
         moment(self.now, self.began)
     }
@@ -217,6 +201,9 @@ impl World {
                 self.given[index].is_doubtful = true;
                 self.held = None;
             }
+        }
+        if matches!(self.plan(), Plan::Obtain { .. } | Plan::ReadLogin) {
+            return Err(Broken("another call is wanted while one is in flight"));
         }
         // The controller goes on, finds nothing to do before the answer, and reports.
         self.process.rest(&mut self.cluster, now);

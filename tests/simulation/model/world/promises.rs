@@ -17,6 +17,9 @@ const UNPROVEN: usize = 3;
 /// The least time between two rejections of a login: five minutes from one attempt to the next.
 const APART: SignedDuration = SignedDuration::from_secs(5 * 60 - 15);
 
+/// The least time until a login is presented again that is held.
+const PROBED: SignedDuration = SignedDuration::from_secs(60 * 60 - 15);
+
 impl World {
     pub(super) fn begin_login(&mut self) -> Result<(), Broken> {
         let trouble = self.process.account.trouble();
@@ -37,6 +40,10 @@ impl World {
         }
         if self.rejected.last().is_some_and(|last| self.now - *last < APART) {
             return Err(Broken("a rejected login is presented again too soon"));
+        }
+        let is_held = self.process.account.rejections() as usize >= UNPROVEN;
+        if is_held && self.rejected.last().is_some_and(|last| self.now - *last < PROBED) {
+            return Err(Broken("a held login is presented sooner than an hour after the last time"));
         }
         Ok(())
     }

@@ -1,0 +1,72 @@
+//! Trouble that ends by itself, and what is told meanwhile.
+
+use super::*;
+use crate::conditions::Source;
+use crate::sabotage::Sabotage;
+use idissuer_simulator::{Fault, FaultRule};
+
+fn condition(world: &World, kind: &str) -> Option<(String, String)> {
+    world.condition(&world.population.credentials[0], kind)
+}
+
+/// Follows a token of an hour, three minutes old at most, to its end: that it is overdue and dead is told in time.
+async fn assert_told(world: &World) {
+    world.pass(53 * MINUTE).await;
+    assert_eq!(condition(world, "RenewalOverdue"), None);
+    world.pass(3 * MINUTE).await;
+    let told = |status: &str, reason: &str| Some((status.to_owned(), reason.to_owned()));
+    assert_eq!(condition(world, "RenewalOverdue"), told("True", "RenewalOverdue"));
+    assert_eq!(condition(world, "Ready").unwrap().0, "True");
+    world.pass(5 * MINUTE).await;
+    assert_eq!(condition(world, "Ready"), told("False", "Expired"));
+}
+
+/// vault-secrets-operator #610, #319: now and then a lease was not renewed, nothing said so, and only a restart helped.
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_hangs_is_told_as_overdue_and_as_expired_and_recovers_without_a_restart() {
+    let world = settled(Issuers::plain(1, HOUR), 1, 2).await;
+    world.falls_ill(0, FaultRule::new(Fault::Hang));
+    assert_told(&world).await;
+    world.recovers(0);
+    world.pass(MINUTE + 10 * SECOND).await;
+    world.assert_well();
+    assert_eq!(condition(&world, "RenewalOverdue"), None);
+}
+
+/// The same, where the call never comes back, whatever its limit: what tells of it does not wait for it.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_never_comes_back_keeps_nobody_from_telling_that_the_token_is_overdue_and_dead() {
+    let mut world = unstarted(Issuers::plain(2, HOUR), 1, 2);
+    world.habitat.sabotage = Some(Sabotage::HangOnce);
+    world.start();
+    world.pass(10 * SECOND).await;
+    world.assert_well();
+    world.checker.breaks(Source::Issuer(0));
+    assert_told(&world).await;
+    world.pass(3 * HOUR).await;
+    assert_eq!(condition(&world, "RenewalOverdue"), None);
+    assert_eq!(condition(&world, "Ready").unwrap().0, "True");
+}
+
+/// origin-ca-issuer #115: one 5xx was recorded as a final failure, and a certificate ran out.
+#[tokio::test(start_paused = true)]
+async fn no_failure_of_the_issuer_that_passes_is_final() {
+    for status in [408, 429, 500, 503, 404] {
+        let mut world = unstarted(Issuers::plain(3, HOUR), 1, 2);
+        world.falls_ill(0, FaultRule::new(Fault::status(status)));
+        world.start();
+        world.pass(HOUR / 2).await;
+        let (ready, _) = condition(&world, "Ready").unwrap();
+        assert_eq!(ready, "False", "{status}");
+        let is_stalled = condition(&world, "Stalled").is_some();
+        assert_eq!(is_stalled, status == 404, "{status}: only a wrong path needs a person");
+        world.recovers(0);
+        world.pass(MINUTE + SECOND).await;
+        world.assert_well();
+        world.falls_ill(0, FaultRule::new(Fault::status(status)));
+        world.pass(2 * HOUR).await;
+        world.recovers(0);
+        world.pass(MINUTE + SECOND).await;
+        world.assert_well();
+    }
+}

@@ -1,0 +1,125 @@
+//! What becomes of targets and credentials that are deleted.
+
+use super::*;
+use crate::conditions::Source;
+use serde_json::{Value, json};
+
+/// The writes of the operator, but for Events.
+fn writes(world: &World) -> u64 {
+    let is_write = |verb: &str, target: &str| !matches!(verb, "get" | "list" | "watch") && target != "events";
+    let counts = world.habitat.api.counts().into_iter();
+    counts.filter(|((_, verb, target), _)| is_write(verb, target)).map(|(_, count)| count).sum()
+}
+
+fn merge(world: &World, resource: &str, patch: &Value) {
+    let credential = &world.population.credentials[0];
+    let place = (credential.namespace.as_str(), credential.name.as_str());
+    world.habitat.api.merge("owner", resource, place, patch).unwrap();
+}
+
+fn delete(world: &World, resource: &str) {
+    let credential = &world.population.credentials[0];
+    world.habitat.api.delete("owner", resource, &credential.namespace, &credential.name);
+}
+
+/// vault-secrets-operator #228, #935: a deleted Secret came back late, with a new lease, and the old one leaked.
+#[tokio::test(start_paused = true)]
+async fn a_target_that_is_deleted_comes_back_at_once_with_the_same_token_and_without_a_call() {
+    let mut world = settled(Issuers::plain(1, HOUR), 2, 6).await;
+    for _ in 0..3 {
+        for credential in world.population.credentials.clone() {
+            let token = world.token(&credential).unwrap();
+            world.vandalise(&credential, None);
+            world.pass(2 * SECOND).await;
+            assert_eq!(world.token(&credential), Some(token));
+        }
+        world.pass(11 * MINUTE).await;
+    }
+    assert_eq!(calls(&world), 2);
+    restarts(&mut world).await;
+    world.pass(MINUTE).await;
+    assert_eq!(calls(&world), 2, "nor after a restart");
+    world.assert_well();
+}
+
+/// external-secrets #4297, #2176: Secrets were written while they were being deleted, over and over.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_while_target_or_credential_are_being_deleted() {
+    for resource in ["secrets", "idissuercredentials"] {
+        let world = settled(Issuers::plain(2, HOUR), 1, 1).await;
+        world.checker.breaks(Source::Credential(0));
+        merge(&world, resource, &json!({"metadata": {"finalizers": ["example.org/wait"]}}));
+        delete(&world, resource);
+        world.pass(MINUTE).await;
+        world.habitat.api.reset_counts();
+        let before = calls(&world);
+        world.pass(50 * MINUTE).await;
+        let counts = world.habitat.api.counts();
+        let patches = counts.iter().filter(|((_, verb, target), _)| *verb == "patch" && target == "secrets");
+        assert_eq!(patches.count(), 0, "{resource}: {counts:?}");
+        if resource == "idissuercredentials" {
+            assert_eq!((writes(&world), calls(&world)), (0, before));
+        }
+        merge(&world, resource, &json!({"metadata": {"finalizers": null}}));
+        world.pass(5 * SECOND).await;
+        if resource == "secrets" {
+            world.assert_well();
+        }
+    }
+}
+
+/// external-secrets #2416: a policy that owns its target took over, and later wiped, a Secret that others used.
+#[tokio::test(start_paused = true)]
+async fn a_secret_of_someone_else_is_never_written_and_no_login_is_spent_on_it() {
+    let mut world = unstarted(Issuers::plain(3, HOUR), 1, 1);
+    let credential = world.population.credentials[0].clone();
+    let foreign = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": credential.name, "namespace": credential.namespace},
+        "data": {"token": "bWluZQ=="},
+    });
+    world.write(&foreign);
+    world.start();
+    world.pass(3 * HOUR).await;
+    assert_eq!(world.token(&credential).as_deref(), Some("mine"));
+    assert_eq!(world.condition(&credential, "Ready"), Some(("False".into(), "TargetConflict".into())));
+    assert_eq!(calls(&world), 0);
+    delete(&world, "secrets");
+    world.pass(5 * SECOND).await;
+    world.assert_well();
+}
+
+/// external-secrets #5426, vault-secrets-operator #100, 1Password operator #55: finalizers that nobody removed any more kept
+/// namespaces from going.
+#[tokio::test(start_paused = true)]
+async fn no_finalizer_is_ever_set_and_whatever_is_deleted_is_gone_and_left_alone() {
+    let world = settled(Issuers::plain(4, HOUR), 2, 6).await;
+    world.habitat.api.observe(|change| {
+        let finalizers = change.after.as_ref().map_or(&Value::Null, |after| &after["metadata"]["finalizers"]);
+        assert!(finalizers.is_null(), "{finalizers}");
+    });
+    world.pass(2 * HOUR).await;
+    world.assert_well();
+    let kinds = ["idissuercredentials", "secrets"];
+    let objects: Vec<_> = kinds.iter().flat_map(|kind| world.habitat.api.list(kind, "")).collect();
+    assert_eq!(objects.len(), 6 + 6 + 6);
+    for object in &objects {
+        let metadata = &object["metadata"];
+        assert!(metadata["finalizers"].is_null() && !metadata.to_string().contains("blockOwnerDeletion"));
+    }
+    for (kind, object) in kinds
+        .iter()
+        .flat_map(|kind| world.habitat.api.list(kind, "").into_iter().map(move |object| (kind, object)))
+    {
+        let text = |field: &str| object["metadata"][field].as_str().unwrap().to_owned();
+        world.checker.touch(Source::Leader);
+        world.habitat.api.delete("owner", kind, &text("namespace"), &text("name"));
+    }
+    assert!(kinds.iter().all(|kind| world.habitat.api.list(kind, "").is_empty()));
+    world.habitat.api.reset_counts();
+    let before = calls(&world);
+    world.pass(2 * HOUR).await;
+    assert_eq!((writes(&world), calls(&world)), (0, before));
+    assert!(kinds.iter().all(|kind| world.habitat.api.list(kind, "").is_empty()));
+}

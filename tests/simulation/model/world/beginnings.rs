@@ -1,0 +1,62 @@
+//! Worlds in which something has happened before the exploration begins.
+
+use idissuer::core::decide::Plan;
+
+use super::super::issuer::{Family, Outcome};
+use super::{Broken, Point, World};
+
+impl World {
+    /// An account long after: its first token is published, and no call was made since.
+    pub(in super::super) fn established(
+        family: Family,
+        free_calls: u32,
+        crashes_left: u32,
+    ) -> Result<Self, Broken> {
+        let mut world = Self::new(family, 0, 0);
+        world.works_until_published(1)?;
+        world.history.clear();
+        Ok(Self { free_calls, crashes_left, ..world })
+    }
+
+    /// A leader was paused, another one published a token, and the first one leads again with the session that it held
+    /// all the time. In truth it has forgotten that; here it has not, and still has to know which token is the older one.
+    pub(in super::super) fn resumed(
+        family: Family,
+        free_calls: u32,
+        crashes_left: u32,
+    ) -> Result<Self, Broken> {
+        let mut world = Self::established(family, 0, 1)?;
+        world.reports();
+        let (paused, began, held) = (world.process.clone(), world.began, world.held);
+        world.crash(Point::AtRest);
+        world.works_until_published(2)?;
+        world.reports();
+        (world.began, world.held) = (began, held);
+        world.process = paused.resumes(&world.cluster, world.moment());
+        Ok(Self { free_calls, crashes_left, ..world })
+    }
+
+    fn works_until_published(&mut self, count: u32) -> Result<(), Broken> {
+        while self.published < count {
+            match self.plan() {
+                Plan::Obtain { record_first, .. } => {
+                    if record_first {
+                        self.record_attempt();
+                    }
+                    let call = self.begin()?;
+                    self.end(call, Outcome::Answered)?;
+                }
+                Plan::Rest { until } => {
+                    self.rest(until)?;
+                }
+                plan => self.act(plan)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn reports(&mut self) {
+        let now = self.moment();
+        self.process.rest(&mut self.cluster, now);
+    }
+}
