@@ -8,6 +8,7 @@ mod apply_fences;
 mod contesting;
 mod denying;
 mod figures;
+mod image;
 mod issuers;
 mod issuing;
 mod killing;
