@@ -30,7 +30,8 @@ const NOBODY: &str = "65532:65532";
 /// An image in the making.
 #[derive(Clone, Debug, Default)]
 pub struct Image {
-    name: Option<String>,
+    /// As annotations, one for containerd and Docker, one for all others.
+    name: BTreeMap<&'static str, String>,
     files: Vec<(String, PathBuf)>,
     entrypoint: Vec<String>,
     variables: Vec<String>,
@@ -54,7 +55,8 @@ impl Image {
     #[must_use]
     pub fn named(mut self, name: &str, tag: &str) -> Self {
         let whole = if name.contains('/') { name.to_owned() } else { format!("docker.io/library/{name}") };
-        self.name = Some(format!("{whole}:{tag}"));
+        self.name.insert("io.containerd.image.name", format!("{whole}:{tag}"));
+        self.name.insert("org.opencontainers.image.ref.name", tag.to_owned());
         self
     }
 
@@ -118,11 +120,7 @@ impl Image {
         });
         let mut described = archive.blob("manifest.v1+json", manifest.to_string().as_bytes());
         described["platform"] = json!({ "os": "linux", "architecture": architecture() });
-        if let Some((name, tag)) = self.name.as_ref().and_then(|name| Some((name, name.rsplit_once(':')?.1)))
-        {
-            described["annotations"] =
-                json!({ "io.containerd.image.name": name, "org.opencontainers.image.ref.name": tag });
-        }
+        described["annotations"] = json!(self.name);
         let index = json!({
             "schemaVersion": 2,
             "mediaType": media_type("index.v1+json"),
