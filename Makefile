@@ -7,7 +7,7 @@ BUILD := $(CARGO) build --locked --workspace --bins --example demo
 CRD   := crds/idissuer.pl_idissuercredentials.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulation check crds figures full soak tools
+.PHONY: help demo test simulation check crds figures full soak tools image materials reproducible
 
 help: ## Print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -50,15 +50,41 @@ figures: ## Measure restarts and failovers; CREDENTIALS=1000 of ACCOUNTS=300
 	@$(CARGO) test --quiet --locked --workspace --test cluster -- --ignored --exact --nocapture \
 	  figures::what_restarts_and_failovers_cost
 
+# The images are what their recipe, their version and their commit make of the sources.
+IMAGES    := idissuer idissuer-simulator
+VERSION    = $(shell sed -n '/^\[workspace.package\]/,/^$$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+REVISION   = $(shell git rev-parse HEAD)
+COMMITTED  = $(shell git log -1 --format=%ct)
+TESTBED   := $(CARGO) run --quiet --locked --package idissuer-testbed --
+write_images = for name in $(IMAGES); do $(1) image deploy/Containerfile $$name target/image/$$name.tar \
+	VERSION=$(VERSION) REVISION=$(REVISION) SOURCE_DATE_EPOCH=$(COMMITTED) || exit; done
+
+image: ## Write the container images as OCI archives, without a container engine: target/image/*.tar
+	deploy/build.sh
+	@$(call write_images,$(TESTBED))
+
+materials: image ## Write the bill of materials (CycloneDX) beside each image
+	@for name in $(IMAGES); do $(TESTBED) materials $$name > target/image/$$name.cdx.json || exit; done
+
+reproducible: export ELSEWHERE := $(shell mktemp --dry-run --directory)
+reproducible: image ## Build the images once more, in another folder, and see that they are the same byte for byte
+	mkdir $(ELSEWHERE)
+	git ls-files -z | xargs -0 cp --parents --target-directory=$(ELSEWHERE)
+	$(ELSEWHERE)/deploy/build.sh
+	@cd $(ELSEWHERE) && $(call write_images,$(CURDIR)/target/debug/idissuer-testbed)
+	for name in $(IMAGES); do cmp target/image/$$name.tar $(ELSEWHERE)/target/image/$$name.tar || exit; done
+	rm -rf $(ELSEWHERE)
+
 # What only takes long, not what waits for a repair.
 LONG := killing::an_operator_that_is_killed_over_and_over_never_leaves_a_dead_token_and_logs_in_no_more_than_it_must \
 	outage::a_minute_without_an_api_server_costs_no_login_and_renewals_go_on_where_they_were
 full: export PROPTEST_CASES ?= 20000
-full: check test ## What takes too long for every change: more random cases, a hundred kills, a minute of outage, the soak
+full: check reproducible materials test ## What takes too long for every change: more random cases, a hundred kills, a minute of outage, the soak
 	KILLS=100 $(CARGO) test --locked --workspace --test cluster -- --include-ignored --exact $(LONG)
 	$(MAKE) soak
 	$(MAKE) demo ROTATIONS=10
 	PROPTEST_CASES=1000000 SIMULATION_FULL=1 SIMULATION_DAYS=30 SIMULATION_CREDENTIALS=1000 $(MAKE) simulation
 
-tools: ## Build the programs that tests and demo need: etcd, kube-apiserver, kubectl (once, from source)
+tools: ## Build the programs that tests and demo need: etcd, kube-apiserver, kubectl, a node (once, from source)
 	$(CARGO) run --locked --package idissuer-testbed -- tools
+	$(CARGO) run --locked --package idissuer-testbed -- tools node

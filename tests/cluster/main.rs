@@ -9,6 +9,7 @@ mod clock_jumps;
 mod contesting;
 mod denying;
 mod figures;
+mod image;
 mod issuers;
 mod issuing;
 mod killing;

@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
 
 mod dependencies;
+mod images;
 mod rooms;
 mod source;

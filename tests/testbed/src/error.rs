@@ -66,6 +66,17 @@ pub enum Error {
     /// This machine can have no node.
     #[error("{0}")]
     NodeUnavailable(String),
+    /// An image cannot be made of a Containerfile.
+    #[error(
+        "{} cannot be carried out without a container engine: `{instruction}` is missing, not understood, or names an argument that is not given",
+        path.display()
+    )]
+    Recipe {
+        /// The Containerfile.
+        path: PathBuf,
+        /// What is wrong in it.
+        instruction: String,
+    },
     /// As many nodes run as there may be.
     #[error("too many nodes on this machine")]
     NoFreeSlot,

@@ -19,7 +19,7 @@
 //!   stops the API server or needs other options.
 //! - [`Node`] runs pods, beside a control plane that has all controllers; [`Cluster`] is both. It needs root: a test
 //!   asks [`Node::available_for_test`] first.
-//! - [`Image`] makes container images, of one static program say.
+//! - [`Image`] makes container images, of one static program say; [`Recipe`] makes those of a Containerfile.
 //! - [`TestNamespace`] is where one test works. If the test panics, it shows what lay there.
 //! - [`wait`] waits for a condition, with a limit.
 //! - [`AuditLog`] counts the requests of a client.
@@ -54,7 +54,7 @@ pub use audit::{AuditLog, AuditRequest, Mark, count};
 pub use cluster::Cluster;
 pub use control_plane::{Component, ControlPlane, Controllers, Options, install_crypto_provider};
 pub use error::{Error, Result};
-pub use image::Image;
+pub use image::{Image, Recipe, bill_of_materials, unpack};
 pub use kubectl::Kubectl;
 pub use namespace::TestNamespace;
 pub use node::{Node, NodeOptions};

@@ -1,17 +1,26 @@
 //! `idissuer-testbed`: the testbed outside of a test.
 
+use std::collections::BTreeMap;
 use std::error::Error;
+use std::fs;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use idissuer_testbed::{Cluster, ControlPlane, Node, NodeOptions, Options, Program, Tools};
+use idissuer_testbed::{
+    Cluster, ControlPlane, Node, NodeOptions, Options, Program, Recipe, Tools, bill_of_materials,
+};
 
 const USAGE: &str = "\
 Usage: idissuer-testbed <command>
 
   tools        builds the programs of a control plane that are missing, and prints where each one is
   tools node   the same for those of a node; installs what building and running them needs of Debian's packages
+  image <containerfile> <stage> <archive> [<argument>=<value>…]
+               writes the image of a stage from scratch as an OCI archive; the arguments are those of a container engine
+  materials <package>
+               prints the bill of materials of a package of this workspace, in the form of CycloneDX
   up           starts a control plane, prints how to use it, and ends it on Ctrl-C
   up node      the same, with a node to run pods on
 ";
@@ -23,7 +32,11 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments.as_slice() {
         ["tools"] => tools(&Program::CONTROL_PLANE),
-        ["tools", "node"] => Node::prepare().map_err(Into::into).and_then(|()| tools(&Program::NODE)),
+        ["tools", "node"] => tools_of_node(),
+        ["image", containerfile, stage, archive, arguments @ ..] => {
+            image(containerfile, stage, archive, arguments)
+        }
+        ["materials", package] => materials(package),
         ["up"] => up(),
         ["up", "node"] => up_with_node(),
         ["help" | "--help" | "-h"] => say(USAGE),
@@ -55,6 +68,33 @@ fn tools(programs: &[Program]) -> Result {
         say(&format!("{}\n", tools.provide(*program)?.display()))?;
     }
     say(&format!("ready in {:.0} s\n", start.elapsed().as_secs_f32()))
+}
+
+/// Where there can be no node, nobody needs them; but in CI there must be one.
+fn tools_of_node() -> Result {
+    if Node::available_for_test() {
+        Node::prepare()?;
+        tools(&Program::NODE)?;
+    }
+    Ok(())
+}
+
+/// The image has the name of its stage, and its version as the tag.
+fn image(containerfile: &str, stage: &str, archive: &str, arguments: &[&str]) -> Result {
+    let arguments: BTreeMap<String, String> = arguments
+        .iter()
+        .map(|argument| argument.split_once('=').ok_or_else(|| format!("{argument} has no value")))
+        .map(|argument| argument.map(|(name, value)| (name.to_owned(), value.to_owned())))
+        .collect::<std::result::Result<_, _>>()?;
+    let tag = arguments.get("VERSION").ok_or("an image has a VERSION")?;
+    let image = Recipe::read(Path::new(containerfile))?.image(stage, Path::new("."), &arguments)?;
+    image.named(stage, tag).write(Path::new(archive))?;
+    let size = fs::metadata(archive)?.len();
+    say(&format!("{archive}: {stage}:{tag}, {}.{} MB\n", size / 1_000_000, size / 100_000 % 10))
+}
+
+fn materials(package: &str) -> Result {
+    say(&format!("{:#}\n", bill_of_materials(Path::new("."), package)?))
 }
 
 #[tokio::main]

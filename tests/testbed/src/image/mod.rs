@@ -1,16 +1,28 @@
 //! Container images without a builder or a registry: one layer of a few files, written as an OCI archive.
+//!
+//! The same files give the same bytes: nothing in an archive tells when or where it was written.
 
+mod materials;
+mod recipe;
 mod tar;
+mod unpack;
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use flate2::{Compression, write::GzEncoder};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+pub use materials::bill_of_materials;
+pub use recipe::Recipe;
 use tar::Archive;
+pub use unpack::unpack;
 
 /// Neither root nor anyone of the node: pods under the `restricted` standard must run as such a user.
 const NOBODY: &str = "65532:65532";
@@ -18,9 +30,14 @@ const NOBODY: &str = "65532:65532";
 /// An image in the making.
 #[derive(Clone, Debug, Default)]
 pub struct Image {
+    /// As annotations, one for containerd and Docker, one for all others.
+    name: BTreeMap<&'static str, String>,
     files: Vec<(String, PathBuf)>,
     entrypoint: Vec<String>,
     variables: Vec<String>,
+    labels: BTreeMap<String, String>,
+    user: Option<String>,
+    created: Option<Timestamp>,
 }
 
 impl Image {
@@ -33,7 +50,17 @@ impl Image {
         Self::default().file(&place, program).entrypoint([place])
     }
 
-    /// Puts a file of this machine into the image, at `place`. Everyone may read and run it.
+    /// The name that it has wherever its archive is loaded, if nobody says otherwise. A name without a host gets what
+    /// containerd, and so a pod, understands by it.
+    #[must_use]
+    pub fn named(mut self, name: &str, tag: &str) -> Self {
+        let whole = if name.contains('/') { name.to_owned() } else { format!("docker.io/library/{name}") };
+        self.name.insert("io.containerd.image.name", format!("{whole}:{tag}"));
+        self.name.insert("org.opencontainers.image.ref.name", tag.to_owned());
+        self
+    }
+
+    /// Puts a file of this machine into the image, at `place`. Everyone may read it, and run it if somebody may here.
     #[must_use]
     pub fn file(mut self, place: &str, source: &Path) -> Self {
         self.files.push((place.to_owned(), source.to_owned()));
@@ -54,65 +81,103 @@ impl Image {
         self
     }
 
+    /// Says something about the image to those who inspect it.
+    #[must_use]
+    pub fn label(mut self, name: &str, value: &str) -> Self {
+        self.labels.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Who runs in it, by number. Without this, neither root nor anyone of the node.
+    #[must_use]
+    pub fn user(mut self, user: &str) -> Self {
+        self.user = Some(user.to_owned());
+        self
+    }
+
+    /// When it was made, or what it was made of.
+    #[must_use]
+    pub fn created(mut self, created: Timestamp) -> Self {
+        self.created = Some(created);
+        self
+    }
+
     /// Writes it as an OCI archive: what `docker load`, `skopeo` and [`Node::import_image`](crate::Node::import_image)
     /// read.
     ///
     /// # Errors
     /// When a file cannot be read, or the archive cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let failed = |source| Error::File { operation: "write", path: path.to_owned(), source };
         let layer = self.layer()?;
-        let layer_digest = digest(&layer);
-        let configuration = self.configuration(&layer_digest).to_string();
-        let blob = |kind: &str, digest: &str, size: usize| json!({ "mediaType": format!("application/vnd.oci.image.{kind}"), "digest": digest, "size": size });
-        let configuration_digest = digest(configuration.as_bytes());
+        let configuration = self.configuration(&digest(&layer)).to_string();
+        let compressed = compressed(&layer).map_err(Error::file("compress", path))?;
+        let mut archive = Archive::default();
         let manifest = json!({
             "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": blob("config.v1+json", &configuration_digest, configuration.len()),
-            "layers": [blob("layer.v1.tar", &layer_digest, layer.len())],
-        })
-        .to_string();
-        let manifest_digest = digest(manifest.as_bytes());
-        let mut described = blob("manifest.v1+json", &manifest_digest, manifest.len());
+            "mediaType": media_type("manifest.v1+json"),
+            "layers": [archive.blob("layer.v1.tar+gzip", &compressed)],
+            "config": archive.blob("config.v1+json", configuration.as_bytes()),
+        });
+        let mut described = archive.blob("manifest.v1+json", manifest.to_string().as_bytes());
         described["platform"] = json!({ "os": "linux", "architecture": architecture() });
+        described["annotations"] = json!(self.name);
         let index = json!({
             "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "mediaType": media_type("index.v1+json"),
             "manifests": [described],
         });
-
-        let mut archive = Archive::default();
-        archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#);
-        archive.file("index.json", index.to_string().as_bytes());
-        for (digest, bytes) in [
-            (&layer_digest, layer.as_slice()),
-            (&configuration_digest, configuration.as_bytes()),
-            (&manifest_digest, manifest.as_bytes()),
-        ] {
-            archive.file(&format!("blobs/{}", digest.replace(':', "/")), bytes);
-        }
-        let mut file = File::create(path).map_err(failed)?;
-        file.write_all(&archive.finish()).map_err(failed)
+        archive.file("index.json", index.to_string().as_bytes(), false);
+        archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#, false);
+        fs::write(path, archive.finish()).map_err(Error::file("write", path))
     }
 
     fn layer(&self) -> Result<Vec<u8>> {
         let mut archive = Archive::default();
         for (place, source) in &self.files {
             let bytes = fs::read(source).map_err(Error::file("read", source))?;
-            archive.file(place.trim_start_matches('/'), &bytes);
+            let mode = fs::metadata(source).map_err(Error::file("read", source))?.permissions().mode();
+            archive.file(place.trim_start_matches('/'), &bytes, mode & 0o111 != 0);
         }
         Ok(archive.finish())
     }
 
     fn configuration(&self, layer: &str) -> Value {
-        json!({
+        let mut configuration = json!({
             "os": "linux",
             "architecture": architecture(),
-            "config": { "User": NOBODY, "Entrypoint": self.entrypoint, "Env": self.variables },
+            "config": {
+                "User": self.user.as_deref().unwrap_or(NOBODY),
+                "Entrypoint": self.entrypoint,
+                "Env": self.variables,
+                "Labels": self.labels,
+            },
             "rootfs": { "type": "layers", "diff_ids": [layer] },
-        })
+        });
+        if let Some(created) = self.created {
+            configuration["created"] = created.to_string().into();
+        }
+        configuration
     }
+}
+
+impl Archive {
+    /// Adds a part of an image under its digest. Returns how others refer to it.
+    fn blob(&mut self, kind: &str, bytes: &[u8]) -> Value {
+        let digest = digest(bytes);
+        self.file(&format!("blobs/{}", digest.replace(':', "/")), bytes, false);
+        json!({ "mediaType": media_type(kind), "digest": digest, "size": bytes.len() })
+    }
+}
+
+fn media_type(kind: &str) -> String {
+    format!("application/vnd.oci.image.{kind}")
+}
+
+/// By gzip, which all can read, and without a time.
+fn compressed(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes)?;
+    encoder.finish()
 }
 
 /// As Go, and so the image format, calls it.

@@ -10,9 +10,9 @@ pub(super) struct Archive {
 }
 
 impl Archive {
-    /// Adds a file that everyone may read and run. The same content always gives the same archive: it has no time.
-    pub(super) fn file(&mut self, name: &str, content: &[u8]) {
-        self.bytes.extend_from_slice(&header(name, content.len()));
+    /// Adds a file that everyone may read, or also run. The same content always gives the same archive: it has no time.
+    pub(super) fn file(&mut self, name: &str, content: &[u8], is_program: bool) {
+        self.bytes.extend_from_slice(&header(name, content.len(), is_program));
         self.bytes.extend_from_slice(content);
         self.bytes.resize(self.bytes.len().next_multiple_of(BLOCK), 0);
     }
@@ -24,13 +24,13 @@ impl Archive {
     }
 }
 
-fn header(name: &str, size: usize) -> [u8; BLOCK] {
+fn header(name: &str, size: usize, is_program: bool) -> [u8; BLOCK] {
     let mut header = [0; BLOCK];
     let mut field = |offset: usize, text: &str| {
         header[offset..offset + text.len()].copy_from_slice(text.as_bytes());
     };
     field(0, name);
-    field(100, "0000755");
+    field(100, if is_program { "0000755" } else { "0000644" });
     field(108, "0000000");
     field(116, "0000000");
     field(124, &format!("{size:011o}"));
@@ -48,6 +48,7 @@ fn header(name: &str, size: usize) -> [u8; BLOCK] {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
     use std::process::Command;
 
     use super::*;
@@ -58,12 +59,14 @@ mod tests {
         let folder = WorkFolder::create().unwrap();
         let path = folder.path().join("archive.tar");
         let mut archive = Archive::default();
-        archive.file("a/one", b"1");
-        archive.file("two", &[b'2'; 1024]);
+        archive.file("a/one", b"1", true);
+        archive.file("two", &[b'2'; 1024], false);
         fs::write(&path, archive.finish()).unwrap();
         let output = Command::new("tar").arg("-xf").arg(&path).current_dir(folder.path()).output().unwrap();
         assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
         assert_eq!(fs::read(folder.path().join("a/one")).unwrap(), b"1");
         assert_eq!(fs::read(folder.path().join("two")).unwrap(), [b'2'; 1024]);
+        let mode = |name: &str| fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("a/one"), mode("two")), (0o755, 0o644));
     }
 }

@@ -170,6 +170,17 @@ impl Node {
         ready::image(self, name).await
     }
 
+    /// Makes the image in `archive` known to the node under the name that the archive gives it, as kind and k3s do, and
+    /// waits until a pod can have it as `name`.
+    ///
+    /// # Errors
+    /// When containerd does not take it, or it has another name.
+    pub async fn import_named_image(&self, archive: &Path, name: &str) -> Result<()> {
+        let archive = archive.display().to_string();
+        self.ctr(&["images", "import", "--local", "--snapshotter=native", &archive]).await?;
+        ready::image(self, name).await
+    }
+
     /// Makes an image of `program` alone, statically linked, known to the node as `name`.
     ///
     /// # Errors

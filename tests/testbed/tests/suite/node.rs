@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use idissuer_testbed::process::WorkFolder;
 use idissuer_testbed::{
     Cluster, Error, Image, Node, NodeOptions, Options, SharedCluster, TestNamespace, shared, wait,
 };
@@ -166,6 +167,18 @@ async fn an_image_has_its_files_and_variables_and_its_log_is_read() {
     place.apply(&pod("short", "[resolve, localhost]", "  restartPolicy: Never").replace(IMAGE, name)).await;
     let printed = place.printed_by("short").await;
     assert!(printed.contains("127.0.0.1") && printed.contains("init runtime"), "{printed}");
+}
+
+#[tokio::test]
+async fn a_pod_has_an_image_by_the_name_that_its_archive_gives_it() {
+    let Some(place) = Place::create("named").await else { return };
+    let node = place.cluster.node();
+    let folder = WorkFolder::create().unwrap();
+    let archive = folder.path().join("image.tar");
+    Image::of_program(node.test_program()).named("bare-name", "1").write(&archive).unwrap();
+    node.import_named_image(&archive, "docker.io/library/bare-name:1").await.unwrap();
+    place.apply(&server("web", "").replace(IMAGE, "bare-name:1")).await;
+    place.ready("web").await;
 }
 
 #[tokio::test]
