@@ -24,6 +24,7 @@ pub use restraints::Tenant;
 pub use session::{Member, Session};
 
 use crate::core::login::LoginPair;
+use crate::core::moment::Moment;
 use crate::core::observed::AccountKey;
 use crate::issuer::{IssuerClient, Site};
 use crate::ops::clock::Clock;
@@ -103,6 +104,14 @@ impl Accounts {
         let create =
             || Arc::new(Session::new(key, user, site, source.to_owned(), Arc::clone(&self.surroundings)));
         Arc::clone(sessions.entry(key).or_insert_with(create))
+    }
+
+    /// Until when this login is not even looked up for this tenant: the user name had too many rejections. Who was told
+    /// whether an account of others has this very password could guess it, without one call to the issuer.
+    #[must_use]
+    pub fn puts_off(&self, tenant: &Tenant, site: &Site, pair: &LoginPair) -> Option<Moment> {
+        let user = self.keys.user(site, pair);
+        self.surroundings.restraints.puts_off(tenant, user, self.surroundings.clock.now())
     }
 
     /// Forgets every session: another process may have used the accounts since.

@@ -29,6 +29,12 @@ struct Inner {
     limits: HashMap<(Tenant, UserKey), RejectionLimit>,
 }
 
+impl Inner {
+    fn puts_off(&self, tenant: &Tenant, user: UserKey, now: Moment) -> Option<Moment> {
+        self.limits.get(&(Arc::clone(tenant), user)).and_then(|limit| limit.puts_off(now))
+    }
+}
+
 /// An account at a breaker.
 #[derive(Clone)]
 pub(super) struct Who {
@@ -55,8 +61,13 @@ impl Restraints {
         let inner = self.lock();
         Restraint {
             calls: inner.breakers.get(site).and_then(|breaker| breaker.holds_back(caller, now)),
-            logins: inner.limits.get(&(Arc::clone(tenant), user)).and_then(|limit| limit.puts_off(now)),
+            logins: inner.puts_off(tenant, user, now),
         }
+    }
+
+    /// Until when the limit of this user name lets no login through that was never accepted.
+    pub(super) fn puts_off(&self, tenant: &Tenant, user: UserKey, now: Moment) -> Option<Moment> {
+        self.lock().puts_off(tenant, user, now)
     }
 
     /// A call begins, unless the breaker holds it back; whether it does.

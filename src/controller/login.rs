@@ -13,7 +13,7 @@ use crate::account::{Session, Tenant};
 use crate::api::IdIssuerCredentialStatus;
 use crate::core::account::Account;
 use crate::core::login::{LoginDefect, LoginPair};
-use crate::core::moment::Moment;
+use crate::core::moment::{Moment, to_second};
 use crate::core::observed::{AccountReference, CaBundleReference, Intent, LoginReference, Seen};
 use crate::core::reason::Reason;
 use crate::core::retry::{Failure, RetryClass};
@@ -31,6 +31,7 @@ pub(super) async fn read(work: &mut Work<'_>) -> Result<(), ClusterError> {
     work.context.registry.read_secret(&key, seen.clone(), glance);
     let bundle_seen = bundle_seen(work, &intent);
     let now = work.context.clock.now();
+    let tenant: Tenant = key.namespace.as_str().into();
     let (outcome, pair) = match parse(secret.as_ref(), reference) {
         Err(reason) => (Err(reason), None),
         Ok(pair) => match trust(work, &intent.account, now).await? {
@@ -38,11 +39,17 @@ pub(super) async fn read(work: &mut Work<'_>) -> Result<(), ClusterError> {
             Ok(trust) => {
                 let site = Site { endpoint: intent.account.endpoint.clone(), trust };
                 let source = format!("{}/{}", key.namespace, key.name);
-                (Ok(work.context.accounts.open(site, &pair, &source)), Some(pair))
+                let accounts = &work.context.accounts;
+                match accounts
+                    .puts_off(&tenant, &site, &pair)
+                    .filter(|_| !is_accepted(work.memory, &intent, &seen))
+                {
+                    Some(until) => (Err(put_off(reference, until)), None),
+                    None => (Ok(accounts.open(site, &pair, &source)), Some(pair)),
+                }
             }
         },
     };
-    let tenant: Tenant = key.namespace.as_str().into();
     if let Ok(session) = &outcome {
         remember(work, session, &tenant, &seen, now);
     }
@@ -108,6 +115,23 @@ pub(super) fn take_part(memory: &mut Memory, intent: &Intent, generation: Option
     }
 }
 
+/// Whether the login that was just read is the one that status tells to be accepted.
+fn is_accepted(memory: &Memory, intent: &Intent, seen: &Seen) -> bool {
+    let recorded = memory.login_record();
+    let read = seen.version().map(|version| version.resource_version.as_str());
+    recorded.accepted
+        && read.is_some()
+        && read == recorded.resource_version.as_deref()
+        && memory
+            .published
+            .as_ref()
+            .is_some_and(|published| published.account.as_ref() == Some(&intent.account))
+}
+
+fn put_off(login: &LoginReference, until: Moment) -> Reason {
+    Reason::LoginPutOff { secret: login.secret.clone(), until: to_second(until.wall) }
+}
+
 /// Links what status remembers to the account that it was written for: the same version of the login Secret, under a
 /// specification that was carried out, names the same account.
 fn remember(work: &mut Work<'_>, session: &Session, tenant: &Tenant, seen: &Seen, now: Moment) {
@@ -115,13 +139,10 @@ fn remember(work: &mut Work<'_>, session: &Session, tenant: &Tenant, seen: &Seen
     let recorded = memory.login_record();
     let read = seen.version().map(|version| version.resource_version.as_str());
     let is_same = read.is_some() && read == recorded.resource_version.as_deref();
-    if let Some(published) = &mut memory.published
-        && is_same
-        && recorded.accepted
-        && published.key.is_none()
-        && published.account.as_ref() == Some(&intent.account)
+    if is_accepted(memory, intent, seen)
+        && let Some(published) = &mut memory.published
     {
-        published.key = Some(session.key());
+        published.key.get_or_insert(session.key());
     }
     // A new password, or a new issuer, is in as much of a hurry as the one before was.
     if let Some(published) = &memory.published {

@@ -116,13 +116,24 @@ impl LoginReading {
         is_bad && self.bundle_seen != *bundle_seen
     }
 
+    /// When a login that could not be used is looked at again, if time alone leads to that.
+    fn recheck(&self) -> Option<Moment> {
+        match &self.outcome {
+            Err(Reason::CaBundleMissing { .. } | Reason::CaBundleInvalid { .. }) => {
+                Some(self.at.plus(CA_BUNDLE_RECHECK))
+            }
+            // The time that people are told is cut to the second.
+            Err(Reason::LoginPutOff { until, .. }) => {
+                Some(self.at.plus(until.duration_since(self.at.wall) + SignedDuration::from_secs(1)))
+            }
+            Err(_) | Ok(_) => None,
+        }
+    }
+
     /// Whether it has to be read again, although neither the Secret nor the specification changed.
     fn is_stale(&self, now: Moment) -> bool {
         match &self.outcome {
-            Err(Reason::CaBundleMissing { .. } | Reason::CaBundleInvalid { .. }) => {
-                self.at.plus(CA_BUNDLE_RECHECK).has_come(now)
-            }
-            Err(_) => false,
+            Err(_) => self.recheck().is_some_and(|at| at.has_come(now)),
             Ok(session) => {
                 self.reference.ca_bundle.is_some()
                     && session.with_account(|account| {
@@ -194,14 +205,7 @@ impl Memory {
     /// When a login that could not be used is looked at again, if time alone leads to that.
     #[must_use]
     pub(super) fn recheck(&self) -> Option<Moment> {
-        match self.login.as_ref() {
-            Some(LoginReading {
-                outcome: Err(Reason::CaBundleMissing { .. } | Reason::CaBundleInvalid { .. }),
-                at,
-                ..
-            }) => Some(at.plus(CA_BUNDLE_RECHECK)),
-            _ => None,
-        }
+        self.login.as_ref()?.recheck()
     }
 
     /// What status remembers of the login.

@@ -21,6 +21,7 @@ mod checker;
 mod clocks;
 mod complaints;
 mod conditions;
+mod guessing;
 mod hurry;
 mod issuers;
 mod ledger;

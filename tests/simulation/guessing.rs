@@ -1,0 +1,38 @@
+//! One namespace must learn nothing of another's accounts.
+
+use std::time::Duration;
+
+use crate::issuers::{HOUR, Issuers};
+use crate::population::login_secret;
+use crate::world::{Plan, World};
+
+#[tokio::test(start_paused = true)]
+async fn a_password_of_another_namespace_is_guessed_no_quicker_than_the_issuer_would_let_it() {
+    let plan = Plan { seed: 1, accounts: 1, credentials: 2, lease: None };
+    let mut world = World::new(&plan, Issuers::plain(1, 24 * HOUR));
+    let account = world.population.accounts[0].clone();
+    let [owner, guesser] = [0, 1].map(|number| world.population.credentials[number].clone());
+    assert_ne!(owner.namespace, guesser.namespace);
+    let guess =
+        |world: &World, password: &str| world.write(&login_secret(&guesser.namespace, &account, password));
+    guess(&world, "guess 0");
+    world.start();
+    for number in 1..8 {
+        world.pass(Duration::from_secs(10)).await;
+        guess(&world, &format!("guess {number}"));
+    }
+    assert!(world.token(&owner).is_some());
+    let rejected = || world.habitat.ledger.calls().logins_rejected;
+    assert_eq!(rejected(), 4);
+
+    guess(&world, &account.password);
+    world.pass(Duration::from_secs(600)).await;
+    assert_eq!(world.token(&guesser), None, "nobody is told that this is the one");
+    assert_eq!(world.condition(&guesser, "Stalled").unwrap().1, "LoginPutOff");
+    world.pass(HOUR).await;
+    assert_eq!(
+        (world.token(&guesser), rejected()),
+        (world.token(&owner), 4),
+        "it is the same account after all"
+    );
+}
