@@ -31,6 +31,22 @@ pub(super) static NODE: Module = Module {
     ],
 };
 
+/// Helm 4.
+pub(super) static HELM: Module = Module {
+    files: &[
+        ("go.mod", include_str!("../../tools/helm/go.mod")),
+        ("go.sum", include_str!("../../tools/helm/go.sum")),
+    ],
+};
+
+/// Helm 3.
+pub(super) static HELM3: Module = Module {
+    files: &[
+        ("go.mod", include_str!("../../tools/helm3/go.mod")),
+        ("go.sum", include_str!("../../tools/helm3/go.sum")),
+    ],
+};
+
 impl Module {
     /// Changes with the versions, our own code and the build flags.
     pub(super) fn digest(&self) -> String {

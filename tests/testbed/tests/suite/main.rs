@@ -7,6 +7,7 @@ mod audit;
 #[cfg(test)]
 mod control_plane;
 #[cfg(test)]
+mod helm;
 mod leftovers;
 #[cfg(test)]
 mod memory;
