@@ -139,14 +139,18 @@ impl Program {
     }
 }
 
-/// Arguments of `go build`, the same for every program. They are part of the cache folder's name.
-pub(super) fn build_flags() -> Vec<String> {
+/// Arguments of `go build`, the same for every program of a module. They are part of the cache folder's name.
+pub(super) fn build_flags(module: &Module) -> Vec<String> {
     let component = "k8s.io/component-base/version";
     let mut parts = KUBERNETES_VERSION.trim_start_matches('v').split('.');
     let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let stamps = format!(
+    let mut stamps = format!(
         "-s -w -X {component}.gitVersion={KUBERNETES_VERSION} -X {component}.gitMajor={major} -X {component}.gitMinor={minor}"
     );
+    if !module.stamps.is_empty() {
+        stamps.push(' ');
+        stamps.push_str(module.stamps);
+    }
     // The tag counts for runc alone: without it, it refuses pods that ask for the default seccomp profile.
     ["-mod=readonly", "-buildvcs=false", "-trimpath", "-tags", "seccomp", "-ldflags", &stamps]
         .map(str::to_owned)

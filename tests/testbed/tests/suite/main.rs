@@ -8,6 +8,7 @@ mod audit;
 mod control_plane;
 #[cfg(test)]
 mod helm;
+#[cfg(test)]
 mod leftovers;
 #[cfg(test)]
 mod memory;
