@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Arc;
 
+use serde_json::Value;
 use tokio::process::Command;
 use tokio::task;
 
@@ -38,6 +39,23 @@ impl Helm {
     pub fn with_kubeconfig(mut self, kubeconfig: &Path) -> Self {
         kubeconfig.clone_into(&mut self.kubeconfig);
         self
+    }
+
+    /// The objects of a chart, hooks too, with `values` in YAML.
+    ///
+    /// # Errors
+    /// When the chart cannot be rendered, or what comes out is no YAML.
+    pub async fn render(
+        &self,
+        chart: &Path,
+        release: &str,
+        namespace: &str,
+        values: &str,
+    ) -> Result<Vec<Value>> {
+        let chart = chart.display().to_string();
+        let arguments = ["template", release, &chart, "--namespace", namespace, "--values", "-"];
+        let text = self.run(&arguments, values).await?;
+        serde_saphyr::from_multiple(&text).map_err(|source| Error::Rendered(source.to_string()))
     }
 
     /// Runs Helm with `arguments` and `input`, and returns what it prints to standard output.

@@ -4,6 +4,7 @@ use std::fs;
 
 use idissuer_testbed::process::WorkFolder;
 use idissuer_testbed::{Helm, Program};
+use serde_json::json;
 
 const TEMPLATE: &str =
     "kind: {{ .Values.kind | required \"say a kind\" }}\nmetadata: {name: {{ .Release.Name }}}\n";
@@ -19,21 +20,19 @@ fn chart() -> WorkFolder {
 #[tokio::test]
 async fn both_helms_render_a_chart_with_values_from_standard_input() {
     let chart = chart();
-    let path = chart.path().display().to_string();
     for program in Program::HELM {
         let helm = Helm::provide(program).await.unwrap();
-        let text = helm.run(&["template", "first", &path, "--values", "-"], "kind: ConfigMap").await.unwrap();
-        assert!(text.contains("kind: ConfigMap\nmetadata: {name: first}"), "{text}");
+        let objects = helm.render(chart.path(), "first", "here", "kind: ConfigMap").await.unwrap();
+        assert_eq!(objects, [json!({"kind": "ConfigMap", "metadata": {"name": "first"}})]);
     }
 }
 
 #[tokio::test]
 async fn a_helm_that_fails_says_why() {
     let chart = chart();
-    let path = chart.path().display().to_string();
     for program in Program::HELM {
         let helm = Helm::provide(program).await.unwrap();
-        let error = helm.run(&["template", "first", &path], "").await.unwrap_err();
+        let error = helm.render(chart.path(), "first", "here", "").await.unwrap_err();
         assert!(error.to_string().contains("say a kind"), "{error}");
     }
 }
