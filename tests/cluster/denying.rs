@@ -123,7 +123,8 @@ subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: {user}}}]
 /// Takes the rights away, so that a renewal's write is refused, and gives them back.
 async fn renews_after_its_rights_were_gone(name: &str, are_watches_cut: bool) {
     let control_plane = CLUSTER.control_plane().await.unwrap();
-    let base = [include_str!("../../deploy/base/namespace.yaml"), include_str!("../../deploy/base/rbac.yaml")];
+    let base =
+        [include_str!("../../deploy/base/namespace.yaml"), include_str!("../../deploy/base/rbac.yaml")];
     THE_ROLE.get_or_init(async || control_plane.kubectl().apply(&base.join("---\n")).await.unwrap()).await;
     let mut stage = Stage::set_without_start(control_plane, name, issuer(LIFETIME)).await;
     let proxy = stage.operator.go_through_proxy(control_plane, None);

@@ -6,6 +6,7 @@ use idissuer_testbed::{Options, Shared};
 
 mod apply_fences;
 mod chart;
+mod chart_objects;
 mod chart_rights;
 mod contesting;
 mod denying;
