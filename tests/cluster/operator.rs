@@ -338,6 +338,8 @@ pub(crate) struct Operator {
     pub(crate) arguments: Vec<String>,
     /// The value of `RUST_LOG`.
     pub(crate) log_filter: &'static str,
+    /// The value of `SSL_CERT_FILE`, if it is set.
+    pub(crate) authorities: Option<PathBuf>,
     kubeconfig: PathBuf,
     starts: usize,
     process: Option<Supervised>,
@@ -362,6 +364,7 @@ impl Operator {
             user,
             arguments: arguments.map(str::to_owned).to_vec(),
             log_filter: "info",
+            authorities: None,
             starts: 0,
             process: None,
             admin: None,
@@ -381,6 +384,7 @@ impl Operator {
         let name = format!("{}-{}", self.user, self.starts);
         let mut command = Command::new(env!("CARGO_BIN_EXE_idissuer"));
         command.args(&self.arguments).env("KUBECONFIG", &self.kubeconfig).env("RUST_LOG", self.log_filter);
+        command.envs(self.authorities.iter().map(|file| ("SSL_CERT_FILE", file)));
         let process = Supervised::spawn(&name, &command, Grace::SHORT, control_plane.folder()).unwrap();
         let process = self.process.insert(process);
         let admin = wait::until("the operator's first line", LIMIT, async || {
