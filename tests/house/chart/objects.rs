@@ -142,3 +142,16 @@ async fn nothing_goes_out_or_comes_in_but_what_is_given() {
     assert_eq!(given["policyTypes"], json!(["Ingress", "Egress"]));
     assert_eq!(given["egress"], egress);
 }
+
+#[tokio::test]
+async fn the_admission_policy_lets_the_test_use_its_simulator_and_nobody_else() {
+    let values = with(required(), "admissionPolicy.enabled", json!(true));
+    let condition = |objects: &[Value]| {
+        of_kind(objects, "ValidatingAdmissionPolicy")[0]["spec"]["validations"][0]["expression"].clone()
+    };
+    assert_eq!(condition(&objects_of(&values).await), "false");
+    let values = with(values, "test", json!({"namespace": "shop", "simulator": {"enabled": true}}));
+    let simulator = "http://release-idissuer-operator-simulator.home.svc:8480";
+    let expected = format!("request.namespace in [\"shop\"] && variables.origin in [\"{simulator}\"]");
+    assert_eq!(condition(&objects_of(&values).await), expected);
+}
