@@ -1,5 +1,7 @@
 //! What the chart and the manifests come to is accepted by a real API server, and does what it says there.
 
+use std::process::Command;
+
 use idissuer_testbed::{ControlPlane, Controllers, Options, Shared, TestNamespace, wait};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -82,6 +84,28 @@ async fn the_api_server_accepts_all_that_the_chart_comes_to() {
             control_plane.kubectl().apply(&accounts).await.unwrap();
         }
         accepts(control_plane, what, &chart::manifest(&objects)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_program_understands_every_argument_that_the_chart_gives_it() {
+    let login = json!({"issuer": {"url": "https://api.idissuer.pl"}, "test": {"login": {"secretName": "a"}}});
+    for values in [values(include_str!("../house/chart/everything.yaml")), login] {
+        let objects = chart::render("shop", &values).await;
+        let deployment = chart::of_kind(&objects, "Deployment")
+            .into_iter()
+            .find(|object| object["metadata"]["name"] == chart::FULL_NAME)
+            .map(|object| &object["spec"]["template"]["spec"]);
+        let test = chart::of_kind(&objects, "Pod").into_iter().next().map(|object| &object["spec"]);
+        for pod in [deployment.unwrap(), test.unwrap()] {
+            let arguments: Vec<String> =
+                serde_json::from_value(pod["containers"][0]["args"].clone()).unwrap();
+            let mut program = Command::new(env!("CARGO_BIN_EXE_idissuer"));
+            let output = program.args(&arguments).env("KUBECONFIG", "/nowhere").output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr);
+            // It gets as far as looking for a cluster.
+            assert!(said.contains("no cluster"), "{arguments:?}: {said}");
+        }
     }
 }
 
