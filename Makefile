@@ -5,9 +5,10 @@
 CARGO ?= cargo
 BUILD := $(CARGO) build --locked --workspace --bins --example demo
 CRD   := crds/idissuer.pl_idissuercredentials.yaml
+CHART := charts/idissuer-operator
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulation check crds figures full soak tools image materials reproducible
+.PHONY: help demo test simulation check crds chart figures full soak tools image materials reproducible
 
 help: ## Print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -36,10 +37,15 @@ check: ## Check format, lints, docs and generated files
 	@$(CARGO) run --quiet --locked --bin idissuer -- crd | diff -u $(CRD) - \
 	  || { echo "$(CRD) is not what \`idissuer crd\` prints: run \`make crds\`"; exit 1; }
 
-crds: ## Write crds/ anew from the code
+crds: ## Write crds/ anew from the code, and with it the chart's
 	@$(BUILD)
 	$(CARGO) run --quiet --locked --bin idissuer -- crd > $(CRD).new
 	mv $(CRD).new $(CRD)
+	cp $(CRD) $(CHART)/files/
+
+chart: ## Write the chart's README and deploy/base anew from the chart
+	$(CARGO) test --quiet --locked --workspace --test house -- --ignored --exact \
+	  chart::readme::write_the_values_into_the_readme chart::deploy::write_the_base
 
 SOAK := soak::no_token_dies_in_a_target_while_there_is_a_working_way_to_get_a_new_one
 soak: export MINUTES ?= 10
@@ -85,6 +91,7 @@ full: check reproducible materials test ## What takes too long for every change:
 	$(MAKE) demo ROTATIONS=10
 	PROPTEST_CASES=1000000 SIMULATION_FULL=1 SIMULATION_DAYS=30 SIMULATION_CREDENTIALS=1000 $(MAKE) simulation
 
-tools: ## Build the programs that tests and demo need: etcd, kube-apiserver, kubectl, a node (once, from source)
+tools: ## Build the programs that tests and demo need: etcd, kube-apiserver, kubectl, a node, helm (once, from source)
 	$(CARGO) run --locked --package idissuer-testbed -- tools
 	$(CARGO) run --locked --package idissuer-testbed -- tools node
+	$(CARGO) run --locked --package idissuer-testbed -- tools helm

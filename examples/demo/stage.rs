@@ -14,16 +14,11 @@ use crate::samples::Samples;
 use crate::{Outcome, TOKEN_LIFETIME, say, seconds};
 
 const CRD: &str = include_str!("../../crds/idissuer.pl_idissuercredentials.yaml");
-const CLUSTER_ROLE: &str = include_str!("../../deploy/clusterrole.yaml");
-/// The controller's user: it may do what the `ClusterRole` says, and nothing else.
-const USER: &str = "idissuer-operator";
-const BINDING: &str = "
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: idissuer-operator}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: idissuer-operator}
-subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: idissuer-operator}]
-";
+/// The rights of the installed operator, and the namespace of its lease.
+const RIGHTS: [&str; 2] =
+    [include_str!("../../deploy/base/namespace.yaml"), include_str!("../../deploy/base/rbac.yaml")];
+/// The controller's user: it may do what these say, and nothing else.
+const USER: &str = "system:serviceaccount:idissuer-operator:idissuer-operator";
 
 /// Everything that runs. It ends when this is dropped, or when the process ends.
 pub(crate) struct Stage {
@@ -54,18 +49,17 @@ impl Stage {
         step(&format!("ID Issuer at {} (private CA, no early refresh)", private_issuer.url()));
 
         let kubectl = control_plane.kubectl();
-        kubectl.apply(CLUSTER_ROLE).await?;
-        kubectl.apply(BINDING).await?;
+        kubectl.apply(&RIGHTS.join("---\n")).await?;
         let mut command = Command::new(program);
         command
             .arg("controller")
             .arg(format!("--issuer-url={}", issuer.url()))
             .arg(format!("--allow-issuer={}", private_issuer.url()))
             .arg("--admin-addr=127.0.0.1:0")
-            .arg("--leader-elect")
+            .args(["--leader-elect", "--lease-namespace=idissuer-operator"])
             .env("KUBECONFIG", control_plane.kubeconfig_as(USER, None)?);
         let controller = Supervised::spawn("controller", &command, Grace::SHORT, control_plane.folder())?;
-        step("idissuer controller, with the rights of deploy/clusterrole.yaml");
+        step("idissuer controller, with the rights of deploy/base/rbac.yaml");
 
         kubectl.apply(&samples.manifests(&private_issuer.url(), private_issuer.ca_pem())?).await?;
         step("kubectl apply -f deploy/samples");

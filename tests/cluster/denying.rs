@@ -107,7 +107,7 @@ async fn a_policy_that_refuses_a_renewals_write_is_named_and_the_token_written_w
 /// The one role of the cluster, for whichever test is first: of two that create it at once one would fail.
 static THE_ROLE: OnceCell<String> = OnceCell::const_new();
 
-/// The rights of `deploy/clusterrole.yaml` in the stage's namespace, for the stage's operator.
+/// The rights of `deploy/base/rbac.yaml` in the stage's namespace, for the stage's operator.
 fn binding(user: &str) -> String {
     format!(
         r"
@@ -123,8 +123,9 @@ subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: {user}}}]
 /// Takes the rights away, so that a renewal's write is refused, and gives them back.
 async fn renews_after_its_rights_were_gone(name: &str, are_watches_cut: bool) {
     let control_plane = CLUSTER.control_plane().await.unwrap();
-    let role = include_str!("../../deploy/clusterrole.yaml");
-    THE_ROLE.get_or_init(async || control_plane.kubectl().apply(role).await.unwrap()).await;
+    let base =
+        [include_str!("../../deploy/base/namespace.yaml"), include_str!("../../deploy/base/rbac.yaml")];
+    THE_ROLE.get_or_init(async || control_plane.kubectl().apply(&base.join("---\n")).await.unwrap()).await;
     let mut stage = Stage::set_without_start(control_plane, name, issuer(LIFETIME)).await;
     let proxy = stage.operator.go_through_proxy(control_plane, None);
     let binding = binding(&stage.operator.user);

@@ -184,3 +184,19 @@ async fn without_a_bundle_a_private_authority_is_not_trusted() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_authority_that_the_operator_is_started_with_is_trusted_where_no_bundle_is_named() {
+    let issuer_over_https = Simulator::start(issuer(HOUR).tls(Tls::localhost())).await.unwrap();
+    let folder = idissuer_testbed::process::WorkFolder::create().unwrap();
+    let file = folder.path().join("ca.crt");
+    std::fs::write(&file, issuer_over_https.ca_pem().unwrap()).unwrap();
+    let stage = Stage::set_with("ca-file", issuer(HOUR), |operator, _| {
+        operator.arguments.extend(["--allow-issuer".to_owned(), issuer_over_https.url()]);
+        operator.environment.push(("SSL_CERT_FILE", file.into()));
+    })
+    .await;
+    stage.apply(json!({"issuer": {"url": issuer_over_https.url()}})).await;
+    stage.ready().await;
+    assert_eq!(issuer_over_https.counts().total().logins_accepted, 1);
+}

@@ -5,6 +5,10 @@
 use idissuer_testbed::{Options, Shared};
 
 mod apply_fences;
+mod chart;
+mod chart_objects;
+mod chart_releases;
+mod chart_rights;
 mod clock_jumps;
 mod contesting;
 mod denying;
@@ -26,6 +30,7 @@ mod resource_status;
 mod restarting;
 mod schema;
 mod secrecy;
+mod selftest;
 mod sharing;
 mod soak;
 mod vanishing;

@@ -17,6 +17,7 @@ Usage: idissuer-testbed <command>
 
   tools        builds the programs of a control plane that are missing, and prints where each one is
   tools node   the same for those of a node; installs what building and running them needs of Debian's packages
+  tools helm   the same for Helm 4 and Helm 3, which install the chart
   image <containerfile> <stage> <archive> [<argument>=<value>…]
                writes the image of a stage from scratch as an OCI archive; the arguments are those of a container engine
   materials <package>
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let done = match arguments.as_slice() {
         ["tools"] => tools(&Program::CONTROL_PLANE),
         ["tools", "node"] => tools_of_node(),
+        ["tools", "helm"] => tools(&Program::HELM),
         ["image", containerfile, stage, archive, arguments @ ..] => {
             image(containerfile, stage, archive, arguments)
         }

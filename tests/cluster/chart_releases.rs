@@ -1,0 +1,77 @@
+//! What Helm does with the chart at a real API server: no pod runs, but every object comes and goes.
+
+use idissuer_testbed::{ControlPlane, Controllers, Helm, Options, Program, Shared, TestNamespace};
+use serde_json::json;
+
+use crate::chart::{self, RELEASE};
+use crate::operator::credential;
+
+/// A control plane without the CRD, for each Helm: the chart brings it, and leaves it.
+static WITH_HELM: Shared = Shared::new(|| Options::new().controllers(Controllers::None));
+static WITH_HELM3: Shared = Shared::new(|| Options::new().controllers(Controllers::None));
+
+/// One release, in a namespace of its own.
+struct Release {
+    helm: Helm,
+    namespace: TestNamespace,
+}
+
+impl Release {
+    async fn of(control_plane: &'static ControlPlane, program: Program, name: &str) -> Self {
+        let helm = Helm::provide(program).await.unwrap().with_kubeconfig(control_plane.kubeconfig());
+        Self { helm, namespace: TestNamespace::create(control_plane, name).await.unwrap() }
+    }
+
+    async fn helm(&self, command: &str, arguments: &[&str]) -> Result<String, String> {
+        let namespace = format!("--namespace={}", self.namespace.name());
+        let all = [&[command, RELEASE, namespace.as_str()], arguments].concat();
+        self.helm.run(&all, "").await.map_err(|error| error.to_string())
+    }
+
+    async fn install(&self) -> Result<String, String> {
+        let chart = chart::path().display().to_string();
+        self.helm("install", &[&chart, "--set", "issuer.url=https://api.idissuer.pl"]).await
+    }
+
+    async fn replicas(&self) -> String {
+        let arguments = ["get", "deployments", "--output=jsonpath={.items[*].spec.replicas}"];
+        self.namespace.kubectl().run(&arguments).await.unwrap()
+    }
+}
+
+async fn lives_and_leaves_the_credentials(release: Release) {
+    let notes = release.install().await.unwrap();
+    for command in ["create secret generic", "apply -f -", "wait --for=condition=Ready"] {
+        assert!(notes.contains(command), "{notes}");
+    }
+    assert_eq!(release.replicas().await, "2");
+    let kubectl = release.namespace.kubectl();
+    kubectl.run(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=20s"]).await.unwrap();
+    kubectl.apply(&credential("kept", json!({})).to_string()).await.unwrap();
+
+    let chart = chart::path().display().to_string();
+    release.helm("upgrade", &[&chart, "--reuse-values", "--set", "replicas=3"]).await.unwrap();
+    assert_eq!(release.replicas().await, "3");
+    release.helm("rollback", &["1"]).await.unwrap();
+    assert_eq!(release.replicas().await, "2");
+
+    release.helm("uninstall", &[]).await.unwrap();
+    assert_eq!(release.replicas().await, "");
+    assert_eq!(kubectl.run(&["get", "iic", "--output=name"]).await.unwrap().lines().count(), 1);
+    let roles = kubectl.run(&["get", "clusterroles", "--output=name"]).await.unwrap();
+    assert!(!roles.contains("idissuer"), "{roles}");
+    release.install().await.unwrap();
+    assert_eq!(release.replicas().await, "2");
+}
+
+#[tokio::test]
+async fn a_release_is_upgraded_rolled_back_removed_and_made_anew_with_its_credentials_by_helm_4() {
+    let control_plane = WITH_HELM.control_plane().await.unwrap();
+    lives_and_leaves_the_credentials(Release::of(control_plane, Program::Helm, "helm").await).await;
+}
+
+#[tokio::test]
+async fn a_release_is_upgraded_rolled_back_removed_and_made_anew_with_its_credentials_by_helm_3() {
+    let control_plane = WITH_HELM3.control_plane().await.unwrap();
+    lives_and_leaves_the_credentials(Release::of(control_plane, Program::Helm3, "helm3").await).await;
+}

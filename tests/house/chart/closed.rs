@@ -1,0 +1,107 @@
+//! What the chart refuses, and how it says so.
+
+use std::fs;
+use std::path::Path;
+
+use idissuer_testbed::process::WorkFolder;
+use idissuer_testbed::{Helm, Program};
+use serde_json::{Value, json};
+
+use super::{folder, read_of_chart, rendered, required, with};
+
+/// The paths of all objects of the schema that have fields of their own; `[]` stands for the items of a list.
+fn objects(schema: &Value, path: &str, found: &mut Vec<(String, bool)>, definitions: &Value) {
+    if let Some(name) = schema["$ref"].as_str().and_then(|it| it.strip_prefix("#/definitions/")) {
+        return objects(&definitions[name], path, found, definitions);
+    }
+    if let Some(properties) = schema["properties"].as_object() {
+        found.push((path.to_owned(), schema["additionalProperties"] == false));
+        for (name, property) in properties {
+            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            objects(property, &path, found, definitions);
+        }
+    }
+    if schema["items"].is_object() {
+        objects(&schema["items"], &format!("{path}[]"), found, definitions);
+    }
+}
+
+fn schema_objects() -> Vec<(String, bool)> {
+    let schema: Value = serde_json::from_str(&read_of_chart("values.schema.json")).unwrap();
+    let mut found = Vec::new();
+    objects(&schema, "", &mut found, &schema["definitions"]);
+    found
+}
+
+#[test]
+fn every_object_of_the_schema_is_closed() {
+    let open: Vec<_> = schema_objects().into_iter().filter(|(_, is_closed)| !is_closed).collect();
+    assert_eq!(open, []);
+}
+
+#[tokio::test]
+async fn a_mistyped_value_is_refused_wherever_it_stands() {
+    let helm = Helm::provide(Program::Helm).await.unwrap();
+    for (path, _) in schema_objects() {
+        let mistyped = json!({"mistyped": true});
+        let values = match path.strip_suffix("[]") {
+            Some(list) => with(required(), list, json!([mistyped])),
+            None if path.is_empty() => with(required(), "mistyped", json!(true)),
+            None => with(required(), &format!("{path}.mistyped"), json!(true)),
+        };
+        let told = rendered(&helm, &values).await.expect_err(&path);
+        assert!(told.contains("'mistyped' not allowed"), "{path}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_meant_is_refused_with_the_cure() {
+    let needs_service = json!({"serviceMonitor": {"enabled": true}, "service": {"enabled": false}});
+    let cases = [
+        (json!({}), "issuer.url is not set"),
+        (
+            with(required(), "issuer.caBundle", json!({"pem": "a", "secret": "b"})),
+            "give one of pem, configMap and secret",
+        ),
+        (with(required(), "metrics", needs_service), "metrics.serviceMonitor needs the Service"),
+        (
+            with(required(), "test", json!({"login": {"secretName": "a"}, "simulator": {"enabled": true}})),
+            "not both",
+        ),
+        (with(required(), "issuer.url", json!("api.idissuer.pl")), "/issuer/url"),
+        (with(required(), "issuer.allowed", json!(["https://a.example/path"])), "/issuer/allowed/0"),
+        (with(required(), "replicas", json!("two")), "/replicas"),
+    ];
+    for program in Program::HELM {
+        let helm = Helm::provide(program).await.unwrap();
+        for (values, cure) in &cases {
+            let told = rendered(&helm, values).await.expect_err(cure);
+            assert!(told.contains(cure) || told.contains(&cure.replace('/', ".")), "{told}");
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
+        if path.is_dir() {
+            copy(&path, &to.join(name));
+        } else {
+            fs::copy(&path, to.join(name)).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn it_can_be_part_of_another_chart_with_global_values() {
+    let parent = WorkFolder::create().unwrap();
+    copy(&folder(), &parent.path().join("charts/idissuer-operator"));
+    fs::write(parent.path().join("Chart.yaml"), "{apiVersion: v2, name: parent, version: 0.1.0}").unwrap();
+    let values = json!({"global": {"registry": "example.com"}, "idissuer-operator": required()});
+    for program in Program::HELM {
+        let helm = Helm::provide(program).await.unwrap();
+        let objects = helm.render(parent.path(), "release", "home", &values.to_string()).await.unwrap();
+        assert!(objects.iter().any(|object| object["kind"] == "Deployment"));
+    }
+}

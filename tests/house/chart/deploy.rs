@@ -1,0 +1,57 @@
+//! `deploy/base` is what the chart comes to, without what is Helm's own.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use idissuer_testbed::{Helm, Program};
+
+use super::{folder, root};
+
+const HEADER: &str =
+    "# Made from charts/idissuer-operator by `make chart`. Do not edit it: write an overlay.\n";
+/// The values of the base. The CRD comes from `crds/`.
+const VALUES: &str = "{issuer: {url: https://api.idissuer.pl}, crds: {enabled: false}}";
+/// What is true of a release only.
+const OF_HELM: [&str; 2] = ["helm.sh/chart:", "app.kubernetes.io/managed-by:"];
+
+/// The files of the base, by name: one for each template.
+async fn made() -> BTreeMap<String, String> {
+    let helm = Helm::provide(Program::Helm).await.unwrap();
+    let (chart, name) = (folder().display().to_string(), "idissuer-operator");
+    let arguments = ["template", name, &chart, "--namespace", name, "--values", "-"];
+    let text = helm.run(&arguments, VALUES).await.unwrap();
+    let mut files = BTreeMap::new();
+    for document in text.split("---\n").filter(|document| !document.trim().is_empty()) {
+        let (source, object) = document.split_once('\n').unwrap();
+        let (_, template) = source.rsplit_once('/').unwrap();
+        let file = files.entry(template.to_owned()).or_insert_with(|| HEADER.to_owned());
+        if file.len() > HEADER.len() {
+            file.push_str("---\n");
+        }
+        let is_kept = |line: &&str| !OF_HELM.iter().any(|label| line.trim_start().starts_with(label));
+        for line in object.trim_end().lines().filter(is_kept) {
+            file.push_str(line.trim_end());
+            file.push('\n');
+        }
+    }
+    files
+}
+
+#[tokio::test]
+async fn the_base_is_made_from_the_chart() {
+    for (name, text) in made().await {
+        let found = fs::read_to_string(root().join("deploy/base").join(&name)).unwrap_or_default();
+        assert!(
+            found == text,
+            "deploy/base/{name} is not what the chart comes to: run `make chart` and commit it"
+        );
+    }
+}
+
+#[tokio::test]
+#[ignore = "writes deploy/base anew: `make chart`"]
+async fn write_the_base() {
+    for (name, text) in made().await {
+        fs::write(root().join("deploy/base").join(name), text).unwrap();
+    }
+}

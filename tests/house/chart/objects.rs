@@ -1,0 +1,157 @@
+//! What every object of the chart must be like, whatever the values are.
+
+use serde_json::{Value, json};
+
+use super::{objects_of, required, value_sets, with};
+
+/// The pod of an object that has one.
+fn pod(object: &Value) -> Option<&Value> {
+    match object["kind"].as_str()? {
+        "Deployment" => Some(&object["spec"]["template"]["spec"]),
+        "Pod" => Some(&object["spec"]),
+        _ => None,
+    }
+}
+
+fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    objects.iter().filter(|object| object["kind"] == kind).collect()
+}
+
+fn is_test(object: &Value) -> bool {
+    object["metadata"]["annotations"]["helm.sh/hook"] == "test"
+}
+
+#[tokio::test]
+async fn every_pod_meets_the_profile_restricted() {
+    for (name, values) in value_sets() {
+        let objects = objects_of(&values).await;
+        let pods: Vec<_> = objects.iter().filter_map(pod).collect();
+        assert!(!pods.is_empty(), "{name}");
+        for pod in pods {
+            let context = &pod["securityContext"];
+            assert_eq!(context["runAsNonRoot"], true, "{name}");
+            assert_eq!(context["seccompProfile"]["type"], "RuntimeDefault", "{name}");
+            assert!(context["runAsUser"].as_i64().is_some_and(|user| user > 0), "{name}");
+            assert_eq!(pod["enableServiceLinks"], false, "{name}");
+            for container in pod["containers"].as_array().unwrap() {
+                let context = &container["securityContext"];
+                assert_eq!(context["allowPrivilegeEscalation"], false, "{name}");
+                assert_eq!(context["readOnlyRootFilesystem"], true, "{name}");
+                assert_eq!(context["capabilities"], json!({"drop": ["ALL"]}), "{name}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn with_namespaces_no_cluster_wide_role_touches_secrets() {
+    for (name, values) in value_sets() {
+        let objects = objects_of(&values).await;
+        let is_cluster_wide = values["scope"]["namespaces"].is_null() && values["rbac"]["create"] != false;
+        let mentions = |role: &&Value| role["rules"].to_string().contains("secrets");
+        let roles = of_kind(&objects, "ClusterRole").into_iter().filter(mentions).count();
+        assert_eq!(roles, usize::from(is_cluster_wide), "{name}");
+        let bindings = of_kind(&objects, "ClusterRoleBinding").len();
+        assert_eq!(bindings, usize::from(is_cluster_wide), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_but_the_operator_may_write_a_status() {
+    for (name, values) in value_sets() {
+        for role in objects_of(&values).await {
+            let is_aggregated = role["metadata"]["labels"].to_string().contains("aggregate-to");
+            if is_aggregated {
+                assert!(!role["rules"].to_string().contains("status"), "{name}: {role}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_object_says_where_it_belongs_and_what_it_is_part_of() {
+    let of_cluster = [
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CustomResourceDefinition",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+    ];
+    for (name, values) in value_sets() {
+        for object in objects_of(&values).await {
+            let (kind, metadata) = (object["kind"].as_str().unwrap(), &object["metadata"]);
+            assert_eq!(metadata["namespace"].is_null(), of_cluster.contains(&kind), "{name}: {metadata}");
+            let is_ours = !is_test(&object) && metadata["name"] != "release-more";
+            if is_ours {
+                assert_eq!(metadata["labels"]["app.kubernetes.io/instance"], "release", "{name}: {metadata}");
+                assert_eq!(metadata["labels"]["app.kubernetes.io/managed-by"], "Helm", "{name}: {metadata}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_name_is_too_long_however_long_the_release_is_named() {
+    let long = "a-release-with-as-long-a-name-as-helm-lets-one-give-it"[..53].to_owned();
+    let helm = idissuer_testbed::Helm::provide(idissuer_testbed::Program::Helm).await.unwrap();
+    for (name, values) in value_sets() {
+        let objects = helm.render(&super::folder(), &long, "home", &values.to_string()).await.unwrap();
+        for object in objects {
+            let named = object["metadata"]["name"].as_str().unwrap();
+            // Services have the shortest names of all; the others may be longer, but pods are named after them.
+            assert!(
+                named.len() <= 63
+                    || !matches!(object["kind"].as_str(), Some("Service" | "Deployment" | "Pod")),
+                "{name}: {named}"
+            );
+            assert!(named.len() <= 253, "{name}: {named}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn selectors_find_the_operators_pods_and_not_those_of_the_test() {
+    let values = with(required(), "test.simulator.enabled", json!(true));
+    let objects = objects_of(&values).await;
+    let labels = |object: &Value| object["spec"]["template"]["metadata"]["labels"].clone();
+    let deployments = of_kind(&objects, "Deployment");
+    let operator = deployments.iter().find(|it| !is_test(it)).unwrap();
+    let simulator = deployments.iter().find(|it| is_test(it)).unwrap();
+    let fits = |selector: &Value, labels: &Value| {
+        let wanted = selector.as_object().unwrap();
+        wanted.iter().all(|(key, value)| &labels[key] == value)
+    };
+    let policy = &of_kind(&objects, "NetworkPolicy")[0]["spec"]["podSelector"]["matchLabels"];
+    let budget = &of_kind(&objects, "PodDisruptionBudget")[0]["spec"]["selector"]["matchLabels"];
+    let metrics =
+        &of_kind(&objects, "Service").into_iter().find(|it| !is_test(it)).unwrap()["spec"]["selector"];
+    for selector in [&operator["spec"]["selector"]["matchLabels"], policy, budget, metrics] {
+        assert!(fits(selector, &labels(operator)));
+        assert!(!fits(selector, &labels(simulator)));
+    }
+}
+
+#[tokio::test]
+async fn nothing_goes_out_or_comes_in_but_what_is_given() {
+    let policies = |objects: &[Value]| of_kind(objects, "NetworkPolicy")[0]["spec"].clone();
+    let narrow = policies(&objects_of(&required()).await);
+    assert_eq!(narrow["policyTypes"], json!(["Ingress"]));
+    assert_eq!(narrow["ingress"], json!([{"ports": [{"port": "metrics", "protocol": "TCP"}]}]));
+    let egress = json!([{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]);
+    let given = policies(&objects_of(&with(required(), "networkPolicy.egress", egress.clone())).await);
+    assert_eq!(given["policyTypes"], json!(["Ingress", "Egress"]));
+    assert_eq!(given["egress"], egress);
+}
+
+#[tokio::test]
+async fn the_admission_policy_lets_the_test_use_its_simulator_and_nobody_else() {
+    let values = with(required(), "admissionPolicy.enabled", json!(true));
+    let condition = |objects: &[Value]| {
+        of_kind(objects, "ValidatingAdmissionPolicy")[0]["spec"]["validations"][0]["expression"].clone()
+    };
+    assert_eq!(condition(&objects_of(&values).await), "false");
+    let values = with(values, "test", json!({"namespace": "shop", "simulator": {"enabled": true}}));
+    let simulator = "http://release-idissuer-operator-simulator.home.svc:8480";
+    let expected = format!("request.namespace in [\"shop\"] && variables.origin in [\"{simulator}\"]");
+    assert_eq!(condition(&objects_of(&values).await), expected);
+}
