@@ -1,6 +1,7 @@
 //! The command line: what was typed, and what it means. The only room that prints to standard output.
 
 mod lease;
+mod selftest;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -12,6 +13,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand};
 
 use lease::LeaseArguments;
+use selftest::SelftestArguments;
 
 use crate::api::crd;
 use crate::controller::{self, Settings};
@@ -21,6 +23,9 @@ use crate::ops::shutdown;
 
 /// How much longer than a watch a connection to the API server may be silent.
 const SILENCE_BEYOND_WATCH: Duration = Duration::from_secs(5);
+
+/// How long the API server may take for an answer to the selftest, which watches nothing.
+const SELFTEST_SILENCE: u32 = 10;
 
 /// Rotating ID Issuer tokens in Kubernetes.
 #[derive(Debug, Parser)]
@@ -36,6 +41,8 @@ enum Command {
     Controller(Box<ControllerArguments>),
     /// Print the `CustomResourceDefinition`
     Crd,
+    /// Try an installed operator: create a credential, see that its Secret holds a token, and delete it again
+    Selftest(SelftestArguments),
 }
 
 #[derive(Debug, Args)]
@@ -86,6 +93,7 @@ pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Controller(arguments) => run_controller(*arguments),
         Command::Crd => print_crd(),
+        Command::Selftest(arguments) => run_selftest(arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -127,6 +135,12 @@ fn run_controller(mut arguments: ControllerArguments) -> Result<(), String> {
     // Name resolution runs on threads that nothing can interrupt; they must not hold up the end.
     runtime.shutdown_background();
     outcome
+}
+
+fn run_selftest(arguments: SelftestArguments) -> Result<(), String> {
+    install_crypto_provider()?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("start the runtime: {error}"))?;
+    runtime.block_on(async { selftest::run(arguments, client(SELFTEST_SILENCE).await?).await })
 }
 
 /// The client of the API server. Without a limit on silence it would wait for ever where a connection dies unseen.

@@ -5,6 +5,7 @@
 use idissuer_testbed::{Options, Shared};
 
 mod apply_fences;
+mod chart;
 mod contesting;
 mod denying;
 mod figures;
@@ -24,6 +25,7 @@ mod resource_status;
 mod restarting;
 mod schema;
 mod secrecy;
+mod selftest;
 mod sharing;
 mod soak;
 mod vanishing;

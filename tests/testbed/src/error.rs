@@ -151,6 +151,9 @@ pub enum Error {
         /// What it printed to standard error.
         stderr: String,
     },
+    /// What Helm rendered is no YAML.
+    #[error("cannot read what helm rendered: {0}")]
+    Rendered(String),
     /// The audit log holds a line that the testbed does not understand.
     #[error("cannot read a line of the audit log")]
     AuditLine(#[source] serde_json::Error),

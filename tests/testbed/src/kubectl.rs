@@ -1,11 +1,11 @@
 //! The real kubectl, for tests that do what a user does.
 
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::Output;
 
-use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use crate::command;
 use crate::error::{Error, Result};
 
 /// kubectl for one control plane and, if set, one namespace.
@@ -84,7 +84,6 @@ impl Kubectl {
     /// # Errors
     /// When it cannot be run.
     pub async fn output(&self, arguments: &[&str], input: &str) -> Result<Output> {
-        let failed = |source| Error::Spawn { program: "kubectl".to_owned(), source };
         let mut command = Command::new(&self.program);
         command
             .arg(format!("--kubeconfig={}", self.kubeconfig.display()))
@@ -92,20 +91,7 @@ impl Kubectl {
             .args(arguments)
             // What it remembers of the API goes with the control plane, and the user's preferences stay out.
             .env("KUBECACHEDIR", &self.cache)
-            .env("KUBERC", "off")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        let mut child = command.spawn().map_err(failed)?;
-        let stdin = child.stdin.take();
-        let write = async {
-            if let Some(mut stdin) = stdin {
-                // It may end without reading; its own error says more.
-                let _ = stdin.write_all(input.as_bytes()).await;
-            }
-        };
-        let ((), output) = futures::join!(write, child.wait_with_output());
-        output.map_err(failed)
+            .env("KUBERC", "off");
+        command::output("kubectl", command, input).await
     }
 }

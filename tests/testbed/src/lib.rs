@@ -20,6 +20,7 @@
 //! - [`Node`] runs pods, beside a control plane that has all controllers; [`Cluster`] is both. It needs root: a test
 //!   asks [`Node::available_for_test`] first.
 //! - [`Image`] makes container images, of one static program say.
+//! - [`Helm`] installs and renders charts, with Helm 4 or Helm 3.
 //! - [`TestNamespace`] is where one test works. If the test panics, it shows what lay there.
 //! - [`wait`] waits for a condition, with a limit.
 //! - [`AuditLog`] counts the requests of a client.
@@ -34,8 +35,10 @@
 mod audit;
 mod certificates;
 mod cluster;
+mod command;
 mod control_plane;
 mod error;
+mod helm;
 mod image;
 mod inventory;
 mod kubeconfig;
@@ -54,6 +57,7 @@ pub use audit::{AuditLog, AuditRequest, Mark, count};
 pub use cluster::Cluster;
 pub use control_plane::{Component, ControlPlane, Controllers, Options, install_crypto_provider};
 pub use error::{Error, Result};
+pub use helm::Helm;
 pub use image::Image;
 pub use kubectl::Kubectl;
 pub use namespace::TestNamespace;

@@ -12,6 +12,7 @@ Usage: idissuer-testbed <command>
 
   tools        builds the programs of a control plane that are missing, and prints where each one is
   tools node   the same for those of a node; installs what building and running them needs of Debian's packages
+  tools helm   the same for Helm 4 and Helm 3, which install the chart
   up           starts a control plane, prints how to use it, and ends it on Ctrl-C
   up node      the same, with a node to run pods on
 ";
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let done = match arguments.as_slice() {
         ["tools"] => tools(&Program::CONTROL_PLANE),
         ["tools", "node"] => Node::prepare().map_err(Into::into).and_then(|()| tools(&Program::NODE)),
+        ["tools", "helm"] => tools(&Program::HELM),
         ["up"] => up(),
         ["up", "node"] => up_with_node(),
         ["help" | "--help" | "-h"] => say(USAGE),

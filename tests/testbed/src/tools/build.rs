@@ -63,7 +63,7 @@ fn require_go(program: Program) -> Result<()> {
 fn run_go(program: Program, module: &Path, output: &Path) -> Result<()> {
     let mut go = Command::new("go");
     go.arg("build")
-        .args(build_flags())
+        .args(build_flags(program.module()))
         .arg("-o")
         .arg(output)
         .arg(program.package())

@@ -35,6 +35,10 @@ pub enum Program {
     Dns,
     /// What the sandboxes of pods, and pods of tests, run.
     Pod,
+    /// Installs charts.
+    Helm,
+    /// The Helm before, which many still use.
+    Helm3,
 }
 
 impl Program {
@@ -55,6 +59,9 @@ impl Program {
         Self::Pod,
     ];
 
+    /// Those that install charts.
+    pub const HELM: [Self; 2] = [Self::Helm, Self::Helm3];
+
     /// The name of its file, in `KUBEBUILDER_ASSETS` as well as in the cache.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -72,6 +79,8 @@ impl Program {
             Self::Runc => "runc",
             Self::Dns => "testbed-dns",
             Self::Pod => "testbed-pod",
+            Self::Helm => "helm",
+            Self::Helm3 => "helm3",
         }
     }
 
@@ -91,6 +100,8 @@ impl Program {
             Self::Runc => "github.com/opencontainers/runc",
             Self::Dns => "idissuer-testbed/tools/node/dns",
             Self::Pod => "idissuer-testbed/tools/node/pod",
+            Self::Helm => "helm.sh/helm/v4/cmd/helm",
+            Self::Helm3 => "helm.sh/helm/v3/cmd/helm",
         }
     }
 
@@ -107,6 +118,8 @@ impl Program {
             Self::Containerd | Self::ContainerdShim | Self::Ctr | Self::Runc | Self::Dns | Self::Pod => {
                 &module::NODE
             }
+            Self::Helm => &module::HELM,
+            Self::Helm3 => &module::HELM3,
         }
     }
 
@@ -115,8 +128,8 @@ impl Program {
         matches!(self, Self::Runc)
     }
 
-    /// How long a cold build takes on two cores, in the order of [`Program::CONTROL_PLANE`] and then
-    /// [`Program::NODE`]: each builds on what Go cached for the one before.
+    /// How long a cold build takes on two cores, in the order of [`Program::CONTROL_PLANE`], [`Program::NODE`] and
+    /// [`Program::HELM`]: each builds on what Go cached for the one before.
     pub(super) const fn usual_minutes(self) -> u32 {
         match self {
             Self::KubeControllerManager => 2,
@@ -126,14 +139,18 @@ impl Program {
     }
 }
 
-/// Arguments of `go build`, the same for every program. They are part of the cache folder's name.
-pub(super) fn build_flags() -> Vec<String> {
+/// Arguments of `go build`, the same for every program of a module. They are part of the cache folder's name.
+pub(super) fn build_flags(module: &Module) -> Vec<String> {
     let component = "k8s.io/component-base/version";
     let mut parts = KUBERNETES_VERSION.trim_start_matches('v').split('.');
     let (major, minor) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let stamps = format!(
+    let mut stamps = format!(
         "-s -w -X {component}.gitVersion={KUBERNETES_VERSION} -X {component}.gitMajor={major} -X {component}.gitMinor={minor}"
     );
+    if !module.stamps.is_empty() {
+        stamps.push(' ');
+        stamps.push_str(module.stamps);
+    }
     // The tag counts for runc alone: without it, it refuses pods that ask for the default seccomp profile.
     ["-mod=readonly", "-buildvcs=false", "-trimpath", "-tags", "seccomp", "-ldflags", &stamps]
         .map(str::to_owned)
@@ -152,10 +169,11 @@ mod tests {
 
     #[test]
     fn every_program_is_a_tool_of_its_go_module_or_a_folder_in_it() {
-        for program in Program::CONTROL_PLANE.into_iter().chain(Program::NODE) {
+        for program in Program::CONTROL_PLANE.into_iter().chain(Program::NODE).chain(Program::HELM) {
             let files = program.module().files;
             let (_, go_mod) = files[0];
-            let is_tool = go_mod.contains(&format!("\t{}\n", program.package()));
+            let is_tool =
+                go_mod.lines().any(|line| line.trim_start_matches("tool").trim() == program.package());
             let folder = program.package().strip_prefix("idissuer-testbed/tools/node/").unwrap_or("-");
             let is_folder = files.iter().any(|(name, _)| *name == format!("{folder}/main.go"));
             assert!(is_tool || is_folder, "{program:?}");

@@ -7,6 +7,8 @@ mod audit;
 #[cfg(test)]
 mod control_plane;
 #[cfg(test)]
+mod helm;
+#[cfg(test)]
 mod leftovers;
 #[cfg(test)]
 mod memory;

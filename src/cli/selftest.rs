@@ -1,0 +1,246 @@
+//! `idissuer selftest`: whether an installed operator does its work, told in sentences.
+
+use std::fmt::Display;
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use clap::Args;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DeleteParams, PostParams};
+use kube::{Api, Client};
+use tokio::time::{sleep, timeout};
+
+use super::origin;
+use crate::api::conditions::ConditionType;
+use crate::api::{IdIssuerCredential, IdIssuerCredentialSpec, Issuer, LoginSecretRef, Renewal, Target};
+use crate::core::endpoint::Origin;
+use crate::core::token::Fingerprint;
+use crate::ops::clock::{Clock as _, SystemClock};
+
+/// Between two looks at an object. The test asks instead of watching, so that its rights can be those to two names.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long the garbage collection may take.
+const REMOVAL_LIMIT: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Args)]
+pub(super) struct SelftestArguments {
+    /// Where the credential is created
+    #[arg(long, env = "IDISSUER_NAMESPACE", value_name = "NAME")]
+    namespace: String,
+
+    /// The name of the credential and of its target Secret; there must be none of that name
+    #[arg(long, value_name = "NAME", default_value = "idissuer-selftest")]
+    name: String,
+
+    /// A Secret with the keys `username` and `password`, in that namespace
+    #[arg(long, value_name = "NAME")]
+    login_secret: String,
+
+    /// The issuer [default: the operator's own]
+    #[arg(long, value_name = "URL", value_parser = origin)]
+    issuer_url: Option<Origin>,
+
+    /// After how long without a token the test has failed
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    timeout_seconds: u16,
+}
+
+/// Creates a credential, looks at what the operator makes of it, and removes it again, whatever was seen.
+pub(super) async fn run(arguments: SelftestArguments, client: Client) -> Result<(), String> {
+    let test = Selftest::new(arguments, client);
+    test.create().await?;
+    let seen = test.see_token().await;
+    let removed = test.remove().await;
+    seen.and(removed)?;
+    tell("The operator works.")
+}
+
+struct Selftest {
+    arguments: SelftestArguments,
+    credentials: Api<IdIssuerCredential>,
+    secrets: Api<Secret>,
+    clock: SystemClock,
+}
+
+impl Selftest {
+    fn new(arguments: SelftestArguments, client: Client) -> Self {
+        Self {
+            credentials: Api::namespaced(client.clone(), &arguments.namespace),
+            secrets: Api::namespaced(client, &arguments.namespace),
+            arguments,
+            clock: SystemClock::start(),
+        }
+    }
+
+    fn target(&self) -> String {
+        format!("Secret {}/{}", self.arguments.namespace, self.arguments.name)
+    }
+
+    fn credential(&self) -> String {
+        format!("IdIssuerCredential {}/{}", self.arguments.namespace, self.arguments.name)
+    }
+
+    async fn create(&self) -> Result<(), String> {
+        let spec = IdIssuerCredentialSpec {
+            login_secret_ref: LoginSecretRef {
+                name: self.arguments.login_secret.clone(),
+                username_key: "username".to_owned(),
+                password_key: "password".to_owned(),
+            },
+            target: Target::default(),
+            renewal: Renewal::default(),
+            issuer: self
+                .arguments
+                .issuer_url
+                .as_ref()
+                .map(|origin| Issuer { url: Some(origin.to_string()), ..Issuer::default() }),
+            suspend: false,
+        };
+        let credential = IdIssuerCredential::new(&self.arguments.name, spec);
+        match self.credentials.create(&PostParams::default(), &credential).await {
+            Ok(_) => tell(&format!("Created {}.", self.credential())),
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                Err(format!("{} exists already: delete it, or give another --name", self.credential()))
+            }
+            Err(error) => Err(failed("create", &self.credential(), &error)),
+        }
+    }
+
+    /// Waits until the credential is ready, and looks at its Secret.
+    async fn see_token(&self) -> Result<(), String> {
+        let limit = Duration::from_secs(self.arguments.timeout_seconds.into());
+        let mut last = String::new();
+        let fingerprint = match timeout(limit, self.ready(&mut last)).await {
+            Ok(fingerprint) => fingerprint?,
+            Err(_) if last.is_empty() => {
+                return Err(format!(
+                    "{} has no status after {} s: see that the operator runs, that one of its pods leads, and that it works in this namespace",
+                    self.credential(),
+                    limit.as_secs()
+                ));
+            }
+            Err(_) => return Err(format!("{} is not ready after {} s", self.credential(), limit.as_secs())),
+        };
+        let secret = self.secrets.get(&self.arguments.name).await;
+        let secret = secret.map_err(|error| failed("read", &self.target(), &error))?;
+        let expires = judge(&secret, &fingerprint, self.clock.now().wall)
+            .map_err(|defect| format!("{}: {defect}", self.target()))?;
+        tell(&format!("{} holds a token that is valid until {expires}.", self.target()))
+    }
+
+    /// The fingerprint of the token that was published. What the operator says meanwhile is told, and kept in `last`.
+    async fn ready(&self, last: &mut String) -> Result<String, String> {
+        loop {
+            let credential = self.credentials.get(&self.arguments.name).await;
+            let status = credential.map_err(|error| failed("read", &self.credential(), &error))?.status;
+            let status = status.unwrap_or_default();
+            let ready = status.conditions.iter().find(|it| it.type_ == ConditionType::Ready.as_str());
+            if let Some(ready) = ready {
+                let said = format!("Ready is {}, {}: {}", ready.status, ready.reason, ready.message);
+                if *last != said {
+                    tell(&said)?;
+                    *last = said;
+                }
+                if let Some(token) = status.token.filter(|_| ready.status == "True") {
+                    return Ok(token.fingerprint);
+                }
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// Deletes the credential; its Secret has to go with it.
+    async fn remove(&self) -> Result<(), String> {
+        let deleted = self.credentials.delete(&self.arguments.name, &DeleteParams::default()).await;
+        deleted.map_err(|error| failed("delete", &self.credential(), &error))?;
+        match timeout(REMOVAL_LIMIT, self.gone()).await {
+            Ok(gone) => gone?,
+            Err(_) => {
+                return Err(format!(
+                    "{} is still there {} s after its credential was deleted: see that the cluster's garbage collector works",
+                    self.target(),
+                    REMOVAL_LIMIT.as_secs()
+                ));
+            }
+        }
+        tell(&format!("Deleted {}; nothing of it is left.", self.credential()))
+    }
+
+    async fn gone(&self) -> Result<(), String> {
+        let name = &self.arguments.name;
+        let read = |what: String| move |error: kube::Error| failed("read", &what, &error);
+        while self.credentials.get_opt(name).await.map_err(read(self.credential()))?.is_some()
+            || self.secrets.get_metadata_opt(name).await.map_err(read(self.target()))?.is_some()
+        {
+            sleep(PAUSE).await;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a target is as it should be, and until when its token is valid.
+fn judge(secret: &Secret, fingerprint: &str, now: Timestamp) -> Result<Timestamp, String> {
+    let value = |key: &str| {
+        let value = secret.data.as_ref().and_then(|data| data.get(key));
+        value.filter(|value| !value.0.is_empty()).ok_or_else(|| format!("the key {key} is missing or empty"))
+    };
+    if Fingerprint::of(&value("token")?.0).as_str() != fingerprint {
+        return Err("its token is not the one that the status of the credential tells of".to_owned());
+    }
+    let expires = std::str::from_utf8(&value("expires_at")?.0).ok().and_then(|text| text.parse().ok());
+    let expires: Timestamp = expires.ok_or("the key expires_at holds no time of RFC 3339")?;
+    if expires <= now {
+        return Err(format!("its token expired at {expires}"));
+    }
+    Ok(expires)
+}
+
+fn failed(operation: &str, object: &str, error: &dyn Display) -> String {
+    format!("cannot {operation} {object}: {error}")
+}
+
+fn tell(line: &str) -> Result<(), String> {
+    writeln!(io::stdout(), "{line}").map_err(|error| format!("print: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use k8s_openapi::ByteString;
+
+    use super::*;
+
+    const NOW: &str = "2026-01-01T00:30:00Z";
+
+    fn judged(keys: &[(&str, &str)]) -> Result<Timestamp, String> {
+        let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
+        let data: BTreeMap<_, _> =
+            keys.iter().map(|(key, value)| ((*key).to_owned(), bytes(value))).collect();
+        let secret = Secret { data: Some(data), ..Secret::default() };
+        judge(&secret, Fingerprint::of(b"good").as_str(), NOW.parse().unwrap())
+    }
+
+    #[test]
+    fn a_target_with_the_told_token_is_good_until_the_token_expires() {
+        let expires = judged(&[("token", "good"), ("expires_at", "2026-01-01T01:00:00Z")]).unwrap();
+        assert_eq!(expires.to_string(), "2026-01-01T01:00:00Z");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_target_is_told_without_its_content() {
+        for (token, expires, told) in [
+            ("", "2026-01-01T01:00:00Z", "the key token is missing or empty"),
+            ("other", "2026-01-01T01:00:00Z", "not the one that the status"),
+            ("good", "", "the key expires_at is missing or empty"),
+            ("good", "tomorrow", "no time of RFC 3339"),
+            ("good", NOW, "expired at 2026-01-01T00:30:00Z"),
+        ] {
+            let defect = judged(&[("token", token), ("expires_at", expires)]).unwrap_err();
+            assert!(defect.contains(told), "{defect}");
+            assert!(!defect.contains("other") && !defect.contains("tomorrow"), "{defect}");
+        }
+        assert!(judged(&[]).unwrap_err().contains("the key token is missing"));
+    }
+}
