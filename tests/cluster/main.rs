@@ -9,6 +9,7 @@ mod chart;
 mod contesting;
 mod denying;
 mod figures;
+mod installed;
 mod issuers;
 mod issuing;
 mod killing;
