@@ -16,6 +16,8 @@ use crate::operator::holds;
 pub(super) const LIMIT: Duration = Duration::from_secs(120);
 /// Where the operator is installed.
 pub(super) const HOME: &str = "idissuer";
+/// The label of the operator's pods.
+pub(super) const OPERATOR: &str = "app.kubernetes.io/name=idissuer-operator";
 /// Where programs use tokens.
 pub(super) const SHOP: &str = "shop";
 /// The version of the chart, the program and its image.
@@ -199,7 +201,7 @@ spec: {{loginSecretRef: {{name: {name}-login}}{more}}}
         let lease =
             ["--namespace", HOME, "get", "leases", "--output=jsonpath={.items[*].spec.holderIdentity}"];
         let holder = self.kubectl().run(&lease).await.unwrap();
-        let pods = self.pods(HOME, "app.kubernetes.io/name=idissuer-operator").await;
+        let pods = self.pods(HOME, OPERATOR).await;
         let leads = |pod: &&Pod| holder.starts_with(&pod.name_any());
         pods.iter().find(leads).map(ResourceExt::name_any).unwrap_or_else(|| panic!("{holder} is no pod"))
     }

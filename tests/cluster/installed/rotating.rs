@@ -10,7 +10,6 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::Api;
 use kube::api::DeleteParams;
 use kube::runtime::{WatchStreamExt, watcher};
-use serde_json::Value;
 
 use super::place::{HOME, ISSUER, LIFETIME, Place, SHOP};
 use crate::operator::now;
@@ -60,21 +59,15 @@ impl Publications {
     }
 }
 
-/// What the containers of the operator use, by the kubelet's own numbers: memory in MiB, cores in thousandths.
-async fn usage(place: &Place) -> Vec<(f64, f64)> {
-    let path = format!("/api/v1/nodes/{}/proxy/stats/summary", place.cluster.node().name());
-    let summary = place.kubectl().run(&["get", "--raw", &path]).await.unwrap();
-    let summary: Value = serde_json::from_str(&summary).unwrap();
-    let pods = summary["pods"].as_array().unwrap().iter();
-    let containers = pods
-        .filter(|pod| pod["podRef"]["namespace"] == HOME)
-        .flat_map(|pod| pod["containers"].as_array().unwrap());
-    containers
-        .filter_map(|container| {
-            let memory = container["memory"]["workingSetBytes"].as_f64()? / 1024.0 / 1024.0;
-            Some((memory, container["cpu"]["usageNanoCores"].as_f64()? / 1e6))
-        })
-        .collect()
+/// What the kubelet measures of the operator's containers: the sum of a gauge or counter over them.
+async fn measured(place: &Place, name: &str) -> f64 {
+    let path = format!("/api/v1/nodes/{}/proxy/metrics/resource", place.cluster.node().name());
+    let metrics = place.kubectl().run(&["get", "--raw", &path]).await.unwrap();
+    let of_operator = format!("namespace=\"{HOME}\"");
+    let lines = metrics.lines().filter(|line| line.starts_with(name) && line.contains(&of_operator));
+    lines
+        .map(|line| line.rsplit("} ").next().unwrap().split(' ').next().unwrap().parse::<f64>().unwrap())
+        .sum()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,7 +88,14 @@ async fn a_pod_that_mounts_the_target_lives_through_ten_rotations_without_one_40
     let consumer = place.has_consumer("billing").await;
 
     publications.reach(2).await;
-    eprintln!("operator at rest (MiB, thousandths of a core): {:.1?}", usage(&place).await);
+    let (memory, time) = ("container_memory_working_set_bytes", "container_cpu_usage_seconds_total");
+    let (bytes, before) = (measured(&place, memory).await, measured(&place, time).await);
+    publications.reach(3).await;
+    let seconds = measured(&place, time).await - before;
+    eprintln!(
+        "both pods of the operator: {:.1} MiB, {seconds:.2} s of a core in a rotation",
+        bytes / 1024.0 / 1024.0
+    );
     let leader = place.leader().await;
     place.api::<Pod>(HOME).delete(&leader, &DeleteParams::default()).await.unwrap();
     publications.reach(4).await;

@@ -4,17 +4,17 @@ use idissuer::api::IdIssuerCredential;
 use idissuer_testbed::Program;
 use k8s_openapi::api::core::v1::Secret;
 
-use super::place::{HOME, ISSUER, LIMIT, Place, SHOP, of_project};
+use super::place::{HOME, ISSUER, LIMIT, OPERATOR, Place, SHOP, of_project};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes and a node: make installed runs it"]
 async fn in_the_scope_of_one_namespace_all_others_are_left_alone() {
     let Some(place) = Place::set(Program::Helm).await else { return };
     place.has_namespace("elsewhere", "restricted").await;
-    place.has_credential("elsewhere", "billing", "").await;
     place
         .release("install", &[&format!("issuer.url={ISSUER}"), &format!("scope.namespaces[0]={SHOP}")])
         .await;
+    place.has_credential("elsewhere", "billing", "").await;
     place.has_credential(SHOP, "billing", "").await;
     place.ready(SHOP, "billing").await;
     // It came later, and was served; the other one was not even looked at.
@@ -22,7 +22,9 @@ async fn in_the_scope_of_one_namespace_all_others_are_left_alone() {
     assert!(elsewhere.status.is_none(), "{:?}", elsewhere.status);
     assert!(place.api::<Secret>("elsewhere").get_opt("billing").await.unwrap().is_none());
 
-    let account = format!("--as=system:serviceaccount:{HOME}:idissuer-operator");
+    let account =
+        &place.pods(HOME, OPERATOR).await[0].spec.as_ref().unwrap().service_account_name.clone().unwrap();
+    let account = format!("--as=system:serviceaccount:{HOME}:{account}");
     let may = async |verb: &str, namespace: &str| {
         let arguments = ["auth", "can-i", verb, "secrets", "--namespace", namespace, &account];
         let output = place.kubectl().output(&arguments, "").await.unwrap();
