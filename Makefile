@@ -8,7 +8,7 @@ CRD   := crds/idissuer.pl_idissuercredentials.yaml
 CHART := charts/idissuer-operator
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulation check crds chart figures full soak tools image materials reproducible
+.PHONY: help demo test simulation check crds chart figures full soak tools image installed materials reproducible
 
 help: ## Print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -27,7 +27,7 @@ test: ## Run all tests of the workspace
 # SIMULATION_LEASE=default takes the lease's own timings instead of stretched ones, and SIMULATION_LOG=info shows all that happens.
 simulation: export PROPTEST_CASES ?= 50000
 simulation: ## Run ten days of the operator's life in simulated time, while everything goes wrong
-	$(CARGO) test --locked --release --test simulation -- --nocapture
+	$(CARGO) test --locked --profile simulation --test simulation -- --nocapture
 
 check: ## Check format, lints, docs and generated files
 	$(CARGO) fmt --all --check
@@ -55,6 +55,9 @@ soak: ## Use 200 tokens all the time, while everything fails at random; MINUTES=
 figures: ## Measure restarts and failovers; CREDENTIALS=1000 of ACCOUNTS=300
 	@$(CARGO) test --quiet --locked --workspace --test cluster -- --ignored --exact --nocapture \
 	  figures::what_restarts_and_failovers_cost
+
+installed: image ## Install the operator on a real node, and use tokens in a pod through ten rotations; needs root
+	$(CARGO) test --locked --workspace --test cluster -- --ignored --nocapture installed::
 
 # The images are what their recipe, their version and their commit make of the sources.
 IMAGES    := idissuer idissuer-simulator

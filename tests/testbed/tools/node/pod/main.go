@@ -4,14 +4,18 @@
 package main
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -21,6 +25,9 @@ const usage = `usage: pod pause
        pod serve <address>     answers every request with the name of the pod, and GET /file?<path> with the file
        pod get <url>           prints the answer; asks as the pod's service account where the URL is https
        pod resolve <name>      prints the addresses
+       pod consume <url> <file>
+                               asks each second with the token in the file, and prints what came of it and every new
+                               token's fingerprint, each after the time in milliseconds
 `
 
 // Where kubelet puts what a pod needs to be its service account.
@@ -37,6 +44,9 @@ func main() {
 		err = http.ListenAndServe(arguments[1], http.HandlerFunc(answer))
 	case "get":
 		err = get(arguments[1])
+	case "consume":
+		go pause()
+		consume(arguments[1], arguments[2])
 	case "resolve":
 		err = resolve(arguments[1])
 	default:
@@ -112,6 +122,45 @@ func get(url string) error {
 		return fmt.Errorf("%s", response.Status)
 	}
 	return nil
+}
+
+func consume(url, file string) {
+	looks := 0
+	var last []byte
+	for range time.Tick(100 * time.Millisecond) {
+		token, err := os.ReadFile(file)
+		if err != nil {
+			say(err)
+			continue
+		}
+		if !bytes.Equal(token, last) {
+			digest := sha256.Sum256(token)
+			say("token", hex.EncodeToString(digest[:16]))
+			last = token
+		}
+		if looks++; looks%10 == 1 {
+			say("call", status(url, string(token)))
+		}
+	}
+}
+
+func status(url, token string) string {
+	request, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		return err.Error()
+	}
+	request.Header.Set("Authorization", "Bearer "+token)
+	client := &http.Client{Timeout: 10 * time.Second}
+	response, err := client.Do(request)
+	if err != nil {
+		return err.Error()
+	}
+	response.Body.Close()
+	return strconv.Itoa(response.StatusCode)
+}
+
+func say(words ...any) {
+	fmt.Println(append([]any{time.Now().UnixMilli()}, words...)...)
 }
 
 func resolve(name string) error {

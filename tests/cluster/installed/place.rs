@@ -1,0 +1,222 @@
+//! A cluster with a node, an issuer in it, and who installs the operator.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use idissuer::api::IdIssuerCredential;
+use idissuer_testbed::{Cluster, Helm, Kubectl, Node, NodeOptions, Options, Program, wait};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use kube::api::{DeleteParams, ListParams};
+use kube::{Api, Resource, ResourceExt};
+
+use crate::operator::holds;
+
+/// For pods to start, and for Helm to wait: a machine that does much else takes its time.
+pub(super) const LIMIT: Duration = Duration::from_secs(120);
+/// Where the operator is installed.
+pub(super) const HOME: &str = "idissuer";
+/// The label of the operator's pods.
+pub(super) const OPERATOR: &str = "app.kubernetes.io/name=idissuer-operator";
+/// Where programs use tokens.
+pub(super) const SHOP: &str = "shop";
+/// The version of the chart, the program and its image.
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// How long tokens of the issuer live.
+pub(super) const LIFETIME: Duration = Duration::from_secs(60);
+/// The issuer in the cluster.
+pub(super) const ISSUER: &str = "http://issuer.issuers:8480";
+/// Another one, whose tokens live an hour.
+pub(super) const CALM_ISSUER: &str = "http://calm.issuers:8480";
+
+/// Where a test plays. What was installed goes with the cluster.
+pub(super) struct Place {
+    pub(super) cluster: Cluster,
+    pub(super) helm: Helm,
+}
+
+/// A file of this project.
+pub(super) fn of_project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn chart() -> String {
+    of_project("charts/idissuer-operator").display().to_string()
+}
+
+fn archive(image: &str) -> PathBuf {
+    let archive = of_project(&format!("target/image/{image}.tar"));
+    assert!(archive.exists(), "{} is missing: `make image` writes it", archive.display());
+    archive
+}
+
+impl Place {
+    /// With a namespace that enforces the profile `restricted`, one for a shop, and both issuers. None where there can be
+    /// no node.
+    pub(super) async fn set(helm: Program) -> Option<Self> {
+        if !Node::available_for_test() {
+            return None;
+        }
+        let cluster = Cluster::start(Options::new(), NodeOptions::new()).await.unwrap();
+        let helm = Helm::provide(helm).await.unwrap().with_kubeconfig(cluster.control_plane().kubeconfig());
+        let place = Self { cluster, helm };
+        place.knows_images().await;
+        for (name, profile) in [(HOME, "restricted"), (SHOP, "restricted"), ("issuers", "restricted")] {
+            place.has_namespace(name, profile).await;
+        }
+        place.has_issuer("issuer", LIFETIME).await;
+        place.has_issuer("calm", Duration::from_secs(3600)).await;
+        Some(place)
+    }
+
+    /// The images of `make image`, by the name that their archives give them.
+    async fn knows_images(&self) {
+        for name in ["idissuer", "idissuer-simulator"] {
+            let whole = format!("docker.io/library/{name}:{VERSION}");
+            self.cluster.node().import_named_image(&archive(name), &whole).await.unwrap();
+        }
+    }
+
+    /// The operator's image, under another tag.
+    pub(super) async fn knows_image_as(&self, tag: &str) {
+        let name = format!("docker.io/library/idissuer:{tag}");
+        self.cluster.node().import_image(&archive("idissuer"), &name).await.unwrap();
+    }
+
+    pub(super) async fn has_namespace(&self, name: &str, profile: &str) {
+        let namespace = format!(
+            "{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}, labels: {{pod-security.kubernetes.io/enforce: {profile}}}}}}}"
+        );
+        self.kubectl().apply(&namespace).await.unwrap();
+    }
+
+    async fn has_issuer(&self, name: &str, lifetime: Duration) {
+        let lifetime = lifetime.as_secs();
+        let issuer = format!(
+            "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: {name}, namespace: issuers}}
+spec:
+  selector: {{matchLabels: {{app: {name}}}}}
+  template:
+    metadata: {{labels: {{app: {name}}}}}
+    spec:
+      securityContext: {{runAsNonRoot: true, seccompProfile: {{type: RuntimeDefault}}}}
+      containers:
+      - name: simulator
+        image: idissuer-simulator:{VERSION}
+        args: ['--listen=0.0.0.0:8480', '--token-lifetime={lifetime}s', --print-calls]
+        readinessProbe: {{tcpSocket: {{port: 8480}}, periodSeconds: 1}}
+        securityContext: {{allowPrivilegeEscalation: false, capabilities: {{drop: [ALL]}}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: issuers}}
+spec: {{selector: {{app: {name}}}, ports: [{{port: 8480}}]}}
+"
+        );
+        self.kubectl().apply(&issuer).await.unwrap();
+        let deployment = format!("deployment/{name}");
+        let wait = ["--namespace", "issuers", "rollout", "status", &deployment, "--timeout=120s"];
+        self.kubectl().run(&wait).await.unwrap();
+    }
+
+    /// How often an issuer was asked for a token.
+    pub(super) async fn calls_of(&self, issuer: &str) -> usize {
+        let pods = self.pods("issuers", &format!("app={issuer}")).await;
+        let log = self.cluster.node().pod_logs("issuers", &pods[0].name_any(), None).await.unwrap();
+        log.lines().filter(|line| line.contains("/v2/auth/")).count()
+    }
+
+    pub(super) fn kubectl(&self) -> Kubectl {
+        self.cluster.control_plane().kubectl()
+    }
+
+    pub(super) fn api<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<DynamicType: Default, Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.cluster.control_plane().client().unwrap(), namespace)
+    }
+
+    pub(super) async fn pods(&self, namespace: &str, labels: &str) -> Vec<Pod> {
+        self.api::<Pod>(namespace).list(&ListParams::default().labels(labels)).await.unwrap().items
+    }
+
+    /// `helm <command> idissuer <chart> --wait`, with these values.
+    pub(super) async fn release(&self, command: &str, values: &[&str]) {
+        let chart = chart();
+        let mut arguments = vec![command, HOME, &chart, "--namespace", HOME, "--wait", "--timeout", "120s"];
+        arguments.extend(values.iter().flat_map(|value| ["--set", *value]));
+        self.helm(&arguments).await;
+    }
+
+    /// Helm, in the operator's namespace. A failure tells what the pods say.
+    pub(super) async fn helm(&self, arguments: &[&str]) -> String {
+        match self.helm.run(arguments, "").await {
+            Ok(said) => said,
+            Err(error) => panic!("{error}\n{}", self.told_by_pods(HOME).await),
+        }
+    }
+
+    /// What the pods of a namespace are in, and what they have logged.
+    pub(super) async fn told_by_pods(&self, namespace: &str) -> String {
+        let mut told = String::new();
+        for pod in self.pods(namespace, "").await {
+            let log = self.cluster.node().pod_logs(namespace, &pod.name_any(), None).await;
+            let log = log.unwrap_or_else(|error| error.to_string());
+            let end: Vec<&str> = log.lines().rev().take(20).collect();
+            let end: Vec<&str> = end.into_iter().rev().collect();
+            told += &format!("--- {}\n{:?}\n{}\n", pod.name_any(), pod.status, end.join("\n"));
+        }
+        told
+    }
+
+    /// An account at an issuer, and a credential for it, of the same name, with these further fields.
+    pub(super) async fn has_credential(&self, namespace: &str, name: &str, more: &str) {
+        let manifests = format!(
+            "
+apiVersion: v1
+kind: Secret
+metadata: {{name: {name}-login, namespace: {namespace}}}
+stringData: {{username: demo@idissuer.pl, password: demo}}
+---
+apiVersion: idissuer.pl/v1alpha1
+kind: IdIssuerCredential
+metadata: {{name: {name}, namespace: {namespace}}}
+spec: {{loginSecretRef: {{name: {name}-login}}{more}}}
+"
+        );
+        self.kubectl().apply(&manifests).await.unwrap();
+    }
+
+    /// Waits until a credential is ready.
+    pub(super) async fn ready(&self, namespace: &str, name: &str) -> IdIssuerCredential {
+        let is_ready = |it: &IdIssuerCredential| holds(it, "Ready", "True", "TokenPublished");
+        wait::object(&self.api(namespace), name, "a ready credential", LIMIT, is_ready).await
+    }
+
+    /// The token that stands in a target.
+    pub(super) async fn token(&self, namespace: &str, name: &str) -> String {
+        let target = self.api::<Secret>(namespace).get(name).await.unwrap();
+        String::from_utf8(target.data.unwrap()["token"].0.clone()).unwrap()
+    }
+
+    /// The pod that acts.
+    pub(super) async fn leader(&self) -> String {
+        let lease =
+            ["--namespace", HOME, "get", "leases", "--output=jsonpath={.items[*].spec.holderIdentity}"];
+        let holder = self.kubectl().run(&lease).await.unwrap();
+        let pods = self.pods(HOME, OPERATOR).await;
+        let leads = |pod: &&Pod| holder.starts_with(&pod.name_any());
+        pods.iter().find(leads).map(ResourceExt::name_any).unwrap_or_else(|| panic!("{holder} is no pod"))
+    }
+
+    /// Deletes a namespace, and waits until it is gone: nothing may hold it up.
+    pub(super) async fn deletes_namespace(&self, name: &str) {
+        let namespaces: Api<Namespace> = Api::all(self.cluster.control_plane().client().unwrap());
+        namespaces.delete(name, &DeleteParams::default()).await.unwrap();
+        wait::gone(&namespaces, name, LIMIT).await;
+    }
+}

@@ -1,0 +1,56 @@
+//! What a release goes through: upgrade, rollback, uninstall, and another install.
+
+use idissuer_testbed::Program;
+use k8s_openapi::api::core::v1::{Pod, Secret};
+
+use super::place::{CALM_ISSUER, HOME, ISSUER, OPERATOR, Place, SHOP};
+
+fn image_of(pod: &Pod) -> &str {
+    pod.spec.as_ref().unwrap().containers[0].image.as_deref().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes and a node: make installed runs it"]
+async fn upgrades_rollbacks_and_a_new_install_cost_no_call_and_no_token() {
+    let Some(place) = Place::set(Program::Helm).await else { return };
+    place.knows_image_as("next").await;
+    let issuer = format!("issuer.url={ISSUER}");
+    let calm = format!("issuer.allowed[0]={CALM_ISSUER}");
+    place.release("install", &[&issuer, &calm]).await;
+    place.has_credential(SHOP, "billing", "").await;
+    place.has_credential(SHOP, "calm", &format!(", issuer: {{url: '{CALM_ISSUER}'}}")).await;
+    place.ready(SHOP, "billing").await;
+    place.ready(SHOP, "calm").await;
+    let (calls, token) = (place.calls_of("calm").await, place.token(SHOP, "calm").await);
+    assert_eq!(calls, 1, "a login");
+    let consumer = place.has_consumer("billing").await;
+
+    let login = "test.login.secretName=billing-login";
+    let next = [&issuer, &calm, "image.tag=next", "logLevel=debug", login, "test.namespace=shop"];
+    place.release("upgrade", &next).await;
+    let pods = place.pods(HOME, OPERATOR).await;
+    assert!(pods.iter().any(|pod| image_of(pod) == "idissuer:next"), "{pods:?}");
+    let said = place.helm(&["test", HOME, "--namespace", HOME, "--timeout", "120s"]).await;
+    assert!(said.contains("Succeeded"), "{said}");
+
+    place.helm(&["rollback", HOME, "1", "--namespace", HOME, "--wait", "--timeout", "120s"]).await;
+    place.ready(SHOP, "billing").await;
+
+    place.helm(&["uninstall", HOME, "--namespace", HOME, "--wait"]).await;
+    place.deletes_namespace(HOME).await;
+    let kept = place.kubectl().run(&["get", "iic", "--namespace", SHOP, "--output=name"]).await.unwrap();
+    assert_eq!(kept.lines().count(), 2, "credentials outlive the release: {kept}");
+    assert!(place.api::<Secret>(SHOP).get("billing").await.is_ok(), "and so do their Secrets");
+
+    place.has_namespace(HOME, "restricted").await;
+    place.release("install", &[&issuer, &calm]).await;
+    place.has_credential(SHOP, "another", "").await;
+    place.ready(SHOP, "another").await;
+    assert_eq!(place.calls_of("calm").await, calls, "its token is fresh");
+    assert_eq!(place.token(SHOP, "calm").await, token);
+
+    let seen = place.seen_by(&consumer).await;
+    let bad: Vec<&String> = seen.bad.iter().filter(|line| line.contains("401")).collect();
+    assert!(bad.is_empty() && seen.good > 0, "{bad:?}");
+    place.deletes_namespace(SHOP).await;
+}
