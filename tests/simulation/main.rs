@@ -28,6 +28,7 @@ mod process;
 mod runs;
 mod sabotage;
 mod storm;
+mod succession;
 mod table;
 mod time;
 mod trouble;
