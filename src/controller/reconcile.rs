@@ -52,6 +52,8 @@ pub(super) struct Context {
     pub allow_list: Arc<AllowList>,
     /// What the watches have shown.
     pub registry: Arc<Registry>,
+    /// What those of all areas have shown, which share the sessions.
+    pub registries: Arc<[Arc<Registry>]>,
     /// Publishes Events.
     pub recorder: Recorder,
     /// Time and chance.
@@ -282,7 +284,9 @@ impl<'a> Work<'a> {
     /// one's login Secret may be out of reach.
     fn waits_for_others(&mut self, term: Term, now: Moment) -> bool {
         let since = *self.memory.waits_for_others.get_or_insert(now);
-        !self.context.registry.are_rejections_resolved(term) && !since.plus(OTHERS_LIMIT).has_come(now)
+        let are_resolved =
+            self.context.registries.iter().all(|registry| registry.are_rejections_resolved(term));
+        !are_resolved && !since.plus(OTHERS_LIMIT).has_come(now)
     }
 
     fn key(&self) -> ObjectKey {

@@ -230,12 +230,19 @@ impl Operator {
         let concurrency = Arc::new(tokio::sync::Semaphore::new(settings.concurrency));
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: None };
         let recorder = Recorder::new(client.clone(), reporter);
-        let context = || {
+        let namespaces: Vec<Option<String>> = if settings.namespaces.is_empty() {
+            vec![None]
+        } else {
+            settings.namespaces.iter().cloned().map(Some).collect()
+        };
+        let registries: Arc<[Arc<Registry>]> = namespaces.iter().map(|_| Arc::default()).collect();
+        let context = |registry: &Arc<Registry>| {
             Arc::new(Context {
                 cluster: Cluster::new(client.clone()),
                 accounts: Arc::clone(&accounts),
                 allow_list: Arc::clone(&allow_list),
-                registry: Arc::new(Registry::default()),
+                registry: Arc::clone(registry),
+                registries: Arc::clone(&registries),
                 recorder: recorder.clone(),
                 clock: Arc::clone(&clock),
                 leadership: Arc::clone(&leadership),
@@ -244,11 +251,7 @@ impl Operator {
                 concurrency: Arc::clone(&concurrency),
             })
         };
-        let areas = if settings.namespaces.is_empty() {
-            vec![(None, context())]
-        } else {
-            settings.namespaces.iter().map(|namespace| (Some(namespace.clone()), context())).collect()
-        };
+        let areas = namespaces.into_iter().zip(registries.iter().map(context)).collect();
         let watching = watcher::Config::default().timeout(settings.watch_timeout_seconds);
         Ok(Self { client, accounts, ended, leadership, clock, metrics, areas, watching, stop })
     }

@@ -13,6 +13,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
 #![expect(clippy::cast_precision_loss, reason = "no number of seconds or calls in here is that large")]
 
+mod areas;
 mod bad_input;
 mod calm;
 mod checker;
