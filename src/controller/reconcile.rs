@@ -106,11 +106,14 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
         return told;
     };
     let mut work = Work::new(&context, credential, &key, &mut memory);
-    if is_new_term && let Err(error) = work.load(term).await {
-        work.memory.term = None;
-        return Err(error);
-    }
-    let action = work.carry_out(term).await;
+    let loaded = if is_new_term { work.load(term).await } else { Ok(()) };
+    let action = match loaded {
+        Ok(()) => work.carry_out(term).await,
+        Err(error) => {
+            work.memory.term = None;
+            Err(error)
+        }
+    };
     login::forget_pair(&mut memory);
     context.registry.keeps_pace(&key, memory.pace());
     let action = action?;
@@ -192,16 +195,20 @@ impl<'a> Work<'a> {
 
     /// Takes over what status remembers.
     async fn load(&mut self, term: Term) -> Result<(), ClusterError> {
-        let Identity { namespace, name, .. } = &self.identity;
-        let status = if term.follows_another {
-            self.context.cluster.read_status(namespace, name).await?
-        } else {
-            self.credential.status.clone()
-        };
+        // Also where it has to be read: what the watch has shown sets the pace of a retry.
+        self.take_over(self.credential.status.clone());
+        if term.follows_another {
+            let Identity { namespace, name, .. } = &self.identity;
+            let status = self.context.cluster.read_status(namespace, name).await?;
+            self.take_over(status);
+        }
+        Ok(())
+    }
+
+    fn take_over(&mut self, status: Option<IdIssuerCredentialStatus>) {
         let generation = self.credential.metadata.generation.unwrap_or_default();
         let intent = self.intent.as_ref().ok();
         self.memory.load(status.unwrap_or_default(), generation, intent, self.context.clock.now());
-        Ok(())
     }
 
     /// Observe (no client) → decide (no client) → act (client), until there is nothing to do; then report (client).
