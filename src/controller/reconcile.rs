@@ -6,11 +6,11 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
-use kube::runtime::events::{Event, Recorder};
 use kube::{Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
 use super::cluster::{Cluster, ClusterError};
+use super::events::Teller;
 use super::intent;
 use super::leadership::{Leadership, Term};
 use super::memory::Memory;
@@ -39,8 +39,6 @@ const RACED_PAUSE: Duration = Duration::from_secs(1);
 const OTHERS_PAUSE: Duration = Duration::from_millis(100);
 /// How long it waits at most.
 const OTHERS_LIMIT: SignedDuration = SignedDuration::from_secs(10);
-/// How long the publication of an Event may take. It is told, and not waited for beyond that.
-const EVENT_LIMIT: Duration = Duration::from_secs(5);
 
 /// What every reconciliation uses.
 pub(super) struct Context {
@@ -54,8 +52,8 @@ pub(super) struct Context {
     pub registry: Arc<Registry>,
     /// What those of all areas have shown, which share the sessions.
     pub registries: Arc<[Arc<Registry>]>,
-    /// Publishes Events.
-    pub recorder: Recorder,
+    /// Takes Events.
+    pub teller: Arc<Teller>,
     /// Time and chance.
     pub clock: Arc<dyn Clock>,
     /// Whether this process may act.
@@ -321,7 +319,7 @@ impl<'a> Work<'a> {
         self.memory.status = status;
         self.memory.status_written = Some(now);
         for event in events {
-            self.tell(&event).await;
+            self.context.teller.tell(event, self.credential.object_ref(&()));
         }
         Ok(())
     }
@@ -341,22 +339,6 @@ impl<'a> Work<'a> {
         // It may have been deleted while it was worked on.
         if self.context.registry.memory(&self.beside(name), uid).is_none() {
             self.context.metrics.forget_credential(uid);
-        }
-    }
-
-    /// Publishes an Event. One that cannot be published is logged, and the work goes on.
-    async fn tell(&self, event: &Event) {
-        let reference = self.credential.object_ref(&());
-        let publish = self.context.recorder.publish(event, &reference);
-        let Identity { namespace, name, .. } = &self.identity;
-        match tokio::time::timeout(EVENT_LIMIT, publish).await {
-            Ok(Ok(())) => {}
-            Ok(Err(kube::Error::Api(status))) => {
-                tracing::warn!(namespace, name, reason = event.reason, "publish Event: {}", status.message);
-            }
-            Ok(Err(_)) | Err(_) => {
-                tracing::warn!(namespace, name, reason = event.reason, "publish Event: no answer");
-            }
         }
     }
 

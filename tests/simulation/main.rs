@@ -35,4 +35,5 @@ mod time;
 mod trouble;
 mod upheaval;
 mod weather;
+mod webhooks;
 mod world;
