@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use idissuer_testbed::memory::Fault;
+use tokio::time::Instant;
 
 use crate::issuers::{HOUR, Issuers};
 use crate::world::{Plan, World};
@@ -15,4 +16,19 @@ async fn tokens_are_published_at_once_however_long_events_take() {
     world.start();
     world.pass(Duration::from_secs(10)).await;
     world.assert_well();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_ends_as_soon_as_its_last_events_are_published() {
+    let plan = Plan { seed: 8, accounts: 1, credentials: 1, lease: None };
+    let mut world = World::new(&plan, Issuers::plain(8, HOUR));
+    let slow = Duration::from_secs(3);
+    world.habitat.api.set_fault(move |facts| (facts.resource == "events").then_some(Fault::Delay(slow)));
+    world.start();
+    world.pass(Duration::from_secs(1)).await;
+    world.assert_well();
+    let told = Instant::now();
+    world.replicas[0].stop().unwrap().await.unwrap();
+    assert!(told.elapsed() <= slow, "{:?}", told.elapsed());
+    assert!(!world.habitat.api.list("events", "").is_empty());
 }
