@@ -32,3 +32,18 @@ async fn a_process_ends_as_soon_as_its_last_events_are_published() {
     assert!(told.elapsed() <= slow, "{:?}", told.elapsed());
     assert!(!world.habitat.api.list("events", "").is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_target_is_written_also_where_the_api_server_takes_longer_than_it_usually_may() {
+    let plan = Plan { seed: 8, accounts: 10, credentials: 50, lease: None };
+    let mut world = World::new(&plan, Issuers::plain(8, HOUR));
+    world.habitat.api.set_fault(|facts| {
+        // As long as a webhook may take at most, and then its policy says that its silence means yes.
+        let is_write = facts.resource == "secrets" && facts.verb == "patch";
+        is_write.then_some(Fault::Delay(Duration::from_secs(30)))
+    });
+    world.start();
+    world.pass(Duration::from_secs(40)).await;
+    world.assert_well();
+    assert_eq!(world.habitat.ledger.calls().sent(), 10);
+}
