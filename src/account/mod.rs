@@ -35,8 +35,6 @@ pub const STOP_GRACE: Duration = Duration::from_secs(3);
 /// How long the session of an account outlives its last member: a credential that is deleted and created anew, or
 /// whose login Secret is edited back and forth, finds its token and its hold again.
 const IDLE_LIFE: SignedDuration = SignedDuration::from_hours(1);
-/// A session that nobody has joined yet, because it was opened just now, is never swept.
-const IDLE_GRACE: SignedDuration = SignedDuration::from_secs(60);
 /// The most sessions without a member that are kept.
 const IDLE_LIMIT: usize = 10_000;
 
@@ -96,10 +94,10 @@ impl Accounts {
         let (key, user) = (self.keys.key(&site, pair), self.keys.user(&site, pair));
         let now = self.surroundings.clock.now();
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.retain(|other, session| *other == key || !session.is_idle_since(now.minus(IDLE_LIFE)));
-        let idle = || sessions.values().filter(|session| session.is_idle_since(now)).count();
-        if sessions.len() > IDLE_LIMIT && idle() > IDLE_LIMIT {
-            sessions.retain(|other, session| *other == key || !session.is_idle_since(now.minus(IDLE_GRACE)));
+        sessions.retain(|other, session| *other == key || !is_left_since(session, now.minus(IDLE_LIFE)));
+        let left = || sessions.values().filter(|session| is_left_since(session, now)).count();
+        if sessions.len() > IDLE_LIMIT && left() > IDLE_LIMIT {
+            sessions.retain(|other, session| *other == key || !is_left_since(session, now));
         }
         let create =
             || Arc::new(Session::new(key, user, site, source.to_owned(), Arc::clone(&self.surroundings)));
@@ -125,4 +123,10 @@ impl Accounts {
         self.surroundings.tasks.close();
         self.surroundings.tasks.wait().await;
     }
+}
+
+/// Whether a session has had no member since this moment, or longer, and nobody holds it who may join it again: a
+/// suspended member does, and another session beside its own would share neither its tokens nor its budget.
+fn is_left_since(session: &Arc<Session>, moment: Moment) -> bool {
+    Arc::strong_count(session) == 1 && session.is_idle_since(moment)
 }

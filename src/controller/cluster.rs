@@ -23,7 +23,7 @@ pub const FIELD_MANAGER: &str = "idissuer-operator";
 const CREATE_ONLY: &str = "1";
 /// A kube client retries by itself within a call and waits as long as it is told to; this ends that. By default a lease
 /// outlasts its holder's renew deadline by as much, so that what was begun has ended before another replica begins.
-const CALL_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const CALL_LIMIT: Duration = Duration::from_secs(5);
 
 /// A call to the API server that failed.
 #[derive(Debug, thiserror::Error)]
@@ -37,8 +37,8 @@ pub(super) struct ClusterError {
 
 #[derive(Debug, thiserror::Error)]
 enum Cause {
-    #[error("the API server did not answer within {} s", CALL_LIMIT.as_secs())]
-    TimedOut,
+    #[error("the API server did not answer within {} s", .0.as_secs())]
+    TimedOut(Duration),
     /// Only the API server's own verdict is shown: other errors of the client may quote what they could not parse.
     #[error("{0}")]
     Api(String, u16),
@@ -65,6 +65,12 @@ impl ClusterError {
             }
         }
         self
+    }
+
+    /// There was no answer in time.
+    #[must_use]
+    pub(super) fn is_time_out(&self) -> bool {
+        matches!(*self.cause, Cause::TimedOut(_))
     }
 
     /// The API server understood and said no; saying it again at once would not help.
@@ -138,7 +144,7 @@ impl Cluster {
     }
 
     /// Writes a target by forced server-side apply. With `version` it must be that very version; without, it must not
-    /// exist.
+    /// exist. That makes another `limit` harmless: what arrives after another replica has begun replaces nothing of it.
     ///
     /// # Errors
     /// A conflict when it is another version; else when the API server does not answer, or refuses.
@@ -146,6 +152,7 @@ impl Cluster {
         &self,
         mut target: Secret,
         version: Option<&ObjectVersion>,
+        limit: Duration,
     ) -> Result<ObjectVersion, ClusterError> {
         target.metadata.uid = version.map(|version| version.uid.clone());
         let fence = version.map_or(CREATE_ONLY, |version| &version.resource_version);
@@ -156,7 +163,7 @@ impl Cluster {
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         // Only the metadata comes back: the data is known, and need not travel.
         let write = api.patch_metadata(&name, &parameters, &patch);
-        let written = call("apply Secret", &namespace, &name, write).await;
+        let written = call_within(limit, "apply Secret", &namespace, &name, write).await;
         Ok(version_of(&written.map_err(|error| error.without(&target))?))
     }
 
@@ -205,11 +212,21 @@ async fn call<T>(
     name: &str,
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, ClusterError> {
-    let cause = match tokio::time::timeout(CALL_LIMIT, request).await {
+    call_within(CALL_LIMIT, operation, namespace, name, request).await
+}
+
+async fn call_within<T>(
+    limit: Duration,
+    operation: &'static str,
+    namespace: &str,
+    name: &str,
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T, ClusterError> {
+    let cause = match tokio::time::timeout(limit, request).await {
         Ok(Ok(value)) => return Ok(value),
         Ok(Err(kube::Error::Api(status))) => Cause::Api(status.message, status.code),
         Ok(Err(_)) => Cause::Other,
-        Err(_) => Cause::TimedOut,
+        Err(_) => Cause::TimedOut(limit),
     };
     Err(ClusterError { operation, object: format!("{namespace}/{name}"), cause: Box::new(cause) })
 }

@@ -1,7 +1,7 @@
 //! Holding the lease: the thin loop around [`crate::core::leader`].
 //!
-//! Every replica watches; only the one that holds the lease acts. Each time it is gained a new term begins, and what
-//! was remembered in an earlier one is forgotten: another replica may have acted since.
+//! Every replica watches; only the one that holds the lease acts. As soon as the lease is not ours any more, what was
+//! remembered is forgotten, and a new term begins when it is gained again: another replica may have acted since.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -71,7 +71,7 @@ struct State {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Term {
     pub(super) number: u64,
-    /// Another replica acted before, perhaps so shortly that the watches do not show it yet.
+    /// Another replica may have acted before, perhaps so shortly that the watches do not show it yet.
     pub(super) follows_another: bool,
 }
 
@@ -136,24 +136,22 @@ impl Leadership {
         };
         let now = self.clock.now();
         let claim = evaluate(&seen, &settings.identity, now);
-        let is_renewal = matches!(claim, Claim::Renew(_));
+        // Before the claim is sent: it may succeed although its answer is lost, and at the next look the lease is ours.
+        if !matches!(claim, Claim::Renew(_)) && self.ends_term() {
+            forget();
+        }
         let outcome = match claim {
             Claim::Create => lease.create(now.wall).await,
             Claim::Take(record) => lease.take(record, now.wall).await,
             Claim::Renew(record) => lease.renew(record, now.wall).await,
             Claim::Wait => {
-                if self.stands_by(settings, &seen) {
-                    forget();
-                }
+                self.stands_by(settings, &seen);
                 return seen;
             }
         };
         match outcome {
             Ok(record) => {
-                if !is_renewal {
-                    forget();
-                }
-                if self.claimed(settings, is_renewal, now) {
+                if self.claimed(settings, now) {
                     gained();
                 }
                 seen.updated(Some(record), self.clock.now())
@@ -170,13 +168,12 @@ impl Leadership {
     ///
     /// A renewal that succeeds, however late, proves that nobody else held the lease in between: the term goes on, and
     /// with it every token that waits to be written.
-    fn claimed(&self, settings: &LeaseSettings, is_renewal: bool, sent: Moment) -> bool {
+    fn claimed(&self, settings: &LeaseSettings, sent: Moment) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let has_lapsed = !may_act(state.claimed, settings.timings, self.clock.now());
-        let is_new_term = !(is_renewal && state.claimed.is_some());
+        let is_new_term = state.claimed.is_none();
         if is_new_term {
-            state.term.number += 1;
-            state.told = None;
+            state.term = Term { number: state.term.number + 1, follows_another: true };
             tracing::info!(lease = settings.name, identity = settings.identity, "leading");
         } else if has_lapsed {
             tracing::info!(
@@ -188,16 +185,23 @@ impl Leadership {
         is_new_term || has_lapsed
     }
 
-    /// Another replica holds the lease. Whether this one held it until now.
-    fn stands_by(&self, settings: &LeaseSettings, seen: &SeenLease) -> bool {
+    /// The lease is not ours. Whether it was until now.
+    fn ends_term(&self) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_held = state.claimed.take().is_some();
+        if was_held {
+            state.told = None;
+        }
+        was_held
+    }
+
+    /// Another replica holds the lease.
+    fn stands_by(&self, settings: &LeaseSettings, seen: &SeenLease) {
         let holder = seen.record.as_ref().and_then(|record| record.holder.clone());
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.term.follows_another = true;
-        let was_held = state.claimed.take().is_some();
-        if was_held || state.told != holder {
+        if state.told != holder {
             tracing::info!(lease = settings.name, holder, "standing by: another replica leads");
             state.told = holder;
         }
-        was_held
     }
 }

@@ -4,9 +4,11 @@
 //! writes late, and because a token's expiry stands on the monotonic clock only here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 
+use super::cluster::CALL_LIMIT;
 use super::leadership::Term;
 use crate::account::{Member, Session, Tenant};
 use crate::api::{self, IdIssuerCredentialStatus, TokenStatus};
@@ -49,6 +51,8 @@ pub(super) struct Memory {
     pub renew_request: Option<(String, Moment)>,
     /// Why the target is not written at the moment.
     pub write_pause: Option<WritePause>,
+    /// Whether the last write of the target had no answer in time.
+    pub is_write_slow: bool,
     /// Whether the account of the login was told what status remembers of it.
     pub is_login_remembered: bool,
     /// Whether the login Secret may have been repaired since an earlier process saw its login rejected, and no attempt
@@ -284,6 +288,13 @@ impl Memory {
         published
             .or_else(|| self.session().map(|session| session.with_account(Account::pace)))
             .unwrap_or(Pace::FULL)
+    }
+
+    /// How long a write of the target may take. The first one in a row that has no answer may have met a dead connection,
+    /// and hanging up cures that. After it, the API server itself takes long, and each hanging up has it begin again.
+    pub(super) fn write_limit(&self) -> Duration {
+        let slow = self.is_write_slow.then(|| self.pace().slow_write_limit());
+        slow.and_then(|limit| Duration::try_from(limit).ok()).unwrap_or(CALL_LIMIT)
     }
 
     /// The target could not be written: the next try has to wait, longer each time.

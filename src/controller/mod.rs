@@ -10,6 +10,7 @@
 
 mod area;
 mod cluster;
+mod events;
 mod intent;
 mod leadership;
 mod lease;

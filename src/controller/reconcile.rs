@@ -6,11 +6,11 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
-use kube::runtime::events::{Event, Recorder};
 use kube::{Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
 use super::cluster::{Cluster, ClusterError};
+use super::events::Teller;
 use super::intent;
 use super::leadership::{Leadership, Term};
 use super::memory::Memory;
@@ -39,8 +39,6 @@ const RACED_PAUSE: Duration = Duration::from_secs(1);
 const OTHERS_PAUSE: Duration = Duration::from_millis(100);
 /// How long it waits at most.
 const OTHERS_LIMIT: SignedDuration = SignedDuration::from_secs(10);
-/// How long the publication of an Event may take. It is told, and not waited for beyond that.
-const EVENT_LIMIT: Duration = Duration::from_secs(5);
 
 /// What every reconciliation uses.
 pub(super) struct Context {
@@ -52,8 +50,10 @@ pub(super) struct Context {
     pub allow_list: Arc<AllowList>,
     /// What the watches have shown.
     pub registry: Arc<Registry>,
-    /// Publishes Events.
-    pub recorder: Recorder,
+    /// What those of all areas have shown, which share the sessions.
+    pub registries: Arc<[Arc<Registry>]>,
+    /// Takes Events.
+    pub teller: Arc<Teller>,
     /// Time and chance.
     pub clock: Arc<dyn Clock>,
     /// Whether this process may act.
@@ -104,11 +104,14 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
         return told;
     };
     let mut work = Work::new(&context, credential, &key, &mut memory);
-    if is_new_term && let Err(error) = work.load(term).await {
-        work.memory.term = None;
-        return Err(error);
-    }
-    let action = work.carry_out(term).await;
+    let loaded = if is_new_term { work.load(term).await } else { Ok(()) };
+    let action = match loaded {
+        Ok(()) => work.carry_out(term).await,
+        Err(error) => {
+            work.memory.term = None;
+            Err(error)
+        }
+    };
     login::forget_pair(&mut memory);
     context.registry.keeps_pace(&key, memory.pace());
     let action = action?;
@@ -190,16 +193,20 @@ impl<'a> Work<'a> {
 
     /// Takes over what status remembers.
     async fn load(&mut self, term: Term) -> Result<(), ClusterError> {
-        let Identity { namespace, name, .. } = &self.identity;
-        let status = if term.follows_another {
-            self.context.cluster.read_status(namespace, name).await?
-        } else {
-            self.credential.status.clone()
-        };
+        // Also where it has to be read: what the watch has shown sets the pace of a retry.
+        self.take_over(self.credential.status.clone());
+        if term.follows_another {
+            let Identity { namespace, name, .. } = &self.identity;
+            let status = self.context.cluster.read_status(namespace, name).await?;
+            self.take_over(status);
+        }
+        Ok(())
+    }
+
+    fn take_over(&mut self, status: Option<IdIssuerCredentialStatus>) {
         let generation = self.credential.metadata.generation.unwrap_or_default();
         let intent = self.intent.as_ref().ok();
         self.memory.load(status.unwrap_or_default(), generation, intent, self.context.clock.now());
-        Ok(())
     }
 
     /// Observe (no client) → decide (no client) → act (client), until there is nothing to do; then report (client).
@@ -282,7 +289,9 @@ impl<'a> Work<'a> {
     /// one's login Secret may be out of reach.
     fn waits_for_others(&mut self, term: Term, now: Moment) -> bool {
         let since = *self.memory.waits_for_others.get_or_insert(now);
-        !self.context.registry.are_rejections_resolved(term) && !since.plus(OTHERS_LIMIT).has_come(now)
+        let are_resolved =
+            self.context.registries.iter().all(|registry| registry.are_rejections_resolved(term));
+        !are_resolved && !since.plus(OTHERS_LIMIT).has_come(now)
     }
 
     fn key(&self) -> ObjectKey {
@@ -310,7 +319,7 @@ impl<'a> Work<'a> {
         self.memory.status = status;
         self.memory.status_written = Some(now);
         for event in events {
-            self.tell(&event).await;
+            self.context.teller.tell(event, self.credential.object_ref(&()));
         }
         Ok(())
     }
@@ -330,22 +339,6 @@ impl<'a> Work<'a> {
         // It may have been deleted while it was worked on.
         if self.context.registry.memory(&self.beside(name), uid).is_none() {
             self.context.metrics.forget_credential(uid);
-        }
-    }
-
-    /// Publishes an Event. One that cannot be published is logged, and the work goes on.
-    async fn tell(&self, event: &Event) {
-        let reference = self.credential.object_ref(&());
-        let publish = self.context.recorder.publish(event, &reference);
-        let Identity { namespace, name, .. } = &self.identity;
-        match tokio::time::timeout(EVENT_LIMIT, publish).await {
-            Ok(Ok(())) => {}
-            Ok(Err(kube::Error::Api(status))) => {
-                tracing::warn!(namespace, name, reason = event.reason, "publish Event: {}", status.message);
-            }
-            Ok(Err(_)) | Err(_) => {
-                tracing::warn!(namespace, name, reason = event.reason, "publish Event: no answer");
-            }
         }
     }
 

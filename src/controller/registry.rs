@@ -277,12 +277,12 @@ impl Registry {
         }
     }
 
-    /// Whether all rejections that status remembers have found their accounts in this term: before, nobody can tell
-    /// whether a login that looks new is held.
+    /// Whether all credentials are listed, and all rejections that status remembers have found their accounts in this
+    /// term: before, nobody can tell whether a login that looks new is held.
     pub(super) fn are_rejections_resolved(&self, term: Term) -> bool {
         let is_resolved =
             |entry: &Entry| !entry.is_rejected || entry.sighting.deleting || entry.resolved == Some(term);
-        self.lock().credentials.values().all(is_resolved)
+        *self.credentials_synced.borrow() && self.lock().credentials.values().all(is_resolved)
     }
 
     /// The credential with this uid.
@@ -406,8 +406,11 @@ mod tests {
     #[test]
     fn a_first_login_waits_until_every_remembered_rejection_has_found_its_account() {
         let (registry, term) = (Registry::default(), Term::default());
-        registry.saw_credential(&key("held"), sighting("u1", &[]), true, at(0));
+        registry.begins_credential_list();
         registry.saw_credential(&key("new"), sighting("u2", &[]), false, at(0));
+        assert!(!registry.are_rejections_resolved(term), "more may be listed");
+        registry.saw_credential(&key("held"), sighting("u1", &[]), true, at(0));
+        registry.ends_credential_list();
         assert!(!registry.are_rejections_resolved(term));
         registry.resolved(&key("new"), term);
         assert!(!registry.are_rejections_resolved(term));

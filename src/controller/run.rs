@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::area::{self, Waker};
 use super::cluster::{Cluster, FIELD_MANAGER};
+use super::events::{self, Teller, Telling};
 use super::leadership::{Leadership, LeaseSettings};
 use super::reconcile::Context;
 use super::registry::Registry;
@@ -202,6 +203,8 @@ struct Operator {
     client: Client,
     accounts: Arc<Accounts>,
     ended: tokio::sync::mpsc::UnboundedReceiver<Member>,
+    recorder: Recorder,
+    told: tokio::sync::mpsc::Receiver<Telling>,
     leadership: Arc<Leadership>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
@@ -230,13 +233,22 @@ impl Operator {
         let concurrency = Arc::new(tokio::sync::Semaphore::new(settings.concurrency));
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: None };
         let recorder = Recorder::new(client.clone(), reporter);
-        let context = || {
+        let (teller, told) = Teller::new();
+        let teller = Arc::new(teller);
+        let namespaces: Vec<Option<String>> = if settings.namespaces.is_empty() {
+            vec![None]
+        } else {
+            settings.namespaces.iter().cloned().map(Some).collect()
+        };
+        let registries: Arc<[Arc<Registry>]> = namespaces.iter().map(|_| Arc::default()).collect();
+        let context = |registry: &Arc<Registry>| {
             Arc::new(Context {
                 cluster: Cluster::new(client.clone()),
                 accounts: Arc::clone(&accounts),
                 allow_list: Arc::clone(&allow_list),
-                registry: Arc::new(Registry::default()),
-                recorder: recorder.clone(),
+                registry: Arc::clone(registry),
+                registries: Arc::clone(&registries),
+                teller: Arc::clone(&teller),
                 clock: Arc::clone(&clock),
                 leadership: Arc::clone(&leadership),
                 stop: stop.clone(),
@@ -244,21 +256,31 @@ impl Operator {
                 concurrency: Arc::clone(&concurrency),
             })
         };
-        let areas = if settings.namespaces.is_empty() {
-            vec![(None, context())]
-        } else {
-            settings.namespaces.iter().map(|namespace| (Some(namespace.clone()), context())).collect()
-        };
+        let areas = namespaces.into_iter().zip(registries.iter().map(context)).collect();
         let watching = watcher::Config::default().timeout(settings.watch_timeout_seconds);
-        Ok(Self { client, accounts, ended, leadership, clock, metrics, areas, watching, stop })
+        Ok(Self {
+            client,
+            accounts,
+            ended,
+            recorder,
+            told,
+            leadership,
+            clock,
+            metrics,
+            areas,
+            watching,
+            stop,
+        })
     }
 
-    /// Works until stopped: no credential is begun any more, those at work are finished, then calls are drained.
+    /// Works until stopped: no credential is begun any more, those at work are finished, then calls are drained,
+    /// and what there was to tell is told.
     async fn work(self, watch_gate: crate::ops::readiness::Gate) {
         let mut wakers: Vec<(Arc<Registry>, Waker)> = Vec::new();
         let mut reconciling = Vec::new();
         let mut watching = Vec::new();
-        for (namespace, context) in &self.areas {
+        let areas = self.areas;
+        for (namespace, context) in &areas {
             let (waker, woken) = unbounded();
             let registry = Arc::clone(&context.registry);
             wakers.push((Arc::clone(&registry), waker.clone()));
@@ -304,12 +326,14 @@ impl Operator {
         let working = async {
             let credentials = join_all(reconciling).await;
             self.accounts.drain().await;
-            let finishing = credentials.into_iter().zip(&self.areas);
+            let finishing = credentials.into_iter().zip(&areas);
             join_all(finishing.map(|(credentials, (_, context))| area::finish_all(credentials, context)))
                 .await;
             done.cancel();
+            // With the last of them, nobody tells anything any more.
+            drop(areas);
         };
-        futures::join!(leading, working);
+        futures::join!(leading, working, events::publish_all(self.recorder, self.told));
         join_all(watching).await;
     }
 }

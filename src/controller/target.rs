@@ -110,7 +110,10 @@ async fn write(work: &mut Work<'_>, token: &IssuedToken, origin: Origin) -> Resu
     let fence = fence(work);
     let secret = secret(&manifest, &intent, &work.identity);
     let glance = work.context.registry.glance(&work.beside(&intent.target.secret));
-    match work.context.cluster.apply_target(secret, fence.as_ref()).await {
+    let limit = work.memory.write_limit();
+    let written = work.context.cluster.apply_target(secret, fence.as_ref(), limit).await;
+    work.memory.is_write_slow = written.as_ref().is_err_and(ClusterError::is_time_out);
+    match written {
         Ok(version) => {
             wrote(work, token, origin, version, glance);
             Ok(true)

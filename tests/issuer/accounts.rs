@@ -359,6 +359,17 @@ async fn a_session_outlives_its_last_member_by_an_hour_with_its_token() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_was_suspended_for_hours_comes_back_to_the_session_that_others_find() {
+    let room = Room::new(|_| ());
+    let session = room.joined(Strategy::Auto);
+    session.leave("member");
+    sleep(Duration::from_secs(5 * 3600)).await;
+    room.accounts.open(site(), &make_pair("another@example.org", "x"), "another");
+    session.join("member".into(), Strategy::Auto);
+    assert!(Arc::ptr_eq(&session, &room.open()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_with_a_member_is_kept_however_long_nothing_happens() {
     let room = Room::new(|_| ());
     let kept = Arc::downgrade(&room.joined(Strategy::Auto));

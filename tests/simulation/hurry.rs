@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use idissuer::core::leader::Timings;
 use idissuer_simulator::{Fault, FaultRule};
+use idissuer_testbed::memory;
 
 use crate::issuers::Issuers;
 use crate::population::login_secret;
@@ -48,6 +50,30 @@ async fn a_password_that_is_changed_while_the_issuer_fails_is_in_as_much_of_a_hu
         personality.faults.retain(|rule| *rule != failing);
     });
     assert!(!world.dead_targets().is_empty(), "the outage was too short to tell anything");
+    world.pass(RECOVERY).await;
+    assert_eq!(world.dead_targets(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_process_that_could_not_read_what_stands_is_in_as_much_of_a_hurry_as_the_one_before() {
+    let credentials = 24;
+    let plan = Plan { seed: 1, accounts: credentials, credentials, lease: Some(Timings::default()) };
+    let mut world = World::new(&plan, Issuers::plain(1, LIFETIME));
+    world.start();
+    world.pass(LIFETIME * 4).await;
+    world.assert_well();
+
+    for replica in &mut world.replicas {
+        replica.stop().unwrap().await.unwrap();
+    }
+    world.habitat.api.set_fault(|facts| {
+        let is_read = facts.verb == "get" && facts.resource == "idissuercredentials";
+        is_read.then(|| memory::Fault::refuse(500, "InternalError"))
+    });
+    world.start();
+    world.pass(LIFETIME * 6).await;
+    world.habitat.api.clear_fault();
+    assert_eq!(world.dead_targets().len(), credentials);
     world.pass(RECOVERY).await;
     assert_eq!(world.dead_targets(), Vec::<String>::new());
 }

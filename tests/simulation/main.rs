@@ -15,6 +15,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
 #![expect(clippy::cast_precision_loss, reason = "no number of seconds or calls in here is that large")]
 
+mod areas;
 mod bad_input;
 mod calm;
 mod checker;
@@ -32,9 +33,11 @@ mod process;
 mod runs;
 mod sabotage;
 mod storm;
+mod succession;
 mod table;
 mod time;
 mod trouble;
 mod upheaval;
 mod weather;
+mod webhooks;
 mod world;

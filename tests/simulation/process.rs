@@ -69,6 +69,8 @@ pub(crate) struct Habitat {
     /// The lease that replicas share, if there is to be one.
     pub(crate) lease: Option<Timings>,
     pub(crate) seed: u64,
+    /// The namespaces that processes work in, each in an area of its own; none: in all.
+    pub(crate) namespaces: Vec<String>,
     /// What processes do wrong, to see the checks fail.
     pub(crate) sabotage: Option<Sabotage>,
 }
@@ -163,7 +165,7 @@ impl Process {
 fn settings(habitat: &Habitat, name: &str) -> Settings {
     Settings {
         watch_timeout_seconds: 290,
-        namespaces: Vec::new(),
+        namespaces: habitat.namespaces.clone(),
         allow_list: habitat.issuers.allow_list(),
         admin_address: ([127, 0, 0, 1], 0).into(),
         concurrency: 64,

@@ -1,0 +1,80 @@
+//! A replica that led, was cut off, and leads again: what its successor did meanwhile stands.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use idissuer::core::leader::Timings;
+use idissuer_testbed::memory::Fault;
+
+use crate::issuers::{HOUR, Issuers};
+use crate::link::Wire;
+use crate::world::{Plan, World};
+
+/// Longer than the lease of one that was cut off, and than a look at it.
+const SUCCESSION: Duration = Duration::from_secs(30);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The first leader is cut off and hears nothing; its successor publishes another token and stops. Returns the one that
+/// was cut off, which does not know yet.
+async fn with_a_successor_that_came_and_went() -> (World, usize) {
+    let plan = Plan { seed: 5, accounts: 1, credentials: 1, lease: Some(Timings::default()) };
+    let mut world = World::new(&plan, Issuers::plain(5, HOUR));
+    world.start();
+    world.pass(2 * MINUTE).await;
+    world.assert_well();
+    let first = world.leader().unwrap();
+    let process = world.replicas[first].process.as_ref().unwrap();
+    process.link.set(Wire::Cut);
+    world.habitat.api.silence_watches(&process.name, true);
+    world.pass(SUCCESSION).await;
+
+    let successor = world.leader().unwrap();
+    assert_ne!(successor, first);
+    let before = world.token(&world.population.credentials[0]);
+    // It holds no token in memory, and has to log in.
+    world.vandalise(&world.population.credentials[0], None);
+    world.pass(SUCCESSION).await;
+    assert_ne!(world.token(&world.population.credentials[0]), before);
+    world.replicas[successor].stop().unwrap().await.unwrap();
+    (world, first)
+}
+
+/// The cut is over. From then on it leads, and later hears what has happened.
+async fn comes_back(world: &World, replica: usize) {
+    let process = world.replicas[replica].process.as_ref().unwrap();
+    process.link.set(Wire::Good);
+    world.pass(SUCCESSION).await;
+    assert_eq!(world.leader(), Some(replica));
+    world.habitat.api.silence_watches(&process.name, false);
+    world.pass(SUCCESSION).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_comes_back_goes_on_from_what_its_successor_wrote() {
+    let (world, replica) = with_a_successor_that_came_and_went().await;
+    let (token, calls) = (world.token(&world.population.credentials[0]), world.habitat.ledger.calls());
+    comes_back(&world, replica).await;
+    assert_eq!(world.token(&world.population.credentials[0]), token);
+    assert_eq!(world.habitat.ledger.calls(), calls);
+    world.assert_well();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_comes_back_and_never_hears_so_goes_on_from_what_its_successor_wrote() {
+    let (world, replica) = with_a_successor_that_came_and_went().await;
+    let (token, calls) = (world.token(&world.population.credentials[0]), world.habitat.ledger.calls());
+    let links = world.habitat.links.clone();
+    let is_lost = Arc::new(AtomicBool::new(false));
+    let lost = Arc::clone(&is_lost);
+    world.habitat.api.set_fault(move |facts| {
+        let own = links.get(&facts.user).and_then(|link| link.api_fault());
+        let is_claim = own.is_none() && facts.resource == "leases" && facts.verb == "patch";
+        own.or_else(|| (is_claim && !lost.swap(true, Ordering::Relaxed)).then_some(Fault::Lost))
+    });
+    comes_back(&world, replica).await;
+    assert!(is_lost.load(Ordering::Relaxed));
+    assert_eq!(world.token(&world.population.credentials[0]), token);
+    assert_eq!(world.habitat.ledger.calls(), calls);
+    world.assert_well();
+}
