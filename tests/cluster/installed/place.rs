@@ -126,7 +126,10 @@ spec: {{selector: {{app: {name}}}, ports: [{{port: 8480}}]}}
     pub(super) async fn calls_of(&self, issuer: &str) -> usize {
         let pods = self.pods("issuers", &format!("app={issuer}")).await;
         let log = self.cluster.node().pod_logs("issuers", &pods[0].name_any(), None).await.unwrap();
-        log.lines().filter(|line| line.contains("/v2/auth/")).count()
+        let is_for_token = |line: &&str| {
+            ["login", "refresh"].iter().any(|it| line.contains(&format!("\"operation\":\"{it}\"")))
+        };
+        log.lines().filter(is_for_token).count()
     }
 
     pub(super) fn kubectl(&self) -> Kubectl {
@@ -162,15 +165,15 @@ spec: {{selector: {{app: {name}}}, ports: [{{port: 8480}}]}}
 
     /// What the pods of a namespace are in, and what they have logged.
     pub(super) async fn told_by_pods(&self, namespace: &str) -> String {
-        let mut told = String::new();
+        let mut told = Vec::new();
         for pod in self.pods(namespace, "").await {
             let log = self.cluster.node().pod_logs(namespace, &pod.name_any(), None).await;
             let log = log.unwrap_or_else(|error| error.to_string());
             let end: Vec<&str> = log.lines().rev().take(20).collect();
             let end: Vec<&str> = end.into_iter().rev().collect();
-            told += &format!("--- {}\n{:?}\n{}\n", pod.name_any(), pod.status, end.join("\n"));
+            told.push(format!("--- {}\n{:?}\n{}\n", pod.name_any(), pod.status, end.join("\n")));
         }
-        told
+        told.concat()
     }
 
     /// An account at an issuer, and a credential for it, of the same name, with these further fields.
@@ -210,7 +213,7 @@ spec: {{loginSecretRef: {{name: {name}-login}}{more}}}
         let holder = self.kubectl().run(&lease).await.unwrap();
         let pods = self.pods(HOME, OPERATOR).await;
         let leads = |pod: &&Pod| holder.starts_with(&pod.name_any());
-        pods.iter().find(leads).map(ResourceExt::name_any).unwrap_or_else(|| panic!("{holder} is no pod"))
+        pods.iter().find(leads).map_or_else(|| panic!("{holder} is no pod"), ResourceExt::name_any)
     }
 
     /// Deletes a namespace, and waits until it is gone: nothing may hold it up.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt;
 use idissuer_testbed::{Program, wait};
@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::Api;
 use kube::api::DeleteParams;
 use kube::runtime::{WatchStreamExt, watcher};
+use tokio::time::Instant;
 
 use super::place::{HOME, ISSUER, LIFETIME, Place, SHOP};
 use crate::operator::now;

@@ -53,11 +53,12 @@ async fn helm_3_installs_it_and_its_test_passes_against_the_simulator() {
 #[ignore = "takes minutes and a node: make installed runs it"]
 async fn kustomize_installs_it_with_a_simulator_to_try_it_out() {
     let Some(place) = Place::set(Program::Helm).await else { return };
-    let overlay = of_project("deploy/overlays/with-simulator").display().to_string();
-    place.kubectl().run(&["apply", "--server-side", "--kustomize", &overlay]).await.unwrap();
+    let path = |path: &str| of_project(path).display().to_string();
+    place.kubectl().run(&["apply", "--kustomize", &path("deploy/overlays/with-simulator")]).await.unwrap();
     let timeout = format!("--timeout={}s", LIMIT.as_secs());
     let wait = ["wait", "deployments", "--all", "--all-namespaces", "--for=condition=Available", &timeout];
     place.kubectl().run(&wait).await.unwrap();
-    place.has_credential(SHOP, "billing", "").await;
-    place.ready(SHOP, "billing").await;
+    let sample = ["apply", "--namespace", SHOP, "--filename", &path("deploy/samples/simple.yaml")];
+    place.kubectl().run(&sample).await.unwrap();
+    place.ready(SHOP, "simple").await;
 }
