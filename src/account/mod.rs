@@ -104,6 +104,19 @@ impl Accounts {
         Arc::clone(sessions.entry(key).or_insert_with(create))
     }
 
+    /// Takes over rejections of this user name, with whatever password, that an earlier process had for this tenant.
+    pub fn remember_rejections(
+        &self,
+        tenant: &Tenant,
+        site: &Site,
+        pair: &LoginPair,
+        count: u32,
+        last: Moment,
+    ) {
+        let user = self.keys.user(site, pair);
+        self.surroundings.restraints.remember(tenant, user, count, last, self.surroundings.clock.now());
+    }
+
     /// Until when this login is not even looked up for this tenant: the user name had too many rejections. Who was told
     /// whether an account of others has this very password could guess it, without one call to the issuer.
     #[must_use]

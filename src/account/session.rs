@@ -116,11 +116,6 @@ impl Session {
         record(&mut self.account());
     }
 
-    /// Takes over rejections of this user name, with whatever password, that an earlier process had for this tenant.
-    pub fn remember_rejections_of_user(&self, tenant: &Tenant, count: u32, last: Moment) {
-        self.surroundings.restraints.remember(tenant, self.user, count, last, self.surroundings.clock.now());
-    }
-
     /// How often this user name was rejected lately for this tenant, with passwords that were never accepted.
     pub fn rejections_of_user(&self, tenant: &Tenant) -> u32 {
         self.surroundings.restraints.rejections(tenant, self.user, self.surroundings.clock.now())

@@ -6,11 +6,11 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::cluster::{ClusterError, version_of};
-use super::memory::{LoginReading, Memory};
+use super::memory::{LoginReading, Memory, Told};
 use super::reconcile::Work;
 use super::report;
 use crate::account::{Session, Tenant};
-use crate::api::IdIssuerCredentialStatus;
+use crate::api::{IdIssuerCredentialStatus, LoginStatus};
 use crate::core::account::Account;
 use crate::core::login::{LoginDefect, LoginPair};
 use crate::core::moment::{Moment, to_second};
@@ -39,6 +39,7 @@ pub(super) async fn read(work: &mut Work<'_>) -> Result<(), ClusterError> {
             Ok(trust) => {
                 let site = Site { endpoint: intent.account.endpoint.clone(), trust };
                 let source = format!("{}/{}", key.namespace, key.name);
+                remember_rejections(work, &tenant, &site, &pair, now);
                 let accounts = &work.context.accounts;
                 match accounts
                     .puts_off(&tenant, &site, &pair)
@@ -51,7 +52,7 @@ pub(super) async fn read(work: &mut Work<'_>) -> Result<(), ClusterError> {
         },
     };
     if let Ok(session) = &outcome {
-        remember(work, session, &tenant, &seen, now);
+        remember(work, session, &seen, now);
     }
     let member = work.identity.uid.as_str().into();
     let reference = intent.account.clone();
@@ -132,9 +133,27 @@ fn put_off(login: &LoginReference, until: Moment) -> Reason {
     Reason::LoginPutOff { secret: login.secret.clone(), until: to_second(until.wall) }
 }
 
+/// How often status remembers the login to be rejected, and when last; none if it was not.
+fn rejections(login: &LoginStatus, now: Moment) -> Option<(u32, Moment)> {
+    let count = u32::try_from(login.rejections).ok().filter(|count| *count > 0)?;
+    Some((count, login.attempt_time.as_ref().map_or(now, |time| Moment::recorded(time.0, now))))
+}
+
+/// Hands over what status remembers of rejections, before the user name is looked at.
+fn remember_rejections(work: &mut Work<'_>, tenant: &Tenant, site: &Site, pair: &LoginPair, now: Moment) {
+    let memory = &mut *work.memory;
+    if memory.told >= Told::Limit || memory.login_record().accepted {
+        return;
+    }
+    memory.told = Told::Limit;
+    if let Some((count, last)) = memory.status.login.as_ref().and_then(|login| rejections(login, now)) {
+        work.context.accounts.remember_rejections(tenant, site, pair, count, last);
+    }
+}
+
 /// Links what status remembers to the account that it was written for: the same version of the login Secret, under a
 /// specification that was carried out, names the same account.
-fn remember(work: &mut Work<'_>, session: &Session, tenant: &Tenant, seen: &Seen, now: Moment) {
+fn remember(work: &mut Work<'_>, session: &Session, seen: &Seen, now: Moment) {
     let (Ok(intent), memory) = (&work.intent, &mut *work.memory) else { return };
     let recorded = memory.login_record();
     let read = seen.version().map(|version| version.resource_version.as_str());
@@ -150,13 +169,11 @@ fn remember(work: &mut Work<'_>, session: &Session, tenant: &Tenant, seen: &Seen
         session.remember(|account| account.remember_published(validity, now));
     }
     // What this process itself found of one account says nothing of another, as after a new CA bundle.
-    if std::mem::replace(&mut memory.is_login_remembered, true) {
+    if std::mem::replace(&mut memory.told, Told::Account) == Told::Account {
         return;
     }
     let Some(login) = &memory.status.login else { return };
     let moment = |time: &Time| Moment::recorded(time.0, now);
-    let rejections = u32::try_from(login.rejections).unwrap_or(0);
-    let last = login.attempt_time.as_ref().map_or(now, moment);
     let is_named = memory.status.observed_generation == work.credential.metadata.generation;
     if is_same
         && is_named
@@ -168,12 +185,7 @@ fn remember(work: &mut Work<'_>, session: &Session, tenant: &Tenant, seen: &Seen
             account.remember_support(support, now);
         });
     }
-    if rejections == 0 {
-        return;
-    }
-    if !recorded.accepted {
-        session.remember_rejections_of_user(tenant, rejections, last);
-    }
+    let Some((rejections, last)) = rejections(login, now) else { return };
     let failure = rejection(&memory.status, &intent.account.login);
     session.remember(|account| account.remember_rejections(failure, rejections, last));
     memory.is_login_repaired = !is_same;

@@ -53,8 +53,8 @@ pub(super) struct Memory {
     pub write_pause: Option<WritePause>,
     /// Whether the last write of the target had no answer in time.
     pub is_write_slow: bool,
-    /// Whether the account of the login was told what status remembers of it.
-    pub is_login_remembered: bool,
+    /// Who was told what status remembers of the login.
+    pub told: Told,
     /// Whether the login Secret may have been repaired since an earlier process saw its login rejected, and no attempt
     /// was recorded since.
     pub is_login_repaired: bool,
@@ -64,6 +64,18 @@ pub(super) struct Memory {
     pub attempt_recorded: Option<u32>,
     /// Repairs in a row, and when the last one was.
     repairs: Option<(u32, Moment)>,
+}
+
+/// Who was told what status remembers of a login; one after the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Told {
+    /// Nobody.
+    #[default]
+    None,
+    /// The limit of its user name.
+    Limit,
+    /// Its account.
+    Account,
 }
 
 /// A pause after a write of the target that was refused.

@@ -36,3 +36,25 @@ async fn a_password_of_another_namespace_is_guessed_no_quicker_than_the_issuer_w
         "it is the same account after all"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_password_that_was_never_tried_is_told_to_be_put_off_also_after_a_restart() {
+    let plan = Plan { seed: 1, accounts: 1, credentials: 1, lease: None };
+    let mut world = World::new(&plan, Issuers::plain(1, 24 * HOUR));
+    let account = world.population.accounts[0].clone();
+    let credential = world.population.credentials[0].clone();
+    world.start();
+    for number in 0..5 {
+        world.pass(Duration::from_secs(10)).await;
+        world.write(&login_secret(&credential.namespace, &account, &format!("guess {number}")));
+    }
+    for restart in 0..3 {
+        world.pass(Duration::from_secs(60)).await;
+        assert_eq!(world.condition(&credential, "Stalled").unwrap().1, "LoginPutOff", "{restart}");
+        assert_eq!(world.habitat.ledger.calls().logins_rejected, 4, "{restart}");
+        for replica in &mut world.replicas {
+            replica.stop().unwrap().await.unwrap();
+            replica.start(&world.habitat);
+        }
+    }
+}
