@@ -1,6 +1,7 @@
 //! The command line: what was typed, and what it means. The only room that prints to standard output.
 
 mod lease;
+mod sidecar;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -12,6 +13,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand};
 
 use lease::LeaseArguments;
+use sidecar::SidecarArguments;
 
 use crate::api::crd;
 use crate::controller::{self, Settings};
@@ -34,6 +36,8 @@ pub struct Arguments {
 enum Command {
     /// Run the operator: keep the target Secret of every `IdIssuerCredential` filled with a valid token
     Controller(Box<ControllerArguments>),
+    /// Run beside one program: keep files filled with a valid token, in a pod or without any cluster
+    Sidecar(Box<SidecarArguments>),
     /// Print the `CustomResourceDefinition`
     Crd,
 }
@@ -85,6 +89,7 @@ fn origin(text: &str) -> Result<Origin, String> {
 pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Controller(arguments) => run_controller(*arguments),
+        Command::Sidecar(arguments) => sidecar::run(*arguments),
         Command::Crd => print_crd(),
     };
     match outcome {

@@ -16,7 +16,7 @@ use super::reason::Reason;
 use super::refreshing::Refreshing;
 use super::retry::{Failure, RetryClass, Sent};
 use super::schedule::{Pace, overdue_margin};
-use super::token::{Grant, IssuedToken, RefreshToken, Validity};
+use super::token::{Fingerprint, Grant, IssuedToken, RefreshToken, Validity};
 
 pub use super::refreshing::RefreshSupport;
 
@@ -115,6 +115,8 @@ pub struct Account {
     /// login with another password.
     published: Option<Validity>,
     refreshing: Refreshing,
+    /// Whether the issuer called the present token expired, whatever it had said of its lifetime.
+    is_called_expired: bool,
 }
 
 impl Account {
@@ -203,6 +205,11 @@ impl Account {
         self.refreshing.ask_again();
     }
 
+    /// The issuer called this token expired: if it is the present one, the next may be had sooner.
+    pub fn call_expired(&mut self, token: &Fingerprint) {
+        self.is_called_expired |= self.token.as_ref().is_some_and(|present| present.fingerprint == *token);
+    }
+
     /// Allows one attempt at once. Until it ends, what was said last holds.
     pub fn lift(&mut self, now: Moment) {
         if let Some(trouble) = &mut self.trouble {
@@ -242,7 +249,12 @@ impl Account {
             Some(Trouble { next_attempt: Some(at), .. }) if !at.has_come(now) => return Next::Wait(*at),
             _ => {}
         }
-        let spaced = self.token.as_ref().map(|token| token.validity.issued.plus(self.pace().token_spacing()));
+        let spacing = if self.is_called_expired {
+            self.pace().hurried_token_spacing()
+        } else {
+            self.pace().token_spacing()
+        };
+        let spaced = self.token.as_ref().map(|token| token.validity.issued.plus(spacing));
         match spaced {
             Some(at) if !at.has_come(now) && self.trouble.is_none() => Next::Wait(at),
             _ if self.refreshes(strategy, now) => Next::Refresh,
@@ -345,6 +357,7 @@ impl Account {
             }
         }
         self.trouble = None;
+        self.is_called_expired = false;
         self.token = Some(Arc::new(obtained.token));
     }
 
