@@ -214,7 +214,7 @@ async fn check(settings: &Settings) -> Result<(), String> {
 
 impl SidecarArguments {
     async fn settings(self) -> Result<Settings, String> {
-        let (output, hooks, source) = (self.output()?, self.hooks()?, self.source().await?);
+        let (source, output, hooks) = (self.source().await?, self.output()?, self.hooks()?);
         Ok(Settings {
             source,
             output,

@@ -3,6 +3,8 @@
 //! The ambiguity rule is kept by construction: [`Account::begin`] takes the refresh token out of the state, and only
 //! an answer that proves it unspent puts it back. What is not there cannot be presented twice.
 
+mod call;
+
 use std::sync::Arc;
 
 use jiff::SignedDuration;
@@ -16,9 +18,10 @@ use super::reason::Reason;
 use super::refreshing::Refreshing;
 use super::retry::{Failure, RetryClass, Sent};
 use super::schedule::{Pace, overdue_margin};
-use super::token::{Fingerprint, Grant, IssuedToken, RefreshToken, Validity};
+use super::token::{Fingerprint, IssuedToken, RefreshToken, Validity};
 
 pub use super::refreshing::RefreshSupport;
+pub use call::{Call, Obtained};
 
 /// How new tokens may be obtained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -52,40 +55,6 @@ pub struct Restraint {
     pub calls: Option<Moment>,
     /// The user name had too many rejections: no login that was never accepted.
     pub logins: Option<Moment>,
-}
-
-/// What a call needs beside the login itself.
-#[derive(Debug)]
-pub enum Call {
-    /// A refresh, with the pair it presents.
-    Refresh {
-        /// The access token that belongs to the refresh token.
-        token: Arc<IssuedToken>,
-        /// The refresh token; it is gone from the state.
-        refresh: RefreshToken,
-    },
-    /// A login, with what it presents.
-    Login(LoginPair),
-}
-
-impl Call {
-    /// The grant that the call uses.
-    #[must_use]
-    pub fn grant(&self) -> Grant {
-        match self {
-            Self::Refresh { .. } => Grant::Refresh,
-            Self::Login(_) => Grant::Login,
-        }
-    }
-}
-
-/// A good answer.
-#[derive(Debug)]
-pub struct Obtained {
-    /// The new token.
-    pub token: IssuedToken,
-    /// The refresh token in the answer, if any.
-    pub refresh: Option<RefreshToken>,
 }
 
 /// The last failure and what follows from it. Gone with the next success.

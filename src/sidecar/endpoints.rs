@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::State;
@@ -27,7 +26,6 @@ pub(super) struct Health {
     feed: Feed,
     /// What stands in the output directory, if there is one.
     published: Option<watch::Receiver<Published>>,
-    has_started: Arc<AtomicBool>,
     clock: Arc<dyn Clock>,
     metrics: SidecarMetrics,
     all_metrics: Arc<Metrics>,
@@ -41,7 +39,7 @@ impl Health {
         metrics: SidecarMetrics,
         all_metrics: Arc<Metrics>,
     ) -> Self {
-        Self { feed, published, has_started: Arc::default(), clock, metrics, all_metrics }
+        Self { feed, published, clock, metrics, all_metrics }
     }
 
     /// The token that programs get from this sidecar: the published one; without files, the one that is held.
@@ -57,12 +55,9 @@ impl Health {
         self.token().filter(|token| !token.is_expired(self.clock.now()))
     }
 
-    /// Whether there has been a valid token since this process started.
+    /// Whether there has been a valid token since this process started: none is taken or published that is dead.
     fn has_started(&self) -> bool {
-        if self.living_token().is_some() {
-            self.has_started.store(true, Ordering::Release);
-        }
-        self.has_started.load(Ordering::Acquire)
+        self.token().is_some()
     }
 
     /// Waits for the first valid token.

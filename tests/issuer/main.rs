@@ -11,4 +11,5 @@ mod faults;
 mod outages;
 mod room;
 mod secrets;
+mod sidecar;
 mod support;
