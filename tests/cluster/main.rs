@@ -25,6 +25,7 @@ mod restarting;
 mod schema;
 mod secrecy;
 mod sharing;
+mod sidecar;
 mod soak;
 mod vanishing;
 

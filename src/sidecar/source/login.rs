@@ -57,6 +57,8 @@ pub(in crate::sidecar) struct LoginSource {
     outlet: Outlet,
     session: Option<Arc<Session>>,
     record: Option<Record>,
+    /// Whether the volume holds the record as it stands here.
+    is_remembered: bool,
     is_attempt_recorded: bool,
     jitter: Jitter,
     tenant: Tenant,
@@ -72,6 +74,7 @@ impl LoginSource {
             outlet,
             session: None,
             record,
+            is_remembered: true,
             is_attempt_recorded: false,
             jitter,
             tenant: SELF.into(),
@@ -180,10 +183,8 @@ impl LoginSource {
         let session = self.parts.accounts.open(site, &reading.pair, &source);
         let is_same = self.session.as_ref().is_some_and(|before| Arc::ptr_eq(before, &session));
         if is_same {
-            if let Some(record) = self.record.as_mut().filter(|record| record.files != reading.identity) {
-                // The same login in other files: what was learned of it holds.
-                record.files = reading.identity.clone();
-                self.remember();
+            if self.record.as_ref().is_some_and(|record| record.files != reading.identity) {
+                self.look_again(&session, &reading.identity);
             }
             return session;
         }
@@ -196,6 +197,18 @@ impl LoginSource {
         self.record.take_if(|record| !record.is_of(&issuer, &reading.identity));
         self.recall(&session);
         session
+    }
+
+    /// The same login stands in other files. Whoever wrote them asks for an attempt: what kept the issuer from accepting
+    /// it may have been cured there.
+    fn look_again(&mut self, session: &Session, files: &FilesIdentity) {
+        session.remember(|account| account.lift(self.parts.clock.now()));
+        self.is_attempt_recorded = false;
+        self.record.take_if(|record| record.accepted.is_none());
+        if let Some(record) = &mut self.record {
+            record.files = files.clone();
+            self.is_remembered = false;
+        }
     }
 
     /// Tells the account what an earlier process recorded of it, and how long what it is to replace still lives.
@@ -235,7 +248,7 @@ impl LoginSource {
             Some(record) => Some(record.after(account)),
             None => account.accepted().map(|_| self.new_record(files, 0).after(account)),
         });
-        if record != self.record {
+        if record != self.record || !self.is_remembered {
             // An attempt that was certainly not sent needs another record.
             self.is_attempt_recorded &=
                 record.as_ref().is_some_and(|record| record.answer == Answer::Awaited)
@@ -264,16 +277,18 @@ impl LoginSource {
             tracing::warn!("write {file}: {error}");
             return Err(Trouble::LoginNotRecorded { file });
         }
-        self.record = Some(record);
+        (self.record, self.is_remembered) = (Some(record), true);
         self.is_attempt_recorded = true;
         Ok(())
     }
 
-    /// Writes down what is remembered. What cannot be written is kept in memory, and written with the next change.
-    fn remember(&self) {
-        if let Err(error) = self.parts.record.remember(self.record.as_ref()) {
-            tracing::warn!("write {}: {error}", self.parts.record.place());
+    /// Writes down what is remembered. What cannot be written is kept in memory, and tried again at the next turn.
+    fn remember(&mut self) {
+        let outcome = self.parts.record.remember(self.record.as_ref());
+        if let (Err(error), true) = (&outcome, self.is_remembered) {
+            tracing::warn!("write {}: {error}; retrying", self.parts.record.place());
         }
+        self.is_remembered = outcome.is_ok();
     }
 
     fn tell(&self, view: &AccountView, until: Option<Moment>) {
@@ -296,3 +311,6 @@ fn is_unsent(account: &Account) -> bool {
         .trouble()
         .is_some_and(|trouble| matches!(trouble.failure.class, RetryClass::Transient { sent: Sent::No, .. }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,12 +94,13 @@ async fn a_login_that_was_never_accepted_is_presented_once_also_across_restarts(
     assert!(text.contains("correct the login files") && !text.contains("mistyped"), "{text}");
     assert_eq!(stage.page("/livez").await.0, 200);
 
-    // Other files with the same password are known to be no better while the process runs.
-    stage.write_login(NAME, "mistyped");
-    stage.write_login(NAME, SECRET);
+    fs::write(stage.path("login/password"), "mistyped").unwrap();
+    stage.issuer.wait_for(|counts| counts.of(NAME).logins_rejected == 2).await;
+    fs::write(stage.path("login/password"), SECRET).unwrap();
     stage.token().await;
     stage.until_answered("/startup", 200).await;
-    assert_eq!(stage.counts().logins_accepted, 1);
+    let counts = stage.counts();
+    assert_eq!((counts.logins_accepted, counts.logins_rejected), (1, 2), "other files are another attempt");
 }
 
 #[tokio::test]
