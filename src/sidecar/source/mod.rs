@@ -1,5 +1,9 @@
 //! Where a sidecar's tokens come from, and the contract with everyone who uses them: the publisher of files, the
-//! endpoints, and the proxy.
+//! endpoints, and whoever puts tokens into requests.
+//!
+//! Who sends a token takes it from [`Feed::now`] for each request, and sends none from its [`Held::last_use`] on. When it is
+//! called expired nevertheless, [`Feed::renew`] waits for a newer one; when there is none, [`Supply::trouble`] says why and
+//! [`Supply::next_attempt`] when to ask again.
 //!
 //! ```text
 //! source ──Supply──► Feed ──► publisher, endpoints, proxy
@@ -107,13 +111,13 @@ impl Outlet {
     }
 
     /// Gives a token that is better than the one before.
-    fn give(&self, token: Held) {
+    pub(super) fn give(&self, token: Held) {
         tracing::info!(fingerprint = %token.fingerprint, "token supplied");
         self.supply.send_replace(Supply { token: Some(Arc::new(token)), ..Supply::default() });
     }
 
     /// Says why there is no newer token, or that nothing is wrong.
-    fn tell(&self, trouble: Option<Trouble>, next_attempt: Option<Moment>) {
+    pub(super) fn tell(&self, trouble: Option<Trouble>, next_attempt: Option<Moment>) {
         self.supply.send_if_modified(|supply| {
             if supply.trouble != trouble {
                 if let Some(trouble) = &trouble {

@@ -1,9 +1,11 @@
 //! The life of the process: once, beside a program, and its end.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use idissuer_simulator::{Fault, FaultRule};
+use idissuer_simulator::{Fault, FaultRule, User};
 use idissuer_testbed::process::Signal;
 
 use super::{HOUR, LIMIT, Stage};
@@ -59,6 +61,52 @@ async fn sigterm_ends_it_with_code_0_also_during_a_login_and_after_the_delay_tha
 }
 
 #[tokio::test]
+async fn any_user_without_rights_will_do_and_the_group_of_the_volume_reads_the_files() {
+    const AS_NOBODY: [&str; 6] = [
+        "--reuid=65532",
+        "--regid=65532",
+        "--groups=4711",
+        "--inh-caps=-all",
+        "--bounding-set=-all",
+        "--no-new-privs",
+    ];
+    let program = env!("CARGO_BIN_EXE_idissuer");
+    let is_possible = Command::new("setpriv").args(AS_NOBODY).args(["test", "-x", program]).status();
+    if !is_possible.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: only root can be somebody else, who has to find the program");
+        return;
+    }
+    let mut stage = Stage::set(HOUR).await;
+    let output = stage.path("output");
+    fs::set_permissions(stage.folder.path(), Permissions::from_mode(0o755)).unwrap();
+    // As the kubelet makes a volume with fsGroup.
+    chown(&output, Some(0), Some(4711)).unwrap();
+    fs::set_permissions(&output, Permissions::from_mode(0o2775)).unwrap();
+    let sidecar = stage.command();
+    let mut command = Command::new("setpriv");
+    command.args(AS_NOBODY).arg(sidecar.get_program()).args(sidecar.get_args()).env("RUST_LOG", "info");
+    stage.start_as(&command).await;
+    let token = stage.token().await;
+    let read_as = |user: &str, group: &str| {
+        let who = [format!("--reuid={user}"), format!("--regid={user}"), format!("--groups={group}")];
+        let output = Command::new("setpriv").args(who).arg("cat").arg(output.join("token")).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!((read_as("1000", "4711"), read_as("1000", "4712")), (token.clone(), String::new()));
+
+    // A volume of somebody else: the files stay, and the cure is named.
+    stage.stop().await;
+    fs::set_permissions(&output, Permissions::from_mode(0o2755)).unwrap();
+    stage.issuer.set_user(&User::new("other@example.org", "another"));
+    stage.write_login("other@example.org", "another");
+    stage.start_as(&command).await;
+    stage.until_logged("LoginNotRecorded").await;
+    assert_eq!(stage.file("token"), Some(token.clone()));
+    fs::set_permissions(&output, Permissions::from_mode(0o2775)).unwrap();
+    stage.token_after(&token).await;
+}
+
+#[tokio::test]
 async fn what_makes_no_sense_is_refused_with_the_cure() {
     let cases: [(&[&str], &str); 7] = [
         (&["--source", "login"], "--login-dir"),
@@ -92,7 +140,7 @@ async fn a_check_names_what_is_wrong_and_how_to_cure_it() {
     stage.issuer.configure(|personality| {
         personality.clock_offset = jiff::SignedDuration::from_mins(5);
     });
-    std::fs::remove_dir(stage.path("output")).unwrap();
+    fs::remove_dir(stage.path("output")).unwrap();
     let (is_good, text) = check(&stage);
     assert!(!is_good, "{text}");
     for part in ["ends in a line break", "clock is", "mount a volume there"] {
