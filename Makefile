@@ -87,9 +87,11 @@ reproducible: image ## Build the images once more, in another folder, and see th
 # What only takes long, not what waits for a repair.
 LONG := killing::an_operator_that_is_killed_over_and_over_never_leaves_a_dead_token_and_logs_in_no_more_than_it_must \
 	outage::a_minute_without_an_api_server_costs_no_login_and_renewals_go_on_where_they_were
+HAMMER := sidecar::hammer::no_reader_sees_a_torn_empty_mixed_or_wrong_mode_file_through_hundreds_of_publications
 full: export PROPTEST_CASES ?= 20000
-full: check reproducible materials test ## What takes too long for every change: more random cases, a hundred kills, a minute of outage, the soak
+full: check reproducible materials test ## What takes too long for every change: more random cases, a hundred kills, a minute of outage, 5000 publications, the soak
 	KILLS=100 $(CARGO) test --locked --workspace --test cluster -- --include-ignored --exact $(LONG)
+	PUBLICATIONS=5000 $(CARGO) test --locked --workspace --test issuer -- --exact --nocapture $(HAMMER)
 	$(MAKE) soak
 	$(MAKE) demo ROTATIONS=10
 	PROPTEST_CASES=1000000 SIMULATION_FULL=1 SIMULATION_DAYS=30 SIMULATION_CREDENTIALS=1000 $(MAKE) simulation

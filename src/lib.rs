@@ -1,7 +1,7 @@
 //! Rotating ID Issuer tokens in Kubernetes: an operator and a sidecar.
 //!
 //! The rooms, and the one direction in which they may look:
-//! `api, core ← issuer ← account ← controller ← cli`; `ops` may be used from `issuer` upwards.
+//! `api, core ← issuer ← account ← controller, sidecar ← cli`; `ops` may be used from `issuer` upwards.
 
 pub mod account;
 pub mod api;
@@ -10,3 +10,4 @@ pub mod controller;
 pub mod core;
 pub mod issuer;
 pub mod ops;
+pub mod sidecar;

@@ -24,6 +24,15 @@ impl KeyMaker {
         Self { secret }
     }
 
+    /// Derives keys under a new secret; none when the system's random source fails.
+    #[must_use]
+    pub fn random() -> Option<Self> {
+        let mut secret = [0; 64];
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        provider.secure_random.fill(&mut secret).ok()?;
+        Some(Self::new(secret))
+    }
+
     /// The key of an account: issuer, paths, shape, trust, user name and password. Members that share all of them
     /// share a session.
     #[must_use]

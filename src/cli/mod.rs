@@ -2,6 +2,7 @@
 
 mod lease;
 mod selftest;
+mod sidecar;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 
 use lease::LeaseArguments;
 use selftest::SelftestArguments;
+use sidecar::SidecarArguments;
 
 use crate::api::crd;
 use crate::controller::{self, Settings};
@@ -39,6 +41,8 @@ pub struct Arguments {
 enum Command {
     /// Run the operator: keep the target Secret of every `IdIssuerCredential` filled with a valid token
     Controller(Box<ControllerArguments>),
+    /// Run beside one program: keep files filled with a valid token, in a pod or without any cluster
+    Sidecar(Box<SidecarArguments>),
     /// Print the `CustomResourceDefinition`
     Crd,
     /// Try an installed operator: create a credential, see that its Secret holds a token, and delete it again
@@ -92,6 +96,7 @@ fn origin(text: &str) -> Result<Origin, String> {
 pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Controller(arguments) => run_controller(*arguments),
+        Command::Sidecar(arguments) => sidecar::run(*arguments),
         Command::Crd => print_crd(),
         Command::Selftest(arguments) => run_selftest(arguments),
     };

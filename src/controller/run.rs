@@ -225,7 +225,7 @@ impl Operator {
             issuer,
             Arc::clone(&clock),
             Arc::clone(&metrics),
-            KeyMaker::new(random_secret()?),
+            KeyMaker::random().ok_or(RunError::Random)?,
             ended_sender,
             move || leads.term().is_some(),
             stop.clone(),
@@ -348,11 +348,4 @@ async fn pass_on(
             area::wake(waker, registry.find(&member).into_iter().collect());
         }
     }
-}
-
-fn random_secret() -> Result<[u8; 64], RunError> {
-    let mut secret = [0; 64];
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    provider.secure_random.fill(&mut secret).map_err(|_| RunError::Random)?;
-    Ok(secret)
 }

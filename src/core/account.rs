@@ -3,6 +3,8 @@
 //! The ambiguity rule is kept by construction: [`Account::begin`] takes the refresh token out of the state, and only
 //! an answer that proves it unspent puts it back. What is not there cannot be presented twice.
 
+mod call;
+
 use std::sync::Arc;
 
 use jiff::SignedDuration;
@@ -15,9 +17,10 @@ use super::moment::Moment;
 use super::refreshing::Refreshing;
 use super::retry::{Failure, RetryClass, Sent};
 use super::schedule::{Pace, overdue_margin};
-use super::token::{Grant, IssuedToken, RefreshToken, Validity};
+use super::token::{Fingerprint, IssuedToken, RefreshToken, Validity};
 
 pub use super::refreshing::RefreshSupport;
+pub use call::{Call, Obtained};
 
 /// How new tokens may be obtained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -53,40 +56,6 @@ pub struct Restraint {
     pub logins: Option<Moment>,
 }
 
-/// What a call needs beside the login itself.
-#[derive(Debug)]
-pub enum Call {
-    /// A refresh, with the pair it presents.
-    Refresh {
-        /// The access token that belongs to the refresh token.
-        token: Arc<IssuedToken>,
-        /// The refresh token; it is gone from the state.
-        refresh: RefreshToken,
-    },
-    /// A login, with what it presents.
-    Login(LoginPair),
-}
-
-impl Call {
-    /// The grant that the call uses.
-    #[must_use]
-    pub fn grant(&self) -> Grant {
-        match self {
-            Self::Refresh { .. } => Grant::Refresh,
-            Self::Login(_) => Grant::Login,
-        }
-    }
-}
-
-/// A good answer.
-#[derive(Debug)]
-pub struct Obtained {
-    /// The new token.
-    pub token: IssuedToken,
-    /// The refresh token in the answer, if any.
-    pub refresh: Option<RefreshToken>,
-}
-
 /// The last failure and what follows from it. Gone with the next success.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trouble {
@@ -116,6 +85,8 @@ pub struct Account {
     /// login with another password.
     published: Option<Validity>,
     refreshing: Refreshing,
+    /// Whether the issuer called the present token expired, whatever it had said of its lifetime.
+    is_called_expired: bool,
 }
 
 impl Account {
@@ -204,6 +175,11 @@ impl Account {
         self.refreshing.ask_again();
     }
 
+    /// The issuer called this token expired: if it is the present one, the next may be had sooner.
+    pub fn call_expired(&mut self, token: &Fingerprint) {
+        self.is_called_expired |= self.token.as_ref().is_some_and(|present| present.fingerprint == *token);
+    }
+
     /// Allows one attempt at once. Until it ends, what was said last holds.
     pub fn lift(&mut self, now: Moment) {
         if let Some(trouble) = &mut self.trouble {
@@ -245,7 +221,12 @@ impl Account {
             Some(Trouble { next_attempt: Some(at), .. }) if !at.has_come(now) => return Next::Wait(*at),
             _ => {}
         }
-        let spaced = self.token.as_ref().map(|token| token.validity.issued.plus(self.pace().token_spacing()));
+        let spacing = if self.is_called_expired {
+            self.pace().hurried_token_spacing()
+        } else {
+            self.pace().token_spacing()
+        };
+        let spaced = self.token.as_ref().map(|token| token.validity.issued.plus(spacing));
         match spaced {
             Some(at) if !at.has_come(now) && self.trouble.is_none() => Next::Wait(at),
             _ if self.refreshes(strategy, now) => Next::Refresh,
@@ -349,6 +330,7 @@ impl Account {
             }
         }
         self.trouble = None;
+        self.is_called_expired = false;
         self.token = Some(Arc::new(obtained.token));
     }
 

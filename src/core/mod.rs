@@ -26,8 +26,9 @@ pub mod reason;
 mod refreshing;
 pub mod retry;
 pub mod schedule;
+pub mod sidecar;
 pub mod target;
 pub mod template;
 pub mod token;
 #[cfg(test)]
-mod world;
+pub(crate) mod world;

@@ -35,7 +35,8 @@ impl Moment {
     }
 
     /// Places a wall-clock time, as status holds it, on both clocks, by what they say `now`.
-    fn at_wall(wall: Timestamp, now: Moment) -> Self {
+    #[must_use]
+    pub fn at_wall(wall: Timestamp, now: Moment) -> Self {
         Self { wall, monotonic: now.monotonic.saturating_add(wall.duration_since(now.wall)) }
     }
 

@@ -155,6 +155,12 @@ impl Pace {
         self.scaled(60.0, 1.0)
     }
 
+    /// The least time between two tokens of one account once the issuer itself has called the present one expired.
+    #[must_use]
+    pub fn hurried_token_spacing(self) -> SignedDuration {
+        self.scaled(5.0, 1.0)
+    }
+
     /// Whether tokens live so short that a kubelet's mount, refreshed about once a minute, lags behind them.
     #[must_use]
     pub fn outruns_kubelet(self) -> bool {
@@ -286,11 +292,12 @@ mod tests {
         fn a_longer_life_never_makes_the_pace_faster(one in 0_i64..1_000_000, more in 0_i64..1_000_000) {
             let pace = |lifetime| Pace::of(SignedDuration::from_millis(lifetime));
             let (short, long) = (pace(one), pace(one + more));
-            let constants: [fn(Pace) -> SignedDuration; 6] = [
+            let constants: [fn(Pace) -> SignedDuration; 7] = [
                 Pace::first_retry,
                 Pace::longest_retry,
                 Pace::call_limit,
                 Pace::token_spacing,
+                Pace::hurried_token_spacing,
                 Pace::longest_probe_pause,
                 Pace::probe_look,
             ];

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::moment::to_second;
 use super::reason::Reason;
 use super::schedule::{Jitter, RenewBefore, Schedule};
-use super::template::{Data, Template, Values};
+use super::template::{CredentialName, Data, Template, Values};
 use super::token::{AccessToken, Claims, Fingerprint, IssuedToken};
 
 /// Which credential a decision is about.
@@ -95,11 +95,10 @@ pub fn render(
 ) -> Result<Manifest, Reason> {
     let data = intent.template.render(&Values {
         token: token.access.expose(),
-        expires_at: &facts.expiration.to_string(),
-        issued_at: &facts.issued.to_string(),
-        expires_in: token.validity.lifetime.as_secs(),
-        namespace: &identity.namespace,
-        name: &identity.name,
+        expires_at: Some(&facts.expiration.to_string()),
+        issued_at: Some(&facts.issued.to_string()),
+        expires_in: Some(token.validity.lifetime.as_secs()),
+        credential: Some(CredentialName { namespace: &identity.namespace, name: &identity.name }),
     })?;
     Ok(Manifest { data, facts })
 }

@@ -28,6 +28,15 @@ const FUEL: u64 = 100_000;
 /// The tags that a template may use.
 const TAGS: [&str; 6] = ["if", "elif", "else", "endif", "raw", "endraw"];
 
+/// What a template is tried with.
+const SAMPLE: Values<'static> = Values {
+    token: "token",
+    expires_at: Some("2000-01-01T01:00:00Z"),
+    issued_at: Some("2000-01-01T00:00:00Z"),
+    expires_in: Some(3600),
+    credential: None,
+};
+
 /// A target Secret's data as rendered; wiped from memory when dropped.
 pub type Data = BTreeMap<String, Zeroizing<Vec<u8>>>;
 
@@ -36,15 +45,22 @@ pub type Data = BTreeMap<String, Zeroizing<Vec<u8>>>;
 pub struct Values<'a> {
     /// The bearer token.
     pub token: &'a str,
-    /// When it dies, RFC 3339.
-    pub expires_at: &'a str,
-    /// When it was issued, RFC 3339.
-    pub issued_at: &'a str,
-    /// Seconds that it lives from then on.
-    pub expires_in: i64,
-    /// The credential's namespace.
+    /// When it dies, RFC 3339; `none` in a template where nobody knows.
+    pub expires_at: Option<&'a str>,
+    /// When it was issued, RFC 3339; `none` in a template where nobody knows.
+    pub issued_at: Option<&'a str>,
+    /// Seconds that it lives from then on; `none` in a template where nobody knows.
+    pub expires_in: Option<i64>,
+    /// The credential, where there is one: a sidecar has none, and to its templates these two are unknown.
+    pub credential: Option<CredentialName<'a>>,
+}
+
+/// How a credential is called.
+#[derive(Clone, Copy)]
+pub struct CredentialName<'a> {
+    /// Its namespace.
     pub namespace: &'a str,
-    /// The credential's name.
+    /// Its name.
     pub name: &'a str,
 }
 
@@ -66,16 +82,27 @@ impl Template {
     /// # Errors
     /// [`Reason::TemplateError`] or [`Reason::TemplateTooLarge`], naming the key.
     pub fn parse(keys: BTreeMap<String, String>) -> Result<Self, Reason> {
+        let credential = CredentialName { namespace: "namespace", name: "name" };
+        Self::tried(keys, &[Values { credential: Some(credential), ..SAMPLE }])
+    }
+
+    /// Accepts a template that renders without a credential, and with a token of which no times are known as well.
+    ///
+    /// # Errors
+    /// [`Reason::TemplateError`] or [`Reason::TemplateTooLarge`], naming the key.
+    pub fn parse_for_sidecar(keys: BTreeMap<String, String>) -> Result<Self, Reason> {
+        Self::tried(keys, &[SAMPLE, Values { expires_at: None, issued_at: None, expires_in: None, ..SAMPLE }])
+    }
+
+    fn tried(keys: BTreeMap<String, String>, samples: &[Values<'_>]) -> Result<Self, Reason> {
         let template = Self(keys);
-        template.render(&Values {
-            token: "token",
-            expires_at: "2000-01-01T01:00:00Z",
-            issued_at: "2000-01-01T00:00:00Z",
-            expires_in: 3600,
-            namespace: "namespace",
-            name: "name",
-        })?;
+        samples.iter().try_for_each(|sample| template.render(sample).map(drop))?;
         Ok(template)
+    }
+
+    /// The keys, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
     }
 
     /// Renders every key.
@@ -84,14 +111,17 @@ impl Template {
     /// [`Reason::TemplateError`] or [`Reason::TemplateTooLarge`], naming the key.
     pub fn render(&self, values: &Values<'_>) -> Result<Data, Reason> {
         let environment = environment();
+        let part = |of: fn(CredentialName<'_>) -> &str| {
+            values.credential.map_or(Value::UNDEFINED, |credential| Value::from(of(credential)))
+        };
         let values = context! {
             token => values.token,
             token_type => "Bearer",
             expires_at => values.expires_at,
             issued_at => values.issued_at,
             expires_in => values.expires_in,
-            namespace => values.namespace,
-            name => values.name,
+            namespace => part(|credential| credential.namespace),
+            name => part(|credential| credential.name),
         };
         let mut total = 0;
         let mut data = Data::new();
@@ -194,11 +224,10 @@ mod tests {
 
     const VALUES: Values<'static> = Values {
         token: "abc.def",
-        expires_at: "2026-01-01T01:00:00Z",
-        issued_at: "2026-01-01T00:00:00Z",
-        expires_in: 3600,
-        namespace: "shop",
-        name: "billing",
+        expires_at: Some("2026-01-01T01:00:00Z"),
+        issued_at: Some("2026-01-01T00:00:00Z"),
+        expires_in: Some(3600),
+        credential: Some(CredentialName { namespace: "shop", name: "billing" }),
     };
 
     fn render(text: &str) -> Result<String, Reason> {
@@ -283,6 +312,17 @@ mod tests {
         let data = Template::default().render(&VALUES).unwrap();
         let data: Vec<(&str, &[u8])> = data.iter().map(|(key, value)| (key.as_str(), &value[..])).collect();
         assert_eq!(data, [("expires_at", &b"2026-01-01T01:00:00Z"[..]), ("token", b"abc.def")]);
+    }
+
+    #[test]
+    fn a_template_of_a_sidecar_knows_no_credential_and_has_to_do_without_times() {
+        let parse = |text: &str| Template::parse_for_sidecar([("k".to_owned(), text.to_owned())].into());
+        for text in ["{{ name }}", "{{ namespace }}", "{{ expires_in + 1 }}"] {
+            assert!(matches!(parse(text), Err(Reason::TemplateError { .. })), "{text}");
+        }
+        let template = parse("{{ expires_at|tojson }} {{ expires_in|tojson }}").unwrap();
+        let unknown = Values { expires_at: None, issued_at: None, expires_in: None, ..SAMPLE };
+        assert_eq!(template.render(&unknown).unwrap()["k"].as_slice(), b"null null");
     }
 
     proptest! {

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::{HeaderName, StatusCode, header};
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -35,13 +34,30 @@ pub async fn serve(
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) -> io::Result<(SocketAddr, impl Future<Output = io::Result<()>>)> {
+    let router = Router::new()
+        .route("/readyz", get(ready))
+        .route("/metrics", get(async |State(admin): State<Admin>| metrics_answer(&admin.metrics)))
+        .with_state(Admin { readiness, metrics })
+        .merge(liveness());
+    listen(address, router, stop).await
+}
+
+/// `/livez`, which says no more than that the process serves.
+pub fn liveness() -> Router {
+    Router::new().route("/livez", get(async || "ok\n"))
+}
+
+/// Listens on `address`, and serves these routes until `stop` is cancelled.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub async fn listen(
+    address: SocketAddr,
+    router: Router,
+    stop: CancellationToken,
+) -> io::Result<(SocketAddr, impl Future<Output = io::Result<()>>)> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
-    let router = Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics_text))
-        .with_state(Admin { readiness, metrics });
     let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
     Ok((address, serving.into_future()))
 }
@@ -63,9 +79,14 @@ async fn ready(State(admin): State<Admin>) -> (StatusCode, String) {
     (status, text)
 }
 
-async fn metrics_text(State(admin): State<Admin>) -> impl IntoResponse {
+/// What is answered to a scrape.
+pub type MetricsAnswer = (StatusCode, [(HeaderName, &'static str); 1], String);
+
+/// The text of a scrape.
+#[must_use]
+pub fn metrics_answer(metrics: &Metrics) -> MetricsAnswer {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    match admin.metrics.render() {
+    match metrics.render() {
         Ok(text) => (StatusCode::OK, [(header::CONTENT_TYPE, content_type)], text),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/plain")], String::new()),
     }

@@ -2,6 +2,8 @@
 //!
 //! Labels are closed sets; names of objects are labels of the per-credential gauges only.
 
+mod sidecar;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -17,6 +19,8 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+
+pub use sidecar::SidecarMetrics;
 
 use crate::core::endpoint::Origin;
 use crate::core::token::Grant;
@@ -70,9 +74,24 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// All metrics, at zero.
+    /// All metrics of an operator, at zero.
     #[must_use]
     pub fn new() -> Self {
+        let mut metrics = Self::of_issuers();
+        metrics.register_controller();
+        metrics
+    }
+
+    /// All metrics of a sidecar, at zero.
+    #[must_use]
+    pub fn of_sidecar() -> (Self, SidecarMetrics) {
+        let mut metrics = Self::of_issuers();
+        let sidecar = SidecarMetrics::register(&mut metrics.registry);
+        (metrics, sidecar)
+    }
+
+    /// What every process that calls issuers counts.
+    fn of_issuers() -> Self {
         let mut registry = Registry::with_prefix("idissuer");
         let metrics = Self {
             issuer_requests: Family::default(),
@@ -107,34 +126,39 @@ impl Metrics {
             "How far the issuer's clock is ahead of ours, by its last Date header",
             metrics.clock_skew.clone(),
         );
+        Self { registry, ..metrics }
+    }
+
+    /// What an operator shows beside that.
+    fn register_controller(&mut self) {
+        let registry = &mut self.registry;
         registry.register(
             "renewals",
             "Tokens written to targets, or that could not be, by grant and outcome",
-            metrics.renewals.clone(),
+            self.renewals.clone(),
         );
         registry.register(
             "reconcile_errors",
             "Reconciliations that failed at the API server and are retried",
-            metrics.reconcile_errors.clone(),
+            self.reconcile_errors.clone(),
         );
         registry.register(
             "late_wakeups",
             "Credentials that the watchdog had to wake, because the queue did not in time",
-            metrics.late_wakeups.clone(),
+            self.late_wakeups.clone(),
         );
         registry.register(
             "clock_jumps",
             "Times that the wall clock jumped against the monotonic one",
-            metrics.clock_jumps.clone(),
+            self.clock_jumps.clone(),
         );
         registry.register(
             "scope",
             "The namespaces that this controller works in, and the lease that its replicas share",
-            metrics.scope.clone(),
+            self.scope.clone(),
         );
-        registry.register("leading", "Whether this replica acts", metrics.leading.clone());
-        registry.register_collector(Box::new(Arc::clone(&metrics.credentials)));
-        Self { registry, ..metrics }
+        registry.register("leading", "Whether this replica acts", self.leading.clone());
+        registry.register_collector(Box::new(Arc::clone(&self.credentials)));
     }
 
     /// Counts a call to an issuer.

@@ -33,6 +33,7 @@ mod schema;
 mod secrecy;
 mod selftest;
 mod sharing;
+mod sidecar;
 mod soak;
 mod vanishing;
 

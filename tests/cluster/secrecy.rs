@@ -173,7 +173,7 @@ async fn everything_told(stage: &Stage) -> Vec<(&'static str, String)> {
 }
 
 /// A secret as it may stand in a text: as it is, or inside of something in base64, wherever it begins there.
-fn forms(secret: &str) -> Vec<String> {
+pub(crate) fn forms(secret: &str) -> Vec<String> {
     let encoded = (0..3).map(|shift| {
         let bytes = [&b"   "[..shift], secret.as_bytes()].concat();
         let text = STANDARD_NO_PAD.encode(bytes);

@@ -211,7 +211,7 @@ fn every_room_looks_in_one_direction_and_knows_only_what_it_should() {
 #[test]
 fn every_room_exists_and_imports_are_seen() {
     let files = rust_files("src");
-    for room in ROOMS.iter().filter(|room| !["sidecar", "main"].contains(&room.name)) {
+    for room in ROOMS.iter().filter(|room| room.name != "main") {
         let of_room: Vec<_> = files.iter().filter(|file| file.module()[0] == room.name).collect();
         assert!(!of_room.is_empty(), "{}", room.name);
         let looks: Vec<String> = of_room

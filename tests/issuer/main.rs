@@ -1,6 +1,7 @@
 //! The issuer's client and the account room, against the simulator, against raw sockets that misbehave, and in
 //! simulated time.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on shall fail")]
+#![expect(clippy::print_stderr, reason = "it belongs to the output of a test")]
 
 mod accounts;
 mod answers;
@@ -11,4 +12,5 @@ mod faults;
 mod outages;
 mod room;
 mod secrets;
+mod sidecar;
 mod support;

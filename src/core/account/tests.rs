@@ -1,4 +1,4 @@
-use super::super::token::LifetimeSource;
+use super::super::token::{Grant, LifetimeSource};
 use super::super::world::{
     at, malformed, misconfigured, obtained, pair, refused, rejected, seconds, transient,
 };
@@ -29,6 +29,17 @@ fn logged_in() -> Account {
 
 fn text(account: &Account) -> &str {
     account.token().map_or("", |token| token.access.expose())
+}
+
+#[test]
+fn a_token_that_the_issuer_calls_expired_is_replaced_after_five_seconds_instead_of_a_minute() {
+    let mut account = logged_in();
+    account.call_expired(&Fingerprint::of(b"another"));
+    assert_eq!(account.next(AUTO, at(1)), Next::Wait(at(60)), "it is not the present one");
+    account.call_expired(&Fingerprint::of(b"first"));
+    assert_eq!(account.next(AUTO, at(1)), Next::Wait(at(5)));
+    call(&mut account, at(5), Ok(obtained("second", at(5), 3600)));
+    assert_eq!(account.next(AUTO, at(6)), Next::Wait(at(65)), "the next one has not been called so");
 }
 
 #[test]

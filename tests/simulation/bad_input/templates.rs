@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use idissuer::core::reason::Reason;
-use idissuer::core::template::{Data, Template, Values};
+use idissuer::core::template::{CredentialName, Data, Template, Values};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -16,12 +16,12 @@ const LONGEST_TEXT: usize = 16 * 1024;
 /// What may be told of none of them stands nowhere else.
 const VALUES: Values<'static> = Values {
     token: "very-secret.token-text",
-    expires_at: "2031-03-01T01:00:00Z",
-    issued_at: "2031-03-01T00:00:00Z",
-    expires_in: 987_654,
-    namespace: "spacious",
-    name: "nameless",
+    expires_at: Some("2031-03-01T01:00:00Z"),
+    issued_at: Some("2031-03-01T00:00:00Z"),
+    expires_in: Some(987_654),
+    credential: Some(CREDENTIAL),
 };
+const CREDENTIAL: CredentialName<'static> = CredentialName { namespace: "spacious", name: "nameless" };
 const TOLD_OF_NONE: [&str; 6] = ["very-secret", "token-text", "2031", "987", "spacious", "nameless"];
 
 const KNOWN: [&str; 10] =
@@ -164,7 +164,8 @@ proptest! {
     fn json_in_a_target_is_json_whatever_the_token_is(token in "[!-~]{1,60}", name in ".{0,30}") {
         let text = r#"{"token": {{ token|tojson }}, "name": {{ name|tojson }}, "all": {{ [token, {name: 1}]|tojson }}}"#;
         let template = Template::parse(BTreeMap::from([("k".to_owned(), text.to_owned())])).unwrap();
-        let data = template.render(&Values { token: &token, name: &name, ..VALUES }).unwrap();
+        let credential = Some(CredentialName { name: &name, ..CREDENTIAL });
+        let data = template.render(&Values { token: &token, credential, ..VALUES }).unwrap();
         let document: serde_json::Value = serde_json::from_slice(&data["k"]).unwrap();
         prop_assert_eq!(document["token"].as_str(), Some(token.as_str()));
         prop_assert_eq!(document["name"].as_str(), Some(name.as_str()));

@@ -1,0 +1,310 @@
+//! The flags of the sidecar, and what they mean.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use url::Url;
+
+use super::{client, install_crypto_provider, origin};
+use crate::core::account::Strategy;
+use crate::core::endpoint::{DEFAULT_ISSUER, Endpoint, Origin, RefreshShape};
+use crate::core::sidecar::names::Files;
+use crate::ops::logging::{self, LogFormat};
+use crate::ops::shutdown;
+use crate::sidecar::folder::{FileMode, Folder};
+use crate::sidecar::hooks::{Hook, SignalHook};
+use crate::sidecar::source::{LoginFiles, SecretKeys, SecretName};
+use crate::sidecar::{self, Output, Settings, SourceSettings};
+
+/// A watch of one Secret is made anew each minute; a connection that is silent for longer is dead.
+const WATCH_SECONDS: u32 = 60;
+
+#[derive(Debug, Args)]
+pub(super) struct SidecarArguments {
+    #[command(subcommand)]
+    command: Option<SidecarCommand>,
+
+    /// Where tokens come from
+    #[arg(long, env = "IDISSUER_SOURCE", value_enum, default_value_t)]
+    source: SourceKind,
+
+    /// Source secret-dir: the directory at which the target Secret is mounted. Never a subPath: it would not change
+    #[arg(long, env = "IDISSUER_SECRET_DIR", value_name = "DIRECTORY")]
+    secret_dir: Option<PathBuf>,
+
+    /// Source secret: the target Secret, watched at the API server. Needs get, list and watch on that one Secret
+    #[arg(long, env = "IDISSUER_SECRET", value_name = "[NAMESPACE/]NAME")]
+    secret: Option<SecretName>,
+
+    /// Sources secret-dir and secret: the key or file of the bare token
+    #[arg(long, env = "IDISSUER_TOKEN_KEY", value_name = "NAME", default_value = "token")]
+    token_key: String,
+
+    /// Source login: the directory with user name and password. More than one replica should use a Secret source: each
+    /// would log in by itself, and have its own budget of rejections
+    #[arg(long, env = "IDISSUER_LOGIN_DIR", value_name = "DIRECTORY")]
+    login_dir: Option<PathBuf>,
+
+    /// Source login: the file with the user name
+    #[arg(long, env = "IDISSUER_USERNAME_FILE", value_name = "NAME", default_value = "username")]
+    username_file: String,
+
+    /// Source login: the file with the password
+    #[arg(long, env = "IDISSUER_PASSWORD_FILE", value_name = "NAME", default_value = "password")]
+    password_file: String,
+
+    /// Source login: the issuer. Plain http only where given as http://
+    #[arg(long, env = "IDISSUER_ISSUER_URL", value_name = "URL", default_value = DEFAULT_ISSUER, value_parser = origin)]
+    issuer_url: Origin,
+
+    /// Source login: the issuer's CA certificates, PEM [default: the public ones]
+    #[arg(long, env = "IDISSUER_ISSUER_CA_FILE", value_name = "FILE")]
+    issuer_ca_file: Option<PathBuf>,
+
+    /// Source login: how new tokens are obtained. Auto refreshes, and is for an account that nobody else uses
+    #[arg(long, env = "IDISSUER_STRATEGY", value_enum, default_value_t)]
+    strategy: StrategyKind,
+
+    /// Where the files go: token, authorization, token.json and those of the templates. It has to exist
+    #[arg(long, env = "IDISSUER_OUTPUT_DIR", value_name = "DIRECTORY")]
+    output_dir: Option<PathBuf>,
+
+    /// The permission bits of the files
+    #[arg(long, env = "IDISSUER_FILE_MODE", value_name = "OCTAL", default_value = "0440", value_parser = file_mode)]
+    file_mode: FileMode,
+
+    /// Take a --file-mode that lets everybody read
+    #[arg(long, env = "IDISSUER_ALLOW_WORLD_READABLE")]
+    allow_world_readable: bool,
+
+    /// A directory of templates: each file in it becomes a file of that name, rendered with token, `token_type`,
+    /// `expires_at`, `issued_at` and `expires_in`. It is read at the start
+    #[arg(long, env = "IDISSUER_TEMPLATE_DIR", value_name = "DIRECTORY")]
+    template_dir: Option<PathBuf>,
+
+    /// After each publication, POST to this address; may be given several times
+    #[arg(long = "hook-url", env = "IDISSUER_HOOK_URL", value_name = "URL", value_parser = hook_url)]
+    hook_urls: Vec<Url>,
+
+    /// After each publication, touch this file; may be given several times
+    #[arg(long = "hook-touch", env = "IDISSUER_HOOK_TOUCH", value_name = "FILE")]
+    hook_touches: Vec<PathBuf>,
+
+    /// After each publication, send a signal to the process of a pid file, or of a name in a process namespace that the
+    /// containers share; it has to run as the same user. May be given several times
+    #[arg(long = "hook-signal", env = "IDISSUER_HOOK_SIGNAL", value_name = "SIGNAL:PIDFILE|SIGNAL:NAME")]
+    hook_signals: Vec<SignalHook>,
+
+    /// After each publication, run this program; words are parted at spaces. Our image has no other programs and no
+    /// shell: it is for images built on it, and outside of clusters. May be given several times
+    #[arg(long = "hook-exec", env = "IDISSUER_HOOK_EXEC", value_name = "COMMAND")]
+    hook_execs: Vec<String>,
+
+    /// How long a hook may take each time
+    #[arg(long, env = "IDISSUER_HOOK_TIMEOUT_SECONDS", value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    hook_timeout_seconds: u16,
+
+    /// End with code 0 after the first token: for an init container. Runs no hooks
+    #[arg(long, env = "IDISSUER_ONCE")]
+    once: bool,
+
+    /// How many seconds longer to work after SIGTERM, which the program beside it gets at the same time
+    #[arg(long, env = "IDISSUER_SHUTDOWN_DELAY", value_name = "SECONDS", default_value_t = 0)]
+    shutdown_delay: u16,
+
+    /// The port of 127.0.0.1 where POST /quitquitquit ends the sidecar: for a Job where it is no native sidecar
+    #[arg(long, env = "IDISSUER_QUIT_PORT", value_name = "PORT")]
+    quit_port: Option<u16>,
+
+    /// Where /startup, /livez, /readyz and /metrics are served
+    #[arg(long, env = "IDISSUER_ADMIN_ADDR", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:9440")]
+    admin_addr: SocketAddr,
+
+    /// Call the issuer through the proxy of `HTTPS_PROXY` and its kin, which then sees where passwords go
+    #[arg(long, env = "IDISSUER_USE_ENVIRONMENT_PROXY")]
+    use_environment_proxy: bool,
+
+    /// How log lines look; what is logged is set by `RUST_LOG`
+    #[arg(long, env = "IDISSUER_LOG_FORMAT", value_enum, default_value_t)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum SidecarCommand {
+    /// Say what is wrong with the set-up that the other flags describe, and how to cure it
+    Check,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum SourceKind {
+    /// Log in with user name and password from files
+    Login,
+    /// Follow a target Secret that the kubelet mounts
+    #[default]
+    SecretDir,
+    /// Watch a target Secret at the API server
+    Secret,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum StrategyKind {
+    /// By login only: others may use the account too
+    #[default]
+    Login,
+    /// By refresh where the issuer takes it, by login otherwise
+    Auto,
+}
+
+fn file_mode(text: &str) -> Result<FileMode, String> {
+    let bits = u32::from_str_radix(text, 8).ok();
+    bits.and_then(FileMode::new)
+        .ok_or_else(|| "not octal permission bits like 0440, read and write only".into())
+}
+
+fn hook_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let url = url.filter(|url| url.username().is_empty() && url.password().is_none());
+    url.ok_or_else(|| {
+        "not an http or https URL without a user; write it like http://127.0.0.1:8080/reload".into()
+    })
+}
+
+/// Runs the sidecar, or checks its set-up.
+pub(super) fn run(arguments: SidecarArguments) -> Result<(), String> {
+    logging::start(arguments.log_format);
+    install_crypto_provider()?;
+    let command = arguments.command;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        // It has little to do, and shares a pod's processors with the program.
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| format!("start the runtime: {error}"))?;
+    let outcome = runtime.block_on(async {
+        let stop = shutdown::on_signal().map_err(|error| format!("register signal handlers: {error}"))?;
+        let settings = arguments.settings().await?;
+        match command {
+            None => sidecar::run(settings, stop).await.map_err(|error| error.to_string()),
+            Some(SidecarCommand::Check) => check(&settings).await,
+        }
+    });
+    // Name resolution runs on threads that nothing can interrupt; they must not hold up the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn check(settings: &Settings) -> Result<(), String> {
+    let findings = sidecar::check(settings).await;
+    let mut output = io::stdout().lock();
+    for finding in &findings {
+        let mark = if finding.is_good { "ok  " } else { "FAIL" };
+        writeln!(output, "{mark} {}", finding.text)
+            .map_err(|error| format!("print the findings: {error}"))?;
+    }
+    match findings.iter().filter(|finding| !finding.is_good).count() {
+        0 => Ok(()),
+        number => Err(format!("{number} of {} checks failed", findings.len())),
+    }
+}
+
+impl SidecarArguments {
+    async fn settings(self) -> Result<Settings, String> {
+        let (source, output, hooks) = (self.source().await?, self.output()?, self.hooks()?);
+        Ok(Settings {
+            source,
+            output,
+            hooks,
+            hook_limit: Duration::from_secs(self.hook_timeout_seconds.into()),
+            admin_address: self.admin_addr,
+            quit_port: self.quit_port,
+            once: self.once,
+            shutdown_delay: Duration::from_secs(self.shutdown_delay.into()),
+            use_environment_proxy: self.use_environment_proxy,
+        })
+    }
+
+    async fn source(&self) -> Result<SourceSettings, String> {
+        let keys = SecretKeys { token: self.token_key.clone() };
+        Ok(match self.source {
+            SourceKind::SecretDir => {
+                let path = self.secret_dir.clone().ok_or("--source secret-dir needs --secret-dir")?;
+                SourceSettings::Directory { path, keys }
+            }
+            SourceKind::Secret => {
+                let name = self.secret.clone().ok_or("--source secret needs --secret")?;
+                SourceSettings::Secret { name, keys, client: client(WATCH_SECONDS).await? }
+            }
+            SourceKind::Login => {
+                let files = LoginFiles {
+                    directory: self.login_dir.clone().ok_or("--source login needs --login-dir")?,
+                    username: self.username_file.clone(),
+                    password: self.password_file.clone(),
+                };
+                let endpoint = Endpoint::new(self.issuer_url.clone(), None, None, RefreshShape::default())
+                    .map_err(|_| "the documented paths do not fit --issuer-url")?;
+                let strategy = match self.strategy {
+                    StrategyKind::Login => Strategy::Login,
+                    StrategyKind::Auto => Strategy::Auto,
+                };
+                SourceSettings::Login {
+                    files,
+                    endpoint: Box::new(endpoint),
+                    ca_file: self.issuer_ca_file.clone(),
+                    strategy,
+                }
+            }
+        })
+    }
+
+    fn output(&self) -> Result<Option<Output>, String> {
+        if self.file_mode.is_world_readable() && !self.allow_world_readable {
+            return Err(
+                "--file-mode lets everybody read the token; add --allow-world-readable if that is meant"
+                    .into(),
+            );
+        }
+        let path = self.output_dir.clone().ok_or("there is nothing to do without --output-dir")?;
+        let templates = self.template_dir.as_deref().map(read_templates).transpose()?.unwrap_or_default();
+        let files = Files::new(templates).map_err(|defect| format!("--template-dir: {defect}"))?;
+        Ok(Some(Output { folder: Folder::new(path, self.file_mode), files }))
+    }
+
+    fn hooks(&self) -> Result<Vec<Hook>, String> {
+        let execs = self.hook_execs.iter().map(|command| {
+            let mut words = command.split_whitespace().map(str::to_owned);
+            let program = words.next().ok_or("--hook-exec names no program")?;
+            Ok(Hook::Exec { program, arguments: words.collect() })
+        });
+        let urls = self.hook_urls.iter().cloned().map(Hook::Http);
+        let touches = self.hook_touches.iter().cloned().map(Hook::Touch);
+        let signals = self.hook_signals.iter().cloned().map(Hook::Signal);
+        let hooks: Vec<Hook> =
+            urls.chain(touches).chain(signals).map(Ok).chain(execs).collect::<Result<_, String>>()?;
+        if self.once && !hooks.is_empty() {
+            return Err("--once runs no hooks: no program is there yet; leave them out".into());
+        }
+        Ok(hooks)
+    }
+}
+
+/// The templates in a directory, by the names of their files. What is hidden there is the volume's own.
+fn read_templates(directory: &Path) -> Result<BTreeMap<String, String>, String> {
+    let cause = |path: &Path| {
+        let path = path.display().to_string();
+        move |error: io::Error| format!("read templates in {path}: {error}")
+    };
+    let mut templates = BTreeMap::new();
+    for entry in fs::read_dir(directory).map_err(cause(directory))? {
+        let path = entry.map_err(cause(directory))?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if !name.starts_with("..") {
+            templates.insert(name, fs::read_to_string(&path).map_err(cause(&path))?);
+        }
+    }
+    Ok(templates)
+}

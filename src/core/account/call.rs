@@ -1,0 +1,40 @@
+//! A call that an account makes, and what it brings.
+
+use std::sync::Arc;
+
+use crate::core::login::LoginPair;
+use crate::core::token::{Grant, IssuedToken, RefreshToken};
+
+/// What a call needs beside the login itself.
+#[derive(Debug)]
+pub enum Call {
+    /// A refresh, with the pair it presents.
+    Refresh {
+        /// The access token that belongs to the refresh token.
+        token: Arc<IssuedToken>,
+        /// The refresh token; it is gone from the state.
+        refresh: RefreshToken,
+    },
+    /// A login, with what it presents.
+    Login(LoginPair),
+}
+
+impl Call {
+    /// The grant that the call uses.
+    #[must_use]
+    pub fn grant(&self) -> Grant {
+        match self {
+            Self::Refresh { .. } => Grant::Refresh,
+            Self::Login(_) => Grant::Login,
+        }
+    }
+}
+
+/// A good answer.
+#[derive(Debug)]
+pub struct Obtained {
+    /// The new token.
+    pub token: IssuedToken,
+    /// The refresh token in the answer, if any.
+    pub refresh: Option<RefreshToken>,
+}

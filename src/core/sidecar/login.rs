@@ -1,0 +1,302 @@
+//! When a sidecar that logs in by itself asks the issuer, and what it remembers of that on the volume.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::held::Held;
+use crate::core::account::{Account, Next};
+use crate::core::moment::{Moment, to_second};
+use crate::core::observed::AccountView;
+use crate::core::reason::Reason;
+use crate::core::retry::{Failure, RetryClass};
+use crate::core::schedule::Jitter;
+use crate::core::token::Fingerprint;
+
+/// Which version of the login files this is: by their place in the file system, never by what they hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FilesIdentity(pub String);
+
+/// How the last attempts with a login ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// The attempt was begun; nobody heard the answer yet, or ever.
+    #[default]
+    Awaited,
+    /// It was rejected.
+    Rejected,
+    /// It was rejected with 403.
+    Forbidden,
+    /// It was accepted.
+    Accepted,
+}
+
+/// What the volume remembers of a login.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The issuer that it was presented to.
+    pub issuer: String,
+    /// The files that it stood in.
+    pub files: FilesIdentity,
+    /// When it was last presented.
+    pub attempted: Timestamp,
+    /// How that ended.
+    pub answer: Answer,
+    /// Attempts in a row that were rejected, or that nobody heard an answer to.
+    pub rejections: u32,
+    /// When the issuer last accepted it.
+    pub accepted: Option<Timestamp>,
+    /// The token that it last brought, by name.
+    pub fingerprint: Option<String>,
+}
+
+impl Record {
+    /// Of the first attempt with a login.
+    #[must_use]
+    pub fn of_attempt(issuer: String, files: FilesIdentity, now: Timestamp, rejections: u32) -> Self {
+        let answer = Answer::Awaited;
+        Self { issuer, files, attempted: now, answer, rejections, accepted: None, fingerprint: None }
+    }
+
+    /// What is to be remembered, seen how the account stands now.
+    #[must_use]
+    pub fn after(&self, account: &Account) -> Self {
+        let mut record = self.clone();
+        record.accepted = account.accepted().map(|accepted| to_second(accepted.wall)).or(self.accepted);
+        match account.trouble().map(|trouble| (&trouble.failure.reason, trouble.last)) {
+            Some((Reason::LoginRejected { forbidden, .. }, last)) => {
+                record.answer = if *forbidden { Answer::Forbidden } else { Answer::Rejected };
+                record.rejections = account.rejections();
+                record.attempted = to_second(last.wall);
+            }
+            Some(_) => {}
+            None => {
+                if let Some(token) = account.token() {
+                    record.answer = Answer::Accepted;
+                    record.rejections = 0;
+                    record.fingerprint = Some(token.fingerprint.to_string());
+                }
+            }
+        }
+        record
+    }
+
+    /// What is left of it when the attempt was certainly not sent.
+    #[must_use]
+    pub fn taken_back(&self) -> Option<Self> {
+        let rejections = self.rejections.saturating_sub(1);
+        (rejections > 0).then(|| Self { rejections, ..self.clone() })
+    }
+
+    /// Whether it is of this login.
+    #[must_use]
+    pub fn is_of(&self, issuer: &str, files: &FilesIdentity) -> bool {
+        self.issuer == issuer && self.files == *files
+    }
+
+    /// Whether it was rejected, and never accepted: the same files are not presented again.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        self.accepted.is_none() && matches!(self.answer, Answer::Rejected | Answer::Forbidden)
+    }
+
+    /// The failure that a new process takes over, if there was one. One that nobody heard the answer to may have been a
+    /// rejection.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure> {
+        let secret = String::new();
+        let reason = match self.answer {
+            Answer::Awaited => Reason::LoginUnanswered { secret },
+            Answer::Rejected => Reason::LoginRejected { secret, forbidden: false },
+            Answer::Forbidden => Reason::LoginRejected { secret, forbidden: true },
+            Answer::Accepted => return None,
+        };
+        Some(Failure { class: RetryClass::Rejected, reason })
+    }
+
+    /// Whether this token came by this login.
+    #[must_use]
+    pub fn brought(&self, token: &Fingerprint) -> bool {
+        self.fingerprint.as_deref() == Some(token.as_str())
+    }
+}
+
+/// Everything that the decision looks at.
+#[derive(Debug)]
+pub struct Observed<'a> {
+    /// The account that the login files name.
+    pub account: &'a AccountView,
+    /// What is remembered of this very login.
+    pub record: Option<&'a Record>,
+    /// Whether this process recorded the attempt that comes next.
+    pub is_attempt_recorded: bool,
+    /// The token that is held.
+    pub held: Option<&'a Held>,
+    /// Whether this login brought it; another one is replaced at once.
+    pub is_own: bool,
+    /// Whether the issuer called it expired.
+    pub is_refused: bool,
+    /// How much earlier a renewal comes, so that many do not fall together.
+    pub jitter: Jitter,
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Plan {
+    /// Nothing until this moment, or until something changes.
+    Wait(Option<Moment>),
+    /// Record an attempt with a login that was never accepted.
+    Record,
+    /// Ask the issuer for a token.
+    Obtain,
+    /// Nothing until the login files are others: they were rejected, and never accepted.
+    Hold,
+}
+
+/// Decides about the login of a sidecar.
+#[must_use]
+pub fn decide(observed: &Observed<'_>, now: Moment) -> Plan {
+    if let Some(due) = due(observed, now).filter(|due| !due.has_come(now)) {
+        return Plan::Wait(Some(due));
+    }
+    let is_trial = !observed.account.proven;
+    match observed.account.next {
+        Next::InFlight => Plan::Wait(None),
+        _ if is_trial && observed.record.is_some_and(Record::is_final) => Plan::Hold,
+        Next::Held => Plan::Wait(None),
+        Next::Wait(until) => Plan::Wait(Some(until)),
+        Next::Login if is_trial && !observed.is_attempt_recorded => Plan::Record,
+        Next::Refresh | Next::Login => Plan::Obtain,
+    }
+}
+
+/// From when on a new token is wanted; none: it is wanted already.
+fn due(observed: &Observed<'_>, now: Moment) -> Option<Moment> {
+    let held = observed.held.filter(|_| observed.is_own && !observed.is_refused)?;
+    held.renewal(observed.jitter, now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::account::{Restraint, Strategy};
+    use crate::core::backoff::Chance;
+    use crate::core::retry::Sent;
+    use crate::core::world::{BILLING, at, obtained, pair, rejected, token, transient};
+
+    fn record(answer: Answer, accepted: bool) -> Record {
+        let files = FilesIdentity("a".into());
+        let accepted = accepted.then(|| at(0).wall);
+        Record { answer, accepted, ..Record::of_attempt("https://i".into(), files, at(0).wall, 1) }
+    }
+
+    fn view(account: &Account) -> AccountView {
+        AccountView::of(BILLING, account, Restraint::default(), Strategy::Login, at(0))
+    }
+
+    fn decided<'a>(change: impl FnOnce(&mut Observed<'a>), account: &'a AccountView) -> Plan {
+        let mut observed = Observed {
+            account,
+            record: None,
+            is_attempt_recorded: false,
+            held: None,
+            is_own: true,
+            is_refused: false,
+            jitter: Jitter::NONE,
+        };
+        change(&mut observed);
+        decide(&observed, at(0))
+    }
+
+    fn proven() -> Account {
+        let mut account = Account::default();
+        account.remember_accepted(at(-10));
+        account
+    }
+
+    #[test]
+    fn a_login_that_was_never_accepted_is_recorded_before_it_is_presented() {
+        let new = Account::default();
+        assert_eq!(decided(|_| (), &view(&new)), Plan::Record);
+        assert_eq!(decided(|it| it.is_attempt_recorded = true, &view(&new)), Plan::Obtain);
+        assert_eq!(decided(|_| (), &view(&proven())), Plan::Obtain, "one that was needs no record");
+    }
+
+    #[test]
+    fn once_rejected_it_is_not_presented_again_unless_it_was_accepted_before() {
+        for answer in [Answer::Rejected, Answer::Forbidden] {
+            let (never, once) = (record(answer, false), record(answer, true));
+            assert_eq!(decided(|it| it.record = Some(&never), &view(&Account::default())), Plan::Hold);
+            let mut account = proven();
+            assert_eq!(decided(|it| it.record = Some(&once), &view(&account)), Plan::Obtain);
+            account.remember_rejections(once.failure().unwrap(), 1, at(0));
+            assert_eq!(decided(|it| it.record = Some(&once), &view(&account)), Plan::Wait(Some(at(300))));
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_nobody_heard_the_answer_to_waits_for_minutes_and_is_recorded_anew() {
+        let awaited = record(Answer::Awaited, false);
+        let mut account = Account::default();
+        account.remember_rejections(awaited.failure().unwrap(), 1, at(0));
+        assert_eq!(decided(|it| it.record = Some(&awaited), &view(&account)), Plan::Wait(Some(at(300))));
+        let mut account = Account::default();
+        account.remember_rejections(awaited.failure().unwrap(), 1, at(-300));
+        assert_eq!(decided(|it| it.record = Some(&awaited), &view(&account)), Plan::Record);
+        let mut account = Account::default();
+        account.remember_rejections(rejected(), 3, at(-10_000));
+        assert_eq!(
+            decided(|it| it.record = Some(&awaited), &view(&account)),
+            Plan::Wait(None),
+            "three times at most"
+        );
+    }
+
+    #[test]
+    fn a_token_is_renewed_on_schedule_or_when_it_is_of_another_login_or_called_expired() {
+        let held = Held::issued(&token("t", at(0), 3600));
+        let account = proven();
+        assert_eq!(decided(|it| it.held = Some(&held), &view(&account)), Plan::Wait(Some(at(2700))));
+        let old = Held::issued(&token("t", at(-2700), 3600));
+        assert_eq!(decided(|it| it.held = Some(&old), &view(&account)), Plan::Obtain);
+        let foreign = |it: &mut Observed<'_>| it.is_own = false;
+        assert_eq!(decided(foreign, &view(&account)), Plan::Obtain);
+        let refused = |it: &mut Observed<'_>| it.is_refused = true;
+        assert_eq!(decided(refused, &view(&account)), Plan::Obtain);
+    }
+
+    #[test]
+    fn what_is_remembered_follows_how_the_attempt_ended() {
+        let call = |outcome: Result<(), Failure>| {
+            let mut account = Account::default();
+            let call = account.begin(Strategy::Login, Some(pair()), at(0)).unwrap();
+            let outcome = outcome.map(|()| obtained("t", at(0), 3600));
+            account.finish(call, outcome, at(1), Chance::new(0.5));
+            record(Answer::Awaited, false).after(&account)
+        };
+        let accepted = call(Ok(()));
+        assert_eq!((accepted.answer, accepted.rejections), (Answer::Accepted, 0));
+        assert!(accepted.brought(&Fingerprint::of(b"t")) && accepted.accepted.is_some());
+        let turned_down = call(Err(rejected()));
+        assert_eq!((turned_down.answer, turned_down.rejections), (Answer::Rejected, 1));
+        assert!(turned_down.is_final() && !accepted.is_final());
+        let unheard = call(Err(transient(Sent::Maybe, None)));
+        assert_eq!((unheard.answer, unheard.rejections), (Answer::Awaited, 1));
+        assert_eq!(unheard.taken_back(), None);
+        let second = Record { rejections: 2, ..unheard };
+        assert_eq!(second.taken_back().map(|record| record.rejections), Some(1), "of the one before");
+    }
+
+    #[test]
+    fn a_record_knows_its_login_and_its_token_again() {
+        let record =
+            Record { fingerprint: Some(Fingerprint::of(b"t").to_string()), ..record(Answer::Accepted, true) };
+        let text = serde_json::to_string(&record).unwrap();
+        assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
+        assert!(record.is_of("https://i", &FilesIdentity("a".into())));
+        assert!(!record.is_of("https://i", &FilesIdentity("b".into())));
+        assert!(!record.is_of("https://j", &FilesIdentity("a".into())));
+        assert!(record.brought(&Fingerprint::of(b"t")) && !record.brought(&Fingerprint::of(b"u")));
+        assert_eq!(record.failure(), None);
+    }
+}

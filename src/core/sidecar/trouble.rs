@@ -1,0 +1,211 @@
+//! What keeps a sidecar from having a valid token, as people and programs are told.
+
+use crate::core::login::LoginDefect;
+use crate::core::reason::Reason;
+use crate::core::token::TokenDefect;
+
+/// Why there is no newer token. Like a [`Reason`], it holds no user name, no secret and no text of the issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// A file of the login cannot be read.
+    LoginUnreadable {
+        /// Its path.
+        file: String,
+    },
+    /// A file of the login cannot be used.
+    LoginDefective {
+        /// Its path.
+        file: String,
+        /// What is wrong with it.
+        defect: LoginDefect,
+    },
+    /// The file with the issuer's CA certificates cannot be read, or holds none.
+    CaFile {
+        /// Its path.
+        file: String,
+    },
+    /// The issuer rejected the login.
+    LoginRejected {
+        /// Answered with 403: the user may lack the "API Access" authorization.
+        forbidden: bool,
+        /// Whether it had accepted it before.
+        proven: bool,
+    },
+    /// An attempt with a login that was never accepted could not be recorded, so it was not made.
+    LoginNotRecorded {
+        /// Where the record belongs.
+        file: String,
+    },
+    /// The call to the issuer did not lead to a token.
+    Issuer(Reason),
+    /// The place that the token comes from is not there, or cannot be read.
+    SourceUnreadable {
+        /// The place.
+        place: String,
+    },
+    /// What stands there cannot be used as a token.
+    TokenUnusable {
+        /// The place, with the key or file.
+        place: String,
+        /// What is wrong with it.
+        defect: TokenDefect,
+    },
+    /// What stands there has expired.
+    TokenExpired {
+        /// The place.
+        place: String,
+    },
+    /// There is no such Secret.
+    SecretMissing {
+        /// The Secret.
+        secret: String,
+    },
+    /// The API server refuses to show the Secret.
+    SecretForbidden {
+        /// The Secret.
+        secret: String,
+    },
+    /// The API server cannot be reached.
+    ApiServerUnreachable,
+}
+
+impl Trouble {
+    /// What a call to the issuer said.
+    #[must_use]
+    pub fn of_call(reason: Reason, proven: bool) -> Self {
+        match reason {
+            Reason::LoginRejected { forbidden, .. } => Self::LoginRejected { forbidden, proven },
+            other => Self::Issuer(other),
+        }
+    }
+
+    /// Its name, for programs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::LoginUnreadable { .. } => "LoginUnreadable",
+            Self::LoginDefective { defect, .. } => match defect {
+                LoginDefect::Missing => "LoginFileMissing",
+                LoginDefect::Empty => "LoginFileEmpty",
+                LoginDefect::NotUtf8 => "LoginFileNotText",
+                LoginDefect::LineBreak => "LoginFileLineBreak",
+            },
+            Self::CaFile { .. } => "CaFileInvalid",
+            Self::LoginRejected { .. } => "LoginRejected",
+            Self::LoginNotRecorded { .. } => "LoginNotRecorded",
+            Self::Issuer(reason) => reason.name(),
+            Self::SourceUnreadable { .. } => "SourceUnreadable",
+            Self::TokenUnusable { .. } => "TokenUnusable",
+            Self::TokenExpired { .. } => "TokenExpired",
+            Self::SecretMissing { .. } => "SecretMissing",
+            Self::SecretForbidden { .. } => "SecretForbidden",
+            Self::ApiServerUnreachable => "ApiServerUnreachable",
+        }
+    }
+
+    /// What a person reads: what is wrong, and the cure.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::LoginUnreadable { file } => format!("{file} cannot be read; let the sidecar's user read it (fsGroup, or the volume's defaultMode)"),
+            Self::LoginDefective { file, defect } => match defect {
+                LoginDefect::Missing => format!("{file} does not exist; mount the Secret with user name and password there, or name the right file"),
+                LoginDefect::Empty => format!("{file} is empty; fill it in"),
+                LoginDefect::NotUtf8 => format!("{file} is not UTF-8 text; write it as text"),
+                LoginDefect::LineBreak => format!("{file} ends in a line break, so it was not sent; write it without one (`printf %s`, or `echo -n`)"),
+            },
+            Self::CaFile { file } => format!("{file} holds no PEM certificate that can be used; put the issuer's CA certificates there"),
+            Self::LoginRejected { forbidden, proven } => {
+                let access = if *forbidden { ", and see to it that the user has the \"API Access\" authorization" } else { "" };
+                let again = if *proven { "Otherwise the login is tried three times within 15 minutes, and then once an hour" } else { "The same files are not tried again" };
+                format!("The issuer rejected the user name and password; correct the login files{access}. Corrected ones are tried at once. {again}, so that the account is not locked")
+            }
+            Self::LoginNotRecorded { file } => format!("A login that was never accepted is tried once, and {file} could not be written to remember that, so it was not tried; make the volume writable for the sidecar's user"),
+            Self::Issuer(reason) => of_issuer(reason),
+            Self::SourceUnreadable { place } => format!("{place} is not there or cannot be read; mount the Secret there as a directory, and let the sidecar's user read it"),
+            Self::TokenUnusable { place, defect } => format!("{place}: {defect}; see what writes it, or name the right key with --token-key"),
+            Self::TokenExpired { place } => format!("The token in {place} has expired; see why what writes it did not renew it (`kubectl describe iic`)"),
+            Self::SecretMissing { secret } => format!("Secret {secret} does not exist; see what is to write it (`kubectl describe iic`), or name the right one"),
+            Self::SecretForbidden { secret } => format!("The API server refuses to show Secret {secret}; bind a Role with get, list and watch on that one Secret to the pod's service account"),
+            Self::ApiServerUnreachable => "The API server cannot be reached, or its answer not be understood; retrying. See that network policies let the pod reach it".into(),
+        }
+    }
+
+    /// Whether a person has to act before this can get better.
+    #[must_use]
+    pub fn needs_person(&self) -> bool {
+        match self {
+            Self::Issuer(reason) => reason.needs_person(),
+            Self::ApiServerUnreachable => false,
+            Self::LoginUnreadable { .. }
+            | Self::LoginDefective { .. }
+            | Self::CaFile { .. }
+            | Self::LoginRejected { .. }
+            | Self::LoginNotRecorded { .. }
+            | Self::SourceUnreadable { .. }
+            | Self::TokenUnusable { .. }
+            | Self::TokenExpired { .. }
+            | Self::SecretMissing { .. }
+            | Self::SecretForbidden { .. } => true,
+        }
+    }
+}
+
+/// The messages of the operator speak of its resource; a sidecar has flags and files.
+fn of_issuer(reason: &Reason) -> String {
+    match reason {
+        Reason::LoginUnanswered { .. } => "A login was under way when the sidecar last ended, so it may have been rejected; the next one waits for a few minutes, so that the account is not locked. Change the login files to have it at once".into(),
+        Reason::LoginPutOff { until, .. } => format!("The issuer rejected the user name four times within an hour, so the next attempt waits until {until}, that the account is not locked; see that user name and password are right by then"),
+        Reason::IssuerUnreachable => "The issuer could not be reached or did not answer in time; retrying. See that its address resolves and that network policies let the sidecar out".into(),
+        Reason::IssuerTlsFailed => "No trusted TLS connection to the issuer could be made; retrying. If its certificate comes from a private CA, name that with --issuer-ca-file".into(),
+        Reason::IssuerRedirects => "The issuer answers with a redirect, which a login never follows; correct --issuer-url (http for https)".into(),
+        Reason::IssuerPathWrong => "The issuer does not know the path or method of a login; correct --issuer-url".into(),
+        Reason::IssuerAnswerUnusable { defect } => format!("The issuer's answer cannot be used: {defect}; retrying. See that --issuer-url points to an ID Issuer API"),
+        other => other.message(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_for_a_person_names_the_cure_and_none_speaks_of_the_operators_resource() {
+        let issuer = [
+            Reason::IssuerUnreachable,
+            Reason::IssuerTlsFailed,
+            Reason::IssuerUnavailable,
+            Reason::IssuerFailing,
+            Reason::IssuerRedirects,
+            Reason::IssuerPathWrong,
+            Reason::IssuerAnswerUnusable { defect: "no token" },
+            Reason::LoginUnanswered { secret: "s".into() },
+            Reason::LoginPutOff { secret: "s".into(), until: jiff::Timestamp::UNIX_EPOCH },
+        ];
+        let defects =
+            [LoginDefect::Missing, LoginDefect::Empty, LoginDefect::NotUtf8, LoginDefect::LineBreak];
+        let (file, place, secret) = ("/login/password", "/run/secret", "shop/billing");
+        let troubles = defects
+            .map(|defect| Trouble::LoginDefective { file: file.into(), defect })
+            .into_iter()
+            .chain(issuer.map(Trouble::Issuer))
+            .chain([
+                Trouble::LoginUnreadable { file: file.into() },
+                Trouble::CaFile { file: file.into() },
+                Trouble::LoginRejected { forbidden: false, proven: false },
+                Trouble::LoginRejected { forbidden: true, proven: true },
+                Trouble::LoginNotRecorded { file: file.into() },
+                Trouble::SourceUnreadable { place: place.into() },
+                Trouble::TokenUnusable { place: place.into(), defect: TokenDefect::Empty },
+                Trouble::TokenExpired { place: place.into() },
+                Trouble::SecretMissing { secret: secret.into() },
+                Trouble::SecretForbidden { secret: secret.into() },
+                Trouble::ApiServerUnreachable,
+            ]);
+        for trouble in troubles {
+            let message = trouble.message();
+            assert!(!message.contains("spec.") && !message.contains("controller"), "{message}");
+            assert!(message.contains(';') || !trouble.needs_person(), "{message}");
+        }
+    }
+}

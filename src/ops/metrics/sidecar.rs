@@ -1,0 +1,89 @@
+//! The metrics of a sidecar.
+
+use std::sync::atomic::AtomicU64;
+
+use jiff::Timestamp;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HookOutcome {
+    hook: &'static str,
+    outcome: &'static str,
+}
+
+/// What a sidecar counts beside its calls to the issuer. Every clone counts the same.
+#[derive(Clone, Default)]
+pub struct SidecarMetrics {
+    publications: Family<Outcome, Counter>,
+    hooks: Family<HookOutcome, Counter>,
+    expiration: Gauge<f64, AtomicU64>,
+}
+
+impl SidecarMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            "publications",
+            "Times that files of a token were written, or could not be, by outcome",
+            metrics.publications.clone(),
+        );
+        registry.register(
+            "hooks",
+            "Times that the program was told of a new token, or could not be, by hook and outcome",
+            metrics.hooks.clone(),
+        );
+        registry.register(
+            "token_expiration_timestamp_seconds",
+            "When the token dies that is held; 0 while there is none, or nobody knows",
+            metrics.expiration.clone(),
+        );
+        metrics
+    }
+
+    /// Counts a publication, or one that failed.
+    pub fn publication(&self, outcome: &'static str) {
+        self.publications.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// Counts a hook that ran, or failed.
+    pub fn hook(&self, hook: &'static str, outcome: &'static str) {
+        self.hooks.get_or_create(&HookOutcome { hook, outcome }).inc();
+    }
+
+    /// Shows when the token dies that is held.
+    pub fn expires(&self, expiry: Option<Timestamp>) {
+        self.expiration.set(expiry.map_or(0.0, |expiry| expiry.as_duration().as_secs_f64()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Metrics;
+    use super::*;
+
+    #[test]
+    fn a_scrape_of_a_sidecar_shows_its_token_and_nothing_of_an_operator() {
+        let (metrics, sidecar) = Metrics::of_sidecar();
+        sidecar.publication("written");
+        sidecar.hook("http", "failed");
+        sidecar.expires(Timestamp::from_second(2000).ok());
+        let text = metrics.render().unwrap();
+        for line in [
+            r#"idissuer_publications_total{outcome="written"} 1"#,
+            r#"idissuer_hooks_total{hook="http",outcome="failed"} 1"#,
+            "idissuer_token_expiration_timestamp_seconds 2000.0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in:\n{text}");
+        }
+        assert!(!text.contains("idissuer_leading"), "{text}");
+    }
+}

@@ -1,0 +1,151 @@
+//! What probes and people are told, and the way for a program to end its sidecar.
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::publisher::Published;
+use super::source::Feed;
+use crate::core::sidecar::held::Held;
+use crate::ops::admin;
+use crate::ops::clock::Clock;
+use crate::ops::metrics::{Metrics, SidecarMetrics};
+
+/// How the sidecar does. Every clone sees the same.
+#[derive(Clone)]
+pub(super) struct Health {
+    feed: Feed,
+    /// What stands in the output directory, if there is one.
+    published: Option<watch::Receiver<Published>>,
+    clock: Arc<dyn Clock>,
+    metrics: SidecarMetrics,
+    all_metrics: Arc<Metrics>,
+}
+
+impl Health {
+    pub(super) fn new(
+        feed: Feed,
+        published: Option<watch::Receiver<Published>>,
+        clock: Arc<dyn Clock>,
+        metrics: SidecarMetrics,
+        all_metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { feed, published, clock, metrics, all_metrics }
+    }
+
+    /// The token that programs get from this sidecar: the published one; without files, the one that is held.
+    fn token(&self) -> Option<Arc<Held>> {
+        match &self.published {
+            Some(published) => published.borrow().token.clone(),
+            None => self.feed.now().token,
+        }
+    }
+
+    /// The same, unless it has died.
+    fn living_token(&self) -> Option<Arc<Held>> {
+        self.token().filter(|token| !token.is_expired(self.clock.now()))
+    }
+
+    /// Whether there has been a valid token since this process started: none is taken or published that is dead.
+    fn has_started(&self) -> bool {
+        self.token().is_some()
+    }
+
+    /// Waits for the first valid token.
+    pub(super) async fn started(&self) {
+        let mut supply = self.feed.watch();
+        let mut published = self.published.clone();
+        while !self.has_started() {
+            let is_over = match &mut published {
+                Some(published) => published.changed().await.is_err(),
+                None => supply.changed().await.is_err(),
+            };
+            if is_over {
+                return;
+            }
+        }
+    }
+
+    /// What is told of the state: the token by its name, and what keeps a newer one from coming.
+    fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        if let Some(token) = self.token() {
+            let expiry = token.expiry.map_or_else(|| "unknown".to_owned(), |expiry| expiry.wall.to_string());
+            let _ = writeln!(text, "token: {}, expires {expiry}", token.fingerprint);
+        }
+        if let Some(trouble) = self.feed.now().trouble {
+            let _ = writeln!(text, "source: {}: {}", trouble.name(), trouble.message());
+        }
+        if let Some(failure) =
+            self.published.as_ref().and_then(|published| published.borrow().failure.clone())
+        {
+            let _ = writeln!(text, "files: {failure}");
+        }
+        text
+    }
+
+    fn answer(&self, is_good: bool) -> (StatusCode, String) {
+        let (status, first) = if is_good {
+            (StatusCode::OK, "ok")
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, "no valid token")
+        };
+        (status, format!("{first}\n{}", self.text()))
+    }
+}
+
+/// Listens on `address`, and serves until `stop` is cancelled.
+///
+/// `/startup` holds a program back until the first valid token. `/livez` says that the process serves, and nothing of the
+/// issuer: a restart would not cure it. `/readyz` fails while the token that programs see is dead.
+pub(super) async fn serve(
+    address: SocketAddr,
+    health: Health,
+    stop: CancellationToken,
+) -> io::Result<(SocketAddr, impl Future<Output = io::Result<()>>)> {
+    let router = Router::new()
+        .route("/startup", get(async |State(health): State<Health>| health.answer(health.has_started())))
+        .route(
+            "/readyz",
+            get(async |State(health): State<Health>| health.answer(health.living_token().is_some())),
+        )
+        .route("/metrics", get(metrics))
+        .with_state(health)
+        .merge(admin::liveness());
+    admin::listen(address, router, stop).await
+}
+
+async fn metrics(State(health): State<Health>) -> admin::MetricsAnswer {
+    let expiry = health.token().and_then(|token| token.expiry);
+    health.metrics.expires(expiry.map(|expiry| expiry.wall));
+    admin::metrics_answer(&health.all_metrics)
+}
+
+/// Serves `POST /quitquitquit` on this port of the loopback address, which other pods and the kubelet cannot reach: the
+/// program of a Job calls it when it is done. It cancels `stop`.
+pub(super) async fn serve_quit(
+    port: u16,
+    stop: CancellationToken,
+) -> io::Result<(SocketAddr, impl Future<Output = io::Result<()>>)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    let address = listener.local_addr()?;
+    let quit = stop.clone();
+    let quit = async move || {
+        tracing::info!("told to quit");
+        quit.cancel();
+        "ok\n"
+    };
+    let serving = axum::serve(listener, Router::new().route("/quitquitquit", post(quit)))
+        .with_graceful_shutdown(stop.cancelled_owned());
+    Ok((address, serving.into_future()))
+}

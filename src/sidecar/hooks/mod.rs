@@ -1,0 +1,170 @@
+//! Telling the program of a new token, once its files stand there.
+//!
+//! A hook runs at least once for the newest token: again until it succeeds, and once more after a restart, for nobody
+//! knows whether it ran before. It never delays a publication, and a newer token takes the place of one that was not
+//! told of yet.
+
+mod signal;
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::process::Command;
+use tokio::sync::watch;
+use url::Url;
+
+pub use signal::{SignalHook, SignalHookDefect};
+
+use super::publisher::Published;
+use crate::core::backoff::cluster_pause;
+use crate::core::schedule::Pace;
+use crate::core::sidecar::held::Held;
+use crate::issuer::{Request, Transport, TransportError, Trust};
+use crate::ops::clock::Clock;
+use crate::ops::metrics::SidecarMetrics;
+
+/// One way to tell the program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// A POST to this address, with fingerprint and expiry as JSON, and never the token.
+    Http(Url),
+    /// This file is made, or gets the present time.
+    Touch(PathBuf),
+    /// A signal to a process.
+    Signal(SignalHook),
+    /// A program that is run, with its arguments.
+    Exec {
+        /// The program.
+        program: String,
+        /// Its arguments.
+        arguments: Vec<String>,
+    },
+}
+
+/// Why a hook failed.
+#[derive(Debug, thiserror::Error)]
+enum HookError {
+    #[error("it did not end in time")]
+    TimedOut,
+    #[error("{0}")]
+    Transport(TransportError),
+    #[error("the answer was {0}")]
+    Status(u16),
+    #[error("{0}")]
+    Io(#[source] io::Error),
+    #[error("no process of that name or number is to be seen")]
+    NoProcess,
+    #[error("it ended with {0}")]
+    Exit(std::process::ExitStatus),
+}
+
+impl Hook {
+    /// For logs and metrics.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::Touch(_) => "touch",
+            Self::Signal(_) => "signal",
+            Self::Exec { .. } => "exec",
+        }
+    }
+}
+
+/// Without the query of an address: it may hold a secret of the program.
+impl fmt::Display for Hook {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(url) => write!(formatter, "POST {}{}", url.origin().ascii_serialization(), url.path()),
+            Self::Touch(path) => write!(formatter, "touching {}", path.display()),
+            Self::Signal(signal) => write!(formatter, "{signal}"),
+            Self::Exec { program, .. } => write!(formatter, "running {program}"),
+        }
+    }
+}
+
+/// Runs one hook for each token that is published.
+pub(super) struct HookRunner {
+    pub(super) hook: Hook,
+    /// How long it may take each time.
+    pub(super) limit: Duration,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: SidecarMetrics,
+}
+
+impl HookRunner {
+    /// Runs until nothing is published any more.
+    pub(super) async fn run(self, mut published: watch::Receiver<Published>) {
+        let mut told: Option<Arc<Held>> = None;
+        let mut failures = 0;
+        loop {
+            let newest = published.borrow_and_update().token.clone();
+            let is_told = |token: &Arc<Held>| told.as_ref().is_some_and(|told| Arc::ptr_eq(told, token));
+            let mut pause = Duration::MAX;
+            if let Some(token) = newest.filter(|token| !is_told(token)) {
+                if self.attempt(&token).await {
+                    (told, failures) = (Some(token), 0);
+                } else {
+                    failures += 1;
+                    pause = self.pause(failures);
+                }
+            }
+            tokio::select! {
+                changed = published.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn attempt(&self, token: &Held) -> bool {
+        let outcome = tokio::time::timeout(self.limit, self.call(token)).await;
+        let outcome = outcome.unwrap_or(Err(HookError::TimedOut));
+        let kind = self.hook.kind();
+        match &outcome {
+            Ok(()) => tracing::info!(hook = kind, fingerprint = %token.fingerprint, "the program was told"),
+            Err(error) => tracing::warn!("tell the program by {}: {error}; retrying", self.hook),
+        }
+        self.metrics.hook(kind, if outcome.is_ok() { "ok" } else { "failed" });
+        outcome.is_ok()
+    }
+
+    async fn call(&self, token: &Held) -> Result<(), HookError> {
+        match &self.hook {
+            Hook::Http(url) => self.post(url, token).await,
+            Hook::Touch(path) => touch(path, self.clock.now().wall.into()).map_err(HookError::Io),
+            Hook::Signal(signal) => signal.send(),
+            Hook::Exec { program, arguments } => execute(program, arguments).await,
+        }
+    }
+
+    async fn post(&self, url: &Url, token: &Held) -> Result<(), HookError> {
+        let expiry = token.expiry.map(|expiry| expiry.wall.to_string());
+        let body = serde_json::json!({"fingerprint": token.fingerprint.as_str(), "expires_at": expiry});
+        let body = body.to_string().into_bytes().into();
+        let request = Request { url: url.clone(), body, trust: Trust::PublicRoots, limit: self.limit };
+        let answer = self.transport.send(request).await.map_err(HookError::Transport)?;
+        if (200..300).contains(&answer.status) { Ok(()) } else { Err(HookError::Status(answer.status)) }
+    }
+
+    fn pause(&self, failures: u32) -> Duration {
+        let pause = cluster_pause(failures, Pace::FULL, self.clock.chance());
+        Duration::try_from(pause).unwrap_or(Duration::from_secs(1))
+    }
+}
+
+fn touch(path: &PathBuf, now: SystemTime) -> io::Result<()> {
+    OpenOptions::new().create(true).append(true).open(path)?.set_modified(now)
+}
+
+/// Runs a program to its end; it goes with the hook when that takes too long.
+async fn execute(program: &str, arguments: &[String]) -> Result<(), HookError> {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+    let status = command.status().await.map_err(HookError::Io)?;
+    if status.success() { Ok(()) } else { Err(HookError::Exit(status)) }
+}

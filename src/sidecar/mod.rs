@@ -1,0 +1,23 @@
+//! The sidecar: the same engine for one pod, or for a machine without a cluster.
+//!
+//! It takes tokens from one source, and brings them to the program as files. What it publishes and when a login is asked
+//! is decided in [`crate::core::sidecar`]; this room carries it out.
+//!
+//! ```text
+//!   login files, issuer ┐                       ┌─► publisher ──► output directory ──► hooks
+//!   mounted Secret      ├─► source ──► Feed ────┤
+//!   API server          ┘      ▲         │      └─► endpoints: /startup /readyz /livez /metrics
+//!                              └─ renew ─┘
+//! ```
+
+mod check;
+mod endpoints;
+pub mod folder;
+pub mod hooks;
+mod publisher;
+mod record;
+mod run;
+pub mod source;
+
+pub use check::{Finding, check};
+pub use run::{Output, RunError, Settings, SourceSettings, run};

@@ -1,0 +1,305 @@
+//! Bringing the sidecar up, and taking it down.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::endpoints::{Health, serve, serve_quit};
+use super::folder::Folder;
+use super::hooks::{Hook, HookRunner};
+use super::publisher::{Published, Publisher};
+use super::record::RecordFile;
+use super::source::{
+    Directory, Feed, LoginFiles, LoginParts, LoginSource, Outlet, SecretKeys, SecretName, SecretSource,
+    channel,
+};
+use crate::account::{Accounts, KeyMaker};
+use crate::core::account::Strategy;
+use crate::core::endpoint::{AllowList, Endpoint};
+use crate::core::sidecar::held::{Found, Held};
+use crate::core::sidecar::names::{Files, TOKEN, TOKEN_JSON};
+use crate::issuer::{HttpTransport, IssuerClient, Transport};
+use crate::ops::clock::{Clock, SystemClock};
+use crate::ops::metrics::{Metrics, SidecarMetrics};
+
+/// How long a stop may take in all, once no more delay is wanted: a login under way is given up before that.
+const STOP_LIMIT: Duration = Duration::from_millis(4500);
+/// How long the endpoints may take to end.
+const ENDPOINTS_STOP_LIMIT: Duration = Duration::from_millis(250);
+
+/// What the sidecar is started with.
+pub struct Settings {
+    /// Where tokens come from.
+    pub source: SourceSettings,
+    /// Where they go, if there are to be files.
+    pub output: Option<Output>,
+    /// How the program is told.
+    pub hooks: Vec<Hook>,
+    /// How long that may take each time.
+    pub hook_limit: Duration,
+    /// Where the endpoints for probes listen.
+    pub admin_address: SocketAddr,
+    /// The port of the loopback address at which the program can end the sidecar.
+    pub quit_port: Option<u16>,
+    /// Ends after the first token.
+    pub once: bool,
+    /// How much longer it works when it is told to stop, as the program beside it may do.
+    pub shutdown_delay: Duration,
+    /// Whether the proxy of the environment is used for calls to the issuer.
+    pub use_environment_proxy: bool,
+}
+
+/// The files.
+#[derive(Clone)]
+pub struct Output {
+    /// The directory.
+    pub folder: Folder,
+    /// What is written into it.
+    pub files: Files,
+}
+
+/// Where tokens come from.
+#[derive(Clone)]
+pub enum SourceSettings {
+    /// A login of its own.
+    Login {
+        /// User name and password.
+        files: LoginFiles,
+        /// Where the issuer is called.
+        endpoint: Box<Endpoint>,
+        /// The issuer's CA certificates, if they are private.
+        ca_file: Option<PathBuf>,
+        /// How new tokens are obtained.
+        strategy: Strategy,
+    },
+    /// A directory that somebody else fills.
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// The names of its files.
+        keys: SecretKeys,
+    },
+    /// A Secret at the API server.
+    Secret {
+        /// Which.
+        name: SecretName,
+        /// Its keys.
+        keys: SecretKeys,
+        /// The API server.
+        client: Client,
+    },
+}
+
+impl SourceSettings {
+    /// For people.
+    fn describe(&self) -> String {
+        match self {
+            Self::Login { files, endpoint, .. } => {
+                format!("login at {} with {}", endpoint.origin, files.directory.display())
+            }
+            Self::Directory { path, .. } => format!("directory {}", path.display()),
+            Self::Secret { name, .. } => format!("Secret {name}"),
+        }
+    }
+}
+
+/// Why the sidecar could not come up.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// An address is not to be had.
+    #[error("listen on {address}: {source}; choose another {flag}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The flag that sets it.
+        flag: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// No secret for account keys could be drawn.
+    #[error("draw a random secret: the system's random source failed")]
+    Random,
+}
+
+/// Runs the sidecar until it is told to stop, by `signalled` or by the program beside it, or has done its one work.
+///
+/// # Errors
+/// When it cannot come up. Once it runs, it goes on through any trouble.
+pub async fn run(settings: Settings, signalled: CancellationToken) -> Result<(), RunError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let (all_metrics, metrics) = Metrics::of_sidecar();
+    let all_metrics = Arc::new(all_metrics);
+    let transport: Arc<dyn Transport> = Arc::new(HttpTransport::new(settings.use_environment_proxy));
+    let stop = CancellationToken::new();
+
+    let held = settings.output.as_ref().and_then(|output| recall(&output.folder, &*clock));
+    let (outlet, feed) = channel(held, matches!(settings.source, SourceSettings::Login { .. }));
+    let means = Means { clock, transport, metrics, all_metrics };
+    let source = means.source(&settings, outlet, stop.clone())?;
+    let (publishing, published) = means.publishing(settings.output.clone(), &feed);
+    let Means { clock, metrics, all_metrics, .. } = means.clone();
+    let health = Health::new(feed, published.clone(), clock, metrics, all_metrics);
+
+    let endpoints_stop = CancellationToken::new();
+    let mut endpoints = listen(&settings, health.clone(), &stop, &endpoints_stop).await?;
+    let mut hooks = JoinSet::new();
+    if let Some(published) = published {
+        settings.hooks.iter().for_each(|hook| {
+            hooks.spawn(means.hook(hook.clone(), settings.hook_limit).run(published.clone()));
+        });
+    }
+    let working = async { tokio::join!(source, publishing) };
+    tokio::select! {
+        _ = working => {}
+        () = end(&settings, &health, signalled, stop) => tracing::warn!("stopped before all work was done"),
+    }
+    endpoints_stop.cancel();
+    // A client that does not read must not hold up the end.
+    let ending = async { while endpoints.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(ENDPOINTS_STOP_LIMIT, ending).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Waits for whatever ends the sidecar, and says so by `stop`; then for as long as the work may take to end.
+async fn end(settings: &Settings, health: &Health, signalled: CancellationToken, stop: CancellationToken) {
+    let is_done = async {
+        if settings.once {
+            health.started().await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+    };
+    let is_told = async {
+        signalled.cancelled().await;
+        tokio::time::sleep(settings.shutdown_delay).await;
+    };
+    tokio::select! {
+        () = is_done => {}
+        () = is_told => {}
+        () = stop.cancelled() => {}
+    }
+    stop.cancel();
+    tokio::time::sleep(STOP_LIMIT).await;
+}
+
+/// Opens the endpoints, and says where they are.
+async fn listen(
+    settings: &Settings,
+    health: Health,
+    stop: &CancellationToken,
+    endpoints_stop: &CancellationToken,
+) -> Result<JoinSet<io::Result<()>>, RunError> {
+    let error = |address, flag| move |source| RunError::Listen { address, flag, source };
+    let mut endpoints = JoinSet::new();
+    let address = settings.admin_address;
+    let (admin, serving) =
+        serve(address, health, endpoints_stop.clone()).await.map_err(error(address, "--admin-addr"))?;
+    endpoints.spawn(serving);
+    let mut quit = None;
+    if let Some(port) = settings.quit_port {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let (address, serving) =
+            serve_quit(port, stop.clone()).await.map_err(error(address, "--quit-port"))?;
+        quit = Some(address);
+        endpoints.spawn(serving);
+    }
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        source = settings.source.describe(),
+        output = settings.output.as_ref().map(|output| output.folder.path().display().to_string()),
+        quit = quit.map(|address| address.to_string()),
+        %admin,
+        "idissuer sidecar starts"
+    );
+    Ok(endpoints)
+}
+
+/// The token that an earlier process published, if it is still valid: it costs no login.
+fn recall(folder: &Folder, clock: &dyn Clock) -> Option<Held> {
+    let now = clock.now();
+    let read = |name| {
+        let content = folder.read(name);
+        content.inspect_err(|error| tracing::warn!("{error}")).ok().flatten()
+    };
+    let (token, json) = (read(TOKEN)?, read(TOKEN_JSON)?);
+    let found = Found { token: Some(&token), json: Some(&json), ..Found::default() };
+    Held::found(found, now).ok().filter(|held| !held.is_expired(now))
+}
+
+/// What the parts share.
+#[derive(Clone)]
+struct Means {
+    clock: Arc<dyn Clock>,
+    transport: Arc<dyn Transport>,
+    metrics: SidecarMetrics,
+    all_metrics: Arc<Metrics>,
+}
+
+impl Means {
+    /// The work of the source, until `stop` is cancelled.
+    fn source(
+        &self,
+        settings: &Settings,
+        outlet: Outlet,
+        stop: CancellationToken,
+    ) -> Result<futures::future::BoxFuture<'static, ()>, RunError> {
+        let clock = Arc::clone(&self.clock);
+        Ok(match settings.source.clone() {
+            SourceSettings::Directory { path, keys } => {
+                Box::pin(Directory::new(path, keys, clock, outlet).run(stop))
+            }
+            SourceSettings::Secret { name, keys, client } => {
+                Box::pin(SecretSource::new(name, keys, client, clock, outlet).run(stop))
+            }
+            SourceSettings::Login { files, endpoint, ca_file, strategy } => {
+                let allow_list = Arc::new(AllowList::new(endpoint.origin.clone(), Vec::new()));
+                let issuer = IssuerClient::new(Arc::clone(&self.transport), allow_list, Arc::clone(&clock));
+                let (tell, ended) = tokio::sync::mpsc::unbounded_channel();
+                let keys = KeyMaker::random().ok_or(RunError::Random)?;
+                let (time, metrics) = (Arc::clone(&clock), Arc::clone(&self.all_metrics));
+                let accounts = Accounts::new(issuer, time, metrics, keys, tell, || true, stop.clone());
+                let record = RecordFile::of(settings.output.as_ref().map(|output| output.folder.path()));
+                let parts = LoginParts {
+                    files,
+                    endpoint: *endpoint,
+                    ca_file,
+                    strategy,
+                    accounts,
+                    ended,
+                    record,
+                    clock,
+                };
+                Box::pin(LoginSource::new(parts, outlet).run(stop))
+            }
+        })
+    }
+
+    /// The work of publishing, if there are to be files, and what it tells.
+    fn publishing(
+        &self,
+        output: Option<Output>,
+        feed: &Feed,
+    ) -> (futures::future::BoxFuture<'static, ()>, Option<watch::Receiver<Published>>) {
+        let Some(Output { folder, files }) = output else {
+            return (Box::pin(std::future::ready(())), None);
+        };
+        let (told, published) = watch::channel(Published::default());
+        let (clock, metrics) = (Arc::clone(&self.clock), self.metrics.clone());
+        let work = Publisher { folder, files, clock, metrics, published: told };
+        (Box::pin(work.run(feed.clone())), Some(published))
+    }
+
+    fn hook(&self, hook: Hook, limit: Duration) -> HookRunner {
+        let (transport, clock) = (Arc::clone(&self.transport), Arc::clone(&self.clock));
+        HookRunner { hook, limit, transport, clock, metrics: self.metrics.clone() }
+    }
+}

@@ -1,0 +1,112 @@
+//! Changes in directories.
+//!
+//! Directories are watched, never files: where a volume's `..data` is swapped, a watch on a file is told once that its
+//! file is gone, and of nothing after that. What no event tells of (a directory that is replaced as a whole, a file
+//! system without events) a look every few seconds finds.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a change may go unseen that no event tells of.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Tells of changes in directories.
+pub(in crate::sidecar) struct Changes {
+    directories: Vec<PathBuf>,
+    events: Option<events::Events>,
+}
+
+impl Changes {
+    /// Watches these directories from now on, also those that are not there yet.
+    pub(in crate::sidecar) fn of(directories: Vec<PathBuf>) -> Self {
+        let events = events::Events::new()
+            .inspect_err(|error| tracing::warn!("watch directories: {error}; looking every 10 s instead"));
+        let changes = Self { directories, events: events.ok() };
+        changes.arm();
+        changes
+    }
+
+    /// Waits until something may have changed. Whoever looks then misses nothing: watching goes on from before the
+    /// look.
+    pub(in crate::sidecar) async fn next(&mut self) {
+        match &mut self.events {
+            Some(events) => drop(tokio::time::timeout(LOOK, events.next()).await),
+            None => tokio::time::sleep(LOOK).await,
+        }
+        self.arm();
+    }
+
+    /// Watches each directory that is there. On one that is watched already this changes nothing.
+    fn arm(&self) {
+        if let Some(events) = &self.events {
+            self.directories.iter().for_each(|directory| events.watch(directory));
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod events {
+    use std::io;
+    use std::os::fd::OwnedFd;
+    use std::path::Path;
+
+    use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+    use tokio::io::unix::AsyncFd;
+
+    /// The kernel's events of directories.
+    pub(super) struct Events(AsyncFd<OwnedFd>);
+
+    impl Events {
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe, and asks for what an OwnedFd is: a descriptor that stays open"
+        )]
+        pub(super) fn new() -> io::Result<Self> {
+            let descriptor = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+            AsyncFd::new(descriptor).map(Self)
+        }
+
+        /// Of a directory that is not there, the next look finds out.
+        pub(super) fn watch(&self, directory: &Path) {
+            // Nothing of files that are only begun: they would be read half-written.
+            let ends = WatchFlags::MOVED_TO | WatchFlags::CLOSE_WRITE | WatchFlags::DELETE;
+            let own_end = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR;
+            let _ = inotify::add_watch(self.0.get_ref(), directory, ends | own_end);
+        }
+
+        /// Waits for an event, and takes all that have come: which they are makes no difference.
+        pub(super) async fn next(&mut self) {
+            let mut buffer = [0; 4096];
+            while let Ok(mut ready) = self.0.readable().await {
+                let read = |inner: &AsyncFd<OwnedFd>| {
+                    rustix::io::read(inner.get_ref(), &mut buffer).map_err(io::Error::from)
+                };
+                // A full buffer may have left some behind; they lead to one more look.
+                if let Ok(Ok(1..)) = ready.try_io(read) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod events {
+    use std::io;
+    use std::path::Path;
+
+    /// Elsewhere there are none.
+    pub(super) struct Events;
+
+    impl Events {
+        pub(super) fn new() -> io::Result<Self> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        pub(super) fn watch(&self, _directory: &Path) {}
+
+        pub(super) async fn next(&mut self) {
+            std::future::pending().await
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! The files with user name and password.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::core::login::LoginPair;
+use crate::core::sidecar::login::FilesIdentity;
+use crate::core::sidecar::trouble::Trouble;
+use crate::sidecar::folder::{DATA_LINK, read};
+
+/// How often files that change while they are read are read again at once.
+const READINGS: u32 = 3;
+
+/// Where user name and password stand.
+#[derive(Clone, Debug)]
+pub struct LoginFiles {
+    /// The directory, such as a mounted Secret.
+    pub directory: PathBuf,
+    /// The name of the file with the user name.
+    pub username: String,
+    /// The name of the file with the password.
+    pub password: String,
+}
+
+/// User name and password as they stood in the files of this identity.
+pub(in crate::sidecar) struct LoginReading {
+    pub(in crate::sidecar) pair: LoginPair,
+    pub(in crate::sidecar) identity: FilesIdentity,
+}
+
+/// One of the two, by its path; without bytes it is not there.
+struct Half {
+    file: String,
+    bytes: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl LoginFiles {
+    /// Reads both of one version.
+    pub(in crate::sidecar) fn read(&self) -> Result<LoginReading, Trouble> {
+        let mut reading = self.read_once();
+        for _ in 1..READINGS {
+            if reading.as_ref().is_ok_and(|reading| reading.identity == self.identity()) {
+                break;
+            }
+            reading = self.read_once();
+        }
+        reading
+    }
+
+    fn read_once(&self) -> Result<LoginReading, Trouble> {
+        let identity = self.identity();
+        let (username, password) = (self.half(&self.username)?, self.half(&self.password)?);
+        let pair = LoginPair::parse(
+            (&username.file, username.bytes.as_deref().map(Vec::as_slice)),
+            (&password.file, password.bytes.as_deref().map(Vec::as_slice)),
+        );
+        let pair =
+            pair.map_err(|(file, defect)| Trouble::LoginDefective { file: file.to_owned(), defect })?;
+        Ok(LoginReading { pair, identity })
+    }
+
+    fn half(&self, name: &str) -> Result<Half, Trouble> {
+        let path = self.directory.join(name);
+        let file = path.display().to_string();
+        match read(&path) {
+            Ok(bytes) => Ok(Half { file, bytes: Some(bytes) }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Half { file, bytes: None }),
+            Err(_) => Err(Trouble::LoginUnreadable { file }),
+        }
+    }
+
+    /// Which version of the files is there: of a mounted Secret, where its `..data` leads; of others, which files they
+    /// are, how large and how old. Never what they hold: a digest of a password in a file could be tried out.
+    fn identity(&self) -> FilesIdentity {
+        let link = fs::read_link(self.directory.join(DATA_LINK));
+        FilesIdentity(link.map_or_else(
+            |_| [&self.username, &self.password].map(|name| place_of(&self.directory.join(name))).join(" "),
+            |target| target.display().to_string(),
+        ))
+    }
+}
+
+fn place_of(path: &Path) -> String {
+    fs::metadata(path).map_or_else(
+        |_| "none".to_owned(),
+        |it| format!("{}:{}:{}.{:09}", it.ino(), it.size(), it.mtime(), it.mtime_nsec()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::login::LoginDefect;
+    use crate::sidecar::folder::tests::Place;
+    use std::os::unix::fs::symlink;
+
+    fn files(place: &Place) -> LoginFiles {
+        let name = |name: &str| name.to_owned();
+        LoginFiles { directory: place.0.clone(), username: name("username"), password: name("password") }
+    }
+
+    #[test]
+    fn the_identity_follows_the_version_of_a_volume_and_not_what_it_holds() {
+        let place = Place::make();
+        for version in ["..1", "..2"] {
+            fs::create_dir(place.0.join(version)).unwrap();
+            fs::write(place.0.join(version).join("username"), "me").unwrap();
+            fs::write(place.0.join(version).join("password"), "same").unwrap();
+        }
+        symlink("..data/username", place.0.join("username")).unwrap();
+        symlink("..data/password", place.0.join("password")).unwrap();
+        symlink("..1", place.0.join("..data")).unwrap();
+        let first = files(&place).read().unwrap_or_else(|trouble| panic!("{trouble:?}"));
+        assert_eq!(first.identity.0, "..1");
+        assert_eq!((first.pair.username(), first.pair.password()), ("me", "same"));
+        fs::remove_file(place.0.join("..data")).unwrap();
+        symlink("..2", place.0.join("..data")).unwrap();
+        assert_eq!(files(&place).identity().0, "..2");
+    }
+
+    #[test]
+    fn plain_files_are_told_apart_by_inode_size_and_age() {
+        let place = Place::make();
+        let write = |name: &str, text: &str| fs::write(place.0.join(name), text).unwrap();
+        write("username", "me");
+        write("password", "one");
+        let first = files(&place).identity();
+        assert_eq!(files(&place).identity(), first, "nothing changed");
+        write("password", "other");
+        let second = files(&place).identity();
+        assert_ne!(second, first);
+        write("new", "other");
+        fs::rename(place.0.join("new"), place.0.join("password")).unwrap();
+        assert_ne!(files(&place).identity(), second, "another file of the same size");
+    }
+
+    #[test]
+    fn each_defect_is_named_with_its_file_and_nothing_of_what_is_in_it() {
+        let place = Place::make();
+        fs::write(place.0.join("username"), "me").unwrap();
+        let defect = || files(&place).read().err().unwrap();
+        let path = place.0.join("password").display().to_string();
+        let expected = |defect| Trouble::LoginDefective { file: path.clone(), defect };
+        assert_eq!(defect(), expected(LoginDefect::Missing));
+        fs::write(&path, "hunter2\n").unwrap();
+        assert_eq!(defect(), expected(LoginDefect::LineBreak));
+        assert!(!defect().message().contains("hunter2"));
+    }
+}

@@ -1,0 +1,192 @@
+//! Where a sidecar's tokens come from, and the contract with everyone who uses them: the publisher of files, the
+//! endpoints, and whoever puts tokens into requests.
+//!
+//! Who sends a token takes it from [`Feed::now`] for each request, and sends none from its [`Held::last_use`] on. When it is
+//! called expired nevertheless, [`Feed::renew`] waits for a newer one; when there is none, [`Supply::trouble`] says why and
+//! [`Supply::next_attempt`] when to ask again.
+//!
+//! ```text
+//! source ──Supply──► Feed ──► publisher, endpoints, proxy
+//!    ▲                 │
+//!    └──── renew ──────┘   only a login of its own asks the issuer; the others wait for what is written elsewhere
+//! ```
+
+mod changes;
+mod directory;
+mod login;
+mod login_files;
+mod secret;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+pub(super) use changes::Changes;
+pub(super) use directory::Directory;
+pub(super) use login::{LoginParts, LoginSource};
+pub use login_files::LoginFiles;
+pub(super) use secret::SecretSource;
+pub use secret::{SecretKeys, SecretName};
+
+use crate::core::moment::Moment;
+use crate::core::sidecar::held::Held;
+use crate::core::sidecar::trouble::Trouble;
+use crate::core::token::Fingerprint;
+
+/// What a source has to give now.
+#[derive(Clone, Debug, Default)]
+pub struct Supply {
+    /// The newest token that it had. It may be dead by now: ask [`Held::is_expired`] or [`Held::last_use`].
+    pub token: Option<Arc<Held>>,
+    /// Why there is no newer one, if one is wanted.
+    pub trouble: Option<Trouble>,
+    /// When the source tries again, if it knows.
+    pub next_attempt: Option<Moment>,
+}
+
+/// The end of those who use tokens. Every clone sees the same.
+#[derive(Clone)]
+pub struct Feed {
+    supply: watch::Receiver<Supply>,
+    refused: Arc<watch::Sender<Option<Fingerprint>>>,
+    asks_issuer: bool,
+}
+
+/// The end of the source.
+pub(super) struct Outlet {
+    supply: watch::Sender<Supply>,
+    refused: watch::Receiver<Option<Fingerprint>>,
+}
+
+/// Both ends, beginning with this token. `asks_issuer` says whether the source can get a token by itself.
+pub(super) fn channel(token: Option<Held>, asks_issuer: bool) -> (Outlet, Feed) {
+    let supply = Supply { token: token.map(Arc::new), ..Supply::default() };
+    let (supply, supplied) = watch::channel(supply);
+    let (refuse, refused) = watch::channel(None);
+    let feed = Feed { supply: supplied, refused: Arc::new(refuse), asks_issuer };
+    (Outlet { supply, refused }, feed)
+}
+
+impl Feed {
+    /// What there is now.
+    #[must_use]
+    pub fn now(&self) -> Supply {
+        self.supply.borrow().clone()
+    }
+
+    /// To be told of every change. It ends with the source, when the process stops.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Supply> {
+        self.supply.clone()
+    }
+
+    /// Waits for a newer token than one that the issuer called expired; `None` when there is none within `limit`.
+    ///
+    /// However many ask, one call is made. A source that asks the issuer by itself gives up as soon as that failed;
+    /// any other can only be waited for.
+    pub async fn renew(&self, refused: &Fingerprint, limit: Duration) -> Option<Arc<Held>> {
+        let is_other = |token: &Arc<Held>| token.fingerprint != *refused;
+        let newer = |supply: &Supply| supply.token.clone().filter(is_other);
+        if let Some(token) = newer(&self.supply.borrow()) {
+            return Some(token);
+        }
+        self.refused.send_if_modified(|known| {
+            let is_news = known.as_ref() != Some(refused);
+            *known = Some(refused.clone());
+            is_news
+        });
+        let mut supply = self.supply.clone();
+        let has_ended =
+            |supply: &Supply| newer(supply).is_some() || self.asks_issuer && supply.trouble.is_some();
+        let ended = tokio::time::timeout(limit, supply.wait_for(has_ended)).await;
+        ended.ok()?.ok().and_then(|supply| newer(&supply))
+    }
+}
+
+impl Outlet {
+    /// The token that was given last.
+    fn token(&self) -> Option<Arc<Held>> {
+        self.supply.borrow().token.clone()
+    }
+
+    /// Gives a token that is better than the one before.
+    pub(super) fn give(&self, token: Held) {
+        tracing::info!(fingerprint = %token.fingerprint, "token supplied");
+        self.supply.send_replace(Supply { token: Some(Arc::new(token)), ..Supply::default() });
+    }
+
+    /// Says why there is no newer token, or that nothing is wrong.
+    pub(super) fn tell(&self, trouble: Option<Trouble>, next_attempt: Option<Moment>) {
+        self.supply.send_if_modified(|supply| {
+            if supply.trouble != trouble {
+                if let Some(trouble) = &trouble {
+                    tracing::warn!(reason = trouble.name(), "{}", trouble.message());
+                } else {
+                    tracing::info!("the source works again");
+                }
+            }
+            let is_news = supply.trouble != trouble || supply.next_attempt != next_attempt;
+            (supply.trouble, supply.next_attempt) = (trouble, next_attempt);
+            is_news
+        });
+    }
+
+    /// Whether nothing keeps a newer token from coming.
+    fn is_untroubled(&self) -> bool {
+        self.supply.borrow().trouble.is_none()
+    }
+
+    /// Whether a user of this token was told that it has expired.
+    fn is_refused(&self, token: &Held) -> bool {
+        self.refused.borrow().as_ref() == Some(&token.fingerprint)
+    }
+
+    /// Waits until somebody asks for a newer token. Without anybody left who could, it waits for ever.
+    async fn asked(&mut self) {
+        if self.refused.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::world::{at, token};
+    use futures::FutureExt as _;
+
+    fn held(text: &str) -> Held {
+        Held::issued(&token(text, at(0), 60))
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_for_a_newer_token_waits_for_it_and_the_source_is_asked_once() {
+        let first = held("first");
+        let (mut outlet, feed) = channel(Some(first.clone()), true);
+        let renew = || feed.renew(&first.fingerprint, Duration::from_secs(60));
+        let (mut one, mut other) = (Box::pin(renew()), Box::pin(renew()));
+        assert!((&mut one).now_or_never().is_none() && (&mut other).now_or_never().is_none());
+        assert!(outlet.asked().now_or_never().is_some() && outlet.is_refused(&first));
+        assert!(outlet.asked().now_or_never().is_none(), "once");
+        outlet.give(held("second"));
+        for waiting in [one, other] {
+            assert_eq!(waiting.await.unwrap().access.expose(), "second");
+        }
+        assert_eq!(renew().await.unwrap().access.expose(), "second", "without asking again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_failed_ends_the_wait_and_a_source_that_cannot_ask_is_waited_for() {
+        for (asks_issuer, waited) in [(true, 0), (false, 5)] {
+            let first = held("first");
+            let (outlet, feed) = channel(Some(first.clone()), asks_issuer);
+            let start = tokio::time::Instant::now();
+            let mut renewal = Box::pin(feed.renew(&first.fingerprint, Duration::from_secs(5)));
+            assert!((&mut renewal).now_or_never().is_none());
+            outlet.tell(Some(Trouble::ApiServerUnreachable), None);
+            assert!(renewal.await.is_none());
+            assert_eq!(start.elapsed().as_secs(), waited);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The source that watches one Secret at the API server, and asks for no other.
+//!
+//! Nothing of a Secret passes through Debug, and nothing of it is kept but the token.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use futures::StreamExt as _;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::runtime::WatchStreamExt as _;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client};
+use tokio_util::sync::CancellationToken;
+
+use super::Outlet;
+use crate::core::sidecar::held::{Found, Held, follow};
+use crate::core::sidecar::names::TOKEN_JSON;
+use crate::core::sidecar::trouble::Trouble;
+use crate::ops::clock::Clock;
+
+/// After how many seconds the watch is made anew: one that has fallen silent hides a new token until then.
+const WATCH_SECONDS: u32 = 60;
+/// How often a token that is held is looked at without a change: it may have died.
+const LOOK: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Under which keys, or file names, a token and its times stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretKeys {
+    /// The bare token.
+    pub token: String,
+}
+
+impl SecretKeys {
+    /// The key of the token, of its expiry, and of both as JSON.
+    pub(in crate::sidecar) fn all(&self) -> [&str; 3] {
+        [&self.token, "expires_at", TOKEN_JSON]
+    }
+}
+
+/// A Secret: `[NAMESPACE/]NAME`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretName {
+    /// Its namespace; the pod's own if none is given.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+/// A text that names no Secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not [NAMESPACE/]NAME, of lower case letters, digits, dashes and dots")]
+pub struct SecretNameDefect;
+
+impl FromStr for SecretName {
+    type Err = SecretNameDefect;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (namespace, name) =
+            text.split_once('/').map_or((None, text), |(namespace, name)| (Some(namespace), name));
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+        let is_name = |name: &str| (1..=253).contains(&name.len()) && name.bytes().all(allowed);
+        if !is_name(name) || !namespace.is_none_or(is_name) {
+            return Err(SecretNameDefect);
+        }
+        Ok(Self { namespace: namespace.map(str::to_owned), name: name.to_owned() })
+    }
+}
+
+impl fmt::Display for SecretName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let namespace = self.namespace.as_ref().map(|namespace| format!("{namespace}/"));
+        write!(formatter, "{}{}", namespace.unwrap_or_default(), self.name)
+    }
+}
+
+/// The source that watches one Secret.
+pub(in crate::sidecar) struct SecretSource {
+    name: SecretName,
+    keys: SecretKeys,
+    client: Client,
+    clock: Arc<dyn Clock>,
+    outlet: Outlet,
+}
+
+impl SecretSource {
+    pub(in crate::sidecar) fn new(
+        name: SecretName,
+        keys: SecretKeys,
+        client: Client,
+        clock: Arc<dyn Clock>,
+        outlet: Outlet,
+    ) -> Self {
+        let namespace = name.namespace.clone().or_else(|| Some(client.default_namespace().to_owned()));
+        Self { name: SecretName { namespace, ..name }, keys, client, clock, outlet }
+    }
+
+    /// Follows until `stop` is cancelled.
+    pub(in crate::sidecar) async fn run(self, stop: CancellationToken) {
+        let api: Api<Secret> =
+            Api::namespaced(self.client.clone(), self.name.namespace.as_deref().unwrap_or("default"));
+        // Pinned to the one name, a Role that names it is enough for lists and watches too.
+        let one = watcher::Config::default()
+            .fields(&format!("metadata.name={}", self.name.name))
+            .timeout(WATCH_SECONDS);
+        let mut events = watcher(api, one).default_backoff().boxed();
+        let mut is_listed = false;
+        while !stop.is_cancelled() {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                event = events.next() => match event {
+                    Some(Ok(Event::Init)) => is_listed = false,
+                    Some(Ok(Event::InitApply(secret) | Event::Apply(secret))) => {
+                        is_listed = true;
+                        self.take(&secret);
+                    }
+                    Some(Ok(Event::InitDone)) if is_listed => {}
+                    Some(Ok(Event::InitDone | Event::Delete(_))) => self.tell(Trouble::SecretMissing { secret: self.name.to_string() }),
+                    Some(Err(error)) => self.tell(self.trouble(&error)),
+                    None => return,
+                },
+                () = tokio::time::sleep(LOOK) => self.age(),
+            }
+        }
+    }
+
+    fn take(&self, secret: &Secret) {
+        let key = |name: &str| secret.data.as_ref()?.get(name).map(|ByteString(bytes)| bytes.as_slice());
+        let [token, expires_at, json] = self.keys.all().map(key);
+        let now = self.clock.now();
+        let found = Held::found(Found { token, expires_at, json }, now).map_err(|defect| {
+            let place = format!("key {} of Secret {}", self.keys.token, self.name);
+            Trouble::TokenUnusable { place, defect }
+        });
+        let place = format!("Secret {}", self.name);
+        match found.and_then(|found| follow(self.outlet.token().as_deref(), found, &place, now)) {
+            Ok(Some(token)) => self.outlet.give(token),
+            Ok(None) => self.outlet.tell(None, None),
+            Err(trouble) => self.tell(trouble),
+        }
+    }
+
+    /// Says so when the token that was taken has died since.
+    fn age(&self) {
+        let now = self.clock.now();
+        let is_dead = self.outlet.token().is_some_and(|token| token.is_expired(now));
+        if is_dead && self.outlet.is_untroubled() {
+            self.tell(Trouble::TokenExpired { place: format!("Secret {}", self.name) });
+        }
+    }
+
+    fn tell(&self, trouble: Trouble) {
+        self.outlet.tell(Some(trouble), None);
+    }
+
+    /// What an error of the watch means, without whatever the client could not parse.
+    fn trouble(&self, error: &watcher::Error) -> Trouble {
+        match error {
+            watcher::Error::InitialListFailed(kube::Error::Api(status))
+            | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+            | watcher::Error::WatchFailed(kube::Error::Api(status))
+            | watcher::Error::WatchError(status)
+                if matches!(status.code, 401 | 403) =>
+            {
+                Trouble::SecretForbidden { secret: self.name.to_string() }
+            }
+            _ => Trouble::ApiServerUnreachable,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_named_with_or_without_its_namespace() {
+        for text in ["billing", "shop/billing.token-1"] {
+            assert_eq!(text.parse::<SecretName>().unwrap().to_string(), text);
+        }
+        for text in ["", "/billing", "shop/", "a/b/c", "Billing", "a,metadata.name!=b", "a=b"] {
+            assert_eq!(text.parse::<SecretName>(), Err(SecretNameDefect), "{text}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The sidecar's source `secret`: one Secret, watched with rights on that one alone.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use idissuer_testbed::process::{Grace, Signal, Supervised, WorkFolder};
+use idissuer_testbed::{Mark, count, wait};
+use kube::api::DeleteParams;
+
+use crate::CLUSTER;
+use crate::operator::{HOUR, LIMIT, NAME, Stage, issuer};
+use crate::secrecy::forms;
+
+/// A sidecar with a Kubernetes user of its own, which has no rights at first.
+struct Sidecar {
+    user: String,
+    kubeconfig: PathBuf,
+    output: PathBuf,
+    process: Supervised,
+    _folder: WorkFolder,
+}
+
+impl Sidecar {
+    fn command(stage: &Stage, kubeconfig: &Path, output: &Path) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_idissuer"));
+        command.args(["sidecar", "--admin-addr", "127.0.0.1:0", "--source", "secret", "--secret"]);
+        command.arg(format!("{}/{NAME}", stage.namespace.name())).arg("--output-dir").arg(output);
+        command.env("KUBECONFIG", kubeconfig).env("RUST_LOG", "trace");
+        command
+    }
+
+    fn start(stage: &Stage) -> Self {
+        let folder = WorkFolder::create().unwrap();
+        let user = format!("sidecar-{}", stage.namespace.name());
+        let kubeconfig = stage.control_plane.kubeconfig_as(&user, None).unwrap();
+        let output = folder.path().to_owned();
+        let command = Self::command(stage, &kubeconfig, &output);
+        let process = Supervised::spawn(&user, &command, Grace::SHORT, stage.control_plane.folder()).unwrap();
+        Self { user, kubeconfig, output, process, _folder: folder }
+    }
+
+    async fn until_logged(&self, part: &str) {
+        wait::until(part, LIMIT, async || self.process.output().contains(part)).await;
+    }
+
+    async fn until_published(&self, token: &str) {
+        wait::until("the token's file", LIMIT, async || {
+            let found = fs::read_to_string(self.output.join("token")).unwrap_or_default();
+            if found == token { Ok(()) } else { Err(format!("{found}\n{}", self.process.output_tail())) }
+        })
+        .await;
+    }
+
+    /// Waits for a token without a pause between two looks. Returns how long it took.
+    async fn latency(&self, token: &str, start: Instant) -> Duration {
+        while fs::read_to_string(self.output.join("token")).unwrap_or_default() != token {
+            assert!(start.elapsed() < LIMIT, "{}", self.process.output_tail());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        start.elapsed()
+    }
+
+    /// What `check` says of it.
+    async fn check(&self, stage: &Stage) -> (bool, String) {
+        let mut command = Self::command(stage, &self.kubeconfig, &self.output);
+        command.arg("check");
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+/// The rights of a sidecar: one Secret, and nothing beside it.
+fn rights(namespace: &str, user: &str) -> String {
+    format!(
+        r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {{name: sidecar, namespace: {namespace}}}
+rules:
+  - {{apiGroups: [""], resources: [secrets], resourceNames: [{NAME}], verbs: [get, list, watch]}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {{name: sidecar, namespace: {namespace}}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: sidecar}}
+subjects:
+  - {{apiGroup: rbac.authorization.k8s.io, kind: User, name: {user}}}
+"#
+    )
+}
+
+#[tokio::test]
+async fn a_rotation_arrives_at_once_with_rights_on_one_secret_and_is_told_to_nobody() {
+    let control_plane = CLUSTER.control_plane().await.unwrap();
+    let stage = Stage::set_without_start(control_plane, "sidecar", issuer(HOUR)).await;
+    let sidecar = Sidecar::start(&stage);
+    sidecar.until_logged("SecretForbidden").await;
+    let yaml = rights(stage.namespace.name(), &sidecar.user);
+    stage.namespace.kubectl().apply(&yaml).await.unwrap();
+    sidecar.until_logged("SecretMissing").await;
+    let token = |number: u32| format!("token-that-is-nobodys-business-{number}");
+    let write = async |number: u32| {
+        let (token, expiry) = (token(number), "2100-01-01T00:00:00Z");
+        stage.write_secret(NAME, &[("token", token.as_bytes()), ("expires_at", expiry.as_bytes())]).await;
+    };
+    write(0).await;
+    sidecar.until_published(&token(0)).await;
+    let mut latencies = Vec::new();
+    for number in 1..=20 {
+        #[expect(clippy::disallowed_methods, reason = "it is the true time that counts")]
+        let start = Instant::now();
+        write(number).await;
+        latencies.push(sidecar.latency(&token(number), start).await);
+    }
+    latencies.sort();
+    eprintln!(
+        "from the write of a Secret to its files: median {} ms, slowest {} ms",
+        latencies[latencies.len() / 2].as_millis(),
+        latencies[latencies.len() - 1].as_millis()
+    );
+
+    stage.secrets().delete(NAME, &DeleteParams::default()).await.unwrap();
+    sidecar.until_logged("SecretMissing").await;
+    assert!(!sidecar.check(&stage).await.0, "the Secret is gone");
+    assert_eq!(fs::read_to_string(sidecar.output.join("token")).unwrap(), token(20), "the files stay");
+    write(21).await;
+    sidecar.until_published(&token(21)).await;
+    let (is_good, findings) = sidecar.check(&stage).await;
+    assert!(is_good && findings.contains("valid token"), "{findings}");
+
+    let requests = control_plane.audit().of_user_since(&sidecar.user, Mark::START).unwrap();
+    let kinds: Vec<_> = count(&requests).into_keys().collect();
+    let expected = ["get", "list", "watch"].map(|verb| (verb.to_owned(), "secrets".to_owned()));
+    assert_eq!(kinds, expected, "each right is used, and no other");
+
+    sidecar.process.signal(Signal::Terminate).unwrap();
+    assert_eq!(sidecar.process.wait_timeout(Duration::from_secs(6)).await.unwrap(), 0);
+    let log = sidecar.process.output();
+    assert!(log.contains("TRACE") && log.contains("token published"), "the log is not what it should be");
+    for number in 0..=21 {
+        for form in forms(&token(number)) {
+            assert!(!log.contains(&form) && !findings.contains(&form), "{form} was told");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The source `secret-dir`: what the kubelet does to a mounted Secret, and what a person does to plain files.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::{HOUR, Stage};
+
+/// Puts another version of a Secret in place, as the kubelet does.
+fn swap(volume: &Path, version: &str, files: &[(&str, &str)]) {
+    let directory = volume.join(version);
+    fs::create_dir(&directory).unwrap();
+    for (name, text) in files {
+        fs::write(directory.join(name), text).unwrap();
+        let link = volume.join(name);
+        if fs::symlink_metadata(&link).is_err() {
+            symlink(format!("..data/{name}"), link).unwrap();
+        }
+    }
+    let old = fs::read_link(volume.join("..data"));
+    symlink(version, volume.join("..data_tmp")).unwrap();
+    fs::rename(volume.join("..data_tmp"), volume.join("..data")).unwrap();
+    if let Ok(old) = old {
+        fs::remove_dir_all(volume.join(old)).unwrap();
+    }
+}
+
+async fn following(volume: &str) -> Stage {
+    let mut stage = Stage::set(HOUR).await;
+    let (directory, output) = (stage.path(volume), stage.path("output"));
+    stage.arguments = ["sidecar", "--admin-addr", "127.0.0.1:0"].map(str::to_owned).to_vec();
+    stage.add(&["--secret-dir", directory.to_str().unwrap(), "--output-dir", output.to_str().unwrap()]);
+    stage
+}
+
+#[tokio::test]
+async fn every_rotation_of_a_mounted_secret_arrives_at_once() {
+    let mut stage = following("secret").await;
+    let volume = stage.path("secret");
+    stage.start().await;
+    stage.until_logged("SourceUnreadable").await;
+    fs::create_dir(&volume).unwrap();
+    swap(&volume, "..1", &[("token", "token-1"), ("expires_at", "2100-01-01T00:00:00Z")]);
+    let mut token = stage.token().await;
+    assert_eq!(token, "token-1");
+    let json: serde_json::Value = serde_json::from_str(&stage.file("token.json").unwrap()).unwrap();
+    assert_eq!(json["expires_at"], "2100-01-01T00:00:00Z");
+    let mut slowest = Duration::ZERO;
+    for number in 2..12 {
+        let next = format!("token-{number}");
+        #[expect(clippy::disallowed_methods, reason = "it is the true time that counts")]
+        let start = Instant::now();
+        swap(&volume, &format!("..{number}"), &[("token", &next), ("expires_at", "2100-01-01T00:00:00Z")]);
+        token = stage.token_after(&token).await;
+        assert_eq!(token, next);
+        slowest = slowest.max(start.elapsed());
+    }
+    eprintln!("slowest rotation of a mounted Secret: {} ms", slowest.as_millis());
+    // The look that finds what no event told of comes every ten seconds.
+    assert!(slowest < Duration::from_secs(8), "{slowest:?}: no event was seen");
+}
+
+#[tokio::test]
+async fn what_is_dead_or_no_token_is_told_of_and_never_published() {
+    let mut stage = following("secret").await;
+    let volume = stage.path("secret");
+    fs::create_dir(&volume).unwrap();
+    stage.start().await;
+    fs::write(volume.join("token"), "good").unwrap();
+    assert_eq!(stage.token().await, "good", "plain files will do");
+    let json: serde_json::Value = serde_json::from_str(&stage.file("token.json").unwrap()).unwrap();
+    assert!(json["expires_at"].is_null(), "nobody knows");
+    fs::write(volume.join("token"), "two words\n").unwrap();
+    stage.until_logged("TokenUnusable").await;
+    fs::write(volume.join("expires_at"), "2001-01-01T00:00:00Z").unwrap();
+    fs::write(volume.join("token"), "dead").unwrap();
+    stage.until_logged("TokenExpired").await;
+    assert_eq!(stage.file("token").as_deref(), Some("good"));
+    assert_eq!(stage.page("/readyz").await.0, 200, "the one that was published is not known to be dead");
+    assert!(!stage.output().contains("two words"), "{}", stage.output());
+}

@@ -1,0 +1,150 @@
+//! The life of the process: once, beside a program, and its end.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use idissuer_simulator::{Fault, FaultRule, User};
+use idissuer_testbed::process::Signal;
+
+use super::{HOUR, LIMIT, Stage};
+
+#[tokio::test]
+async fn once_ends_with_code_0_after_the_first_token() {
+    let mut stage = Stage::set(HOUR).await;
+    stage.add(&["--once"]);
+    for logins in [1, 1] {
+        let command = stage.command();
+        stage.spawn(&command);
+        assert_eq!(stage.sidecar().wait_timeout(LIMIT).await.unwrap(), 0, "{}", stage.output());
+        assert!(stage.file("token").is_some());
+        assert_eq!(stage.counts().logins_accepted, logins, "the second finds the token of the first");
+    }
+}
+
+#[tokio::test]
+async fn a_program_ends_its_sidecar_on_the_loopback_address() {
+    let mut stage = Stage::set(HOUR).await;
+    stage.add(&["--quit-port", "0", "--shutdown-delay", "60"]);
+    stage.start().await;
+    stage.token().await;
+    let quit = stage.told("quit").await;
+    assert!(quit.ip().is_loopback());
+    let url = format!("http://{quit}/quitquitquit");
+    assert_eq!(reqwest::get(&url).await.unwrap().status(), 405, "only by POST");
+    let admin = format!("http://{}/quitquitquit", stage.admin.unwrap());
+    let client = reqwest::Client::new();
+    assert_eq!(client.post(admin).send().await.unwrap().status(), 404, "not where probes come");
+    assert_eq!(client.post(url).send().await.unwrap().status(), 200);
+    assert_eq!(stage.sidecar().wait_timeout(Duration::from_secs(6)).await.unwrap(), 0, "without the delay");
+}
+
+#[tokio::test]
+async fn sigterm_ends_it_with_code_0_also_during_a_login_and_after_the_delay_that_was_asked_for() {
+    let mut stage = Stage::set(HOUR).await;
+    stage.issuer.inject(FaultRule::on_login(Fault::Hang).once());
+    stage.start().await;
+    stage.issuer.simulator().wait_for(|counts| counts.total().faults == 1).await;
+    stage.stop().await;
+
+    let mut stage = Stage::set(Duration::from_secs(2)).await;
+    stage.add(&["--shutdown-delay", "3"]);
+    stage.start().await;
+    let token = stage.token().await;
+    stage.sidecar().signal(Signal::Terminate).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "it is the true time that counts")]
+    let start = Instant::now();
+    stage.token_after(&token).await;
+    assert_eq!(stage.sidecar().wait_timeout(Duration::from_secs(8)).await.unwrap(), 0);
+    assert!(start.elapsed() > Duration::from_secs(2), "it went on working");
+}
+
+#[tokio::test]
+async fn any_user_without_rights_will_do_and_the_group_of_the_volume_reads_the_files() {
+    const AS_NOBODY: [&str; 6] = [
+        "--reuid=65532",
+        "--regid=65532",
+        "--groups=4711",
+        "--inh-caps=-all",
+        "--bounding-set=-all",
+        "--no-new-privs",
+    ];
+    let program = env!("CARGO_BIN_EXE_idissuer");
+    let is_possible = Command::new("setpriv").args(AS_NOBODY).args(["test", "-x", program]).status();
+    if !is_possible.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: only root can be somebody else, who has to find the program");
+        return;
+    }
+    let mut stage = Stage::set(HOUR).await;
+    let output = stage.path("output");
+    fs::set_permissions(stage.folder.path(), Permissions::from_mode(0o755)).unwrap();
+    // As the kubelet makes a volume with fsGroup.
+    chown(&output, Some(0), Some(4711)).unwrap();
+    fs::set_permissions(&output, Permissions::from_mode(0o2775)).unwrap();
+    let sidecar = stage.command();
+    let mut command = Command::new("setpriv");
+    command.args(AS_NOBODY).arg(sidecar.get_program()).args(sidecar.get_args()).env("RUST_LOG", "info");
+    stage.start_as(&command).await;
+    let token = stage.token().await;
+    let read_as = |user: &str, group: &str| {
+        let who = [format!("--reuid={user}"), format!("--regid={user}"), format!("--groups={group}")];
+        let output = Command::new("setpriv").args(who).arg("cat").arg(output.join("token")).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!((read_as("1000", "4711"), read_as("1000", "4712")), (token.clone(), String::new()));
+
+    // A volume of somebody else: the files stay, and the cure is named.
+    stage.stop().await;
+    fs::set_permissions(&output, Permissions::from_mode(0o2755)).unwrap();
+    stage.issuer.set_user(&User::new("other@example.org", "another"));
+    stage.write_login("other@example.org", "another");
+    stage.start_as(&command).await;
+    stage.until_logged("LoginNotRecorded").await;
+    assert_eq!(stage.file("token"), Some(token.clone()));
+    fs::set_permissions(&output, Permissions::from_mode(0o2775)).unwrap();
+    stage.token_after(&token).await;
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_with_the_cure() {
+    let cases: [(&[&str], &str); 7] = [
+        (&["--source", "login"], "--login-dir"),
+        (&["--secret-dir", "/x"], "--output-dir"),
+        (&["--source", "secret", "--output-dir", "/x"], "--secret"),
+        (&["--secret-dir", "/x", "--output-dir", "/x", "--file-mode", "0444"], "--allow-world-readable"),
+        (&["--secret-dir", "/x", "--output-dir", "/x", "--file-mode", "0755"], "0440"),
+        (&["--secret-dir", "/x", "--output-dir", "/x", "--once", "--hook-touch", "/x"], "--once"),
+        (&["--secret-dir", "/x", "--output-dir", "/x", "--hook-signal", "KILL:nginx"], "USR1"),
+    ];
+    for (arguments, part) in cases {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_idissuer"));
+        let output = command.arg("sidecar").args(arguments).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && text.contains(part), "{arguments:?}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_names_what_is_wrong_and_how_to_cure_it() {
+    let mut stage = Stage::set(HOUR).await;
+    stage.add(&["check"]);
+    let check = |stage: &Stage| {
+        let output = stage.command().output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (is_good, text) = check(&stage);
+    assert!(is_good && text.contains("answers") && text.contains("can be written"), "{text}");
+    assert_eq!(stage.counts().logins_accepted + stage.counts().logins_rejected, 0, "it never logs in");
+    stage.write_login("me", "secret\n");
+    stage.issuer.configure(|personality| {
+        personality.clock_offset = jiff::SignedDuration::from_mins(5);
+    });
+    fs::remove_dir(stage.path("output")).unwrap();
+    let (is_good, text) = check(&stage);
+    assert!(!is_good, "{text}");
+    for part in ["ends in a line break", "clock is", "mount a volume there"] {
+        assert!(text.lines().any(|line| line.starts_with("FAIL") && line.contains(part)), "{part} in {text}");
+    }
+    assert!(!text.contains("secret"), "{text}");
+}

@@ -1,0 +1,204 @@
+//! The sidecar as its users meet it: the real program, its files, its endpoints, and a simulated issuer.
+
+mod directory;
+mod hammer;
+mod hooks;
+mod life;
+mod login;
+mod secrecy;
+mod trouble;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use idissuer_simulator::{Config, Server, Simulator, User, UserCounts};
+use idissuer_testbed::process::{Grace, Signal, Supervised, WorkFolder};
+use idissuer_testbed::wait;
+
+/// The account at the issuer.
+const NAME: &str = "shop@example.org";
+const SECRET: &str = "correct-horse-battery-staple";
+/// How long anything may take; what it waits for comes far sooner.
+const LIMIT: Duration = Duration::from_secs(15);
+/// Tokens that are not renewed while a test runs.
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// An issuer, a folder with login files and an output directory, and a sidecar.
+struct Stage {
+    // Dropped in this order.
+    sidecar: Option<Supervised>,
+    issuer: Server,
+    folder: Arc<WorkFolder>,
+    arguments: Vec<String>,
+    log_filter: &'static str,
+    starts: u32,
+    admin: Option<SocketAddr>,
+}
+
+impl Stage {
+    /// With the source `login`, and tokens of this lifetime; nothing runs yet.
+    async fn set(lifetime: Duration) -> Self {
+        let config = Config::default().user(User::new(NAME, SECRET));
+        let config = config.personality(|personality| personality.token.lifetime = lifetime);
+        let issuer = Simulator::start(config).await.unwrap();
+        let folder = Arc::new(WorkFolder::create().unwrap());
+        let mut stage = Self {
+            sidecar: None,
+            issuer,
+            folder,
+            arguments: Vec::new(),
+            log_filter: "info",
+            starts: 0,
+            admin: None,
+        };
+        for directory in ["login", "output"] {
+            fs::create_dir(stage.path(directory)).unwrap();
+        }
+        stage.write_login(NAME, SECRET);
+        let (login, output) = (stage.path("login"), stage.path("output"));
+        stage.arguments = ["sidecar", "--admin-addr", "127.0.0.1:0"].map(str::to_owned).to_vec();
+        stage.add(&["--source", "login", "--issuer-url", &stage.issuer.url()]);
+        stage.add(&["--login-dir", login.to_str().unwrap(), "--output-dir", output.to_str().unwrap()]);
+        stage
+    }
+
+    /// The same, and the sidecar runs.
+    async fn running(lifetime: Duration) -> Self {
+        let mut stage = Self::set(lifetime).await;
+        stage.start().await;
+        stage
+    }
+
+    fn add(&mut self, arguments: &[&str]) {
+        self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write_login(&self, username: &str, password: &str) {
+        fs::write(self.path("login/username"), username).unwrap();
+        fs::write(self.path("login/password"), password).unwrap();
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_idissuer"));
+        command.args(&self.arguments).env("RUST_LOG", self.log_filter);
+        command
+    }
+
+    /// Starts the sidecar, and waits for its first line, which says where its endpoints are.
+    async fn start(&mut self) {
+        let command = self.command();
+        self.start_as(&command).await;
+    }
+
+    async fn start_as(&mut self, command: &Command) {
+        self.spawn(command);
+        self.admin = Some(self.told("admin").await);
+    }
+
+    fn spawn(&mut self, command: &Command) {
+        self.starts += 1;
+        let name = format!("sidecar-{}", self.starts);
+        self.sidecar = Some(Supervised::spawn(&name, command, Grace::SHORT, &self.folder).unwrap());
+    }
+
+    /// The address that the first line names so.
+    async fn told(&self, name: &str) -> SocketAddr {
+        wait::until("the sidecar's first line", LIMIT, async || {
+            let output = self.output();
+            let (_, rest) = output.split_once(&format!(" {name}=")).ok_or_else(|| output.clone())?;
+            let address = rest.split_whitespace().next().unwrap_or_default().trim_matches('"');
+            address.parse().map_err(|_| output.clone())
+        })
+        .await
+    }
+
+    fn sidecar(&self) -> &Supervised {
+        self.sidecar.as_ref().unwrap()
+    }
+
+    /// What the sidecar has printed since it was started.
+    fn output(&self) -> String {
+        self.sidecar().output()
+    }
+
+    /// Stops it by SIGTERM; it has to end with code 0.
+    async fn stop(&mut self) {
+        let sidecar = self.sidecar.take().unwrap();
+        sidecar.signal(Signal::Terminate).unwrap();
+        let code = sidecar.wait_timeout(Duration::from_secs(6)).await.unwrap();
+        assert_eq!(code, 0, "{}", sidecar.output_tail());
+    }
+
+    /// Status and text of an endpoint.
+    async fn page(&self, path: &str) -> (u16, String) {
+        let answer = reqwest::get(format!("http://{}{path}", self.admin.unwrap())).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// Waits until an endpoint answers so.
+    async fn until_answered(&self, path: &str, status: u16) -> String {
+        wait::until(&format!("{status} of {path}"), LIMIT, async || match self.page(path).await {
+            (found, text) if found == status => Ok(text),
+            (found, text) => Err(format!("{found}: {text}\n{}", self.sidecar().output_tail())),
+        })
+        .await
+    }
+
+    /// A published file.
+    fn file(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.path("output").join(name)).ok()
+    }
+
+    /// Waits for a published token that is another one than this.
+    async fn token_after(&self, before: &str) -> String {
+        wait::until("another token", LIMIT, async || {
+            self.file("token").filter(|token| token != before).ok_or_else(|| self.sidecar().output_tail())
+        })
+        .await
+    }
+
+    /// Waits for the first token.
+    async fn token(&self) -> String {
+        self.token_after("").await
+    }
+
+    /// Waits until the log says so.
+    async fn until_logged(&self, part: &str) {
+        wait::until(part, LIMIT, async || {
+            if self.output().contains(part) { Ok(()) } else { Err(self.sidecar().output_tail()) }
+        })
+        .await;
+    }
+
+    /// What the issuer answers to someone who presents this token.
+    async fn present(&self, token: &str) -> u16 {
+        let url = format!("{}/v2/authorized", self.issuer.url());
+        let answer = reqwest::Client::new().get(url).bearer_auth(token).send().await.unwrap();
+        answer.status().as_u16()
+    }
+
+    fn counts(&self) -> UserCounts {
+        self.issuer.counts().of(NAME)
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if let Some(sidecar) = self.sidecar.as_ref().filter(|_| std::thread::panicking()) {
+            eprintln!("--- sidecar ---\n{}\n---", sidecar.output_tail());
+        }
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}

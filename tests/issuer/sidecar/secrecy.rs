@@ -1,0 +1,61 @@
+//! Nothing secret leaves the sidecar but to the issuer and into its files.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use idissuer_simulator::{Fault, FaultRule};
+use idissuer_testbed::wait;
+
+use super::{LIMIT, NAME, SECRET, Stage};
+
+const MISTYPED: &str = "mistyped-but-close-to-another-password";
+
+#[tokio::test]
+async fn no_password_token_or_refresh_token_is_in_logs_metrics_pages_or_the_record_of_a_full_life() {
+    let mut stage = Stage::set(Duration::from_secs(3)).await;
+    stage.log_filter = "trace";
+    stage.add(&["--strategy", "auto", "--hook-touch", stage.path("touched").to_str().unwrap()]);
+    stage.write_login(NAME, MISTYPED);
+    stage.start().await;
+    stage.until_logged("LoginRejected").await;
+    let mut told = stage.page("/readyz").await.1;
+    stage.write_login(NAME, SECRET);
+    let mut secrets = BTreeSet::from([NAME, SECRET, MISTYPED].map(str::to_owned));
+    let mut token = stage.token().await;
+    secrets.insert(token.clone());
+    let echo = format!("{SECRET} is not the password of {NAME}");
+    for fault in [
+        Fault::Garbage,
+        Fault::Truncated,
+        Fault::Status { status: 500, retry_after: None, body: Some(echo.clone()) },
+        Fault::Lost,
+        Fault::Oversize { bytes: 100_000 },
+        Fault::Status { status: 404, retry_after: None, body: Some(echo) },
+    ] {
+        stage.issuer.inject(FaultRule::new(fault).once());
+    }
+    wait::until("all faults met", LIMIT * 2, async || {
+        if let Some(token) = stage.file("token") {
+            secrets.insert(token);
+        }
+        stage.issuer.personality().faults.is_empty()
+    })
+    .await;
+    token = stage.token_after(&token).await;
+    secrets.insert(token);
+    for page in ["/startup", "/readyz", "/livez", "/metrics"] {
+        told += &stage.page(page).await.1;
+    }
+    let record = stage.file("..login.json").unwrap();
+    assert!(record.contains("Accepted"), "{record}");
+    stage.stop().await;
+    let log = std::fs::read_to_string(stage.path("sidecar-1.log")).unwrap();
+    assert!(log.contains("token published") && log.contains("the program was told"), "{log}");
+    for (place, text) in [("the log", log), ("a page", told), ("the record", record)] {
+        for secret in &secrets {
+            let position = text.find(secret.as_str());
+            let line = position.map(|position| text[..position].lines().count());
+            assert!(line.is_none(), "{place}, line {line:?}, holds {secret}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Volumes that cannot be written: the old files stay, and the new ones come as soon as they can.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use idissuer_testbed::wait;
+
+use super::{HOUR, LIMIT, Stage};
+
+/// Runs the sidecar with a small file system of its own as output directory. Nobody else sees that but through `/proc`.
+async fn with_own_volume(stage: &mut Stage, size: &str) -> Option<PathBuf> {
+    let is_possible = Command::new("unshare").args(["-rm", "true"]).status().is_ok_and(|it| it.success());
+    if !is_possible {
+        eprintln!("skipped: `unshare -rm` does not work here");
+        return None;
+    }
+    let output = stage.path("output");
+    let script = format!("mount -t tmpfs -o size={size} tmpfs {} && exec \"$@\"", output.display());
+    let sidecar = stage.command();
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-c", &script, "sh"]).arg(sidecar.get_program()).args(sidecar.get_args());
+    command.env("RUST_LOG", "info");
+    stage.start_as(&command).await;
+    let inside = format!("/proc/{}/root{}", stage.sidecar().pid(), output.display());
+    Some(PathBuf::from(inside))
+}
+
+#[tokio::test]
+async fn a_full_disk_keeps_the_old_files_and_is_told_of_until_there_is_room() {
+    let mut stage = Stage::set(Duration::from_secs(4)).await;
+    let Some(output) = with_own_volume(&mut stage, "128k").await else { return };
+    let file = |name: &str| fs::read_to_string(output.join(name)).ok();
+    let first = wait::until("the first token", LIMIT, async || file("token")).await;
+    let filler = output.join("filler");
+    let _ = fs::write(&filler, vec![0; 1024 * 1024]);
+    stage.until_logged("make room").await;
+    let text = stage.page("/readyz").await.1;
+    assert!(text.contains("files: "), "{text}");
+    let kept = file("token").unwrap();
+    assert_eq!(file("authorization"), Some(format!("Bearer {kept}")), "whole, and of one token");
+    fs::remove_file(filler).unwrap();
+    let healed = async || file("token").is_some_and(|token| token != first && token != kept);
+    wait::until("a newer token", LIMIT, healed).await;
+    stage.until_answered("/readyz", 200).await;
+    assert!(!stage.page("/readyz").await.1.contains("files: "), "all is well again");
+}
+
+#[tokio::test]
+async fn without_a_volume_that_can_be_written_no_untried_login_is_presented() {
+    let mut stage = Stage::set(HOUR).await;
+    fs::remove_dir(stage.path("output")).unwrap();
+    stage.start().await;
+    stage.until_logged("LoginNotRecorded").await;
+    assert_eq!(stage.counts().logins_accepted, 0);
+    assert_eq!(stage.page("/livez").await.0, 200);
+    fs::create_dir(stage.path("output")).unwrap();
+    stage.token().await;
+}
+
+#[tokio::test]
+async fn a_foreign_file_in_the_way_is_named_and_the_token_comes_once_it_is_gone() {
+    let mut stage = Stage::set(HOUR).await;
+    fs::write(stage.path("output/token"), "precious").unwrap();
+    stage.start().await;
+    stage.until_logged("something is there that the sidecar did not put there").await;
+    assert_eq!(stage.file("token").as_deref(), Some("precious"));
+    fs::remove_file(stage.path("output/token")).unwrap();
+    stage.token_after("precious").await;
+    assert_eq!(stage.counts().logins_accepted, 1, "the token was kept until it could be written");
+}
