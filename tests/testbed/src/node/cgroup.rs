@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::slot::Slot;
 use crate::error::{Error, Result};
@@ -50,7 +51,10 @@ pub(super) fn unavailable() -> Option<String> {
     if !missing.is_empty() {
         return Some(format!("a node needs the cgroup controllers {} below {ROOT}", missing.join(", ")));
     }
-    let probe = hierarchies().first()?.join(format!("idissuer-probe-{}", std::process::id()));
+    // Tests of one process ask at the same time.
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("idissuer-probe-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let probe = hierarchies().first()?.join(name);
     let made = fs::create_dir(&probe).and_then(|()| fs::remove_dir(&probe));
     made.err().map(|error| format!("a node needs to make cgroups below {ROOT}: {error}"))
 }
@@ -103,4 +107,18 @@ fn copy_cpuset(folder: &Path) -> Result<()> {
         fs::write(&target, value).map_err(Error::file("write", &target))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_tests_may_ask_at_once_whether_there_can_be_a_node() {
+        let ask = |_| std::thread::spawn(|| (0..500).map(|_| unavailable()).collect::<Vec<_>>());
+        let threads: Vec<_> = (0..4).map(ask).collect();
+        let mut answers: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        answers.dedup();
+        assert_eq!(answers.len(), 1, "{answers:?}");
+    }
 }
