@@ -34,6 +34,9 @@ pub(super) fn hierarchies() -> Vec<PathBuf> {
         .collect()
 }
 
+/// Tests of one process look at the same time.
+static PROBES: AtomicU32 = AtomicU32::new(0);
+
 /// What pods are given shares and limits of.
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 
@@ -51,9 +54,7 @@ pub(super) fn unavailable() -> Option<String> {
     if !missing.is_empty() {
         return Some(format!("a node needs the cgroup controllers {} below {ROOT}", missing.join(", ")));
     }
-    // Tests of one process ask at the same time.
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let name = format!("idissuer-probe-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let name = format!("idissuer-probe-{}-{}", std::process::id(), PROBES.fetch_add(1, Ordering::Relaxed));
     let probe = hierarchies().first()?.join(name);
     let made = fs::create_dir(&probe).and_then(|()| fs::remove_dir(&probe));
     made.err().map(|error| format!("a node needs to make cgroups below {ROOT}: {error}"))
