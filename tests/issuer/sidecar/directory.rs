@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{HOUR, Stage};
+use super::{HOUR, LIMIT, Stage};
 
 /// Puts another version of a Secret in place, as the kubelet does.
 fn swap(volume: &Path, version: &str, files: &[(&str, &str)]) {
@@ -46,19 +46,29 @@ async fn every_rotation_of_a_mounted_secret_arrives_at_once() {
     assert_eq!(token, "token-1");
     let json: serde_json::Value = serde_json::from_str(&stage.file("token.json").unwrap()).unwrap();
     assert_eq!(json["expires_at"], "2100-01-01T00:00:00Z");
-    let mut slowest = Duration::ZERO;
-    for number in 2..12 {
+    let mut latencies = Vec::new();
+    for number in 2..22 {
         let next = format!("token-{number}");
         #[expect(clippy::disallowed_methods, reason = "it is the true time that counts")]
         let start = Instant::now();
         swap(&volume, &format!("..{number}"), &[("token", &next), ("expires_at", "2100-01-01T00:00:00Z")]);
-        token = stage.token_after(&token).await;
+        while stage.file("token").is_none_or(|found| found == token) {
+            assert!(start.elapsed() < LIMIT, "{}", stage.sidecar().output_tail());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        latencies.push(start.elapsed());
+        token = stage.file("token").unwrap();
         assert_eq!(token, next);
-        slowest = slowest.max(start.elapsed());
     }
-    eprintln!("slowest rotation of a mounted Secret: {} ms", slowest.as_millis());
+    latencies.sort();
+    let (median, slowest) = (latencies[latencies.len() / 2], latencies[latencies.len() - 1]);
+    eprintln!(
+        "from a mounted Secret to the files: median {} ms, slowest {} ms",
+        median.as_millis(),
+        slowest.as_millis()
+    );
     // The look that finds what no event told of comes every ten seconds.
-    assert!(slowest < Duration::from_secs(8), "{slowest:?}: no event was seen");
+    assert!(median < Duration::from_secs(2), "{latencies:?}: events were not seen");
 }
 
 #[tokio::test]

@@ -48,6 +48,16 @@ async fn the_program_is_told_in_every_way_once_the_files_stand_there() {
         ["http", "touch", "signal", "exec"].iter().all(|hook| metrics.contains(&of(hook)))
     })
     .await;
+
+    fs::remove_file(&touched).unwrap();
+    stage.stop().await;
+    stage.start().await;
+    wait::until("the hook, once more", LIMIT, async || touched.exists()).await;
+    assert_eq!(
+        stage.counts().logins_accepted,
+        1,
+        "for the same token: nobody knows who was told of it before"
+    );
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The source over an issuer that counts its calls, in simulated time.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
 use futures::future::{BoxFuture, join_all};
 use jiff::Timestamp;
@@ -29,17 +29,16 @@ impl Clock for RuntimeClock {
     }
 }
 
-/// Gives `token-1`, `token-2`, … for an hour each, or 503 while it is down.
-#[derive(Default)]
+/// Answers with this status; with 200 it gives `token-1`, `token-2`, … for an hour each.
 struct Issuer {
     calls: AtomicU32,
-    is_down: std::sync::atomic::AtomicBool,
+    status: AtomicU16,
 }
 
 impl Transport for Issuer {
     fn send(&self, _: Request) -> BoxFuture<'_, Result<IssuerAnswer, TransportError>> {
         let number = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        let status = if self.is_down.load(Ordering::SeqCst) { 503 } else { 200 };
+        let status = self.status.load(Ordering::SeqCst);
         let body = format!(
             r#"{{"access_token":{{"token_type":"bearer","token":"token-{number}","expires_in":3600}}}}"#
         );
@@ -56,18 +55,27 @@ struct Stage {
     feed: Feed,
     stop: CancellationToken,
     work: JoinHandle<()>,
-    _place: Place,
+    place: Place,
 }
 
 impl Stage {
+    /// With a token.
     async fn set() -> Self {
+        let stage = Self::begin(200);
+        let mut supply = stage.feed.watch();
+        supply.wait_for(|supply| supply.token.is_some()).await.unwrap();
+        stage
+    }
+
+    fn begin(status: u16) -> Self {
         let place = Place::make();
         std::fs::write(place.0.join("username"), "me").unwrap();
         std::fs::write(place.0.join("password"), "secret").unwrap();
         let clock: Arc<dyn Clock> = Arc::new(RuntimeClock(Instant::now()));
         let origin = Origin::parse("https://issuer.example").unwrap();
         let endpoint = Endpoint::new(origin.clone(), None, None, RefreshShape::Flat).unwrap();
-        let (issuer, stop) = (Arc::new(Issuer::default()), CancellationToken::new());
+        let (issuer, stop) =
+            (Arc::new(Issuer { calls: AtomicU32::new(0), status: status.into() }), CancellationToken::new());
         let allowed = Arc::new(AllowList::new(origin, Vec::new()));
         let client =
             IssuerClient::new(Arc::clone(&issuer) as Arc<dyn Transport>, allowed, Arc::clone(&clock));
@@ -82,10 +90,7 @@ impl Stage {
         let parts = LoginParts { files, endpoint, ca_file: None, strategy, accounts, ended, record, clock };
         let (outlet, feed) = channel(None, true);
         let work = tokio::spawn(LoginSource::new(parts, outlet).run(stop.clone()));
-        let stage = Self { issuer, feed, stop, work, _place: place };
-        let mut supply = stage.feed.watch();
-        supply.wait_for(|supply| supply.token.is_some()).await.unwrap();
-        stage
+        Self { issuer, feed, stop, work, place }
     }
 
     fn token(&self) -> Arc<Held> {
@@ -122,7 +127,7 @@ async fn a_hundred_who_were_told_that_a_token_is_expired_cost_one_login_after_fi
 async fn who_asks_in_vain_is_told_as_soon_as_the_call_has_failed_and_the_old_token_stays() {
     let stage = Stage::set().await;
     tokio::time::sleep(Duration::from_secs(60)).await;
-    stage.issuer.is_down.store(true, Ordering::SeqCst);
+    stage.issuer.status.store(503, Ordering::SeqCst);
     let (first, start) = (stage.token(), Instant::now());
     assert!(stage.feed.renew(&first.fingerprint, Duration::from_secs(30)).await.is_none());
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
@@ -131,7 +136,7 @@ async fn who_asks_in_vain_is_told_as_soon_as_the_call_has_failed_and_the_old_tok
     assert!(supply.token.unwrap().is_same(&first));
     let next_attempt = stage.feed.watch().wait_for(|supply| supply.next_attempt.is_some()).await.is_ok();
     assert!(next_attempt, "and when it is tried again");
-    stage.issuer.is_down.store(false, Ordering::SeqCst);
+    stage.issuer.status.store(200, Ordering::SeqCst);
     let mut supply = stage.feed.watch();
     let healed = supply.wait_for(|supply| supply.trouble.is_none()).await.unwrap().token.clone();
     assert_ne!(healed.unwrap().fingerprint, first.fingerprint);
@@ -143,5 +148,22 @@ async fn a_day_of_hourly_tokens_is_a_login_every_three_quarters_of_an_hour() {
     let stage = Stage::set().await;
     tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
     assert!((31..=36).contains(&stage.calls()), "{} logins", stage.calls());
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_was_never_accepted_is_presented_once_in_a_day_and_again_when_its_files_are_others() {
+    let stage = Stage::begin(401);
+    tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
+    assert_eq!(stage.calls(), 1);
+    let trouble = stage.feed.now().trouble;
+    assert_eq!(trouble, Some(Trouble::LoginRejected { forbidden: false, proven: false }));
+    // The same password: what kept the issuer from accepting it may have been cured there.
+    std::fs::write(stage.place.0.join("new"), "secret").unwrap();
+    std::fs::rename(stage.place.0.join("new"), stage.place.0.join("password")).unwrap();
+    stage.issuer.status.store(200, Ordering::SeqCst);
+    let mut supply = stage.feed.watch();
+    supply.wait_for(|supply| supply.token.is_some()).await.unwrap();
+    assert_eq!(stage.calls(), 2);
     stage.end().await;
 }
