@@ -16,12 +16,20 @@ async fn the_program_is_told_in_every_way_once_the_files_stand_there() {
     let server = RawServer::answering(http("204 No Content", "", "")).await;
     let (touched, written) = (stage.path("touched"), stage.path("written"));
     let (pid_file, token) = (stage.path("pid"), stage.path("output/token"));
-    let waiting =
-        format!("trap 'cp {} {}' HUP; while :; do sleep 0.05; done", token.display(), written.display());
+    // It writes its process id itself, once it can be told: before, the signal would end it.
+    let waiting = format!(
+        "trap 'cp {} {}' HUP; echo $$ > {}; while :; do sleep 0.05; done",
+        token.display(),
+        written.display(),
+        pid_file.display()
+    );
     let mut program = Command::new("/bin/sh");
     program.args(["-c", &waiting]);
-    let program = Supervised::spawn("program", &program, Grace::NONE, &stage.folder).unwrap();
-    fs::write(&pid_file, format!("{}\n", program.pid())).unwrap();
+    let _program = Supervised::spawn("program", &program, Grace::NONE, &stage.folder).unwrap();
+    wait::until("the program", LIMIT, async || {
+        fs::read_to_string(&pid_file).is_ok_and(|id| id.ends_with('\n'))
+    })
+    .await;
     let executed = stage.path("executed");
     stage.add(&["--hook-url", &format!("{}/reload?key=of-the-program", server.url())]);
     stage.add(&["--hook-touch", touched.to_str().unwrap()]);
