@@ -16,9 +16,10 @@ async fn the_program_is_told_in_every_way_once_the_files_stand_there() {
     let server = RawServer::answering(http("204 No Content", "", "")).await;
     let (touched, written) = (stage.path("touched"), stage.path("written"));
     let (pid_file, token) = (stage.path("pid"), stage.path("output/token"));
-    // It writes its process id itself, once it can be told: before, the signal would end it.
+    // It writes its process id itself, once it can be told: before, the signal would end it. (HUP could not be trapped by a
+    // shell under nohup.)
     let waiting = format!(
-        "trap 'cp {} {}' HUP; echo $$ > {}; while :; do sleep 0.05; done",
+        "trap 'cp {} {}' USR1; echo $$ > {}; while :; do sleep 0.05; done",
         token.display(),
         written.display(),
         pid_file.display()
@@ -33,7 +34,7 @@ async fn the_program_is_told_in_every_way_once_the_files_stand_there() {
     let executed = stage.path("executed");
     stage.add(&["--hook-url", &format!("{}/reload?key=of-the-program", server.url())]);
     stage.add(&["--hook-touch", touched.to_str().unwrap()]);
-    stage.add(&["--hook-signal", &format!("HUP:{}", pid_file.display())]);
+    stage.add(&["--hook-signal", &format!("USR1:{}", pid_file.display())]);
     stage.add(&["--hook-exec", &format!("/bin/cp {} {}", token.display(), executed.display())]);
     stage.start().await;
     let token = stage.token().await;
