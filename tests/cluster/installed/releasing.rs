@@ -30,7 +30,7 @@ async fn upgrades_rollbacks_and_a_new_install_cost_no_call_and_no_token() {
     place.release("upgrade", &next).await;
     let pods = place.pods(HOME, OPERATOR).await;
     assert!(pods.iter().any(|pod| image_of(pod) == "idissuer:next"), "{pods:?}");
-    let said = place.helm(&["test", HOME, "--namespace", HOME, "--timeout", "120s"]).await;
+    let said = place.helm(&["test", HOME, "--namespace", HOME]).await;
     assert!(said.contains("Succeeded"), "{said}");
 
     place.helm(&["rollback", HOME, "1", "--namespace", HOME, "--wait", "--timeout", "120s"]).await;

@@ -45,7 +45,7 @@ async fn helm_3_installs_it_and_its_test_passes_against_the_simulator() {
     place.release("install", &[&format!("issuer.url={ISSUER}"), "test.simulator.enabled=true"]).await;
     place.has_credential(SHOP, "billing", "").await;
     place.ready(SHOP, "billing").await;
-    let said = place.helm(&["test", HOME, "--namespace", HOME, "--timeout", "120s"]).await;
+    let said = place.helm(&["test", HOME, "--namespace", HOME]).await;
     assert!(said.contains("Succeeded"), "{said}");
 }
 
