@@ -52,9 +52,11 @@ soak: export MINUTES ?= 10
 soak: ## Use 200 tokens all the time, while everything fails at random; MINUTES=30 for so long, SEED=7 as it was then
 	@$(CARGO) test --quiet --locked --workspace --test cluster -- --ignored --exact --nocapture $(SOAK)
 
-figures: ## Measure restarts and failovers; CREDENTIALS=1000 of ACCOUNTS=300
+figures: ## Measure restarts and failovers, CREDENTIALS=1000 of ACCOUNTS=300; and what the sidecar's proxy costs
 	@$(CARGO) test --quiet --locked --workspace --test cluster -- --ignored --exact --nocapture \
 	  figures::what_restarts_and_failovers_cost
+	$(CARGO) test --locked --profile simulation --test issuer -- --ignored --exact --nocapture \
+	  sidecar::proxy::load::what_the_proxy_costs
 
 installed: image ## Install the operator on a real node, and use tokens in a pod through ten rotations; needs root
 	$(CARGO) test --locked --workspace --test cluster -- --ignored --nocapture installed::
@@ -87,11 +89,12 @@ reproducible: image ## Build the images once more, in another folder, and see th
 # What only takes long, not what waits for a repair.
 LONG := killing::an_operator_that_is_killed_over_and_over_never_leaves_a_dead_token_and_logs_in_no_more_than_it_must \
 	outage::a_minute_without_an_api_server_costs_no_login_and_renewals_go_on_where_they_were
-HAMMER := sidecar::hammer::no_reader_sees_a_torn_empty_mixed_or_wrong_mode_file_through_hundreds_of_publications
+HAMMER := sidecar::hammer::no_reader_sees_a_torn_empty_mixed_or_wrong_mode_file_through_hundreds_of_publications \
+	sidecar::proxy::load::under_load_no_request_carries_an_expired_token_through_many_rotations
 full: export PROPTEST_CASES ?= 20000
 full: check reproducible materials test ## What takes too long for every change: more random cases, a hundred kills, a minute of outage, 5000 publications, the soak
 	KILLS=100 $(CARGO) test --locked --workspace --test cluster -- --include-ignored --exact $(LONG)
-	PUBLICATIONS=5000 $(CARGO) test --locked --workspace --test issuer -- --exact --nocapture $(HAMMER)
+	PUBLICATIONS=5000 ROTATIONS=100 $(CARGO) test --locked --workspace --test issuer -- --exact --nocapture $(HAMMER)
 	$(MAKE) soak
 	$(MAKE) demo ROTATIONS=10
 	PROPTEST_CASES=1000000 SIMULATION_FULL=1 SIMULATION_DAYS=30 SIMULATION_CREDENTIALS=1000 $(MAKE) simulation

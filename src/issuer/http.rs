@@ -1,8 +1,6 @@
 //! The transport over HTTP.
 
 use std::collections::HashMap;
-use std::error::Error;
-use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +11,7 @@ use reqwest::{Certificate, Client, redirect};
 use zeroize::Zeroizing;
 
 use super::transport::{ANSWER_LIMIT, Answer, Request, Transport, TransportError};
-use super::trust::Trust;
+use super::trust::{Trust, is_tls_failure};
 
 /// The longest time that a connection may take to come about.
 const LONGEST_CONNECT: Duration = Duration::from_secs(5);
@@ -130,7 +128,7 @@ fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
 
 /// Whether the request was certainly not sent. What is not certain may have been carried out.
 fn classify(error: &reqwest::Error) -> TransportError {
-    if error.is_connect() && is_tls(error) {
+    if error.is_connect() && is_tls_failure(error) {
         TransportError::Tls
     } else if error.is_connect() || error.is_builder() {
         TransportError::Unreachable
@@ -138,18 +136,5 @@ fn classify(error: &reqwest::Error) -> TransportError {
         TransportError::TimedOut
     } else {
         TransportError::Broken
-    }
-}
-
-fn is_tls(error: &reqwest::Error) -> bool {
-    std::iter::successors(error.source(), |&cause| beneath(cause)).any(<dyn Error>::is::<rustls::Error>)
-}
-
-/// The next cause. An I/O error hides what it wraps from `source`, which goes on beneath that: here, the TLS
-/// library's error inside of two I/O errors.
-fn beneath<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-        Some(inside) => Some(inside),
-        None => cause.source(),
     }
 }

@@ -14,4 +14,4 @@ pub use client::{Exchange, IssuerClient, Site};
 pub use error::{AnswerDefect, IssuerError, Refusal};
 pub use http::HttpTransport;
 pub use transport::{Answer, Request, Transport, TransportError};
-pub use trust::{CaBundle, CaBundleDefect, Trust};
+pub use trust::{CaBundle, CaBundleDefect, Trust, is_tls_failure};

@@ -1,8 +1,12 @@
 //! Whose certificates are accepted.
 
+use std::error::Error;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
+use rustls::RootCertStore;
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use sha2::{Digest, Sha256};
 
 /// The certificates of a private CA, in PEM.
@@ -23,8 +27,7 @@ impl CaBundle {
     /// # Errors
     /// [`CaBundleDefect`].
     pub fn parse(pem: &[u8]) -> Result<Self, CaBundleDefect> {
-        use rustls::pki_types::{CertificateDer, pem::PemObject};
-        let mut roots = rustls::RootCertStore::empty();
+        let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {
             roots.add(certificate.map_err(|_| CaBundleDefect)?).map_err(|_| CaBundleDefect)?;
         }
@@ -32,6 +35,15 @@ impl CaBundle {
             return Err(CaBundleDefect);
         }
         Ok(Self { pem: pem.into(), digest: Sha256::digest(pem).into() })
+    }
+
+    /// Its certificates as trust anchors.
+    #[must_use]
+    pub fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        // All of them can be anchors: `parse` accepted them.
+        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&self.pem).flatten());
+        roots
     }
 
     /// The PEM text.
@@ -61,6 +73,21 @@ pub enum Trust {
     PublicRoots,
     /// One that this bundle vouches for, and no other.
     Bundle(CaBundle),
+}
+
+/// Whether it was TLS that kept a connection from coming about, as with a certificate that nobody vouches for.
+#[must_use]
+pub fn is_tls_failure(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(error.source(), |&cause| beneath(cause)).any(<dyn Error>::is::<rustls::Error>)
+}
+
+/// The next cause. An I/O error hides what it wraps from `source`, which goes on beneath that: here, the TLS
+/// library's error inside of two I/O errors.
+fn beneath<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inside) => Some(inside),
+        None => cause.source(),
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use kube::Api;
 use rustix::process::{getegid, geteuid};
 
 use super::folder::read;
+use super::proxy::Upstream;
 use super::record::RecordFile;
 use super::run::{Output, Settings, SourceSettings};
 use super::source::{LoginFiles, SecretKeys};
@@ -58,6 +59,9 @@ pub async fn check(settings: &Settings) -> Vec<Finding> {
         vec![good(format!("runs as user {} of group {}", geteuid().as_raw(), getegid().as_raw()))];
     if let Some(output) = &settings.output {
         findings.extend(check_output(output, &mounts, now));
+    }
+    if let Some(proxy) = &settings.proxy {
+        findings.push(check_upstream(&proxy.upstream).await);
     }
     match &settings.source {
         SourceSettings::Directory { path, keys } => {
@@ -175,6 +179,19 @@ async fn check_issuer(
             let clock = date.map(|date| of_clock(date.duration_since(now.wall)));
             std::iter::once(good(format!("{origin} answers"))).chain(clock).collect()
         }
+    }
+}
+
+/// Asks the upstream for the head of a page, without a token.
+async fn check_upstream(upstream: &Upstream) -> Finding {
+    let origin = upstream.origin();
+    match tokio::time::timeout(LIMIT, upstream.probe()).await {
+        Ok(Ok(())) => good(format!("{origin} answers")),
+        Ok(Err(message)) => bad(format!("{origin}: {message}")),
+        Err(_) => bad(format!(
+            "{origin} did not answer within {} s; see that it works, and that network policies let the sidecar out",
+            LIMIT.as_secs()
+        )),
     }
 }
 

@@ -1,11 +1,11 @@
 //! The sidecar: the same engine for one pod, or for a machine without a cluster.
 //!
-//! It takes tokens from one source, and brings them to the program as files. What it publishes and when a login is asked
-//! is decided in [`crate::core::sidecar`]; this room carries it out.
+//! It takes tokens from one source, and brings them to the program as files, or puts them into its requests. What it
+//! publishes and when a login is asked is decided in [`crate::core::sidecar`]; this room carries it out.
 //!
 //! ```text
 //!   login files, issuer ┐                       ┌─► publisher ──► output directory ──► hooks
-//!   mounted Secret      ├─► source ──► Feed ────┤
+//!   mounted Secret      ├─► source ──► Feed ────┼─► proxy ──► upstream
 //!   API server          ┘      ▲         │      └─► endpoints: /startup /readyz /livez /metrics
 //!                              └─ renew ─┘
 //! ```
@@ -14,6 +14,7 @@ mod check;
 mod endpoints;
 pub mod folder;
 pub mod hooks;
+pub mod proxy;
 mod publisher;
 mod record;
 mod run;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::endpoints::{Health, serve, serve_quit};
 use super::folder::Folder;
 use super::hooks::{Hook, HookRunner};
+use super::proxy::{self, Proxy, ProxySettings};
 use super::publisher::{Published, Publisher};
 use super::record::RecordFile;
 use super::source::{
@@ -31,6 +33,8 @@ use crate::ops::metrics::{Metrics, SidecarMetrics};
 
 /// How long a stop may take in all, once no more delay is wanted: a login under way is given up before that.
 const STOP_LIMIT: Duration = Duration::from_millis(4500);
+/// The same where requests of the program are under way: well within the 30 seconds that a pod has by default.
+const PROXY_STOP_LIMIT: Duration = Duration::from_secs(20);
 /// How long the endpoints may take to end.
 const ENDPOINTS_STOP_LIMIT: Duration = Duration::from_millis(250);
 
@@ -40,6 +44,8 @@ pub struct Settings {
     pub source: SourceSettings,
     /// Where they go, if there are to be files.
     pub output: Option<Output>,
+    /// Where requests are forwarded with the token in them, if they are to be.
+    pub proxy: Option<ProxySettings>,
     /// How the program is told.
     pub hooks: Vec<Hook>,
     /// How long that may take each time.
@@ -145,6 +151,7 @@ pub async fn run(settings: Settings, signalled: CancellationToken) -> Result<(),
     let means = Means { clock, transport, metrics, all_metrics };
     let source = means.source(&settings, outlet, stop.clone())?;
     let (publishing, published) = means.publishing(settings.output.clone(), &feed);
+    let proxying = means.proxying(settings.proxy.clone(), &feed, stop.clone()).await?;
     let Means { clock, metrics, all_metrics, .. } = means.clone();
     let health = Health::new(feed, published.clone(), clock, metrics, all_metrics);
 
@@ -156,7 +163,7 @@ pub async fn run(settings: Settings, signalled: CancellationToken) -> Result<(),
             hooks.spawn(means.hook(hook.clone(), settings.hook_limit).run(published.clone()));
         });
     }
-    let working = async { tokio::join!(source, publishing) };
+    let working = async { tokio::join!(source, publishing, proxying) };
     tokio::select! {
         _ = working => {}
         () = end(&settings, &health, signalled, stop) => tracing::warn!("stopped before all work was done"),
@@ -188,7 +195,8 @@ async fn end(settings: &Settings, health: &Health, signalled: CancellationToken,
         () = stop.cancelled() => {}
     }
     stop.cancel();
-    tokio::time::sleep(STOP_LIMIT).await;
+    let limit = if settings.proxy.is_some() { PROXY_STOP_LIMIT } else { STOP_LIMIT };
+    tokio::time::sleep(limit).await;
 }
 
 /// Opens the endpoints, and says where they are.
@@ -296,6 +304,29 @@ impl Means {
         let (clock, metrics) = (Arc::clone(&self.clock), self.metrics.clone());
         let work = Publisher { folder, files, clock, metrics, published: told };
         (Box::pin(work.run(feed.clone())), Some(published))
+    }
+
+    /// The work of the proxy, if there is to be one, until `stop` is cancelled and all requests are answered.
+    async fn proxying(
+        &self,
+        settings: Option<ProxySettings>,
+        feed: &Feed,
+        stop: CancellationToken,
+    ) -> Result<futures::future::BoxFuture<'static, ()>, RunError> {
+        let Some(ProxySettings { address, upstream }) = settings else {
+            return Ok(Box::pin(std::future::ready(())));
+        };
+        let error = |source| RunError::Listen { address, flag: "--proxy-listen", source };
+        let listener = TcpListener::bind(address).await.map_err(error)?;
+        let address = listener.local_addr().map_err(error)?;
+        let is_local = address.ip().is_loopback();
+        tracing::info!(%address, upstream = %upstream.origin(), "the proxy listens");
+        if !is_local {
+            tracing::warn!(%address, "whoever reaches this address uses the token; listen on 127.0.0.1 unless that is meant");
+        }
+        let (clock, metrics) = (Arc::clone(&self.clock), self.metrics.clone());
+        let proxy = Proxy { upstream, feed: feed.clone(), clock, metrics, is_local };
+        Ok(Box::pin(proxy::serve(listener, proxy, stop)))
     }
 
     fn hook(&self, hook: Hook, limit: Duration) -> HookRunner {

@@ -25,6 +25,7 @@ struct HookOutcome {
 pub struct SidecarMetrics {
     publications: Family<Outcome, Counter>,
     hooks: Family<HookOutcome, Counter>,
+    proxied: Family<Outcome, Counter>,
     expiration: Gauge<f64, AtomicU64>,
 }
 
@@ -40,6 +41,11 @@ impl SidecarMetrics {
             "hooks",
             "Times that the program was told of a new token, or could not be, by hook and outcome",
             metrics.hooks.clone(),
+        );
+        registry.register(
+            "proxy_requests",
+            "Requests to the proxy by outcome: forwarded, or why not; and answers that called the token expired",
+            metrics.proxied.clone(),
         );
         registry.register(
             "token_expiration_timestamp_seconds",
@@ -59,6 +65,11 @@ impl SidecarMetrics {
         self.hooks.get_or_create(&HookOutcome { hook, outcome }).inc();
     }
 
+    /// Counts a request to the proxy, or an answer to one that called the token expired.
+    pub fn proxied(&self, outcome: &'static str) {
+        self.proxied.get_or_create(&Outcome { outcome }).inc();
+    }
+
     /// Shows when the token dies that is held.
     pub fn expires(&self, expiry: Option<Timestamp>) {
         self.expiration.set(expiry.map_or(0.0, |expiry| expiry.as_duration().as_secs_f64()));
@@ -75,11 +86,13 @@ mod tests {
         let (metrics, sidecar) = Metrics::of_sidecar();
         sidecar.publication("written");
         sidecar.hook("http", "failed");
+        sidecar.proxied("forwarded");
         sidecar.expires(Timestamp::from_second(2000).ok());
         let text = metrics.render().unwrap();
         for line in [
             r#"idissuer_publications_total{outcome="written"} 1"#,
             r#"idissuer_hooks_total{hook="http",outcome="failed"} 1"#,
+            r#"idissuer_proxy_requests_total{outcome="forwarded"} 1"#,
             "idissuer_token_expiration_timestamp_seconds 2000.0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is missing in:\n{text}");

@@ -81,6 +81,21 @@ impl Feed {
         self.supply.clone()
     }
 
+    /// Whether the source gets tokens from the issuer by itself, and so at once when one is asked for.
+    #[must_use]
+    pub fn asks_issuer(&self) -> bool {
+        self.asks_issuer
+    }
+
+    /// Says that the issuer called this token expired, without waiting for what comes of it.
+    pub fn refuse(&self, token: &Fingerprint) {
+        self.refused.send_if_modified(|known| {
+            let is_news = known.as_ref() != Some(token);
+            *known = Some(token.clone());
+            is_news
+        });
+    }
+
     /// Waits for a newer token than one that the issuer called expired; `None` when there is none within `limit`.
     ///
     /// However many ask, one call is made. A source that asks the issuer by itself gives up as soon as that failed;
@@ -91,11 +106,7 @@ impl Feed {
         if let Some(token) = newer(&self.supply.borrow()) {
             return Some(token);
         }
-        self.refused.send_if_modified(|known| {
-            let is_news = known.as_ref() != Some(refused);
-            *known = Some(refused.clone());
-            is_news
-        });
+        self.refuse(refused);
         let mut supply = self.supply.clone();
         let has_ended =
             |supply: &Supply| newer(supply).is_some() || self.asks_issuer && supply.trouble.is_some();

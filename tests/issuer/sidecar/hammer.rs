@@ -13,9 +13,10 @@ use std::time::Duration;
 use idissuer::core::template::Data;
 use idissuer::sidecar::folder::{FileMode, Folder, Written};
 use idissuer_testbed::process::WorkFolder;
+use idissuer_testbed::wait;
 use jiff::Timestamp;
 
-use super::Stage;
+use super::{LIMIT, Stage};
 
 /// How many publications there are; `PUBLICATIONS=5000` for more.
 const PUBLICATIONS: u64 = 500;
@@ -138,7 +139,12 @@ async fn a_sidecar_that_is_killed_while_it_publishes_leaves_whole_files_of_one_t
     }
     let before = stage.file("token").unwrap();
     stage.token_after(&before).await;
-    let versions = fs::read_dir(stage.path("output")).unwrap().flatten();
-    let versions = versions.filter(|entry| entry.file_name().to_string_lossy().starts_with("..2"));
-    assert_eq!(versions.count(), 2, "what was half-written is gone");
+    // The one before the last goes after the new one is seen.
+    wait::until("the end of what was half-written", LIMIT, async || {
+        let versions = fs::read_dir(stage.path("output")).unwrap().flatten();
+        let versions =
+            versions.filter(|entry| entry.file_name().to_string_lossy().starts_with("..2")).count();
+        if versions == 2 { Ok(()) } else { Err(versions) }
+    })
+    .await;
 }

@@ -108,7 +108,22 @@ async fn any_user_without_rights_will_do_and_the_group_of_the_volume_reads_the_f
 
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_with_the_cure() {
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 13] = [
+        (&["--secret-dir", "/x"], "--proxy-listen"),
+        (&["--secret-dir", "/x", "--upstream", "https://up.example"], "--proxy-listen"),
+        (&["--secret-dir", "/x", "--proxy-listen", "0"], "--upstream"),
+        (
+            &["--secret-dir", "/x", "--proxy-listen", "0", "--upstream", "http://up.example"],
+            "--allow-plain-upstream",
+        ),
+        (
+            &["--secret-dir", "/x", "--proxy-listen", "x", "--upstream", "https://up.example"],
+            "127.0.0.1:8080",
+        ),
+        (
+            &["--secret-dir", "/x", "--proxy-listen", "0", "--upstream", "https://up.example", "--once"],
+            "--once",
+        ),
         (&["--source", "login"], "--login-dir"),
         (&["--secret-dir", "/x"], "--output-dir"),
         (&["--source", "secret", "--output-dir", "/x"], "--secret"),

@@ -5,6 +5,7 @@ mod hammer;
 mod hooks;
 mod life;
 mod login;
+mod proxy;
 mod secrecy;
 mod trouble;
 

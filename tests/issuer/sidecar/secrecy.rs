@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use idissuer_simulator::{Fault, FaultRule};
 use idissuer_testbed::wait;
+use jiff::SignedDuration;
 
 use super::{LIMIT, NAME, SECRET, Stage};
 
@@ -15,6 +16,8 @@ async fn no_password_token_or_refresh_token_is_in_logs_metrics_pages_or_the_reco
     let mut stage = Stage::set(Duration::from_secs(3)).await;
     stage.log_filter = "trace";
     stage.add(&["--strategy", "auto", "--hook-touch", stage.path("touched").to_str().unwrap()]);
+    let upstream = stage.issuer.url();
+    stage.add(&["--proxy-listen", "0", "--upstream", &upstream]);
     stage.write_login(NAME, MISTYPED);
     stage.start().await;
     stage.until_logged("LoginRejected").await;
@@ -43,6 +46,19 @@ async fn no_password_token_or_refresh_token_is_in_logs_metrics_pages_or_the_reco
     .await;
     token = stage.token_after(&token).await;
     secrets.insert(token);
+    // Through the proxy, with a token of the program's own, over both versions of HTTP, and with one called expired.
+    let proxied = format!("http://{}/v2/authorized", stage.told("address").await);
+    let second = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    for client in [reqwest::Client::new(), second] {
+        let own = "a-token-of-the-programs-own";
+        let answer = client.get(&proxied).bearer_auth(own).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        secrets.insert(own.to_owned());
+        secrets.insert(stage.file("token").unwrap());
+    }
+    stage.issuer.configure(|personality| personality.clock_offset += SignedDuration::from_hours(1));
+    assert_eq!(reqwest::get(&proxied).await.unwrap().status(), 200);
+    secrets.insert(stage.file("token").unwrap());
     for page in ["/startup", "/readyz", "/livez", "/metrics"] {
         told += &stage.page(page).await.1;
     }

@@ -1,0 +1,248 @@
+//! What becomes of the head of a request and of an answer on the way through: plain functions of values.
+
+use std::net::IpAddr;
+
+use http::header::{
+    AUTHORIZATION, CONNECTION, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+};
+use http::request::Parts;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Method, Request, StatusCode, Uri, Version};
+
+use super::refusal::Refusal;
+use crate::core::token::AccessToken;
+
+/// Headers that concern one connection only (RFC 9110 §7.6.1), beside those that `Connection` names.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+/// How the issuer's APIs mark the answer to a token that has expired.
+const TOKEN_EXPIRED: HeaderName = HeaderName::from_static("token-expired");
+
+/// The head of a request to the upstream, without its token. It can be sent twice.
+pub(super) struct Head {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl Head {
+    /// Of the head that the program sent. Nothing of the connection goes on, and no authorization or host of its own.
+    pub(super) fn of(parts: &Parts, scheme: &Scheme, authority: &Authority) -> Result<Self, Refusal> {
+        let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let uri = Uri::builder().scheme(scheme.clone()).authority(authority.clone()).path_and_query(path);
+        let uri = uri.build().map_err(|_| Refusal::Target)?;
+        let mut headers = parts.headers.clone();
+        let upgrade = wants_upgrade(parts).then(|| headers.get(UPGRADE).cloned()).flatten();
+        let takes_trailers = headers.get_all(TE).iter().any(|value| names(value, "trailers"));
+        strip_hop_by_hop(&mut headers);
+        join_cookies(&mut headers);
+        // The body is on its way already: whoever waited for 100 was told by the listener.
+        for name in [AUTHORIZATION, HOST, EXPECT] {
+            headers.remove(name);
+        }
+        if takes_trailers {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
+        if let Some(upgrade) = upgrade {
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(UPGRADE, upgrade);
+        }
+        Ok(Self { method: parts.method.clone(), uri, headers })
+    }
+
+    /// The request with this token.
+    pub(super) fn request<B>(&self, token: &AccessToken, body: B) -> Result<Request<B>, Refusal> {
+        let mut bearer =
+            HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(|_| Refusal::Target)?;
+        bearer.set_sensitive(true);
+        let mut request = Request::new(body);
+        request.method_mut().clone_from(&self.method);
+        request.uri_mut().clone_from(&self.uri);
+        request.headers_mut().clone_from(&self.headers);
+        request.headers_mut().insert(AUTHORIZATION, bearer);
+        Ok(request)
+    }
+}
+
+/// Whether the proxy may carry this request at all. `is_local` says that only this machine can reach it.
+pub(super) fn admit(parts: &Parts, is_local: bool) -> Result<(), Refusal> {
+    if parts.method == Method::CONNECT {
+        return Err(Refusal::Connect);
+    }
+    // With HTTP/2 every request names a host; with HTTP/1 only those do that are meant for a forward proxy.
+    if parts.version < Version::HTTP_2 && parts.uri.authority().is_some() {
+        return Err(Refusal::Target);
+    }
+    // A page in a browser on this machine could otherwise give its own name the proxy's address (DNS rebinding).
+    if is_local && !host(parts).is_some_and(is_local_name) {
+        return Err(Refusal::Host);
+    }
+    Ok(())
+}
+
+/// The host that the program thinks it talks to.
+fn host(parts: &Parts) -> Option<Authority> {
+    let named = parts.headers.get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    named.or_else(|| parts.uri.authority().cloned())
+}
+
+/// A name that no foreign name server can have given: an address, or `localhost`.
+fn is_local_name(authority: Authority) -> bool {
+    let host = authority.host();
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
+}
+
+/// Whether the program asks to go on in another protocol, as for WebSocket. HTTP/1.1 only.
+pub(super) fn wants_upgrade(parts: &Parts) -> bool {
+    parts.version == Version::HTTP_11
+        && parts.headers.contains_key(UPGRADE)
+        && parts.headers.get_all(CONNECTION).iter().any(|value| names(value, "upgrade"))
+}
+
+/// Whether the upstream calls the token expired.
+pub(super) fn calls_expired(status: StatusCode, headers: &HeaderMap) -> bool {
+    status == StatusCode::UNAUTHORIZED
+        && headers.get(TOKEN_EXPIRED).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+}
+
+/// Takes away what concerns one connection only.
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .collect();
+    for name in named.into_iter().chain(HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// HTTP/2 may part cookies, HTTP/1.1 may not (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let cookies: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if cookies.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&cookies.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+/// Whether a word stands in a list of words.
+fn names(value: &HeaderValue, word: &str) -> bool {
+    value
+        .as_bytes()
+        .split(|byte| *byte == b',')
+        .any(|name| name.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::world::{at, token};
+
+    fn parts(version: Version, uri: &str, headers: &[(&str, &str)]) -> Parts {
+        let builder = Request::builder().version(version).uri(uri);
+        let builder = headers.iter().fold(builder, |builder, (name, value)| builder.header(*name, *value));
+        builder.body(()).unwrap().into_parts().0
+    }
+
+    /// What the upstream gets of these headers, one line each, in order.
+    fn sent(version: Version, headers: &[(&str, &str)]) -> Vec<String> {
+        let head = Head::of(
+            &parts(version, "/a?b=%2F", headers),
+            &Scheme::HTTPS,
+            &Authority::from_static("up.example:8443"),
+        );
+        let request = head.unwrap().request(&token("secret", at(0), 60).access, ()).unwrap();
+        assert_eq!(request.uri(), "https://up.example:8443/a?b=%2F");
+        let line =
+            |(name, value): (&HeaderName, &HeaderValue)| format!("{name}: {}", value.to_str().unwrap());
+        let mut lines: Vec<String> = request.headers().iter().map(line).collect();
+        lines.sort();
+        lines
+    }
+
+    #[test]
+    fn the_upstream_gets_our_token_and_nothing_that_concerns_the_programs_connection() {
+        let lines = sent(
+            Version::HTTP_11,
+            &[
+                ("authorization", "Bearer forged"),
+                ("authorization", "Basic forged"),
+                ("host", "127.0.0.1:9441"),
+                ("connection", "close, X-Inner , authorization"),
+                ("x-inner", "1"),
+                ("keep-alive", "timeout=5"),
+                ("proxy-authorization", "Basic abc"),
+                ("proxy-connection", "keep-alive"),
+                ("te", "gzip"),
+                ("transfer-encoding", "chunked"),
+                ("upgrade", "h2c"),
+                ("http2-settings", "AAMAAABkAAQAAP__"),
+                ("expect", "100-continue"),
+                ("x-outer", "2"),
+            ],
+        );
+        assert_eq!(lines, ["authorization: Bearer secret", "x-outer: 2"]);
+    }
+
+    #[test]
+    fn an_upgrade_goes_on_where_the_program_asks_for_one_with_http_1_1() {
+        let asked = [("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")];
+        let lines = sent(Version::HTTP_11, &asked);
+        assert_eq!(lines, ["authorization: Bearer secret", "connection: upgrade", "upgrade: websocket"]);
+        for version in [Version::HTTP_10, Version::HTTP_2] {
+            assert_eq!(sent(version, &asked), ["authorization: Bearer secret"], "{version:?}");
+        }
+    }
+
+    #[test]
+    fn trailers_stay_possible_and_cookies_become_one_header() {
+        let lines = sent(Version::HTTP_2, &[("te", "trailers"), ("cookie", "a=1"), ("cookie", "b=2")]);
+        assert_eq!(lines, ["authorization: Bearer secret", "cookie: a=1; b=2", "te: trailers"]);
+    }
+
+    #[test]
+    fn a_request_for_another_host_or_a_tunnel_is_not_carried() {
+        let local = [("host", "localhost:9441")];
+        let admitted = |uri, headers: &[_]| admit(&parts(Version::HTTP_11, uri, headers), true);
+        for host in ["127.0.0.1", "LOCALHOST:80", "[::1]:9441", "10.1.2.3:9441"] {
+            assert_eq!(admitted("/", &[("host", host)]), Ok(()), "{host}");
+        }
+        for host in ["evil.example", "localhost.evil.example:80", "", "a b"] {
+            assert_eq!(admitted("/", &[("host", host)]), Err(Refusal::Host), "{host}");
+        }
+        assert_eq!(admitted("/", &[]), Err(Refusal::Host));
+        assert_eq!(admitted("http://127.0.0.1:9441/", &local), Err(Refusal::Target));
+        let mut connect = parts(Version::HTTP_11, "example:443", &local);
+        connect.method = Method::CONNECT;
+        assert_eq!(admit(&connect, true), Err(Refusal::Connect));
+        let second = parts(Version::HTTP_2, "http://127.0.0.1:9441/", &[]);
+        assert_eq!(admit(&second, true), Ok(()), "HTTP/2 names the host there");
+        let pod = parts(Version::HTTP_11, "/", &[("host", "reports.shop")]);
+        assert_eq!(admit(&pod, false), Ok(()), "whoever listens for others goes by any name");
+    }
+
+    #[test]
+    fn a_token_is_expired_when_a_401_says_so() {
+        let headers =
+            |value: &'static str| HeaderMap::from_iter([(TOKEN_EXPIRED, HeaderValue::from_static(value))]);
+        assert!(calls_expired(StatusCode::UNAUTHORIZED, &headers("true")));
+        assert!(calls_expired(StatusCode::UNAUTHORIZED, &headers("True")));
+        assert!(!calls_expired(StatusCode::UNAUTHORIZED, &headers("false")));
+        assert!(!calls_expired(StatusCode::UNAUTHORIZED, &HeaderMap::new()));
+        assert!(!calls_expired(StatusCode::FORBIDDEN, &headers("true")));
+    }
+}

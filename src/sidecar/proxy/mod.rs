@@ -1,0 +1,42 @@
+//! The proxy: it puts the token into the requests of a program that then never sees one.
+//!
+//! It forwards to one upstream, sends a token as long as that is certain to live, and says why where there is none. When
+//! the upstream calls a token expired, one newer token is asked for, however many requests wait for it.
+//!
+//! ```text
+//! program ──► listener ──► forward ──► upstream
+//!                           │    ▲
+//!                     heads ┘    └── Feed: the token, and a newer one
+//! ```
+
+mod forward;
+mod heads;
+mod listener;
+mod refusal;
+mod upstream;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+
+pub(super) use forward::Proxy;
+pub(super) use listener::serve;
+pub use upstream::{Upstream, UpstreamDefect};
+
+/// A body on its way through, in either direction.
+type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
+/// How long a body may stand still before it is given up.
+const IDLE_LIMIT: Duration = Duration::from_secs(300);
+
+/// What the proxy is started with.
+#[derive(Clone)]
+pub struct ProxySettings {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Where it forwards to.
+    pub upstream: Arc<Upstream>,
+}

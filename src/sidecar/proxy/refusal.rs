@@ -1,0 +1,135 @@
+//! What a program is told when its request is not carried, or not answered by the upstream.
+
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use jiff::SignedDuration;
+
+use super::Body;
+use crate::core::moment::Moment;
+use crate::sidecar::source::Supply;
+
+/// When to ask again, where nobody knows when there will be a token.
+const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
+
+/// Why the proxy answers by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// A tunnel was asked for.
+    Connect,
+    /// Not the path of a request to this proxy.
+    Target,
+    /// A name that somebody else may have given this address.
+    Host,
+    /// The body ended early, or stood still.
+    Body,
+    /// There is no token that could be sent.
+    NoToken {
+        /// Its name, for programs.
+        reason: &'static str,
+        /// For people.
+        message: String,
+        /// When to ask again.
+        seconds: i64,
+    },
+    /// No connection to the upstream came about.
+    UpstreamUnreachable,
+    /// The upstream's certificate is not trusted.
+    UpstreamTls,
+    /// The upstream ended the connection without an answer.
+    UpstreamBroken,
+}
+
+impl Refusal {
+    /// Of a source that has no token to send now.
+    pub(super) fn no_token(supply: &Supply, now: Moment) -> Self {
+        let (reason, message) = match (&supply.trouble, &supply.token) {
+            (Some(trouble), _) => (trouble.name(), trouble.message()),
+            (None, None) => ("NoTokenYet", "There is no token yet; ask again".into()),
+            (None, Some(_)) => {
+                ("TokenExpired", "The token has expired, and there is no newer one yet; ask again".into())
+            }
+        };
+        let pause = supply.next_attempt.map_or(ASK_AGAIN, |next| next.remaining(now));
+        Self::NoToken { reason, message, seconds: pause.as_secs().max(1) }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Target => StatusCode::BAD_REQUEST,
+            Self::Host => StatusCode::MISDIRECTED_REQUEST,
+            Self::Body => StatusCode::REQUEST_TIMEOUT,
+            Self::NoToken { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UpstreamUnreachable | Self::UpstreamTls | Self::UpstreamBroken => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// Its name, for programs.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Connect => "ConnectRefused",
+            Self::Target => "TargetRefused",
+            Self::Host => "HostRefused",
+            Self::Body => "BodyIncomplete",
+            Self::NoToken { reason, .. } => reason,
+            Self::UpstreamUnreachable => "UpstreamUnreachable",
+            Self::UpstreamTls => "UpstreamTlsFailed",
+            Self::UpstreamBroken => "UpstreamBroken",
+        }
+    }
+
+    /// For people: what is wrong, and the cure.
+    pub(super) fn message(&self) -> String {
+        match self {
+            Self::Connect => "This proxy makes no tunnels; send requests for the upstream to it".into(),
+            Self::Target => "This proxy forwards to one upstream; send it paths, as to a server, and do not set it as HTTP_PROXY".into(),
+            Self::Host => "This proxy listens for this machine only; call it by its address or as localhost".into(),
+            Self::Body => "The body did not come whole; send it again".into(),
+            Self::NoToken { message, .. } => message.clone(),
+            Self::UpstreamUnreachable => "No connection to the upstream; see --upstream, name resolution and network policies".into(),
+            Self::UpstreamTls => "The upstream's certificate is not trusted; name its CA with --upstream-ca-file".into(),
+            Self::UpstreamBroken => "The upstream ended the connection without an answer; whether it carried the request out is unknown".into(),
+        }
+    }
+
+    /// What the program gets.
+    pub(super) fn answer(&self) -> Response<Body> {
+        let text = serde_json::json!({"reason": self.reason(), "message": self.message()});
+        let body = Full::from(format!("{text}\n")).map_err(|never| match never {});
+        let mut response = Response::new(body.boxed_unsync());
+        *response.status_mut() = self.status();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Self::NoToken { seconds, .. } = self {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*seconds));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::core::sidecar::held::Held;
+    use crate::core::sidecar::trouble::Trouble;
+    use crate::core::world::{at, token};
+
+    #[test]
+    fn a_program_learns_why_there_is_no_token_and_when_to_ask_again() {
+        let nothing = Supply::default();
+        let dead =
+            Supply { token: Some(Arc::new(Held::issued(&token("t", at(0), 60)))), ..Supply::default() };
+        let trouble = Some(Trouble::LoginRejected { forbidden: false, proven: true });
+        let rejected = Supply { trouble, next_attempt: Some(at(100)), ..dead.clone() };
+        for (supply, reason, seconds) in
+            [(nothing, "NoTokenYet", "5"), (dead, "TokenExpired", "5"), (rejected, "LoginRejected", "40")]
+        {
+            let refusal = Refusal::no_token(&supply, at(60));
+            let answer = refusal.answer();
+            assert_eq!((refusal.reason(), answer.status()), (reason, StatusCode::SERVICE_UNAVAILABLE));
+            assert_eq!(answer.headers()[RETRY_AFTER], seconds, "{reason}");
+        }
+    }
+}

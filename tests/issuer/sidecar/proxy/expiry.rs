@@ -1,0 +1,126 @@
+//! Tokens that expire, or are called expired, while requests need them.
+
+use std::fs;
+use std::time::Duration;
+
+use idissuer_simulator::{Fault, FaultRule};
+use idissuer_testbed::wait;
+use jiff::SignedDuration;
+use reqwest::Client;
+
+use super::super::{HOUR, LIMIT, NAME, SECRET, Stage};
+use super::{exchange, forwarding, started};
+
+fn url(proxy: std::net::SocketAddr) -> String {
+    format!("http://{proxy}/v2/authorized")
+}
+
+/// The issuer's clock goes on, so that it calls every token expired that it has given.
+fn expire(stage: &Stage) {
+    stage.issuer.configure(|personality| personality.clock_offset += SignedDuration::from_hours(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_requests_with_a_token_that_is_called_expired_cost_one_renewal_and_all_succeed() {
+    let (stage, proxy) = forwarding(HOUR, "").await;
+    expire(&stage);
+    let client = Client::new();
+    let asks = (0..100).map(|number| {
+        let request = client.get(url(proxy));
+        // Some carry a body that has to be sent once more.
+        let request = if number % 2 == 0 { request } else { request.body("x".repeat(64 * 1024)) };
+        tokio::spawn(request.send())
+    });
+    for ask in asks.collect::<Vec<_>>() {
+        assert_eq!(ask.await.unwrap().unwrap().status(), 200);
+    }
+    assert_eq!(stage.counts().logins_accepted, 2, "the first, and one for all");
+    assert!(stage.counts().authorized_expired <= 100);
+}
+
+#[tokio::test]
+async fn a_request_whose_body_was_not_kept_is_not_repeated_but_the_next_one_finds_a_new_token() {
+    let (stage, proxy) = forwarding(HOUR, "").await;
+    expire(&stage);
+    // Nobody says how long it is, so it is passed on as it comes.
+    let request = b"GET /v2/authorized HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
+        1\r\nx\r\n0\r\n\r\n";
+    let answer = exchange(proxy, request).await.to_lowercase();
+    assert!(
+        answer.starts_with("http/1.1 401") && answer.contains("token-expired: true"),
+        "as the issuer said it: {answer}"
+    );
+    wait::until("the renewal", LIMIT, async || stage.counts().logins_accepted == 2).await;
+    let next = async || Client::new().get(url(proxy)).send().await.unwrap().status();
+    wait::until("the new token", LIMIT, async || next().await == 200).await;
+}
+
+#[tokio::test]
+async fn a_401_for_another_reason_is_passed_on_and_renews_nothing() {
+    let (stage, proxy) = forwarding(HOUR, "").await;
+    stage.issuer.revoke(NAME);
+    let answer = Client::new().get(url(proxy)).send().await.unwrap();
+    assert_eq!(answer.status(), 401);
+    assert!(answer.headers().get("token-expired").is_none());
+    assert_eq!(stage.counts().logins_accepted, 1);
+}
+
+#[tokio::test]
+async fn once_the_token_is_dead_programs_are_told_why_and_when_to_ask_again_until_there_is_another() {
+    let (stage, proxy) = forwarding(Duration::from_secs(2), "").await;
+    let ask = async || Client::new().get(url(proxy)).send().await.unwrap();
+    assert_eq!(ask().await.status(), 200);
+    stage.issuer.inject(FaultRule::on_login(Fault::Status { status: 503, retry_after: None, body: None }));
+    wait::until("the end of the token, and why there is none", LIMIT, async || {
+        let answer = ask().await;
+        let status = answer.status();
+        let pause = answer.headers().get("retry-after").and_then(|it| it.to_str().ok()?.parse::<u64>().ok());
+        let text = answer.text().await.unwrap();
+        let is_told = text.contains(r#""reason":"IssuerUnavailable""#)
+            && pause.is_some_and(|it| (1..=60).contains(&it));
+        if status == 503 && is_told { Ok(()) } else { Err(format!("{status}, {pause:?}: {text}")) }
+    })
+    .await;
+    assert_eq!(stage.page("/livez").await.0, 200);
+    assert_eq!(stage.counts().authorized_expired, 0, "no dead token was sent");
+    stage.issuer.configure(|personality| personality.faults.clear());
+    wait::until("another token", LIMIT, async || ask().await.status() == 200).await;
+    assert_eq!(stage.counts().authorized_expired + stage.counts().authorized_invalid, 0);
+}
+
+#[tokio::test]
+async fn a_source_that_cannot_ask_is_waited_for_five_seconds_and_what_it_brings_meanwhile_is_sent() {
+    // Tokens come from a directory that the test fills.
+    let mut stage = Stage::set(HOUR).await;
+    let issuer = stage.issuer.url();
+    fs::create_dir(stage.path("secret")).unwrap();
+    let fresh = async || {
+        let body = serde_json::json!({"username": NAME, "password": SECRET}).to_string();
+        let request = Client::new().post(format!("{issuer}/v2/auth/token")).body(body);
+        let answer = request.header("content-type", "application/json").send().await.unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        json["access_token"]["token"].as_str().unwrap().to_owned()
+    };
+    let put = |stage: &Stage, token: &str| {
+        fs::write(stage.path("secret/next"), token).unwrap();
+        fs::rename(stage.path("secret/next"), stage.path("secret/token")).unwrap();
+    };
+    put(&stage, &fresh().await);
+    let directory = stage.path("secret");
+    stage.arguments =
+        ["sidecar", "--admin-addr", "127.0.0.1:0", "--proxy-listen", "0"].map(str::to_owned).to_vec();
+    stage.add(&["--secret-dir", directory.to_str().unwrap(), "--upstream", &issuer]);
+    let (stage, proxy) = started(stage).await;
+    expire(&stage);
+    let early = Client::new().get(url(proxy)).send().await.unwrap();
+    assert_eq!(
+        (early.status().as_u16(), &early.headers()["token-expired"] == "true"),
+        (401, true),
+        "nothing came"
+    );
+
+    let asking = tokio::spawn(Client::new().get(url(proxy)).send());
+    stage.issuer.simulator().wait_for(|counts| counts.of(NAME).authorized_expired == 2).await;
+    put(&stage, &fresh().await);
+    assert_eq!(asking.await.unwrap().unwrap().status(), 200);
+}

@@ -1,0 +1,115 @@
+//! Programs that mean ill, or know no better.
+
+use axum::body::to_bytes;
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+
+use super::super::HOUR;
+use super::{Recorder, exchange, forwarding};
+
+/// Reads the whole body before it answers, as an application does.
+fn swallow(request: Request) -> BoxFuture<'static, Response> {
+    async {
+        match to_bytes(request.into_body(), 1 << 20).await {
+            Ok(body) => format!("{} bytes", body.len()).into_response(),
+            Err(_) => axum::http::StatusCode::BAD_REQUEST.into_response(),
+        }
+    }
+    .boxed()
+}
+
+#[tokio::test]
+async fn a_request_that_two_servers_could_read_in_two_ways_never_becomes_two_requests() {
+    let upstream = Recorder::start(swallow).await;
+    let (_stage, proxy) = forwarding(HOUR, &upstream.url()).await;
+    let inner = "GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let headers = [
+        format!("Content-Length: 0\r\nContent-Length: {}", inner.len()),
+        format!("Content-Length: {}, 0", inner.len()),
+        "Content-Length: +5".into(),
+        "Content-Length: 0x5".into(),
+        "Content-Length: -1".into(),
+        "Transfer-Encoding: chunked, identity".into(),
+        "Transfer-Encoding: xchunked".into(),
+        "Transfer-Encoding : chunked".into(),
+        "X-Folded: a\r\n b: c\r\nContent-Length: 0".into(),
+        "X-Bare: a\rContent-Length: 3".into(),
+        "X-Nul: a\0b".into(),
+        "X Space: a".into(),
+    ];
+    for header in headers {
+        let bytes =
+            format!("POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}\r\n\r\n{inner}");
+        let answer = exchange(proxy, bytes.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{header:?}: {answer}");
+        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{header:?}: {answer}");
+    }
+    assert_eq!(upstream.lines(), Vec::<String>::new(), "nothing of it went on");
+}
+
+#[tokio::test]
+async fn a_body_with_broken_chunks_ends_there_and_its_rest_is_no_request() {
+    let upstream = Recorder::start(swallow).await;
+    let (_stage, proxy) = forwarding(HOUR, &upstream.url()).await;
+    let inner = "GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for chunks in [
+        "ffffffffffffffffff\r\n",
+        "5;\nabcde\r\n0\r\n\r\n",
+        "-1\r\n",
+        "0x5\r\nabcde\r\n0\r\n\r\n",
+        "5\r\nabcdeXX",
+    ] {
+        let bytes = format!(
+            "POST /outer HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}{inner}"
+        );
+        let answer = exchange(proxy, bytes.as_bytes()).await;
+        assert!(!answer.contains("HTTP/1.1 200"), "{chunks:?}: {answer}");
+    }
+    assert!(upstream.lines().iter().all(|line| line == "POST /outer"), "{:?}", upstream.lines());
+}
+
+#[tokio::test]
+async fn where_both_framings_are_given_the_upstream_sees_one_of_them() {
+    let upstream = Recorder::start(swallow).await;
+    let (_stage, proxy) = forwarding(HOUR, &upstream.url()).await;
+    let bytes = b"POST /outer HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 60\r\n\
+        Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    exchange(proxy, bytes).await;
+    let heads = upstream.heads.lock().unwrap();
+    for (line, headers) in heads.iter() {
+        assert_eq!(line, "POST /outer");
+        assert!(
+            !(headers.contains_key("content-length") && headers.contains_key("transfer-encoding")),
+            "{headers:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn tunnels_other_hosts_foreign_names_and_endless_heads_are_refused() {
+    let upstream = Recorder::start(swallow).await;
+    let (_stage, proxy) = forwarding(HOUR, &upstream.url()).await;
+    let long = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: {}\r\n\r\n", "a".repeat(128 * 1024));
+    let many = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "A: b\r\n".repeat(200));
+    for (request, status, reason) in [
+        ("CONNECT elsewhere.example:443 HTTP/1.1\r\nHost: elsewhere.example:443\r\n", 405, "ConnectRefused"),
+        ("GET http://elsewhere.example/ HTTP/1.1\r\nHost: elsewhere.example\r\n", 400, "TargetRefused"),
+        ("GET / HTTP/1.1\r\nHost: rebound.example\r\n", 421, "HostRefused"),
+        ("GET / HTTP/1.1\r\n", 421, "HostRefused"),
+        (long.as_str(), 431, ""),
+        (many.as_str(), 431, ""),
+        ("GET / HTTP/3.0\r\n", 400, ""),
+    ] {
+        let bytes = format!("{request}Connection: close\r\n\r\n");
+        let answer = exchange(proxy, bytes.as_bytes()).await;
+        let short: String = request.chars().take(80).collect();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")) && answer.contains(reason),
+            "{short}: {answer}"
+        );
+        assert!(!answer.contains("Bearer"), "{answer}");
+    }
+    assert_eq!(upstream.lines(), Vec::<String>::new());
+}

@@ -1,0 +1,111 @@
+//! Load from a known generator: while tokens rotate, and to measure.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::IntoResponse as _;
+use futures::FutureExt as _;
+use idissuer_testbed::process::{Grace, Signal, Supervised};
+use idissuer_testbed::wait;
+
+use super::super::{HOUR, LIMIT, Stage};
+use super::streaming::memory;
+use super::{Recorder, forwarding};
+
+/// The load generator.
+const WRK: &str = "/usr/bin/wrk";
+/// How many tokens follow each other; `ROTATIONS=100` for more.
+const ROTATIONS: u64 = 20;
+/// Half of it is the time from one token to the next.
+const LIFETIME: Duration = Duration::from_secs(4);
+/// How many connections make requests, one after the other.
+const CONNECTIONS: &str = "--connections=8";
+
+/// A variable of the environment.
+#[expect(clippy::disallowed_methods, reason = "tests have no command line of their own")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Whether there is a load generator. In CI there has to be.
+fn can_load() -> bool {
+    let is_there = Path::new(WRK).exists();
+    assert!(is_there || variable("CI").is_none(), "{WRK} is missing; install wrk (Debian: wrk)");
+    if !is_there {
+        eprintln!("skipped: {WRK} is missing; install wrk (Debian: wrk)");
+    }
+    is_there
+}
+
+/// Starts requests to this address that go on for so long.
+fn load(stage: &Stage, name: &str, url: &str, duration: Duration) -> Supervised {
+    let mut wrk = Command::new(WRK);
+    wrk.args(["--threads=1", CONNECTIONS, "--latency"])
+        .arg(format!("--duration={}", duration.as_secs()))
+        .arg(url);
+    Supervised::spawn(name, &wrk, Grace::SHORT, &Arc::clone(&stage.folder)).unwrap()
+}
+
+/// What the generator says in the end; every request has to have been answered with success.
+async fn report(load: &Supervised, limit: Duration) -> String {
+    load.wait_timeout(limit).await.unwrap();
+    let report = load.output();
+    let is_good =
+        report.contains("Requests/sec") && !report.contains("Non-2xx") && !report.contains("Socket errors");
+    assert!(is_good, "{report}");
+    report
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_load_no_request_carries_an_expired_token_through_many_rotations() {
+    if !can_load() {
+        return;
+    }
+    let rotations = variable("ROTATIONS").and_then(|number| number.parse().ok()).unwrap_or(ROTATIONS);
+    let (stage, proxy) = forwarding(LIFETIME, "").await;
+    let limit = LIFETIME * u32::try_from(rotations).unwrap() + Duration::from_secs(30);
+    let load = load(&stage, "wrk", &format!("http://{proxy}/v2/authorized"), limit);
+    let rotated = async || {
+        let made = stage.counts().logins_accepted;
+        if made > rotations { Ok(()) } else { Err(made) }
+    };
+    wait::until("the rotations", limit, rotated).await;
+    // It says then what it saw.
+    load.signal(Signal::Interrupt).unwrap();
+    let report = report(&load, LIMIT).await;
+    let counts = stage.counts();
+    assert_eq!((counts.authorized_expired, counts.authorized_invalid), (0, 0));
+    assert!(
+        counts.authorized_accepted > 100 * rotations,
+        "{} requests are no load",
+        counts.authorized_accepted
+    );
+    eprintln!("{rotations} rotations, {} requests:\n{report}", counts.authorized_accepted);
+}
+
+/// The word behind this one in a report.
+fn figure<'a>(report: &'a str, name: &str) -> &'a str {
+    let mut words = report.split_whitespace().skip_while(|word| *word != name);
+    words.nth(1).unwrap_or_else(|| panic!("no {name} in {report}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "it measures: make figures"]
+async fn what_the_proxy_costs() {
+    assert!(can_load(), "nothing can be measured without wrk");
+    let upstream = Recorder::start(|_| async { "a short answer".into_response() }.boxed()).await;
+    let (stage, proxy) = forwarding(HOUR, &upstream.url()).await;
+    eprintln!("memory at rest: {} KiB", memory(stage.sidecar().pid(), "VmRSS"));
+    eprintln!("{:<10} {:>12} {:>10} {:>10}", "", "requests/s", "p50", "p99");
+    for round in 1..=3 {
+        for (way, url) in [("direct", upstream.url()), ("proxy", format!("http://{proxy}"))] {
+            let load = load(&stage, &format!("{way}-{round}"), &format!("{url}/"), Duration::from_secs(5));
+            let report = report(&load, LIMIT).await;
+            let [rate, p50, p99] = ["Requests/sec:", "50%", "99%"].map(|name| figure(&report, name));
+            eprintln!("{way:<10} {rate:>12} {p50:>10} {p99:>10}");
+        }
+    }
+    eprintln!("most memory under load: {} KiB", memory(stage.sidecar().pid(), "VmHWM"));
+}

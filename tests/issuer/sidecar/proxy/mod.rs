@@ -1,0 +1,84 @@
+//! The proxy as programs meet it: the real sidecar between raw or ordinary clients and an upstream whose every answer a test
+//! decides.
+
+mod carrying;
+mod expiry;
+mod hostile;
+mod load;
+mod streaming;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{LIMIT, Stage};
+
+/// An upstream that answers as a test says, and keeps the heads of all requests.
+struct Recorder {
+    address: SocketAddr,
+    heads: Heads,
+}
+
+type Heads = Arc<Mutex<Vec<(String, http::HeaderMap)>>>;
+
+impl Recorder {
+    /// Every path is answered by this handler.
+    async fn start(answer: fn(Request) -> futures::future::BoxFuture<'static, Response>) -> Self {
+        let heads = Heads::default();
+        let record = async move |State(heads): State<Heads>, request: Request| {
+            let line = format!("{} {}", request.method(), request.uri());
+            heads.lock().unwrap().push((line, request.headers().clone()));
+            answer(request).await
+        };
+        let router = Router::new().fallback(record).with_state(Arc::clone(&heads));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(axum::serve(listener, router).into_future());
+        Self { address, heads }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Method and target of each request.
+    fn lines(&self) -> Vec<String> {
+        self.heads.lock().unwrap().iter().map(|(line, _)| line.clone()).collect()
+    }
+}
+
+/// A sidecar that logs in, writes no files and forwards to this upstream, with its address.
+async fn forwarding(lifetime: Duration, upstream: &str) -> (Stage, SocketAddr) {
+    let mut stage = Stage::set(lifetime).await;
+    let upstream = if upstream.is_empty() { stage.issuer.url() } else { upstream.to_owned() };
+    let position = stage.arguments.iter().position(|argument| argument == "--output-dir").unwrap();
+    stage.arguments.drain(position..position + 2);
+    stage.add(&["--proxy-listen", "0", "--upstream", &upstream]);
+    started(stage).await
+}
+
+/// The same, of a stage whose arguments are set.
+async fn started(mut stage: Stage) -> (Stage, SocketAddr) {
+    stage.start().await;
+    let address = stage.told("address").await;
+    assert!(address.ip().is_loopback());
+    stage.until_answered("/startup", 200).await;
+    (stage, address)
+}
+
+/// Sends these bytes, and returns all that comes back until the proxy closes the connection.
+async fn exchange(proxy: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(proxy).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    let read = stream.read_to_end(&mut answer);
+    // A connection that is reset has said all that it will.
+    let _ = tokio::time::timeout(LIMIT, read).await.expect("the proxy closes the connection");
+    String::from_utf8_lossy(&answer).into_owned()
+}

@@ -1,0 +1,175 @@
+//! Bodies that are large, slow, or broken off.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use http_body_util::BodyExt as _;
+use idissuer_testbed::wait;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::super::{HOUR, LIMIT};
+use super::{Recorder, forwarding};
+
+const GIGABYTE: u64 = 1_000_000_000;
+const CHUNK: usize = 1_000_000;
+
+/// Answers with as many bytes as came, as they come.
+fn mirror(request: Request) -> BoxFuture<'static, Response> {
+    async { request.into_body().into_response() }.boxed()
+}
+
+/// How much memory a process has, in KiB: `VmRSS` now, `VmHWM` at most so far.
+pub(super) fn memory(pid: u32, kind: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(kind)?.strip_prefix(':')).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// The most memory that a process had so far, in KiB.
+fn peak_memory(pid: u32) -> u64 {
+    memory(pid, "VmHWM")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gigabyte_each_way_passes_in_flat_memory() {
+    let upstream = Recorder::start(mirror).await;
+    let (stage, proxy) = forwarding(HOUR, &upstream.url()).await;
+    let before = peak_memory(stage.sidecar().pid());
+    let mut stream = TcpStream::connect(proxy).await.unwrap();
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {GIGABYTE}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let (mut reader, mut writer) = stream.into_split();
+    let writing = tokio::spawn(async move {
+        let chunk = vec![b'x'; CHUNK];
+        for _ in 0..GIGABYTE / CHUNK as u64 {
+            writer.write_all(&chunk).await.unwrap();
+        }
+        writer
+    });
+    let (mut total, mut buffer) = (0, vec![0; CHUNK]);
+    loop {
+        match reader.read(&mut buffer).await.unwrap() {
+            0 => break,
+            read => total += read as u64,
+        }
+    }
+    writing.await.unwrap();
+    assert!((GIGABYTE..GIGABYTE + 1000).contains(&total), "{total} bytes came back");
+    let grown = peak_memory(stage.sidecar().pid()) - before;
+    assert!(grown < 16 * 1024, "{grown} KiB more than at rest");
+}
+
+/// How many requests of this test are under way at the upstream.
+static UNDER_WAY: AtomicU64 = AtomicU64::new(0);
+
+struct Counted;
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        UNDER_WAY.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Never answers, and counts who waits for it.
+fn hang(_request: Request) -> BoxFuture<'static, Response> {
+    async {
+        UNDER_WAY.fetch_add(1, Ordering::SeqCst);
+        let _counted = Counted;
+        std::future::pending::<Response>().await
+    }
+    .boxed()
+}
+
+#[tokio::test]
+async fn a_program_that_goes_away_or_half_closes_takes_its_request_to_the_upstream_with_it() {
+    let upstream = Recorder::start(hang).await;
+    let (_stage, proxy) = forwarding(HOUR, &upstream.url()).await;
+    for is_half in [false, true] {
+        let mut program = TcpStream::connect(proxy).await.unwrap();
+        program.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        wait::until("the request", LIMIT, async || UNDER_WAY.load(Ordering::SeqCst) == 1).await;
+        if is_half {
+            program.shutdown().await.unwrap();
+            assert_eq!(program.read(&mut [0; 1]).await.unwrap(), 0, "the connection is over");
+        }
+        drop(program);
+        wait::until("the end of the request", LIMIT, async || UNDER_WAY.load(Ordering::SeqCst) == 0).await;
+    }
+}
+
+/// A body without end, which comes as fast as it is read.
+fn endless(_request: Request) -> BoxFuture<'static, Response> {
+    async {
+        let frames = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from(vec![b'x'; CHUNK])));
+        Body::from_stream(frames).into_response()
+    }
+    .boxed()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_programs_neither_fill_the_memory_nor_hold_up_others() {
+    let upstream = Recorder::start(endless).await;
+    let (stage, proxy) = forwarding(HOUR, &upstream.url()).await;
+    let before = peak_memory(stage.sidecar().pid());
+    let mut slow = Vec::new();
+    for _ in 0..20 {
+        // It asks, and never reads.
+        let mut reader = TcpStream::connect(proxy).await.unwrap();
+        reader.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        // It promises a body, and sends a byte of it.
+        let mut writer = TcpStream::connect(proxy).await.unwrap();
+        let part = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\nx";
+        writer.write_all(part).await.unwrap();
+        // It does not even end its head.
+        let mut silent = TcpStream::connect(proxy).await.unwrap();
+        silent.write_all(b"GET / HTT").await.unwrap();
+        slow.extend([reader, writer, silent]);
+    }
+    let mut quick = reqwest::get(format!("http://{proxy}/")).await.unwrap();
+    let mut read = 0;
+    while read < 50 * CHUNK {
+        let chunk =
+            tokio::time::timeout(Duration::from_secs(5), quick.chunk()).await.expect("it is not held up");
+        read += chunk.unwrap().unwrap().len();
+    }
+    let grown = peak_memory(stage.sidecar().pid()) - before;
+    assert!(grown < 64 * 1024, "{grown} KiB more than at rest, for {} slow programs", slow.len());
+}
+
+#[tokio::test]
+async fn trailers_and_an_answer_that_comes_before_the_end_of_the_body_pass_with_http_2() {
+    // What a call of gRPC needs: both bodies at once, and trailers.
+    let upstream = Recorder::start(mirror).await;
+    let (_stage, proxy) = forwarding(HOUR, &upstream.url()).await;
+    let stream = TcpStream::connect(proxy).await.unwrap();
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+    tokio::spawn(connection);
+    let (send, receive) = futures::channel::mpsc::unbounded();
+    let frames = futures::StreamExt::map(receive, Ok::<_, std::io::Error>);
+    let body = http_body_util::StreamBody::new(frames);
+    let request = http::Request::post(format!("http://{proxy}/")).body(body).unwrap();
+    let answering = tokio::spawn(sender.send_request(request));
+    let data = |text: &'static str| http_body::Frame::data(Bytes::from_static(text.as_bytes()));
+    send.unbounded_send(data("one")).unwrap();
+    let answer = tokio::time::timeout(LIMIT, answering).await.expect("before the end of the body");
+    let mut body = answer.unwrap().unwrap().into_body();
+    let next = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(next, "one");
+    send.unbounded_send(data("two")).unwrap();
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "two");
+    drop(send);
+    while let Some(frame) = body.frame().await {
+        assert!(frame.unwrap().into_data().is_ok_and(|data| data.is_empty()), "nothing more");
+    }
+}
