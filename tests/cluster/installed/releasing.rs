@@ -17,10 +17,11 @@ async fn upgrades_rollbacks_and_a_new_install_cost_no_call_and_no_token() {
     let issuer = format!("issuer.url={ISSUER}");
     let calm = format!("issuer.allowed[0]={CALM_ISSUER}");
     place.release("install", &[&issuer, &calm]).await;
-    place.has_credential(SHOP, "billing", "").await;
     place.has_credential(SHOP, "calm", &format!(", issuer: {{url: '{CALM_ISSUER}'}}")).await;
-    place.ready(SHOP, "billing").await;
     place.ready(SHOP, "calm").await;
+    place.tell_use_at_rest().await;
+    place.has_credential(SHOP, "billing", "").await;
+    place.ready(SHOP, "billing").await;
     let (calls, token) = (place.calls_of("calm").await, place.token(SHOP, "calm").await);
     assert_eq!(calls, 1, "a login");
     let consumer = place.has_consumer("billing").await;
