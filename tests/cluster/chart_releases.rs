@@ -32,8 +32,12 @@ impl Release {
     }
 
     async fn install(&self) -> Result<String, String> {
+        self.install_with(&[]).await
+    }
+
+    async fn install_with(&self, more: &[&str]) -> Result<String, String> {
         let chart = chart::path().display().to_string();
-        self.helm("install", &[&chart, "--set", "issuer.url=https://api.idissuer.pl"]).await
+        self.helm("install", &[&[&chart, "--set", "issuer.url=https://api.idissuer.pl"], more].concat()).await
     }
 
     /// Pastes what the notes tell one to do into a shell, but the wait: nobody makes a token here.
@@ -81,6 +85,21 @@ async fn lives_and_leaves_the_credentials(release: Release) {
     assert!(!roles.contains("idissuer"), "{roles}");
     release.install().await.unwrap();
     assert_eq!(release.replicas().await, "2");
+
+    release.helm("uninstall", &[]).await.unwrap();
+    moves_elsewhere(release).await;
+}
+
+/// Helm lets a release of another namespace, or of another name, have the CRD if it is told to.
+async fn moves_elsewhere(release: Release) {
+    let namespace = TestNamespace::create(release.control_plane, "elsewhere").await.unwrap();
+    let elsewhere = Release { namespace, ..release };
+    let told = elsewhere.install().await.unwrap_err();
+    assert!(told.contains("invalid ownership metadata"), "{told}");
+    elsewhere.install_with(&["--take-ownership"]).await.unwrap();
+    assert_eq!(elsewhere.replicas().await, "2");
+    let kept = elsewhere.namespace.kubectl().run(&["get", "iic", "--all-namespaces", "--output=name"]).await;
+    assert_eq!(kept.unwrap().lines().count(), 2, "its own, and that of the notes");
 }
 
 #[tokio::test]
