@@ -17,8 +17,8 @@ use crate::operator::now;
 
 /// New tokens that the consumer lives through.
 const ROTATIONS: usize = 10;
-/// How long the consumer may be silent, which calls each second: a machine that does much else takes its time, but a token
-/// that was dead for so long would have been seen.
+/// How long the consumer, which calls each second, may be silent on a machine that does much else. A token that is dead for
+/// longer is seen.
 const GAP: Duration = Duration::from_secs(10);
 /// A rotation takes less than a lifetime.
 const LIMIT: Duration = Duration::from_secs(LIFETIME.as_secs() * (ROTATIONS as u64 + 1));
