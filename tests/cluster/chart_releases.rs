@@ -37,7 +37,8 @@ impl Release {
 
     async fn install_with(&self, more: &[&str]) -> Result<String, String> {
         let chart = chart::path().display().to_string();
-        self.helm("install", &[&[&chart, "--set", "issuer.url=https://api.idissuer.pl"], more].concat()).await
+        let all = [&[chart.as_str(), "--set", "issuer.url=https://api.idissuer.pl"], more].concat();
+        self.helm("install", &all).await
     }
 
     /// Pastes what the notes tell one to do into a shell, but the wait: nobody makes a token here.

@@ -23,8 +23,10 @@ const IMAGES: [&str; 2] = ["idissuer", "idissuer-simulator"];
 /// Where `make image` wrote it; nothing, and a word about it, where it did not, but not in CI.
 fn archive(image: &str) -> Option<PathBuf> {
     let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/image/{image}.tar"));
-    let reason = || format!("{} is not there: run `make image`", archive.display());
-    if archive.exists() { Some(archive) } else { skipped(&reason()) }
+    if archive.exists() {
+        return Some(archive);
+    }
+    skipped(&format!("{} is not there: run `make image`", archive.display()))
 }
 
 /// Nothing, with the reason for it, but not in CI.

@@ -53,7 +53,8 @@ async fn the_base_holds_what_is_made_and_no_more_and_applies_all_of_it() {
     let of_hand = ["kustomization.yaml", "namespace.yaml"].map(str::to_owned);
     let expected: BTreeSet<String> = made().await.into_keys().chain(of_hand).collect();
     let entries = fs::read_dir(root().join("deploy/base")).unwrap();
-    let found = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let found: BTreeSet<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(expected, found, "on the left what `make chart` makes or keeps, on the right what is there");
 
     let kustomization = yaml(&read("deploy/base/kustomization.yaml"));
