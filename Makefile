@@ -52,11 +52,14 @@ soak: export MINUTES ?= 10
 soak: ## Use 200 tokens all the time, while everything fails at random; MINUTES=30 for so long, SEED=7 as it was then
 	@$(CARGO) test --quiet --locked --workspace --test cluster -- --ignored --exact --nocapture $(SOAK)
 
-figures: ## Measure restarts and failovers, CREDENTIALS=1000 of ACCOUNTS=300; and what the sidecar's proxy costs
-	@$(CARGO) test --quiet --locked --workspace --test cluster -- --ignored --exact --nocapture \
-	  figures::what_restarts_and_failovers_cost
-	$(CARGO) test --locked --profile simulation --test issuer -- --ignored --exact --nocapture \
-	  sidecar::proxy::load::what_the_proxy_costs
+FIGURES := figures::what_restarts_and_failovers_cost \
+	chart_rights::in_the_whole_cluster_the_chart_grants_what_the_operator_uses_and_no_more \
+	chart_rights::in_one_namespace_the_chart_grants_what_the_operator_uses_and_nothing_elsewhere
+PROXY_FIGURES := sidecar::proxy::load::what_the_proxy_costs
+figures: ## Measure restarts, failovers, memory and the sidecar's proxy, and list the rights in use; CREDENTIALS=1000 of ACCOUNTS=300
+	@$(CARGO) test --quiet --locked --workspace --test cluster -- --include-ignored --exact --nocapture \
+	  --test-threads=1 $(FIGURES)
+	@$(CARGO) test --quiet --locked --profile simulation --test issuer -- --ignored --exact --nocapture $(PROXY_FIGURES)
 
 installed: image ## Install the operator on a real node, and use tokens in a pod through ten rotations; needs root
 	$(CARGO) test --locked --workspace --test cluster -- --ignored --nocapture installed::

@@ -1,5 +1,7 @@
 //! What Helm does with the chart at a real API server: no pod runs, but every object comes and goes.
 
+use std::process::Command;
+
 use idissuer_testbed::{ControlPlane, Controllers, Helm, Options, Program, Shared, TestNamespace};
 use serde_json::json;
 
@@ -13,13 +15,14 @@ static WITH_HELM3: Shared = Shared::new(|| Options::new().controllers(Controller
 /// One release, in a namespace of its own.
 struct Release {
     helm: Helm,
+    control_plane: &'static ControlPlane,
     namespace: TestNamespace,
 }
 
 impl Release {
     async fn of(control_plane: &'static ControlPlane, program: Program, name: &str) -> Self {
         let helm = Helm::provide(program).await.unwrap().with_kubeconfig(control_plane.kubeconfig());
-        Self { helm, namespace: TestNamespace::create(control_plane, name).await.unwrap() }
+        Self { helm, control_plane, namespace: TestNamespace::create(control_plane, name).await.unwrap() }
     }
 
     async fn helm(&self, command: &str, arguments: &[&str]) -> Result<String, String> {
@@ -29,8 +32,31 @@ impl Release {
     }
 
     async fn install(&self) -> Result<String, String> {
+        self.install_with(&[]).await
+    }
+
+    async fn install_with(&self, more: &[&str]) -> Result<String, String> {
         let chart = chart::path().display().to_string();
-        self.helm("install", &[&chart, "--set", "issuer.url=https://api.idissuer.pl"]).await
+        let all = [&[chart.as_str(), "--set", "issuer.url=https://api.idissuer.pl"], more].concat();
+        self.helm("install", &all).await
+    }
+
+    /// Pastes what the notes tell one to do into a shell, but the wait: nobody makes a token here.
+    fn follow(&self, notes: &str) {
+        let commands: Vec<_> = notes.lines().filter(|line| line.starts_with("  ")).collect();
+        let [create, apply, wait] = commands[..] else { panic!("not three commands: {notes}") };
+        assert!(wait.contains("wait --for=condition=Ready iic/billing"), "{wait}");
+        let kubectl = self.control_plane.kubectl();
+        let output = Command::new("sh")
+            .args(["-e", "-c", &format!("{create}\n{apply}")])
+            .env("PATH", format!("{}:/usr/bin:/bin", kubectl.program().parent().unwrap().display()))
+            .env("KUBECONFIG", self.control_plane.kubeconfig())
+            .env("HOME", self.control_plane.folder().path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let is_done = ["secret/billing-login created", "idissuercredential.idissuer.pl/billing created"];
+        assert!(is_done.iter().all(|done| said.contains(done)), "{output:?}");
     }
 
     async fn replicas(&self) -> String {
@@ -41,12 +67,10 @@ impl Release {
 
 async fn lives_and_leaves_the_credentials(release: Release) {
     let notes = release.install().await.unwrap();
-    for command in ["create secret generic", "apply -f -", "wait --for=condition=Ready"] {
-        assert!(notes.contains(command), "{notes}");
-    }
     assert_eq!(release.replicas().await, "2");
     let kubectl = release.namespace.kubectl();
     kubectl.run(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=20s"]).await.unwrap();
+    release.follow(&notes);
     kubectl.apply(&credential("kept", json!({})).to_string()).await.unwrap();
 
     let chart = chart::path().display().to_string();
@@ -62,6 +86,21 @@ async fn lives_and_leaves_the_credentials(release: Release) {
     assert!(!roles.contains("idissuer"), "{roles}");
     release.install().await.unwrap();
     assert_eq!(release.replicas().await, "2");
+
+    release.helm("uninstall", &[]).await.unwrap();
+    moves_elsewhere(release).await;
+}
+
+/// Helm lets a release of another namespace, or of another name, have the CRD if it is told to.
+async fn moves_elsewhere(release: Release) {
+    let namespace = TestNamespace::create(release.control_plane, "elsewhere").await.unwrap();
+    let elsewhere = Release { namespace, ..release };
+    let told = elsewhere.install().await.unwrap_err();
+    assert!(told.contains("invalid ownership metadata"), "{told}");
+    elsewhere.install_with(&["--take-ownership"]).await.unwrap();
+    assert_eq!(elsewhere.replicas().await, "2");
+    let kept = elsewhere.namespace.kubectl().run(&["get", "iic", "--all-namespaces", "--output=name"]).await;
+    assert_eq!(kept.unwrap().lines().count(), 2, "its own, and that of the notes");
 }
 
 #[tokio::test]

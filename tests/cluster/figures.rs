@@ -1,4 +1,5 @@
-//! What a restart and a failover cost, and how long a failover takes: measured and printed, not asserted.
+//! What a restart and a failover cost, how long a failover takes, and how much memory it all needs: measured and printed,
+//! not asserted.
 
 use std::time::Duration;
 
@@ -39,6 +40,14 @@ async fn until_leading(replica: &Operator) -> Duration {
     let begin = Instant::now();
     wait::until("leadership", LIMIT, async || replica.output().contains("leading")).await;
     begin.elapsed()
+}
+
+/// A line of the kernel's about the memory of the operator: `VmRSS` is what it has now, `VmHWM` the most that it had.
+fn mebibytes(operator: &Operator, line: &str) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", operator.process().pid())).unwrap();
+    let told = status.lines().find_map(|it| it.strip_prefix(line)).unwrap();
+    let kibibytes: u32 = told.trim_matches([':', ' ', '\t', 'k', 'B']).parse().unwrap();
+    f64::from(kibibytes) / 1024.0
 }
 
 /// Ends the leader by one of the signals, over and over, and starts it again as the standby.
@@ -92,6 +101,7 @@ async fn what_restarts_and_failovers_cost() {
     let applied = begin.elapsed();
     let issued = until_ready(&stage, credentials).await;
     let logins = stage.issuer_calls();
+    let (now, most) = (mebibytes(&stage.operator, "VmRSS"), mebibytes(&stage.operator, "VmHWM"));
 
     stage.restart_operator().await;
     stage.settle().await;
@@ -112,6 +122,7 @@ async fn what_restarts_and_failovers_cost() {
         applied.as_secs_f64(),
         issued.as_secs_f64()
     );
+    eprintln!("  memory of the operator, MiB         {now:.0} at rest, {most:.0} at most");
     eprintln!("  logins for the first tokens         {logins}");
     eprintln!("  issuer calls after a restart        {after_restart}");
     eprintln!("  issuer calls after {} failovers     {after_failovers}", 2 * ROUNDS);

@@ -17,13 +17,24 @@ use crate::operator::{HOUR, LIMIT, PASSWORD, Stage, USER, issuer};
 /// A name that only the file `/etc/hosts` of the container knows.
 const ISSUER: &str = "issuer.test";
 
-/// Why a program cannot be run in the image, in a sentence, if so.
-fn unavailable(archive: &Path) -> Option<String> {
-    let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
-    if !is_root {
-        return Some("only root can run a program in a root of its own".to_owned());
+/// Both that `make image` writes.
+const IMAGES: [&str; 2] = ["idissuer", "idissuer-simulator"];
+
+/// Where `make image` wrote it; nothing, and a word about it, where it did not, but not in CI.
+fn archive(image: &str) -> Option<PathBuf> {
+    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/image/{image}.tar"));
+    if archive.exists() {
+        return Some(archive);
     }
-    (!archive.exists()).then(|| format!("{} is not there: run `make image`", archive.display()))
+    skipped(&format!("{} is not there: run `make image`", archive.display()))
+}
+
+/// Nothing, with the reason for it, but not in CI.
+fn skipped<T>(reason: &str) -> Option<T> {
+    let in_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+    assert!(!in_ci, "{reason}");
+    eprintln!("skipped: {reason}");
+    None
 }
 
 /// What a container of the image sees.
@@ -35,15 +46,11 @@ struct Container {
 impl Container {
     /// Of the image that `make image` wrote; nothing where there can be none, but not in CI.
     fn create() -> Option<Self> {
-        let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/image/idissuer.tar");
-        if let Some(reason) = unavailable(&archive) {
-            let in_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
-            assert!(!in_ci, "{reason}");
-            eprintln!("skipped: {reason}");
-            return None;
+        let archive = archive("idissuer")?;
+        let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
+        if !is_root {
+            return skipped("only root can run a program in a root of its own");
         }
-        let size = fs::metadata(&archive).unwrap().len();
-        assert!(size < 20_000_000, "the image has {size} bytes");
         let folder = WorkFolder::create().unwrap();
         // The folder itself is for its owner only, which the program of the image is not.
         let root = folder.path().join("root");
@@ -64,6 +71,15 @@ impl Container {
         let output = self.program().arg(argument).output().unwrap();
         assert!(output.status.success(), "{argument}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+#[test]
+fn no_image_is_larger_than_20_megabytes() {
+    for image in IMAGES {
+        let Some(archive) = archive(image) else { continue };
+        let size = fs::metadata(&archive).unwrap().len();
+        assert!(size < 20_000_000, "{image} has {size} bytes");
     }
 }
 

@@ -7,6 +7,7 @@ use idissuer_testbed::{Options, Shared};
 mod apply_fences;
 mod chart;
 mod chart_objects;
+mod chart_people;
 mod chart_releases;
 mod chart_rights;
 mod clock_jumps;

@@ -5,5 +5,6 @@
 mod chart;
 mod dependencies;
 mod images;
+mod parts;
 mod rooms;
 mod source;

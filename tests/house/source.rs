@@ -106,15 +106,7 @@ pub(crate) fn root() -> &'static Path {
 
 /// Every Rust file below this folder of the project.
 pub(crate) fn rust_files(folder: &str) -> Vec<SourceFile> {
-    let mut paths = Vec::new();
-    collect(&root().join(folder), &mut paths);
-    let mut files: Vec<_> = paths
-        .iter()
-        .map(|path| {
-            let inside = path.strip_prefix(root()).unwrap().to_str().unwrap().replace('\\', "/");
-            SourceFile::new(&inside, &fs::read_to_string(path).unwrap())
-        })
-        .collect();
+    let mut files = files(folder, &["rs"]);
     let of_tests: Vec<String> = files.iter().flat_map(modules_of_tests).collect();
     for file in &mut files {
         file.is_test = of_tests.contains(&file.module().join("/"));
@@ -122,14 +114,25 @@ pub(crate) fn rust_files(folder: &str) -> Vec<SourceFile> {
     files
 }
 
-fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
+/// Every file below this folder of the project whose name ends in one of these.
+pub(crate) fn files(folder: &str, extensions: &[&str]) -> Vec<SourceFile> {
+    let mut paths = Vec::new();
+    collect(&root().join(folder), extensions, &mut paths);
+    let read = |path: &PathBuf| {
+        let inside = path.strip_prefix(root()).unwrap().to_str().unwrap().replace('\\', "/");
+        SourceFile::new(&inside, &fs::read_to_string(path).unwrap())
+    };
+    paths.iter().map(read).collect()
+}
+
+fn collect(folder: &Path, extensions: &[&str], paths: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     let mut entries: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     entries.sort();
     for path in entries {
         if path.is_dir() {
-            collect(&path, paths);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            collect(&path, extensions, paths);
+        } else if path.extension().is_some_and(|it| extensions.iter().any(|extension| it == *extension)) {
             paths.push(path);
         }
     }

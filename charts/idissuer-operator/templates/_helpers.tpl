@@ -117,9 +117,14 @@ secret: {secretName: {{ .secret }}}
 http://{{ include "idissuer-operator.simulatorName" . }}.{{ .Release.Namespace }}.svc:8480
 {{- end }}
 
-{{/* What is there during the test only. Takes its weight: the lowest comes first. */}}
+{{/* What is there during the test only. Takes [its weight, the root]: the lowest comes first. */}}
 {{- define "idissuer-operator.testHook" -}}
-helm.sh/hook: test
-helm.sh/hook-weight: {{ . | quote }}
-helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
+annotations:
+  helm.sh/hook: test
+  helm.sh/hook-weight: {{ index . 0 | quote }}
+  helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
+{{- with (index . 1).Values.commonLabels }}
+labels:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}

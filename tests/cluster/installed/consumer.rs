@@ -17,10 +17,18 @@ const IMAGE: &str = "localhost/test/pod:1";
 pub(super) struct Seen {
     /// When each token, by its fingerprint, first stood in its file.
     pub(super) tokens: BTreeMap<String, u64>,
-    /// Calls that were answered with 200.
-    pub(super) good: usize,
+    /// The calls that were answered with 200.
+    pub(super) good: Vec<u64>,
     /// The other calls.
     pub(super) bad: Vec<String>,
+}
+
+impl Seen {
+    /// The longest time without a call that was answered with 200.
+    pub(super) fn longest_gap(&self) -> Duration {
+        let gaps = self.good.windows(2).map(|pair| pair[1] - pair[0]);
+        Duration::from_millis(gaps.max().unwrap_or(u64::MAX))
+    }
 }
 
 impl Place {
@@ -66,7 +74,7 @@ spec:
                 (Some(time), Some("token"), Some(fingerprint)) => {
                     seen.tokens.entry(fingerprint.to_owned()).or_insert(time);
                 }
-                (Some(_), Some("call"), Some("200")) => seen.good += 1,
+                (Some(time), Some("call"), Some("200")) => seen.good.push(time),
                 _ => seen.bad.push(line.to_owned()),
             }
         }

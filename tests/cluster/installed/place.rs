@@ -1,16 +1,17 @@
 //! A cluster with a node, an issuer in it, and who installs the operator.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use idissuer::api::IdIssuerCredential;
-use idissuer_testbed::{Cluster, Helm, Kubectl, Node, NodeOptions, Options, Program, wait};
+use idissuer_testbed::{Cluster, Helm, Kubectl, Node, NodeOptions, Options, Program, Recipe, wait};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, Resource, ResourceExt};
 
-use crate::operator::holds;
+use crate::operator::{holds, token_status};
 
 /// For pods to start, and for Helm to wait: a machine that does much else takes its time.
 pub(super) const LIMIT: Duration = Duration::from_secs(120);
@@ -40,8 +41,25 @@ pub(super) fn of_project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-fn chart() -> String {
-    of_project("charts/idissuer-operator").display().to_string()
+/// Where the chart lies.
+const CHART: &str = "charts/idissuer-operator";
+
+/// The chart of the last release, unpacked into a folder. As long as there is none, the present one.
+pub(super) fn released_chart(folder: &Path) -> PathBuf {
+    let run = |program: &str, arguments: &[&str]| {
+        Command::new(program).args(arguments).current_dir(of_project("")).output().unwrap()
+    };
+    let tag = run("git", &["describe", "--tags", "--abbrev=0", "--match=v*"]);
+    if !tag.status.success() {
+        return of_project(CHART);
+    }
+    let (tag, archive) =
+        (String::from_utf8(tag.stdout).unwrap(), folder.join("chart.tar").display().to_string());
+    let written = run("git", &["archive", "--output", &archive, tag.trim(), CHART]);
+    let unpacked =
+        run("tar", &["--extract", "--file", &archive, "--directory", &folder.display().to_string()]);
+    assert!(unpacked.status.success(), "{written:?} {unpacked:?}");
+    folder.join(CHART)
 }
 
 fn archive(image: &str) -> PathBuf {
@@ -77,10 +95,14 @@ impl Place {
         }
     }
 
-    /// The operator's image, under another tag.
-    pub(super) async fn knows_image_as(&self, tag: &str) {
-        let name = format!("docker.io/library/idissuer:{tag}");
-        self.cluster.node().import_image(&archive("idissuer"), &name).await.unwrap();
+    /// The operator's image as that of another version: the same program in another image.
+    pub(super) async fn knows_version(&self, version: &str) {
+        let recipe = Recipe::read(&of_project("deploy/Containerfile")).unwrap();
+        let arguments = [("VERSION", version), ("REVISION", "another")];
+        let arguments = arguments.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let image = recipe.image("idissuer", &of_project(""), &arguments.into()).unwrap();
+        let name = format!("docker.io/library/idissuer:{version}");
+        self.cluster.node().import(&image, &name).await.unwrap();
     }
 
     pub(super) async fn has_namespace(&self, name: &str, profile: &str) {
@@ -149,7 +171,12 @@ spec: {{selector: {{app: {name}}}, ports: [{{port: 8480}}]}}
 
     /// `helm <command> idissuer <chart> --wait`, with these values.
     pub(super) async fn release(&self, command: &str, values: &[&str]) {
-        let chart = chart();
+        self.release_of(&of_project(CHART), command, values).await;
+    }
+
+    /// The same, of another chart.
+    pub(super) async fn release_of(&self, chart: &Path, command: &str, values: &[&str]) {
+        let chart = chart.display().to_string();
         let mut arguments = vec![command, HOME, &chart, "--namespace", HOME, "--wait", "--timeout", "120s"];
         arguments.extend(values.iter().flat_map(|value| ["--set", *value]));
         self.helm(&arguments).await;
@@ -198,6 +225,14 @@ spec: {{loginSecretRef: {{name: {name}-login}}{more}}}
     pub(super) async fn ready(&self, namespace: &str, name: &str) -> IdIssuerCredential {
         let is_ready = |it: &IdIssuerCredential| holds(it, "Ready", "True", "TokenPublished");
         wait::object(&self.api(namespace), name, "a ready credential", LIMIT, is_ready).await
+    }
+
+    /// Waits until a credential has another token than now.
+    pub(super) async fn renewed(&self, namespace: &str, name: &str) {
+        let credentials = self.api::<IdIssuerCredential>(namespace);
+        let fingerprint = |it: &IdIssuerCredential| token_status(it).fingerprint.clone();
+        let now = fingerprint(&credentials.get(name).await.unwrap());
+        wait::object(&credentials, name, "another token", LIMIT, |it| fingerprint(it) != now).await;
     }
 
     /// The token that stands in a target.

@@ -17,6 +17,9 @@ use crate::operator::now;
 
 /// New tokens that the consumer lives through.
 const ROTATIONS: usize = 10;
+/// How long the consumer, which calls each second, may be silent on a machine that does much else. A token that is dead for
+/// longer is seen.
+const GAP: Duration = Duration::from_secs(10);
 /// A rotation takes less than a lifetime.
 const LIMIT: Duration = Duration::from_secs(LIFETIME.as_secs() * (ROTATIONS as u64 + 1));
 
@@ -60,17 +63,6 @@ impl Publications {
     }
 }
 
-/// What the kubelet measures of the operator's containers: the sum of a gauge or counter over them.
-async fn measured(place: &Place, name: &str) -> f64 {
-    let path = format!("/api/v1/nodes/{}/proxy/metrics/resource", place.cluster.node().name());
-    let metrics = place.kubectl().run(&["get", "--raw", &path]).await.unwrap();
-    let of_operator = format!("namespace=\"{HOME}\"");
-    let lines = metrics.lines().filter(|line| line.starts_with(name) && line.contains(&of_operator));
-    lines
-        .map(|line| line.rsplit("} ").next().unwrap().split(' ').next().unwrap().parse::<f64>().unwrap())
-        .sum()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes and a node: make installed runs it"]
 async fn a_pod_that_mounts_the_target_lives_through_ten_rotations_without_one_401() {
@@ -88,15 +80,7 @@ async fn a_pod_that_mounts_the_target_lives_through_ten_rotations_without_one_40
     let (publications, watching) = Publications::watch(place.api(SHOP), "billing");
     let consumer = place.has_consumer("billing").await;
 
-    publications.reach(2).await;
-    let (memory, time) = ("container_memory_working_set_bytes", "container_cpu_usage_seconds_total");
-    let (bytes, before) = (measured(&place, memory).await, measured(&place, time).await);
     publications.reach(3).await;
-    let seconds = measured(&place, time).await - before;
-    eprintln!(
-        "both pods of the operator: {:.1} MiB, {seconds:.2} s of a core in a rotation",
-        bytes / 1024.0 / 1024.0
-    );
     let leader = place.leader().await;
     place.api::<Pod>(HOME).delete(&leader, &DeleteParams::default()).await.unwrap();
     publications.reach(4).await;
@@ -116,7 +100,8 @@ async fn a_pod_that_mounts_the_target_lives_through_ten_rotations_without_one_40
     let seen = place.seen_by(&consumer).await;
     watching.abort();
     assert_eq!(seen.bad, Vec::<String>::new());
-    assert!(seen.good > ROTATIONS * 20, "{} calls", seen.good);
+    let gap = seen.longest_gap();
+    assert!(gap < GAP, "no call for {gap:?} among {} calls", seen.good.len());
     tell_delays(&publications, &seen.tokens);
 }
 

@@ -6,22 +6,25 @@ use k8s_openapi::api::core::v1::Secret;
 
 use super::place::{HOME, ISSUER, LIMIT, OPERATOR, Place, SHOP, of_project};
 
+/// That a credential in the shop gets its token, and one elsewhere, which came first, is not even looked at.
+async fn serves_the_shop_only(place: &Place) {
+    place.has_namespace("elsewhere", "restricted").await;
+    place.has_credential("elsewhere", "billing", "").await;
+    place.has_credential(SHOP, "billing", "").await;
+    place.ready(SHOP, "billing").await;
+    let elsewhere = place.api::<IdIssuerCredential>("elsewhere").get("billing").await.unwrap();
+    assert!(elsewhere.status.is_none(), "{:?}", elsewhere.status);
+    assert!(place.api::<Secret>("elsewhere").get_opt("billing").await.unwrap().is_none());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes and a node: make installed runs it"]
 async fn in_the_scope_of_one_namespace_all_others_are_left_alone() {
     let Some(place) = Place::set(Program::Helm).await else { return };
-    place.has_namespace("elsewhere", "restricted").await;
     place
         .release("install", &[&format!("issuer.url={ISSUER}"), &format!("scope.namespaces[0]={SHOP}")])
         .await;
-    place.has_credential("elsewhere", "billing", "").await;
-    place.has_credential(SHOP, "billing", "").await;
-    place.ready(SHOP, "billing").await;
-    // It came later, and was served; the other one was not even looked at.
-    let elsewhere = place.api::<IdIssuerCredential>("elsewhere").get("billing").await.unwrap();
-    assert!(elsewhere.status.is_none(), "{:?}", elsewhere.status);
-    assert!(place.api::<Secret>("elsewhere").get_opt("billing").await.unwrap().is_none());
-
+    serves_the_shop_only(&place).await;
     let account =
         &place.pods(HOME, OPERATOR).await[0].spec.as_ref().unwrap().service_account_name.clone().unwrap();
     let account = format!("--as=system:serviceaccount:{HOME}:{account}");
@@ -36,6 +39,9 @@ async fn in_the_scope_of_one_namespace_all_others_are_left_alone() {
     {
         assert_eq!(may(verb, namespace).await, "no", "{verb} {namespace}");
     }
+    let list = ["get", "secrets", "--all-namespaces", &account];
+    let refused = place.kubectl().run(&list).await.unwrap_err().to_string();
+    assert!(refused.contains("(Forbidden)") && refused.contains("at the cluster scope"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,14 +57,30 @@ async fn helm_3_installs_it_and_its_test_passes_against_the_simulator() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes and a node: make installed runs it"]
-async fn kustomize_installs_it_with_a_simulator_to_try_it_out() {
+async fn kustomize_installs_it_for_one_namespace_or_with_a_simulator_to_try_it_out() {
     let Some(place) = Place::set(Program::Helm).await else { return };
-    let path = |path: &str| of_project(path).display().to_string();
-    place.kubectl().run(&["apply", "--kustomize", &path("deploy/overlays/with-simulator")]).await.unwrap();
-    let timeout = format!("--timeout={}s", LIMIT.as_secs());
-    let wait = ["wait", "deployments", "--all", "--all-namespaces", "--for=condition=Available", &timeout];
-    place.kubectl().run(&wait).await.unwrap();
-    let sample = ["apply", "--namespace", SHOP, "--filename", &path("deploy/samples/simple.yaml")];
-    place.kubectl().run(&sample).await.unwrap();
+    // Its issuer is the real one, which is out of reach here.
+    let one_namespace = place.kubectl().run(&["kustomize", &overlay("one-namespace")]).await.unwrap();
+    let (asked, there) = ("--issuer-url=https://api.idissuer.pl", format!("--issuer-url={ISSUER}"));
+    assert!(one_namespace.contains(asked), "{one_namespace}");
+    place.kubectl().apply(&one_namespace.replace(asked, &there)).await.unwrap();
+    rolled_out(&place).await;
+    serves_the_shop_only(&place).await;
+
+    place.kubectl().run(&["apply", "--kustomize", &overlay("with-simulator")]).await.unwrap();
+    rolled_out(&place).await;
+    let sample = of_project("deploy/samples/simple.yaml").display().to_string();
+    place.kubectl().run(&["apply", "--namespace", SHOP, "--filename", &sample]).await.unwrap();
     place.ready(SHOP, "simple").await;
+}
+
+fn overlay(name: &str) -> String {
+    of_project(&format!("deploy/overlays/{name}")).display().to_string()
+}
+
+/// Waits until the pods of the manifests run, and those from before have gone.
+async fn rolled_out(place: &Place) {
+    let timeout = format!("--timeout={}s", LIMIT.as_secs());
+    let wait = ["--namespace", "idissuer-operator", "rollout", "status", "deployments", &timeout];
+    place.kubectl().run(&wait).await.unwrap();
 }

@@ -71,6 +71,12 @@ async fn what_cannot_be_meant_is_refused_with_the_cure() {
         (with(required(), "issuer.url", json!("api.idissuer.pl")), "/issuer/url"),
         (with(required(), "issuer.allowed", json!(["https://a.example/path"])), "/issuer/allowed/0"),
         (with(required(), "replicas", json!("two")), "/replicas"),
+        (with(required(), "livenessProbe.successThreshold", json!(2)), "/livenessProbe"),
+        // The name of a Service has no dot.
+        (with(required(), "fullnameOverride", json!("a.b")), "/fullnameOverride"),
+        (with(required(), "nameOverride", json!("a.b")), "/nameOverride"),
+        (with(required(), "commonLabels", json!({"app.kubernetes.io/name": "a"})), "/commonLabels"),
+        (with(required(), "podLabels", json!({"app.kubernetes.io/instance": "a"})), "/podLabels"),
     ];
     for program in Program::HELM {
         let helm = Helm::provide(program).await.unwrap();

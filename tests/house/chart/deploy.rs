@@ -1,11 +1,11 @@
 //! `deploy/base` is what the chart comes to, without what is Helm's own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use idissuer_testbed::{Helm, Program};
 
-use super::{folder, root};
+use super::{folder, read, root, yaml};
 
 const HEADER: &str =
     "# Made from charts/idissuer-operator by `make chart`. Do not edit it: write an overlay.\n";
@@ -46,6 +46,22 @@ async fn the_base_is_made_from_the_chart() {
             "deploy/base/{name} is not what the chart comes to: run `make chart` and commit it"
         );
     }
+}
+
+#[tokio::test]
+async fn the_base_holds_what_is_made_and_no_more_and_applies_all_of_it() {
+    let of_hand = ["kustomization.yaml", "namespace.yaml"].map(str::to_owned);
+    let expected: BTreeSet<String> = made().await.into_keys().chain(of_hand).collect();
+    let entries = fs::read_dir(root().join("deploy/base")).unwrap();
+    let found: BTreeSet<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(expected, found, "on the left what `make chart` makes or keeps, on the right what is there");
+
+    let kustomization = yaml(&read("deploy/base/kustomization.yaml"));
+    let mut applied: BTreeSet<String> = serde_json::from_value(kustomization["resources"].clone()).unwrap();
+    assert!(applied.remove("../../crds"));
+    applied.insert("kustomization.yaml".to_owned());
+    assert_eq!(applied, found, "on the left what kustomization.yaml names, on the right what is there");
 }
 
 #[tokio::test]

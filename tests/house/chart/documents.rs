@@ -1,8 +1,10 @@
 //! The chart's documents: one source for each thing that is told twice.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use regex_lite::Regex;
 
 use super::{objects_of, read, read_of_chart, required, yaml};
+use crate::source::files;
 
 #[test]
 fn the_charts_crd_is_that_of_the_project() {
@@ -29,4 +31,25 @@ fn the_version_of_the_chart_is_that_of_the_program() {
     let chart = yaml(&read_of_chart("Chart.yaml"));
     assert_eq!(chart["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
+}
+
+/// What the table of the chart's values takes for the version of somebody else's image.
+const ANOTHER: &str = "1.2.3";
+
+#[test]
+fn whoever_names_an_image_of_ours_names_this_version() {
+    let named = Regex::new(r"(?:idissuer|simulator):(\d+\.\d+\.\d+)|VERSION=(\d+\.\d+\.\d+)").unwrap();
+    let mut texts = vec![("README.md".to_owned(), read("README.md"))];
+    for folder in ["charts", "deploy", "docs", "examples", "tests/house"] {
+        texts.extend(files(folder, &["md", "yaml", "txt"]).into_iter().map(|file| (file.path, file.text)));
+    }
+    let mut times = 0;
+    for (path, text) in &texts {
+        for found in named.captures_iter(text) {
+            let version = found.get(1).or_else(|| found.get(2)).unwrap().as_str();
+            assert!(version == env!("CARGO_PKG_VERSION") || version == ANOTHER, "{path}: {}", &found[0]);
+            times += 1;
+        }
+    }
+    assert!(times >= 10, "{times} times only");
 }

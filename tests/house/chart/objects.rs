@@ -91,6 +91,37 @@ async fn every_object_says_where_it_belongs_and_what_it_is_part_of() {
 }
 
 #[tokio::test]
+async fn every_object_and_every_pod_has_the_common_labels() {
+    let (_, values) = value_sets().into_iter().find(|(name, _)| *name == "everything").unwrap();
+    for object in objects_of(&values).await {
+        let labels = [&object["metadata"], &object["spec"]["template"]["metadata"]];
+        for labels in labels.into_iter().filter(|it| it.is_object() && it["name"] != "release-more") {
+            assert_eq!(labels["labels"]["example.com/team"], "billing", "{object}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_label_of_the_pods_counts_before_one_of_all_objects() {
+    let values = with(required(), "commonLabels", json!({"team": "all", "stage": "test"}));
+    let objects = objects_of(&with(values, "podLabels", json!({"team": "pods"}))).await;
+    let labels = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["metadata"]["labels"];
+    assert_eq!((&labels["team"], &labels["stage"]), (&json!("pods"), &json!("test")), "{labels}");
+}
+
+/// A quota of processor time and memory refuses the pods that do not.
+#[tokio::test]
+async fn every_pod_says_what_it_needs() {
+    for (name, values) in value_sets().into_iter().filter(|(_, values)| values["resources"].is_null()) {
+        for pod in objects_of(&values).await.iter().filter_map(pod) {
+            let resources = &pod["containers"][0]["resources"];
+            assert!(resources["requests"]["cpu"].is_string(), "{name}: {pod}");
+            assert!(resources["limits"]["memory"].is_string(), "{name}: {pod}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn no_name_is_too_long_however_long_the_release_is_named() {
     let long = "a-release-with-as-long-a-name-as-helm-lets-one-give-it"[..53].to_owned();
     let helm = idissuer_testbed::Helm::provide(idissuer_testbed::Program::Helm).await.unwrap();

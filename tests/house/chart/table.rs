@@ -18,6 +18,21 @@ struct Row {
     is: Value,
     shows: Option<String>,
     hides: Option<String>,
+    at: Option<String>,
+}
+
+/// Whether a value stands at `Kind/path/in/it` in the first object of this kind: it, or all fields or items of it.
+fn stands(text: &str, at: &str, value: &Value) -> bool {
+    let (kind, _) = at.split_once('/').unwrap();
+    let objects: Vec<Value> = serde_saphyr::from_multiple(text).unwrap();
+    let object = objects.iter().find(|object| object["kind"] == kind);
+    match (object.and_then(|object| object.pointer(&at[kind.len()..])), value) {
+        (Some(Value::Object(found)), Value::Object(fields)) => {
+            fields.iter().all(|(name, field)| found.get(name) == Some(field))
+        }
+        (Some(Value::Array(found)), Value::Array(items)) => items.iter().all(|item| found.contains(item)),
+        (found, _) => found == Some(value),
+    }
 }
 
 fn rows() -> Vec<Row> {
@@ -47,10 +62,15 @@ async fn every_value_has_the_effect_that_the_table_tells() {
             let value = row.with.pointer(&format!("/{}", path.replace('.', "/"))).unwrap();
             before = with(before, path, value.clone());
         }
-        let after = rendered(&helm, &with(before.clone(), &row.value, row.is)).await.unwrap();
+        let after = rendered(&helm, &with(before.clone(), &row.value, row.is.clone())).await.unwrap();
         let before = rendered(&helm, &before).await.unwrap();
         let (new, old) = (row.shows.as_deref(), row.hides.as_deref());
-        assert!(new.is_some() || old.is_some(), "{}: the table tells no effect", row.value);
+        let is_told = new.is_some() || old.is_some() || row.at.is_some();
+        assert!(is_told, "{}: the table tells no effect", row.value);
+        if let Some(at) = &row.at {
+            assert!(!stands(&before, at, &row.is), "{}: it was at {at} before", row.value);
+            assert!(stands(&after, at, &row.is), "{}: it is not at {at}:\n{after}", row.value);
+        }
         if let Some(text) = new {
             assert!(!before.contains(text), "{}: {text:?} was there before", row.value);
             assert!(after.contains(text), "{}: {text:?} is not there:\n{after}", row.value);
