@@ -42,7 +42,6 @@ impl Head {
         let uri = Uri::builder().scheme(scheme.clone()).authority(authority.clone()).path_and_query(path);
         let uri = uri.build().map_err(|_| Refusal::Target)?;
         let mut headers = parts.headers.clone();
-        let upgrade = wants_upgrade(parts).then(|| headers.get(UPGRADE).cloned()).flatten();
         let takes_trailers = headers.get_all(TE).iter().any(|value| names(value, "trailers"));
         strip_hop_by_hop(&mut headers);
         join_cookies(&mut headers);
@@ -53,9 +52,9 @@ impl Head {
         if takes_trailers {
             headers.insert(TE, HeaderValue::from_static("trailers"));
         }
-        if let Some(upgrade) = upgrade {
+        if wants_upgrade(parts) {
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            headers.insert(UPGRADE, upgrade);
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         }
         Ok(Self { method: parts.method.clone(), uri, headers })
     }
@@ -76,8 +75,9 @@ impl Head {
 
 /// Whether the proxy may carry this request at all. `is_local` says that only this machine can reach it.
 pub(super) fn admit(parts: &Parts, is_local: bool) -> Result<(), Refusal> {
-    if parts.method == Method::CONNECT {
-        return Err(Refusal::Connect);
+    // The answer to TRACE is the request as it came: with the token, which the program shall not see.
+    if matches!(parts.method, Method::CONNECT | Method::TRACE) {
+        return Err(Refusal::Method);
     }
     // With HTTP/2 every request names a host; with HTTP/1 only those do that are meant for a forward proxy.
     if parts.version < Version::HTTP_2 && parts.uri.authority().is_some() {
@@ -103,10 +103,11 @@ fn is_local_name(authority: Authority) -> bool {
     host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
 }
 
-/// Whether the program asks to go on in another protocol, as for WebSocket. HTTP/1.1 only.
+/// Whether the program asks to go on with WebSocket, for which it has to speak HTTP/1.1. Nothing else goes on: with h2c,
+/// more requests would pass unseen.
 pub(super) fn wants_upgrade(parts: &Parts) -> bool {
     parts.version == Version::HTTP_11
-        && parts.headers.contains_key(UPGRADE)
+        && parts.headers.get(UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
         && parts.headers.get_all(CONNECTION).iter().any(|value| names(value, "upgrade"))
 }
 
@@ -199,8 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn an_upgrade_goes_on_where_the_program_asks_for_one_with_http_1_1() {
-        let asked = [("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")];
+    fn websocket_goes_on_where_the_program_asks_for_it_with_http_1_1_and_nothing_else_does() {
+        let second = [
+            ("connection", "Upgrade, HTTP2-Settings"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABkAAQ"),
+        ];
+        assert_eq!(sent(Version::HTTP_11, &second), ["authorization: Bearer secret"]);
+        let asked = [("connection", "keep-alive, Upgrade"), ("upgrade", "WebSocket")];
         let lines = sent(Version::HTTP_11, &asked);
         assert_eq!(lines, ["authorization: Bearer secret", "connection: upgrade", "upgrade: websocket"]);
         for version in [Version::HTTP_10, Version::HTTP_2] {
@@ -226,9 +233,11 @@ mod tests {
         }
         assert_eq!(admitted("/", &[]), Err(Refusal::Host));
         assert_eq!(admitted("http://127.0.0.1:9441/", &local), Err(Refusal::Target));
-        let mut connect = parts(Version::HTTP_11, "example:443", &local);
-        connect.method = Method::CONNECT;
-        assert_eq!(admit(&connect, true), Err(Refusal::Connect));
+        for (method, target) in [(Method::CONNECT, "example:443"), (Method::TRACE, "/")] {
+            let mut parts = parts(Version::HTTP_11, target, &local);
+            parts.method = method;
+            assert_eq!(admit(&parts, true), Err(Refusal::Method));
+        }
         let second = parts(Version::HTTP_2, "http://127.0.0.1:9441/", &[]);
         assert_eq!(admit(&second, true), Ok(()), "HTTP/2 names the host there");
         let pod = parts(Version::HTTP_11, "/", &[("host", "reports.shop")]);

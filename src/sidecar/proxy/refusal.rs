@@ -15,8 +15,8 @@ const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 /// Why the proxy answers by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// A tunnel was asked for.
-    Connect,
+    /// A tunnel was asked for, or the token.
+    Method,
     /// Not the path of a request to this proxy.
     Target,
     /// A name that somebody else may have given this address.
@@ -56,7 +56,7 @@ impl Refusal {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Target => StatusCode::BAD_REQUEST,
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
             Self::Body => StatusCode::REQUEST_TIMEOUT,
@@ -68,7 +68,7 @@ impl Refusal {
     /// Its name, for programs.
     pub(super) fn reason(&self) -> &'static str {
         match self {
-            Self::Connect => "ConnectRefused",
+            Self::Method => "MethodRefused",
             Self::Target => "TargetRefused",
             Self::Host => "HostRefused",
             Self::Body => "BodyIncomplete",
@@ -82,7 +82,7 @@ impl Refusal {
     /// For people: what is wrong, and the cure.
     pub(super) fn message(&self) -> String {
         match self {
-            Self::Connect => "This proxy makes no tunnels; send requests for the upstream to it".into(),
+            Self::Method => "This proxy makes no tunnels (CONNECT), and shows no token (TRACE); send it requests for the upstream".into(),
             Self::Target => "This proxy forwards to one upstream; send it paths, as to a server, and do not set it as HTTP_PROXY".into(),
             Self::Host => "This proxy listens for this machine only; call it by its address or as localhost".into(),
             Self::Body => "The body did not come whole; send it again".into(),

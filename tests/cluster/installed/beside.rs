@@ -1,16 +1,14 @@
 //! The sidecar in pods: it holds the program back until there is a token, lets a Job end, comes by annotation, and brings
 //! tokens sooner than the kubelet.
 
-use std::time::Duration;
-
 use idissuer_testbed::{Program, wait};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt;
 
-use super::consumer::{Seen, program};
+use super::consumer::{PROGRAM, Seen};
 use super::place::{CALM_ISSUER, ISSUER, LIFETIME, LIMIT, Place, SHOP, VERSION};
-use super::rotating::{Publications, delays};
+use super::publications::Publications;
 
 /// New tokens that the programs live through.
 const ROTATIONS: usize = 4;
@@ -19,7 +17,6 @@ const RESTRICTED: &str = "{allowPrivilegeEscalation: false, capabilities: {drop:
 
 /// A pod with a native sidecar that takes tokens from the target `billing` at the API server, and its rights.
 fn pod_with_sidecar() -> String {
-    let program = program();
     format!(
         "
 apiVersion: v1
@@ -54,7 +51,7 @@ spec:
     volumeMounts: [{{name: token, mountPath: /token}}]
   containers:
   - name: main
-    image: {program}
+    image: {PROGRAM}
     imagePullPolicy: Never
     args: [consume, '{ISSUER}/v2/authorized', /token/token]
     securityContext: {RESTRICTED}
@@ -66,7 +63,6 @@ spec:
 
 /// A pod that the chart's policy gives a sidecar.
 fn pod_with_annotation() -> String {
-    let program = program();
     format!(
         "
 apiVersion: v1
@@ -77,7 +73,7 @@ spec:
   securityContext: {{runAsNonRoot: true, runAsUser: 1234, seccompProfile: {{type: RuntimeDefault}}}}
   containers:
   - name: main
-    image: {program}
+    image: {PROGRAM}
     imagePullPolicy: Never
     args: [consume, '{ISSUER}/v2/authorized', /run/idissuer/token]
     securityContext: {RESTRICTED}
@@ -87,7 +83,6 @@ spec:
 
 /// A Job whose program calls the issuer once, without a token of its own: through the proxy of a sidecar that logs in.
 fn job_through_proxy() -> String {
-    let program = program();
     format!(
         "
 apiVersion: v1
@@ -115,7 +110,7 @@ spec:
         volumeMounts: [{{name: login, mountPath: /login, readOnly: true}}, {{name: token, mountPath: /token}}]
       containers:
       - name: main
-        image: {program}
+        image: {PROGRAM}
         imagePullPolicy: Never
         args: [get, 'http://127.0.0.1:8081/v2/authorized']
         securityContext: {RESTRICTED}
@@ -136,7 +131,11 @@ impl Place {
         let limit = LIMIT + LIFETIME * u32::try_from(tokens).unwrap();
         wait::until("the program's next token", limit, async || {
             let seen = self.seen_by(pod).await;
-            if seen.tokens.len() >= tokens && seen.good > 0 { Ok(seen) } else { Err(format!("{pod}: {seen:?}")) }
+            if seen.tokens.len() >= tokens && !seen.good.is_empty() {
+                Ok(seen)
+            } else {
+                Err(format!("{pod}: {seen:?}"))
+            }
         })
         .await
     }
@@ -187,19 +186,21 @@ async fn a_sidecar_holds_its_program_back_until_there_is_a_token_and_then_keeps_
     wait::object(&place.api::<Job>(SHOP), "nightly", "the end of the Job", LIMIT, is_complete).await;
     let pod = &place.pods(SHOP, "job-name=nightly").await[0];
     let said = place.cluster.node().pod_logs(SHOP, &pod.name_any(), Some("main")).await.unwrap();
-    assert!(said.contains("demo@idissuer.pl"), "the issuer answered to the token that the proxy put in: {said}");
+    assert!(
+        said.contains("demo@idissuer.pl"),
+        "the issuer answered to the token that the proxy put in: {said}"
+    );
 
-    let [by_sidecar, by_annotation, by_kubelet] = ["reports", "annotated", &mounted];
-    for pod in [by_sidecar, by_annotation, by_kubelet] {
+    let pods = [
+        ("reports", "whose sidecar asks the API server"),
+        ("annotated", "whose sidecar mounts it"),
+        (&*mounted, "which mounts it"),
+    ];
+    for (pod, way) in pods {
         let seen = place.until_seen(pod, ROTATIONS + 1).await;
         assert_eq!(seen.bad, Vec::<String>::new(), "{pod}");
-        delays(&publications, &seen.tokens).tell(&format!("published to visible in {pod}"));
+        publications.tell_delays(&format!("{pod}, {way}"), &seen.tokens, ROTATIONS - 1);
     }
     watching.abort();
-    for pod in [by_sidecar, by_annotation] {
-        let labels = format!("container=\"idissuer\",namespace=\"{SHOP}\",pod=\"{pod}\"");
-        let bytes = place.measured("container_memory_working_set_bytes", &labels).await;
-        eprintln!("the sidecar in {pod} uses {:.1} MiB", bytes / 1024.0 / 1024.0);
-    }
-    let _ = Duration::ZERO;
+    place.tell_memory_of("idissuer", SHOP).await;
 }

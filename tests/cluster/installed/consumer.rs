@@ -10,7 +10,7 @@ use super::place::{ISSUER, LIMIT, Place, SHOP};
 use idissuer_testbed::wait;
 
 /// The image of the testbed's program for pods.
-const IMAGE: &str = "localhost/test/pod:1";
+pub(super) const PROGRAM: &str = "localhost/test/pod:1";
 
 /// What a consumer has seen. Times are in milliseconds of the wall clock.
 #[derive(Debug, Default)]
@@ -32,10 +32,15 @@ impl Seen {
 }
 
 impl Place {
+    /// The image of the testbed's program for pods.
+    pub(super) async fn knows_program(&self) {
+        let node = self.cluster.node();
+        node.import_program(node.test_program(), PROGRAM).await.unwrap();
+    }
+
     /// A pod that reads the target of this name and calls the issuer with it each second, from now on.
     pub(super) async fn has_consumer(&self, target: &str) -> String {
-        let node = self.cluster.node();
-        node.import_program(node.test_program(), IMAGE).await.unwrap();
+        self.knows_program().await;
         let name = format!("{target}-consumer");
         let pod = format!(
             "
@@ -47,7 +52,7 @@ spec:
   securityContext: {{runAsNonRoot: true, seccompProfile: {{type: RuntimeDefault}}}}
   containers:
   - name: main
-    image: {IMAGE}
+    image: {PROGRAM}
     imagePullPolicy: Never
     args: [consume, '{ISSUER}/v2/authorized', /token/token]
     securityContext: {{allowPrivilegeEscalation: false, capabilities: {{drop: [ALL]}}}}
@@ -65,7 +70,7 @@ spec:
     /// What it has seen so far.
     pub(super) async fn seen_by(&self, consumer: &str) -> Seen {
         let log = wait::until("the log of the consumer", Duration::from_secs(30), async || {
-            self.cluster.node().pod_logs(SHOP, consumer, None).await
+            self.cluster.node().pod_logs(SHOP, consumer, Some("main")).await
         });
         let mut seen = Seen::default();
         for line in log.await.lines() {

@@ -28,25 +28,38 @@ fn sample(line: &str) -> (String, Sample) {
 }
 
 impl Place {
-    /// What the kubelet last measured of each of the operator's pods.
-    async fn samples(&self, name: &str) -> BTreeMap<String, Sample> {
+    /// What the kubelet last measured of containers with these labels, by their pods.
+    async fn samples(&self, name: &str, labels: &[&str]) -> BTreeMap<String, Sample> {
         let path = format!("/api/v1/nodes/{}/proxy/metrics/resource", self.cluster.node().name());
         let request = Request::get(path).body(Vec::new()).unwrap();
         let metrics = self.cluster.control_plane().client().unwrap().request_text(request).await.unwrap();
-        let of_operator = format!("namespace=\"{HOME}\"");
-        metrics.lines().filter(|it| it.starts_with(name) && it.contains(&of_operator)).map(sample).collect()
+        let is_wanted =
+            |line: &&str| line.starts_with(name) && labels.iter().all(|label| line.contains(label));
+        metrics.lines().filter(is_wanted).map(sample).collect()
     }
 
-    /// The same, once all of both pods were taken at this time or later.
+    /// The same of the operator, once all of both pods were taken at this time or later.
     async fn samples_since(&self, name: &str, time: u64) -> BTreeMap<String, Sample> {
         wait::until("a later sample of both pods", LIMIT, async || {
             // It takes one every ten seconds or so, and asking is work for the same machine.
             tokio::time::sleep(Duration::from_secs(1)).await;
-            let samples = self.samples(name).await;
+            let samples = self.samples(name, &[&format!("namespace=\"{HOME}\"")]).await;
             let is_late = samples.len() == 2 && samples.values().all(|(_, at)| *at >= time);
             if is_late { Ok(samples) } else { Err(format!("{samples:?}, but not since {time}")) }
         })
         .await
+    }
+
+    /// Prints the memory of the containers of this name in a namespace.
+    pub(super) async fn tell_memory_of(&self, container: &str, namespace: &str) {
+        let labels = [format!("container=\"{container}\""), format!("namespace=\"{namespace}\"")];
+        let samples = wait::until("what the kubelet measures", LIMIT, async || {
+            let samples = self.samples(MEMORY, &labels.each_ref().map(String::as_str)).await;
+            (!samples.is_empty()).then_some(samples)
+        });
+        for (pod, (bytes, _)) in samples.await {
+            eprintln!("{container} in {pod}: {:.1} MiB", bytes / 1024.0 / 1024.0);
+        }
     }
 
     /// Prints what each of the operator's pods uses while there is nothing to do.

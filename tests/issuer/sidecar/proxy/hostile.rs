@@ -94,7 +94,8 @@ async fn tunnels_other_hosts_foreign_names_and_endless_heads_are_refused() {
     let long = format!("GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: {}\r\n\r\n", "a".repeat(128 * 1024));
     let many = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "A: b\r\n".repeat(200));
     for (request, status, reason) in [
-        ("CONNECT elsewhere.example:443 HTTP/1.1\r\nHost: elsewhere.example:443\r\n", 405, "ConnectRefused"),
+        ("CONNECT elsewhere.example:443 HTTP/1.1\r\nHost: elsewhere.example:443\r\n", 405, "MethodRefused"),
+        ("TRACE / HTTP/1.1\r\nHost: localhost\r\n", 405, "MethodRefused"),
         ("GET http://elsewhere.example/ HTTP/1.1\r\nHost: elsewhere.example\r\n", 400, "TargetRefused"),
         ("GET / HTTP/1.1\r\nHost: rebound.example\r\n", 421, "HostRefused"),
         ("GET / HTTP/1.1\r\n", 421, "HostRefused"),
