@@ -1,5 +1,6 @@
 //! What the chart and the manifests come to is accepted by a real API server, and does what it says there.
 
+use std::path::Path;
 use std::process::Command;
 
 use idissuer_testbed::{ControlPlane, Controllers, Options, Shared, TestNamespace, wait};
@@ -14,9 +15,9 @@ fn options() -> Options {
     Options::new().controllers(Controllers::None).crd(crd)
 }
 
-/// Control planes of their own: for namespaces of these names, and for a policy that counts in the whole cluster.
+/// Control planes of their own: for namespaces of these names, and for policies that count in the whole cluster.
 static ALONE: Shared = Shared::new(options);
-static UNDER_POLICY: Shared = Shared::new(options);
+pub(crate) static UNDER_POLICIES: Shared = Shared::new(options);
 
 /// Stand-ins for the CRDs of the Prometheus operator, with the fields that the chart writes and no others.
 const MONITORS: &str = include_str!("monitors.yaml");
@@ -75,6 +76,13 @@ async fn the_api_server_accepts_all_that_the_chart_comes_to() {
         ("everything", everything),
         ("everything in two namespaces", in_namespaces),
         ("as little as can be", values(include_str!("../house/chart/nothing.yaml"))),
+        (
+            "injection without resources",
+            json!({
+                "issuer": {"url": "https://api.idissuer.pl"},
+                "injection": {"enabled": true, "resources": {"requests": null, "limits": null}},
+            }),
+        ),
     ];
     for (what, values) in sets {
         let objects = chart::render("shop", &values).await;
@@ -123,7 +131,19 @@ async fn the_api_server_accepts_the_base_and_its_overlays() {
     }
 }
 
-fn parts(manifest: &str) -> Vec<Value> {
+/// The manifests in a folder of `deploy/samples`, each with its path.
+pub(crate) fn samples(folder: &str) -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/samples").join(folder);
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let samples: Vec<_> = paths
+        .filter(|path| path.is_file())
+        .map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap()))
+        .collect();
+    assert!(samples.len() >= 4, "{samples:?}");
+    samples
+}
+
+pub(crate) fn parts(manifest: &str) -> Vec<Value> {
     serde_saphyr::from_multiple(manifest).unwrap()
 }
 
@@ -166,14 +186,10 @@ async fn the_overlay_with_a_simulator_knows_the_accounts_of_the_samples() {
 #[tokio::test]
 async fn the_api_server_accepts_every_sample() {
     let control_plane = prepared().await;
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/samples");
-    let mut samples = 0;
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        accepts(control_plane, &path.display().to_string(), &std::fs::read_to_string(&path).unwrap()).await;
-        samples += 1;
+    let samples = samples("").into_iter().chain(samples("sidecar"));
+    for (path, text) in samples {
+        accepts(control_plane, &path, &text).await;
     }
-    assert!(samples >= 4, "{samples}");
 }
 
 #[tokio::test]
@@ -195,7 +211,7 @@ async fn refusal(namespace: &TestNamespace, name: &str, issuer: Option<&str>) ->
 
 #[tokio::test]
 async fn the_admission_policy_lets_each_namespace_use_its_issuers_only() {
-    let control_plane = UNDER_POLICY.control_plane().await.unwrap();
+    let control_plane = UNDER_POLICIES.control_plane().await.unwrap();
     let shop = TestNamespace::create(control_plane, "policy-shop").await.unwrap();
     let other = TestNamespace::create(control_plane, "policy-other").await.unwrap();
     let rules = json!([

@@ -15,6 +15,7 @@ mod contesting;
 mod denying;
 mod figures;
 mod image;
+mod injection;
 mod installed;
 mod issuers;
 mod issuing;

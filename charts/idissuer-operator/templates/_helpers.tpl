@@ -100,6 +100,32 @@ secret: {secretName: {{ .secret }}}
 {{- end }}
 {{- end }}
 
+{{/* Which pods injection looks at. */}}
+{{- define "idissuer-operator.injectionMatch" -}}
+matchConstraints:
+  {{- with .Values.injection.namespaceSelector }}
+  namespaceSelector:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  resourceRules:
+    - apiGroups: [""]
+      apiVersions: [v1]
+      operations: [CREATE]
+      resources: [pods]
+matchConditions:
+  - name: asks-for-a-token
+    expression: object.metadata.?annotations[?'idissuer.pl/inject-secret'].hasValue()
+{{- end }}
+
+{{/* Amounts of resources as a map of CEL, in which all values are texts. */}}
+{{- define "idissuer-operator.quantitiesInCel" -}}
+{{- $texts := dict }}
+{{- range $name, $quantity := . }}
+{{- $_ := set $texts $name (toString $quantity) }}
+{{- end }}
+{{- toJson $texts }}
+{{- end }}
+
 {{/* Where the test takes place. */}}
 {{- define "idissuer-operator.testNamespace" -}}
 {{- default (first (append .Values.scope.namespaces .Release.Namespace)) .Values.test.namespace }}

@@ -87,6 +87,21 @@ async fn what_cannot_be_meant_is_refused_with_the_cure() {
     }
 }
 
+#[tokio::test]
+async fn injection_is_refused_with_the_cure_where_the_cluster_is_too_old_or_was_not_asked() {
+    let (chart, values) =
+        (folder().display().to_string(), with(required(), "injection.enabled", json!(true)));
+    for program in Program::HELM {
+        let helm = Helm::provide(program).await.unwrap();
+        let arguments = ["template", "release", &chart, "--values", "-"];
+        let told = helm.run(&arguments, &values.to_string()).await.unwrap_err().to_string();
+        let known = Helm::KNOWN_KINDS.join(" ");
+        for cure in ["Kubernetes has since 1.36", "deploy/samples/sidecar", &known] {
+            assert!(told.contains(cure), "{told}");
+        }
+    }
+}
+
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {

@@ -58,7 +58,9 @@ fn with(mut values: Value, path: &str, value: Value) -> Value {
 async fn rendered(helm: &Helm, values: &Value) -> Result<String, String> {
     let chart = folder().display().to_string();
     let arguments = ["template", "release", &chart, "--namespace", "home", "--values", "-"];
-    helm.run(&arguments, &values.to_string()).await.map_err(|error| error.to_string())
+    helm.run(&[&arguments[..], &Helm::KNOWN_KINDS].concat(), &values.to_string())
+        .await
+        .map_err(|error| error.to_string())
 }
 
 /// The objects that the chart comes to with these values.

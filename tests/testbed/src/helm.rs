@@ -22,6 +22,11 @@ pub struct Helm {
 }
 
 impl Helm {
+    /// Arguments of `helm template` that tell it of kinds which the testbed's API server has, and the chart asks for:
+    /// without a cluster, Helm knows of groups and versions only.
+    pub const KNOWN_KINDS: [&str; 2] =
+        ["--api-versions", "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"];
+
     /// [`Program::Helm`] or [`Program::Helm3`]. If it is missing, it is built first.
     ///
     /// # Errors
@@ -54,7 +59,7 @@ impl Helm {
     ) -> Result<Vec<Value>> {
         let chart = chart.display().to_string();
         let arguments = ["template", release, &chart, "--namespace", namespace, "--values", "-"];
-        let text = self.run(&arguments, values).await?;
+        let text = self.run(&[&arguments[..], &Self::KNOWN_KINDS].concat(), values).await?;
         serde_saphyr::from_multiple(&text).map_err(|source| Error::Rendered(source.to_string()))
     }
 
