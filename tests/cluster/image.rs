@@ -8,7 +8,7 @@ use std::process::Command;
 
 use idissuer_simulator::Tls;
 use idissuer_testbed::process::{Grace, Supervised, WorkFolder};
-use idissuer_testbed::{unpack, wait};
+use idissuer_testbed::{skip, unpack, wait};
 use serde_json::json;
 
 use crate::CLUSTER;
@@ -37,9 +37,7 @@ impl Container {
     fn create() -> Option<Self> {
         let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/image/idissuer.tar");
         if let Some(reason) = unavailable(&archive) {
-            let in_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
-            assert!(!in_ci, "{reason}");
-            eprintln!("skipped: {reason}");
+            skip(&reason);
             return None;
         }
         let size = fs::metadata(&archive).unwrap().len();

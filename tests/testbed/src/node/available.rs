@@ -8,14 +8,17 @@ use super::cgroup;
 use crate::error::{Error, Result};
 use crate::tools::tell;
 
-/// What is looked for, and the Debian package that brings it. The last two are for the build of runc.
-const NEEDS: [(&str, &str); 6] = [
+/// What is looked for, and the Debian package that brings it. `pkg-config` and `libseccomp-dev` are for the build of runc,
+/// and libfaketime gives programs of tests another time.
+const NEEDS: [(&str, &str); 7] = [
     ("/usr/bin/nsenter", "util-linux"),
     ("/usr/sbin/ip", "iproute2"),
     ("/usr/sbin/nft", "nftables"),
     ("/usr/lib/cni/ptp", "containernetworking-plugins"),
     ("/usr/bin/pkg-config", "pkg-config"),
     ("/usr/include/seccomp.h", "libseccomp-dev"),
+    // The library itself lies in a folder that is named after the machine's architecture.
+    ("/usr/share/doc/libfaketime/copyright", "libfaketime"),
 ];
 
 /// Where Debian has the plugins.
