@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use idissuer_testbed::wait;
+use idissuer_testbed::{skip, wait};
 use serde_json::json;
 
 use crate::CLUSTER;
@@ -34,9 +34,7 @@ fn set_clock(file: &Path, ahead: i64) {
 #[tokio::test]
 async fn a_wall_clock_that_jumps_two_hours_forwards_and_back_lets_no_token_die_and_costs_no_login() {
     let Some(library) = library() else {
-        return eprintln!(
-            "skipped: libfaketime is not installed, so the program cannot be given another time"
-        );
+        return skip("there is no libfaketime to give the program another time: run `make tools` as root");
     };
     let folder = CLUSTER.control_plane().await.unwrap().folder().path();
     let mut clock = PathBuf::new();

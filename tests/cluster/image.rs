@@ -8,7 +8,7 @@ use std::process::Command;
 
 use idissuer_simulator::Tls;
 use idissuer_testbed::process::{Grace, Supervised, WorkFolder};
-use idissuer_testbed::{unpack, wait};
+use idissuer_testbed::{skip, unpack, wait};
 use serde_json::json;
 
 use crate::CLUSTER;
@@ -26,14 +26,7 @@ fn archive(image: &str) -> Option<PathBuf> {
     if archive.exists() {
         return Some(archive);
     }
-    skipped(&format!("{} is not there: run `make image`", archive.display()))
-}
-
-/// Nothing, with the reason for it, but not in CI.
-fn skipped<T>(reason: &str) -> Option<T> {
-    let in_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
-    assert!(!in_ci, "{reason}");
-    eprintln!("skipped: {reason}");
+    skip(&format!("{} is not there: run `make image`", archive.display()));
     None
 }
 
@@ -49,7 +42,8 @@ impl Container {
         let archive = archive("idissuer")?;
         let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
         if !is_root {
-            return skipped("only root can run a program in a root of its own");
+            skip("only root can run a program in a root of its own");
+            return None;
         }
         let folder = WorkFolder::create().unwrap();
         // The folder itself is for its owner only, which the program of the image is not.

@@ -1,22 +1,30 @@
-//! The operator is killed over and over, at moments of no one's choice.
+//! The operator is killed over and over: at moments of no one's choice, and while it waits for the issuer's answer.
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use idissuer_simulator::{CallRecord, DurationRange, Latency};
-use jiff::SignedDuration;
+use idissuer_testbed::wait;
 use serde_json::json;
 
-use crate::operator::{NAME, Stage, issuer, now, token_status};
+use crate::operator::{LIMIT, Stage, issuer, now, token_status};
 use crate::renewing::Reader;
+use crate::strays::assert_each_was_due;
 
 /// How often it is killed, unless the variable `KILLS` says otherwise.
 const KILLS: u64 = 15;
-/// An answer of the issuer may have been on its way for so long when the kill came. More than it takes to write it.
-const IN_FLIGHT: SignedDuration = SignedDuration::from_secs(2);
+/// So many of them at least have to meet a call in flight.
+const MET: usize = 3;
 
-/// An answer takes so long, so that some kills meet a call under way.
+/// An answer takes so long, so that kills meet a call under way. It is waited for 2 s, on a busy machine too.
 const SLOW: DurationRange =
-    DurationRange { from: Duration::from_millis(200), to: Duration::from_millis(800) };
+    DurationRange { from: Duration::from_millis(200), to: Duration::from_millis(600) };
+/// Long enough for a token to outlast three kills in a row.
+const LIFETIME: Duration = Duration::from_secs(24);
+
+/// Credentials with an account each, and how much of the lifetime is left at a renewal, in percent: so calls come often, and
+/// seldom together.
+const ACCOUNTS: [(&str, u32); 3] = [("late", 50), ("early", 65), ("earliest", 80)];
 
 #[expect(clippy::disallowed_methods, reason = "it is no flag of the operator, but of its test")]
 fn kills_wanted() -> u64 {
@@ -26,44 +34,52 @@ fn kills_wanted() -> u64 {
 #[tokio::test]
 async fn an_operator_that_is_killed_over_and_over_never_leaves_a_dead_token_and_logs_in_no_more_than_it_must()
 {
-    let issuer = issuer(Duration::from_secs(20)).personality(|it| it.latency = Latency::of(SLOW));
+    let issuer = issuer(LIFETIME).personality(|it| it.latency = Latency::of(SLOW));
     let mut stage = Stage::set("killed", issuer).await;
-    stage.apply(json!({})).await;
-    let first = stage.ready().await;
-    let reader = Reader::start(&stage);
+    for (account, percent) in ACCOUNTS {
+        stage.add_account(account, json!({"renewal": {"renewBeforePercent": percent}})).await;
+        stage.ready_as(account).await;
+    }
+    let readers = ACCOUNTS.map(|(account, _)| Reader::of(&stage, account));
     // The moments come from the namespace's random name: another run, other moments, and a failure tells which.
     let seed: u64 = stage.namespace.name().bytes().map(u64::from).fold(7, |seed, byte| seed * 31 + byte);
     let mut kills = Vec::new();
     for kill in 0..kills_wanted() {
-        let pause = (seed.wrapping_mul(2 * kill + 1) >> 7) % 1_500;
-        tokio::time::sleep(Duration::from_millis(pause)).await;
+        if kill % 2 == 0 {
+            until_in_flight(&stage).await;
+        } else {
+            let pause = (seed.wrapping_mul(2 * kill + 1) >> 7) % 1_500;
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
         stage.operator.take_process().kill().await.unwrap();
         kills.push(now());
         stage.operator.start(stage.control_plane).await;
     }
     stage.operator.until_ready().await;
-    let last = stage.renewed(token_status(&first)).await;
-    stage.renewed(token_status(&last)).await;
-    stage.until_correct(NAME).await;
-    reader.stop().await;
+    let last = join_all(ACCOUNTS.map(|(account, _)| stage.ready_as(account))).await;
+    for ((account, _), last) in ACCOUNTS.iter().zip(&last) {
+        stage.renewed_as(account, token_status(last)).await;
+        stage.until_correct(account).await;
+    }
+    join_all(readers.map(Reader::stop)).await;
 
-    let counts = stage.counts();
+    let counts = stage.issuer.counts().total();
     assert_eq!((counts.logins_rejected, counts.refresh_tokens_reused), (0, 0), "{counts:?}");
-    // A kill costs at most the call that was under way.
-    let mut unused = kills.clone();
+    let met = stage.assert_wasted_only_at(&kills);
+    assert!(met >= MET, "only {met} of {kills:#?} met a call in flight");
     let wasted = stage.wasted();
-    for call in &wasted {
-        let cause = unused.iter().position(|kill| {
-            let after = kill.duration_since(call.at);
-            !after.is_negative() && after < IN_FLIGHT
-        });
-        let cause = cause.unwrap_or_else(|| panic!("no kill explains {call:#?} (kills: {kills:#?})"));
-        unused.remove(cause);
+    for (account, percent) in ACCOUNTS {
+        let is_useful = |call: &CallRecord| call.user == account && !wasted.contains(call);
+        assert_each_was_due(&stage.tokens(is_useful), LIFETIME * (100 - percent) / 100, &kills);
     }
-    // All others were due: after ten seconds, less a little jitter and what status rounds off.
-    let is_useful = |call: &CallRecord| call.issued.is_some() && !wasted.contains(call);
-    let useful: Vec<_> = stage.issuer.calls_since(0).into_iter().filter(is_useful).collect();
-    for pair in useful.windows(2) {
-        assert!(pair[1].at.duration_since(pair[0].at).as_secs() >= 7, "too soon: {pair:#?}");
+}
+
+/// Waits for a call, once every account has got over the kills before: too many of them in a row leave no working way to a
+/// token.
+async fn until_in_flight(stage: &Stage) {
+    for (account, _) in ACCOUNTS {
+        stage.until(account, "a token that is not due", |it| token_status(it).renewal_time.0 > now()).await;
     }
+    let calls = stage.issuer_calls();
+    wait::until("a call in flight", LIMIT, async || stage.issuer_calls() > calls).await;
 }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use idissuer_simulator::Config;
 use idissuer_testbed::process::Signal;
 use idissuer_testbed::wait;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::ResourceExt;
 use serde_json::json;
 
-use crate::operator::{HOUR, LIMIT, Operator, Stage, issuer, stays, text, token_status};
+use crate::operator::{HOUR, LIMIT, NAME, Operator, Stage, issuer, stays, text, token_status};
 
 /// The lease of these tests lies in the test's own namespace and is short.
 const SHORT_LEASE: [&str; 7] = [
@@ -24,19 +25,26 @@ const SHORT_LEASE: [&str; 7] = [
 /// Tokens that are renewed after about ten seconds.
 const ROTATING: Duration = Duration::from_secs(20);
 
-/// A stage with a leader and a standby, and a published token.
-async fn set_with_standby(name: &str, lifetime: Duration) -> (Stage, Operator) {
-    let stage = Stage::set_with(name, issuer(lifetime), |operator, _| {
+/// A stage with a leader and a standby.
+pub(crate) async fn set_with_standby(name: &str, issuer: Config) -> (Stage, Operator) {
+    let stage = Stage::set_with(name, issuer, |operator, _| {
         let namespace = operator.arguments[2].clone();
         operator.arguments.extend(SHORT_LEASE.map(str::to_owned));
         operator.arguments.extend(["--lease-namespace".into(), namespace]);
     })
     .await;
-    stage.apply(json!({})).await;
-    stage.ready().await;
+    until_leading(&stage.operator).await;
     let mut standby = stage.prepare_replica("standby");
     standby.start(stage.control_plane).await;
     standby.until_ready().await;
+    (stage, standby)
+}
+
+/// The same, with a published token of this lifetime.
+async fn set_with_token(name: &str, lifetime: Duration) -> (Stage, Operator) {
+    let (stage, standby) = set_with_standby(name, issuer(lifetime)).await;
+    stage.apply(json!({})).await;
+    stage.ready().await;
     (stage, standby)
 }
 
@@ -52,7 +60,7 @@ async fn until_leading(operator: &Operator) {
 
 #[tokio::test]
 async fn a_leader_that_is_stopped_hands_over_at_once_and_no_issuer_is_asked() {
-    let (mut stage, standby) = set_with_standby("lead-handover", HOUR).await;
+    let (mut stage, standby) = set_with_token("lead-handover", HOUR).await;
     let token = text(&stage.target().await, "token");
     let first = holder(&stage).await;
     stage.operator.stop().await;
@@ -64,13 +72,14 @@ async fn a_leader_that_is_stopped_hands_over_at_once_and_no_issuer_is_asked() {
     // It works: an edit is repaired, with the token that stands there.
     stage.edit_target(json!({"metadata": {"labels": null}})).await;
     stage.target_until("its label", |target| target.metadata.labels.is_some()).await;
+    stage.until_correct(NAME).await;
     assert_eq!(text(&stage.target().await, "token"), token);
     assert_eq!(stage.issuer_calls(), 1);
 }
 
 #[tokio::test]
 async fn a_leader_that_dies_is_followed_once_its_lease_has_run_out() {
-    let (mut stage, standby) = set_with_standby("lead-death", ROTATING).await;
+    let (mut stage, standby) = set_with_token("lead-death", ROTATING).await;
     let issued = stage.ready().await;
     stage.operator.take_process().kill().await.unwrap();
     until_leading(&standby).await;
@@ -79,12 +88,13 @@ async fn a_leader_that_dies_is_followed_once_its_lease_has_run_out() {
         token_status(&renewed).issued_time.0 >= token_status(&issued).renewal_time.0,
         "a fresh token stays until its renewal is due"
     );
+    stage.until_correct(NAME).await;
     assert_eq!(stage.counts().logins_accepted, 2);
 }
 
 #[tokio::test]
 async fn a_standby_watches_and_writes_nothing() {
-    let (stage, standby) = set_with_standby("lead-standby", ROTATING).await;
+    let (stage, standby) = set_with_token("lead-standby", ROTATING).await;
     let issued = stage.ready().await;
     stage.renewed(token_status(&issued)).await;
     let requests =
@@ -98,7 +108,7 @@ async fn a_standby_watches_and_writes_nothing() {
 
 #[tokio::test]
 async fn a_leader_that_was_paused_past_its_lease_writes_nothing_over_its_successor() {
-    let (stage, standby) = set_with_standby("lead-pause", ROTATING).await;
+    let (stage, standby) = set_with_token("lead-pause", ROTATING).await;
     let issued = stage.ready().await;
     let paused = stage.operator.process();
     paused.signal(Signal::Stop).unwrap();
@@ -112,6 +122,7 @@ async fn a_leader_that_was_paused_past_its_lease_writes_nothing_over_its_success
         target.annotations().get("idissuer.pl/fingerprint") == Some(&fingerprint)
     })
     .await;
+    stage.until_correct(NAME).await;
     assert_eq!(stage.issuer_calls(), calls);
     assert_ne!(holder(&stage).await, None);
 }

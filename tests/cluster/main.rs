@@ -25,6 +25,7 @@ mod logging_in;
 mod login_budget;
 mod operator;
 mod outage;
+mod pausing;
 mod refusing;
 mod renewing;
 mod repairing;
@@ -37,6 +38,7 @@ mod selftest;
 mod sharing;
 mod sidecar;
 mod soak;
+mod strays;
 mod vanishing;
 
 /// The control plane of all tests in this binary. It has the CRD from the beginning, or the garbage collector would

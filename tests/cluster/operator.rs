@@ -3,7 +3,7 @@
 //! A test sets a [`Stage`], applies objects, and looks at what a user can see: the Secret, the status, the Events, and
 //! on the other side what the issuer was asked.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use idissuer::api::{GROUP, IdIssuerCredential, KIND, TokenStatus, VERSION};
-use idissuer_simulator::{CallRecord, Config, Fingerprint, Operation, Server, Simulator, User, UserCounts};
+use idissuer_simulator::{Config, Fingerprint, Server, Simulator, User, UserCounts};
 use idissuer_testbed::process::{Grace, Signal, Supervised};
 use idissuer_testbed::proxy::Proxy;
 use idissuer_testbed::{ControlPlane, Mark, TestNamespace, count, wait};
@@ -150,6 +150,15 @@ impl Stage {
         self.credentials().patch(name, &parameters, &patch).await.unwrap()
     }
 
+    /// Adds an account at the issuer, its login Secret and a credential of it, all by this name.
+    pub(crate) async fn add_account(&self, name: &str, mut spec: Value) {
+        let login = format!("{name}-login");
+        self.issuer.set_user(&User::new(name, PASSWORD));
+        self.write_secret(&login, &[("username", name.as_bytes()), ("password", PASSWORD.as_bytes())]).await;
+        spec["loginSecretRef"] = json!({"name": login});
+        self.apply_as(name, spec).await;
+    }
+
     /// Sets the annotation that asks for a renewal.
     pub(crate) async fn request_renewal(&self, request: &str) {
         let patch = json!({"metadata": {"annotations": {"idissuer.pl/renew-requested-at": request}}});
@@ -188,7 +197,12 @@ impl Stage {
 
     /// Waits until [`NAME`] has published another token than this one.
     pub(crate) async fn renewed(&self, old: &TokenStatus) -> IdIssuerCredential {
-        self.until(NAME, "another token", |credential| {
+        self.renewed_as(NAME, old).await
+    }
+
+    /// Waits until a credential has published another token than this one.
+    pub(crate) async fn renewed_as(&self, name: &str, old: &TokenStatus) -> IdIssuerCredential {
+        self.until(name, "another token", |credential| {
             credential
                 .status
                 .as_ref()
@@ -244,23 +258,6 @@ impl Stage {
             ))
         })
         .await;
-    }
-
-    /// That the issuer was asked for no token in vain: each that it issued was presented to it later, by a reader.
-    pub(crate) fn assert_nothing_wasted(&self) {
-        let wasted = self.wasted();
-        assert!(wasted.is_empty(), "issued and never published: {wasted:#?}");
-    }
-
-    /// The calls that were answered with a token which nobody ever read in a target.
-    pub(crate) fn wasted(&self) -> Vec<CallRecord> {
-        let calls = self.issuer.calls_since(0);
-        let used: HashSet<_> = calls
-            .iter()
-            .filter(|call| call.operation == Operation::Authorized)
-            .filter_map(|call| call.presented)
-            .collect();
-        calls.into_iter().filter(|call| call.issued.is_some_and(|issued| !used.contains(&issued))).collect()
     }
 
     /// What the issuer was asked in the name of [`USER`].

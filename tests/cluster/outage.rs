@@ -2,11 +2,19 @@
 
 use std::time::Duration;
 
-use idissuer_testbed::{ControlPlane, Controllers, Options, Shared, wait};
+use idissuer_simulator::{DurationRange, Latency};
+use idissuer_testbed::{Component, ControlPlane, Controllers, Options, Shared, wait};
 use serde_json::json;
 
 use crate::operator::{HOUR, LIMIT, NAME, PASSWORD, Stage, USER, issuer, text, token_status};
 use crate::renewing::Reader;
+use crate::strays::assert_each_was_due;
+
+/// An answer takes so long, so that a kill meets a call under way.
+const SLOW: DurationRange = DurationRange::fixed(Duration::from_secs(1));
+
+/// Renewed after half of it, and the other half outlasts an outage.
+const LIFETIME: Duration = Duration::from_secs(24);
 
 /// Each test has a control plane of its own, for it takes that down.
 fn options() -> Options {
@@ -29,24 +37,64 @@ async fn set(control_plane: &'static ControlPlane, name: &str, lifetime: Duratio
     stage
 }
 
+/// When a renewal meets the outage.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Met {
+    /// It falls due in it.
+    BeforeTheCall,
+    /// Its call is in flight as it begins.
+    InMidCall,
+}
+
 #[tokio::test]
-async fn a_token_that_was_obtained_while_the_api_server_was_away_is_published_when_it_is_back() {
+async fn a_token_that_is_obtained_while_the_api_server_or_its_store_is_killed_is_published_when_they_are_back()
+ {
     let control_plane = WHILE_DUE.control_plane().await.unwrap();
-    let stage = set(control_plane, "outage", Duration::from_secs(24)).await;
-    let first = stage.ready().await;
-    let before = text(&stage.target().await, "token");
+    let stage = set(control_plane, "outage", LIFETIME).await;
+    stage.issuer.configure(|personality| personality.latency = Latency::of(SLOW));
+    let (etcd, api_server) = (control_plane.etcd(), control_plane.api_server());
+    let outages: [(Met, &[&Component]); 4] = [
+        (Met::BeforeTheCall, &[api_server]),
+        (Met::InMidCall, &[api_server]),
+        (Met::InMidCall, &[etcd]),
+        (Met::InMidCall, &[etcd, api_server]),
+    ];
+    for (met, killed) in outages {
+        let first = stage.ready().await;
+        let renewals = stage.counts().refreshes_accepted + 1;
+        if met == Met::BeforeTheCall {
+            kill(killed).await;
+        }
+        wait::until("a renewal in flight", LIMIT, async || stage.counts().refreshes_accepted == renewals)
+            .await;
+        if met == Met::InMidCall {
+            kill(killed).await;
+        }
+        until_obtained(&stage, renewals).await;
+        killed.iter().for_each(|part| part.start().unwrap());
+        control_plane.ready().await.unwrap();
+        stage.renewed(token_status(&first)).await;
+        stage.until_correct(NAME).await;
+    }
+    assert_eq!(stage.counts().logins_accepted, 1);
+    assert_each_was_due(&stage.tokens(|_| true), LIFETIME / 2, &[]);
+}
 
-    control_plane.api_server().kill().await.unwrap();
-    wait::until("a renewal while nothing can be written", LIMIT, async || stage.issuer_calls() == 2).await;
-    control_plane.api_server().start().unwrap();
-    control_plane.ready().await.unwrap();
+async fn kill(parts: &[&Component]) {
+    for part in parts {
+        part.kill().await.unwrap();
+    }
+}
 
-    stage.renewed(token_status(&first)).await;
-    let after = text(&stage.target().await, "token");
-    assert_ne!(after, before);
-    assert_eq!(stage.present(&after).await, 200);
-    let counts = stage.counts();
-    assert_eq!((counts.logins_accepted, counts.refreshes_accepted), (1, 1), "{counts:?}");
+/// Waits until the operator has the answers to so many refreshes.
+async fn until_obtained(stage: &Stage, refreshes: u64) {
+    let answered =
+        format!(r#"idissuer_issuer_requests_total{{operation="refresh",outcome="ok"}} {refreshes}"#);
+    wait::until("the answer of the issuer", LIMIT, async || {
+        let (_, metrics) = stage.operator.page("/metrics").await;
+        metrics.lines().any(|line| line == answered)
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -63,6 +111,7 @@ async fn a_login_is_not_repeated_because_the_api_server_was_away_for_a_while() {
     }
     stage.edit_target(json!({"metadata": {"labels": null}})).await;
     stage.target_until("its repair", |target| target.metadata.labels.is_some()).await;
+    stage.until_correct(NAME).await;
     assert_eq!(text(&stage.target().await, "token"), token);
     assert_eq!(stage.issuer_calls(), 1);
 }

@@ -24,10 +24,15 @@ pub(crate) struct Reader(tokio::task::JoinHandle<()>);
 
 impl Reader {
     pub(crate) fn start(stage: &Stage) -> Self {
+        Self::of(stage, NAME)
+    }
+
+    /// Of another target.
+    pub(crate) fn of(stage: &Stage, name: &'static str) -> Self {
         let (secrets, url) = (stage.secrets(), stage.issuer.url());
         Self(tokio::spawn(async move {
             loop {
-                let target = secrets.get(NAME).await.unwrap();
+                let target = secrets.get(name).await.unwrap();
                 assert_eq!(present(&url, &text(&target, "token")).await, 200);
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }

@@ -8,6 +8,7 @@ use futures::stream::FuturesUnordered;
 use idissuer_simulator::{
     DurationRange, Fault as IssuerFault, FaultRule, Latency, RetryAfter, Simulator, User,
 };
+use idissuer_testbed::Component;
 use idissuer_testbed::process::Signal;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
@@ -60,7 +61,12 @@ impl Fleet {
             }
             Fault::PauseLeader { time } => Some(self.pause_leader(time, ledger).await + TAKEOVER),
             Fault::RestartApiServer { away } => {
-                Some(self.restart_api_server(away, ledger).await + LEASE_AGAIN)
+                let api_server = self.world.control_plane.api_server();
+                Some(self.restart(api_server, away, ledger).await + LEASE_AGAIN)
+            }
+            Fault::RestartEtcd { away } => {
+                let etcd = self.world.control_plane.etcd();
+                Some(self.restart(etcd, away, ledger).await + LEASE_AGAIN)
             }
             Fault::PauseApiServer { time } => Some(self.pause_api_server(time, ledger).await + LEASE_AGAIN),
             _ => self.trouble_issuer(fault, ledger).await,
@@ -90,12 +96,12 @@ impl Fleet {
         paused
     }
 
-    async fn restart_api_server(&self, away: Duration, ledger: &Ledger) -> Duration {
-        let control_plane = self.world.control_plane;
-        control_plane.api_server().kill().await.unwrap();
+    /// Kills a part of the control plane and starts it again after a while. Returns when all is ready.
+    async fn restart(&self, part: &Component, away: Duration, ledger: &Ledger) -> Duration {
+        part.kill().await.unwrap();
         tokio::time::sleep(away).await;
-        control_plane.api_server().start().unwrap();
-        control_plane.ready().await.unwrap();
+        part.start().unwrap();
+        self.world.control_plane.ready().await.unwrap();
         ledger.now()
     }
 

@@ -9,10 +9,15 @@ use tokio::time::Instant;
 use super::fleet::{CREDENTIALS, LIFETIME, account_of};
 use super::plan::Fault;
 
-/// So long before a read the conditions must have held for it to count: the two minutes of the promise, and its margin of
-/// a tenth of the lifetime. For a lifetime below five minutes, all of it shrinks with the lifetime.
+/// So long before a read the conditions must have held for it to count: the two minutes of the promise. For a lifetime
+/// below five minutes, they shrink with the lifetime.
 pub(super) fn window() -> Duration {
-    Duration::from_secs(120) * u32::try_from(LIFETIME.as_secs()).unwrap() / 300 + LIFETIME / 10
+    Duration::from_secs(120) * u32::try_from(LIFETIME.as_secs()).unwrap() / 300
+}
+
+/// What a token has to have left at a read that counts: a tenth of its lifetime.
+pub(super) fn margin() -> Duration {
+    LIFETIME / 10
 }
 
 /// For whom a condition is broken.
@@ -46,8 +51,18 @@ struct Broken {
 pub(super) struct Read {
     pub(super) credential: usize,
     pub(super) at: Duration,
-    /// Why it was no good, if so.
-    pub(super) refusal: Option<String>,
+    pub(super) answer: Answer,
+}
+
+/// What the issuer made of a token.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Answer {
+    /// It is good, for longer than the margin.
+    Accepted,
+    /// It is good, but not for the margin any more.
+    AboutToExpire,
+    /// It is no good, and why.
+    Refused(String),
 }
 
 /// A new token in a target that had one before.
@@ -160,16 +175,16 @@ fn is_within(times: &[(Duration, Duration)], at: Duration) -> bool {
 fn a_read_counts_unless_a_condition_of_its_own_was_broken_shortly_before() {
     let ledger = Ledger::open();
     let second = Duration::from_secs;
-    assert_eq!(window(), second(15));
+    assert_eq!((window(), margin()), (second(12), second(3)));
     ledger.broke(Scope::Account(account_of(1)), second(10), second(12));
     ledger.broke(Scope::Credential(2), second(50), second(50));
-    for (credential, at) in [(1, 9), (1, 10), (1, 27), (1, 28), (2, 20), (2, 64), (3, 50)] {
-        ledger.read(Read { credential, at: second(at), refusal: None });
+    for (credential, at) in [(1, 9), (1, 10), (1, 24), (1, 25), (2, 20), (2, 61), (3, 50)] {
+        ledger.read(Read { credential, at: second(at), answer: Answer::Accepted });
     }
     let (held, disturbed) = ledger.reads();
     let pairs = |reads: Vec<Read>| -> Vec<_> {
         reads.iter().map(|read| (read.credential, read.at.as_secs())).collect()
     };
-    assert_eq!(pairs(held), [(1, 9), (1, 28), (2, 20), (3, 50)]);
-    assert_eq!(pairs(disturbed), [(1, 10), (1, 27), (2, 64)]);
+    assert_eq!(pairs(held), [(1, 9), (1, 25), (2, 20), (3, 50)]);
+    assert_eq!(pairs(disturbed), [(1, 10), (1, 24), (2, 61)]);
 }

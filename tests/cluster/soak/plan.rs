@@ -13,6 +13,7 @@ pub(super) enum Fault {
     PauseLeader { time: Duration },
     RestartApiServer { away: Duration },
     PauseApiServer { time: Duration },
+    RestartEtcd { away: Duration },
     IssuerFails { status: u16, time: Duration },
     IssuerHangs { time: Duration },
     IssuerLosesAnswers { time: Duration },
@@ -35,6 +36,7 @@ impl Fault {
             Self::PauseLeader { .. } => "leader paused",
             Self::RestartApiServer { .. } => "API server restarted",
             Self::PauseApiServer { .. } => "API server paused",
+            Self::RestartEtcd { .. } => "etcd restarted",
             Self::IssuerFails { .. } => "issuer fails (5xx)",
             Self::IssuerHangs { .. } => "issuer hangs",
             Self::IssuerLosesAnswers { .. } => "issuer loses answers",
@@ -95,7 +97,7 @@ fn seconds(chance: &mut fastrand::Rng, range: std::ops::Range<f64>) -> Duration 
 fn blow(chance: &mut fastrand::Rng) -> Fault {
     let away = seconds(chance, 0.0..3.0);
     let time = seconds(chance, 3.0..9.0);
-    match chance.u8(..10) {
+    match chance.u8(..11) {
         0 | 1 => Fault::KillLeader { away },
         2 => Fault::KillStandby { away },
         3 => Fault::PauseLeader { time },
@@ -104,6 +106,7 @@ fn blow(chance: &mut fastrand::Rng) -> Fault {
         6 => Fault::IssuerFails { status: if chance.bool() { 500 } else { 503 }, time },
         7 => Fault::IssuerHangs { time },
         8 => Fault::IssuerLosesAnswers { time },
+        9 => Fault::RestartEtcd { away },
         _ => Fault::IssuerThrottles { seconds: chance.u32(1..=3), time },
     }
 }

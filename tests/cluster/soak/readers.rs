@@ -11,12 +11,12 @@ use kube::ResourceExt;
 use tokio::task::JoinHandle;
 
 use super::fleet::{Accepts, CREDENTIALS, Fleet, World, name_of, namespace_of};
-use super::ledger::{Ledger, Read, Renewal};
+use super::ledger::{Answer, Ledger, Read, Renewal, margin};
 use crate::operator::now;
 
 /// How often each token is used.
 const PERIOD: Duration = Duration::from_millis(500);
-/// How long the API server may take to show the targets; while it does not, nothing is read.
+/// How long the API server may take to show the targets; while it does not, the tokens that it showed last are used.
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// One task for each namespace. They end by being aborted.
@@ -47,12 +47,14 @@ impl Reader {
     async fn read(mut self) {
         let mut period = tokio::time::interval(PERIOD);
         period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // What is mounted in a pod, so to speak.
+        let mut targets = HashMap::new();
         loop {
             period.tick().await;
-            let targets = tokio::time::timeout(LIMIT, self.world.targets(self.namespace)).await;
-            let Ok(Ok(targets)) = targets else { continue };
-            let targets: HashMap<_, _> =
-                targets.into_iter().map(|target| (target.name_any(), target)).collect();
+            let shown = tokio::time::timeout(LIMIT, self.world.targets(self.namespace)).await;
+            if let Ok(Ok(shown)) = shown {
+                targets = shown.into_iter().map(|target| (target.name_any(), target)).collect();
+            }
             let namespace = self.namespace;
             for credential in (0..CREDENTIALS).filter(|it| namespace_of(*it) == namespace) {
                 self.use_target(credential, targets.get(&name_of(credential)));
@@ -66,16 +68,21 @@ impl Reader {
             String::from_utf8(value.0.clone()).ok()
         });
         let at = self.ledger.now();
-        let refusal = match &token {
-            None => Some("there is no token".to_owned()),
-            Some(token) if self.issuer.accepts(token) => None,
-            Some(token) => Some(format!("{} is not accepted", Fingerprint::of(token))),
-        };
-        let is_good = refusal.is_none();
-        self.ledger.read(Read { credential, at, refusal });
+        let answer = token.map_or_else(|| Answer::Refused("no token".into()), |token| self.present(&token));
+        let is_good = !matches!(answer, Answer::Refused(_));
+        self.ledger.read(Read { credential, at, answer });
         if is_good && let Some(target) = target {
             self.note_renewal(credential, at, target);
         }
+    }
+
+    fn present(&self, token: &str) -> Answer {
+        if !self.issuer.accepts(token) {
+            return Answer::Refused(Fingerprint::of(token).to_string());
+        }
+        let end = now() + margin();
+        let is_to_last = self.issuer.inspect(|issuer| issuer.check(token, end).is_ok());
+        if is_to_last { Answer::Accepted } else { Answer::AboutToExpire }
     }
 
     fn note_renewal(&mut self, credential: usize, at: Duration, target: &Secret) {

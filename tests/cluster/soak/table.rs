@@ -7,10 +7,13 @@ use std::time::Duration;
 use idissuer_simulator::UserCounts;
 
 use super::fleet::{ACCOUNTS, CREDENTIALS, LIFETIME, name_of};
-use super::ledger::{Ledger, Read, window};
+use super::ledger::{Answer, Ledger, Read, Scope, margin, window};
 
 /// Broken promises that are shown one by one.
 const SHOWN: usize = 12;
+
+/// The conditions have to hold for so many percent of the reads at least, or it says little that none of them was refused.
+const HELD: usize = 25;
 
 /// What a soak came to.
 pub(super) struct Table {
@@ -30,7 +33,7 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn of(ledger: &Ledger, issuer: UserCounts, correct: usize, seed: u64, time: Duration) -> Self {
-        let is_refused = |read: &&Read| read.refusal.is_some();
+        let is_refused = |read: &&Read| matches!(read.answer, Answer::Refused(_));
         let (held, disturbed) = ledger.reads();
         let (undisturbed_lateness, others) = ledger.lateness();
         Self {
@@ -39,7 +42,7 @@ impl Table {
             held: held.len(),
             disturbed: disturbed.len(),
             excused: disturbed.iter().filter(is_refused).count(),
-            broken: held.into_iter().filter(|read| read.refusal.is_some()).collect(),
+            broken: held.into_iter().filter(|read| read.answer != Answer::Accepted).collect(),
             setbacks: ledger.setbacks(),
             correct,
             issuer,
@@ -49,9 +52,25 @@ impl Table {
         }
     }
 
-    /// Whether the promise was kept, and everything was in order in the end.
-    pub(super) fn is_good(&self) -> bool {
-        self.broken.is_empty() && self.setbacks.is_empty() && self.held > 0 && self.correct == CREDENTIALS
+    /// What is wrong, if something is.
+    pub(super) fn complaint(&self) -> Option<&'static str> {
+        if !self.broken.is_empty() || !self.setbacks.is_empty() {
+            Some("the promise was broken")
+        } else if self.correct < CREDENTIALS {
+            Some("not every target was correct in the end")
+        } else if self.held_percent() < HELD {
+            Some("the conditions held too seldom for the soak to mean anything: space its faults")
+        } else {
+            None
+        }
+    }
+
+    fn held_percent(&self) -> usize {
+        self.held * 100 / (self.held + self.disturbed).max(1)
+    }
+
+    fn broken_by(&self, is_broken: impl Fn(&Answer) -> bool) -> String {
+        self.broken.iter().filter(|read| is_broken(&read.answer)).count().to_string()
     }
 
     /// The credentials whose promise was broken, the first few.
@@ -74,7 +93,12 @@ impl fmt::Display for Table {
         let mut row = |name: &str, value: String| writeln!(to, "  {name:<44}{value:>12}");
         row("READS", (self.held + self.disturbed).to_string())?;
         row("  while the conditions held", self.held.to_string())?;
-        row("    refused (must be 0)", self.broken.len().to_string())?;
+        row(&format!("    percent of all (at least {HELD})"), self.held_percent().to_string())?;
+        row("    refused (must be 0)", self.broken_by(|answer| matches!(answer, Answer::Refused(_))))?;
+        row(
+            &format!("    less than {} s left (must be 0)", margin().as_secs()),
+            self.broken_by(|answer| *answer == Answer::AboutToExpire),
+        )?;
         row(&format!("  within {} s of a broken condition", window().as_secs()), self.disturbed.to_string())?;
         row("    refused", self.excused.to_string())?;
         row("TARGETS CORRECT AT THE END", format!("{} of {CREDENTIALS}", self.correct))?;
@@ -92,9 +116,9 @@ impl fmt::Display for Table {
         for (name, number) in &self.faults {
             row(&format!("  {name}"), number.to_string())?;
         }
-        for Read { credential, at, refusal } in self.broken.iter().take(SHOWN) {
+        for Read { credential, at, answer } in self.broken.iter().take(SHOWN) {
             let (name, at) = (name_of(*credential), at.as_secs_f32());
-            writeln!(to, "  BROKEN at {at:.1} s: {name}: {}", refusal.as_deref().unwrap_or_default())?;
+            writeln!(to, "  BROKEN at {at:.1} s: {name}: {answer:?}")?;
         }
         for (credential, at) in self.setbacks.iter().take(SHOWN) {
             let (name, at) = (name_of(*credential), at.as_secs_f32());
@@ -120,4 +144,21 @@ fn quantiles_are_of_what_was_seen() {
     let durations: Vec<_> = (0..=100).rev().map(Duration::from_secs).collect();
     assert_eq!(quantiles(&durations), "50.0 / 99.0 / 100.0 s");
     assert_eq!(quantiles(&[]), "- / - / - s");
+}
+
+#[test]
+fn a_soak_is_no_good_if_a_token_came_near_its_end_while_the_conditions_held_or_they_seldom_did() {
+    let complaint = |broken_from: u64, near_its_end: u64| {
+        let ledger = Ledger::open();
+        for at in 0..100 {
+            let answer = if at == near_its_end { Answer::AboutToExpire } else { Answer::Accepted };
+            ledger.read(Read { credential: 0, at: Duration::from_secs(at), answer });
+        }
+        ledger.broke(Scope::All, Duration::from_secs(broken_from), Duration::from_secs(100));
+        let table = Table::of(&ledger, UserCounts::default(), CREDENTIALS, 0, Duration::from_secs(100));
+        table.complaint().unwrap_or_default()
+    };
+    assert_eq!(complaint(25, 50), "");
+    assert!(complaint(24, 50).contains("too seldom"));
+    assert!(complaint(25, 10).contains("was broken"));
 }

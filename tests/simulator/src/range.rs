@@ -49,7 +49,7 @@ pub struct DurationRange {
 impl DurationRange {
     /// Always the same.
     #[must_use]
-    pub fn fixed(duration: Duration) -> Self {
+    pub const fn fixed(duration: Duration) -> Self {
         Self { from: duration, to: duration }
     }
 

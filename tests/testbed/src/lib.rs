@@ -50,6 +50,7 @@ mod ports;
 pub mod process;
 pub mod proxy;
 mod shared;
+mod skip;
 mod tools;
 pub mod wait;
 
@@ -63,4 +64,5 @@ pub use kubectl::Kubectl;
 pub use namespace::TestNamespace;
 pub use node::{Node, NodeOptions};
 pub use shared::{Shared, SharedCluster, shared};
+pub use skip::skip;
 pub use tools::{Program, Tools};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::response::IntoResponse as _;
 use futures::FutureExt as _;
 use idissuer_testbed::process::{Grace, Signal, Supervised};
-use idissuer_testbed::wait;
+use idissuer_testbed::{skip, wait};
 
 use super::super::{HOUR, LIMIT, Stage};
 use super::streaming::memory;
@@ -32,9 +32,8 @@ fn variable(name: &str) -> Option<String> {
 /// Whether there is a load generator. In CI there has to be.
 fn can_load() -> bool {
     let is_there = Path::new(WRK).exists();
-    assert!(is_there || variable("CI").is_none(), "{WRK} is missing; install wrk (Debian: wrk)");
     if !is_there {
-        eprintln!("skipped: {WRK} is missing; install wrk (Debian: wrk)");
+        skip(&format!("{WRK} is missing; install wrk"));
     }
     is_there
 }

@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::tools::tell;
 
 /// What is looked for, and the Debian package that brings it. `pkg-config` and `libseccomp-dev` are for the build of runc,
-/// and wrk makes load.
-const NEEDS: [(&str, &str); 7] = [
+/// wrk makes load, and libfaketime gives programs of tests another time.
+const NEEDS: [(&str, &str); 8] = [
     ("/usr/bin/nsenter", "util-linux"),
     ("/usr/sbin/ip", "iproute2"),
     ("/usr/sbin/nft", "nftables"),
@@ -18,6 +18,8 @@ const NEEDS: [(&str, &str); 7] = [
     ("/usr/bin/pkg-config", "pkg-config"),
     ("/usr/include/seccomp.h", "libseccomp-dev"),
     ("/usr/bin/wrk", "wrk"),
+    // The library itself lies in a folder that is named after the machine's architecture.
+    ("/usr/share/doc/libfaketime/copyright", "libfaketime"),
 ];
 
 /// Where Debian has the plugins.
