@@ -163,9 +163,9 @@ impl Checker {
                 let holder = change.after.as_ref().and_then(|lease| lease["spec"]["holderIdentity"].as_str());
                 let holder = holder.filter(|holder| !holder.is_empty()).map(str::to_owned);
                 if state.holder != holder {
-                    state.holder = holder;
+                    state.holder.clone_from(&holder);
                     state.conditions.touch(Source::Leader, now);
-                    self.ledger.leader_changes(now);
+                    self.ledger.leader_changes(holder, now);
                 }
             }
             "secrets" => match account_of_login(&change.name) {

@@ -8,6 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 
 /// Calls that one process may have in flight at one issuer.
 const GATE: u32 = 16;
+/// Calls of one login that come to an issuer from processes that do not lead, between one change of the leader and the
+/// next: what a process had in flight when it was stopped.
+const STRAYS: u32 = 1;
 /// Rejections of one login within a quarter of an hour, unless somebody asks for more.
 const QUICK_REJECTIONS: usize = 3;
 /// Rejections within an hour of a login that was never accepted, whoever asks.
@@ -80,6 +83,8 @@ pub(crate) struct Calls {
     pub(crate) refreshes: u64,
     /// Calls that never came to an issuer.
     pub(crate) unsent: u64,
+    /// Calls of processes that did not lead any more.
+    pub(crate) strays: u64,
 }
 
 impl Calls {
@@ -102,6 +107,10 @@ struct Books {
     most_at_issuer: u32,
     logins: BTreeMap<usize, Logins>,
     leader_changes: Vec<Timestamp>,
+    /// The process that holds the lease.
+    holder: Option<String>,
+    /// Calls of others since it does, by account and password.
+    strays: BTreeMap<(usize, Arc<str>), u32>,
     calls: Calls,
 }
 
@@ -162,8 +171,19 @@ impl Ledger {
     }
 
     /// It came to the issuer.
-    pub(crate) fn arrives(&self, asked: &Asked, now: Timestamp) {
+    pub(crate) fn arrives(&self, process: &str, asked: &Asked, now: Timestamp) {
         let mut books = self.books.lock().unwrap();
+        // Where there is no lease, it never changes hands.
+        if !books.leader_changes.is_empty() && books.holder.as_deref() != Some(process) {
+            books.calls.strays += 1;
+            let strays = books.strays.entry((asked.account, Arc::clone(&asked.password))).or_default();
+            *strays += 1;
+            if *strays > STRAYS {
+                let finding =
+                    format!("{process} does not lead, and calls again for account {}", asked.account);
+                self.findings.add(now, finding);
+            }
+        }
         let Some(refresh) = &asked.refresh else {
             books.calls.logins += 1;
             return;
@@ -226,9 +246,12 @@ impl Ledger {
         self.books.lock().unwrap().logins.entry(account).or_default().lifts.push(now);
     }
 
-    /// Another process leads.
-    pub(crate) fn leader_changes(&self, now: Timestamp) {
-        self.books.lock().unwrap().leader_changes.push(now);
+    /// Another process leads, or none.
+    pub(crate) fn leader_changes(&self, holder: Option<String>, now: Timestamp) {
+        let mut books = self.books.lock().unwrap();
+        books.leader_changes.push(now);
+        books.holder = holder;
+        books.strays.clear();
     }
 
     /// Whether the account is waiting or held under the login budget with this password, as far as can be seen from here.
@@ -281,11 +304,31 @@ mod tests {
         let (findings, now) = (Findings::default(), Timestamp::UNIX_EPOCH);
         let ledger = Ledger::new(findings.clone());
         let refresh = asked(0, Some("refresh token"));
-        ledger.arrives(&refresh, now);
+        ledger.arrives("process", &refresh, now);
         ledger.put_off(&refresh);
-        ledger.arrives(&refresh, now);
+        ledger.arrives("process", &refresh, now);
         assert_eq!(findings.len(), 0);
-        ledger.arrives(&refresh, now);
+        ledger.arrives("process", &refresh, now);
         assert_eq!(findings.len(), 1);
+    }
+
+    #[test]
+    fn a_second_call_of_an_account_by_a_process_that_leads_no_more_is_found_after_each_change_anew() {
+        let (findings, now) = (Findings::default(), Timestamp::UNIX_EPOCH);
+        let ledger = Ledger::new(findings.clone());
+        for _ in 0..2 {
+            ledger.arrives("alone", &asked(0, None), now);
+        }
+        assert_eq!(ledger.calls().strays, 0, "nobody needs a lease");
+        for leader in [Some("new"), None] {
+            let found = findings.len();
+            ledger.leader_changes(leader.map(str::to_owned), now);
+            for account in 0..2 {
+                ledger.arrives("new", &asked(2, None), now);
+                ledger.arrives("old", &asked(account, None), now);
+            }
+            ledger.arrives("old", &asked(0, None), now);
+            assert_eq!(findings.len() - found, if leader.is_some() { 1 } else { 2 }, "{leader:?} leads");
+        }
     }
 }

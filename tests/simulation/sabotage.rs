@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use idissuer::core::leader::Timings;
 use idissuer::issuer::{Answer, Request, Transport, TransportError};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -26,6 +27,8 @@ pub(crate) enum Sabotage {
     Hammer,
     /// Their first refresh hangs for hours, whatever limit it was given, before it is sent.
     HangOnce,
+    /// A minute after a call they make it twice more, whoever leads by then.
+    Linger,
 }
 
 /// The transport of a process that does this wrong, if anything.
@@ -59,6 +62,16 @@ impl Transport for Saboteur {
                 }
                 Sabotage::HangOnce if is_refresh && !self.has_hung.swap(true, Ordering::Relaxed) => {
                     sleep(3 * HOUR).await;
+                }
+                Sabotage::Linger => {
+                    let carrier = Carrier(Arc::clone(&self.carrier.0));
+                    let again = [copy(&request), copy(&request)];
+                    tokio::spawn(async move {
+                        sleep(HOUR / 60).await;
+                        for request in again {
+                            drop(carrier.send(request).await);
+                        }
+                    });
                 }
                 Sabotage::RepeatRefreshes | Sabotage::HangOnce => {}
             }
@@ -104,6 +117,20 @@ async fn a_refresh_token_that_is_presented_twice_is_found_by_the_ledger_and_by_t
 async fn two_calls_of_an_account_at_once_are_found() {
     let world = world(Some(Sabotage::DoubleCalls)).await;
     assert_found(&world, "has two calls of account 0 in flight");
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_of_a_process_that_leads_no_more_are_found() {
+    let plan = Plan { seed: 5, accounts: 2, credentials: 4, lease: Some(Timings::default()) };
+    let mut world = World::new(&plan, Issuers::plain(5, HOUR));
+    world.habitat.sabotage = Some(Sabotage::Linger);
+    world.start();
+    world.pass(HOUR / 120).await;
+    world.assert_well();
+    let leader = world.leader().unwrap();
+    world.replicas[leader].stop().unwrap().await.unwrap();
+    world.pass(HOUR / 60).await;
+    assert_found(&world, "does not lead, and calls again for account 0");
 }
 
 #[tokio::test(start_paused = true)]

@@ -61,6 +61,7 @@ pub(crate) fn table(world: &World, storm: &Storm, seed: u64, real: Duration) -> 
         ("calls, least possible".into(), necessary.to_string()),
         ("  ratio".into(), format!("{:.3}", calls.sent() as f64 / necessary as f64)),
         ("calls that never left".into(), calls.unsent.to_string()),
+        ("calls of those who led before".into(), calls.strays.to_string()),
         ("most in flight at an issuer".into(), world.habitat.ledger.most_at_issuer().to_string()),
     ];
     rows.extend(
