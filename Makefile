@@ -24,7 +24,8 @@ test: ## Run all tests of the workspace
 
 # Optimised, for days are long. The variables SIMULATION_SEED, SIMULATION_DAYS, SIMULATION_CREDENTIALS and
 # SIMULATION_FORCE (so many times as much trouble) change the run, SIMULATION_WITHOUT leaves kinds of trouble out,
-# SIMULATION_LEASE=default takes the lease's own timings instead of stretched ones, and SIMULATION_LOG=info shows all that happens.
+# SIMULATION_LEASE=default takes the lease's own timings instead of stretched ones, and has tokens of a minute among the
+# others. SIMULATION_LOG=info shows all that happens.
 simulation: export PROPTEST_CASES ?= 50000
 simulation: ## Run ten days of the operator's life in simulated time, while everything goes wrong
 	$(CARGO) test --locked --profile simulation --test simulation -- --nocapture

@@ -13,8 +13,8 @@ const GATE: u32 = 16;
 const STRAYS: u32 = 1;
 /// Rejections of one login within a quarter of an hour, unless somebody asks for more.
 const QUICK_REJECTIONS: usize = 3;
-/// Rejections within an hour of a login that was never accepted, whoever asks.
-const UNPROVEN_REJECTIONS: usize = 4;
+/// Rejections of one login within an hour; of one that was never accepted, whoever asks for more.
+const HOURLY_REJECTIONS: usize = 4;
 
 /// What is wrong, in the order in which it was found.
 #[derive(Clone, Default)]
@@ -122,6 +122,22 @@ struct Logins {
     /// When somebody asked for another attempt.
     lifts: Vec<Timestamp>,
     proven: HashSet<Arc<str>>,
+}
+
+impl Logins {
+    /// Whether the next attempt of this password by itself lies ahead, or there is none.
+    fn is_waiting(&self, password: &str, now: Timestamp) -> bool {
+        let mut rejected = self.rejected.iter().filter(|(_, presented)| presented == password);
+        let pause = match rejected.clone().count() {
+            0 => return false,
+            1 => SignedDuration::from_mins(5),
+            // A quarter of an hour after the first, which may have been just before.
+            2 => SignedDuration::from_mins(15),
+            _ if self.proven.contains(password) => SignedDuration::from_hours(1),
+            _ => return true,
+        };
+        rejected.next_back().is_some_and(|(last, _)| now < *last + pause)
+    }
 }
 
 /// The books of the issuers.
@@ -234,9 +250,13 @@ impl Ledger {
             self.findings.add(now, finding);
         }
         let hourly = rejected().filter(recent(60)).count();
-        if !logins.proven.contains(password) && hourly > UNPROVEN_REJECTIONS + changes {
-            let finding =
-                format!("account {account}, never accepted, was rejected {hourly} times in an hour");
+        let is_proven = logins.proven.contains(password);
+        let asked = if is_proven { logins.lifts.iter().copied().filter(recent(60)).count() } else { 0 };
+        if hourly > HOURLY_REJECTIONS + asked + changes {
+            let which = if is_proven { "accepted before" } else { "never accepted" };
+            let finding = format!(
+                "account {account}, {which}, was rejected {hourly} times in an hour, with {asked} lifts and {changes} leader changes"
+            );
             self.findings.add(now, finding);
         }
     }
@@ -260,7 +280,7 @@ impl Ledger {
         let Some(logins) = books.logins.get(&account) else { return false };
         let hour_ago = now - SignedDuration::from_hours(1);
         let recent = logins.rejected.iter().filter(|(at, _)| *at > hour_ago).count();
-        recent >= UNPROVEN_REJECTIONS || logins.rejected.iter().any(|(_, presented)| presented == password)
+        recent >= HOURLY_REJECTIONS || logins.is_waiting(password, now)
     }
 
     pub(crate) fn calls(&self) -> Calls {
@@ -330,5 +350,46 @@ mod tests {
             ledger.arrives("old", &asked(0, None), now);
             assert_eq!(findings.len() - found, if leader.is_some() { 1 } else { 2 }, "{leader:?} leads");
         }
+    }
+
+    #[test]
+    fn a_rejected_login_is_held_until_the_budget_allows_its_next_attempt() {
+        let minute = |minutes| Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes);
+        // Rejected at these minutes, accepted before or not: held so long.
+        let cases: [(&[i64], bool, Option<i64>); 6] = [
+            (&[0], false, Some(5)),
+            (&[0], true, Some(5)),
+            (&[0, 5], true, Some(20)),
+            (&[0, 5, 15], true, Some(75)),
+            (&[0, 5, 15, 75], true, Some(135)),
+            (&[0, 5, 15], false, None),
+        ];
+        for (rejected, is_proven, until) in cases {
+            let (findings, case) = (Findings::default(), format!("{rejected:?}, {is_proven}"));
+            let ledger = Ledger::new(findings.clone());
+            if is_proven {
+                ledger.gives(&asked(0, None), Fingerprint::of("token"), minute(-60), minute(0));
+            }
+            for at in rejected {
+                ledger.rejects(0, "password", minute(*at));
+            }
+            let is_held = |at| ledger.is_held(0, "password", minute(at));
+            assert!(is_held(until.map_or(10_000, |until| until - 1)), "{case}");
+            assert!(until.is_none_or(|until| !is_held(until)), "{case}");
+            assert!(!ledger.is_held(0, "another", minute(10_000)), "{case}");
+            assert_eq!(findings.all(), Vec::<String>::new(), "{case}");
+        }
+    }
+
+    #[test]
+    fn a_login_that_was_accepted_once_and_is_rejected_every_ten_minutes_is_found_within_the_hour() {
+        let (findings, minute) = (Findings::default(), SignedDuration::from_mins(1));
+        let ledger = Ledger::new(findings.clone());
+        ledger.gives(&asked(0, None), Fingerprint::of("token"), Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
+        for at in 0..5 {
+            assert_eq!(findings.len(), 0);
+            ledger.rejects(0, "password", Timestamp::UNIX_EPOCH + 10 * at * minute);
+        }
+        assert_eq!(findings.len(), 1);
     }
 }
