@@ -53,9 +53,11 @@ soak: export MINUTES ?= 10
 soak: ## Use 200 tokens all the time, while everything fails at random; MINUTES=30 for so long, SEED=7 as it was then
 	@$(CARGO) test --quiet --locked --workspace --test cluster -- --ignored --exact --nocapture $(SOAK)
 
-figures: ## Measure restarts and failovers; CREDENTIALS=1000 of ACCOUNTS=300
-	@$(CARGO) test --quiet --locked --workspace --test cluster -- --ignored --exact --nocapture \
-	  figures::what_restarts_and_failovers_cost
+FIGURES := figures::what_restarts_and_failovers_cost \
+	attempts::a_wrong_password_is_presented_three_times_and_then_hourly_if_it_was_right_before
+figures: ## Measure restarts and failovers, and logins with a wrong password; CREDENTIALS=1000 of ACCOUNTS=300
+	@$(CARGO) test --quiet --locked --workspace --test cluster --test simulation -- \
+	  --include-ignored --exact --nocapture $(FIGURES)
 
 installed: image ## Install the operator on a real node, and use tokens in a pod through ten rotations; needs root
 	$(CARGO) test --locked --workspace --test cluster -- --ignored --nocapture installed::
