@@ -37,6 +37,8 @@ const CRD_LIMIT: Duration = Duration::from_secs(10);
 const ADMIN_STOP_LIMIT: Duration = Duration::from_millis(250);
 /// How long a stop may take in all; a pod has 30 s by default, and whoever stops us has other things to do.
 const STOP_LIMIT: Duration = Duration::from_millis(4500);
+/// How much of it is kept for giving up the lease, if work does not end before.
+const RELEASE_LIMIT: Duration = Duration::from_millis(300);
 
 /// What the operator is started with.
 #[derive(Clone, Debug)]
@@ -140,11 +142,18 @@ pub async fn operate(
         }
         () = stop.cancelled() => return Ok(()),
     }
+    let client = means.client.clone();
     let operator = Operator::new(settings, means, stop.clone())?;
-    tokio::select! {
-        () = operator.work(watch_gate) => {}
-        () = async { stop.cancelled().await; tokio::time::sleep(STOP_LIMIT).await } => {
-            tracing::warn!("stopped before all work was done");
+    let leadership = Arc::clone(&operator.leadership);
+    let work_limit = STOP_LIMIT.saturating_sub(RELEASE_LIMIT);
+    let is_done = tokio::select! {
+        () = operator.work(watch_gate) => true,
+        () = async { stop.cancelled().await; tokio::time::sleep(work_limit).await } => false,
+    };
+    if !is_done {
+        tracing::warn!("stopped before all work was done");
+        if tokio::time::timeout(RELEASE_LIMIT, leadership.give_up(client)).await.is_err() {
+            tracing::warn!("release the lease: no answer in time; the next leader waits until it runs out");
         }
     }
     Ok(())
