@@ -24,7 +24,8 @@ test: ## Run all tests of the workspace
 
 # Optimised, for days are long. The variables SIMULATION_SEED, SIMULATION_DAYS, SIMULATION_CREDENTIALS and
 # SIMULATION_FORCE (so many times as much trouble) change the run, SIMULATION_WITHOUT leaves kinds of trouble out,
-# SIMULATION_LEASE=default takes the lease's own timings instead of stretched ones, and SIMULATION_LOG=info shows all that happens.
+# SIMULATION_LEASE=default takes the lease's own timings instead of stretched ones, and has tokens of a minute among the
+# others. SIMULATION_LOG=info shows all that happens.
 simulation: export PROPTEST_CASES ?= 50000
 simulation: ## Run ten days of the operator's life in simulated time, while everything goes wrong
 	$(CARGO) test --locked --profile simulation --test simulation -- --nocapture
@@ -55,11 +56,13 @@ soak: ## Use 200 tokens all the time, while everything fails at random; MINUTES=
 FIGURES := figures::what_restarts_and_failovers_cost \
 	chart_rights::in_the_whole_cluster_the_chart_grants_what_the_operator_uses_and_no_more \
 	chart_rights::in_one_namespace_the_chart_grants_what_the_operator_uses_and_nothing_elsewhere
-PROXY_FIGURES := sidecar::proxy::load::what_the_proxy_costs
-figures: ## Measure restarts, failovers, memory and the sidecar's proxy, and list the rights in use; CREDENTIALS=1000 of ACCOUNTS=300
+OPTIMISED_FIGURES := attempts::a_wrong_password_is_presented_three_times_and_then_hourly_if_it_was_right_before \
+	sidecar::proxy::load::what_the_proxy_costs
+figures: ## Measure restarts, failovers, memory, logins with a wrong password and the proxy; list the rights. CREDENTIALS=1000 of ACCOUNTS=300
 	@$(CARGO) test --quiet --locked --workspace --test cluster -- --include-ignored --exact --nocapture \
 	  --test-threads=1 $(FIGURES)
-	@$(CARGO) test --quiet --locked --profile simulation --test issuer -- --ignored --exact --nocapture $(PROXY_FIGURES)
+	@$(CARGO) test --quiet --locked --profile simulation --test issuer --test simulation -- --include-ignored --exact --nocapture \
+	  --test-threads=1 $(OPTIMISED_FIGURES)
 
 installed: image ## Install the operator on a real node, and use tokens in a pod through ten rotations; needs root
 	$(CARGO) test --locked --workspace --test cluster -- --ignored --nocapture installed::

@@ -119,6 +119,23 @@ impl Leadership {
         }
     }
 
+    /// Releases the lease though what was begun under it has not ended, for the process ends now: nothing is begun any
+    /// more, and what is on its way is what a killed process leaves behind.
+    pub(super) async fn give_up(&self, client: Client) {
+        let Some(settings) = &self.settings else { return };
+        self.ends_term();
+        let lease = SharedLease::new(client, settings);
+        let released = match lease.read().await {
+            Ok(Some(record)) if record.holder.as_ref() == Some(&settings.identity) => {
+                lease.release(&record).await.map(drop)
+            }
+            other => other.map(drop),
+        };
+        if let Err(error) = released {
+            tracing::warn!("release lease {}: {error}", settings.name);
+        }
+    }
+
     async fn claim(
         &self,
         settings: &LeaseSettings,

@@ -37,7 +37,7 @@ const STEPS_LIMIT: usize = 12;
 const RACED_PAUSE: Duration = Duration::from_secs(1);
 /// How soon a first login looks again whether it still has to wait for what status remembers of others.
 const OTHERS_PAUSE: Duration = Duration::from_millis(100);
-/// How long it waits at most.
+/// How long it waits for those that were looked at in vain.
 const OTHERS_LIMIT: SignedDuration = SignedDuration::from_secs(10);
 
 /// What every reconciliation uses.
@@ -114,6 +114,9 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     };
     login::forget_pair(&mut memory);
     context.registry.keeps_pace(&key, memory.pace());
+    if action.is_err() {
+        context.registry.unresolvable(&key, term);
+    }
     let action = action?;
     context.registry.clear_errors(&key);
     Ok(action)
@@ -247,6 +250,7 @@ impl<'a> Work<'a> {
             }
         }
         // Raced by another writer, or the process is stopping.
+        self.context.registry.unresolvable(&self.key(), term);
         self.report(false).await?;
         Ok(Action::requeue(RACED_PAUSE))
     }
@@ -289,9 +293,9 @@ impl<'a> Work<'a> {
     /// one's login Secret may be out of reach.
     fn waits_for_others(&mut self, term: Term, now: Moment) -> bool {
         let since = *self.memory.waits_for_others.get_or_insert(now);
-        let are_resolved =
-            self.context.registries.iter().all(|registry| registry.are_rejections_resolved(term));
-        !are_resolved && !since.plus(OTHERS_LIMIT).has_come(now)
+        let is_impatient = since.plus(OTHERS_LIMIT).has_come(now);
+        let is_resolved = |registry: &Arc<Registry>| registry.are_rejections_resolved(term, is_impatient);
+        !self.context.registries.iter().all(is_resolved)
     }
 
     fn key(&self) -> ObjectKey {

@@ -62,6 +62,8 @@ struct Entry {
     is_rejected: bool,
     /// The term in which that has found its account, or turned out to have none.
     resolved: Option<Term>,
+    /// The term in which that was tried in vain.
+    unresolvable: Option<Term>,
 }
 
 #[derive(Default)]
@@ -139,6 +141,7 @@ impl Registry {
                 wake_up: None,
                 is_rejected,
                 resolved: None,
+                unresolvable: None,
             };
             inner.credentials.insert(key.clone(), entry);
         }
@@ -277,12 +280,24 @@ impl Registry {
         }
     }
 
+    /// That was tried in vain: what it needs is out of reach, or changes all the time.
+    pub(super) fn unresolvable(&self, key: &ObjectKey, term: Term) {
+        if let Some(entry) = self.lock().credentials.get_mut(key) {
+            entry.unresolvable = Some(term);
+        }
+    }
+
     /// Whether all credentials are listed, and all rejections that status remembers have found their accounts in this
-    /// term: before, nobody can tell whether a login that looks new is held.
-    pub(super) fn are_rejections_resolved(&self, term: Term) -> bool {
-        let is_resolved =
-            |entry: &Entry| !entry.is_rejected || entry.sighting.deleting || entry.resolved == Some(term);
-        *self.credentials_synced.borrow() && self.lock().credentials.values().all(is_resolved)
+    /// term: before, nobody can tell whether a login that looks new is held. Who is `impatient` waits no longer for what
+    /// may never come: lists that are not complete, and rejections that were looked at in vain.
+    pub(super) fn are_rejections_resolved(&self, term: Term, impatient: bool) -> bool {
+        let is_resolved = |entry: &Entry| {
+            !entry.is_rejected
+                || entry.sighting.deleting
+                || entry.resolved == Some(term)
+                || impatient && entry.unresolvable == Some(term)
+        };
+        (impatient || *self.credentials_synced.borrow()) && self.lock().credentials.values().all(is_resolved)
     }
 
     /// The credential with this uid.
@@ -408,18 +423,31 @@ mod tests {
         let (registry, term) = (Registry::default(), Term::default());
         registry.begins_credential_list();
         registry.saw_credential(&key("new"), sighting("u2", &[]), false, at(0));
-        assert!(!registry.are_rejections_resolved(term), "more may be listed");
+        assert!(!registry.are_rejections_resolved(term, false), "more may be listed");
         registry.saw_credential(&key("held"), sighting("u1", &[]), true, at(0));
         registry.ends_credential_list();
-        assert!(!registry.are_rejections_resolved(term));
+        assert!(!registry.are_rejections_resolved(term, false));
         registry.resolved(&key("new"), term);
-        assert!(!registry.are_rejections_resolved(term));
+        assert!(!registry.are_rejections_resolved(term, false));
         registry.resolved(&key("held"), term);
-        assert!(registry.are_rejections_resolved(term));
+        assert!(registry.are_rejections_resolved(term, false));
         let another = Term { number: 2, follows_another: true };
-        assert!(!registry.are_rejections_resolved(another), "in each term anew");
+        assert!(!registry.are_rejections_resolved(another, false), "in each term anew");
         registry.saw_credential(&key("held"), sighting("u1", &[]), false, at(0));
-        assert!(registry.are_rejections_resolved(another), "its status remembers none any more");
+        assert!(registry.are_rejections_resolved(another, false), "its status remembers none any more");
+    }
+
+    #[test]
+    fn a_first_login_does_not_wait_for_ever_for_what_cannot_be_read_but_for_what_nobody_has_looked_at() {
+        let (registry, term) = (Registry::default(), Term::default());
+        registry.begins_credential_list();
+        registry.saw_credential(&key("held"), sighting("u1", &[]), true, at(0));
+        assert!(!registry.are_rejections_resolved(term, true), "nobody has looked");
+        registry.unresolvable(&key("held"), term);
+        assert!(!registry.are_rejections_resolved(term, false), "it may be read the next time");
+        assert!(registry.are_rejections_resolved(term, true));
+        let another = Term { number: 2, follows_another: true };
+        assert!(!registry.are_rejections_resolved(another, true), "in each term anew");
     }
 
     #[test]

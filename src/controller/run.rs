@@ -37,6 +37,8 @@ const CRD_LIMIT: Duration = Duration::from_secs(10);
 const ADMIN_STOP_LIMIT: Duration = Duration::from_millis(250);
 /// How long a stop may take in all; a pod has 30 s by default, and whoever stops us has other things to do.
 const STOP_LIMIT: Duration = Duration::from_millis(4500);
+/// How much of it is kept for giving up the lease, if work does not end before.
+const RELEASE_LIMIT: Duration = Duration::from_millis(300);
 
 /// What the operator is started with.
 #[derive(Clone, Debug)]
@@ -75,7 +77,6 @@ pub enum RunError {
 }
 
 /// What the operator reaches the world by. A simulation brings its own.
-#[derive(Clone)]
 pub struct Means {
     /// The API server.
     pub client: Client,
@@ -85,6 +86,8 @@ pub struct Means {
     pub clock: Arc<dyn Clock>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Names accounts; new for each process.
+    pub keys: KeyMaker,
 }
 
 /// Runs the operator as a process: on the clocks of this machine, over HTTP, with admin endpoints, until `stop` is
@@ -93,6 +96,7 @@ pub struct Means {
 /// # Errors
 /// When it cannot come up. Once it runs, it goes on through any trouble.
 pub async fn run(settings: Settings, client: Client, stop: CancellationToken) -> Result<(), RunError> {
+    let keys = KeyMaker::random().ok_or(RunError::Random)?;
     let (scope, lease) = (settings.scope(), settings.lease_name());
     let readiness = Readiness::of([("namespaces", scope.clone()), ("lease", lease.clone())]);
     let metrics = Arc::new(Metrics::new());
@@ -110,27 +114,20 @@ pub async fn run(settings: Settings, client: Client, stop: CancellationToken) ->
         transport: Arc::new(HttpTransport::new(settings.use_environment_proxy)),
         clock: Arc::new(SystemClock::start()),
         metrics,
+        keys,
     };
-    let outcome = operate(&settings, means, &readiness, stop).await;
+    operate(&settings, means, &readiness, stop).await;
     admin_stop.cancel();
     // A client that does not read must not hold up the end.
     if let Ok(Ok(Err(error))) = tokio::time::timeout(ADMIN_STOP_LIMIT, admin).await {
         tracing::warn!("serve admin requests: {error}");
     }
     tracing::info!("stopped");
-    outcome
+    Ok(())
 }
 
-/// Does the operator's work by these means until `stop` is cancelled.
-///
-/// # Errors
-/// When it cannot come up. Once it runs, it goes on through any trouble.
-pub async fn operate(
-    settings: &Settings,
-    means: Means,
-    readiness: &Readiness,
-    stop: CancellationToken,
-) -> Result<(), RunError> {
+/// Does the operator's work by these means until `stop` is cancelled, through any trouble.
+pub async fn operate(settings: &Settings, means: Means, readiness: &Readiness, stop: CancellationToken) {
     let crd_gate = readiness.gate("crd", "the API server to serve idissuercredentials.idissuer.pl");
     let watch_gate = readiness.gate("watches", "the first lists of credentials and Secrets");
     tokio::select! {
@@ -138,16 +135,22 @@ pub async fn operate(
             tracing::info!("idissuercredentials.idissuer.pl is served");
             crd_gate.open();
         }
-        () = stop.cancelled() => return Ok(()),
+        () = stop.cancelled() => return,
     }
-    let operator = Operator::new(settings, means, stop.clone())?;
-    tokio::select! {
-        () = operator.work(watch_gate) => {}
-        () = async { stop.cancelled().await; tokio::time::sleep(STOP_LIMIT).await } => {
-            tracing::warn!("stopped before all work was done");
+    let client = means.client.clone();
+    let operator = Operator::new(settings, means, stop.clone());
+    let leadership = Arc::clone(&operator.leadership);
+    let work_limit = STOP_LIMIT.saturating_sub(RELEASE_LIMIT);
+    let is_done = tokio::select! {
+        () = operator.work(watch_gate) => true,
+        () = async { stop.cancelled().await; tokio::time::sleep(work_limit).await } => false,
+    };
+    if !is_done {
+        tracing::warn!("stopped before all work was done");
+        if tokio::time::timeout(RELEASE_LIMIT, leadership.give_up(client)).await.is_err() {
+            tracing::warn!("release the lease: no answer in time; the next leader waits until it runs out");
         }
     }
-    Ok(())
 }
 
 impl Settings {
@@ -214,8 +217,8 @@ struct Operator {
 }
 
 impl Operator {
-    fn new(settings: &Settings, means: Means, stop: CancellationToken) -> Result<Self, RunError> {
-        let Means { client, transport, clock, metrics } = means;
+    fn new(settings: &Settings, means: Means, stop: CancellationToken) -> Self {
+        let Means { client, transport, clock, metrics, keys } = means;
         let allow_list = Arc::new(settings.allow_list.clone());
         let issuer = IssuerClient::new(transport, Arc::clone(&allow_list), Arc::clone(&clock));
         let (ended_sender, ended) = tokio::sync::mpsc::unbounded_channel();
@@ -225,7 +228,7 @@ impl Operator {
             issuer,
             Arc::clone(&clock),
             Arc::clone(&metrics),
-            KeyMaker::random().ok_or(RunError::Random)?,
+            keys,
             ended_sender,
             move || leads.term().is_some(),
             stop.clone(),
@@ -258,19 +261,7 @@ impl Operator {
         };
         let areas = namespaces.into_iter().zip(registries.iter().map(context)).collect();
         let watching = watcher::Config::default().timeout(settings.watch_timeout_seconds);
-        Ok(Self {
-            client,
-            accounts,
-            ended,
-            recorder,
-            told,
-            leadership,
-            clock,
-            metrics,
-            areas,
-            watching,
-            stop,
-        })
+        Self { client, accounts, ended, recorder, told, leadership, clock, metrics, areas, watching, stop }
     }
 
     /// Works until stopped: no credential is begun any more, those at work are finished, then calls are drained,

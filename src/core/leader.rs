@@ -12,8 +12,9 @@ use super::moment::Moment;
 pub struct Timings {
     /// How long a lease that is not renewed belongs to its holder.
     pub duration: SignedDuration,
-    /// How long after its last renewal the holder still acts. Shorter than `duration`, so that what it began has ended
-    /// before anybody else begins.
+    /// How long after its last renewal the holder still begins anything. Shorter than `duration`, so that nothing is begun
+    /// once somebody else may lead. What was begun may still be on its way then: writes are fenced, and of each account
+    /// one call to the issuer may be a stray.
     pub renew_deadline: SignedDuration,
     /// How often the holder renews it and the others look at it.
     pub retry_period: SignedDuration,

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
+use crate::complaints::gaps;
 use crate::issuers::{HOUR, Issuers};
 use crate::process::stretched;
 use crate::table::necessary_calls;
@@ -66,4 +69,24 @@ async fn restarts_and_leader_changes_cost_no_call() {
     }
     world.assert_well();
     assert_eq!(world.habitat.ledger.calls(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_credentials_of_an_account_the_one_that_renews_first_drives_both() {
+    let plan = Plan { seed: 1, accounts: 1, credentials: 2, lease: None };
+    let mut world = World::new(&plan, Issuers::plain(3, HOUR));
+    for (credential, percent) in world.population.credentials.iter().zip([5, 60]) {
+        world.apply(credential, &json!({"renewal": {"renewBeforePercent": percent}}));
+    }
+    world.start();
+    for _ in 0..24 * 60 {
+        world.pass(HOUR / 60).await;
+        let [first, second] = [0, 1].map(|number| world.token(&world.population.credentials[number]));
+        assert!(first.is_some() && first == second, "both hold the token of the account");
+    }
+    world.assert_well();
+    let gaps = gaps(&world, 0);
+    // 40 % of the life of the one before, and jitter of 5 % at most; the other one alone would wait for 53 minutes.
+    assert!(gaps.len() >= 24 * 60 / 25, "{gaps:?}");
+    assert!(gaps.iter().all(|gap| (1259.0..1443.0).contains(gap)), "{gaps:?}");
 }

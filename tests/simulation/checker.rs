@@ -2,7 +2,8 @@
 //!
 //! *At any time, if during the two minutes before a controller held the lease, the issuer would have accepted the login,
 //! the API server the write, and the account was neither waiting nor held under the login budget, then every published
-//! token has at least five minutes left, or a tenth of a shorter life.*
+//! token has at least five minutes left, or a tenth of a shorter life.* Where tokens live less than five minutes, the two
+//! minutes are as much shorter.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -18,8 +19,10 @@ use crate::population::{Population, account_of_login, text};
 use crate::process::{LEASE_NAMESPACE, Links};
 use crate::time::TrueTime;
 
-/// For how long everything has to be well.
+/// For how long everything has to be well, of tokens that live five minutes or longer.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
+/// Shorter lives shorten it.
+const FULL_LIFE: SignedDuration = SignedDuration::from_mins(5);
 /// This long before it matters, an account is looked at.
 const FORESIGHT: SignedDuration = SignedDuration::from_mins(3);
 /// Whoever writes targets by hand.
@@ -163,9 +166,9 @@ impl Checker {
                 let holder = change.after.as_ref().and_then(|lease| lease["spec"]["holderIdentity"].as_str());
                 let holder = holder.filter(|holder| !holder.is_empty()).map(str::to_owned);
                 if state.holder != holder {
-                    state.holder = holder;
+                    state.holder.clone_from(&holder);
                     state.conditions.touch(Source::Leader, now);
-                    self.ledger.leader_changes(now);
+                    self.ledger.leader_changes(holder, now);
                 }
             }
             "secrets" => match account_of_login(&change.name) {
@@ -204,8 +207,13 @@ impl Checker {
         let Some(&number) = state.targets.get(&key) else { return };
         let token = change.after.as_ref().and_then(|secret| text(secret, "token"));
         let given = token.and_then(|token| self.ledger.given(&token));
+        let is_new = order(given.as_ref()) != order(state.credentials[number].published.as_ref());
+        if is_new {
+            // What stood there until now, and is never seen again.
+            self.looks_at_leader(state, now);
+            self.looks_at(state, number, now);
+        }
         let watched = &mut state.credentials[number];
-        let is_new = order(given.as_ref()) != order(watched.published.as_ref());
         if self.links.get(&change.user).is_some() {
             self.checks_write(number, watched, given.as_ref(), now);
             (watched.damaged, watched.needs_watch) = (None, false);
@@ -255,6 +263,15 @@ impl Checker {
     pub(crate) fn looks(&self) {
         let now = self.time.now();
         let mut state = self.state.lock().unwrap();
+        self.looks_at_leader(&mut state, now);
+        let soon = (now + FORESIGHT, usize::MAX);
+        let due: Vec<usize> = state.due.range(..=soon).map(|(_, number)| *number).collect();
+        for number in due {
+            self.looks_at(&mut state, number, now);
+        }
+    }
+
+    fn looks_at_leader(&self, state: &mut State, now: Timestamp) {
         let leader = if self.has_lease {
             state.holder.as_ref().and_then(|holder| self.links.get(holder))
         } else {
@@ -263,15 +280,15 @@ impl Checker {
         if !leader.is_some_and(|link| link.is_able()) {
             state.conditions.touch(Source::Leader, now);
         }
-        let soon = (now + FORESIGHT, usize::MAX);
-        let due: Vec<(Timestamp, usize)> = state.due.range(..=soon).copied().collect();
-        for (at, number) in due {
-            if !self.may_log_in(&state, number, now) {
-                state.conditions.touch(Source::Credential(number), now);
-            }
-            if at <= now && !state.credentials[number].is_told {
-                self.judges(&mut state, number, now);
-            }
+    }
+
+    fn looks_at(&self, state: &mut State, number: usize, now: Timestamp) {
+        if !self.may_log_in(state, number, now) {
+            state.conditions.touch(Source::Credential(number), now);
+        }
+        let watched = &state.credentials[number];
+        if watched.due().is_some_and(|due| due <= now) && !watched.is_told {
+            self.judges(state, number, now);
         }
     }
 
@@ -292,11 +309,12 @@ impl Checker {
         if watched.needs_watch {
             sources.push(Source::Watches);
         }
-        if state.conditions.held(&sources, now) < PATIENCE {
+        let patience = watched.patience();
+        if state.conditions.held(&sources, now) < patience {
             return;
         }
         let finding = match (&watched.published, watched.damaged) {
-            (_, Some(since)) if now.duration_since(since) < PATIENCE => return,
+            (_, Some(since)) if now.duration_since(since) < patience => return,
             (_, Some(since)) => format!("credential {number}: its target is damaged since {since:.0}"),
             (Some(given), None) => {
                 let left = given.expires.duration_since(now).as_secs();
@@ -319,6 +337,13 @@ impl Watched {
     fn due(&self) -> Option<Timestamp> {
         let margin = self.published.as_ref().map(Given::margin);
         self.damaged.or(margin)
+    }
+
+    /// For how long everything has to be well before the token may be called late.
+    fn patience(&self) -> SignedDuration {
+        let lifetime = self.published.as_ref().or(self.newest.as_ref()).map_or(FULL_LIFE, Given::lifetime);
+        let share = lifetime.as_secs_f64() / FULL_LIFE.as_secs_f64();
+        PATIENCE.mul_f64(share.min(1.0))
     }
 }
 

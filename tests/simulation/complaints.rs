@@ -63,7 +63,7 @@ fn obtained(world: &World, account: usize) -> Vec<Timestamp> {
 }
 
 /// The seconds between one token of an account and the next.
-fn gaps(world: &World, account: usize) -> Vec<f64> {
+pub(crate) fn gaps(world: &World, account: usize) -> Vec<f64> {
     let obtained = obtained(world, account);
     obtained.windows(2).map(|pair| pair[1].duration_since(pair[0]).as_secs_f64()).collect()
 }

@@ -13,6 +13,8 @@ use url::Url;
 
 /// Of most tokens.
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+/// Of those that are always in a hurry.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// One issuer.
 pub(crate) struct Issuer {
@@ -72,35 +74,15 @@ impl Issuers {
     /// Every character that there is: the refresh works early, after expiry, never; tokens live an hour, ten minutes, a
     /// day; refresh tokens are spent by use or not; a login ends other sessions or not.
     pub(crate) fn various(seed: u64) -> Self {
-        use RefreshAccepted::{AfterExpiry, Early, Never};
-        use RefreshRequest::{Flat, Nested};
-        use RefreshTokens::{Absent, Reusable, SingleUse};
-        use Session::{PerLogin, PerUser};
-        let latency =
-            Latency::of(DurationRange { from: Duration::from_millis(50), to: Duration::from_millis(500) });
-        let character = |lifetime, accepted, tokens, session, request| -> Character {
-            Box::new(move |personality: &mut Personality| {
-                personality.latency = latency;
-                personality.lockout = Some(Lockout::default());
-                personality.token.lifetime = lifetime;
-                personality.refresh.accepted = accepted;
-                personality.refresh.tokens = tokens;
-                personality.refresh.request = request;
-                personality.login.session = session;
-            })
-        };
-        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
-        Self::of(
-            seed,
-            vec![
-                character(HOUR, Early, SingleUse, PerLogin, Flat),
-                character(HOUR, AfterExpiry, SingleUse, PerUser, Flat),
-                character(minutes(10), Early, SingleUse, PerUser, Nested),
-                character(HOUR, Never, Reusable, PerLogin, Flat),
-                character(24 * HOUR, Early, Reusable, PerLogin, Flat),
-                character(24 * HOUR, AfterExpiry, Absent, PerUser, Flat),
-            ],
-        )
+        Self::of(seed, characters())
+    }
+
+    /// As various as they can be, and one more, whose tokens live a minute.
+    pub(crate) fn hurried(seed: u64) -> Self {
+        use RefreshAccepted::Early;
+        let hurried =
+            character(MINUTE, Early, RefreshTokens::SingleUse, Session::PerLogin, RefreshRequest::Flat);
+        Self::of(seed, characters().into_iter().chain([hurried]).collect())
     }
 
     fn of(seed: u64, characters: Vec<Character>) -> Self {
@@ -130,6 +112,11 @@ impl Issuers {
         &self.0[number]
     }
 
+    /// The shortest life of a token.
+    pub(crate) fn shortest_lifetime(&self) -> Duration {
+        self.0.iter().map(|issuer| issuer.personality().token.lifetime).min().unwrap()
+    }
+
     /// The number of the issuer that this request goes to.
     pub(crate) fn find(&self, url: &Url) -> usize {
         self.0.iter().position(|issuer| url.as_str().starts_with(&issuer.url)).unwrap()
@@ -143,3 +130,38 @@ impl Issuers {
 }
 
 type Character = Box<dyn FnOnce(&mut Personality)>;
+
+/// One that answers in its time, and locks whoever guesses passwords.
+fn character(
+    lifetime: Duration,
+    accepted: RefreshAccepted,
+    tokens: RefreshTokens,
+    session: Session,
+    request: RefreshRequest,
+) -> Character {
+    let answers = DurationRange { from: Duration::from_millis(50), to: Duration::from_millis(500) };
+    Box::new(move |personality: &mut Personality| {
+        personality.latency = Latency::of(answers);
+        personality.lockout = Some(Lockout::default());
+        personality.token.lifetime = lifetime;
+        personality.refresh.accepted = accepted;
+        personality.refresh.tokens = tokens;
+        personality.refresh.request = request;
+        personality.login.session = session;
+    })
+}
+
+fn characters() -> Vec<Character> {
+    use RefreshAccepted::{AfterExpiry, Early, Never};
+    use RefreshRequest::{Flat, Nested};
+    use RefreshTokens::{Absent, Reusable, SingleUse};
+    use Session::{PerLogin, PerUser};
+    vec![
+        character(HOUR, Early, SingleUse, PerLogin, Flat),
+        character(HOUR, AfterExpiry, SingleUse, PerUser, Flat),
+        character(10 * MINUTE, Early, SingleUse, PerUser, Nested),
+        character(HOUR, Never, Reusable, PerLogin, Flat),
+        character(24 * HOUR, Early, Reusable, PerLogin, Flat),
+        character(24 * HOUR, AfterExpiry, Absent, PerUser, Flat),
+    ]
+}

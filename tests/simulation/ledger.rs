@@ -8,10 +8,13 @@ use jiff::{SignedDuration, Timestamp};
 
 /// Calls that one process may have in flight at one issuer.
 const GATE: u32 = 16;
+/// Calls of one login that come to an issuer from processes that do not lead, between one change of the leader and the
+/// next: what a process had in flight when it was stopped.
+const STRAYS: u32 = 1;
 /// Rejections of one login within a quarter of an hour, unless somebody asks for more.
 const QUICK_REJECTIONS: usize = 3;
-/// Rejections within an hour of a login that was never accepted, whoever asks.
-const UNPROVEN_REJECTIONS: usize = 4;
+/// Rejections of one login within an hour; of one that was never accepted, whoever asks for more.
+const HOURLY_REJECTIONS: usize = 4;
 
 /// What is wrong, in the order in which it was found.
 #[derive(Clone, Default)]
@@ -80,6 +83,8 @@ pub(crate) struct Calls {
     pub(crate) refreshes: u64,
     /// Calls that never came to an issuer.
     pub(crate) unsent: u64,
+    /// Calls of processes that did not lead any more.
+    pub(crate) strays: u64,
 }
 
 impl Calls {
@@ -102,6 +107,10 @@ struct Books {
     most_at_issuer: u32,
     logins: BTreeMap<usize, Logins>,
     leader_changes: Vec<Timestamp>,
+    /// The process that holds the lease.
+    holder: Option<String>,
+    /// Calls of others since it does, by account and password.
+    strays: BTreeMap<(usize, Arc<str>), u32>,
     calls: Calls,
 }
 
@@ -113,6 +122,22 @@ struct Logins {
     /// When somebody asked for another attempt.
     lifts: Vec<Timestamp>,
     proven: HashSet<Arc<str>>,
+}
+
+impl Logins {
+    /// Whether the next attempt of this password by itself lies ahead, or there is none.
+    fn is_waiting(&self, password: &str, now: Timestamp) -> bool {
+        let mut rejected = self.rejected.iter().filter(|(_, presented)| presented == password);
+        let pause = match rejected.clone().count() {
+            0 => return false,
+            1 => SignedDuration::from_mins(5),
+            // A quarter of an hour after the first, which may have been just before.
+            2 => SignedDuration::from_mins(15),
+            _ if self.proven.contains(password) => SignedDuration::from_hours(1),
+            _ => return true,
+        };
+        rejected.next_back().is_some_and(|(last, _)| now < *last + pause)
+    }
 }
 
 /// The books of the issuers.
@@ -162,8 +187,19 @@ impl Ledger {
     }
 
     /// It came to the issuer.
-    pub(crate) fn arrives(&self, asked: &Asked, now: Timestamp) {
+    pub(crate) fn arrives(&self, process: &str, asked: &Asked, now: Timestamp) {
         let mut books = self.books.lock().unwrap();
+        // Where there is no lease, it never changes hands.
+        if !books.leader_changes.is_empty() && books.holder.as_deref() != Some(process) {
+            books.calls.strays += 1;
+            let strays = books.strays.entry((asked.account, Arc::clone(&asked.password))).or_default();
+            *strays += 1;
+            if *strays > STRAYS {
+                let finding =
+                    format!("{process} does not lead, and calls again for account {}", asked.account);
+                self.findings.add(now, finding);
+            }
+        }
         let Some(refresh) = &asked.refresh else {
             books.calls.logins += 1;
             return;
@@ -214,9 +250,13 @@ impl Ledger {
             self.findings.add(now, finding);
         }
         let hourly = rejected().filter(recent(60)).count();
-        if !logins.proven.contains(password) && hourly > UNPROVEN_REJECTIONS + changes {
-            let finding =
-                format!("account {account}, never accepted, was rejected {hourly} times in an hour");
+        let is_proven = logins.proven.contains(password);
+        let asked = if is_proven { logins.lifts.iter().copied().filter(recent(60)).count() } else { 0 };
+        if hourly > HOURLY_REJECTIONS + asked + changes {
+            let which = if is_proven { "accepted before" } else { "never accepted" };
+            let finding = format!(
+                "account {account}, {which}, was rejected {hourly} times in an hour, with {asked} lifts and {changes} leader changes"
+            );
             self.findings.add(now, finding);
         }
     }
@@ -226,9 +266,12 @@ impl Ledger {
         self.books.lock().unwrap().logins.entry(account).or_default().lifts.push(now);
     }
 
-    /// Another process leads.
-    pub(crate) fn leader_changes(&self, now: Timestamp) {
-        self.books.lock().unwrap().leader_changes.push(now);
+    /// Another process leads, or none.
+    pub(crate) fn leader_changes(&self, holder: Option<String>, now: Timestamp) {
+        let mut books = self.books.lock().unwrap();
+        books.leader_changes.push(now);
+        books.holder = holder;
+        books.strays.clear();
     }
 
     /// Whether the account is waiting or held under the login budget with this password, as far as can be seen from here.
@@ -237,7 +280,7 @@ impl Ledger {
         let Some(logins) = books.logins.get(&account) else { return false };
         let hour_ago = now - SignedDuration::from_hours(1);
         let recent = logins.rejected.iter().filter(|(at, _)| *at > hour_ago).count();
-        recent >= UNPROVEN_REJECTIONS || logins.rejected.iter().any(|(_, presented)| presented == password)
+        recent >= HOURLY_REJECTIONS || logins.is_waiting(password, now)
     }
 
     pub(crate) fn calls(&self) -> Calls {
@@ -281,11 +324,72 @@ mod tests {
         let (findings, now) = (Findings::default(), Timestamp::UNIX_EPOCH);
         let ledger = Ledger::new(findings.clone());
         let refresh = asked(0, Some("refresh token"));
-        ledger.arrives(&refresh, now);
+        ledger.arrives("process", &refresh, now);
         ledger.put_off(&refresh);
-        ledger.arrives(&refresh, now);
+        ledger.arrives("process", &refresh, now);
         assert_eq!(findings.len(), 0);
-        ledger.arrives(&refresh, now);
+        ledger.arrives("process", &refresh, now);
+        assert_eq!(findings.len(), 1);
+    }
+
+    #[test]
+    fn a_second_call_of_an_account_by_a_process_that_leads_no_more_is_found_after_each_change_anew() {
+        let (findings, now) = (Findings::default(), Timestamp::UNIX_EPOCH);
+        let ledger = Ledger::new(findings.clone());
+        for _ in 0..2 {
+            ledger.arrives("alone", &asked(0, None), now);
+        }
+        assert_eq!(ledger.calls().strays, 0, "nobody needs a lease");
+        for leader in [Some("new"), None] {
+            let found = findings.len();
+            ledger.leader_changes(leader.map(str::to_owned), now);
+            for account in 0..2 {
+                ledger.arrives("new", &asked(2, None), now);
+                ledger.arrives("old", &asked(account, None), now);
+            }
+            ledger.arrives("old", &asked(0, None), now);
+            assert_eq!(findings.len() - found, if leader.is_some() { 1 } else { 2 }, "{leader:?} leads");
+        }
+    }
+
+    #[test]
+    fn a_rejected_login_is_held_until_the_budget_allows_its_next_attempt() {
+        let minute = |minutes| Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes);
+        // Rejected at these minutes, accepted before or not: held so long.
+        let cases: [(&[i64], bool, Option<i64>); 6] = [
+            (&[0], false, Some(5)),
+            (&[0], true, Some(5)),
+            (&[0, 5], true, Some(20)),
+            (&[0, 5, 15], true, Some(75)),
+            (&[0, 5, 15, 75], true, Some(135)),
+            (&[0, 5, 15], false, None),
+        ];
+        for (rejected, is_proven, until) in cases {
+            let (findings, case) = (Findings::default(), format!("{rejected:?}, {is_proven}"));
+            let ledger = Ledger::new(findings.clone());
+            if is_proven {
+                ledger.gives(&asked(0, None), Fingerprint::of("token"), minute(-60), minute(0));
+            }
+            for at in rejected {
+                ledger.rejects(0, "password", minute(*at));
+            }
+            let is_held = |at| ledger.is_held(0, "password", minute(at));
+            assert!(is_held(until.map_or(10_000, |until| until - 1)), "{case}");
+            assert!(until.is_none_or(|until| !is_held(until)), "{case}");
+            assert!(!ledger.is_held(0, "another", minute(10_000)), "{case}");
+            assert_eq!(findings.all(), Vec::<String>::new(), "{case}");
+        }
+    }
+
+    #[test]
+    fn a_login_that_was_accepted_once_and_is_rejected_every_ten_minutes_is_found_within_the_hour() {
+        let (findings, minute) = (Findings::default(), SignedDuration::from_mins(1));
+        let ledger = Ledger::new(findings.clone());
+        ledger.gives(&asked(0, None), Fingerprint::of("token"), Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
+        for at in 0..5 {
+            assert_eq!(findings.len(), 0);
+            ledger.rejects(0, "password", Timestamp::UNIX_EPOCH + 10 * at * minute);
+        }
         assert_eq!(findings.len(), 1);
     }
 }

@@ -1,5 +1,6 @@
 //! The wires of one process: to the issuers, and to the API server.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub(crate) enum Wire {
 pub(crate) struct Link {
     process: String,
     wire: Mutex<Wire>,
+    /// The accounts that have a call on its way until a stall ends: whoever is stopped begins no other.
+    belated: Mutex<BTreeSet<usize>>,
     is_stopping: AtomicBool,
     issuers: Arc<Issuers>,
     ledger: Arc<Ledger>,
@@ -43,6 +46,7 @@ impl Link {
         Self {
             process: process.to_owned(),
             wire: Mutex::new(Wire::Good),
+            belated: Mutex::default(),
             is_stopping: AtomicBool::new(false),
             issuers: Arc::clone(issuers),
             ledger: Arc::clone(ledger),
@@ -84,7 +88,12 @@ impl Link {
     /// Brings a request to its issuer, and an answer back.
     async fn exchange(&self, carried: Carried) -> Result<Answer, TransportError> {
         if let Wire::Stalled(until) = self.wire() {
+            if !self.belated.lock().unwrap().insert(carried.asked.account) {
+                self.ledger.unsent();
+                return std::future::pending().await;
+            }
             sleep_until(until).await;
+            self.belated.lock().unwrap().remove(&carried.asked.account);
         }
         if self.wire() == Wire::Dead {
             return std::future::pending().await;
@@ -95,7 +104,7 @@ impl Link {
             return Err(TransportError::Unreachable);
         }
         let (now, asked) = (self.time.now(), &carried.asked);
-        self.ledger.arrives(asked, now);
+        self.ledger.arrives(&self.process, asked, now);
         let (exchange, record) = issuer.call(&SimulatedRequest::post(&carried.path, &carried.body), now);
         let (process, outcome) = (&self.process, record.outcome);
         tracing::debug!(process, account = asked.account, operation = ?record.operation, ?outcome, fault = record.fault, "call");
@@ -192,7 +201,7 @@ impl Transport for Carrier {
             let is_stalled = matches!(link.wire(), Wire::Stalled(_));
             let exchange = async move { link.exchange(carried).await };
             let outcome = if is_stalled {
-                // It was sent, and arrives although nobody waits for its answer any more.
+                // It arrives although nobody waits for its answer any more.
                 timeout(limit, async { tokio::spawn(exchange).await.unwrap() }).await
             } else {
                 timeout(limit, exchange).await

@@ -16,6 +16,7 @@
 #![expect(clippy::cast_precision_loss, reason = "no number of seconds or calls in here is that large")]
 
 mod areas;
+mod attempts;
 mod bad_input;
 mod calm;
 mod checker;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use idissuer::account::KeyMaker;
 use idissuer::controller::{LeaseSettings, Means, Settings, operate};
 use idissuer::core::leader::Timings;
 use idissuer::ops::metrics::Metrics;
@@ -114,12 +115,13 @@ impl Replica {
             transport: saboteur(habitat.sabotage, Carrier(Arc::clone(&link))),
             clock: Arc::new(clock),
             metrics: Arc::clone(&metrics),
+            keys: KeyMaker::new([seed.to_le_bytes(); 8].concat().try_into().unwrap()),
         };
         let settings = settings(habitat, &name);
         let (readiness, stop) = (Readiness::default(), CancellationToken::new());
         let (gates, token) = (readiness.clone(), stop.clone());
         let task = tokio::spawn(async move {
-            operate(&settings, means, &gates, token).await.unwrap();
+            operate(&settings, means, &gates, token).await;
         });
         self.process = Some(Process { name, link, metrics, readiness, stop, task });
     }

@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use idissuer::core::leader::Timings;
 use idissuer::issuer::{Answer, Request, Transport, TransportError};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use zeroize::Zeroizing;
 
+use crate::conditions::Source;
 use crate::issuers::{HOUR, Issuers};
 use crate::link::Carrier;
 use crate::population::login_secret;
@@ -26,6 +28,8 @@ pub(crate) enum Sabotage {
     Hammer,
     /// Their first refresh hangs for hours, whatever limit it was given, before it is sent.
     HangOnce,
+    /// A minute after a call they make it twice more, whoever leads by then.
+    Linger,
 }
 
 /// The transport of a process that does this wrong, if anything.
@@ -60,6 +64,16 @@ impl Transport for Saboteur {
                 Sabotage::HangOnce if is_refresh && !self.has_hung.swap(true, Ordering::Relaxed) => {
                     sleep(3 * HOUR).await;
                 }
+                Sabotage::Linger => {
+                    let carrier = Carrier(Arc::clone(&self.carrier.0));
+                    let again = [copy(&request), copy(&request)];
+                    tokio::spawn(async move {
+                        sleep(HOUR / 60).await;
+                        for request in again {
+                            drop(carrier.send(request).await);
+                        }
+                    });
+                }
                 Sabotage::RepeatRefreshes | Sabotage::HangOnce => {}
             }
             self.carrier.send(request).await
@@ -78,8 +92,13 @@ fn copy(request: &Request) -> Request {
 
 /// A world of one process that does this wrong.
 async fn world(sabotage: Option<Sabotage>) -> World {
+    world_of(sabotage, HOUR).await
+}
+
+/// One whose tokens live this long.
+async fn world_of(sabotage: Option<Sabotage>, lifetime: Duration) -> World {
     let plan = Plan { seed: 5, accounts: 2, credentials: 4, lease: None };
-    let mut world = World::new(&plan, Issuers::plain(5, HOUR));
+    let mut world = World::new(&plan, Issuers::plain(5, lifetime));
     world.habitat.sabotage = sabotage;
     world.start();
     world.pass(Duration::from_secs(60)).await;
@@ -107,6 +126,20 @@ async fn two_calls_of_an_account_at_once_are_found() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn calls_of_a_process_that_leads_no_more_are_found() {
+    let plan = Plan { seed: 5, accounts: 2, credentials: 4, lease: Some(Timings::default()) };
+    let mut world = World::new(&plan, Issuers::plain(5, HOUR));
+    world.habitat.sabotage = Some(Sabotage::Linger);
+    world.start();
+    world.pass(HOUR / 120).await;
+    world.assert_well();
+    let leader = world.leader().unwrap();
+    world.replicas[leader].stop().unwrap().await.unwrap();
+    world.pass(HOUR / 60).await;
+    assert_found(&world, "does not lead, and calls again for account 0");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_login_that_is_presented_over_and_over_is_found() {
     let world = world(Some(Sabotage::Hammer)).await;
     let account = &world.population.accounts[0];
@@ -128,6 +161,31 @@ async fn a_token_that_is_not_renewed_is_found_when_it_is_late_and_no_sooner() {
     assert_found(&world, "s left of 3600 s");
     world.pass(HOUR / 10).await;
     assert_found(&world, "is not ready");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_token_is_found_when_it_is_replaced_though_nobody_looked_meanwhile() {
+    let world = world(None).await;
+    world.habitat.issuers.get(0).cut();
+    world.pass(Duration::from_secs(54 * 60 - 10)).await;
+    sleep(Duration::from_secs(20)).await;
+    world.assert_well();
+    world.vandalise(&world.population.credentials[0], None);
+    assert_found(&world, "s left of 3600 s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_lives_a_minute_is_waited_for_a_fifth_as_long_as_one_of_five() {
+    let world = world_of(None, Duration::from_secs(60)).await;
+    world.habitat.issuers.get(0).cut();
+    world.checker.breaks(Source::Issuer(0));
+    world.pass(HOUR / 30).await;
+    // So says the checker, and it is not so.
+    world.checker.mends(Source::Issuer(0));
+    world.pass(Duration::from_secs(23)).await;
+    assert_eq!(world.findings.all(), Vec::<String>::new());
+    world.pass(Duration::from_secs(2)).await;
+    assert_found(&world, "s left of 60 s");
 }
 
 #[tokio::test(start_paused = true)]

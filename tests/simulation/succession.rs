@@ -78,3 +78,23 @@ async fn a_leader_that_comes_back_and_never_hears_so_goes_on_from_what_its_succe
     assert_eq!(world.habitat.ledger.calls(), calls);
     world.assert_well();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_is_stopped_while_a_write_hangs_hands_over_all_the_same() {
+    let plan = Plan { seed: 5, accounts: 1, credentials: 1, lease: Some(Timings::default()) };
+    let mut world = World::new(&plan, Issuers::plain(5, HOUR));
+    world.start();
+    world.pass(2 * MINUTE).await;
+    world.assert_well();
+    let first = world.leader().unwrap();
+    world.habitat.api.set_fault(|facts| {
+        let is_write = facts.resource == "secrets" && facts.verb == "patch";
+        is_write.then_some(Fault::Delay(HOUR))
+    });
+    world.vandalise(&world.population.credentials[0], None);
+    world.pass(MINUTE / 300).await;
+    world.replicas[first].stop().unwrap().await.unwrap();
+    // A standby's look; the lease would run out later.
+    world.pass(MINUTE / 20).await;
+    assert!(world.leader().is_some_and(|leader| leader != first), "{:?} leads", world.leader());
+}

@@ -32,6 +32,12 @@ pub(crate) fn necessary_calls(world: &World, time: SignedDuration) -> u64 {
     (0..world.population.accounts.len()).map(of_account).sum()
 }
 
+/// The calls that were made for each one that was necessary.
+pub(crate) fn call_ratio(world: &World) -> f64 {
+    let necessary = necessary_calls(world, world.habitat.time.awake());
+    world.habitat.ledger.calls().sent() as f64 / necessary as f64
+}
+
 fn whole(number: f64) -> u64 {
     Duration::from_secs_f64(number).as_secs()
 }
@@ -59,8 +65,9 @@ pub(crate) fn table(world: &World, storm: &Storm, seed: u64, real: Duration) -> 
         ("  rejected".into(), calls.logins_rejected.to_string()),
         ("refreshes".into(), calls.refreshes.to_string()),
         ("calls, least possible".into(), necessary.to_string()),
-        ("  ratio".into(), format!("{:.3}", calls.sent() as f64 / necessary as f64)),
+        ("  ratio".into(), format!("{:.3}", call_ratio(world))),
         ("calls that never left".into(), calls.unsent.to_string()),
+        ("calls of those who led before".into(), calls.strays.to_string()),
         ("most in flight at an issuer".into(), world.habitat.ledger.most_at_issuer().to_string()),
     ];
     rows.extend(

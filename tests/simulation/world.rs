@@ -20,7 +20,7 @@ use crate::process::{Habitat, Links, Replica};
 use crate::time::TrueTime;
 use crate::weather::Weather;
 
-/// How often the checker looks.
+/// How often the checker looks, where tokens live five minutes or longer.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// So many findings end a simulation.
@@ -36,6 +36,8 @@ pub(crate) struct World {
     pub(crate) findings: Findings,
     /// The credentials that were ever deleted: their targets may be garbage.
     pub(crate) garbage: BTreeSet<usize>,
+    /// How often the checker looks.
+    look: Duration,
 }
 
 /// How a world is made.
@@ -51,6 +53,7 @@ impl World {
     /// A world in which nothing runs yet.
     pub(crate) fn new(plan: &Plan, issuers: Issuers) -> Self {
         let time = TrueTime::new();
+        let look = LOOK.mul_f64((issuers.shortest_lifetime().as_secs_f64() / 300.0).min(1.0));
         let clock = time.clone();
         let api = MemoryApi::new(Arc::new(move || clock.now()));
         let (findings, links, issuers) = (Findings::default(), Links::default(), Arc::new(issuers));
@@ -73,8 +76,16 @@ impl World {
         let habitat = Habitat { time, api, issuers, ledger, links, lease, seed, namespaces, sabotage };
         let replicas = if lease.is_some() { vec!["north", "south"] } else { vec!["alone"] };
         let replicas = replicas.into_iter().map(Replica::new).collect();
-        let world =
-            Self { habitat, population, replicas, checker, weather, findings, garbage: BTreeSet::new() };
+        let world = Self {
+            habitat,
+            population,
+            replicas,
+            checker,
+            weather,
+            findings,
+            garbage: BTreeSet::new(),
+            look,
+        };
         world.settle_down();
         world
     }
@@ -132,7 +143,7 @@ impl World {
             if left.is_zero() {
                 return;
             }
-            sleep(left.min(LOOK)).await;
+            sleep(left.min(self.look)).await;
             self.collects_garbage();
             self.checker.looks();
         }
