@@ -1,6 +1,7 @@
 //! The command line: what was typed, and what it means. The only room that prints to standard output.
 
 mod lease;
+mod proxy;
 mod selftest;
 mod sidecar;
 

@@ -1,27 +1,24 @@
 //! The flags of the sidecar, and what they mean.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::fs;
 use std::io::{self, Write as _};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use url::Url;
 
+use super::proxy::ProxyArguments;
 use super::{client, install_crypto_provider, origin};
 use crate::core::account::Strategy;
 use crate::core::endpoint::{DEFAULT_ISSUER, Endpoint, Origin, RefreshShape};
 use crate::core::sidecar::names::Files;
-use crate::issuer::{CaBundle, Trust};
 use crate::ops::logging::{self, LogFormat};
 use crate::ops::shutdown;
 use crate::sidecar::folder::{FileMode, Folder};
 use crate::sidecar::hooks::{Hook, SignalHook};
-use crate::sidecar::proxy::{ProxySettings, Upstream};
 use crate::sidecar::source::{LoginFiles, SecretKeys, SecretName};
 use crate::sidecar::{self, Output, Settings, SourceSettings};
 
@@ -91,22 +88,8 @@ pub(super) struct SidecarArguments {
     #[arg(long, env = "IDISSUER_TEMPLATE_DIR", value_name = "DIRECTORY")]
     template_dir: Option<PathBuf>,
 
-    /// Forward HTTP requests to --upstream, with the token in them, on this address. A port alone is that of 127.0.0.1.
-    /// Whoever reaches the address uses the token
-    #[arg(long, env = "IDISSUER_PROXY_LISTEN", value_name = "[ADDRESS:]PORT", value_parser = proxy_address, requires = "upstream")]
-    proxy_listen: Option<SocketAddr>,
-
-    /// Where the proxy forwards to. Plain http only to this machine, or with --allow-plain-upstream
-    #[arg(long, env = "IDISSUER_UPSTREAM", value_name = "URL", value_parser = origin, requires = "proxy_listen")]
-    upstream: Option<Origin>,
-
-    /// The upstream's CA certificates, PEM, read at the start [default: the public ones]
-    #[arg(long, env = "IDISSUER_UPSTREAM_CA_FILE", value_name = "FILE")]
-    upstream_ca_file: Option<PathBuf>,
-
-    /// Take an --upstream of plain http that is not this machine: everybody on the way can read the token
-    #[arg(long, env = "IDISSUER_ALLOW_PLAIN_UPSTREAM")]
-    allow_plain_upstream: bool,
+    #[command(flatten)]
+    proxy: ProxyArguments,
 
     /// After each publication, POST to this address; may be given several times
     #[arg(long = "hook-url", env = "IDISSUER_HOOK_URL", value_name = "URL", value_parser = hook_url)]
@@ -187,12 +170,6 @@ fn file_mode(text: &str) -> Result<FileMode, String> {
         .ok_or_else(|| "not octal permission bits like 0440, read and write only".into())
 }
 
-fn proxy_address(text: &str) -> Result<SocketAddr, String> {
-    let port = text.parse().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))).ok();
-    port.or_else(|| text.parse().ok())
-        .ok_or_else(|| "not a port like 8080, or an address like 127.0.0.1:8080".into())
-}
-
 fn hook_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     let url = url.filter(|url| url.username().is_empty() && url.password().is_none());
@@ -242,7 +219,12 @@ async fn check(settings: &Settings) -> Result<(), String> {
 impl SidecarArguments {
     async fn settings(self) -> Result<Settings, String> {
         let (source, output) = (self.source().await?, self.output()?);
-        let (proxy, hooks) = (self.proxy()?, self.hooks()?);
+        let (proxy, hooks) = (self.proxy.settings()?, self.hooks()?);
+        if self.once && proxy.is_some() {
+            return Err(
+                "--once ends after the first token, so nobody could use --proxy-listen; leave one out".into(),
+            );
+        }
         if output.is_none() && proxy.is_none() {
             return Err("there is nothing to do without --output-dir or --proxy-listen".into());
         }
@@ -310,34 +292,6 @@ impl SidecarArguments {
         let templates = self.template_dir.as_deref().map(read_templates).transpose()?.unwrap_or_default();
         let files = Files::new(templates).map_err(|defect| format!("--template-dir: {defect}"))?;
         Ok(Some(Output { folder: Folder::new(path, self.file_mode), files }))
-    }
-
-    fn proxy(&self) -> Result<Option<ProxySettings>, String> {
-        // Clap sees to it that one does not come without the other.
-        let (Some(address), Some(origin)) = (self.proxy_listen, self.upstream.clone()) else {
-            return Ok(None);
-        };
-        if self.once {
-            return Err(
-                "--once ends after the first token, so nobody could use --proxy-listen; leave one out".into(),
-            );
-        }
-        if !(origin.is_https() || origin.is_loopback() || self.allow_plain_upstream) {
-            return Err(
-                "everybody on the way to --upstream could read the token; use https, or add --allow-plain-upstream if that is meant"
-                    .into(),
-            );
-        }
-        let trust = match &self.upstream_ca_file {
-            None => Trust::PublicRoots,
-            Some(path) => {
-                let named = |error: &dyn Display| format!("--upstream-ca-file {}: {error}", path.display());
-                let pem = fs::read(path).map_err(|error| named(&error))?;
-                Trust::Bundle(CaBundle::parse(&pem).map_err(|defect| named(&defect))?)
-            }
-        };
-        let upstream = Upstream::new(origin, &trust).map_err(|defect| format!("--upstream: {defect}"))?;
-        Ok(Some(ProxySettings { address, upstream: Arc::new(upstream) }))
     }
 
     fn hooks(&self) -> Result<Vec<Hook>, String> {

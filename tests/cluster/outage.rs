@@ -71,7 +71,9 @@ async fn a_token_that_is_obtained_while_the_api_server_or_its_store_is_killed_is
             kill(killed).await;
         }
         until_obtained(&stage, renewals).await;
-        killed.iter().for_each(|part| part.start().unwrap());
+        for part in killed {
+            part.start().unwrap();
+        }
         control_plane.ready().await.unwrap();
         stage.renewed(token_status(&first)).await;
         stage.until_correct(NAME).await;

@@ -16,8 +16,8 @@ impl Stage {
     pub(crate) fn wasted(&self) -> Vec<CallRecord> {
         let calls = self.issuer.calls_since(0).into_iter();
         let uses = calls.filter(|call| call.operation == Operation::Authorized);
-        let used: HashSet<_> = uses.filter_map(|call| call.presented).collect();
-        self.tokens(|call| call.issued.is_some_and(|issued| !used.contains(&issued)))
+        let read: HashSet<_> = uses.filter_map(|call| call.presented).collect();
+        self.tokens(|call| call.issued.is_some_and(|issued| !read.contains(&issued)))
     }
 
     /// Those of the calls that were answered with a token of which this is true.

@@ -84,7 +84,7 @@ pub(super) fn admit(parts: &Parts, is_local: bool) -> Result<(), Refusal> {
         return Err(Refusal::Target);
     }
     // A page in a browser on this machine could otherwise give its own name the proxy's address (DNS rebinding).
-    if is_local && !host(parts).is_some_and(is_local_name) {
+    if is_local && !host(parts).as_ref().is_some_and(is_local_name) {
         return Err(Refusal::Host);
     }
     Ok(())
@@ -97,7 +97,7 @@ fn host(parts: &Parts) -> Option<Authority> {
 }
 
 /// A name that no foreign name server can have given: an address, or `localhost`.
-fn is_local_name(authority: Authority) -> bool {
+fn is_local_name(authority: &Authority) -> bool {
     let host = authority.host();
     let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()

@@ -40,11 +40,11 @@ pub struct Upstream {
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamDefect {
     /// The address is none that HTTP can use.
-    #[error("{0} is no address of a server")]
-    Address(Origin),
+    #[error("no address of a server")]
+    Address,
     /// TLS cannot be set up.
-    #[error("set up TLS for {0}: {1}")]
-    Tls(Origin, #[source] rustls::Error),
+    #[error("set up TLS: {0}")]
+    Tls(#[source] rustls::Error),
 }
 
 impl Upstream {
@@ -55,9 +55,9 @@ impl Upstream {
     pub fn new(origin: Origin, trust: &Trust) -> Result<Self, UpstreamDefect> {
         let parts = origin.to_string().parse::<Uri>().map(Uri::into_parts).ok();
         let Some((Some(scheme), Some(authority))) = parts.map(|parts| (parts.scheme, parts.authority)) else {
-            return Err(UpstreamDefect::Address(origin));
+            return Err(UpstreamDefect::Address);
         };
-        let tls = tls(trust).map_err(|error| UpstreamDefect::Tls(origin.clone(), error))?;
+        let tls = tls(trust).map_err(UpstreamDefect::Tls)?;
         let (client, upgrading) = (client(tls.clone(), Versions::All), client(tls, Versions::Upgradable));
         Ok(Self { origin, scheme, authority, client, upgrading })
     }

@@ -1,0 +1,66 @@
+//! The flags of the sidecar's proxy, and what they mean.
+
+use std::fmt::Display;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::origin;
+use crate::core::endpoint::Origin;
+use crate::issuer::{CaBundle, Trust};
+use crate::sidecar::proxy::{ProxySettings, Upstream};
+
+#[derive(Debug, Args)]
+pub(super) struct ProxyArguments {
+    /// Forward HTTP requests to --upstream, with the token in them, on this address. A port alone is that of 127.0.0.1.
+    /// Whoever reaches the address uses the token
+    #[arg(long, env = "IDISSUER_PROXY_LISTEN", value_name = "[ADDRESS:]PORT", value_parser = proxy_address, requires = "upstream")]
+    proxy_listen: Option<SocketAddr>,
+
+    /// Where the proxy forwards to. Plain http only to this machine, or with --allow-plain-upstream
+    #[arg(long, env = "IDISSUER_UPSTREAM", value_name = "URL", value_parser = origin, requires = "proxy_listen")]
+    upstream: Option<Origin>,
+
+    /// The upstream's CA certificates, PEM, read at the start [default: the public ones]
+    #[arg(long, env = "IDISSUER_UPSTREAM_CA_FILE", value_name = "FILE")]
+    upstream_ca_file: Option<PathBuf>,
+
+    /// Take an --upstream of plain http that is not this machine: everybody on the way can read the token
+    #[arg(long, env = "IDISSUER_ALLOW_PLAIN_UPSTREAM")]
+    allow_plain_upstream: bool,
+}
+
+fn proxy_address(text: &str) -> Result<SocketAddr, String> {
+    let port = text.parse().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))).ok();
+    port.or_else(|| text.parse().ok())
+        .ok_or_else(|| "not a port like 8080, or an address like 127.0.0.1:8080".into())
+}
+
+impl ProxyArguments {
+    /// What they mean; nothing where there is to be no proxy.
+    pub(super) fn settings(&self) -> Result<Option<ProxySettings>, String> {
+        // Clap sees to it that one does not come without the other.
+        let (Some(address), Some(origin)) = (self.proxy_listen, self.upstream.clone()) else {
+            return Ok(None);
+        };
+        if !(origin.is_https() || origin.is_loopback() || self.allow_plain_upstream) {
+            return Err(
+                "everybody on the way to --upstream could read the token; use https, or add --allow-plain-upstream if that is meant"
+                    .into(),
+            );
+        }
+        let trust = match &self.upstream_ca_file {
+            None => Trust::PublicRoots,
+            Some(path) => {
+                let named = |error: &dyn Display| format!("--upstream-ca-file {}: {error}", path.display());
+                let pem = fs::read(path).map_err(|error| named(&error))?;
+                Trust::Bundle(CaBundle::parse(&pem).map_err(|defect| named(&defect))?)
+            }
+        };
+        let upstream = Upstream::new(origin, &trust).map_err(|defect| format!("--upstream: {defect}"))?;
+        Ok(Some(ProxySettings { address, upstream: Arc::new(upstream) }))
+    }
+}
