@@ -84,8 +84,10 @@ materials: image ## Write the bill of materials (CycloneDX) beside each image
 	@for name in $(IMAGES); do $(TESTBED) materials $$name > target/image/$$name.cdx.json || exit; done
 
 reproducible: export ELSEWHERE := $(shell mktemp --dry-run --directory)
-reproducible: image ## Build the images once more, in another folder, and see that they are the same byte for byte
+reproducible: image ## Build the images once more, in another folder as the Containerfile does, and see that they are the same byte for byte
 	mkdir $(ELSEWHERE)
+	cp --parents --target-directory=$(ELSEWHERE) Cargo.toml Cargo.lock tests/*/Cargo.toml deploy/build.sh
+	$(ELSEWHERE)/deploy/build.sh dependencies
 	git ls-files -z | xargs -0 cp --parents --target-directory=$(ELSEWHERE)
 	$(ELSEWHERE)/deploy/build.sh
 	@cd $(ELSEWHERE) && $(call write_images,$(CURDIR)/target/debug/idissuer-testbed)
