@@ -52,6 +52,9 @@ impl ProxyArguments {
                     .into(),
             );
         }
+        if origin.is_loopback() && origin.port() == Some(address.port()) {
+            return Err("--upstream is the address of --proxy-listen, so requests would go round for ever; name another one".into());
+        }
         let trust = match &self.upstream_ca_file {
             None => Trust::PublicRoots,
             Some(path) => {

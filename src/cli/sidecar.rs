@@ -228,6 +228,11 @@ impl SidecarArguments {
         if output.is_none() && proxy.is_none() {
             return Err("there is nothing to do without --output-dir or --proxy-listen".into());
         }
+        if output.is_none() && matches!(source, SourceSettings::Login { .. }) {
+            return Err(
+                "--source login remembers beside its files what it has presented, so that a crash loop locks no account; add --output-dir, an emptyDir will do".into(),
+            );
+        }
         Ok(Settings {
             source,
             output,

@@ -65,6 +65,12 @@ impl Origin {
         }
     }
 
+    /// The port, which its scheme implies if it is not named.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        self.0.port_or_known_default()
+    }
+
     /// The address of a path at this origin, unless setting the path led anywhere else.
     fn at(&self, path: &str) -> Option<Url> {
         let mut url = self.0.clone();

@@ -120,7 +120,7 @@ impl Trouble {
                 let again = if *proven { "Otherwise the login is tried three times within 15 minutes, and then once an hour" } else { "The same files are not tried again" };
                 format!("The issuer rejected the user name and password; correct the login files{access}. Corrected ones are tried at once. {again}, so that the account is not locked")
             }
-            Self::LoginNotRecorded { file } => format!("A login that was never accepted is tried once, and {file} could not be written to remember that, so it was not tried; make the volume writable for the sidecar's user"),
+            Self::LoginNotRecorded { file } => format!("A login that was never accepted is tried once, and {file} could not be written to remember that, so it was not tried; create the directory, or make the volume writable for the sidecar's user"),
             Self::Issuer(reason) => of_issuer(reason),
             Self::SourceUnreadable { place } => format!("{place} is not there or cannot be read; mount the Secret there as a directory, and let the sidecar's user read it"),
             Self::TokenUnusable { place, defect } => format!("{place}: {defect}; see what writes it, or name the right key with --token-key"),

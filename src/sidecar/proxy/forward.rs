@@ -67,11 +67,13 @@ impl Proxy {
         let program = hyper::upgrade::on(&mut request);
         let (parts, body) = request.into_parts();
         admit(&parts, self.is_local)?;
-        let token = self.token()?;
+        self.token()?;
         let program = wants_upgrade(&parts).then_some(program);
         let is_upgrade = program.is_some();
         let head = Head::of(&parts, self.upstream.scheme(), self.upstream.authority())?;
         let (body, kept) = Outgoing::of(body).await?.split();
+        // The body may have taken longer than the token lived that was there before.
+        let token = self.token()?;
         let first = self.upstream.send(head.request(&token.access, body)?, is_upgrade).await?;
         if !calls_expired(first.status(), first.headers()) {
             return pass_on(first, program);
@@ -82,7 +84,7 @@ impl Proxy {
             return pass_on(first, program);
         };
         let limit = if self.feed.asks_issuer() { WAIT_FOR_ISSUER } else { WAIT_FOR_OTHERS };
-        match self.feed.renew(&token.fingerprint, limit).await {
+        match self.feed.renew(&token.fingerprint, limit).await.filter(|newer| self.is_living(newer)) {
             Some(newer) => {
                 let again = self.upstream.send(head.request(&newer.access, whole(kept))?, is_upgrade);
                 pass_on(again.await?, program)
@@ -93,10 +95,13 @@ impl Proxy {
 
     /// The token to send, if it is certain to live until it arrives.
     fn token(&self) -> Result<Arc<Held>, Refusal> {
-        let (supply, now) = (self.feed.now(), self.clock.now());
-        let is_living = |token: &&Arc<Held>| !token.last_use().is_some_and(|last| last.has_come(now));
-        let living = supply.token.as_ref().filter(is_living).cloned();
-        living.ok_or_else(|| Refusal::no_token(&supply, now))
+        let supply = self.feed.now();
+        let living = supply.token.as_ref().filter(|token| self.is_living(token)).cloned();
+        living.ok_or_else(|| Refusal::no_token(&supply, self.clock.now()))
+    }
+
+    fn is_living(&self, token: &Held) -> bool {
+        !token.last_use().is_some_and(|last| last.has_come(self.clock.now()))
     }
 }
 
@@ -114,17 +119,13 @@ impl Outgoing {
     fn split(self) -> (Body, Option<Bytes>) {
         match self {
             Self::Kept(bytes) => (whole(bytes.clone()), Some(bytes)),
-            Self::Streamed(body) => (streamed(body), None),
+            Self::Streamed(body) => (TimeoutBody::new(IDLE_LIMIT, body).boxed_unsync(), None),
         }
     }
 }
 
 fn whole(bytes: Bytes) -> Body {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
-}
-
-fn streamed(body: Incoming) -> Body {
-    TimeoutBody::new(IDLE_LIMIT, body).boxed_unsync()
 }
 
 /// What the program gets of the upstream's answer. `program` is its connection, if it asked for another protocol.
@@ -137,7 +138,8 @@ fn pass_on(mut answer: Response<Incoming>, program: Option<OnUpgrade>) -> Result
     }
     let (mut parts, body) = answer.into_parts();
     parts.extensions.clear();
-    Ok(Response::from_parts(parts, streamed(body)))
+    // It may be silent for as long as it likes: events come when there are any.
+    Ok(Response::from_parts(parts, body.map_err(Into::into).boxed_unsync()))
 }
 
 /// Carries bytes both ways until both ends are done.

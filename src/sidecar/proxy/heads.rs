@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
+    ORIGIN, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -25,6 +25,8 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     TRANSFER_ENCODING,
     UPGRADE,
 ];
+/// Where a browser says from which kind of page a request comes.
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// How the issuer's APIs mark the answer to a token that has expired.
 const TOKEN_EXPIRED: HeaderName = HeaderName::from_static("token-expired");
 
@@ -76,18 +78,40 @@ impl Head {
 /// Whether the proxy may carry this request at all. `is_local` says that only this machine can reach it.
 pub(super) fn admit(parts: &Parts, is_local: bool) -> Result<(), Refusal> {
     // The answer to TRACE is the request as it came: with the token, which the program shall not see.
-    if matches!(parts.method, Method::CONNECT | Method::TRACE) {
+    if [Method::CONNECT, Method::TRACE]
+        .iter()
+        .any(|it| it.as_str().eq_ignore_ascii_case(parts.method.as_str()))
+    {
         return Err(Refusal::Method);
     }
     // With HTTP/2 every request names a host; with HTTP/1 only those do that are meant for a forward proxy.
     if parts.version < Version::HTTP_2 && parts.uri.authority().is_some() {
         return Err(Refusal::Target);
     }
-    // A page in a browser on this machine could otherwise give its own name the proxy's address (DNS rebinding).
-    if is_local && !host(parts).as_ref().is_some_and(is_local_name) {
-        return Err(Refusal::Host);
+    if is_local {
+        // A page in a browser on this machine could otherwise give its own name the proxy's address (DNS rebinding), or
+        // send requests here that it must not read the answers to, and open WebSockets (CSRF).
+        if !host(parts).as_ref().is_some_and(is_local_name) {
+            return Err(Refusal::Host);
+        }
+        if is_of_foreign_page(&parts.headers) {
+            return Err(Refusal::Page);
+        }
     }
     Ok(())
+}
+
+/// Whether a browser says that a page from elsewhere sends this (Fetch standard, Fetch Metadata).
+fn is_of_foreign_page(headers: &HeaderMap) -> bool {
+    let is_local = |origin: &HeaderValue| {
+        let origin = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
+        origin.as_ref().and_then(Uri::authority).is_some_and(is_local_name)
+    };
+    headers.get_all(ORIGIN).iter().any(|origin| !is_local(origin))
+        || headers
+            .get_all(SEC_FETCH_SITE)
+            .iter()
+            .any(|site| names(site, "cross-site") || names(site, "same-site"))
 }
 
 /// The host that the program thinks it talks to.
@@ -119,6 +143,10 @@ pub(super) fn calls_expired(status: StatusCode, headers: &HeaderMap) -> bool {
 
 /// Takes away what concerns one connection only.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    // Of the two, only the encoding counts (RFC 9112 §6.3), and that ends here.
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
@@ -233,7 +261,8 @@ mod tests {
         }
         assert_eq!(admitted("/", &[]), Err(Refusal::Host));
         assert_eq!(admitted("http://127.0.0.1:9441/", &local), Err(Refusal::Target));
-        for (method, target) in [(Method::CONNECT, "example:443"), (Method::TRACE, "/")] {
+        let lower = Method::from_bytes(b"trace").unwrap();
+        for (method, target) in [(Method::CONNECT, "example:443"), (Method::TRACE, "/"), (lower, "/")] {
             let mut parts = parts(Version::HTTP_11, target, &local);
             parts.method = method;
             assert_eq!(admit(&parts, true), Err(Refusal::Method));
@@ -242,6 +271,42 @@ mod tests {
         assert_eq!(admit(&second, true), Ok(()), "HTTP/2 names the host there");
         let pod = parts(Version::HTTP_11, "/", &[("host", "reports.shop")]);
         assert_eq!(admit(&pod, false), Ok(()), "whoever listens for others goes by any name");
+    }
+
+    #[test]
+    fn a_page_from_elsewhere_cannot_use_the_token_and_one_from_here_can() {
+        let admitted = |name, value| {
+            admit(&parts(Version::HTTP_11, "/", &[("host", "localhost:9441"), (name, value)]), true)
+        };
+        for (name, value) in [
+            ("origin", "https://evil.example"),
+            ("origin", "http://localhost.evil.example"),
+            ("origin", "null"),
+            ("origin", ""),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+        ] {
+            assert_eq!(admitted(name, value), Err(Refusal::Page), "{name}: {value}");
+        }
+        for (name, value) in [
+            ("origin", "http://127.0.0.1:3000"),
+            ("origin", "http://localhost"),
+            ("origin", "http://[::1]:9441"),
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-site", "none"),
+        ] {
+            assert_eq!(admitted(name, value), Ok(()), "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn of_an_answer_with_two_framings_the_length_is_not_passed_on() {
+        let mut headers = HeaderMap::from_iter([
+            (TRANSFER_ENCODING, HeaderValue::from_static("chunked")),
+            (CONTENT_LENGTH, HeaderValue::from_static("5")),
+        ]);
+        strip_hop_by_hop(&mut headers);
+        assert!(headers.is_empty());
     }
 
     #[test]

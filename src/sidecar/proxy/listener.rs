@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::serve::Listener;
@@ -37,21 +38,34 @@ pub(in crate::sidecar) async fn serve(mut listener: TcpListener, proxy: Proxy, s
             tracing::debug!("a connection went away before it was served: {error}");
             continue;
         }
-        let proxy = Arc::clone(&proxy);
+        let (proxy, is_used) = (Arc::clone(&proxy), Arc::new(AtomicBool::new(false)));
+        let uses = Arc::clone(&is_used);
         let service = service_fn(move |request| {
+            uses.store(true, Ordering::Relaxed);
             let proxy = Arc::clone(&proxy);
             async move { Ok::<_, Infallible>(proxy.answer(request).await) }
         });
         let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!("a connection to the proxy ended: {error}");
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!("a connection to the proxy ended: {error}");
+                },
+                () = silence(&is_used) => tracing::debug!("a connection to the proxy made no request in time"),
             }
         });
     }
     drop(listener);
     graceful.shutdown().await;
+}
+
+/// Ends if there was no request in time. The server itself waits for ever to see which version of HTTP is spoken.
+async fn silence(is_used: &AtomicBool) {
+    tokio::time::sleep(HEAD_LIMIT).await;
+    if is_used.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
 }
 
 fn server() -> Builder<TokioExecutor> {
@@ -64,4 +78,44 @@ fn server() -> Builder<TokioExecutor> {
         .max_concurrent_streams(STREAMS)
         .keep_alive_interval(KEEP_ALIVE);
     builder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Upstream;
+    use super::*;
+    use crate::core::endpoint::Origin;
+    use crate::issuer::Trust;
+    use crate::ops::clock::SystemClock;
+    use crate::ops::metrics::Metrics;
+    use crate::sidecar::source::channel;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_that_make_no_request_are_closed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let origin = Origin::parse("http://127.0.0.1:9").unwrap();
+        let proxy = Proxy {
+            upstream: Arc::new(Upstream::new(origin, &Trust::PublicRoots).unwrap()),
+            feed: channel(None, false).1,
+            clock: Arc::new(SystemClock::start()),
+            metrics: Metrics::of_sidecar().1,
+            is_local: true,
+        };
+        tokio::spawn(serve(listener, proxy, CancellationToken::new()));
+        // Nothing; a beginning that both versions have; one of HTTP/2; one of HTTP/1.
+        for beginning in ["", "P", "PRI * HT", "GET / HT"] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(beginning.as_bytes()).await.unwrap();
+            let start = tokio::time::Instant::now();
+            let read = tokio::time::timeout(2 * HEAD_LIMIT, stream.read_to_end(&mut Vec::new())).await;
+            assert!(
+                read.is_ok() && start.elapsed() >= HEAD_LIMIT / 2,
+                "{beginning:?}: {:?}",
+                start.elapsed()
+            );
+        }
+    }
 }

@@ -29,7 +29,7 @@ pub use upstream::{Upstream, UpstreamDefect};
 /// A body on its way through, in either direction.
 type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
-/// How long a body may stand still before it is given up.
+/// How long the body of a request may stand still before it is given up.
 const IDLE_LIMIT: Duration = Duration::from_secs(300);
 
 /// What the proxy is started with.

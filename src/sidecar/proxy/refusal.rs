@@ -21,6 +21,8 @@ pub(super) enum Refusal {
     Target,
     /// A name that somebody else may have given this address.
     Host,
+    /// A page in a browser that comes from elsewhere.
+    Page,
     /// The body ended early, or stood still.
     Body,
     /// There is no token that could be sent.
@@ -59,6 +61,7 @@ impl Refusal {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Target => StatusCode::BAD_REQUEST,
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
+            Self::Page => StatusCode::FORBIDDEN,
             Self::Body => StatusCode::REQUEST_TIMEOUT,
             Self::NoToken { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamUnreachable | Self::UpstreamTls | Self::UpstreamBroken => StatusCode::BAD_GATEWAY,
@@ -71,6 +74,7 @@ impl Refusal {
             Self::Method => "MethodRefused",
             Self::Target => "TargetRefused",
             Self::Host => "HostRefused",
+            Self::Page => "PageRefused",
             Self::Body => "BodyIncomplete",
             Self::NoToken { reason, .. } => reason,
             Self::UpstreamUnreachable => "UpstreamUnreachable",
@@ -84,7 +88,8 @@ impl Refusal {
         match self {
             Self::Method => "This proxy makes no tunnels (CONNECT), and shows no token (TRACE); send it requests for the upstream".into(),
             Self::Target => "This proxy forwards to one upstream; send it paths, as to a server, and do not set it as HTTP_PROXY".into(),
-            Self::Host => "This proxy listens for this machine only; call it by its address or as localhost".into(),
+            Self::Host => "This proxy listens for this machine only; call it by its address or as localhost, and say so in Host".into(),
+            Self::Page => "This proxy serves programs of this machine, not pages in a browser; a server that passes a browser's request on has to drop Origin and Sec-Fetch-Site".into(),
             Self::Body => "The body did not come whole; send it again".into(),
             Self::NoToken { message, .. } => message.clone(),
             Self::UpstreamUnreachable => "No connection to the upstream; see --upstream, name resolution and network policies".into(),

@@ -108,7 +108,24 @@ async fn any_user_without_rights_will_do_and_the_group_of_the_volume_reads_the_f
 
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_with_the_cure() {
-    let cases: [(&[&str], &str); 13] = [
+    let cases: [(&[&str], &str); 15] = [
+        (
+            &[
+                "--source",
+                "login",
+                "--login-dir",
+                "/x",
+                "--proxy-listen",
+                "0",
+                "--upstream",
+                "https://up.example",
+            ],
+            "--output-dir",
+        ),
+        (
+            &["--secret-dir", "/x", "--proxy-listen", "8081", "--upstream", "http://localhost:8081"],
+            "for ever",
+        ),
         (&["--secret-dir", "/x"], "--proxy-listen"),
         (&["--secret-dir", "/x", "--upstream", "https://up.example"], "--proxy-listen"),
         (&["--secret-dir", "/x", "--proxy-listen", "0"], "--upstream"),

@@ -7,6 +7,8 @@ use idissuer_simulator::{Fault, FaultRule};
 use idissuer_testbed::wait;
 use jiff::SignedDuration;
 use reqwest::Client;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use super::super::{HOUR, LIMIT, NAME, SECRET, Stage};
 use super::{exchange, forwarding, started};
@@ -53,6 +55,21 @@ async fn a_request_whose_body_was_not_kept_is_not_repeated_but_the_next_one_find
     wait::until("the renewal", LIMIT, async || stage.counts().logins_accepted == 2).await;
     let next = async || Client::new().get(url(proxy)).send().await.unwrap().status();
     wait::until("the new token", LIMIT, async || next().await == 200).await;
+}
+
+#[tokio::test]
+async fn a_body_that_takes_longer_than_a_token_lives_goes_on_with_the_token_of_its_end() {
+    let (stage, proxy) = forwarding(Duration::from_secs(2), "").await;
+    let mut program = TcpStream::connect(proxy).await.unwrap();
+    let head =
+        b"GET /v2/authorized HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 2\r\n\r\na";
+    program.write_all(head).await.unwrap();
+    stage.issuer.simulator().wait_for(|counts| counts.of(NAME).logins_accepted >= 5).await;
+    program.write_all(b"b").await.unwrap();
+    let mut answer = String::new();
+    program.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(stage.counts().authorized_expired, 0);
 }
 
 #[tokio::test]

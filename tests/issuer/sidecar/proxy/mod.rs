@@ -53,12 +53,10 @@ impl Recorder {
     }
 }
 
-/// A sidecar that logs in, writes no files and forwards to this upstream, with its address.
+/// A sidecar that logs in and forwards to this upstream, with its address.
 async fn forwarding(lifetime: Duration, upstream: &str) -> (Stage, SocketAddr) {
     let mut stage = Stage::set(lifetime).await;
     let upstream = if upstream.is_empty() { stage.issuer.url() } else { upstream.to_owned() };
-    let position = stage.arguments.iter().position(|argument| argument == "--output-dir").unwrap();
-    stage.arguments.drain(position..position + 2);
     stage.add(&["--proxy-listen", "0", "--upstream", &upstream]);
     started(stage).await
 }
