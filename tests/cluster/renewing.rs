@@ -16,7 +16,7 @@ use crate::operator::{
 const SHORT: Duration = Duration::from_secs(5);
 
 /// Where requests are counted: the next renewal has to come well after the count, on a busy machine too.
-const COUNTED: Duration = Duration::from_secs(12);
+const COUNTED: Duration = Duration::from_secs(20);
 
 /// Presents what stands in the target to the issuer, over and over, until stopped: as a pod that reads its token again
 /// for every call.
@@ -162,13 +162,13 @@ async fn a_login_secret_whose_metadata_is_edited_costs_a_read_and_nothing_more()
 
 #[tokio::test]
 async fn a_requested_renewal_brings_one_new_token_and_the_same_request_again_brings_none() {
-    let stage = Stage::set("on-request", issuer(Duration::from_secs(20))).await;
+    let stage = Stage::set("on-request", issuer(Duration::from_secs(60))).await;
     stage.apply(json!({})).await;
     let first = stage.ready().await;
     // Sooner than this after the first, a request would be answered by that one.
-    let spacing = Duration::from_secs(4);
+    let spacing = Duration::from_secs(12);
     let issued = token_status(&first).issued_time.0;
-    let is_spaced = || now().duration_since(issued).as_secs() > 4;
+    let is_spaced = || now().duration_since(issued).as_secs() > 12;
     wait::until("the least time between two tokens", spacing + LIMIT, async || is_spaced()).await;
 
     stage.request_renewal("once").await;

@@ -1,6 +1,6 @@
 //! When a sidecar that logs in by itself asks the issuer, and what it remembers of that on the volume.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::held::Held;
@@ -121,6 +121,51 @@ impl Record {
     }
 }
 
+/// How long the second token in a row that is called expired is held to be good all the same; it doubles from there.
+const FIRST_DOUBT: SignedDuration = SignedDuration::from_secs(10);
+/// How long such a token is held to be good at most. One that was used for longer has expired in truth.
+const LONGEST_DOUBT: SignedDuration = SignedDuration::from_mins(10);
+
+/// Tokens in a row that users were told have expired, while they were new: then not the tokens are wrong, but the clock of
+/// whoever said so, and new ones are of no use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusals {
+    last: Option<Fingerprint>,
+    in_a_row: u32,
+}
+
+impl Refusals {
+    /// Takes in that this token is called expired.
+    pub fn note(&mut self, held: &Held, now: Moment) {
+        if self.last.as_ref() == Some(&held.fingerprint) {
+            return;
+        }
+        let is_new = held.issued.is_some_and(|issued| !issued.plus(LONGEST_DOUBT).has_come(now));
+        self.in_a_row = if is_new { self.in_a_row.saturating_add(1) } else { 1 };
+        self.last = Some(held.fingerprint.clone());
+    }
+
+    /// Whether this token is called expired.
+    #[must_use]
+    pub fn is_of(&self, held: &Held) -> bool {
+        self.last.as_ref() == Some(&held.fingerprint)
+    }
+
+    /// Whether the next token waits, since this one was called expired as its predecessor was.
+    #[must_use]
+    pub fn are_doubtful(&self) -> bool {
+        self.in_a_row > 1
+    }
+
+    /// How old the last one has to be before it is replaced.
+    fn doubt(&self) -> SignedDuration {
+        match self.in_a_row.checked_sub(2) {
+            None => SignedDuration::ZERO,
+            Some(doublings) => FIRST_DOUBT.saturating_mul(1 << doublings.min(10)).min(LONGEST_DOUBT),
+        }
+    }
+}
+
 /// Everything that the decision looks at.
 #[derive(Debug)]
 pub struct Observed<'a> {
@@ -134,8 +179,8 @@ pub struct Observed<'a> {
     pub held: Option<&'a Held>,
     /// Whether this login brought it; another one is replaced at once.
     pub is_own: bool,
-    /// Whether the issuer called it expired.
-    pub is_refused: bool,
+    /// Which tokens were called expired.
+    pub refusals: &'a Refusals,
     /// How much earlier a renewal comes, so that many do not fall together.
     pub jitter: Jitter,
 }
@@ -172,17 +217,27 @@ pub fn decide(observed: &Observed<'_>, now: Moment) -> Plan {
 
 /// From when on a new token is wanted; none: it is wanted already.
 fn due(observed: &Observed<'_>, now: Moment) -> Option<Moment> {
-    let held = observed.held.filter(|_| observed.is_own && !observed.is_refused)?;
-    held.renewal(observed.jitter, now)
+    let held = observed.held.filter(|_| observed.is_own)?;
+    let renewal = held.renewal(observed.jitter, now);
+    if !observed.refusals.is_of(held) {
+        return renewal;
+    }
+    let doubted = held.issued?.plus(observed.refusals.doubt());
+    Some(renewal.map_or(doubted, |renewal| renewal.earlier(doubted, now)))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
     use crate::core::account::{Restraint, Strategy};
     use crate::core::backoff::Chance;
     use crate::core::retry::Sent;
     use crate::core::world::{BILLING, at, obtained, pair, rejected, token, transient};
+
+    /// Nobody called a token expired.
+    static NOBODY: LazyLock<Refusals> = LazyLock::new(Refusals::default);
 
     fn record(answer: Answer, accepted: bool) -> Record {
         let files = FilesIdentity("a".into());
@@ -201,7 +256,7 @@ mod tests {
             is_attempt_recorded: false,
             held: None,
             is_own: true,
-            is_refused: false,
+            refusals: &NOBODY,
             jitter: Jitter::NONE,
         };
         change(&mut observed);
@@ -261,8 +316,41 @@ mod tests {
         assert_eq!(decided(|it| it.held = Some(&old), &view(&account)), Plan::Obtain);
         let foreign = |it: &mut Observed<'_>| it.is_own = false;
         assert_eq!(decided(foreign, &view(&account)), Plan::Obtain);
-        let refused = |it: &mut Observed<'_>| it.is_refused = true;
-        assert_eq!(decided(refused, &view(&account)), Plan::Obtain);
+    }
+
+    #[test]
+    fn a_token_called_expired_is_replaced_at_once_and_the_next_ones_ever_more_slowly() {
+        let (account, mut refusals) = (proven(), Refusals::default());
+        let decided = |held: &Held, refusals: &Refusals| {
+            let observed = Observed {
+                account: &view(&account),
+                record: None,
+                is_attempt_recorded: false,
+                held: Some(held),
+                is_own: true,
+                refusals,
+                jitter: Jitter::NONE,
+            };
+            decide(&observed, at(0))
+        };
+        let long = Held::issued(&token("long", at(-1000), 3600));
+        assert_eq!(decided(&long, &refusals), Plan::Wait(Some(at(1700))));
+        refusals.note(&long, at(0));
+        assert_eq!(decided(&long, &refusals), Plan::Obtain);
+        for (number, doubt) in (1..).zip([10, 20, 40, 80, 160, 320, 600, 600]) {
+            let new = Held::issued(&token(&number.to_string(), at(0), 3600));
+            assert_eq!(decided(&new, &refusals), Plan::Wait(Some(at(2700))), "nobody complained yet");
+            refusals.note(&new, at(1));
+            refusals.note(&new, at(2));
+            assert!(refusals.are_doubtful());
+            assert_eq!(decided(&new, &refusals), Plan::Wait(Some(at(doubt))), "{number}");
+        }
+        let short = Held::issued(&token("short", at(0), 60));
+        refusals.note(&short, at(1));
+        assert_eq!(decided(&short, &refusals), Plan::Wait(Some(at(30))), "its own renewal comes before");
+        refusals.note(&long, at(0));
+        assert_eq!(decided(&long, &refusals), Plan::Obtain, "one that was good for long");
+        assert!(!refusals.are_doubtful());
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub enum Trouble {
         /// The place.
         place: String,
     },
+    /// New tokens are called expired, one after the other.
+    TokensCalledExpired,
     /// There is no such Secret.
     SecretMissing {
         /// The Secret.
@@ -97,6 +99,7 @@ impl Trouble {
             Self::SourceUnreadable { .. } => "SourceUnreadable",
             Self::TokenUnusable { .. } => "TokenUnusable",
             Self::TokenExpired { .. } => "TokenExpired",
+            Self::TokensCalledExpired => "TokensCalledExpired",
             Self::SecretMissing { .. } => "SecretMissing",
             Self::SecretForbidden { .. } => "SecretForbidden",
             Self::ApiServerUnreachable => "ApiServerUnreachable",
@@ -125,6 +128,7 @@ impl Trouble {
             Self::SourceUnreadable { place } => format!("{place} is not there or cannot be read; mount the Secret there as a directory, and let the sidecar's user read it"),
             Self::TokenUnusable { place, defect } => format!("{place}: {defect}; see what writes it, or name the right key with --token-key"),
             Self::TokenExpired { place } => format!("The token in {place} has expired; see why what writes it did not renew it (`kubectl describe iic`)"),
+            Self::TokensCalledExpired => "The upstream calls new tokens expired, so more of them are obtained ever more slowly; see that its clock is right, and that it belongs to the issuer".into(),
             Self::SecretMissing { secret } => format!("Secret {secret} does not exist; see what is to write it (`kubectl describe iic`), or name the right one"),
             Self::SecretForbidden { secret } => format!("The API server refuses to show Secret {secret}; bind a Role with get, list and watch on that one Secret to the pod's service account"),
             Self::ApiServerUnreachable => "The API server cannot be reached, or its answer not be understood; retrying. See that network policies let the pod reach it".into(),
@@ -145,6 +149,7 @@ impl Trouble {
             | Self::SourceUnreadable { .. }
             | Self::TokenUnusable { .. }
             | Self::TokenExpired { .. }
+            | Self::TokensCalledExpired
             | Self::SecretMissing { .. }
             | Self::SecretForbidden { .. } => true,
         }
@@ -198,6 +203,7 @@ mod tests {
                 Trouble::SourceUnreadable { place: place.into() },
                 Trouble::TokenUnusable { place: place.into(), defect: TokenDefect::Empty },
                 Trouble::TokenExpired { place: place.into() },
+                Trouble::TokensCalledExpired,
                 Trouble::SecretMissing { secret: secret.into() },
                 Trouble::SecretForbidden { secret: secret.into() },
                 Trouble::ApiServerUnreachable,

@@ -19,7 +19,7 @@ use crate::core::reason::Reason;
 use crate::core::retry::{RetryClass, Sent};
 use crate::core::schedule::Jitter;
 use crate::core::sidecar::held::Held;
-use crate::core::sidecar::login::{Answer, FilesIdentity, Observed, Plan, Record, decide};
+use crate::core::sidecar::login::{Answer, FilesIdentity, Observed, Plan, Record, Refusals, decide};
 use crate::core::sidecar::trouble::Trouble;
 use crate::issuer::{CaBundle, Site, Trust};
 use crate::ops::clock::Clock;
@@ -60,6 +60,7 @@ pub(in crate::sidecar) struct LoginSource {
     /// Whether the volume holds the record as it stands here.
     is_remembered: bool,
     is_attempt_recorded: bool,
+    refusals: Refusals,
     jitter: Jitter,
     tenant: Tenant,
     member: Member,
@@ -76,6 +77,7 @@ impl LoginSource {
             record,
             is_remembered: true,
             is_attempt_recorded: false,
+            refusals: Refusals::default(),
             jitter,
             tenant: SELF.into(),
             member: SELF.into(),
@@ -163,7 +165,7 @@ impl LoginSource {
             record: self.record.as_ref(),
             is_attempt_recorded: self.is_attempt_recorded,
             is_own: held.as_ref().is_some_and(|held| self.is_own(held, view)),
-            is_refused: held.as_ref().is_some_and(|held| self.outlet.is_refused(held)),
+            refusals: &self.refusals,
             held: held.as_deref(),
             jitter: self.jitter,
         };
@@ -238,6 +240,7 @@ impl LoginSource {
         let now = self.parts.clock.now();
         let held = self.outlet.token();
         if let Some(held) = held.as_ref().filter(|held| self.outlet.is_refused(held)) {
+            self.refusals.note(held, now);
             session.remember(|account| account.call_expired(&held.fingerprint));
         }
         let is_in_flight = session.view(&self.tenant).next == Next::InFlight;
@@ -295,6 +298,10 @@ impl LoginSource {
         let of_call = |reason: Reason| Trouble::of_call(reason, view.proven);
         let trouble = view.trouble.as_ref().map(|trouble| of_call(trouble.failure.reason.clone()));
         let trouble = trouble.or_else(|| view.waits_for.clone().map(of_call));
+        let is_doubtful = || {
+            self.refusals.are_doubtful() && self.outlet.token().is_some_and(|held| self.refusals.is_of(&held))
+        };
+        let trouble = trouble.or_else(|| is_doubtful().then_some(Trouble::TokensCalledExpired));
         self.outlet.tell(trouble.clone(), until.filter(|_| trouble.is_some()));
     }
 

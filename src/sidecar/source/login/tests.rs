@@ -144,6 +144,21 @@ async fn who_asks_in_vain_is_told_as_soon_as_the_call_has_failed_and_the_old_tok
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_upstream_that_calls_every_token_expired_costs_a_few_logins_an_hour_and_is_told_of() {
+    let stage = Stage::set().await;
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(3600) {
+        let token = stage.token();
+        let _ = stage.feed.renew(&token.fingerprint, Duration::from_secs(20)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!((8..=16).contains(&stage.calls()), "{} logins", stage.calls());
+    let trouble = stage.feed.now().trouble.map(|trouble| trouble.name());
+    assert_eq!(trouble, Some("TokensCalledExpired"));
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_day_of_hourly_tokens_is_a_login_every_three_quarters_of_an_hour() {
     let stage = Stage::set().await;
     tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
