@@ -112,7 +112,9 @@ impl Link {
             self.ledger.gives(asked, token, now, expires);
         }
         let status = exchange.answer.status();
-        if asked.refresh.is_none() && matches!(status, Some(400 | 401 | 403 | 423)) {
+        // A rejection that comes too late is heard by nobody, as one whose answer is lost: to the caller, both are no answer.
+        let is_rejected = asked.refresh.is_none() && matches!(status, Some(400 | 401 | 403 | 423));
+        if is_rejected && exchange.delay < carried.limit {
             self.ledger.rejects(asked.account, &asked.password, now);
         }
         if matches!(status, Some(408 | 425 | 429)) {
@@ -147,6 +149,8 @@ struct Carried {
     path: String,
     body: Value,
     asked: Asked,
+    /// How long its caller waits for the answer.
+    limit: Duration,
 }
 
 impl Carried {
@@ -162,7 +166,8 @@ impl Carried {
             let Given { account, password, .. } = link.ledger.given(access).unwrap();
             Asked { account, password, refresh: Some(text(&body["refresh_token"])) }
         };
-        Self { issuer: link.issuers.find(&request.url), path: request.url.path().to_owned(), body, asked }
+        let (issuer, path) = (link.issuers.find(&request.url), request.url.path().to_owned());
+        Self { issuer, path, body, asked, limit: request.limit }
     }
 }
 
