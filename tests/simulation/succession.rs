@@ -15,15 +15,21 @@ use crate::world::{Plan, World};
 const SUCCESSION: Duration = Duration::from_secs(30);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The first leader is cut off and hears nothing; its successor publishes another token and stops. Returns the one that
-/// was cut off, which does not know yet.
-async fn with_a_successor_that_came_and_went() -> (World, usize) {
+/// Replicas of which one leads, with one credential that is well. Returns the leader.
+async fn with_a_leader() -> (World, usize) {
     let plan = Plan { seed: 5, accounts: 1, credentials: 1, lease: Some(Timings::default()) };
     let mut world = World::new(&plan, Issuers::plain(5, HOUR));
     world.start();
     world.pass(2 * MINUTE).await;
     world.assert_well();
     let first = world.leader().unwrap();
+    (world, first)
+}
+
+/// The first leader is cut off and hears nothing; its successor publishes another token and stops. Returns the one that
+/// was cut off, which does not know yet.
+async fn with_a_successor_that_came_and_went() -> (World, usize) {
+    let (mut world, first) = with_a_leader().await;
     let process = world.replicas[first].process.as_ref().unwrap();
     process.link.set(Wire::Cut);
     world.habitat.api.silence_watches(&process.name, true);
@@ -81,12 +87,7 @@ async fn a_leader_that_comes_back_and_never_hears_so_goes_on_from_what_its_succe
 
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_is_stopped_while_a_write_hangs_hands_over_all_the_same() {
-    let plan = Plan { seed: 5, accounts: 1, credentials: 1, lease: Some(Timings::default()) };
-    let mut world = World::new(&plan, Issuers::plain(5, HOUR));
-    world.start();
-    world.pass(2 * MINUTE).await;
-    world.assert_well();
-    let first = world.leader().unwrap();
+    let (mut world, first) = with_a_leader().await;
     world.habitat.api.set_fault(|facts| {
         let is_write = facts.resource == "secrets" && facts.verb == "patch";
         is_write.then_some(Fault::Delay(HOUR))
