@@ -74,7 +74,7 @@ impl Proxy {
         let (body, kept) = Outgoing::of(body).await?.split();
         // The body may have taken longer than the token lived that was there before.
         let token = self.token()?;
-        let first = self.upstream.send(head.request(&token.access, body)?, is_upgrade).await?;
+        let first = self.send(&head, &token, body, is_upgrade).await?;
         if !calls_expired(first.status(), first.headers()) {
             return pass_on(first, program);
         }
@@ -85,12 +85,22 @@ impl Proxy {
         };
         let limit = if self.feed.asks_issuer() { WAIT_FOR_ISSUER } else { WAIT_FOR_OTHERS };
         match self.feed.renew(&token.fingerprint, limit).await.filter(|newer| self.is_living(newer)) {
-            Some(newer) => {
-                let again = self.upstream.send(head.request(&newer.access, whole(kept))?, is_upgrade);
-                pass_on(again.await?, program)
-            }
+            Some(newer) => pass_on(self.send(&head, &newer, whole(kept), is_upgrade).await?, program),
             None => pass_on(first, program),
         }
+    }
+
+    /// Sends a request with this token, unless that dies before there is a connection.
+    async fn send(
+        &self,
+        head: &Head,
+        token: &Held,
+        body: Body,
+        is_upgrade: bool,
+    ) -> Result<Response<Incoming>, Refusal> {
+        let left = token.last_use().map(|last| last.remaining(self.clock.now()));
+        let left = left.map(|left| Duration::try_from(left).unwrap_or(Duration::ZERO));
+        self.upstream.send(head.request(&token.access, body)?, is_upgrade, left).await
     }
 
     /// The token to send, if it is certain to live until it arrives.

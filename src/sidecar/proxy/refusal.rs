@@ -34,6 +34,8 @@ pub(super) enum Refusal {
         /// When to ask again.
         seconds: i64,
     },
+    /// The token died before there was a connection to the upstream.
+    ConnectedTooLate,
     /// No connection to the upstream came about.
     UpstreamUnreachable,
     /// The upstream's certificate is not trusted.
@@ -56,6 +58,16 @@ impl Refusal {
         Self::NoToken { reason, message, seconds: pause.as_secs().max(1) }
     }
 
+    /// When it is worth asking again, in seconds, if that is known.
+    fn retry_after(&self) -> Option<i64> {
+        match self {
+            Self::NoToken { seconds, .. } => Some(*seconds),
+            // The connection goes on coming about, and so does a newer token.
+            Self::ConnectedTooLate => Some(1),
+            _ => None,
+        }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
@@ -63,7 +75,7 @@ impl Refusal {
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
             Self::Page => StatusCode::FORBIDDEN,
             Self::Body => StatusCode::REQUEST_TIMEOUT,
-            Self::NoToken { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoToken { .. } | Self::ConnectedTooLate => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamUnreachable | Self::UpstreamTls | Self::UpstreamBroken => StatusCode::BAD_GATEWAY,
         }
     }
@@ -77,6 +89,7 @@ impl Refusal {
             Self::Page => "PageRefused",
             Self::Body => "BodyIncomplete",
             Self::NoToken { reason, .. } => reason,
+            Self::ConnectedTooLate => "TokenExpired",
             Self::UpstreamUnreachable => "UpstreamUnreachable",
             Self::UpstreamTls => "UpstreamTlsFailed",
             Self::UpstreamBroken => "UpstreamBroken",
@@ -92,6 +105,7 @@ impl Refusal {
             Self::Page => "This proxy serves programs of this machine, not pages in a browser; a server that passes a browser's request on has to drop Origin and Sec-Fetch-Site".into(),
             Self::Body => "The body did not come whole; send it again".into(),
             Self::NoToken { message, .. } => message.clone(),
+            Self::ConnectedTooLate => "The token expired before there was a connection to the upstream, and nothing was sent; ask again".into(),
             Self::UpstreamUnreachable => "No connection to the upstream; see --upstream, name resolution and network policies".into(),
             Self::UpstreamTls => "The upstream's certificate is not trusted; name its CA with --upstream-ca-file".into(),
             Self::UpstreamBroken => "The upstream ended the connection without an answer; whether it carried the request out is unknown".into(),
@@ -105,8 +119,8 @@ impl Refusal {
         let mut response = Response::new(body.boxed_unsync());
         *response.status_mut() = self.status();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Self::NoToken { seconds, .. } = self {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(*seconds));
+        if let Some(seconds) = self.retry_after() {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

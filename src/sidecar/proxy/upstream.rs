@@ -7,7 +7,7 @@ use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
 use hyper_timeout::TimeoutConnector;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
@@ -78,14 +78,31 @@ impl Upstream {
         &self.origin
     }
 
-    /// Sends a request, and waits for the head of the answer. Nothing is sent twice, unless it certainly was not sent.
+    /// Sends a request, and waits for the head of the answer. Nothing is sent twice, unless it certainly was not sent; and
+    /// nothing at all if there is no connection `within` this time.
+    ///
+    /// One that is taken from the pool in the very moment in which the upstream closes it is replaced by another, and how
+    /// long that one takes is not looked at.
     pub(super) async fn send(
         &self,
-        request: Request<Body>,
+        mut request: Request<Body>,
         is_upgrade: bool,
+        within: Option<Duration>,
     ) -> Result<Response<Incoming>, Refusal> {
         let client = if is_upgrade { &self.upgrading } else { &self.client };
-        client.request(request).await.map_err(|error| classify(&error))
+        let connection = capture_connection(&mut request);
+        let mut answer = std::pin::pin!(client.request(request));
+        if let Some(within) = within {
+            tokio::select! {
+                biased;
+                answer = &mut answer => return answer.map_err(|error| classify(&error)),
+                () = tokio::time::sleep(within) => {}
+            }
+            if connection.connection_metadata().is_none() {
+                return Err(Refusal::ConnectedTooLate);
+            }
+        }
+        answer.await.map_err(|error| classify(&error))
     }
 
     /// Whether a connection comes about; the request holds no token.
@@ -98,7 +115,7 @@ impl Upstream {
         let uri = uri.path_and_query("/").build().map_err(|error| error.to_string())?;
         let body = http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync();
         let request = Request::head(uri).body(body).map_err(|error| error.to_string())?;
-        self.send(request, false).await.map(|_| ()).map_err(|refusal| refusal.message())
+        self.send(request, false, None).await.map(|_| ()).map_err(|refusal| refusal.message())
     }
 }
 

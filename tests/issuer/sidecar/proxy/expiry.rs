@@ -1,6 +1,7 @@
 //! Tokens that expire, or are called expired, while requests need them.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use idissuer_simulator::{Fault, FaultRule};
@@ -9,9 +10,12 @@ use jiff::SignedDuration;
 use reqwest::Client;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 
 use super::super::{HOUR, LIMIT, NAME, SECRET, Stage};
 use super::{exchange, forwarding, started};
+use crate::certificates::Identity;
+use crate::support::{RawServer, good_answer};
 
 fn url(proxy: std::net::SocketAddr) -> String {
     format!("http://{proxy}/v2/authorized")
@@ -140,4 +144,49 @@ async fn a_source_that_cannot_ask_is_waited_for_five_seconds_and_what_it_brings_
     stage.issuer.simulator().wait_for(|counts| counts.of(NAME).authorized_expired == 2).await;
     put(&stage, &fresh().await);
     assert_eq!(asking.await.unwrap().unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_token_that_dies_before_there_is_a_connection_to_the_upstream_is_not_sent() {
+    let identity = Identity::make(&["localhost"], |_| {});
+    let acceptor = TlsAcceptor::from(Arc::new(identity.server()));
+    let (opens, is_open) = tokio::sync::watch::channel(false);
+    let upstream = RawServer::start(move |stream, requests| {
+        let (acceptor, mut is_open) = (acceptor.clone(), is_open.clone());
+        async move {
+            is_open.wait_for(|is_open| *is_open).await.unwrap();
+            let Ok(mut stream) = acceptor.accept(stream).await else { return };
+            while requests.read(&mut stream).await.is_some() {
+                stream.write_all(good_answer().as_bytes()).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let mut stage = Stage::set(HOUR).await;
+    let put = |stage: &Stage, token: &str, left: SignedDuration| {
+        // The program may start slowly; nobody waits so long for a connection as the token lives.
+        #[expect(clippy::disallowed_methods, reason = "it is the true time that counts")]
+        let expiry = (jiff::Timestamp::now() + left).to_string();
+        fs::create_dir_all(stage.path("secret")).unwrap();
+        fs::write(stage.path("secret/token"), token).unwrap();
+        fs::write(stage.path("secret/expires_at"), expiry).unwrap();
+    };
+    put(&stage, "dying", SignedDuration::from_secs(9));
+    fs::write(stage.path("ca.pem"), &identity.ca_pem).unwrap();
+    let [directory, ca] = ["secret", "ca.pem"].map(|name| stage.path(name).to_str().unwrap().to_owned());
+    let url_of_upstream = format!("https://localhost:{}", upstream.address.port());
+    stage.arguments =
+        ["sidecar", "--admin-addr", "127.0.0.1:0", "--proxy-listen", "0"].map(str::to_owned).to_vec();
+    stage.add(&["--secret-dir", &directory, "--upstream", &url_of_upstream, "--upstream-ca-file", &ca]);
+    let (stage, proxy) = started(stage).await;
+
+    let answer = Client::new().get(url(proxy)).send().await.unwrap();
+    assert_eq!((answer.status().as_u16(), &answer.headers()["retry-after"] == "1"), (503, true));
+    assert!(answer.text().await.unwrap().contains("before there was a connection to the upstream"));
+    opens.send_replace(true);
+    put(&stage, "living", SignedDuration::from_hours(1));
+    let ask = async || Client::new().get(url(proxy)).send().await.unwrap().status();
+    wait::until("the next token", LIMIT, async || ask().await == 200).await;
+    let sent = upstream.requests().join("").to_lowercase();
+    assert!(sent.contains("bearer living") && !sent.contains("bearer dying"), "{sent}");
 }
