@@ -283,13 +283,11 @@ impl Stage {
 
     /// Waits until the operator asks nothing any more. A watch may show a write before the audit log does.
     pub(crate) async fn settle(&self) {
-        let mut before = None;
+        let audit = self.control_plane.audit();
         wait::until("no further request", LIMIT, async || {
+            let mark = audit.mark().unwrap();
             tokio::time::sleep(Duration::from_millis(150)).await;
-            let requests = self.requests_since(Mark::START);
-            let is_settled = before.as_ref() == Some(&requests);
-            before = Some(requests);
-            is_settled
+            self.requests_since(mark).is_empty()
         })
         .await;
     }

@@ -13,7 +13,7 @@ use crate::operator::{HOUR, LIMIT, NAME, Stage, holds, issuer, keys, stays, text
 
 #[tokio::test]
 async fn a_restart_with_a_fresh_token_asks_nothing_and_renews_when_the_status_says() {
-    let mut stage = Stage::set("restart", issuer(Duration::from_secs(9))).await;
+    let mut stage = Stage::set("restart", issuer(Duration::from_secs(40))).await;
     stage.apply(json!({})).await;
     let before = stage.ready().await;
     let token = text(&stage.target().await, "token");
