@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::proxy::is_of_foreign_page;
 use super::publisher::Published;
 use super::source::Feed;
 use crate::core::sidecar::held::Held;
@@ -132,7 +133,7 @@ async fn metrics(State(health): State<Health>) -> admin::MetricsAnswer {
 }
 
 /// Serves `POST /quitquitquit` on this port of the loopback address, which other pods and the kubelet cannot reach: the
-/// program of a Job calls it when it is done. It cancels `stop`.
+/// program of a Job calls it when it is done. It cancels `stop`. A page in a browser of this machine cannot use it.
 pub(super) async fn serve_quit(
     port: u16,
     stop: CancellationToken,
@@ -140,10 +141,13 @@ pub(super) async fn serve_quit(
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     let address = listener.local_addr()?;
     let quit = stop.clone();
-    let quit = async move || {
+    let quit = async move |headers: HeaderMap| {
+        if is_of_foreign_page(&headers) {
+            return (StatusCode::FORBIDDEN, "not for pages in a browser\n");
+        }
         tracing::info!("told to quit");
         quit.cancel();
-        "ok\n"
+        (StatusCode::OK, "ok\n")
     };
     let serving = axum::serve(listener, Router::new().route("/quitquitquit", post(quit)))
         .with_graceful_shutdown(stop.cancelled_owned());

@@ -102,7 +102,7 @@ pub(super) fn admit(parts: &Parts, is_local: bool) -> Result<(), Refusal> {
 }
 
 /// Whether a browser says that a page from elsewhere sends this (Fetch standard, Fetch Metadata).
-fn is_of_foreign_page(headers: &HeaderMap) -> bool {
+pub(in crate::sidecar) fn is_of_foreign_page(headers: &HeaderMap) -> bool {
     let is_local = |origin: &HeaderValue| {
         let origin = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
         origin.as_ref().and_then(Uri::authority).is_some_and(is_local_name)

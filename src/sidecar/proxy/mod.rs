@@ -23,6 +23,7 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 
 pub(super) use forward::Proxy;
+pub(super) use heads::is_of_foreign_page;
 pub(super) use listener::serve;
 pub use upstream::{Upstream, UpstreamDefect};
 

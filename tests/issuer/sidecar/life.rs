@@ -36,6 +36,8 @@ async fn a_program_ends_its_sidecar_on_the_loopback_address() {
     let admin = format!("http://{}/quitquitquit", stage.admin.unwrap());
     let client = reqwest::Client::new();
     assert_eq!(client.post(admin).send().await.unwrap().status(), 404, "not where probes come");
+    let page = client.post(&url).header("origin", "https://elsewhere.example").send().await.unwrap();
+    assert_eq!(page.status(), 403, "no page in a browser ends it");
     assert_eq!(client.post(url).send().await.unwrap().status(), 200);
     assert_eq!(stage.sidecar().wait_timeout(Duration::from_secs(6)).await.unwrap(), 0, "without the delay");
 }
