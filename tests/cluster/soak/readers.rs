@@ -11,12 +11,13 @@ use kube::ResourceExt;
 use tokio::task::JoinHandle;
 
 use super::fleet::{Accepts, CREDENTIALS, Fleet, World, name_of, namespace_of};
-use super::ledger::{Answer, Ledger, Read, Renewal, margin};
+use super::ledger::{Answer, Ledger, Read, Renewal, Scope, margin};
 use crate::operator::now;
 
 /// How often each token is used.
 const PERIOD: Duration = Duration::from_millis(500);
-/// How long the API server may take to show the targets; while it does not, the tokens that it showed last are used.
+/// How long the API server may take to show the targets; while it does not, the tokens that it showed last are used. One
+/// that takes longer is not there, whatever the reason, and would not have taken a write in time.
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// One task for each namespace. They end by being aborted.
@@ -51,9 +52,12 @@ impl Reader {
         let mut targets = HashMap::new();
         loop {
             period.tick().await;
+            let asked = self.ledger.now();
             let shown = tokio::time::timeout(LIMIT, self.world.targets(self.namespace)).await;
             if let Ok(Ok(shown)) = shown {
                 targets = shown.into_iter().map(|target| (target.name_any(), target)).collect();
+            } else {
+                self.ledger.broke(Scope::All, asked, self.ledger.now());
             }
             let namespace = self.namespace;
             for credential in (0..CREDENTIALS).filter(|it| namespace_of(*it) == namespace) {
