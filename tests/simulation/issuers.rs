@@ -59,7 +59,12 @@ pub(crate) struct Issuers(Vec<Issuer>);
 impl Issuers {
     /// One that takes refreshes early, and answers at once.
     pub(crate) fn plain(seed: u64, lifetime: Duration) -> Self {
-        Self::of(seed, vec![Box::new(move |personality| personality.token.lifetime = lifetime)])
+        Self::one(seed, move |personality| personality.token.lifetime = lifetime)
+    }
+
+    /// One of this character.
+    pub(crate) fn one(seed: u64, character: impl FnOnce(&mut Personality) + 'static) -> Self {
+        Self::of(seed, vec![Box::new(character)])
     }
 
     /// One for each of these lifetimes, otherwise like the plain one.

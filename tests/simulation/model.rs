@@ -7,10 +7,14 @@
 //! more tokens are published. In a debug build two calls and one crash are free; optimised, four calls and two crashes
 //! (one where refresh tokens can be used again or never, for that is harder to get wrong); with `SIMULATION_FULL` in the
 //! environment, as many crashes as calls, and tokens of more than a day as well.
+//!
+//! What observes and acts here is small and made for this. [`replay`] takes the short ones of these sequences through the
+//! real controller and its sessions, which have to do the same.
 #![expect(clippy::panic, reason = "a promise that was broken ends the test")]
 #![expect(clippy::print_stdout, reason = "how much was explored is for people")]
 
 mod issuer;
+mod replay;
 mod shell;
 mod world;
 
@@ -22,7 +26,7 @@ use idissuer::core::moment::Moment;
 use idissuer_simulator::{RefreshAccepted, RefreshTokens};
 
 use issuer::{Family, Outcome};
-use world::{Broken, Point, World};
+use world::{Broken, Happened, Point, World};
 
 /// How often a token is published after the free calls, before a sequence is over.
 const PUBLISHED_AT_THE_END: u32 = 2;
@@ -41,7 +45,7 @@ impl Scope {
     fn of_this_run() -> Self {
         if cfg!(debug_assertions) {
             Self { calls: 2, crashes: 1, lifetimes: &[3600] }
-        } else if std::env::var_os("SIMULATION_FULL").is_some() {
+        } else if is_full() {
             Self { calls: 4, crashes: 4, lifetimes: &[3600, 100_000] }
         } else {
             Self { calls: 4, crashes: 2, lifetimes: &[3600] }
@@ -52,6 +56,10 @@ impl Scope {
         let is_tame = family.tokens == RefreshTokens::Reusable || family.accepted == RefreshAccepted::Never;
         if is_tame && self.crashes < self.calls { self.crashes.min(1) } else { self.crashes }
     }
+}
+
+fn is_full() -> bool {
+    std::env::var_os("SIMULATION_FULL").is_some()
 }
 
 /// Depth first, through all that can happen.
@@ -187,6 +195,31 @@ fn begin(world: &World) -> (World, Call) {
 
 fn tell(world: &World, Broken(promise): &Broken) -> ! {
     panic!("{promise}, after {:?} at an issuer {:?}", world.history, world.family())
+}
+
+/// What happens in a sequence of calls that nothing else disturbs.
+fn history(family: Family, outcomes: &[Outcome]) -> Vec<Happened> {
+    let calls = u32::try_from(outcomes.len()).unwrap();
+    let (mut world, mut outcomes) = (World::new(family, calls, 0), outcomes.iter().copied());
+    while world.free_calls > 0 || world.published < PUBLISHED_AT_THE_END {
+        let step = match world.plan() {
+            Plan::Obtain { record_first, .. } => {
+                if record_first {
+                    world.record_attempt();
+                }
+                let (next, call) = begin(&world);
+                world = next;
+                world.end(call, outcomes.next().unwrap_or(Outcome::Answered))
+            }
+            Plan::Rest { until } => match world.rest(until) {
+                Ok(false) => break,
+                rest => rest.map(drop),
+            },
+            plan => world.act(plan),
+        };
+        step.unwrap_or_else(|broken| tell(&world, &broken));
+    }
+    world.history
 }
 
 fn explore(scope: Scope) {

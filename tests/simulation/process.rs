@@ -7,6 +7,7 @@ use std::time::Duration;
 use idissuer::account::KeyMaker;
 use idissuer::controller::{LeaseSettings, Means, Settings, operate};
 use idissuer::core::leader::Timings;
+use idissuer::issuer::Transport;
 use idissuer::ops::metrics::Metrics;
 use idissuer::ops::readiness::Readiness;
 use idissuer_testbed::memory::MemoryApi;
@@ -18,7 +19,6 @@ use tokio_util::sync::CancellationToken;
 use crate::issuers::Issuers;
 use crate::ledger::Ledger;
 use crate::link::{Carrier, Link, Wire};
-use crate::sabotage::{Sabotage, saboteur};
 use crate::time::{Machine, ProcessClock, TrueTime};
 
 /// Where the lease lies.
@@ -60,6 +60,9 @@ impl Links {
     }
 }
 
+/// Puts something between processes and the wire of their calls.
+pub(crate) type Carry = Arc<dyn Fn(Carrier) -> Arc<dyn Transport>>;
+
 /// What every process lives in.
 pub(crate) struct Habitat {
     pub(crate) time: TrueTime,
@@ -72,8 +75,8 @@ pub(crate) struct Habitat {
     pub(crate) seed: u64,
     /// The namespaces that processes work in, each in an area of its own; none: in all.
     pub(crate) namespaces: Vec<String>,
-    /// What processes do wrong, to see the checks fail.
-    pub(crate) sabotage: Option<Sabotage>,
+    /// What stands between processes and the wire of their calls, if anything does.
+    pub(crate) carry: Option<Carry>,
 }
 
 /// A running process.
@@ -112,7 +115,10 @@ impl Replica {
         let metrics = Arc::new(Metrics::new());
         let means = Means {
             client: habitat.api.client(&name),
-            transport: saboteur(habitat.sabotage, Carrier(Arc::clone(&link))),
+            transport: match &habitat.carry {
+                None => Arc::new(Carrier(Arc::clone(&link))),
+                Some(carry) => carry(Carrier(Arc::clone(&link))),
+            },
             clock: Arc::new(clock),
             metrics: Arc::clone(&metrics),
             keys: KeyMaker::new([seed.to_le_bytes(); 8].concat().try_into().unwrap()),

@@ -15,6 +15,7 @@ use crate::conditions::Source;
 use crate::issuers::{HOUR, Issuers};
 use crate::link::Carrier;
 use crate::population::login_secret;
+use crate::process::Carry;
 use crate::world::{Plan, World};
 
 /// What processes do wrong.
@@ -32,11 +33,12 @@ pub(crate) enum Sabotage {
     Linger,
 }
 
-/// The transport of a process that does this wrong, if anything.
-pub(crate) fn saboteur(sabotage: Option<Sabotage>, carrier: Carrier) -> Arc<dyn Transport> {
-    match sabotage {
-        None => Arc::new(carrier),
-        Some(sabotage) => Arc::new(Saboteur { sabotage, carrier, has_hung: AtomicBool::new(false) }),
+impl Sabotage {
+    /// A wire that does this wrong.
+    pub(crate) fn carry(self) -> Carry {
+        Arc::new(move |carrier| {
+            Arc::new(Saboteur { sabotage: self, carrier, has_hung: AtomicBool::new(false) })
+        })
     }
 }
 
@@ -99,7 +101,7 @@ async fn world(sabotage: Option<Sabotage>) -> World {
 async fn world_of(sabotage: Option<Sabotage>, lifetime: Duration) -> World {
     let plan = Plan { seed: 5, accounts: 2, credentials: 4, lease: None };
     let mut world = World::new(&plan, Issuers::plain(5, lifetime));
-    world.habitat.sabotage = sabotage;
+    world.habitat.carry = sabotage.map(Sabotage::carry);
     world.start();
     world.pass(Duration::from_secs(60)).await;
     world
@@ -129,7 +131,7 @@ async fn two_calls_of_an_account_at_once_are_found() {
 async fn calls_of_a_process_that_leads_no_more_are_found() {
     let plan = Plan { seed: 5, accounts: 2, credentials: 4, lease: Some(Timings::default()) };
     let mut world = World::new(&plan, Issuers::plain(5, HOUR));
-    world.habitat.sabotage = Some(Sabotage::Linger);
+    world.habitat.carry = Some(Sabotage::Linger.carry());
     world.start();
     world.pass(HOUR / 120).await;
     world.assert_well();

@@ -72,8 +72,8 @@ impl World {
         api.observe(move |change| observer.sees(change));
         let weather = Weather::over(&api, &links, plan.seed);
         let (lease, seed) = (plan.lease, plan.seed);
-        let (namespaces, sabotage) = (Vec::new(), None);
-        let habitat = Habitat { time, api, issuers, ledger, links, lease, seed, namespaces, sabotage };
+        let (namespaces, carry) = (Vec::new(), None);
+        let habitat = Habitat { time, api, issuers, ledger, links, lease, seed, namespaces, carry };
         let replicas = if lease.is_some() { vec!["north", "south"] } else { vec!["alone"] };
         let replicas = replicas.into_iter().map(Replica::new).collect();
         let world = Self {

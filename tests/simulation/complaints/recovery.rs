@@ -37,7 +37,7 @@ async fn a_renewal_that_hangs_is_told_as_overdue_and_as_expired_and_recovers_wit
 #[tokio::test(start_paused = true)]
 async fn a_call_that_never_comes_back_keeps_nobody_from_telling_that_the_token_is_overdue_and_dead() {
     let mut world = unstarted(Issuers::plain(2, HOUR), 1, 2);
-    world.habitat.sabotage = Some(Sabotage::HangOnce);
+    world.habitat.carry = Some(Sabotage::HangOnce.carry());
     world.start();
     world.pass(10 * SECOND).await;
     world.assert_well();

@@ -37,13 +37,17 @@ impl Family {
         all
     }
 
-    pub(super) fn issuer(self) -> Issuer {
-        let mut personality = Personality::default();
+    pub(super) fn shape(self, personality: &mut Personality) {
         personality.token.format = TokenFormat::Opaque;
         personality.token.lifetime = SignedDuration::from_secs(self.lifetime).unsigned_abs();
         personality.refresh.accepted = self.accepted;
         personality.refresh.tokens = self.tokens;
         personality.login.session = self.session;
+    }
+
+    pub(super) fn issuer(self) -> Issuer {
+        let mut personality = Personality::default();
+        self.shape(&mut personality);
         let mut issuer = Issuer::new(personality, 1);
         issuer.set_user(&User::new(USER, PASSWORD));
         issuer
