@@ -10,16 +10,22 @@ use idissuer_simulator::{
 };
 use idissuer_testbed::Component;
 use idissuer_testbed::process::Signal;
+use jiff::{SignedDuration, Timestamp};
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 use tokio::sync::Mutex;
 
-use super::fleet::{Fleet, TAKEOVER, World, name_of, namespace_of, password_of, user_of};
+use super::fleet::{
+    Fleet, TAKEOVER, World, account_of, name_of, namespace_of, number_of, password_of, user_of,
+};
 use super::ledger::{Ledger, Scope};
 use super::plan::{Fault, Plan};
+use crate::operator::now;
 
 /// After the API server is back, the leader has its lease again within this time.
 const LEASE_AGAIN: Duration = Duration::from_secs(3);
+/// An attempt whose time has come is answered, and its token published, within this time.
+const NEXT_ATTEMPT: Duration = Duration::from_secs(4);
 /// Slow answers take so long: less than an answer is waited for at this lifetime (2 s).
 const SLOW: DurationRange =
     DurationRange { from: Duration::from_millis(200), to: Duration::from_millis(1200) };
@@ -48,7 +54,7 @@ impl Fleet {
 
     /// A fault that breaks a condition for all credentials, to its end.
     async fn strike(&mut self, fault: Fault, ledger: &Ledger) {
-        let from = ledger.now();
+        let (from, began) = (ledger.now(), now());
         let until = match fault {
             Fault::KillLeader { away } => {
                 let leader = self.leader().await;
@@ -73,6 +79,39 @@ impl Fleet {
         };
         if let Some(until) = until {
             ledger.broke(Scope::All, from, until);
+        }
+        if matches!(fault, Fault::KillLeader { .. } | Fault::PauseLeader { .. }) {
+            self.excuse_unanswered_logins(began, ledger).await;
+        }
+    }
+
+    /// A login with a new password that was under way when the leader went counts as rejected, for nobody knows how it
+    /// ended: its account waits for as long as the login budget says.
+    async fn excuse_unanswered_logins(&self, since: Timestamp, ledger: &Ledger) {
+        let credentials = loop {
+            match self.world.all_credentials().await {
+                Ok(credentials) => break credentials,
+                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+            }
+        };
+        for credential in credentials {
+            let login = credential.status.as_ref().and_then(|status| status.login.as_ref());
+            let login = login.filter(|login| login.rejections > 0);
+            let attempt = login.and_then(|login| Some((login.rejections, login.attempt_time.as_ref()?.0)));
+            // Of its time, what is less than a second is cut off.
+            let Some((rejections, at)) =
+                attempt.filter(|(_, at)| *at <= since + SignedDuration::from_secs(1))
+            else {
+                continue;
+            };
+            let wait = Duration::from_secs(match rejections {
+                1 => 5 * 60,
+                2 => 15 * 60,
+                _ => 60 * 60,
+            });
+            let ago = Duration::try_from(now().duration_since(at)).unwrap_or_default();
+            let (from, account) = (ledger.now().saturating_sub(ago), account_of(number_of(&credential)));
+            ledger.broke(Scope::Account(account), from, from + wait + NEXT_ATTEMPT);
         }
     }
 

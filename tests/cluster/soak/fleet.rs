@@ -1,5 +1,6 @@
 //! What the soak is about: many credentials of fewer accounts, and two replicas that share them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -57,6 +58,11 @@ pub(super) fn user_of(account: usize) -> String {
 
 fn login_of(account: usize) -> String {
     format!("login-{account:02}")
+}
+
+/// Which credential this is.
+pub(super) fn number_of(credential: &IdIssuerCredential) -> usize {
+    credential.name_any().trim_start_matches("credential-").parse().unwrap()
 }
 
 /// All of it. It is dropped in this order: the replicas go before what they work with.
@@ -124,22 +130,27 @@ impl Fleet {
         .await;
     }
 
-    /// Waits until every target holds the token that status tells of, and the issuer accepts it; says of how many that is
-    /// true in the end.
-    pub(super) async fn until_correct(&self, limit: Duration) -> usize {
+    /// Waits until every target holds the token that status tells of, and the issuer accepts it, but for those that
+    /// `may_wait`; says of which that is true in the end.
+    pub(super) async fn until_correct(
+        &self,
+        limit: Duration,
+        may_wait: impl Fn(usize) -> bool,
+    ) -> BTreeSet<usize> {
         let end = tokio::time::Instant::now() + limit;
         loop {
             let correct = self.correct().await.unwrap_or_default();
-            if correct == CREDENTIALS || tokio::time::Instant::now() > end {
+            let is_done = (0..CREDENTIALS).all(|number| correct.contains(&number) || may_wait(number));
+            if is_done || tokio::time::Instant::now() > end {
                 return correct;
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
 
-    async fn correct(&self) -> kube::Result<usize> {
+    async fn correct(&self) -> kube::Result<BTreeSet<usize>> {
         let credentials = self.world.all_credentials().await?;
-        let mut correct = 0;
+        let mut correct = BTreeSet::new();
         for namespace in 0..NAMESPACES {
             for target in self.world.targets(namespace).await? {
                 let token = target
@@ -152,8 +163,8 @@ impl Fleet {
                     it.name_any() == target.name_any()
                         && status.is_some_and(|told| told.fingerprint == Fingerprint::of(&token).to_string())
                 };
-                correct +=
-                    usize::from(credentials.iter().any(|it| is_told(&it)) && self.issuer.accepts(&token));
+                let told = credentials.iter().find(is_told);
+                correct.extend(told.filter(|_| self.issuer.accepts(&token)).map(number_of));
             }
         }
         Ok(correct)
@@ -216,7 +227,7 @@ impl World {
         Ok(self.secrets(namespace).list(&managed).await?.items)
     }
 
-    async fn all_credentials(&self) -> kube::Result<Vec<IdIssuerCredential>> {
+    pub(super) async fn all_credentials(&self) -> kube::Result<Vec<IdIssuerCredential>> {
         let mut all = Vec::new();
         for name in &self.names {
             let credentials: Api<IdIssuerCredential> = Api::namespaced(self.client.clone(), name);

@@ -133,6 +133,11 @@ impl Ledger {
         self.entries().faults.clone()
     }
 
+    /// Whether a condition of this credential is broken now.
+    pub(super) fn is_broken(&self, credential: usize) -> bool {
+        is_within(&self.entries().disturbed(Duration::ZERO)[credential], self.now())
+    }
+
     /// The reads while the conditions held, and those while they did not.
     pub(super) fn reads(&self) -> (Vec<Read>, Vec<Read>) {
         let entries = self.entries();
