@@ -88,7 +88,7 @@ reproducible: image ## Build the images once more, in another folder as the Cont
 	mkdir $(ELSEWHERE)
 	cp --parents --target-directory=$(ELSEWHERE) Cargo.toml Cargo.lock tests/*/Cargo.toml deploy/build.sh
 	$(ELSEWHERE)/deploy/build.sh dependencies
-	git ls-files -z | xargs -0 cp --parents --target-directory=$(ELSEWHERE)
+	git ls-files -z | tar --create --null --files-from=- | tar --extract --directory=$(ELSEWHERE)
 	$(ELSEWHERE)/deploy/build.sh
 	@cd $(ELSEWHERE) && $(call write_images,$(CURDIR)/target/debug/idissuer-testbed)
 	for name in $(IMAGES); do cmp target/image/$$name.tar $(ELSEWHERE)/target/image/$$name.tar || exit; done

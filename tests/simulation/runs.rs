@@ -137,8 +137,12 @@ impl FormatTime for Stamp {
     }
 }
 
-/// The world after a storm and the calm behind it, of which everything is drawn from the seed.
-async fn survivor(shape: &Shape) -> (World, Storm) {
+/// One run, of which everything is drawn from the seed.
+#[expect(clippy::print_stderr, reason = "the table is for whoever runs this")]
+async fn run(shape: &Shape) {
+    let begin = real_time();
+    // First, for whatever may fail.
+    eprintln!("\nto run this again: {}", shape.command());
     let credentials = usize::try_from(shape.credentials).unwrap();
     let lease = Some(shape.lease.timings());
     let plan = Plan { seed: shape.seed, accounts: (credentials * 3).div_ceil(10), credentials, lease };
@@ -153,16 +157,6 @@ async fn survivor(shape: &Shape) -> (World, Storm) {
     if !world.is_given_up() {
         world.pass(CALM).await;
     }
-    (world, storm)
-}
-
-/// One run, and what has to be true of it.
-#[expect(clippy::print_stderr, reason = "the table is for whoever runs this")]
-async fn run(shape: &Shape) {
-    let begin = real_time();
-    // First, for whatever may fail.
-    eprintln!("\nto run this again: {}", shape.command());
-    let (world, storm) = survivor(shape).await;
     eprintln!("\n{}", table(&world, &storm, shape.seed, begin.elapsed()));
     let mut verdict = world.verdict();
     let (ratio, most) = (call_ratio(&world), 1.0 + EXTRA_CALLS * shape.force as f64);
@@ -189,23 +183,6 @@ async fn so_does_one_under_the_lease_as_it_is_by_default() {
 #[cfg_attr(debug_assertions, ignore = "long: run it optimised, by `make simulation`")]
 async fn days_of_all_troubles_leave_every_credential_well() {
     run(&Shape::read(variable)).await;
-}
-
-#[test]
-#[cfg_attr(debug_assertions, ignore = "long: run it optimised, by `make simulation`")]
-fn the_same_seed_brings_the_same_run_again() {
-    let run = || {
-        let shape = Shape::of_a_day(3, Lease::Stretched);
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = runtime.enable_all().start_paused(true).build().unwrap();
-        let (world, storm) = runtime.block_on(survivor(&shape));
-        let calls = (0..world.population.accounts.len()).flat_map(|account| world.calls_of(account));
-        let calls: Vec<_> = calls.map(|call| (call.at, call.operation, call.outcome)).collect();
-        (table(&world, &storm, shape.seed, Duration::ZERO), calls)
-    };
-    let (first, second) = (run(), run());
-    assert_eq!(first.0, second.0);
-    assert_eq!(first.1, second.1);
 }
 
 #[test]
