@@ -261,14 +261,15 @@ impl Ledger {
         }
     }
 
-    /// Whoever works next finds this login recorded as rejected so often: an attempt of which nobody knows how it ended
-    /// counts as well.
+    /// Whoever works next finds this login recorded as rejected so often, and never as accepted: an attempt of which nobody
+    /// knows how it ended counts as well.
     pub(crate) fn remembers(&self, account: usize, password: &str, rejections: usize, last: Timestamp) {
         let mut books = self.books.lock().unwrap();
         let logins = books.logins.entry(account).or_default();
         let known = logins.rejected.iter().filter(|(_, presented)| presented == password).count();
         let more = rejections.saturating_sub(known);
         logins.rejected.extend(std::iter::repeat_n((last, password.to_owned()), more));
+        logins.proven.remove(password);
     }
 
     /// Somebody asks for another attempt of the account's login.

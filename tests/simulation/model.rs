@@ -200,25 +200,10 @@ fn tell(world: &World, Broken(promise): &Broken) -> ! {
 /// What happens in a sequence of calls that nothing else disturbs.
 fn history(family: Family, outcomes: &[Outcome]) -> Vec<Happened> {
     let calls = u32::try_from(outcomes.len()).unwrap();
-    let (mut world, mut outcomes) = (World::new(family, calls, 0), outcomes.iter().copied());
-    while world.free_calls > 0 || world.published < PUBLISHED_AT_THE_END {
-        let step = match world.plan() {
-            Plan::Obtain { record_first, .. } => {
-                if record_first {
-                    world.record_attempt();
-                }
-                let (next, call) = begin(&world);
-                world = next;
-                world.end(call, outcomes.next().unwrap_or(Outcome::Answered))
-            }
-            Plan::Rest { until } => match world.rest(until) {
-                Ok(false) => break,
-                rest => rest.map(drop),
-            },
-            plan => world.act(plan),
-        };
-        step.unwrap_or_else(|broken| tell(&world, &broken));
-    }
+    let mut world = World::new(family, calls, 0);
+    let is_over = |world: &World| world.free_calls == 0 && world.published >= PUBLISHED_AT_THE_END;
+    let works = world.works_until(outcomes, is_over);
+    works.unwrap_or_else(|broken| tell(&world, &broken));
     world.history
 }
 

@@ -62,7 +62,7 @@ impl Refusal {
     fn retry_after(&self) -> Option<i64> {
         match self {
             Self::NoToken { seconds, .. } => Some(*seconds),
-            // The connection goes on coming about, and so does a newer token.
+            // There may be a newer token already.
             Self::ConnectedTooLate => Some(1),
             _ => None,
         }

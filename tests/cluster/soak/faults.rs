@@ -98,7 +98,7 @@ impl Fleet {
             let login = credential.status.as_ref().and_then(|status| status.login.as_ref());
             let login = login.filter(|login| login.rejections > 0);
             let attempt = login.and_then(|login| Some((login.rejections, login.attempt_time.as_ref()?.0)));
-            // Of its time, what is less than a second is cut off.
+            // It takes a moment to find the leader, and the successor begins later than this.
             let Some((rejections, at)) =
                 attempt.filter(|(_, at)| *at <= since + SignedDuration::from_secs(1))
             else {

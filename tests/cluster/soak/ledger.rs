@@ -133,9 +133,11 @@ impl Ledger {
         self.entries().faults.clone()
     }
 
-    /// Whether a condition of this credential is broken now.
-    pub(super) fn is_broken(&self, credential: usize) -> bool {
-        is_within(&self.entries().disturbed(Duration::ZERO)[credential], self.now())
+    /// Whether a condition of this credential's own account is broken now: it waits under the login budget.
+    pub(super) fn is_account_broken(&self, credential: usize) -> bool {
+        let (now, account) = (self.now(), Scope::Account(account_of(credential)));
+        let entries = self.entries();
+        entries.broken.iter().any(|it| it.scope == account && it.from <= now && now <= it.until)
     }
 
     /// The reads while the conditions held, and those while they did not.

@@ -52,7 +52,7 @@ async fn no_token_dies_in_a_target_while_there_is_a_working_way_to_get_a_new_one
     let ledger = Arc::new(Ledger::open());
     let readers = readers::start(&fleet, &ledger);
     fleet.suffer(&plan, time, &ledger).await;
-    let correct = fleet.until_correct(CALM, |credential| ledger.is_broken(credential)).await;
+    let correct = fleet.until_correct(CALM, |credential| ledger.is_account_broken(credential)).await;
     readers.iter().for_each(tokio::task::JoinHandle::abort);
     for ended in join_all(readers).await {
         assert!(ended.as_ref().is_err_and(tokio::task::JoinError::is_cancelled), "{ended:?}");

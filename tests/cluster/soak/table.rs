@@ -25,7 +25,7 @@ pub(super) struct Table {
     broken: Vec<Read>,
     setbacks: Vec<(usize, Duration)>,
     correct: usize,
-    /// Those that are not correct, and whose conditions do not hold.
+    /// Those that are not correct, and whose accounts wait under the login budget.
     waiting: usize,
     issuer: UserCounts,
     undisturbed_lateness: Vec<Duration>,
@@ -53,7 +53,9 @@ impl Table {
             broken: held.into_iter().filter(|read| read.answer != Answer::Accepted).collect(),
             setbacks: ledger.setbacks(),
             correct: correct.len(),
-            waiting: (0..CREDENTIALS).filter(|it| !correct.contains(it) && ledger.is_broken(*it)).count(),
+            waiting: (0..CREDENTIALS)
+                .filter(|it| !correct.contains(it) && ledger.is_account_broken(*it))
+                .count(),
             issuer,
             lateness: undisturbed_lateness.iter().copied().chain(others).collect(),
             undisturbed_lateness,

@@ -33,6 +33,9 @@ struct Played {
     happened: Vec<Happened>,
     /// How often anything crossed the border of the process.
     crossings: usize,
+    /// Promises that were broken.
+    findings: Vec<String>,
+    /// What is wrong in the end, with these.
     verdict: Vec<String>,
 }
 
@@ -64,7 +67,7 @@ async fn play(family: Family, outcomes: &[Outcome], death: Option<Death>) -> Pla
     if !is_over {
         verdict.push("no two further tokens are published".into());
     }
-    Played { happened, crossings, verdict }
+    Played { happened, crossings, findings: world.findings.all(), verdict }
 }
 
 /// In a runtime of its own, so that nothing of it goes on.
@@ -91,11 +94,11 @@ fn is_held(outcomes: &[Outcome], death: Option<Death>) -> bool {
 
 fn check(family: Family, outcomes: &[Outcome], death: Option<Death>) -> Played {
     let played = played(family, outcomes, death);
-    let is_well = played.verdict.is_empty() || is_held(outcomes, death);
+    let wrong = if is_held(outcomes, death) { &played.findings } else { &played.verdict };
     assert!(
-        is_well,
+        wrong.is_empty(),
         "{outcomes:?} with {death:?} at an issuer {family:?}:\n{}\n{:?}",
-        played.verdict.join("\n"),
+        wrong.join("\n"),
         played.happened
     );
     played

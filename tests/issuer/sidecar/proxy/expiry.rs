@@ -164,13 +164,13 @@ async fn a_token_that_dies_before_there_is_a_connection_to_the_upstream_is_not_s
     .await;
     let mut stage = Stage::set(HOUR).await;
     let put = |stage: &Stage, token: &str, left: SignedDuration| {
-        // The program may start slowly; nobody waits so long for a connection as the token lives.
         #[expect(clippy::disallowed_methods, reason = "it is the true time that counts")]
         let expiry = (jiff::Timestamp::now() + left).to_string();
         fs::create_dir_all(stage.path("secret")).unwrap();
         fs::write(stage.path("secret/token"), token).unwrap();
         fs::write(stage.path("secret/expires_at"), expiry).unwrap();
     };
+    // Longer than a slow start takes, and shorter than a connection may take.
     put(&stage, "dying", SignedDuration::from_secs(9));
     fs::write(stage.path("ca.pem"), &identity.ca_pem).unwrap();
     let [directory, ca] = ["secret", "ca.pem"].map(|name| stage.path(name).to_str().unwrap().to_owned());

@@ -37,17 +37,30 @@ impl World {
     }
 
     fn works_until_published(&mut self, count: u32) -> Result<(), Broken> {
-        while self.published < count {
+        self.works_until(&[], |world| world.published >= count)
+    }
+
+    /// Nothing disturbs it, but for what its calls come to; those that follow are answered. It ends before that if nothing
+    /// is ever due.
+    pub(in super::super) fn works_until(
+        &mut self,
+        outcomes: &[Outcome],
+        is_over: impl Fn(&Self) -> bool,
+    ) -> Result<(), Broken> {
+        let mut outcomes = outcomes.iter().copied();
+        while !is_over(self) {
             match self.plan() {
                 Plan::Obtain { record_first, .. } => {
                     if record_first {
                         self.record_attempt();
                     }
                     let call = self.begin()?;
-                    self.end(call, Outcome::Answered)?;
+                    self.end(call, outcomes.next().unwrap_or(Outcome::Answered))?;
                 }
                 Plan::Rest { until } => {
-                    self.rest(until)?;
+                    if !self.rest(until)? {
+                        return Ok(());
+                    }
                 }
                 plan => self.act(plan)?,
             }
