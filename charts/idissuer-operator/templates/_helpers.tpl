@@ -3,13 +3,14 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* The name of the release's objects. Ten characters are left for what some of them append. */}}
+{{/* The name of the release's objects. Ten characters are left for what some of them append. A release may have dots
+in its name, a Service may not. */}}
 {{- define "idissuer-operator.fullname" -}}
 {{- if .Values.fullnameOverride }}
-{{- .Values.fullnameOverride | trunc 53 | trimSuffix "-" }}
+{{- .Values.fullnameOverride | replace "." "-" | trunc 53 | trimSuffix "-" }}
 {{- else }}
 {{- $name := include "idissuer-operator.name" . }}
-{{- contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) | trunc 53 | trimSuffix "-" }}
+{{- contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) | replace "." "-" | trunc 53 | trimSuffix "-" }}
 {{- end }}
 {{- end }}
 

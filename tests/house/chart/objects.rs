@@ -124,20 +124,19 @@ async fn every_pod_says_what_it_needs() {
 }
 
 #[tokio::test]
-async fn no_name_is_too_long_however_long_the_release_is_named() {
+async fn every_name_is_one_that_its_kind_may_have_however_the_release_is_named() {
     let long = "a-release-with-as-long-a-name-as-helm-lets-one-give-it"[..53].to_owned();
     let helm = idissuer_testbed::Helm::provide(idissuer_testbed::Program::Helm).await.unwrap();
-    for (name, values) in value_sets() {
-        let objects = helm.render(&super::folder(), &long, "home", &values.to_string()).await.unwrap();
-        for object in objects {
-            let named = object["metadata"]["name"].as_str().unwrap();
-            // Services have the shortest names of all; the others may be longer, but pods are named after them.
-            assert!(
-                named.len() <= 63
-                    || !matches!(object["kind"].as_str(), Some("Service" | "Deployment" | "Pod")),
-                "{name}: {named}"
-            );
-            assert!(named.len() <= 253, "{name}: {named}");
+    for release in [&long, "issuer-1.2"] {
+        for (name, values) in value_sets() {
+            let objects = helm.render(&super::folder(), release, "home", &values.to_string()).await.unwrap();
+            for object in objects {
+                let (kind, named) = (&object["kind"], object["metadata"]["name"].as_str().unwrap());
+                // Services have the shortest names of all; the others may be longer, but pods are named after them.
+                let is_short = matches!(kind.as_str(), Some("Service" | "Deployment" | "Pod"));
+                assert!(named.len() <= if is_short { 63 } else { 253 }, "{name}: {named}");
+                assert!(kind != "Service" || !named.contains('.'), "{name}: {named}");
+            }
         }
     }
 }
