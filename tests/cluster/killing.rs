@@ -24,7 +24,7 @@ const LIFETIME: Duration = Duration::from_secs(24);
 
 /// Credentials with an account each, and how much of the lifetime is left at a renewal, in percent: so calls come often, and
 /// seldom together.
-const ACCOUNTS: [(&str, u32); 3] = [("late", 50), ("early", 65), ("earliest", 80)];
+const ACCOUNTS: [(&str, u32); 3] = [("late", 50), ("early", 60), ("earliest", 70)];
 
 #[expect(clippy::disallowed_methods, reason = "it is no flag of the operator, but of its test")]
 fn kills_wanted() -> u64 {

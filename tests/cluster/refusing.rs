@@ -203,12 +203,10 @@ async fn a_watch_that_falls_silent_is_replaced_when_its_time_is_over_and_shows_w
 async fn a_list_that_falls_silent_is_given_up_and_made_again() {
     let (stage, proxy) = set_with_short_watches("list-silent").await;
     let token = text(&stage.target().await, "token");
-    let asked = proxy.requests().len();
     proxy.inject(Rule::new(Fault::EndWatch { status: 410 }, ProxiedRequest::is_watch).times(2));
-    // The first lists only: they come right after the watches.
-    proxy.inject(Rule::new(Fault::Silence, move |request| {
-        !request.is_write() && !request.is_watch() && request.number < asked + 6
-    }));
+    // The lists that follow the watches.
+    let is_list = |request: &ProxiedRequest| !request.is_write() && !request.is_watch();
+    proxy.inject(Rule::new(Fault::Silence, is_list).times(2));
     proxy.cut();
     stage.edit_target(json!({"data": {"token": "Zm9yZ2Vk"}})).await;
     stage.target_until("its repair", |target| text(target, "token") == token).await;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use idissuer::api::{Grant, IdIssuerCredential};
-use idissuer_simulator::{DurationRange, Fault, FaultRule, User};
+use idissuer_simulator::{DurationRange, Fault, FaultRule};
 use idissuer_testbed::process::Signal;
 use idissuer_testbed::wait;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
@@ -145,16 +146,8 @@ async fn a_login_that_had_no_turn_before_the_operator_stopped_waits_for_nothing_
     // Twelve first issues are let through at once; the others wait for their turn.
     stage.issuer.inject(FaultRule::on_login(Fault::Hang).times(12));
     let names: Vec<String> = (0..14).map(|number| format!("user-{number}")).collect();
-    for name in &names {
-        stage.issuer.set_user(&User::new(name, "secret"));
-        stage.write_secret(name, &[("username", name.as_bytes()), ("password", b"secret")]).await;
-        stage
-            .apply_as(
-                name,
-                json!({"loginSecretRef": {"name": name}, "target": {"secretName": format!("{name}-token")}}),
-            )
-            .await;
-    }
+    // All at once, so that no call is given up before the last is there.
+    join_all(names.iter().map(|name| stage.add_account(name, json!({})))).await;
     wait::until("twelve calls", LIMIT, async || stage.issuer.calls_since(0).len() == 12).await;
     let recorded = async || {
         let list = stage.credentials().list(&ListParams::default()).await.unwrap();

@@ -12,12 +12,13 @@ use crate::operator::{HOUR, LOGIN, PASSWORD, Stage, USER, issuer};
 /// How long the test may take, the three minutes for the garbage collection included.
 const LIMIT: Duration = Duration::from_secs(240);
 
-/// Binds the rights that the chart gives to its test, and runs the test with the arguments that the chart gives.
-async fn selftest(stage: &Stage) -> (i32, String) {
+/// Binds the rights that the chart gives to its test, and runs the test with the arguments that the chart gives. A token is
+/// waited for so many seconds.
+async fn selftest(stage: &Stage, patience: u8) -> (i32, String) {
     let namespace = stage.namespace.name();
     let values = json!({
         "issuer": {"url": stage.issuer.url()},
-        "test": {"login": {"secretName": LOGIN}, "timeoutSeconds": 5},
+        "test": {"login": {"secretName": LOGIN}, "timeoutSeconds": patience},
     });
     let objects = chart::render(namespace, &values).await;
     let name = format!("{FULL_NAME}-test");
@@ -43,7 +44,7 @@ async fn selftest(stage: &Stage) -> (i32, String) {
 #[tokio::test]
 async fn a_selftest_of_an_operator_that_works_says_so_and_leaves_nothing() {
     let stage = Stage::set("selftest", issuer(HOUR)).await;
-    let (code, said) = selftest(&stage).await;
+    let (code, said) = selftest(&stage, 60).await;
     assert_eq!(code, 0, "{said}");
     for sentence in ["Created IdIssuerCredential", "holds a token that is valid until", "The operator works."]
     {
@@ -57,9 +58,9 @@ async fn a_selftest_of_an_operator_that_works_says_so_and_leaves_nothing() {
 async fn a_selftest_tells_what_the_operator_says_fails_and_leaves_nothing() {
     let stage = Stage::set("selftest-wrong", issuer(HOUR)).await;
     stage.write_login(USER, "mistyped").await;
-    let (code, said) = selftest(&stage).await;
+    let (code, said) = selftest(&stage, 15).await;
     assert_eq!(code, 1, "{said}");
-    for sentence in ["LoginRejected", "is not ready after 5 s", "Nothing of it is left"] {
+    for sentence in ["LoginRejected", "is not ready after 15 s", "Nothing of it is left"] {
         assert!(said.contains(sentence), "{said}");
     }
     assert!(!said.contains("mistyped") && !said.contains(PASSWORD), "{said}");
@@ -71,7 +72,7 @@ async fn a_selftest_tells_what_the_operator_says_fails_and_leaves_nothing() {
 async fn a_selftest_of_an_operator_that_does_not_run_says_what_to_look_at() {
     let mut stage = Stage::set("selftest-nobody", issuer(HOUR)).await;
     stage.operator.stop().await;
-    let (code, said) = selftest(&stage).await;
+    let (code, said) = selftest(&stage, 5).await;
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("see that the operator runs"), "{said}");
 }

@@ -137,7 +137,7 @@ impl Shared {
     /// Waits while no byte may be passed on to this request.
     async fn while_silent(&self, request: &ProxiedRequest) {
         let mut changes = self.rules_changed.subscribe();
-        while self.state().rules.iter().any(|rule| rule.silences(request)) {
+        while self.state().rules.iter_mut().any(|rule| rule.silences(request)) {
             if changes.changed().await.is_err() {
                 return;
             }

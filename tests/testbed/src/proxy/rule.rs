@@ -1,5 +1,6 @@
 //! Which requests fail, and how.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use hyper::header::ACCEPT;
@@ -97,17 +98,19 @@ type Condition = Box<dyn Fn(&ProxiedRequest) -> bool + Send>;
 pub struct Rule {
     condition: Condition,
     fault: Fault,
-    /// How many more times; for ever if none.
+    /// How many more requests; all if none.
     times: Option<usize>,
+    /// The numbers of those that are silenced.
+    silenced: BTreeSet<usize>,
 }
 
 impl Rule {
     /// Every request of which this holds meets this fault.
     pub fn new(fault: Fault, condition: impl Fn(&ProxiedRequest) -> bool + Send + 'static) -> Self {
-        Self { condition: Box::new(condition), fault, times: None }
+        Self { condition: Box::new(condition), fault, times: None, silenced: BTreeSet::new() }
     }
 
-    /// Only so many times.
+    /// Only so many requests.
     #[must_use]
     pub fn times(self, times: usize) -> Self {
         Self { times: Some(times), ..self }
@@ -122,14 +125,21 @@ impl Rule {
         applies.then_some(self.fault)
     }
 
-    pub(super) fn silences(&self, request: &ProxiedRequest) -> bool {
-        self.fault == Fault::Silence && (self.condition)(request)
+    /// Whether this request is to be silent, which is counted when it is asked for the first time.
+    pub(super) fn silences(&mut self, request: &ProxiedRequest) -> bool {
+        if self.fault != Fault::Silence || !(self.condition)(request) {
+            return false;
+        }
+        if self.times != Some(0) && self.silenced.insert(request.number) {
+            self.times = self.times.map(|times| times - 1);
+        }
+        self.silenced.contains(&request.number)
     }
 }
 
 impl fmt::Debug for Rule {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { condition: _, fault, times } = self;
+        let Self { condition: _, fault, times, silenced: _ } = self;
         formatter.debug_struct("Rule").field("fault", fault).field("times", times).finish_non_exhaustive()
     }
 }
@@ -160,5 +170,13 @@ mod tests {
         assert_eq!(rule.applies(&request("/api/v1/configmaps")), None);
         assert_eq!(rule.applies(&request("/api/v1/secrets")), Some(Fault::status(500)));
         assert_eq!(rule.applies(&request("/api/v1/secrets")), None);
+    }
+
+    #[test]
+    fn a_rule_that_silences_so_many_requests_stays_with_those() {
+        let mut rule = Rule::new(Fault::Silence, |request| request.is_for("secrets")).times(1);
+        let [first, second] = [0, 1].map(|number| ProxiedRequest { number, ..request("/api/v1/secrets") });
+        assert!(!rule.silences(&request("/api/v1/configmaps")));
+        assert!(rule.silences(&first) && !rule.silences(&second) && rule.silences(&first));
     }
 }
