@@ -67,6 +67,12 @@ impl ClusterError {
         self
     }
 
+    /// What was to be done, with which object.
+    #[must_use]
+    pub(super) fn call(&self) -> String {
+        format!("{} {}", self.operation, self.object)
+    }
+
     /// There was no answer in time.
     #[must_use]
     pub(super) fn is_time_out(&self) -> bool {

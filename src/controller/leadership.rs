@@ -63,6 +63,8 @@ struct State {
     /// Just before the last successful claim was sent; none while another replica may act.
     claimed: Option<Moment>,
     term: Term,
+    /// Whether somebody was told not to act since the last claim, although the lease is ours.
+    is_refused: bool,
     /// The holder that was last told of.
     told: Option<String>,
 }
@@ -84,8 +86,10 @@ impl Leadership {
     /// The present term, if this process may act now.
     pub(super) fn term(&self) -> Option<Term> {
         let Some(settings) = &self.settings else { return Some(Term::default()) };
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        may_act(state.claimed, settings.timings, self.clock.now()).then_some(state.term)
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let may_act = may_act(state.claimed, settings.timings, self.clock.now());
+        state.is_refused |= !may_act && state.claimed.is_some();
+        may_act.then_some(state.term)
     }
 
     /// Claims the lease over and over until `stop`, keeps it until `done`, and releases it. `forget` is called when
@@ -180,8 +184,8 @@ impl Leadership {
         }
     }
 
-    /// The lease is ours from `sent` on. Whether every credential has to be looked at: a new term begins, or somebody may
-    /// have been refused while the lease had lapsed.
+    /// The lease is ours from `sent` on. Whether every credential has to be looked at: a new term begins, or somebody was
+    /// refused meanwhile; perhaps by a wall clock alone that is right again.
     ///
     /// A renewal that succeeds, however late, proves that nobody else held the lease in between: the term goes on, and
     /// with it every token that waits to be written.
@@ -199,7 +203,8 @@ impl Leadership {
             );
         }
         state.claimed = Some(sent);
-        is_new_term || has_lapsed
+        let is_refused = std::mem::take(&mut state.is_refused);
+        is_new_term || is_refused
     }
 
     /// The lease is not ours. Whether it was until now.
@@ -220,5 +225,48 @@ impl Leadership {
             tracing::info!(lease = settings.name, holder, "standing by: another replica leads");
             state.told = holder;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::core::backoff::Chance;
+    use crate::core::world::at;
+
+    /// A clock that a test sets.
+    struct SetClock(Mutex<Moment>);
+
+    impl Clock for SetClock {
+        fn now(&self) -> Moment {
+            *self.0.lock().unwrap()
+        }
+
+        fn chance(&self) -> Chance {
+            Chance::new(0.5)
+        }
+    }
+
+    #[test]
+    fn whoever_was_refused_by_a_wall_clock_that_is_right_again_is_looked_at_with_the_next_claim() {
+        let timings = Timings {
+            duration: SignedDuration::from_secs(15),
+            renew_deadline: SignedDuration::from_secs(10),
+            retry_period: SignedDuration::from_secs(2),
+        };
+        let settings =
+            LeaseSettings { namespace: String::new(), name: String::new(), identity: "me".into(), timings };
+        let clock = Arc::new(SetClock(Mutex::new(at(0))));
+        let leadership = Leadership::new(Some(settings.clone()), clock.clone());
+        assert!(leadership.claimed(&settings, at(0)), "a new term");
+        assert!(leadership.term().is_some());
+        assert!(!leadership.claimed(&settings, at(0)), "nobody was refused");
+        *clock.0.lock().unwrap() = Moment { wall: at(3600).wall, ..at(1) };
+        assert!(leadership.term().is_none(), "by the wall clock the lease is over");
+        *clock.0.lock().unwrap() = at(2);
+        assert!(leadership.claimed(&settings, at(2)));
+        assert!(!leadership.claimed(&settings, at(4)), "once");
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::cluster::CALL_LIMIT;
+use super::cluster::{CALL_LIMIT, ClusterError};
 use super::leadership::Term;
 use crate::account::{Member, Session, Tenant};
 use crate::api::{self, IdIssuerCredentialStatus, TokenStatus};
@@ -27,6 +27,8 @@ use crate::issuer::Trust;
 const CA_BUNDLE_RECHECK: SignedDuration = SignedDuration::from_secs(30);
 /// Repairs of the target that are made at once; from the next one on, another writer is taken to be at work.
 const REPAIRS_AT_ONCE: u32 = 3;
+/// After so many rounds in a row that ended with a failed call to the API server, people are told.
+const FAILURES_TOLD: u32 = 3;
 /// After this long without a repair, the count begins anew.
 const REPAIRS_FORGOTTEN: SignedDuration = SignedDuration::from_mins(10);
 
@@ -51,6 +53,8 @@ pub(super) struct Memory {
     pub renew_request: Option<(String, Moment)>,
     /// Why the target is not written at the moment.
     pub write_pause: Option<WritePause>,
+    /// How many rounds in a row a call to the API server has failed, and which one failed last.
+    pub failed_call: Option<(u32, Reason)>,
     /// Whether the last write of the target had no answer in time.
     pub is_write_slow: bool,
     /// Who was told what status remembers of the login.
@@ -292,6 +296,17 @@ impl Memory {
     pub(super) fn write_pause(&self, generation: Option<i64>) -> Option<(&Reason, Moment)> {
         let pause = self.write_pause.as_ref().filter(|pause| pause.generation == generation)?;
         Some((&pause.reason, pause.until))
+    }
+
+    /// A round ended with a call to the API server that failed.
+    pub(super) fn call_failed(&mut self, error: &ClusterError) {
+        let count = self.failed_call.as_ref().map_or(1, |(count, _)| count.saturating_add(1));
+        self.failed_call = Some((count, Reason::ApiServerCallFailed { call: error.call() }));
+    }
+
+    /// The call to the API server that fails over and over, and not just now.
+    pub(super) fn failing_call(&self) -> Option<&Reason> {
+        self.failed_call.as_ref().filter(|(count, _)| *count >= FAILURES_TOLD).map(|(_, reason)| reason)
     }
 
     /// The pace that the tokens set.

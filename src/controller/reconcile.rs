@@ -15,6 +15,7 @@ use super::intent;
 use super::leadership::{Leadership, Term};
 use super::memory::Memory;
 use super::registry::{ObjectKey, Registry};
+use super::report::Occasion;
 use super::{login, report, target};
 use crate::account::Accounts;
 use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
@@ -106,7 +107,13 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     let mut work = Work::new(&context, credential, &key, &mut memory);
     let loaded = if is_new_term { work.load(term).await } else { Ok(()) };
     let action = match loaded {
-        Ok(()) => work.carry_out(term).await,
+        Ok(()) => match work.carry_out(term).await {
+            Err(error) => {
+                work.tell_failure(&error, term).await;
+                Err(error)
+            }
+            done => done,
+        },
         Err(error) => {
             work.memory.term = None;
             Err(error)
@@ -142,7 +149,7 @@ pub(super) async fn finish(object: &Guarded, context: &Context) -> Result<(), Cl
     if let Plan::Publish { token, repair } = decide(&work.observed(now), now) {
         target::publish(&mut work, &token, repair).await?;
     }
-    work.report(false).await
+    work.report(Occasion::Rest).await
 }
 
 async fn tell_malformed(
@@ -213,17 +220,17 @@ impl<'a> Work<'a> {
     }
 
     /// Observe (no client) → decide (no client) → act (client), until there is nothing to do; then report (client).
-    async fn carry_out(mut self, term: Term) -> Result<Action, ClusterError> {
-        login::forget_replaced_bundle(&mut self);
+    async fn carry_out(&mut self, term: Term) -> Result<Action, ClusterError> {
+        login::forget_replaced_bundle(self);
         for _ in 0..STEPS_LIMIT {
             if self.context.leadership.term() != Some(term) {
                 return Ok(Action::await_change());
             }
             let now = self.look();
             match decide(&self.observed(now), now) {
-                Plan::ReadTarget => target::read(&mut self).await?,
+                Plan::ReadTarget => target::read(self).await?,
                 Plan::ReadLogin => {
-                    login::read(&mut self).await?;
+                    login::read(self).await?;
                     self.context.registry.resolved(&self.key(), term);
                 }
                 Plan::Obtain { record_first, .. } if record_first && self.waits_for_others(term, now) => {
@@ -231,7 +238,7 @@ impl<'a> Work<'a> {
                 }
                 Plan::Obtain { record_first, lift } => {
                     if record_first {
-                        self.report(true).await?;
+                        self.report(Occasion::Attempt).await?;
                         self.memory.attempt_recorded = Some(self.memory.rejections());
                         self.memory.is_login_repaired = false;
                     }
@@ -240,18 +247,18 @@ impl<'a> Work<'a> {
                         break;
                     }
                 }
-                Plan::Publish { token, repair } => target::publish(&mut self, &token, repair).await?,
-                Plan::PublishReadBack => target::publish_read_back(&mut self).await?,
+                Plan::Publish { token, repair } => target::publish(self, &token, repair).await?,
+                Plan::PublishReadBack => target::publish_read_back(self).await?,
                 Plan::Rest { until } => {
                     self.context.registry.resolved(&self.key(), term);
-                    self.report(false).await?;
+                    self.report(Occasion::Rest).await?;
                     return Ok(self.rest(until));
                 }
             }
         }
         // Raced by another writer, or the process is stopping.
         self.context.registry.unresolvable(&self.key(), term);
-        self.report(false).await?;
+        self.report(Occasion::Rest).await?;
         Ok(Action::requeue(RACED_PAUSE))
     }
 
@@ -286,6 +293,7 @@ impl<'a> Work<'a> {
             target_read: self.memory.target_read.as_ref(),
             write_pause: self.memory.write_pause(self.credential.metadata.generation),
             repair_pause: self.memory.repair_pause(),
+            failing_call: self.memory.failing_call(),
         }
     }
 
@@ -307,15 +315,30 @@ impl<'a> Work<'a> {
         ObjectKey { namespace: self.identity.namespace.clone(), name: name.to_owned() }
     }
 
-    /// Writes the status if it changed, and tells what flipped. `attempt`: a login is about to be sent.
-    async fn report(&mut self, attempt: bool) -> Result<(), ClusterError> {
+    /// Says in status, if that can be written, that a call fails over and over: nobody else tells that a token is late then.
+    async fn tell_failure(&mut self, error: &ClusterError, term: Term) {
+        self.memory.call_failed(error);
+        if self.memory.failing_call().is_none() || self.context.leadership.term() != Some(term) {
+            return;
+        }
+        if let Err(error) = self.report(Occasion::Failure).await {
+            let Identity { namespace, name, .. } = &self.identity;
+            tracing::warn!(namespace, name, "{error}");
+        }
+    }
+
+    /// Writes the status if it changed, and tells what flipped.
+    async fn report(&mut self, occasion: Occasion) -> Result<(), ClusterError> {
+        if occasion != Occasion::Failure {
+            self.memory.failed_call = None;
+        }
         let now = self.look();
         let request = self.credential.renew_request();
         let observed = self.observed(now);
-        let status = report::status(&observed, self.memory, attempt, request, now);
+        let status = report::status(&observed, self.memory, occasion, request, now);
         let events = report::events(&self.memory.status.conditions, &conditions(&observed, now));
         self.show(&status);
-        if !attempt && !report::is_worth_writing(&status, self.memory, now) {
+        if occasion != Occasion::Attempt && !report::is_worth_writing(&status, self.memory, now) {
             return Ok(());
         }
         let Identity { namespace, name, uid } = &self.identity;

@@ -11,6 +11,7 @@ use crate::api::{
 };
 use crate::core::account::{Account, RefreshSupport};
 use crate::core::conditions::{Conditions, LoginAnswer, conditions};
+use crate::core::decide::{is_answered, owes_attempt};
 use crate::core::moment::Moment;
 use crate::core::observed::{Observed, Published};
 use crate::core::reason::Reason;
@@ -23,20 +24,35 @@ const FAILURE_NOTES: SignedDuration = SignedDuration::from_mins(5);
 /// Reasons that only say that work is going on, or was stopped by the user: they are worth no Event.
 const PROGRESS: [&str; 3] = ["Issuing", "Updating", "Suspended"];
 
-/// The status that a credential should have now. `attempt` says that a login is about to be sent.
+/// On which occasion a status is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// A login is about to be sent.
+    Attempt,
+    /// Nothing is left to do for now.
+    Rest,
+    /// A call to the API server failed, over and over.
+    Failure,
+}
+
+/// The status that a credential should have now.
 #[must_use]
 pub(super) fn status(
     observed: &Observed<'_>,
     memory: &Memory,
-    attempt: bool,
+    occasion: Occasion,
     renew_request: Option<&str>,
     now: Moment,
 ) -> IdIssuerCredentialStatus {
     let previous = &memory.status;
+    let attempt = occasion == Occasion::Attempt;
+    let is_heard = attempt || occasion == Occasion::Rest && !owes_attempt(observed);
     let wanted = wanted(&conditions(observed, now), &previous.conditions);
     let account = observed.account();
+    // Under a changed specification it is asked for anew.
+    let remembered = previous.refresh_support.filter(|_| observed.is_generation_observed());
     IdIssuerCredentialStatus {
-        observed_generation: Some(observed.generation),
+        observed_generation: if is_heard { Some(observed.generation) } else { previous.observed_generation },
         conditions: merge(&previous.conditions, wanted, Some(observed.generation), now.wall),
         secret_name: observed
             .intent
@@ -49,10 +65,10 @@ pub(super) fn status(
         refresh_support: match memory.session() {
             // Nothing was learned yet in this process; what an earlier one learned is still the best that is known.
             Some(session) => match session.with_account(Account::refresh_support) {
-                RefreshSupport::Unknown => previous.refresh_support.or(Some(api::RefreshSupport::Unknown)),
+                RefreshSupport::Unknown => remembered.or(Some(api::RefreshSupport::Unknown)),
                 learned => Some(support(learned)),
             },
-            None => previous.refresh_support,
+            None => remembered,
         },
         login: login(observed, memory, attempt, now),
         failures: account.and_then(|account| account.trouble.as_ref()).map(|trouble| FailuresStatus {
@@ -73,9 +89,8 @@ fn handled(
     renew_request: Option<&str>,
     now: Moment,
 ) -> Option<String> {
-    let is_answered = observed
-        .renewal_requested
-        .is_none_or(|since| attempt || crate::core::decide::is_answered(observed, since, now));
+    let is_answered =
+        observed.renewal_requested.is_none_or(|since| attempt || is_answered(observed, since, now));
     match renew_request {
         Some(request) if is_answered => Some(request.to_owned()),
         _ => memory.status.last_handled_renew_request.clone(),
@@ -119,7 +134,13 @@ fn token(published: &Published, observed: &Observed<'_>) -> TokenStatus {
 }
 
 fn login(observed: &Observed<'_>, memory: &Memory, attempt: bool, now: Moment) -> Option<LoginStatus> {
-    let previous = memory.status.login.clone();
+    // A login that was accepted under another specification, perhaps at another issuer, was not accepted under this one.
+    let is_same_account = observed.is_generation_observed() || observed.is_published_by_this_account();
+    let previous = memory
+        .status
+        .login
+        .clone()
+        .map(|login| LoginStatus { accepted_time: login.accepted_time.filter(|_| is_same_account), ..login });
     let (Some(account), Some(session)) = (observed.account(), memory.session()) else { return previous };
     let (attempted, accepted) = session.with_account(|account| (account.attempted(), account.accepted()));
     let is_other = observed.is_login_changed() && !observed.is_published_by_this_account();

@@ -66,6 +66,9 @@ pub fn blocker(observed: &Observed<'_>, state: &TargetState<'_>, now: Moment) ->
     if let Some((reason, _)) = observed.write_pause {
         return Some(reason.clone());
     }
+    if let Some(reason) = observed.failing_call {
+        return Some(reason.clone());
+    }
     if observed.repair_pause.is_some_and(|until| !until.has_come(now)) && observed.needs_write(state) {
         return Some(Reason::TargetContested { secret: intent.target.secret.clone() });
     }

@@ -48,6 +48,12 @@ pub enum Plan {
 pub fn decide(observed: &Observed<'_>, now: Moment) -> Plan {
     let rest = |is_wanted| Plan::Rest { until: wake_up(observed, is_wanted, now) };
     let Ok(intent) = observed.intent else { return rest(false) };
+    let is_rejected = observed.login_record.rejection != Rejection::None;
+    // What status remembers of a rejected login has to find its account before anyone logs in there; also where this
+    // credential itself does nothing.
+    if is_rejected && matches!(observed.login, Login::Unread) {
+        return Plan::ReadLogin;
+    }
     let is_paused = observed.write_pause.is_some_and(|(_, until)| !until.has_come(now));
     if intent.suspended || is_paused {
         return rest(false);
@@ -64,14 +70,7 @@ pub fn decide(observed: &Observed<'_>, now: Moment) -> Plan {
     }
     let is_wanted = wants_token(observed, &state, now);
     let plan = match &observed.login {
-        // What status remembers of a rejected login has to find its account before anyone logs in there.
-        Login::Unread
-            if is_wanted
-                || observed.is_login_changed()
-                || observed.login_record.rejection != Rejection::None =>
-        {
-            Some(Plan::ReadLogin)
-        }
+        Login::Unread if is_wanted || observed.is_login_changed() => Some(Plan::ReadLogin),
         Login::Account(account) if is_wanted => obtain(observed, account),
         Login::Unread | Login::Account(_) | Login::Defective(_) => None,
     };
@@ -124,6 +123,13 @@ fn obtain(observed: &Observed<'_>, account: &AccountView) -> Option<Plan> {
         Next::Held | Next::Wait(_) | Next::InFlight => return None,
     };
     Some(if observed.is_login_at_hand { Plan::Obtain { record_first, lift } } else { Plan::ReadLogin })
+}
+
+/// Whether an attempt that a change of the specification asked for has to wait: until it is made, the change is not carried
+/// out.
+#[must_use]
+pub fn owes_attempt(observed: &Observed<'_>) -> bool {
+    observed.account().is_some_and(|account| account.put_off.is_some() && is_lift(observed, account))
 }
 
 /// Whether somebody asked for another attempt of a rejected login since the last one: by a change of the specification,

@@ -240,6 +240,8 @@ pub struct Observed<'a> {
     pub write_pause: Option<(&'a Reason, Moment)>,
     /// Until when a changed target is left alone, because another writer keeps undoing its repair.
     pub repair_pause: Option<Moment>,
+    /// The call to the API server that fails over and over.
+    pub failing_call: Option<&'a Reason>,
 }
 
 /// Where the published token can be had from without asking the issuer.

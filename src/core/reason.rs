@@ -178,6 +178,11 @@ pub enum Reason {
         /// The target Secret.
         secret: String,
     },
+    /// A call to the API server fails over and over.
+    ApiServerCallFailed {
+        /// What was to be done, with which object.
+        call: String,
+    },
 }
 
 impl Reason {
@@ -221,6 +226,7 @@ impl Reason {
             Self::TargetTypeMismatch { .. } => "TargetTypeMismatch",
             Self::TargetContested { .. } => "TargetContested",
             Self::TargetWriteRefused { .. } => "TargetWriteRefused",
+            Self::ApiServerCallFailed { .. } => "ApiServerCallFailed",
         }
     }
 
@@ -281,6 +287,7 @@ impl Reason {
             Self::TargetTypeMismatch { secret } => format!("Secret {secret} has another type than spec.target.template.type, and a Secret's type cannot change; delete it, and it is created anew"),
             Self::TargetContested { secret } => format!("Another writer keeps changing Secret {secret}; find it in the Secret's managedFields and stop it"),
             Self::TargetWriteRefused { secret } => format!("The API server refuses the write of Secret {secret}; see the controller's log for its answer (a quota, an admission policy or missing rights)"),
+            Self::ApiServerCallFailed { call } => format!("The API server does not do it: {call}; retrying. See the controller's log for its answer (missing rights, or an admission webhook that does not answer)"),
         }
     }
 
@@ -349,7 +356,8 @@ impl Reason {
             | Self::TargetImmutable { .. }
             | Self::TargetTypeMismatch { .. }
             | Self::TargetContested { .. }
-            | Self::TargetWriteRefused { .. } => true,
+            | Self::TargetWriteRefused { .. }
+            | Self::ApiServerCallFailed { .. } => true,
         }
     }
 }
@@ -406,7 +414,8 @@ mod tests {
             TargetImmutable { .. } => TargetTypeMismatch { secret: secret() },
             TargetTypeMismatch { .. } => TargetContested { secret: secret() },
             TargetContested { .. } => TargetWriteRefused { secret: secret() },
-            TargetWriteRefused { .. } => return None,
+            TargetWriteRefused { .. } => ApiServerCallFailed { call: "read Secret shop/billing".into() },
+            ApiServerCallFailed { .. } => return None,
         })
     }
 

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::account::{Account, Call, Obtained, Restraint, Strategy, Trouble};
 use super::backoff::Chance;
 use super::conditions::{Conditions, conditions};
-use super::decide::{Plan, decide, is_answered};
+use super::decide::{Plan, decide, is_answered, owes_attempt};
 use super::endpoint::{DEFAULT_ISSUER, Endpoint, Origin, RefreshShape};
 use super::login::LoginPair;
 use super::moment::Moment;
@@ -231,6 +231,7 @@ impl World {
             target_seen: &self.target_seen,
             target_read: self.target_read.as_ref(),
             write_pause: self.write_pause.as_ref().map(|(reason, until)| (reason, *until)),
+            failing_call: None,
             repair_pause: self.repair_pause,
         }
     }
@@ -408,7 +409,9 @@ impl World {
     }
 
     fn report(&mut self) {
-        self.observed_generation = Some(self.generation);
+        if !owes_attempt(&self.observe()) {
+            self.observed_generation = Some(self.generation);
+        }
         if let Known::Account(key) = self.login_known {
             let account = self.account(key);
             let accepted = account.accepted().is_some();

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use idissuer::api::Grant;
-use idissuer_simulator::{Calls, Config, Fault, FaultRule, Server, Simulator, Tls};
+use idissuer::api::{Grant, IdIssuerCredential};
+use idissuer_simulator::{Calls, Config, Fault, FaultRule, Server, Simulator, Tls, User};
 use idissuer_testbed::wait;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use crate::operator::{HOUR, LIMIT, NAME, Stage, condition, holds, issuer, text, token_status};
+use crate::operator::{HOUR, LIMIT, NAME, Stage, USER, condition, holds, issuer, text, token_status};
 
 /// Long enough for failures to be seen before the first of these tokens dies.
 const LIFETIME: Duration = Duration::from_secs(10);
@@ -169,6 +169,26 @@ async fn a_bundle_in_a_secret_is_taken_as_soon_as_it_is_there() {
     stage.told("Ready", "False", "CaBundleInvalid").await;
     stage.write_secret("issuer-ca", &[("ca.crt", &pem)]).await;
     stage.ready().await;
+}
+
+#[tokio::test]
+async fn a_login_that_one_issuer_accepted_was_never_accepted_by_another() {
+    let (stage, other) = https_stage("other-issuer").await;
+    other.set_user(&User::new(USER, "another-password"));
+    let login = |credential: &IdIssuerCredential| credential.status.as_ref()?.login.clone();
+    stage.apply(json!({})).await;
+    assert!(login(&stage.ready().await).unwrap().accepted_time.is_some());
+    stage.apply(trusting(&other, "Secret")).await;
+    stage.told("Stalled", "True", "CaBundleMissing").await;
+    let waiting = stage.until(NAME, "no login", |it| login(it).is_some_and(|it| it.accepted_time.is_none()));
+    assert_eq!(login(&waiting.await).unwrap().rejections, 0);
+
+    let pem = other.ca_pem().unwrap().as_bytes().to_vec();
+    stage.write_secret("issuer-ca", &[("ca.crt", &pem)]).await;
+    let rejected =
+        stage.until(NAME, "its rejection", |it| holds(it, "LoginAccepted", "False", "LoginRejected"));
+    let login = login(&rejected.await).unwrap();
+    assert_eq!((login.accepted_time, login.rejections), (None, 1));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use idissuer_testbed::wait;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
-use crate::operator::{HOUR, LIMIT, LOGIN, NAME, Stage, issuer, stays, text, token_status};
+use crate::operator::{HOUR, LIMIT, LOGIN, NAME, Stage, condition, holds, issuer, stays, text, token_status};
 use crate::renewing::Reader;
 
 /// Renewed when half of it is over, less a little jitter; so the trouble may last for ten seconds.
@@ -122,6 +122,24 @@ async fn a_write_that_hangs_is_given_up_and_made_again() {
     stage.until_correct(NAME).await;
     reader.stop().await;
     stage.assert_nothing_wasted();
+    assert_eq!(stage.counts().logins_accepted, 1);
+}
+
+#[tokio::test]
+async fn while_an_admission_webhook_does_not_answer_people_are_told_what_fails_and_when_the_token_is_late_and_dead()
+ {
+    let (stage, proxy) = set("target-500-on", LIFETIME).await;
+    proxy.inject(Rule::new(Fault::status(500), is_target_write));
+    let message = stage.told("Stalled", "True", "ApiServerCallFailed").await;
+    assert!(message.contains("apply Secret") && message.contains("/billing"), "{message}");
+    stage.told("RenewalOverdue", "True", "RenewalOverdue").await;
+    stage.told("Ready", "False", "Expired").await;
+    proxy.heal();
+    let healed = stage.until(NAME, "that all is well", |it| {
+        holds(it, "Ready", "True", "TokenPublished") && condition(it, "Stalled").is_none()
+    });
+    healed.await;
+    stage.until_correct(NAME).await;
     assert_eq!(stage.counts().logins_accepted, 1);
 }
 

@@ -291,7 +291,9 @@ impl Ledger {
         let Some(logins) = books.logins.get(&account) else { return false };
         let hour_ago = now - SignedDuration::from_hours(1);
         let recent = logins.rejected.iter().filter(|(at, _)| *at > hour_ago).count();
-        recent >= HOURLY_REJECTIONS || logins.is_waiting(password, now)
+        // What others try with the same user name holds no login that was accepted.
+        let is_limited = recent >= HOURLY_REJECTIONS && !logins.proven.contains(password);
+        is_limited || logins.is_waiting(password, now)
     }
 
     pub(crate) fn calls(&self) -> Calls {

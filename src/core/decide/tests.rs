@@ -3,6 +3,7 @@ use super::super::observed::Seen;
 use super::super::observed::{LoginRecord, Published};
 use super::super::reason::Reason;
 use super::super::retry::Sent;
+use super::super::schedule::RenewBefore;
 use super::super::target::ControllerOwner;
 use super::super::token::Grant;
 use super::super::world::{
@@ -608,4 +609,27 @@ fn a_rest_ends_at_the_next_moment_that_changes_anything() {
     for (case, world, expected) in cases {
         assert_eq!(until(&world), expected.map(at), "{case}");
     }
+}
+
+#[test]
+fn a_rejection_on_record_finds_its_account_also_where_nothing_else_is_done() {
+    let suspend = |world: &mut World| world.edit_spec(|spec| spec.suspended = true);
+    check(vec![("suspended", with(held_and_restarted(), suspend), &["ReadLogin"])]);
+    let mut world = with(held_and_restarted(), |world| {
+        world.write_pause = Some((Reason::TargetWriteRefused { secret: String::new() }, at(1_000_000)));
+    });
+    assert_eq!(world.settle(), ["ReadLogin"], "not written");
+}
+
+#[test]
+fn a_change_is_not_carried_out_while_the_attempt_that_it_asks_for_has_to_wait() {
+    let mut world = with(held(), |world| world.pass(seconds(1)));
+    world.settle();
+    let until = world.now.plus(seconds(60));
+    world.restraint.calls = Some(until);
+    world.edit_spec(|spec| spec.renew_before = RenewBefore::Percent(40));
+    assert_eq!(world.settle(), Vec::<&str>::new());
+    world.pass(seconds(60));
+    world.restraint.calls = None;
+    assert!(world.settle().contains(&"Record, lift, Obtain"), "the change still asks for it");
 }

@@ -200,6 +200,7 @@ impl Process {
             target_seen,
             target_read: self.target_read.as_ref(),
             write_pause: None,
+            failing_call: None,
             repair_pause: None,
         }
     }
