@@ -6,11 +6,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::runtime::utils::Backoff as _;
+use kube::runtime::watcher::DefaultBackoff;
 use kube::{Api, Client};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +23,8 @@ use crate::ops::clock::Clock;
 
 /// After how many seconds the watch is made anew: one that has fallen silent hides a new token until then.
 const WATCH_SECONDS: u32 = 60;
+/// The API server no longer knows what a watch was to begin with. A new list does.
+const VERSION_GONE: u16 = 410;
 /// How often a token that is held is looked at without a change: it may have died.
 const LOOK: std::time::Duration = std::time::Duration::from_secs(10);
 
@@ -98,34 +101,64 @@ impl SecretSource {
 
     /// Follows until `stop` is cancelled.
     pub(in crate::sidecar) async fn run(self, stop: CancellationToken) {
-        let api: Api<Secret> =
-            Api::namespaced(self.client.clone(), self.name.namespace.as_deref().unwrap_or("default"));
-        // Pinned to the one name, a Role that names it is enough for lists and watches too.
-        let one = watcher::Config::default()
-            .fields(&format!("metadata.name={}", self.name.name))
-            .timeout(WATCH_SECONDS);
-        let mut events = watcher(api, one).default_backoff().boxed();
-        let mut is_listed = false;
-        while !stop.is_cancelled() {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                event = events.next() => match event {
-                    Some(Ok(Event::Init)) => is_listed = false,
-                    Some(Ok(Event::InitApply(secret) | Event::Apply(secret))) => {
-                        is_listed = true;
-                        self.take(&secret);
-                    }
-                    Some(Ok(Event::InitDone)) if is_listed => {}
-                    Some(Ok(Event::InitDone | Event::Delete(_))) => self.tell(Trouble::SecretMissing { secret: self.name.to_string() }),
-                    Some(Err(error)) => self.tell(self.trouble(&error)),
-                    None => return,
-                },
-                () = tokio::time::sleep(LOOK) => self.age(),
+        let following = async {
+            let mut pauses = DefaultBackoff::default();
+            loop {
+                // It runs beside the watch: after one of a minute no new token waits for the next.
+                let pause = tokio::time::sleep(pauses.next().unwrap_or(LOOK));
+                match self.follow().await {
+                    Ok(()) => pauses.reset(),
+                    Err(error) => self.tell(Some(self.trouble(&error))),
+                }
+                pause.await;
             }
+        };
+        let aging = async {
+            loop {
+                tokio::time::sleep(LOOK).await;
+                self.age();
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = following => {}
+            () = aging => {}
         }
     }
 
-    fn take(&self, secret: &Secret) {
+    /// Takes what stands in the Secret now and from now on, until the watch ends. Each watch begins with a list: one that
+    /// were only resumed would keep silent until the next change, and so would the end of any trouble before it.
+    async fn follow(&self) -> kube::Result<()> {
+        let namespace = self.name.namespace.as_deref().unwrap_or("default");
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        // Pinned to the one name, a Role that names it is enough for lists and watches too.
+        let one = format!("metadata.name={}", self.name.name);
+        let list = api.list(&ListParams::default().fields(&one)).await?;
+        let trouble = self.take(list.items.first());
+        let version = list.metadata.resource_version.unwrap_or_default();
+        let watch = WatchParams::default().fields(&one).timeout(WATCH_SECONDS);
+        let mut changes = api.watch(&watch, &version).await?.boxed();
+        // Not before: a Secret that can be listed but not watched is no source that works.
+        self.tell(trouble);
+        while let Some(change) = changes.try_next().await? {
+            match change {
+                WatchEvent::Added(secret) | WatchEvent::Modified(secret) => {
+                    self.tell(self.take(Some(&secret)));
+                }
+                WatchEvent::Deleted(_) => self.tell(self.take(None)),
+                WatchEvent::Bookmark(_) => {}
+                WatchEvent::Error(status) if status.code == VERSION_GONE => return Ok(()),
+                WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the token of the Secret if it is another one, or says what is wrong.
+    fn take(&self, secret: Option<&Secret>) -> Option<Trouble> {
+        let Some(secret) = secret else {
+            return Some(Trouble::SecretMissing { secret: self.name.to_string() });
+        };
         let key = |name: &str| secret.data.as_ref()?.get(name).map(|ByteString(bytes)| bytes.as_slice());
         let [token, expires_at, json] = self.keys.all().map(key);
         let now = self.clock.now();
@@ -135,9 +168,12 @@ impl SecretSource {
         });
         let place = format!("Secret {}", self.name);
         match found.and_then(|found| follow(self.outlet.token().as_deref(), found, &place, now)) {
-            Ok(Some(token)) => self.outlet.give(token),
-            Ok(None) => self.outlet.tell(None, None),
-            Err(trouble) => self.tell(trouble),
+            Ok(Some(token)) => {
+                self.outlet.give(token);
+                None
+            }
+            Ok(None) => None,
+            Err(trouble) => Some(trouble),
         }
     }
 
@@ -146,23 +182,18 @@ impl SecretSource {
         let now = self.clock.now();
         let is_dead = self.outlet.token().is_some_and(|token| token.is_expired(now));
         if is_dead && self.outlet.is_untroubled() {
-            self.tell(Trouble::TokenExpired { place: format!("Secret {}", self.name) });
+            self.tell(Some(Trouble::TokenExpired { place: format!("Secret {}", self.name) }));
         }
     }
 
-    fn tell(&self, trouble: Trouble) {
-        self.outlet.tell(Some(trouble), None);
+    fn tell(&self, trouble: Option<Trouble>) {
+        self.outlet.tell(trouble, None);
     }
 
-    /// What an error of the watch means, without whatever the client could not parse.
-    fn trouble(&self, error: &watcher::Error) -> Trouble {
+    /// What an error of the API server means, without whatever the client could not parse.
+    fn trouble(&self, error: &kube::Error) -> Trouble {
         match error {
-            watcher::Error::InitialListFailed(kube::Error::Api(status))
-            | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-            | watcher::Error::WatchFailed(kube::Error::Api(status))
-            | watcher::Error::WatchError(status)
-                if matches!(status.code, 401 | 403) =>
-            {
+            kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
                 Trouble::SecretForbidden { secret: self.name.to_string() }
             }
             _ => Trouble::ApiServerUnreachable,
