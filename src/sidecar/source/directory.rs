@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use super::version::{read_of_one_version, version_of};
 use super::{Changes, Outlet, SecretKeys};
 use crate::core::sidecar::held::{Found, Held, follow};
 use crate::core::sidecar::trouble::Trouble;
@@ -54,7 +55,9 @@ impl Directory {
 
     fn found(&self) -> Result<Option<Held>, Trouble> {
         let now = self.clock.now();
-        let [token, expires_at, json] = self.keys.all().map(|key| self.file(key));
+        let version = || version_of(&self.path, &self.keys.all());
+        let ([token, expires_at, json], _) =
+            read_of_one_version(version, || self.keys.all().map(|key| self.file(key)));
         let token =
             token?.ok_or_else(|| Trouble::SourceUnreadable { place: self.place(&self.keys.token) })?;
         let (expires_at, json) = (expires_at.ok().flatten(), json.ok().flatten());
@@ -79,5 +82,50 @@ impl Directory {
 
     fn place(&self, name: &str) -> String {
         self.path.join(name).display().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+    use crate::ops::clock::SystemClock;
+    use crate::sidecar::folder::tests::Place;
+    use crate::sidecar::source::channel;
+
+    #[test]
+    fn a_token_and_its_expiry_are_of_one_version_although_the_volume_changes_while_they_are_read() {
+        let place = Place::make();
+        let path = |name: &str| place.0.join(name);
+        for version in ["..1", "..2"] {
+            fs::create_dir(path(version)).unwrap();
+        }
+        // Whoever reads the first token waits until the second version is in place.
+        mknodat(CWD, path("..1/token"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        fs::write(path("..1/expires_at"), "2100-01-01T00:00:00Z").unwrap();
+        fs::write(path("..2/token"), "second").unwrap();
+        fs::write(path("..2/expires_at"), "2200-01-01T00:00:00Z").unwrap();
+        for name in ["token", "expires_at"] {
+            symlink(format!("..data/{name}"), path(name)).unwrap();
+        }
+        symlink("..1", path("..data")).unwrap();
+        let (first, new_link, link) = (path("..1/token"), path("..data_tmp"), path("..data"));
+        let swapping = std::thread::spawn(move || {
+            let first = fs::OpenOptions::new().write(true).open(first).unwrap();
+            symlink("..2", &new_link).unwrap();
+            fs::rename(new_link, link).unwrap();
+            io::Write::write_all(&mut &first, b"first").unwrap();
+        });
+        let (outlet, _feed) = channel(None, false);
+        let keys = SecretKeys { token: "token".into() };
+        let directory = Directory::new(place.0.clone(), keys, Arc::new(SystemClock::start()), outlet);
+        let found = directory.found().unwrap().unwrap();
+        swapping.join().unwrap();
+        let year = found.expiry.unwrap().wall.to_string();
+        assert_eq!((found.access.expose(), &year[..4]), ("second", "2200"));
     }
 }

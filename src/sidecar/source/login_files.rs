@@ -1,19 +1,15 @@
 //! The files with user name and password.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
+use super::version::{read_of_one_version, version_of};
 use crate::core::login::LoginPair;
 use crate::core::sidecar::login::FilesIdentity;
 use crate::core::sidecar::trouble::Trouble;
-use crate::sidecar::folder::{DATA_LINK, read};
-
-/// How often files that change while they are read are read again at once.
-const READINGS: u32 = 3;
+use crate::sidecar::folder::read;
 
 /// Where user name and password stand.
 #[derive(Clone, Debug)]
@@ -41,26 +37,17 @@ struct Half {
 impl LoginFiles {
     /// Reads both of one version.
     pub(in crate::sidecar) fn read(&self) -> Result<LoginReading, Trouble> {
-        let mut reading = self.read_once();
-        for _ in 1..READINGS {
-            if reading.as_ref().is_ok_and(|reading| reading.identity == self.identity()) {
-                break;
-            }
-            reading = self.read_once();
-        }
-        reading
+        let (pair, version) = read_of_one_version(|| self.identity().0, || self.pair());
+        Ok(LoginReading { pair: pair?, identity: FilesIdentity(version) })
     }
 
-    fn read_once(&self) -> Result<LoginReading, Trouble> {
-        let identity = self.identity();
+    fn pair(&self) -> Result<LoginPair, Trouble> {
         let (username, password) = (self.half(&self.username)?, self.half(&self.password)?);
         let pair = LoginPair::parse(
             (&username.file, username.bytes.as_deref().map(Vec::as_slice)),
             (&password.file, password.bytes.as_deref().map(Vec::as_slice)),
         );
-        let pair =
-            pair.map_err(|(file, defect)| Trouble::LoginDefective { file: file.to_owned(), defect })?;
-        Ok(LoginReading { pair, identity })
+        pair.map_err(|(file, defect)| Trouble::LoginDefective { file: file.to_owned(), defect })
     }
 
     fn half(&self, name: &str) -> Result<Half, Trouble> {
@@ -73,22 +60,9 @@ impl LoginFiles {
         }
     }
 
-    /// Which version of the files is there: of a mounted Secret, where its `..data` leads; of others, which files they
-    /// are, how large and how old. Never what they hold: a digest of a password in a file could be tried out.
     fn identity(&self) -> FilesIdentity {
-        let link = fs::read_link(self.directory.join(DATA_LINK));
-        FilesIdentity(link.map_or_else(
-            |_| [&self.username, &self.password].map(|name| place_of(&self.directory.join(name))).join(" "),
-            |target| target.display().to_string(),
-        ))
+        FilesIdentity(version_of(&self.directory, &[&self.username, &self.password]))
     }
-}
-
-fn place_of(path: &Path) -> String {
-    fs::metadata(path).map_or_else(
-        |_| "none".to_owned(),
-        |it| format!("{}:{}:{}.{:09}", it.ino(), it.size(), it.mtime(), it.mtime_nsec()),
-    )
 }
 
 #[cfg(test)]
@@ -96,6 +70,7 @@ mod tests {
     use super::*;
     use crate::core::login::LoginDefect;
     use crate::sidecar::folder::tests::Place;
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     fn files(place: &Place) -> LoginFiles {

@@ -16,6 +16,7 @@ mod directory;
 mod login;
 mod login_files;
 mod secret;
+mod version;
 
 use std::sync::Arc;
 use std::time::Duration;
