@@ -90,3 +90,22 @@ async fn a_hook_that_fails_is_tried_again_holds_up_no_token_and_the_latest_wins(
     wait::until("the hook", LIMIT, is_told).await;
     assert!(stage.counts().logins_accepted >= 3, "no token waited for it");
 }
+
+#[tokio::test]
+async fn a_hook_never_goes_through_the_proxy_of_the_environment() {
+    let mut stage = Stage::set(HOUR).await;
+    let proxy = RawServer::answering(http("502 Bad Gateway", "", "")).await;
+    let program = RawServer::answering(http("204 No Content", "", "")).await;
+    let url = format!("http://localhost:{}/reload?key=of-the-program", program.address.port());
+    stage.add(&["--use-environment-proxy", "--hook-url", &url]);
+    let mut command = stage.command();
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        command.env(name, proxy.url()).env(name.to_lowercase(), proxy.url());
+    }
+    // The issuer is to be reached without it, and the program by another name than the issuer.
+    command.env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1").env_remove("REQUEST_METHOD");
+    stage.start_as(&command).await;
+    stage.token().await;
+    wait::until("the hook", LIMIT, async || !program.requests().is_empty() || proxy.connections() > 0).await;
+    assert_eq!((program.requests().len(), proxy.requests()), (1, Vec::new()));
+}
