@@ -144,6 +144,18 @@ matchConditions:
 http://{{ include "idissuer-operator.simulatorName" . }}.{{ .Release.Namespace }}.svc:8480
 {{- end }}
 
+{{/* Where the pods of the test may run: the operator's affinity may well be about its own replicas. */}}
+{{- define "idissuer-operator.testPlace" -}}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{/* What is there during the test only. Takes [its weight, the root]: the lowest comes first. */}}
 {{- define "idissuer-operator.testHook" -}}
 annotations:

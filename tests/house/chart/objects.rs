@@ -111,6 +111,21 @@ async fn a_label_of_the_pods_counts_before_one_of_all_objects() {
     assert_eq!((&labels["team"], &labels["stage"]), (&json!("pods"), &json!("test")), "{labels}");
 }
 
+#[tokio::test]
+async fn every_pod_goes_where_the_values_send_it() {
+    let toleration = json!({"key": "dedicated", "operator": "Exists"});
+    let values = with(required(), "test", json!({"simulator": {"enabled": true}}));
+    let values = with(values, "nodeSelector", json!({"disk": "ssd"}));
+    let values = with(values, "tolerations", json!([toleration]));
+    let objects = objects_of(&values).await;
+    let pods: Vec<_> = objects.iter().filter_map(pod).collect();
+    assert_eq!(pods.len(), 3, "operator, simulator and test");
+    for pod in pods {
+        assert_eq!(pod["nodeSelector"]["disk"], "ssd", "{pod}");
+        assert_eq!(pod["tolerations"][0], toleration, "{pod}");
+    }
+}
+
 /// A quota of processor time and memory refuses the pods that do not.
 #[tokio::test]
 async fn every_pod_says_what_it_needs() {
