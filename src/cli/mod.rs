@@ -65,7 +65,7 @@ struct ControllerArguments {
     allow_issuers: Vec<Origin>,
 
     /// Where /livez, /readyz and /metrics are served
-    #[arg(long, env = "IDISSUER_ADMIN_ADDR", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:8080")]
+    #[arg(long, env = "IDISSUER_ADMIN_ADDR", value_name = "ADDRESS:PORT", default_value = "[::]:8080")]
     admin_addr: SocketAddr,
 
     /// How many credentials are worked on at once
@@ -162,4 +162,21 @@ fn install_crypto_provider() -> Result<(), String> {
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| "install the TLS provider: another one is there already".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_find_the_endpoints_on_a_pods_address_of_either_family() {
+        let parse = |command| Arguments::try_parse_from(["idissuer", command]).unwrap().command;
+        let (Command::Controller(operator), Command::Sidecar(sidecar)) =
+            (parse("controller"), parse("sidecar"))
+        else {
+            panic!("other commands");
+        };
+        assert_eq!(operator.admin_addr.to_string(), "[::]:8080");
+        assert_eq!(sidecar.admin_addr.to_string(), "[::]:9440");
+    }
 }

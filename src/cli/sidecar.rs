@@ -126,8 +126,8 @@ pub(super) struct SidecarArguments {
     quit_port: Option<u16>,
 
     /// Where /startup, /livez, /readyz and /metrics are served
-    #[arg(long, env = "IDISSUER_ADMIN_ADDR", value_name = "ADDRESS:PORT", default_value = "0.0.0.0:9440")]
-    admin_addr: SocketAddr,
+    #[arg(long, env = "IDISSUER_ADMIN_ADDR", value_name = "ADDRESS:PORT", default_value = "[::]:9440")]
+    pub(super) admin_addr: SocketAddr,
 
     /// Call the issuer through the proxy of `HTTPS_PROXY` and its kin, which then sees where passwords go
     #[arg(long, env = "IDISSUER_USE_ENVIRONMENT_PROXY")]

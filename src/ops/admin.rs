@@ -9,9 +9,9 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::routing::get;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::listener;
 use super::metrics::Metrics;
 use super::readiness::Readiness;
 
@@ -56,7 +56,7 @@ pub async fn listen(
     router: Router,
     stop: CancellationToken,
 ) -> io::Result<(SocketAddr, impl Future<Output = io::Result<()>>)> {
-    let listener = TcpListener::bind(address).await?;
+    let listener = listener::bind(address).await?;
     let address = listener.local_addr()?;
     let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
     Ok((address, serving.into_future()))

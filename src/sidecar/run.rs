@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +28,7 @@ use crate::core::sidecar::held::{Found, Held};
 use crate::core::sidecar::names::{Files, TOKEN, TOKEN_JSON};
 use crate::issuer::{HttpTransport, IssuerClient, Transport};
 use crate::ops::clock::{Clock, SystemClock};
+use crate::ops::listener;
 use crate::ops::metrics::{Metrics, SidecarMetrics};
 
 /// How long a stop may take in all, once no more delay is wanted: a login under way is given up before that.
@@ -317,7 +317,7 @@ impl Means {
             return Ok(Box::pin(std::future::ready(())));
         };
         let error = |source| RunError::Listen { address, flag: "--proxy-listen", source };
-        let listener = TcpListener::bind(address).await.map_err(error)?;
+        let listener = listener::bind(address).await.map_err(error)?;
         let address = listener.local_addr().map_err(error)?;
         let is_local = address.ip().is_loopback();
         tracing::info!(%address, upstream = %upstream.origin(), "the proxy listens");

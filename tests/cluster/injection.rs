@@ -277,7 +277,7 @@ async fn what_cannot_be_meant_is_refused_with_the_cure() {
     }
     let sidecar = place.becomes(&with_port("9441")).await.unwrap()["spec"]["initContainers"][0].take();
     let arguments = sidecar["args"].as_array().unwrap();
-    assert!(arguments.contains(&json!("--admin-addr=0.0.0.0:9441")), "{arguments:?}");
+    assert!(arguments.contains(&json!("--admin-addr=[::]:9441")), "{arguments:?}");
     for probe in ["startupProbe", "livenessProbe"] {
         assert_eq!(sidecar[probe]["httpGet"]["port"], 9441);
     }
@@ -298,7 +298,7 @@ async fn the_program_does_what_its_arguments_in_the_pod_say() {
     fs::write(inside("idissuer-target/expires_at"), "2100-01-01T00:00:00Z").unwrap();
     let change = |argument: &str| {
         let argument = argument.replace("=/run/", &format!("={}/", folder.path().display()));
-        argument.replace("0.0.0.0:9440", "127.0.0.1:0")
+        argument.replace("[::]:9440", "127.0.0.1:0")
     };
     let output = run(&sidecar, change, "--once");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

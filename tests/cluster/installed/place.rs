@@ -128,7 +128,7 @@ spec:
       containers:
       - name: simulator
         image: idissuer-simulator:{VERSION}
-        args: ['--listen=0.0.0.0:8480', '--token-lifetime={lifetime}s', --print-calls]
+        args: ['--listen=[::]:8480', '--token-lifetime={lifetime}s', --print-calls]
         readinessProbe: {{tcpSocket: {{port: 8480}}, periodSeconds: 1}}
         securityContext: {{allowPrivilegeEscalation: false, capabilities: {{drop: [ALL]}}}}
 ---
