@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use idissuer_simulator::{Fault, FaultRule, User};
 use idissuer_testbed::process::Signal;
+use idissuer_testbed::skip;
 
 use super::{HOUR, LIMIT, Stage};
 
@@ -75,8 +76,7 @@ async fn any_user_without_rights_will_do_and_the_group_of_the_volume_reads_the_f
     let program = env!("CARGO_BIN_EXE_idissuer");
     let is_possible = Command::new("setpriv").args(AS_NOBODY).args(["test", "-x", program]).status();
     if !is_possible.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: only root can be somebody else, who has to find the program");
-        return;
+        return skip("only root can be somebody else, who has to find the program");
     }
     let mut stage = Stage::set(HOUR).await;
     let output = stage.path("output");

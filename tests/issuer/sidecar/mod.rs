@@ -132,9 +132,14 @@ impl Stage {
 
     /// Stops it by SIGTERM; it has to end with code 0.
     async fn stop(&mut self) {
+        self.stop_within(Duration::from_secs(6)).await;
+    }
+
+    /// The same, where it has more to do than to end.
+    async fn stop_within(&mut self, limit: Duration) {
         let sidecar = self.sidecar.take().unwrap();
         sidecar.signal(Signal::Terminate).unwrap();
-        let code = sidecar.wait_timeout(Duration::from_secs(6)).await.unwrap();
+        let code = sidecar.wait_timeout(limit).await.unwrap();
         assert_eq!(code, 0, "{}", sidecar.output_tail());
     }
 

@@ -13,7 +13,7 @@ const MISTYPED: &str = "mistyped-but-close-to-another-password";
 
 #[tokio::test]
 async fn no_password_token_or_refresh_token_is_in_logs_metrics_pages_or_the_record_of_a_full_life() {
-    let mut stage = Stage::set(Duration::from_secs(3)).await;
+    let mut stage = Stage::set(Duration::from_secs(5)).await;
     stage.log_filter = "trace";
     stage.add(&["--strategy", "auto", "--hook-touch", stage.path("touched").to_str().unwrap()]);
     let upstream = stage.issuer.url();

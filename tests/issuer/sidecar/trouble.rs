@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use idissuer_testbed::wait;
+use idissuer_testbed::{skip, wait};
 
 use super::{HOUR, LIMIT, Stage};
 
@@ -13,7 +13,7 @@ use super::{HOUR, LIMIT, Stage};
 async fn with_own_volume(stage: &mut Stage, size: &str) -> Option<PathBuf> {
     let is_possible = Command::new("unshare").args(["-rm", "true"]).status().is_ok_and(|it| it.success());
     if !is_possible {
-        eprintln!("skipped: `unshare -rm` does not work here");
+        skip("`unshare -rm` does not work here");
         return None;
     }
     let output = stage.path("output");

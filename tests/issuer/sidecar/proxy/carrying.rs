@@ -147,7 +147,7 @@ async fn a_request_under_way_is_answered_before_the_sidecar_ends() {
     let (mut stage, proxy) = forwarding(HOUR, &upstream.url()).await;
     let asking = tokio::spawn(async move { reqwest::get(format!("http://{proxy}/")).await });
     wait::until("the request", LIMIT, async || !upstream.lines().is_empty()).await;
-    stage.stop().await;
+    stage.stop_within(LIMIT).await;
     assert_eq!(asking.await.unwrap().unwrap().text().await.unwrap(), "late");
     assert!(TcpStream::connect(proxy).await.is_err(), "nobody listens any more");
 }
