@@ -5,6 +5,7 @@ mod carrying;
 mod expiry;
 mod hostile;
 mod load;
+mod second_version;
 mod streaming;
 
 use std::net::SocketAddr;
@@ -14,8 +15,16 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use futures::channel::mpsc::{UnboundedSender, unbounded};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 
 use super::{LIMIT, Stage};
 
@@ -68,6 +77,26 @@ async fn started(mut stage: Stage) -> (Stage, SocketAddr) {
     assert!(address.ip().is_loopback());
     stage.until_answered("/startup", 200).await;
     (stage, address)
+}
+
+/// The frames of a request's body, and the answer.
+type Asked = (UnboundedSender<Frame<Bytes>>, JoinHandle<hyper::Result<http::Response<Incoming>>>);
+
+/// Asks over HTTP/2 without TLS, as a program does with gRPC: frames of the body come one by one.
+async fn ask_with_http_2(proxy: SocketAddr, target: &str) -> Asked {
+    let stream = TcpStream::connect(proxy).await.unwrap();
+    let (io, executor) = (TokioIo::new(stream), TokioExecutor::new());
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+    tokio::spawn(connection);
+    let (send, receive) = unbounded();
+    let body = StreamBody::new(receive.map(Ok::<_, std::io::Error>));
+    let request = http::Request::post(format!("http://{proxy}{target}")).header("te", "trailers");
+    let answering = tokio::spawn(sender.send_request(request.body(body).unwrap()));
+    (send, answering)
+}
+
+async fn within_limit<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LIMIT, what).await.unwrap()
 }
 
 /// Sends these bytes, and returns all that comes back until the proxy closes the connection.

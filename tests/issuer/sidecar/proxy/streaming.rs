@@ -9,13 +9,14 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use http_body::Frame;
 use http_body_util::BodyExt as _;
 use idissuer_testbed::wait;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::super::{HOUR, LIMIT};
-use super::{Recorder, forwarding};
+use super::{Recorder, ask_with_http_2, forwarding, within_limit};
 
 const GIGABYTE: u64 = 1_000_000_000;
 const CHUNK: usize = 1_000_000;
@@ -145,24 +146,13 @@ async fn slow_programs_neither_fill_the_memory_nor_hold_up_others() {
 }
 
 #[tokio::test]
-async fn trailers_and_an_answer_that_comes_before_the_end_of_the_body_pass_with_http_2() {
-    // What a call of gRPC needs: both bodies at once, and trailers.
+async fn an_answer_that_comes_before_the_end_of_the_body_passes_with_http_2_to_an_upstream_of_http_1() {
     let upstream = Recorder::start(mirror).await;
     let (_stage, proxy) = forwarding(HOUR, &upstream.url()).await;
-    let stream = TcpStream::connect(proxy).await.unwrap();
-    let io = hyper_util::rt::TokioIo::new(stream);
-    let executor = hyper_util::rt::TokioExecutor::new();
-    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
-    tokio::spawn(connection);
-    let (send, receive) = futures::channel::mpsc::unbounded();
-    let frames = futures::StreamExt::map(receive, Ok::<_, std::io::Error>);
-    let body = http_body_util::StreamBody::new(frames);
-    let request = http::Request::post(format!("http://{proxy}/")).body(body).unwrap();
-    let answering = tokio::spawn(sender.send_request(request));
-    let data = |text: &'static str| http_body::Frame::data(Bytes::from_static(text.as_bytes()));
+    let (send, answering) = ask_with_http_2(proxy, "/").await;
+    let data = |text: &'static str| Frame::data(Bytes::from_static(text.as_bytes()));
     send.unbounded_send(data("one")).unwrap();
-    let answer = tokio::time::timeout(LIMIT, answering).await.unwrap();
-    let mut body = answer.unwrap().unwrap().into_body();
+    let mut body = within_limit(answering).await.unwrap().unwrap().into_body();
     let next = body.frame().await.unwrap().unwrap().into_data().unwrap();
     assert_eq!(next, "one");
     send.unbounded_send(data("two")).unwrap();
