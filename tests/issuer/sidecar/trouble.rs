@@ -48,6 +48,29 @@ async fn a_full_disk_keeps_the_old_files_and_is_told_of_until_there_is_room() {
 }
 
 #[tokio::test]
+async fn a_volume_that_becomes_read_only_keeps_the_old_files_and_gets_the_newest_once_it_is_writable() {
+    let mut stage = Stage::set(Duration::from_secs(4)).await;
+    let Some(output) = with_own_volume(&mut stage, "1m").await else { return };
+    let file = |name: &str| fs::read_to_string(output.join(name)).ok();
+    wait::until("the first token", LIMIT, async || file("token")).await;
+    let pid = stage.sidecar().pid().to_string();
+    let remount = |how: &str| {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &pid, "--user", "--mount", "--preserve-credentials"]);
+        command.args(["mount", "-o", &format!("remount,{how}")]).arg(stage.path("output"));
+        assert!(command.status().unwrap().success(), "{how}");
+    };
+    remount("ro");
+    stage.until_logged("mount the volume writable for the sidecar").await;
+    let kept = file("token").unwrap();
+    assert_eq!(file("authorization"), Some(format!("Bearer {kept}")), "whole, and of one token");
+    remount("rw");
+    wait::until("a newer token", LIMIT, async || file("token").is_some_and(|token| token != kept)).await;
+    let newest = file("token").unwrap();
+    assert_eq!(stage.present(&newest).await, 200);
+}
+
+#[tokio::test]
 async fn without_a_volume_that_can_be_written_no_untried_login_is_presented() {
     let mut stage = Stage::set(HOUR).await;
     fs::remove_dir(stage.path("output")).unwrap();
