@@ -6,8 +6,10 @@ use std::io::{self, Read as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use idissuer::core::template::Data;
@@ -23,6 +25,8 @@ const PUBLICATIONS: u64 = 500;
 /// The files of one publication: small, a page, and more than one write of a reader's buffer.
 const SIZES: [(&str, usize); 4] = [("a", 10), ("b", 4096), ("c", 100_000), ("d", 1)];
 const MODE: u32 = 0o440;
+/// How often a process that publishes without a pause is killed.
+const KILLS: u64 = 40;
 
 /// The number of a publication, over and over.
 fn content(number: u64, size: usize) -> Vec<u8> {
@@ -86,35 +90,91 @@ fn read_by_directory(output: &Path, seen: &Seen) {
     }
 }
 
-#[test]
-fn no_reader_sees_a_torn_empty_mixed_or_wrong_mode_file_through_hundreds_of_publications() {
-    #[expect(clippy::disallowed_methods, reason = "a longer run is asked for by a variable")]
-    let asked = std::env::var("PUBLICATIONS").ok().and_then(|number| number.parse().ok());
-    let publications: u64 = asked.unwrap_or(PUBLICATIONS);
-    let place = WorkFolder::create().unwrap();
-    let folder = Folder::new(place.path().to_owned(), FileMode::new(MODE).unwrap());
-    let publish = |number: u64| {
-        let time = Timestamp::from_second(1_800_000_000 + i64::try_from(number).unwrap()).unwrap();
-        assert_eq!(folder.publish(&data(number), time).unwrap(), Written::Anew);
+/// A variable of the environment.
+#[expect(clippy::disallowed_methods, reason = "tests have no command line of their own")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn publish(place: &Path, number: u64) {
+    let folder = Folder::new(place.to_owned(), FileMode::new(MODE).unwrap());
+    let time = Timestamp::from_second(1_800_000_000 + i64::try_from(number).unwrap()).unwrap();
+    assert_eq!(folder.publish(&data(number), time).unwrap(), Written::Anew);
+}
+
+/// Two readers of each kind. They end, and fail if they saw what they should not, once `is_over`.
+fn start_readers(place: &Path, seen: &Arc<Seen>) -> Vec<JoinHandle<()>> {
+    let readers = [read_by_paths, read_by_directory, read_by_paths, read_by_directory];
+    let start = |reader: fn(&Path, &Seen)| {
+        let (path, seen) = (place.to_owned(), Arc::clone(seen));
+        std::thread::spawn(move || reader(&path, &seen))
     };
-    publish(0);
-    let seen = Arc::new(Seen::default());
-    let readers: Vec<_> = [read_by_paths, read_by_directory, read_by_paths, read_by_directory]
-        .into_iter()
-        .map(|reader| {
-            let (path, seen) = (place.path().to_owned(), Arc::clone(&seen));
-            std::thread::spawn(move || reader(&path, &seen))
-        })
-        .collect();
-    (1..=publications).for_each(publish);
+    readers.map(|reader| start(reader)).into()
+}
+
+/// Ends the readers; nothing is left but two publications, and the names.
+fn end(place: &Path, seen: &Seen, readers: Vec<JoinHandle<()>>) {
     seen.is_over.store(true, Ordering::Release);
     for reader in readers {
         reader.join().unwrap();
     }
+    assert_eq!(fs::read_dir(place).unwrap().count(), 2 + 1 + SIZES.len(), "nothing else is left");
+}
+
+#[test]
+fn no_reader_sees_a_torn_empty_mixed_or_wrong_mode_file_through_hundreds_of_publications() {
+    let asked = variable("PUBLICATIONS").and_then(|number| number.parse().ok());
+    let publications: u64 = asked.unwrap_or(PUBLICATIONS);
+    let place = WorkFolder::create().unwrap();
+    publish(place.path(), 0);
+    let seen = Arc::new(Seen::default());
+    let readers = start_readers(place.path(), &seen);
+    (1..=publications).for_each(|number| publish(place.path(), number));
+    end(place.path(), &seen, readers);
     let (reads, overtaken) = (seen.reads.load(Ordering::Relaxed), seen.overtaken.load(Ordering::Relaxed));
     eprintln!("{publications} publications, {reads} reads, {overtaken} readers of a directory overtaken");
     assert!(reads > publications && overtaken * 20 < reads, "{reads} reads, {overtaken} overtaken");
-    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2 + 1 + SIZES.len(), "nothing else is left");
+}
+
+#[test]
+#[ignore = "the next test runs it as a process, and kills that"]
+fn publish_until_killed() {
+    let place = PathBuf::from(variable("PLACE").unwrap());
+    let next = read(&place.join("a"), 10).map_or(0, |last| last + 1);
+    for number in next.. {
+        publish(&place, number);
+    }
+}
+
+#[test]
+fn no_reader_sees_anything_of_a_publication_in_whose_middle_the_process_is_killed() {
+    let place = WorkFolder::create().unwrap();
+    let newest = || read(&place.path().join("a"), 10).unwrap();
+    publish(place.path(), 0);
+    publish(place.path(), 1);
+    let seen = Arc::new(Seen::default());
+    let readers = start_readers(place.path(), &seen);
+    let mut met = 0;
+    for kill in 0..KILLS {
+        let before = newest();
+        let mut publisher = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "sidecar::hammer::publish_until_killed"])
+            .env("PLACE", place.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        while newest() == before {
+            assert!(publisher.try_wait().unwrap().is_none(), "it publishes until it is killed");
+        }
+        // At another moment of the publication each time.
+        std::thread::sleep(Duration::from_micros(kill * 137 % 5_000));
+        publisher.kill().unwrap();
+        publisher.wait().unwrap();
+        met += u64::from(fs::read_dir(place.path()).unwrap().count() > 2 + 1 + SIZES.len());
+    }
+    publish(place.path(), newest() + 1);
+    end(place.path(), &seen, readers);
+    assert!(met >= KILLS / 4, "only {met} of {KILLS} kills met a publication");
 }
 
 #[tokio::test]
