@@ -18,8 +18,8 @@ use super::{Recorder, forwarding};
 const WRK: &str = "/usr/bin/wrk";
 /// How many tokens follow each other; `ROTATIONS=100` for more.
 const ROTATIONS: u64 = 20;
-/// Half of it is the time from one token to the next.
-const LIFETIME: Duration = Duration::from_secs(4);
+/// Renewed when about half of it is over; the rest outlasts a disk that is slow to keep a record.
+const LIFETIME: Duration = Duration::from_secs(6);
 /// How many connections make requests, one after the other.
 const CONNECTIONS: &str = "--connections=8";
 
