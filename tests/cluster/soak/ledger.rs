@@ -125,8 +125,16 @@ impl Ledger {
         self.entries().setbacks.push((credential, at));
     }
 
+    /// Where an older token followed a younger one of the same login. While a password is changed in one namespace after
+    /// the other, the old and the new one both bring tokens, and a target gets that of its own.
     pub(super) fn setbacks(&self) -> Vec<(usize, Duration)> {
-        self.entries().setbacks.clone()
+        let entries = self.entries();
+        let is_of_one_login = |(credential, at): &(usize, Duration)| {
+            let account = Scope::Account(account_of(*credential));
+            let mut changes = entries.broken.iter().filter(|broken| broken.scope == account);
+            !changes.any(|change| change.from <= *at && *at <= change.until + window())
+        };
+        entries.setbacks.iter().copied().filter(is_of_one_login).collect()
     }
 
     pub(super) fn faults(&self) -> BTreeMap<&'static str, usize> {
@@ -194,4 +202,8 @@ fn a_read_counts_unless_a_condition_of_its_own_was_broken_shortly_before() {
     };
     assert_eq!(pairs(held), [(1, 9), (1, 25), (2, 20), (3, 50)]);
     assert_eq!(pairs(disturbed), [(1, 10), (1, 24), (2, 61)]);
+    for (credential, at) in [(1, 9), (1, 10), (1, 24), (2, 50)] {
+        ledger.went_back(credential, second(at));
+    }
+    assert_eq!(ledger.setbacks(), [(1, second(9)), (2, second(50))]);
 }
