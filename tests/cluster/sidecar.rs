@@ -152,7 +152,7 @@ async fn a_rotation_arrives_at_once_with_rights_on_one_secret_and_is_told_to_nob
     sidecar.process.signal(Signal::Terminate).unwrap();
     assert_eq!(sidecar.process.wait_timeout(Duration::from_secs(6)).await.unwrap(), 0);
     let log = sidecar.process.output();
-    assert!(log.contains("token published"), "the log is not what it should be");
+    assert!(log.contains("TRACE") && log.contains("token published"), "the log is not what it should be");
     for number in 0..=21 {
         for form in forms(&token(number)) {
             assert!(!log.contains(&form) && !findings.contains(&form), "{form} was told");

@@ -138,6 +138,7 @@ impl SecretSource {
         let version = list.metadata.resource_version.unwrap_or_default();
         let watch = WatchParams::default().fields(&one).timeout(WATCH_SECONDS);
         let mut changes = api.watch(&watch, &version).await?.boxed();
+        tracing::trace!(secret = %self.name, version, "watching from here");
         // Not before: a Secret that can be listed but not watched is no source that works.
         self.tell(trouble);
         while let Some(change) = changes.try_next().await? {
