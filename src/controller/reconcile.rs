@@ -107,13 +107,13 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     let mut work = Work::new(&context, credential, &key, &mut memory);
     let loaded = if is_new_term { work.load(term).await } else { Ok(()) };
     let action = match loaded {
-        Ok(()) => match work.carry_out(term).await {
-            Err(error) => {
-                work.tell_failure(&error, term).await;
-                Err(error)
+        Ok(()) => {
+            let carried = work.carry_out(term).await;
+            if let Err(error) = &carried {
+                work.tell_failure(error, term).await;
             }
-            done => done,
-        },
+            carried
+        }
         Err(error) => {
             work.memory.term = None;
             Err(error)
@@ -330,6 +330,7 @@ impl<'a> Work<'a> {
     /// Writes the status if it changed, and tells what flipped.
     async fn report(&mut self, occasion: Occasion) -> Result<(), ClusterError> {
         if occasion != Occasion::Failure {
+            // Every call of this round has done what it should.
             self.memory.failed_call = None;
         }
         let now = self.look();

@@ -180,7 +180,8 @@ async fn a_login_that_one_issuer_accepted_was_never_accepted_by_another() {
     assert!(login(&stage.ready().await).unwrap().accepted_time.is_some());
     stage.apply(trusting(&other, "Secret")).await;
     stage.told("Stalled", "True", "CaBundleMissing").await;
-    let waiting = stage.until(NAME, "no login", |it| login(it).is_some_and(|it| it.accepted_time.is_none()));
+    let waiting =
+        stage.until(NAME, "no accepted login", |it| login(it).is_some_and(|it| it.accepted_time.is_none()));
     assert_eq!(login(&waiting.await).unwrap().rejections, 0);
 
     let pem = other.ca_pem().unwrap().as_bytes().to_vec();

@@ -130,9 +130,7 @@ impl Ledger {
     pub(super) fn setbacks(&self) -> Vec<(usize, Duration)> {
         let entries = self.entries();
         let is_of_one_login = |(credential, at): &(usize, Duration)| {
-            let account = Scope::Account(account_of(*credential));
-            let mut changes = entries.broken.iter().filter(|broken| broken.scope == account);
-            !changes.any(|change| change.from <= *at && *at <= change.until + window())
+            !is_within(&entries.of_account(account_of(*credential), window()), *at)
         };
         entries.setbacks.iter().copied().filter(is_of_one_login).collect()
     }
@@ -143,9 +141,7 @@ impl Ledger {
 
     /// Whether a condition of this credential's own account is broken now: it waits under the login budget.
     pub(super) fn is_account_broken(&self, credential: usize) -> bool {
-        let (now, account) = (self.now(), Scope::Account(account_of(credential)));
-        let entries = self.entries();
-        entries.broken.iter().any(|it| it.scope == account && it.from <= now && now <= it.until)
+        is_within(&self.entries().of_account(account_of(credential), Duration::ZERO), self.now())
     }
 
     /// The reads while the conditions held, and those while they did not.
@@ -172,6 +168,12 @@ impl Ledger {
 }
 
 impl Entries {
+    /// The times in which a condition of this account, and of nothing more or less, was broken.
+    fn of_account(&self, account: usize, window: Duration) -> Vec<(Duration, Duration)> {
+        let broken = self.broken.iter().filter(|broken| broken.scope == Scope::Account(account));
+        broken.map(|broken| (broken.from, broken.until + window)).collect()
+    }
+
     /// Of each credential, the times in which a read does not count.
     fn disturbed(&self, window: Duration) -> Vec<Vec<(Duration, Duration)>> {
         let of = |credential| {
