@@ -11,6 +11,7 @@
 //! The directory before the present one stays until the next commit, for whoever opened it just before.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
@@ -30,7 +31,7 @@ const NEW_NAME_LINK: &str = "..name_tmp";
 /// The most that is read of a file that was published; far more than a token takes.
 const READ_LIMIT: u64 = 1024 * 1024;
 /// New files in a directory with this bit get its group: a volume's fsGroup.
-const SET_GROUP_ID: u32 = 0o2000;
+pub(super) const SET_GROUP_ID: u32 = 0o2000;
 
 /// Why files could not be published, or read back.
 #[derive(Debug, thiserror::Error)]
@@ -105,10 +106,22 @@ impl FileMode {
         self.0 & 0o007 != 0
     }
 
+    /// Whether the files' group may read.
+    #[must_use]
+    pub fn is_group_readable(self) -> bool {
+        self.0 & 0o040 != 0
+    }
+
     /// Of the directory around the files: whoever may read them may look into it.
     fn of_directory(self) -> u32 {
         let readers = self.0 & 0o044;
         0o700 | readers | readers >> 2
+    }
+}
+
+impl fmt::Display for FileMode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:04o}", self.0)
     }
 }
 
@@ -139,6 +152,12 @@ impl Folder {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Who may read what is published.
+    #[must_use]
+    pub fn mode(&self) -> FileMode {
+        self.mode
     }
 
     /// The content of a file as it was published last; none if it was not.

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use super::HookError;
 
@@ -70,6 +71,29 @@ impl fmt::Display for SignalHook {
 
 impl SignalHook {
     pub(super) fn send(&self) -> Result<(), HookError> {
+        kill_process(self.process()?, self.signal).map_err(|error| HookError::Io(error.into()))
+    }
+
+    /// Whether there is somebody who could get it, found out without sending it.
+    ///
+    /// # Errors
+    /// For people: why not, and the cure.
+    pub(in crate::sidecar) fn probe(&self) -> Result<(), String> {
+        let found = self.process();
+        let found = found.and_then(|pid| test_kill_process(pid).map_err(|error| HookError::Io(error.into())));
+        found.map_err(|error| {
+            let cure = match (&error, &self.receiver) {
+                (HookError::Io(error), _) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    "run sidecar and program as one user"
+                }
+                (_, Receiver::PidFile(_)) => "see that the program runs and writes its number there, and that the containers share the volume and the process namespace (shareProcessNamespace)",
+                (_, Receiver::Named(_)) => "see that the program runs, and that the containers share their process namespace (shareProcessNamespace)",
+            };
+            format!("{error}; {cure}")
+        })
+    }
+
+    fn process(&self) -> Result<Pid, HookError> {
         let pid = match &self.receiver {
             Receiver::PidFile(path) => {
                 let text = fs::read_to_string(path).map_err(HookError::Io)?;
@@ -77,8 +101,7 @@ impl SignalHook {
             }
             Receiver::Named(name) => first_of(name),
         };
-        let pid = pid.and_then(Pid::from_raw).ok_or(HookError::NoProcess)?;
-        kill_process(pid, self.signal).map_err(|error| HookError::Io(error.into()))
+        pid.and_then(Pid::from_raw).ok_or(HookError::NoProcess)
     }
 }
 

@@ -82,29 +82,48 @@ fn server() -> Builder<TokioExecutor> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Upstream;
+    use std::net::SocketAddr;
+
+    use super::super::{IDLE_LIMIT, Upstream};
     use super::*;
     use crate::core::endpoint::Origin;
+    use crate::core::sidecar::held::Held;
+    use crate::core::world::token;
     use crate::issuer::Trust;
-    use crate::ops::clock::SystemClock;
+    use crate::ops::clock::{Clock, SystemClock};
     use crate::ops::metrics::Metrics;
     use crate::sidecar::source::channel;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
 
-    #[tokio::test(start_paused = true)]
-    async fn connections_that_make_no_request_are_closed() {
+    /// Serves at the address that comes back, with a token that lives for a day of the machine's own time.
+    async fn served(upstream: SocketAddr) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let origin = Origin::parse("http://127.0.0.1:9").unwrap();
+        let origin = Origin::parse(&format!("http://{upstream}")).unwrap();
+        let clock = SystemClock::start();
+        let held = Held::issued(&token("t", clock.now(), 86_400));
         let proxy = Proxy {
             upstream: Arc::new(Upstream::new(origin, &Trust::PublicRoots).unwrap()),
-            feed: channel(None, false).1,
-            clock: Arc::new(SystemClock::start()),
+            feed: channel(Some(held), false).1,
+            clock: Arc::new(clock),
             metrics: Metrics::of_sidecar().1,
             is_local: true,
         };
         tokio::spawn(serve(listener, proxy, CancellationToken::new()));
+        address
+    }
+
+    /// All that the other end says until it closes.
+    async fn rest(stream: &mut TcpStream) -> String {
+        let mut said = Vec::new();
+        stream.read_to_end(&mut said).await.unwrap();
+        String::from_utf8(said).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_that_make_no_request_are_closed() {
+        let address = served(([127, 0, 0, 1], 9).into()).await;
         // Nothing; a beginning that both versions have; one of HTTP/2; one of HTTP/1.
         for beginning in ["", "P", "PRI * HT", "GET / HT"] {
             let mut stream = TcpStream::connect(address).await.unwrap();
@@ -116,6 +135,35 @@ mod tests {
                 "{beginning:?}: {:?}",
                 start.elapsed()
             );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stands_still_is_given_up_and_one_that_is_only_slow_is_not() {
+        let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = served(upstream.local_addr().unwrap()).await;
+        // One that is kept, and reaches the upstream as a whole; and one that streams.
+        for (length, is_kept) in [(100, true), (1_000_000, false)] {
+            let mut program = TcpStream::connect(address).await.unwrap();
+            let head = format!(
+                "POST / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+            );
+            program.write_all(head.as_bytes()).await.unwrap();
+            let begin = tokio::time::Instant::now();
+            for _ in 0..3 {
+                program.write_all(b"part").await.unwrap();
+                tokio::time::sleep(IDLE_LIMIT * 9 / 10).await;
+            }
+            let mut at_upstream = if is_kept { None } else { Some(upstream.accept().await.unwrap().0) };
+            let answer = rest(&mut program).await;
+            let took = begin.elapsed();
+            assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("BodyIncomplete"), "{answer}");
+            let expected = IDLE_LIMIT * 28 / 10;
+            assert!(took >= expected && took < expected + Duration::from_secs(5), "{took:?}");
+            if let Some(stream) = &mut at_upstream {
+                let request = rest(stream).await;
+                assert!(request.ends_with("partpartpart"), "{request}");
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The one server that the proxy forwards to.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use http::uri::{Authority, Scheme};
@@ -105,17 +106,19 @@ impl Upstream {
         answer.await.map_err(|error| classify(&error))
     }
 
-    /// Whether a connection comes about; the request holds no token.
+    /// Whether it answers, and what time it says it is; the request holds no token.
     ///
     /// # Errors
     /// For people: what is wrong, and the cure.
-    pub(in crate::sidecar) async fn probe(&self) -> Result<(), String> {
+    pub(in crate::sidecar) async fn probe(&self) -> Result<Option<String>, String> {
         use http_body_util::BodyExt as _;
         let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
         let uri = uri.path_and_query("/").build().map_err(|error| error.to_string())?;
         let body = http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync();
         let request = Request::head(uri).body(body).map_err(|error| error.to_string())?;
-        self.send(request, false, None).await.map(|_| ()).map_err(|refusal| refusal.message())
+        let answer = self.send(request, false, None).await.map_err(|refusal| refusal.message())?;
+        let date = answer.headers().get(http::header::DATE);
+        Ok(date.and_then(|date| date.to_str().ok()).map(str::to_owned))
     }
 }
 
@@ -157,11 +160,20 @@ fn client(tls: ClientConfig, versions: Versions) -> Client<Connector, Body> {
 }
 
 fn classify(error: &ClientError) -> Refusal {
-    if !error.is_connect() {
+    if is_of_body(error) {
+        Refusal::Body
+    } else if !error.is_connect() {
         Refusal::UpstreamBroken
     } else if is_tls_failure(error) {
         Refusal::UpstreamTls
     } else {
         Refusal::UpstreamUnreachable
     }
+}
+
+/// Whether it was the program that did not bring the body of its request to an end. Only a body is given to the client
+/// that can fail; what else "user" errors are about does not occur.
+fn is_of_body(error: &ClientError) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<hyper::Error>());
+    cause.is_some_and(hyper::Error::is_user)
 }

@@ -7,19 +7,8 @@ use std::time::{Duration, Instant};
 
 use idissuer_simulator::{Fault, FaultRule, User};
 use idissuer_testbed::process::Signal;
-use idissuer_testbed::skip;
 
-use super::{HOUR, LIMIT, Stage};
-
-/// What makes `setpriv` run a program as a user without rights.
-const AS_NOBODY: [&str; 6] = [
-    "--reuid=65532",
-    "--regid=65532",
-    "--groups=4711",
-    "--inh-caps=-all",
-    "--bounding-set=-all",
-    "--no-new-privs",
-];
+use super::{HOUR, LIMIT, Stage, as_nobody, can_be_nobody};
 
 #[tokio::test]
 async fn once_ends_with_code_0_after_the_first_token() {
@@ -75,10 +64,8 @@ async fn sigterm_ends_it_with_code_0_also_during_a_login_and_after_the_delay_tha
 
 #[tokio::test]
 async fn any_user_without_rights_will_do_and_the_group_of_the_volume_reads_the_files() {
-    let program = env!("CARGO_BIN_EXE_idissuer");
-    let is_possible = Command::new("setpriv").args(AS_NOBODY).args(["test", "-x", program]).status();
-    if !is_possible.is_ok_and(|status| status.success()) {
-        return skip("only root can be somebody else, who has to find the program");
+    if !can_be_nobody() {
+        return;
     }
     let mut stage = Stage::set(HOUR).await;
     let output = stage.path("output");
@@ -86,9 +73,7 @@ async fn any_user_without_rights_will_do_and_the_group_of_the_volume_reads_the_f
     // As the kubelet makes a volume with fsGroup.
     chown(&output, Some(0), Some(4711)).unwrap();
     fs::set_permissions(&output, Permissions::from_mode(0o2775)).unwrap();
-    let sidecar = stage.command();
-    let mut command = Command::new("setpriv");
-    command.args(AS_NOBODY).arg(sidecar.get_program()).args(sidecar.get_args()).env("RUST_LOG", "info");
+    let command = as_nobody(&stage.command());
     stage.start_as(&command).await;
     let token = stage.token().await;
     let read_as = |user: &str, group: &str| {
@@ -159,60 +144,4 @@ async fn what_makes_no_sense_is_refused_with_the_cure() {
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && text.contains(part), "{arguments:?}: {text}");
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_check_names_what_is_wrong_and_how_to_cure_it() {
-    let mut stage = Stage::set(HOUR).await;
-    stage.add(&["check"]);
-    let check = |stage: &Stage| {
-        let output = stage.command().output().unwrap();
-        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
-    };
-    let (is_good, text) = check(&stage);
-    assert!(is_good && text.contains("answers") && text.contains("can be written"), "{text}");
-    assert_eq!(stage.counts().logins_accepted + stage.counts().logins_rejected, 0, "it never logs in");
-    stage.write_login("me", "secret\n");
-    stage.issuer.configure(|personality| {
-        personality.clock_offset = jiff::SignedDuration::from_mins(5);
-    });
-    fs::remove_dir(stage.path("output")).unwrap();
-    let (is_good, text) = check(&stage);
-    assert!(!is_good, "{text}");
-    for part in ["ends in a line break", "clock is", "mount a volume there"] {
-        assert!(text.lines().any(|line| line.starts_with("FAIL") && line.contains(part)), "{part} in {text}");
-    }
-    assert!(!text.contains("secret"), "{text}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_check_names_a_stale_token_a_volume_of_somebody_else_and_an_issuer_that_cannot_be_reached() {
-    let mut stage = Stage::set(HOUR).await;
-    let [secret, output] = ["secret", "output"].map(|name| stage.path(name));
-    fs::create_dir(&secret).unwrap();
-    fs::write(secret.join("token"), "an-old-token").unwrap();
-    fs::write(secret.join("expires_at"), "2026-01-02T03:04:05Z").unwrap();
-    let fails = |command: &mut Command, part: &str| {
-        let output = command.output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let is_named = text.lines().any(|line| line.starts_with("FAIL") && line.contains(part));
-        assert!(!output.status.success() && is_named, "{part} in {text}");
-        assert!(!text.contains("an-old-token"), "{text}");
-    };
-    let url = stage.issuer.url();
-    for argument in stage.arguments.iter_mut().filter(|argument| **argument == url) {
-        "http://127.0.0.1:1".clone_into(argument);
-    }
-    fails(stage.command().arg("check"), "no connection could be made");
-
-    let [secret, output] = [&secret, &output].map(|path| path.to_str().unwrap());
-    stage.arguments =
-        ["sidecar", "--secret-dir", secret, "--output-dir", output, "check"].map(str::to_owned).to_vec();
-    fails(&mut stage.command(), "TokenExpired");
-
-    fs::set_permissions(stage.folder.path(), Permissions::from_mode(0o755)).unwrap();
-    let sidecar = stage.command();
-    let mut nobody = Command::new("setpriv");
-    nobody.args(AS_NOBODY).arg(sidecar.get_program()).args(sidecar.get_args());
-    fails(&mut nobody, "fsGroup");
 }

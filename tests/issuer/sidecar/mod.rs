@@ -1,5 +1,6 @@
 //! The sidecar as its users meet it: the real program, its files, its endpoints, and a simulated issuer.
 
+mod check;
 mod directory;
 mod hammer;
 mod hooks;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use idissuer_simulator::{Config, Server, Simulator, User, UserCounts};
 use idissuer_testbed::process::{Grace, Signal, Supervised, WorkFolder};
-use idissuer_testbed::wait;
+use idissuer_testbed::{skip, wait};
 
 /// The account at the issuer.
 const NAME: &str = "shop@example.org";
@@ -27,6 +28,37 @@ const SECRET: &str = "correct-horse-battery-staple";
 const LIMIT: Duration = Duration::from_secs(15);
 /// Tokens that are not renewed while a test runs.
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// What makes `setpriv` run a program as a user without rights.
+const AS_NOBODY: [&str; 6] = [
+    "--reuid=65532",
+    "--regid=65532",
+    "--groups=4711",
+    "--inh-caps=-all",
+    "--bounding-set=-all",
+    "--no-new-privs",
+];
+
+/// Whether tests can run the sidecar as a user without rights; says so if not.
+fn can_be_nobody() -> bool {
+    let program = env!("CARGO_BIN_EXE_idissuer");
+    let tried = Command::new("setpriv").args(AS_NOBODY).args(["test", "-x", program]).status();
+    let is_possible = tried.is_ok_and(|status| status.success());
+    if !is_possible {
+        skip("only root can be somebody else, who has to find the program");
+    }
+    is_possible
+}
+
+/// The same command, run by a user without rights.
+fn as_nobody(command: &Command) -> Command {
+    let mut changed = Command::new("setpriv");
+    changed.args(AS_NOBODY).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        value.map(|value| changed.env(name, value));
+    }
+    changed
+}
 
 /// An issuer, a folder with login files and an output directory, and a sidecar.
 struct Stage {

@@ -1,0 +1,208 @@
+//! What is wrong with the set-up of a sidecar, and the cure: it looks at everything that the settings name, and changes
+//! nothing.
+
+mod access;
+mod mounts;
+mod reach;
+
+use std::fs;
+use std::path::Path;
+
+use jiff::SignedDuration;
+
+use super::folder::read;
+use super::hooks::Hook;
+use super::record::RecordFile;
+use super::run::{Output, Settings, SourceSettings};
+use super::source::{LoginFiles, SecretKeys};
+use crate::core::moment::Moment;
+use crate::core::sidecar::held::{Found, Held};
+use crate::core::sidecar::login::{Answer, Record};
+use crate::core::sidecar::names::{TOKEN, TOKEN_JSON};
+use crate::core::sidecar::trouble::Trouble;
+use crate::ops::clock::{Clock, SystemClock};
+use access::{Identity, Rights};
+use mounts::sub_path;
+
+/// So much later than now nothing was issued: one of two clocks is wrong.
+const ISSUED_LATER: SignedDuration = SignedDuration::from_secs(30);
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Whether nothing is wrong with it.
+    pub is_good: bool,
+    /// What was found; if it is wrong, with the cure.
+    pub text: String,
+}
+
+fn good(text: impl Into<String>) -> Finding {
+    Finding { is_good: true, text: text.into() }
+}
+
+fn bad(text: impl Into<String>) -> Finding {
+    Finding { is_good: false, text: text.into() }
+}
+
+fn of_trouble(trouble: &Trouble) -> Finding {
+    bad(format!("{}: {}", trouble.name(), trouble.message()))
+}
+
+/// What is looked at from.
+struct Place {
+    own: Identity,
+    mounts: String,
+    clock: SystemClock,
+}
+
+/// Looks at everything that the settings name.
+pub async fn check(settings: &Settings) -> Vec<Finding> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let place = Place { own: Identity::own(), mounts, clock: SystemClock::start() };
+    let mut findings = vec![good(format!("runs as {}", place.own))];
+    if let Some(output) = &settings.output {
+        findings.extend(place.output(output));
+    }
+    if let Some(proxy) = &settings.proxy {
+        findings.extend(reach::upstream(&proxy.upstream, &place.clock).await);
+    }
+    findings.extend(match &settings.source {
+        SourceSettings::Directory { path, keys } => place.directory(path, keys),
+        SourceSettings::Secret { name, keys, client } => {
+            reach::secret(name, keys, client, &place.clock).await
+        }
+        SourceSettings::Login { files, endpoint, ca_file, .. } => {
+            let record = settings.output.as_ref().map(|output| RecordFile::of(Some(output.folder.path())));
+            let mut findings = place.login(files, record.and_then(|file| file.recall()));
+            let through_proxy = settings.use_environment_proxy;
+            findings.extend(reach::issuer(endpoint, ca_file.as_deref(), through_proxy, &place.clock).await);
+            findings
+        }
+    });
+    findings.extend(settings.hooks.iter().filter_map(of_hook));
+    // Issuer and upstream may be one server.
+    let mut told = Vec::new();
+    findings.retain(|finding| {
+        !told.contains(finding) && {
+            told.push(finding.clone());
+            true
+        }
+    });
+    findings
+}
+
+impl Place {
+    fn output(&self, output: &Output) -> Vec<Finding> {
+        let path = output.folder.path();
+        let mut findings: Vec<Finding> = sub_path(path, &self.mounts).into_iter().collect();
+        let place = path.display().to_string();
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => {
+                let rights = Rights::from(&metadata);
+                findings.push(match output.folder.probe() {
+                    Ok(()) => good(format!("{place} can be written")),
+                    Err(error) => bad(format!("{error}. It has {rights}")),
+                });
+                findings.push(access::readers(&place, rights, output.folder.mode(), &self.own));
+            }
+            Ok(_) => findings.push(bad(format!("{place} is no directory; mount a volume there"))),
+            Err(error) => {
+                findings.push(bad(format!("{place}: {error}; mount a volume there, or make the directory")));
+            }
+        }
+        let content = |name| output.folder.read(name).ok().flatten();
+        match (content(TOKEN), content(TOKEN_JSON)) {
+            (None, _) => findings.push(good(format!("{place} holds no token yet"))),
+            (Some(token), json) => {
+                let json = json.as_deref().map(Vec::as_slice);
+                let found = Found { token: Some(&token), json, ..Found::default() };
+                findings.extend(of_token(found, &place, self.clock.now()));
+            }
+        }
+        findings
+    }
+
+    fn directory(&self, path: &Path, keys: &SecretKeys) -> Vec<Finding> {
+        let mut findings: Vec<Finding> = sub_path(path, &self.mounts).into_iter().collect();
+        let [token, expires_at, json] = keys.all().map(|name| read(&path.join(name)).ok());
+        let file = path.join(&keys.token);
+        let place = file.display().to_string();
+        match &token {
+            None => {
+                findings.push(of_trouble(&Trouble::SourceUnreadable { place }));
+                findings.extend(access::obstacle(&file, &self.own));
+            }
+            Some(token) => {
+                let found = Found {
+                    token: Some(token),
+                    expires_at: expires_at.as_deref().map(Vec::as_slice),
+                    json: json.as_deref().map(Vec::as_slice),
+                };
+                findings.extend(of_token(found, &place, self.clock.now()));
+            }
+        }
+        findings
+    }
+
+    fn login(&self, files: &LoginFiles, record: Option<Record>) -> Vec<Finding> {
+        let mut findings: Vec<Finding> = sub_path(&files.directory, &self.mounts).into_iter().collect();
+        let both = [&files.username, &files.password].map(|name| files.directory.join(name));
+        match files.read() {
+            Err(trouble) => {
+                findings.push(of_trouble(&trouble));
+                findings.extend(both.iter().find_map(|file| access::obstacle(file, &self.own)));
+            }
+            Ok(reading) => {
+                let place = files.directory.display();
+                findings.push(good(format!("{place} holds a user name and a password")));
+                let record = record.filter(|record| record.files == reading.identity);
+                findings.extend(record.as_ref().map(of_record));
+            }
+        }
+        findings.extend(access::open_to_all(&both[1]));
+        findings
+    }
+}
+
+fn of_record(record: &Record) -> Finding {
+    match record.answer {
+        Answer::Accepted => good("the issuer accepted this login"),
+        Answer::Awaited => good("this login was tried, and nobody heard the answer"),
+        Answer::Rejected | Answer::Forbidden => of_trouble(&Trouble::LoginRejected {
+            forbidden: record.answer == Answer::Forbidden,
+            proven: record.accepted.is_some(),
+        }),
+    }
+}
+
+fn of_hook(hook: &Hook) -> Option<Finding> {
+    let Hook::Signal(signal) = hook else { return None };
+    Some(match signal.probe() {
+        Ok(()) => good(format!("{signal} can be sent")),
+        Err(cure) => bad(format!("{signal} cannot be sent: {cure}")),
+    })
+}
+
+fn of_token(found: Found<'_>, place: &str, now: Moment) -> Vec<Finding> {
+    let place = place.to_owned();
+    let held = match Held::found(found, now) {
+        Err(defect) => return vec![of_trouble(&Trouble::TokenUnusable { place, defect })],
+        Ok(held) => held,
+    };
+    let later =
+        held.issued.map(|issued| issued.wall.duration_since(now.wall)).filter(|later| *later > ISSUED_LATER);
+    let clock = later.map(|later| {
+        let seconds = later.as_secs();
+        bad(format!("the token in {place} was issued {seconds} s from now, by this clock; set the clock of this machine, or the issuer's (NTP)"))
+    });
+    let expiry = held.expiry.map_or_else(
+        || "and nobody knows until when".to_owned(),
+        |expiry| format!("until {}, {} s from now", expiry.wall, expiry.remaining(now).as_secs()),
+    );
+    let token = if held.is_expired(now) {
+        of_trouble(&Trouble::TokenExpired { place })
+    } else {
+        good(format!("{place} holds a valid token {}, {expiry}", held.fingerprint))
+    };
+    std::iter::once(token).chain(clock).collect()
+}

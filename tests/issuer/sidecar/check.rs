@@ -1,0 +1,177 @@
+//! What `check` says of a set-up.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::process::Command;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{HOUR, Stage, as_nobody, can_be_nobody};
+
+/// The token in the directory of a Secret.
+const TOKEN: &str = "a-token-for-nobody-else";
+
+/// What a check said.
+struct Said {
+    is_good: bool,
+    text: String,
+}
+
+impl Said {
+    /// By a command; never a secret.
+    fn by(command: &mut Command) -> Self {
+        let output = command.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!text.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(!text.contains(TOKEN) && !text.contains(super::SECRET), "{text}");
+        Self { is_good: output.status.success(), text }
+    }
+
+    fn lines(&self, mark: &str, part: &str) -> usize {
+        self.text.lines().filter(|line| line.starts_with(mark) && line.contains(part)).count()
+    }
+
+    #[track_caller]
+    fn fails(&self, part: &str) {
+        assert!(!self.is_good && self.lines("FAIL", part) == 1, "{part} in\n{}", self.text);
+    }
+
+    #[track_caller]
+    fn passes(&self, part: &str) {
+        assert!(self.lines("FAIL", "") == 0 && self.lines("ok", part) == 1, "{part} in\n{}", self.text);
+        assert!(self.is_good, "{}", self.text);
+    }
+}
+
+/// A sidecar of the source `secret-dir`, and everything is in order.
+async fn of_a_directory() -> Stage {
+    let mut stage = Stage::set(HOUR).await;
+    let [secret, output] = ["secret", "output"].map(|name| stage.path(name));
+    fs::create_dir(&secret).unwrap();
+    fs::write(secret.join("token"), TOKEN).unwrap();
+    write_times(&stage, 0);
+    let [secret, output] = [&secret, &output].map(|path| path.to_str().unwrap());
+    stage.arguments = ["sidecar", "--secret-dir", secret, "--output-dir", output].map(str::to_owned).to_vec();
+    fs::set_permissions(stage.folder.path(), Permissions::from_mode(0o755)).unwrap();
+    Said::by(stage.command().arg("check")).passes("token holds a valid token");
+    stage
+}
+
+/// The token was issued so many minutes from now, for an hour.
+#[expect(clippy::disallowed_methods, reason = "the sidecar has the machine's clock")]
+fn write_times(stage: &Stage, minutes: i64) {
+    let issued = Timestamp::now() + SignedDuration::from_mins(minutes);
+    let expires = issued + SignedDuration::from_hours(1);
+    let json = format!(r#"{{"issued_at":"{issued}","expires_at":"{expires}"}}"#);
+    fs::write(stage.path("secret/token.json"), json).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_login_it_names_what_is_wrong_and_how_to_cure_it() {
+    let mut stage = Stage::set(HOUR).await;
+    stage.add(&["check"]);
+    let password = stage.path("login/password");
+    let check = |stage: &Stage| Said::by(&mut stage.command());
+    fs::set_permissions(&password, Permissions::from_mode(0o604)).unwrap();
+    check(&stage).fails("everybody on this machine may read");
+    fs::set_permissions(&password, Permissions::from_mode(0o600)).unwrap();
+    let said = check(&stage);
+    said.passes(&format!("{} answers", stage.issuer.url()));
+    said.passes("can be written");
+    said.passes("this clock and that of http://127.0.0.1");
+    assert_eq!(stage.counts().logins_accepted + stage.counts().logins_rejected, 0, "it never logs in");
+
+    stage.write_login("me", "secret\n");
+    stage.issuer.configure(|personality| personality.clock_offset = SignedDuration::from_mins(5));
+    fs::remove_dir(stage.path("output")).unwrap();
+    let said = check(&stage);
+    for part in ["ends in a line break", " s ahead of this one", "mount a volume there"] {
+        said.fails(part);
+    }
+    assert!(!said.text.contains("secret\n"), "{}", said.text);
+
+    let url = stage.issuer.url();
+    for argument in stage.arguments.iter_mut().filter(|argument| **argument == url) {
+        "http://127.0.0.1:1".clone_into(argument);
+    }
+    check(&stage).fails("no connection could be made");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_in_a_volume_of_kubernetes_may_be_readable_for_all_that_mount_it() {
+    let mut stage = Stage::set(HOUR).await;
+    stage.add(&["check"]);
+    let login = stage.path("login");
+    fs::create_dir(login.join("..2026")).unwrap();
+    symlink("..2026", login.join("..data")).unwrap();
+    for name in ["username", "password"] {
+        fs::rename(login.join(name), login.join("..2026").join(name)).unwrap();
+        symlink(format!("..data/{name}"), login.join(name)).unwrap();
+    }
+    fs::set_permissions(login.join("password"), Permissions::from_mode(0o644)).unwrap();
+    Said::by(&mut stage.command()).passes("holds a user name and a password");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_names_a_token_that_is_stale_and_one_that_was_issued_later_than_now() {
+    let stage = of_a_directory().await;
+    write_times(&stage, 5);
+    Said::by(stage.command().arg("check")).fails("s from now, by this clock");
+    write_times(&stage, -61);
+    Said::by(stage.command().arg("check")).fails("TokenExpired");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_clock_is_held_against_that_of_the_proxys_upstream() {
+    let mut stage = of_a_directory().await;
+    let url = stage.issuer.url();
+    stage.add(&["--proxy-listen", "127.0.0.1:0", "--upstream", &url, "check"]);
+    Said::by(&mut stage.command()).passes(&format!("this clock and that of {url} agree"));
+    stage.issuer.configure(|personality| personality.clock_offset = -SignedDuration::from_mins(5));
+    Said::by(&mut stage.command()).fails(" s behind this one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_names_the_modes_and_owners_that_keep_sidecar_and_program_from_files() {
+    if !can_be_nobody() {
+        return;
+    }
+    let stage = of_a_directory().await;
+    let [token, secret, output] = ["secret/token", "secret", "output"].map(|name| stage.path(name));
+    let check = || Said::by(&mut as_nobody(stage.command().arg("check")));
+    let set = |path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    let said = check();
+    said.fails("fsGroup, or the owner of the directory");
+    said.fails("mode 755, user 0 and group 0");
+
+    chown(&output, Some(65532), Some(4711)).unwrap();
+    set(&output, 0o2770);
+    check().passes("can be read by user 65532 and group 4711");
+    set(&output, 0o770);
+    check().fails("would have group 65532, so that nobody but user 65532 could read them");
+    set(&output, 0o2770);
+
+    set(&token, 0o400);
+    check().fails("mode 400, user 0 and group 0, which keeps out user 65532 of the groups 65532, 4711");
+    chown(&token, None, Some(4711)).unwrap();
+    set(&token, 0o440);
+    check().passes("holds a valid token");
+    set(&secret, 0o750);
+    check().fails("secret has mode 750, user 0 and group 0, which keeps out user 65532");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_names_a_program_that_cannot_be_signalled() {
+    if !can_be_nobody() {
+        return;
+    }
+    let mut stage = of_a_directory().await;
+    chown(stage.path("output"), Some(65532), None).unwrap();
+    let file = stage.path("program.pid");
+    stage.add(&["--hook-signal", &format!("WINCH:{}", file.display()), "check"]);
+    Said::by(&mut stage.command()).fails("see that the program runs");
+    // This process itself, of which nobody but root is the master.
+    fs::write(&file, std::process::id().to_string()).unwrap();
+    Said::by(&mut stage.command()).passes("can be sent");
+    Said::by(&mut as_nobody(&stage.command())).fails("run sidecar and program as one user");
+}
