@@ -2,6 +2,8 @@
 //!
 //! What the schema and its rules refuse, this refuses again: an object may have been stored under an older schema.
 
+use std::sync::LazyLock;
+
 use kube::ResourceExt;
 use regex_lite::Regex;
 
@@ -17,6 +19,21 @@ use crate::core::reason::Reason;
 use crate::core::schedule::{Jitter, RenewBefore};
 use crate::core::target::TargetIntent;
 use crate::core::template;
+
+/// What a specification is held against.
+const PATTERNS: [&str; 7] = [
+    rules::NAME_PATTERN,
+    rules::KEY_PATTERN,
+    rules::RESERVED_KEY_PATTERN,
+    rules::TYPE_PATTERN,
+    rules::RESERVED_TYPE_PATTERN,
+    rules::QUALIFIED_NAME_PATTERN,
+    rules::RESERVED_METADATA_PATTERN,
+];
+/// Once for all: every reconciliation parses its specification, and to compile a pattern takes far longer than to match.
+static COMPILED: LazyLock<Vec<(&str, Regex)>> = LazyLock::new(|| {
+    PATTERNS.into_iter().filter_map(|pattern| Some((pattern, Regex::new(pattern).ok()?))).collect()
+});
 
 /// Parses a specification.
 ///
@@ -162,9 +179,9 @@ fn key(field: &'static str, text: &str) -> Result<String, Reason> {
     is_allowed.then(|| text.to_owned()).ok_or(Reason::InvalidSpec { field })
 }
 
-/// A pattern that did not compile would match nothing; a test compiles every one of them.
+/// A pattern that is not there, or did not compile, matches nothing; a test compiles every one of them.
 fn is_match(pattern: &str, text: &str) -> bool {
-    Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))
+    COMPILED.iter().any(|(known, compiled)| *known == pattern && compiled.is_match(text))
 }
 
 #[cfg(test)]
@@ -190,15 +207,7 @@ mod tests {
 
     #[test]
     fn every_pattern_compiles() {
-        for pattern in [
-            rules::NAME_PATTERN,
-            rules::KEY_PATTERN,
-            rules::RESERVED_KEY_PATTERN,
-            rules::TYPE_PATTERN,
-            rules::RESERVED_TYPE_PATTERN,
-            rules::QUALIFIED_NAME_PATTERN,
-            rules::RESERVED_METADATA_PATTERN,
-        ] {
+        for pattern in PATTERNS {
             assert!(Regex::new(pattern).is_ok(), "{pattern}");
         }
     }
