@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +17,9 @@ use crate::core::leader::{Claim, SeenLease, Timings, evaluate, may_act};
 use crate::core::moment::Moment;
 use crate::core::token::Fingerprint;
 use crate::ops::clock::Clock;
+
+/// From this difference on it is said that the clocks of two replicas differ.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(30);
 
 /// The lease and how it is held.
 #[derive(Clone, Debug)]
@@ -75,6 +79,8 @@ pub(super) struct Term {
     pub(super) number: u64,
     /// Another replica may have acted before, perhaps so shortly that the watches do not show it yet.
     pub(super) follows_another: bool,
+    /// How far this machine's wall clock is behind that of whoever acted before, as far as that is known.
+    pub(super) clock_behind: SignedDuration,
 }
 
 impl Leadership {
@@ -172,7 +178,7 @@ impl Leadership {
         };
         match outcome {
             Ok(record) => {
-                if self.claimed(settings, now) {
+                if self.claimed(settings, now, seen.clock_behind(now)) {
                     gained();
                 }
                 seen.updated(Some(record), self.clock.now())
@@ -189,13 +195,19 @@ impl Leadership {
     ///
     /// A renewal that succeeds, however late, proves that nobody else held the lease in between: the term goes on, and
     /// with it every token that waits to be written.
-    fn claimed(&self, settings: &LeaseSettings, sent: Moment) -> bool {
+    fn claimed(&self, settings: &LeaseSettings, sent: Moment, clock_behind: SignedDuration) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let has_lapsed = !may_act(state.claimed, settings.timings, self.clock.now());
         let is_new_term = state.claimed.is_none();
         if is_new_term {
-            state.term = Term { number: state.term.number + 1, follows_another: true };
+            state.term = Term { number: state.term.number + 1, follows_another: true, clock_behind };
             tracing::info!(lease = settings.name, identity = settings.identity, "leading");
+            if clock_behind >= CLOCKS_DIFFER {
+                tracing::warn!(
+                    seconds = clock_behind.as_secs(),
+                    "this machine's clock is behind that of the replica that led before; set the one that is wrong"
+                );
+            }
         } else if has_lapsed {
             tracing::info!(
                 lease = settings.name,
@@ -230,8 +242,6 @@ impl Leadership {
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
-
     use super::*;
     use crate::core::backoff::Chance;
     use crate::core::world::at;
@@ -260,13 +270,13 @@ mod tests {
             LeaseSettings { namespace: String::new(), name: String::new(), identity: "me".into(), timings };
         let clock = Arc::new(SetClock(Mutex::new(at(0))));
         let leadership = Leadership::new(Some(settings.clone()), clock.clone());
-        assert!(leadership.claimed(&settings, at(0)), "a new term");
+        assert!(leadership.claimed(&settings, at(0), SignedDuration::ZERO), "a new term");
         assert!(leadership.term().is_some());
-        assert!(!leadership.claimed(&settings, at(0)), "nobody was refused");
+        assert!(!leadership.claimed(&settings, at(0), SignedDuration::ZERO), "nobody was refused");
         *clock.0.lock().unwrap() = Moment { wall: at(3600).wall, ..at(1) };
         assert!(leadership.term().is_none(), "by the wall clock the lease is over");
         *clock.0.lock().unwrap() = at(2);
-        assert!(leadership.claimed(&settings, at(2)));
-        assert!(!leadership.claimed(&settings, at(4)), "once");
+        assert!(leadership.claimed(&settings, at(2), SignedDuration::ZERO));
+        assert!(!leadership.claimed(&settings, at(4), SignedDuration::ZERO), "once");
     }
 }

@@ -101,6 +101,7 @@ fn record(lease: &Lease) -> LeaseRecord {
         holder: spec.holder_identity.filter(|holder| !holder.is_empty()),
         duration: SignedDuration::from_secs(spec.lease_duration_seconds.unwrap_or_default().into()),
         transitions: spec.lease_transitions.unwrap_or_default(),
+        renewed: spec.renew_time.map(|time| time.0),
     }
 }
 

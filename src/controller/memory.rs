@@ -173,7 +173,8 @@ impl Memory {
         Self { term: Some(term), ..Self::default() }
     }
 
-    /// Takes over the status that an earlier process, or nobody, left.
+    /// Takes over the status that an earlier process, or nobody, left. Where that process had another clock, the times
+    /// in it are read by that clock: otherwise its tokens would look younger than they are, and be renewed too late.
     pub(super) fn load(
         &mut self,
         status: IdIssuerCredentialStatus,
@@ -191,7 +192,10 @@ impl Memory {
             });
         let account = intent.filter(|_| is_ready).map(|intent| intent.account.clone());
         let generation = is_ready.then_some(generation);
-        self.published = self.status.token.as_ref().map(|token| published(token, generation, account, now));
+        let behind = self.term.map_or(SignedDuration::ZERO, |term| term.clock_behind);
+        let theirs = Moment { wall: now.wall.saturating_add(behind).unwrap_or(now.wall), ..now };
+        self.published =
+            self.status.token.as_ref().map(|token| published(token, generation, account, theirs));
         self.target_written = self.status.target.as_ref().map(|target| ObjectVersion {
             uid: target.uid.clone(),
             resource_version: target.resource_version.clone(),

@@ -431,7 +431,7 @@ mod tests {
         assert!(!registry.are_rejections_resolved(term, false));
         registry.resolved(&key("held"), term);
         assert!(registry.are_rejections_resolved(term, false));
-        let another = Term { number: 2, follows_another: true };
+        let another = Term { number: 2, follows_another: true, ..Term::default() };
         assert!(!registry.are_rejections_resolved(another, false), "in each term anew");
         registry.saw_credential(&key("held"), sighting("u1", &[]), false, at(0));
         assert!(registry.are_rejections_resolved(another, false), "its status remembers none any more");
@@ -446,7 +446,7 @@ mod tests {
         registry.unresolvable(&key("held"), term);
         assert!(!registry.are_rejections_resolved(term, false), "it may be read the next time");
         assert!(registry.are_rejections_resolved(term, true));
-        let another = Term { number: 2, follows_another: true };
+        let another = Term { number: 2, follows_another: true, ..Term::default() };
         assert!(!registry.are_rejections_resolved(another, true), "in each term anew");
     }
 

@@ -1,9 +1,9 @@
 //! Who may act: the decision of a replica about the lease that all of them share.
 //!
-//! Times in the lease are never compared with this machine's clock: another replica wrote them by its own. What counts
-//! is how long ago a version of the lease was first seen here.
+//! By the times in the lease nobody is judged: another replica wrote them by its own clock. What counts is how long ago a
+//! version of the lease was first seen here. They only show how far the two clocks are apart.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::moment::Moment;
 
@@ -41,6 +41,8 @@ pub struct LeaseRecord {
     pub duration: SignedDuration,
     /// How often it changed hands.
     pub transitions: i32,
+    /// When it was last renewed, by the clock of its last holder.
+    pub renewed: Option<Timestamp>,
 }
 
 /// A lease, and since when this very version of it is known here.
@@ -58,6 +60,18 @@ impl SeenLease {
     pub fn updated(self, record: Option<LeaseRecord>, now: Moment) -> Self {
         let is_same = self.record == record;
         Self { record, since: if is_same { self.since } else { now } }
+    }
+
+    /// How far this machine's wall clock is behind that of the last holder, at least: a renewal cannot have been seen
+    /// before it was made. Never less than nothing, for a renewal may be seen long after.
+    #[must_use]
+    pub fn clock_behind(&self, now: Moment) -> SignedDuration {
+        let Some(renewed) = self.record.as_ref().and_then(|record| record.renewed) else {
+            return SignedDuration::ZERO;
+        };
+        // The wall clock as it goes now; it may have been set since.
+        let age = now.monotonic - self.since.monotonic;
+        (renewed.duration_since(now.wall) + age).max(SignedDuration::ZERO)
     }
 }
 
@@ -105,6 +119,7 @@ mod tests {
             holder: holder.map(str::to_owned),
             duration: SignedDuration::from_secs(15),
             transitions: 0,
+            renewed: None,
         };
         SeenLease { record: Some(record), since: at(since) }
     }
@@ -146,6 +161,23 @@ mod tests {
         assert_eq!(claim(&seen, at(20)), "wait");
         let seen = seen.updated(Some(renewed), at(20));
         assert_eq!(claim(&seen, at(25)), "take", "seen again is not renewed");
+    }
+
+    #[test]
+    fn a_clock_is_known_to_be_behind_by_a_renewal_that_was_seen_before_it_was_made() {
+        let renewed = |moment: Moment| {
+            let record = LeaseRecord { renewed: Some(moment.wall), ..seen(Some("you"), 0).record.unwrap() };
+            SeenLease { record: Some(record), since: at(10) }
+        };
+        let seconds = SignedDuration::from_secs;
+        assert_eq!(renewed(at(9)).clock_behind(at(30)), seconds(0), "seen a second after it was made");
+        assert_eq!(renewed(at(70)).clock_behind(at(10)), seconds(60));
+        assert_eq!(renewed(at(70)).clock_behind(at(25)), seconds(60), "however long ago that was");
+        let set_back = Moment { wall: at(-3575).wall, ..at(25) };
+        assert_eq!(renewed(at(10)).clock_behind(set_back), seconds(3600), "set since it was seen");
+        let slept = Moment { wall: at(7000).wall, ..at(25) };
+        assert_eq!(renewed(at(70)).clock_behind(slept), seconds(0), "suspended since it was seen");
+        assert_eq!(seen(None, 0).clock_behind(at(5)), seconds(0), "nobody said when");
     }
 
     #[test]

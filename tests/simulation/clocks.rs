@@ -100,3 +100,18 @@ async fn what_a_process_with_a_fast_wall_clock_recorded_does_not_mislead_the_nex
     world.pass(2 * HOUR).await;
     world.assert_well();
 }
+
+/// The watches of a standby know the tokens by the clock of the replica that leads.
+#[tokio::test(start_paused = true)]
+async fn a_replica_whose_wall_clock_is_behind_renews_in_time_what_its_predecessor_obtained() {
+    for minutes in [3, 20, 300] {
+        let mut world = world(Some(Timings::default())).await;
+        let leader = world.leader().unwrap();
+        world.replicas[1 - leader].machine.set_ahead(SignedDuration::from_mins(-minutes));
+        world.pass(HOUR * 25 / 60).await;
+        world.replicas[leader].crash(&world.habitat.api);
+        world.pass(HOUR * 40 / 60).await;
+        world.assert_well();
+        assert_eq!(calls(&world), 2 * ACCOUNTS, "{minutes} minutes behind");
+    }
+}
