@@ -20,20 +20,17 @@ use crate::core::schedule::{Jitter, RenewBefore};
 use crate::core::target::TargetIntent;
 use crate::core::template;
 
-/// What a specification is held against.
-const PATTERNS: [&str; 7] = [
-    rules::NAME_PATTERN,
-    rules::KEY_PATTERN,
-    rules::RESERVED_KEY_PATTERN,
-    rules::TYPE_PATTERN,
-    rules::RESERVED_TYPE_PATTERN,
-    rules::QUALIFIED_NAME_PATTERN,
-    rules::RESERVED_METADATA_PATTERN,
-];
-/// Once for all: every reconciliation parses its specification, and to compile a pattern takes far longer than to match.
-static COMPILED: LazyLock<Vec<(&str, Regex)>> = LazyLock::new(|| {
-    PATTERNS.into_iter().filter_map(|pattern| Some((pattern, Regex::new(pattern).ok()?))).collect()
-});
+/// A pattern that is compiled once: every reconciliation parses its specification, and compiling takes far longer than
+/// matching. One that did not compile would match nothing; a test compiles every one.
+type Pattern = LazyLock<Option<Regex>>;
+
+static NAME: Pattern = Pattern::new(|| Regex::new(rules::NAME_PATTERN).ok());
+static KEY: Pattern = Pattern::new(|| Regex::new(rules::KEY_PATTERN).ok());
+static RESERVED_KEY: Pattern = Pattern::new(|| Regex::new(rules::RESERVED_KEY_PATTERN).ok());
+static TYPE: Pattern = Pattern::new(|| Regex::new(rules::TYPE_PATTERN).ok());
+static RESERVED_TYPE: Pattern = Pattern::new(|| Regex::new(rules::RESERVED_TYPE_PATTERN).ok());
+static QUALIFIED_NAME: Pattern = Pattern::new(|| Regex::new(rules::QUALIFIED_NAME_PATTERN).ok());
+static RESERVED_METADATA: Pattern = Pattern::new(|| Regex::new(rules::RESERVED_METADATA_PATTERN).ok());
 
 /// Parses a specification.
 ///
@@ -73,7 +70,7 @@ fn target(credential: &IdIssuerCredential) -> Result<TargetIntent, Reason> {
     metadata(&wanted.metadata)?;
     let invalid = Reason::InvalidSpec { field: "spec.target.template.data" };
     for (key, text) in &wanted.data {
-        let is_allowed = is_match(rules::KEY_PATTERN, key) && !is_match(rules::RESERVED_KEY_PATTERN, key);
+        let is_allowed = is_match(&KEY, key) && !is_match(&RESERVED_KEY, key);
         if !is_allowed || text.chars().count() > rules::TEMPLATE_VALUE_MAX_LENGTH {
             return Err(invalid);
         }
@@ -99,17 +96,16 @@ fn target(credential: &IdIssuerCredential) -> Result<TargetIntent, Reason> {
 /// of the cluster.
 fn secret_type(wanted: &Template) -> Result<(), Reason> {
     let type_ = wanted.type_.as_str();
-    let is_reserved =
-        is_match(rules::RESERVED_TYPE_PATTERN, type_) && !rules::PERMITTED_TYPES.contains(&type_);
-    let is_allowed = is_match(rules::TYPE_PATTERN, type_) && !is_reserved;
+    let is_reserved = is_match(&RESERVED_TYPE, type_) && !rules::PERMITTED_TYPES.contains(&type_);
+    let is_allowed = is_match(&TYPE, type_) && !is_reserved;
     is_allowed.then_some(()).ok_or(Reason::InvalidSpec { field: "spec.target.template.type" })
 }
 
 fn metadata(wanted: &TemplateMetadata) -> Result<(), Reason> {
     let is_allowed = |key: &String| {
-        let is_reserved = is_match(rules::RESERVED_METADATA_PATTERN, key)
-            && !key.starts_with(rules::PERMITTED_METADATA_PREFIX);
-        is_match(rules::QUALIFIED_NAME_PATTERN, key) && !is_reserved
+        let is_reserved =
+            is_match(&RESERVED_METADATA, key) && !key.starts_with(rules::PERMITTED_METADATA_PREFIX);
+        is_match(&QUALIFIED_NAME, key) && !is_reserved
     };
     if !wanted.labels.keys().all(is_allowed) || wanted.labels.contains_key(api::MANAGED_BY_LABEL) {
         return Err(Reason::InvalidSpec { field: "spec.target.template.metadata.labels" });
@@ -170,18 +166,17 @@ fn renew_before(renewal: &Renewal) -> Result<RenewBefore, Reason> {
 }
 
 fn name(field: &'static str, text: &str) -> Result<String, Reason> {
-    let is_allowed = text.len() <= rules::NAME_MAX_LENGTH && is_match(rules::NAME_PATTERN, text);
+    let is_allowed = text.len() <= rules::NAME_MAX_LENGTH && is_match(&NAME, text);
     is_allowed.then(|| text.to_owned()).ok_or(Reason::InvalidSpec { field })
 }
 
 fn key(field: &'static str, text: &str) -> Result<String, Reason> {
-    let is_allowed = is_match(rules::KEY_PATTERN, text) && !is_match(rules::RESERVED_KEY_PATTERN, text);
+    let is_allowed = is_match(&KEY, text) && !is_match(&RESERVED_KEY, text);
     is_allowed.then(|| text.to_owned()).ok_or(Reason::InvalidSpec { field })
 }
 
-/// A pattern that is not there, or did not compile, matches nothing; a test compiles every one of them.
-fn is_match(pattern: &str, text: &str) -> bool {
-    COMPILED.iter().any(|(known, compiled)| *known == pattern && compiled.is_match(text))
+fn is_match(pattern: &Pattern, text: &str) -> bool {
+    pattern.as_ref().is_some_and(|pattern| pattern.is_match(text))
 }
 
 #[cfg(test)]
@@ -207,9 +202,9 @@ mod tests {
 
     #[test]
     fn every_pattern_compiles() {
-        for pattern in PATTERNS {
-            assert!(Regex::new(pattern).is_ok(), "{pattern}");
-        }
+        let patterns =
+            [&NAME, &KEY, &RESERVED_KEY, &TYPE, &RESERVED_TYPE, &QUALIFIED_NAME, &RESERVED_METADATA];
+        assert!(patterns.into_iter().all(|pattern| pattern.is_some()));
     }
 
     #[test]

@@ -18,8 +18,8 @@ use crate::core::moment::Moment;
 use crate::core::token::Fingerprint;
 use crate::ops::clock::Clock;
 
-/// From this difference on it is said that the clocks of two replicas differ.
-const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(30);
+/// From this difference on the clocks of two replicas are held to be apart.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(5);
 
 /// The lease and how it is held.
 #[derive(Clone, Debug)]
@@ -67,6 +67,8 @@ struct State {
     /// Just before the last successful claim was sent; none while another replica may act.
     claimed: Option<Moment>,
     term: Term,
+    /// How far our clock was behind that of whoever held the lease when it was last seen not to be ours.
+    clock_behind: SignedDuration,
     /// Whether somebody was told not to act since the last claim, although the lease is ours.
     is_refused: bool,
     /// The holder that was last told of.
@@ -123,7 +125,7 @@ impl Leadership {
         done.cancelled().await;
         let held = seen.record.filter(|record| record.holder.as_ref() == Some(&settings.identity));
         if let Some(record) = held
-            && let Err(error) = lease.release(&record).await
+            && let Err(error) = lease.release(&record, self.clock.now().wall).await
         {
             tracing::warn!("release lease {}: {error}", settings.name);
         }
@@ -137,7 +139,7 @@ impl Leadership {
         let lease = SharedLease::new(client, settings);
         let released = match lease.read().await {
             Ok(Some(record)) if record.holder.as_ref() == Some(&settings.identity) => {
-                lease.release(&record).await.map(drop)
+                lease.release(&record, self.clock.now().wall).await.map(drop)
             }
             other => other.map(drop),
         };
@@ -164,8 +166,11 @@ impl Leadership {
         let now = self.clock.now();
         let claim = evaluate(&seen, &settings.identity, now);
         // Before the claim is sent: it may succeed although its answer is lost, and at the next look the lease is ours.
-        if !matches!(claim, Claim::Renew(_)) && self.ends_term() {
-            forget();
+        if !matches!(claim, Claim::Renew(_)) {
+            self.compares_clocks(seen.clock_behind(now));
+            if self.ends_term() {
+                forget();
+            }
         }
         let outcome = match claim {
             Claim::Create => lease.create(now.wall).await,
@@ -178,7 +183,7 @@ impl Leadership {
         };
         match outcome {
             Ok(record) => {
-                if self.claimed(settings, now, seen.clock_behind(now)) {
+                if self.claimed(settings, now) {
                     gained();
                 }
                 seen.updated(Some(record), self.clock.now())
@@ -195,14 +200,15 @@ impl Leadership {
     ///
     /// A renewal that succeeds, however late, proves that nobody else held the lease in between: the term goes on, and
     /// with it every token that waits to be written.
-    fn claimed(&self, settings: &LeaseSettings, sent: Moment, clock_behind: SignedDuration) -> bool {
+    fn claimed(&self, settings: &LeaseSettings, sent: Moment) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let has_lapsed = !may_act(state.claimed, settings.timings, self.clock.now());
         let is_new_term = state.claimed.is_none();
         if is_new_term {
+            let clock_behind = state.clock_behind;
             state.term = Term { number: state.term.number + 1, follows_another: true, clock_behind };
             tracing::info!(lease = settings.name, identity = settings.identity, "leading");
-            if clock_behind >= CLOCKS_DIFFER {
+            if !clock_behind.is_zero() {
                 tracing::warn!(
                     seconds = clock_behind.as_secs(),
                     "this machine's clock is behind that of the replica that led before; set the one that is wrong"
@@ -217,6 +223,12 @@ impl Leadership {
         state.claimed = Some(sent);
         let is_refused = std::mem::take(&mut state.is_refused);
         is_new_term || is_refused
+    }
+
+    /// The lease is somebody else's, or was. A little that clocks are apart is nothing.
+    fn compares_clocks(&self, behind: SignedDuration) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.clock_behind = if behind < CLOCKS_DIFFER { SignedDuration::ZERO } else { behind };
     }
 
     /// The lease is not ours. Whether it was until now.
@@ -270,13 +282,33 @@ mod tests {
             LeaseSettings { namespace: String::new(), name: String::new(), identity: "me".into(), timings };
         let clock = Arc::new(SetClock(Mutex::new(at(0))));
         let leadership = Leadership::new(Some(settings.clone()), clock.clone());
-        assert!(leadership.claimed(&settings, at(0), SignedDuration::ZERO), "a new term");
+        assert!(leadership.claimed(&settings, at(0)), "a new term");
         assert!(leadership.term().is_some());
-        assert!(!leadership.claimed(&settings, at(0), SignedDuration::ZERO), "nobody was refused");
+        assert!(!leadership.claimed(&settings, at(0)), "nobody was refused");
         *clock.0.lock().unwrap() = Moment { wall: at(3600).wall, ..at(1) };
         assert!(leadership.term().is_none(), "by the wall clock the lease is over");
         *clock.0.lock().unwrap() = at(2);
-        assert!(leadership.claimed(&settings, at(2), SignedDuration::ZERO));
-        assert!(!leadership.claimed(&settings, at(4), SignedDuration::ZERO), "once");
+        assert!(leadership.claimed(&settings, at(2)));
+        assert!(!leadership.claimed(&settings, at(4)), "once");
+    }
+
+    #[test]
+    fn a_term_knows_how_far_the_clock_is_behind_also_if_the_claim_had_no_answer() {
+        let seconds = SignedDuration::from_secs;
+        let settings = LeaseSettings {
+            namespace: String::new(),
+            name: String::new(),
+            identity: "me".into(),
+            timings: Timings::default(),
+        };
+        let leadership = Leadership::new(Some(settings.clone()), Arc::new(SetClock(Mutex::new(at(0)))));
+        leadership.compares_clocks(seconds(90));
+        // It was claimed, nobody heard the answer, and at the next look the lease is ours.
+        leadership.claimed(&settings, at(0));
+        assert_eq!(leadership.term().unwrap().clock_behind, seconds(90));
+        leadership.ends_term();
+        leadership.compares_clocks(seconds(4));
+        leadership.claimed(&settings, at(0));
+        assert_eq!(leadership.term().unwrap().clock_behind, seconds(0), "as clocks are");
     }
 }

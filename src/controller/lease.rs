@@ -83,8 +83,13 @@ impl SharedLease {
     }
 
     /// Gives it up, so that another replica takes it at its next look.
-    pub(super) async fn release(&self, held: &LeaseRecord) -> Result<LeaseRecord, LeaseError> {
-        self.patch(held, json!({"holderIdentity": null})).await
+    /// By the time in it the next holder sees how far its clock is behind ours.
+    pub(super) async fn release(
+        &self,
+        held: &LeaseRecord,
+        now: Timestamp,
+    ) -> Result<LeaseRecord, LeaseError> {
+        self.patch(held, json!({"holderIdentity": null, "renewTime": MicroTime(now)})).await
     }
 
     async fn patch(&self, of: &LeaseRecord, spec: serde_json::Value) -> Result<LeaseRecord, LeaseError> {

@@ -173,8 +173,8 @@ impl Memory {
         Self { term: Some(term), ..Self::default() }
     }
 
-    /// Takes over the status that an earlier process, or nobody, left. Where that process had another clock, the times
-    /// in it are read by that clock: otherwise its tokens would look younger than they are, and be renewed too late.
+    /// Takes over the status that an earlier process, or nobody, left. Where that process is known to have had another
+    /// clock, its token's times are put into those of ours: it would look younger than it is, and be renewed too late.
     pub(super) fn load(
         &mut self,
         status: IdIssuerCredentialStatus,
@@ -193,9 +193,8 @@ impl Memory {
         let account = intent.filter(|_| is_ready).map(|intent| intent.account.clone());
         let generation = is_ready.then_some(generation);
         let behind = self.term.map_or(SignedDuration::ZERO, |term| term.clock_behind);
-        let theirs = Moment { wall: now.wall.saturating_add(behind).unwrap_or(now.wall), ..now };
         self.published =
-            self.status.token.as_ref().map(|token| published(token, generation, account, theirs));
+            self.status.token.as_ref().map(|token| published(token, generation, account, behind, now));
         self.target_written = self.status.target.as_ref().map(|target| ObjectVersion {
             uid: target.uid.clone(),
             resource_version: target.resource_version.clone(),
@@ -341,8 +340,10 @@ fn published(
     token: &TokenStatus,
     generation: Option<i64>,
     account: Option<AccountReference>,
+    clock_behind: SignedDuration,
     now: Moment,
 ) -> Published {
+    let ours = |time: jiff::Timestamp| time.saturating_sub(clock_behind).unwrap_or(time);
     let source = match token.lifetime_source {
         api::LifetimeSource::ExpiresIn => LifetimeSource::ExpiresIn,
         api::LifetimeSource::Jwt => LifetimeSource::Jwt,
@@ -350,7 +351,7 @@ fn published(
     };
     Published {
         fingerprint: Fingerprint::recorded(&token.fingerprint),
-        validity: Validity::recorded(token.issued_time.0, token.expiration_time.0, source, now),
+        validity: Validity::recorded(ours(token.issued_time.0), ours(token.expiration_time.0), source, now),
         grant: match token.grant {
             api::Grant::Login => Grant::Login,
             api::Grant::Refresh => Grant::Refresh,
