@@ -13,7 +13,7 @@ use crate::sidecar::folder::{DATA_LINK, FileMode, SET_GROUP_ID};
 
 const GROUP_MAY_PASS: u32 = 0o010;
 const ALL_MAY_PASS: u32 = 0o001;
-const ALL: u32 = 0o007;
+const ALL_MAY_READ: u32 = 0o004;
 
 /// Whom a process acts as.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +49,18 @@ pub(super) struct Rights {
     group: u32,
 }
 
+impl Rights {
+    /// Whether they give somebody what this bit gives to all.
+    fn grant(self, who: &Identity, bit: u32) -> bool {
+        let shift = match () {
+            () if who.user == self.user => 6,
+            () if who.groups.contains(&self.group) => 3,
+            () => 0,
+        };
+        self.mode & bit << shift != 0
+    }
+}
+
 impl From<&fs::Metadata> for Rights {
     fn from(metadata: &fs::Metadata) -> Self {
         Self { mode: metadata.mode() & 0o7777, user: metadata.uid(), group: metadata.gid() }
@@ -61,7 +73,8 @@ impl fmt::Display for Rights {
     }
 }
 
-/// Who can read what is published in a directory of these rights; bad if it lets others pass than may read the files.
+/// Who can read what is published in a directory of these rights. Which of them the program is, nobody knows here; bad is
+/// only what cannot have been meant.
 pub(super) fn readers(place: &str, directory: Rights, files: FileMode, own: &Identity) -> Finding {
     let group = match own.groups.first() {
         Some(own) if directory.mode & SET_GROUP_ID == 0 => *own,
@@ -75,31 +88,36 @@ pub(super) fn readers(place: &str, directory: Rights, files: FileMode, own: &Ide
             "files of mode {files} are for everybody, and {place} has {directory}; let everybody pass (chmod a+x)"
         ));
     }
-    if is_for_group && group != directory.group && group_passes && !all_pass {
-        return bad(format!(
-            "{place} has {directory}, and the files in it would have group {group}, so that nobody but user {} could read them; have its group handed on (chmod g+s, or fsGroup in the pod's securityContext)",
-            own.user
-        ));
-    }
+    let is_for_both = is_for_group && group != directory.group && group_passes && !all_pass;
     let who = match () {
         () if is_for_all => "everybody".to_owned(),
+        () if is_for_both => format!(
+            "user {} and members of both groups {group} and {}; have the directory hand its group on for the latter alone (chmod g+s, or fsGroup)",
+            own.user, directory.group
+        ),
         () if is_for_group && (all_pass || group_passes) => {
-            format!("user {} and group {group}; another program needs that group (fsGroup)", own.user)
+            format!(
+                "user {} and group {group}; a program of another user needs that group (fsGroup)",
+                own.user
+            )
         }
         () => format!("user {} alone", own.user),
     };
     good(format!("what is published in {place} can be read by {who}"))
 }
 
-/// Says so when everybody on the machine can read a file that holds a secret. Of volumes of Kubernetes only the
-/// containers see anything that mount them, and theirs are readable for all by default.
+/// Says so when everybody on the machine can read a file that holds a secret. It may be meant: of volumes only the
+/// containers see anything that mount them, and those of Kubernetes are readable for all by default.
 pub(super) fn open_to_all(path: &Path) -> Option<Finding> {
-    let is_volume = path.parent().is_some_and(|directory| directory.join(DATA_LINK).is_symlink());
-    let rights = Rights::from(&fs::metadata(path).ok()?);
-    (!is_volume && rights.mode & ALL != 0).then(|| {
-        let place = path.display();
-        bad(format!(
-            "{place} has {rights}, so that everybody on this machine may read or change it; chmod 0400 it"
+    let path = fs::canonicalize(path).ok()?;
+    let mode = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.mode());
+    let is_reached = path.ancestors().skip(1).all(|directory| mode(directory) & ALL_MAY_PASS != 0);
+    let is_volume = path.ancestors().any(|directory| directory.join(DATA_LINK).is_symlink());
+    let is_open = mode(&path) & ALL_MAY_READ != 0 && is_reached && !is_volume;
+    is_open.then(|| {
+        good(format!(
+            "{} can be read by everybody on this machine; chmod 0400 keeps others out",
+            path.display()
         ))
     })
 }
@@ -107,11 +125,21 @@ pub(super) fn open_to_all(path: &Path) -> Option<Finding> {
 /// Says what keeps this process from reading a file, if its rights do.
 pub(super) fn obstacle(path: &Path, own: &Identity) -> Option<Finding> {
     let denied = denied(path)?;
-    let rights = Rights::from(&fs::metadata(&denied).ok()?);
+    let metadata = fs::metadata(&denied).ok()?;
+    let rights = Rights::from(&metadata);
     let place = denied.display();
-    Some(bad(format!(
-        "{place} has {rights}, which keeps out {own}; give it to one of these groups (fsGroup in the pod's securityContext), or let all read it (the volume's defaultMode)"
-    )))
+    let bit = if metadata.is_dir() { ALL_MAY_PASS } else { ALL_MAY_READ };
+    Some(bad(if rights.grant(own, bit) {
+        format!("{place} has {rights}, and yet {own} is kept out; see what SELinux or AppArmor says of it")
+    } else if own.groups.contains(&rights.group) {
+        format!(
+            "{place} has {rights}, which keeps out {own}; let its group read it (chmod g+rX, or defaultMode 0440 of the volume)"
+        )
+    } else {
+        format!(
+            "{place} has {rights}, which keeps out {own}; give it to one of these groups (chgrp, or fsGroup in the pod's securityContext), or let all read it (chmod, or the volume's defaultMode)"
+        )
+    }))
 }
 
 /// The directory on the way to a file that may not be passed, or the file itself that may not be read.
@@ -143,6 +171,21 @@ mod tests {
     }
 
     #[test]
+    fn rights_are_those_of_the_owner_else_of_the_group_else_of_all() {
+        let own = Identity { user: 65532, groups: vec![100, 2000] };
+        for (rights, expected) in [
+            (rights(0o400, 65532, 0), true),
+            (rights(0o040, 0, 2000), true),
+            (rights(0o004, 0, 0), true),
+            (rights(0o044, 65532, 2000), false),
+            (rights(0o404, 0, 100), false),
+            (rights(0o440, 0, 0), false),
+        ] {
+            assert_eq!(rights.grant(&own, ALL_MAY_READ), expected, "{rights}");
+        }
+    }
+
+    #[test]
     fn those_who_may_read_what_is_published_are_named_and_whether_they_can_reach_it() {
         let own = Identity { user: 65532, groups: vec![100, 2000] };
         let file_mode = |bits| FileMode::new(bits).unwrap();
@@ -155,8 +198,9 @@ mod tests {
             (rights(0o700, 65532, 100), 0o440, true, "user 65532 alone"),
             (rights(0o750, 65532, 100), 0o440, true, "user 65532 and group 100"),
             (rights(0o2750, 65532, 2000), 0o440, true, "user 65532 and group 2000"),
-            // Directories that let others pass than may read.
-            (rights(0o750, 65532, 2000), 0o440, false, "group 100, so that nobody but user 65532"),
+            // A volume of which the files do not get the group.
+            (rights(0o770, 0, 2000), 0o440, true, "members of both groups 100 and 2000"),
+            // A directory that is shut to those who were let in by a flag.
             (rights(0o750, 65532, 100), 0o444, false, "for everybody"),
         ] {
             let found = readers("/out", directory, file_mode(mode), &own);

@@ -15,7 +15,7 @@ use super::hooks::Hook;
 use super::record::RecordFile;
 use super::run::{Output, Settings, SourceSettings};
 use super::source::{LoginFiles, SecretKeys};
-use crate::core::moment::Moment;
+use crate::core::moment::{Moment, to_second};
 use crate::core::sidecar::held::{Found, Held};
 use crate::core::sidecar::login::{Answer, Record};
 use crate::core::sidecar::names::{TOKEN, TOKEN_JSON};
@@ -75,7 +75,9 @@ pub async fn check(settings: &Settings) -> Vec<Finding> {
             let record = settings.output.as_ref().map(|output| RecordFile::of(Some(output.folder.path())));
             let mut findings = place.login(files, record.and_then(|file| file.recall()));
             let through_proxy = settings.use_environment_proxy;
-            findings.extend(reach::issuer(endpoint, ca_file.as_deref(), through_proxy, &place.clock).await);
+            findings.extend(
+                reach::issuer(endpoint, ca_file.as_deref(), through_proxy, &place.own, &place.clock).await,
+            );
             findings
         }
     });
@@ -110,10 +112,11 @@ impl Place {
                 findings.push(bad(format!("{place}: {error}; mount a volume there, or make the directory")));
             }
         }
-        let content = |name| output.folder.read(name).ok().flatten();
-        match (content(TOKEN), content(TOKEN_JSON)) {
-            (None, _) => findings.push(good(format!("{place} holds no token yet"))),
-            (Some(token), json) => {
+        match output.folder.read(TOKEN) {
+            Err(error) => findings.push(bad(error.to_string())),
+            Ok(None) => findings.push(good(format!("{place} holds no token yet"))),
+            Ok(Some(token)) => {
+                let json = output.folder.read(TOKEN_JSON).ok().flatten();
                 let json = json.as_deref().map(Vec::as_slice);
                 let found = Found { token: Some(&token), json, ..Found::default() };
                 findings.extend(of_token(found, &place, self.clock.now()));
@@ -193,14 +196,15 @@ fn of_token(found: Found<'_>, place: &str, now: Moment) -> Vec<Finding> {
         held.issued.map(|issued| issued.wall.duration_since(now.wall)).filter(|later| *later > ISSUED_LATER);
     let clock = later.map(|later| {
         let seconds = later.as_secs();
-        bad(format!("the token in {place} was issued {seconds} s from now, by this clock; set the clock of this machine, or the issuer's (NTP)"))
+        bad(format!("the token in {place} was issued {seconds} s from now, by this clock; set the clock that is wrong, of this machine or of whoever obtained the token (NTP)"))
     });
     let expiry = held.expiry.map_or_else(
         || "and nobody knows until when".to_owned(),
         |expiry| format!("until {}, {} s from now", expiry.wall, expiry.remaining(now).as_secs()),
     );
     let token = if held.is_expired(now) {
-        of_trouble(&Trouble::TokenExpired { place })
+        let trouble = of_trouble(&Trouble::TokenExpired { place });
+        bad(format!("{}. By this clock it is {}", trouble.text, to_second(now.wall)))
     } else {
         good(format!("{place} holds a valid token {}, {expiry}", held.fingerprint))
     };

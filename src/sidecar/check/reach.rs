@@ -9,6 +9,7 @@ use kube::api::GetParams;
 use kube::client::Body;
 use kube::{Api, Client};
 
+use super::access::{Identity, obstacle};
 use super::{Finding, bad, good, of_token, of_trouble};
 use crate::core::endpoint::Endpoint;
 use crate::core::sidecar::held::Found;
@@ -29,13 +30,15 @@ pub(super) async fn issuer(
     endpoint: &Endpoint,
     ca_file: Option<&Path>,
     use_environment_proxy: bool,
+    own: &Identity,
     clock: &SystemClock,
 ) -> Vec<Finding> {
     let trust = match ca_file.map(|path| (path, read(path).ok().and_then(|pem| CaBundle::parse(&pem).ok()))) {
         None => Trust::PublicRoots,
         Some((_, Some(bundle))) => Trust::Bundle(bundle),
         Some((path, None)) => {
-            return vec![of_trouble(&Trouble::CaFile { file: path.display().to_string() })];
+            let trouble = of_trouble(&Trouble::CaFile { file: path.display().to_string() });
+            return std::iter::once(trouble).chain(obstacle(path, own)).collect();
         }
     };
     let Ok(url) = endpoint.token.join("/") else { return Vec::new() };

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -101,8 +102,19 @@ impl SignalHook {
             }
             Receiver::Named(name) => first_of(name),
         };
-        pid.and_then(Pid::from_raw).ok_or(HookError::NoProcess)
+        pid.filter(|pid| !is_sidecar(*pid)).and_then(Pid::from_raw).ok_or(HookError::NoProcess)
     }
+}
+
+/// Whether a process runs this very program. The first process of a container has the number 1 and may well have written
+/// that into its pid file, but without a shared process namespace 1 is the sidecar.
+fn is_sidecar(pid: i32) -> bool {
+    let file = |process: &str| {
+        let metadata = fs::metadata(format!("/proc/{process}/exe")).ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    let is_own = i32::try_from(std::process::id()).is_ok_and(|own| own == pid);
+    is_own || file(&pid.to_string()).is_some_and(|other| file("self") == Some(other))
 }
 
 /// The process of this name that no other of this name started: of a program with workers, the one above them.
@@ -145,6 +157,16 @@ mod tests {
         for text in ["HUP", "HUP:", "KILL:nginx", "hup:nginx", ":nginx"] {
             assert_eq!(parse(text), Err(SignalHookDefect), "{text}");
         }
+    }
+
+    #[test]
+    fn a_pid_file_that_names_this_very_program_names_nobody() {
+        let path = std::env::temp_dir().join(format!("hook-test-{}.pid", std::process::id()));
+        fs::write(&path, std::process::id().to_string()).unwrap();
+        let hook = SignalHook { signal: Signal::WINCH, receiver: Receiver::PidFile(path.clone()) };
+        let told = hook.probe();
+        fs::remove_file(path).unwrap();
+        assert!(told.is_err_and(|told| told.contains("shareProcessNamespace")));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The way of one request.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -71,10 +72,13 @@ impl Proxy {
         let program = wants_upgrade(&parts).then_some(program);
         let is_upgrade = program.is_some();
         let head = Head::of(&parts, self.upstream.scheme(), self.upstream.authority())?;
-        let (body, kept) = Outgoing::of(body).await?.split();
+        let (body, kept, is_cut) = Outgoing::of(body).await?.split();
         // The body may have taken longer than the token lived that was there before.
         let token = self.token()?;
-        let first = self.send(&head, &token, body, is_upgrade).await?;
+        let first = self.send(&head, &token, body, is_upgrade).await;
+        // What the client makes of a body that fails depends on the version of HTTP.
+        let first =
+            first.map_err(|refusal| if is_cut.load(Ordering::Relaxed) { Refusal::Body } else { refusal })?;
         if !calls_expired(first.status(), first.headers()) {
             return pass_on(first, program);
         }
@@ -125,11 +129,19 @@ impl Outgoing {
         Ok(Self::Kept(whole.to_bytes()))
     }
 
-    /// What is sent, and what is kept to send it again.
-    fn split(self) -> (Body, Option<Bytes>) {
+    /// What is sent, what is kept to send it again, and whether the program failed to bring it to its end.
+    fn split(self) -> (Body, Option<Bytes>, Arc<AtomicBool>) {
+        let is_cut = Arc::new(AtomicBool::new(false));
         match self {
-            Self::Kept(bytes) => (whole(bytes.clone()), Some(bytes)),
-            Self::Streamed(body) => (TimeoutBody::new(IDLE_LIMIT, body).boxed_unsync(), None),
+            Self::Kept(bytes) => (whole(bytes.clone()), Some(bytes), is_cut),
+            Self::Streamed(body) => {
+                let cut = Arc::clone(&is_cut);
+                let body = TimeoutBody::new(IDLE_LIMIT, body).map_err(move |error| {
+                    cut.store(true, Ordering::Relaxed);
+                    error
+                });
+                (body.boxed_unsync(), None, is_cut)
+            }
         }
     }
 }

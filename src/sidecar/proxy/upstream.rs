@@ -1,6 +1,5 @@
 //! The one server that the proxy forwards to.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use http::uri::{Authority, Scheme};
@@ -117,7 +116,9 @@ impl Upstream {
         let body = http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync();
         let request = Request::head(uri).body(body).map_err(|error| error.to_string())?;
         let answer = self.send(request, false, None).await.map_err(|refusal| refusal.message())?;
-        let date = answer.headers().get(http::header::DATE);
+        // An answer out of a cache has the date of when it was put there.
+        let is_of_now = !answer.headers().contains_key(http::header::AGE);
+        let date = answer.headers().get(http::header::DATE).filter(|_| is_of_now);
         Ok(date.and_then(|date| date.to_str().ok()).map(str::to_owned))
     }
 }
@@ -160,20 +161,11 @@ fn client(tls: ClientConfig, versions: Versions) -> Client<Connector, Body> {
 }
 
 fn classify(error: &ClientError) -> Refusal {
-    if is_of_body(error) {
-        Refusal::Body
-    } else if !error.is_connect() {
+    if !error.is_connect() {
         Refusal::UpstreamBroken
     } else if is_tls_failure(error) {
         Refusal::UpstreamTls
     } else {
         Refusal::UpstreamUnreachable
     }
-}
-
-/// Whether it was the program that did not bring the body of its request to an end. Only a body is given to the client
-/// that can fail; what else "user" errors are about does not occur.
-fn is_of_body(error: &ClientError) -> bool {
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<hyper::Error>());
-    cause.is_some_and(hyper::Error::is_user)
 }
