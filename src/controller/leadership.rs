@@ -271,15 +271,18 @@ mod tests {
         }
     }
 
+    fn settings() -> LeaseSettings {
+        LeaseSettings {
+            namespace: String::new(),
+            name: String::new(),
+            identity: "me".into(),
+            timings: Timings::default(),
+        }
+    }
+
     #[test]
     fn whoever_was_refused_by_a_wall_clock_that_is_right_again_is_looked_at_with_the_next_claim() {
-        let timings = Timings {
-            duration: SignedDuration::from_secs(15),
-            renew_deadline: SignedDuration::from_secs(10),
-            retry_period: SignedDuration::from_secs(2),
-        };
-        let settings =
-            LeaseSettings { namespace: String::new(), name: String::new(), identity: "me".into(), timings };
+        let settings = settings();
         let clock = Arc::new(SetClock(Mutex::new(at(0))));
         let leadership = Leadership::new(Some(settings.clone()), clock.clone());
         assert!(leadership.claimed(&settings, at(0)), "a new term");
@@ -295,12 +298,7 @@ mod tests {
     #[test]
     fn a_term_knows_how_far_the_clock_is_behind_also_if_the_claim_had_no_answer() {
         let seconds = SignedDuration::from_secs;
-        let settings = LeaseSettings {
-            namespace: String::new(),
-            name: String::new(),
-            identity: "me".into(),
-            timings: Timings::default(),
-        };
+        let settings = settings();
         let leadership = Leadership::new(Some(settings.clone()), Arc::new(SetClock(Mutex::new(at(0)))));
         leadership.compares_clocks(seconds(90));
         // It was claimed, nobody heard the answer, and at the next look the lease is ours.

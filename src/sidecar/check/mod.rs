@@ -5,6 +5,7 @@ mod access;
 mod mounts;
 mod reach;
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
@@ -28,7 +29,7 @@ use mounts::sub_path;
 const ISSUED_LATER: SignedDuration = SignedDuration::from_secs(30);
 
 /// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Finding {
     /// Whether nothing is wrong with it.
     pub is_good: bool,
@@ -83,13 +84,8 @@ pub async fn check(settings: &Settings) -> Vec<Finding> {
     });
     findings.extend(settings.hooks.iter().filter_map(of_hook));
     // Issuer and upstream may be one server.
-    let mut told = Vec::new();
-    findings.retain(|finding| {
-        !told.contains(finding) && {
-            told.push(finding.clone());
-            true
-        }
-    });
+    let mut told = HashSet::new();
+    findings.retain(|finding| told.insert(finding.clone()));
     findings
 }
 
