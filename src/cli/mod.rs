@@ -1,11 +1,11 @@
 //! The command line: what was typed, and what it means. The only room that prints to standard output.
 
+mod cluster;
 mod lease;
 mod proxy;
 mod selftest;
 mod sidecar;
 
-use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -24,11 +24,8 @@ use crate::core::endpoint::{AllowList, DEFAULT_ISSUER, Origin};
 use crate::ops::logging::{self, LogFormat};
 use crate::ops::shutdown;
 
-/// How much longer than a watch a connection to the API server may be silent.
-const SILENCE_BEYOND_WATCH: Duration = Duration::from_secs(5);
-
 /// How long the API server may take for an answer to the selftest, which watches nothing.
-const SELFTEST_SILENCE: u32 = 10;
+const SELFTEST_SILENCE: Duration = Duration::from_secs(60);
 
 /// Rotating ID Issuer tokens in Kubernetes.
 #[derive(Debug, Parser)]
@@ -134,7 +131,7 @@ fn run_controller(mut arguments: ControllerArguments) -> Result<(), String> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("start the runtime: {error}"))?;
     let outcome = runtime.block_on(async {
         let stop = shutdown::on_signal().map_err(|error| format!("register signal handlers: {error}"))?;
-        let client = client(settings.watch_timeout_seconds).await?;
+        let client = cluster::client(Duration::from_secs(settings.watch_timeout_seconds.into())).await?;
         settings.lease = arguments.lease.settings(timings, &settings.namespaces, client.default_namespace());
         controller::run(settings, client, stop).await.map_err(|error| error.to_string())
     });
@@ -146,15 +143,7 @@ fn run_controller(mut arguments: ControllerArguments) -> Result<(), String> {
 fn run_selftest(arguments: SelftestArguments) -> Result<(), String> {
     install_crypto_provider()?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("start the runtime: {error}"))?;
-    runtime.block_on(async { selftest::run(arguments, client(SELFTEST_SILENCE).await?).await })
-}
-
-/// The client of the API server. Without a limit on silence it would wait for ever where a connection dies unseen.
-async fn client(watch_timeout_seconds: u32) -> Result<kube::Client, String> {
-    let cause = |error: &dyn Display| format!("no cluster: set KUBECONFIG, or run in a cluster ({error})");
-    let mut config = kube::Config::infer().await.map_err(|error| cause(&error))?;
-    config.read_timeout = Some(Duration::from_secs(watch_timeout_seconds.into()) + SILENCE_BEYOND_WATCH);
-    kube::Client::try_from(config).map_err(|error| cause(&error))
+    runtime.block_on(async { selftest::run(arguments, cluster::client(SELFTEST_SILENCE).await?).await })
 }
 
 /// kube and reqwest share one TLS provider; it has to be named before either is used.

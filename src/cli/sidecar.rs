@@ -11,7 +11,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use url::Url;
 
 use super::proxy::ProxyArguments;
-use super::{client, install_crypto_provider, origin};
+use super::{cluster, install_crypto_provider, origin};
 use crate::core::account::Strategy;
 use crate::core::endpoint::{DEFAULT_ISSUER, Endpoint, Origin, RefreshShape};
 use crate::core::sidecar::names::Files;
@@ -22,8 +22,8 @@ use crate::sidecar::hooks::{Hook, SignalHook};
 use crate::sidecar::source::{LoginFiles, SecretKeys, SecretName};
 use crate::sidecar::{self, Output, Settings, SourceSettings};
 
-/// A watch of one Secret is made anew each minute; a connection that is silent for longer is dead.
-const WATCH_SECONDS: u32 = 60;
+/// A watch of one Secret is made anew each minute.
+const WATCH: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Args)]
 pub(super) struct SidecarArguments {
@@ -256,7 +256,7 @@ impl SidecarArguments {
             }
             SourceKind::Secret => {
                 let name = self.secret.clone().ok_or("--source secret needs --secret")?;
-                SourceSettings::Secret { name, keys, client: client(WATCH_SECONDS).await? }
+                SourceSettings::Secret { name, keys, client: cluster::client(WATCH).await? }
             }
             SourceKind::Login => {
                 let files = LoginFiles {

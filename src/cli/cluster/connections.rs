@@ -1,0 +1,190 @@
+//! The connections to the API server: how a dead one is noticed, and what becomes of it.
+//!
+//! *Watches* share a connection of HTTP/2, as those of kubectl and all of Go's controllers do: after half a minute of
+//! silence the server is pinged, and a quarter of a minute later the connection is held to be dead. That crosses whatever
+//! stands between, where the kernel's own probes end at the next hop. *Calls* have connections of HTTP/1.1 for themselves.
+//! Whoever has hung up on one, or got none, has met a dead connection perhaps: what else lies in the pool may be as dead,
+//! and the next call connects anew.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::connect::Connect;
+use hyper_util::client::legacy::{Builder, Client};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use kube::client::Body;
+use tower::{BoxError, Service};
+
+/// What connects to the API server.
+pub(super) trait Connector: Connect + Clone + Send + Sync + 'static {}
+
+impl<C: Connect + Clone + Send + Sync + 'static> Connector for C {}
+
+/// How a connection of HTTP/2 is known to be alive.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pings {
+    /// After how long without a frame the server is pinged.
+    pub(super) after: Duration,
+    /// How long it may take to answer.
+    pub(super) limit: Duration,
+}
+
+impl Default for Pings {
+    /// As client-go has them.
+    fn default() -> Self {
+        Self { after: Duration::from_secs(30), limit: Duration::from_secs(15) }
+    }
+}
+
+/// Sends requests to the API server.
+pub(super) struct Connections<C> {
+    watches: Arc<Pool<C>>,
+    calls: Arc<Pool<C>>,
+}
+
+impl<C: Connector> Connections<C> {
+    /// By a connector that may agree on HTTP/2, for watches, and one that does not, for calls.
+    pub(super) fn new(watches: C, calls: C, pings: Pings) -> Self {
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder.timer(TokioTimer::new()).pool_timer(TokioTimer::new());
+        let calls = Arc::new(Pool::new(builder.clone(), calls));
+        builder.http2_keep_alive_interval(pings.after).http2_keep_alive_timeout(pings.limit);
+        Self { watches: Arc::new(Pool::new(builder, watches)), calls }
+    }
+}
+
+impl<C> Clone for Connections<C> {
+    fn clone(&self) -> Self {
+        Self { watches: Arc::clone(&self.watches), calls: Arc::clone(&self.calls) }
+    }
+}
+
+impl<C: Connector> Service<Request<Body>> for Connections<C> {
+    type Response = Response<Incoming>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let pool = if is_watch(&request) { &self.watches } else { &self.calls };
+        let exchange = Exchange { pool: Arc::clone(pool), is_answered: false };
+        Box::pin(exchange.carry_out(request))
+    }
+}
+
+fn is_watch(request: &Request<Body>) -> bool {
+    let mut parameters = request.uri().query().into_iter().flat_map(|query| query.split('&'));
+    parameters.any(|parameter| matches!(parameter, "watch=true" | "watch=1"))
+}
+
+/// Connections that are used again and again.
+struct Pool<C> {
+    builder: Builder,
+    connector: C,
+    client: Mutex<Client<C, Body>>,
+}
+
+impl<C: Connector> Pool<C> {
+    fn new(builder: Builder, connector: C) -> Self {
+        let client = Mutex::new(builder.build(connector.clone()));
+        Self { builder, connector, client }
+    }
+
+    fn client(&self) -> Client<C, Body> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// No connection of before is used any more; what is on its way ends on its own.
+    fn begin_anew(&self) {
+        let fresh = self.builder.build(self.connector.clone());
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+    }
+}
+
+/// A request on its way to its answer.
+struct Exchange<C: Connector> {
+    pool: Arc<Pool<C>>,
+    is_answered: bool,
+}
+
+impl<C: Connector> Exchange<C> {
+    async fn carry_out(mut self, request: Request<Body>) -> Result<Response<Incoming>, BoxError> {
+        let answer = self.pool.client().request(request).await?;
+        self.is_answered = true;
+        Ok(answer)
+    }
+}
+
+impl<C: Connector> Drop for Exchange<C> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.pool.begin_anew();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper_util::client::legacy::connect::HttpConnector;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    /// Answers so many requests, and then is silent.
+    async fn serve(mut stream: TcpStream, mut answers: usize) {
+        let mut buffer = [0; 4096];
+        while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {
+            if answers == 0 {
+                return std::future::pending().await;
+            }
+            answers -= 1;
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        }
+    }
+
+    async fn ask(connections: &Connections<HttpConnector>, address: &str, limit: Duration) -> bool {
+        let request = Request::get(format!("http://{address}/")).body(Body::empty()).unwrap();
+        let asked = connections.clone().oneshot(request);
+        tokio::time::timeout(limit, asked).await.is_ok_and(|answer| answer.is_ok())
+    }
+
+    #[tokio::test]
+    async fn after_a_call_was_hung_up_on_no_connection_of_before_is_used() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            // Two that die after their first answer, as at a firewall that has forgotten them.
+            for connection in 0.. {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(serve(stream, if connection < 2 { 1 } else { usize::MAX }));
+            }
+        });
+        let connector = HttpConnector::new();
+        let connections = Connections::new(connector.clone(), connector, Pings::default());
+        let both = futures::join!(ask(&connections, &address, LIMIT), ask(&connections, &address, LIMIT));
+        assert_eq!(both, (true, true));
+        assert!(!ask(&connections, &address, Duration::from_millis(50)).await, "it has died");
+        assert!(ask(&connections, &address, LIMIT).await, "the other one is not tried");
+    }
+
+    #[test]
+    fn watches_are_told_from_lists() {
+        let is_watch = |query: &str| {
+            let request = Request::get(format!("http://kube/api/v1/secrets?{query}"));
+            is_watch(&request.body(Body::empty()).unwrap())
+        };
+        assert!(is_watch("&watch=true&timeoutSeconds=290"));
+        assert!(!is_watch("limit=500") && !is_watch("labelSelector=watch%3Dtrue"));
+    }
+}
