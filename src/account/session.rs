@@ -245,9 +245,11 @@ impl Session {
     /// Takes in how a call went; whether the login was rejected, and that counts.
     fn finish(self: &Arc<Self>, call: Call, exchange: Exchange) -> bool {
         self.tell(call.grant(), &exchange);
-        let result = exchange
-            .result
-            .map_err(|error| Failure { class: error.class(), reason: error.reason(&self.source) });
+        let blank = matches!(&call, Call::Login(pair) if pair.password_has_blank());
+        let result = exchange.result.map_err(|error| Failure {
+            class: error.class(),
+            reason: error.reason(&self.source).of_password(blank),
+        });
         let Surroundings { restraints, clock, .. } = &*self.surroundings;
         let now = clock.now();
         let mut account = self.account();

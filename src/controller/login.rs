@@ -12,7 +12,7 @@ use super::report;
 use crate::account::{Session, Tenant};
 use crate::api::{IdIssuerCredentialStatus, LoginStatus};
 use crate::core::account::Account;
-use crate::core::login::{LoginDefect, LoginPair};
+use crate::core::login::LoginPair;
 use crate::core::moment::{Moment, to_second};
 use crate::core::observed::{AccountReference, CaBundleReference, Intent, LoginReference, Seen};
 use crate::core::reason::Reason;
@@ -195,13 +195,14 @@ fn remember(work: &mut Work<'_>, session: &Session, seen: &Seen, now: Moment) {
 fn rejection(status: &IdIssuerCredentialStatus, login: &LoginReference) -> Failure {
     let secret = login.secret.clone();
     // Which of them it was stands in the condition only.
-    let forbidden = Reason::LoginRejected { secret: secret.clone(), forbidden: true };
+    let kinds = [(true, false), (true, true), (false, true), (false, false)]
+        .map(|(forbidden, blank)| Reason::LoginRejected { secret: secret.clone(), forbidden, blank });
+    let [.., plain] = kinds.clone();
     let told = status.conditions.iter().find(|condition| condition.type_ == "LoginAccepted");
-    let reason = match told {
-        Some(told) if told.message == forbidden.message() => forbidden,
-        Some(told) if told.status == "False" => Reason::LoginRejected { secret, forbidden: false },
-        _ => Reason::LoginUnanswered { secret },
-    };
+    let told = told.filter(|told| told.status == "False");
+    let reason = told.map_or(Reason::LoginUnanswered { secret }, |told| {
+        kinds.into_iter().find(|kind| kind.message() == told.message).unwrap_or(plain)
+    });
     Failure { class: RetryClass::Rejected, reason }
 }
 
@@ -213,15 +214,7 @@ fn parse(secret: Option<&Secret>, reference: &LoginReference) -> Result<LoginPai
         (&reference.username_key, value(&reference.username_key)),
         (&reference.password_key, value(&reference.password_key)),
     )
-    .map_err(|(key, defect)| {
-        let (secret, key) = (name(), key.to_owned());
-        match defect {
-            LoginDefect::Missing => Reason::LoginSecretKeyMissing { secret, key },
-            LoginDefect::Empty => Reason::LoginSecretKeyEmpty { secret, key },
-            LoginDefect::NotUtf8 => Reason::LoginSecretNotText { secret, key },
-            LoginDefect::LineBreak => Reason::LoginSecretLineBreak { secret, key },
-        }
-    })
+    .map_err(|(key, defect)| Reason::LoginSecretUnusable { secret: name(), key: key.to_owned(), defect })
 }
 
 /// Whom the issuer's certificate is trusted by. The CA bundle is read at a first issue and after TLS failed.

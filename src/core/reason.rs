@@ -5,6 +5,14 @@
 
 use jiff::Timestamp;
 
+use super::login::LoginDefect;
+
+/// What a 403 may mean.
+pub(super) const API_ACCESS: &str = ", and see to it that the user has the \"API Access\" authorization";
+/// Nothing more: neither where it stands, nor what stands around it.
+pub(super) const PASSWORD_HAS_BLANK: &str =
+    "The password holds a blank or an invisible character: see that it is meant. ";
+
 /// Why a condition is as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -68,33 +76,14 @@ pub enum Reason {
         /// Its name.
         secret: String,
     },
-    /// The login Secret lacks a key.
-    LoginSecretKeyMissing {
+    /// A key of the login Secret cannot be sent.
+    LoginSecretUnusable {
         /// Its name.
         secret: String,
         /// The key.
         key: String,
-    },
-    /// A key of the login Secret is empty.
-    LoginSecretKeyEmpty {
-        /// Its name.
-        secret: String,
-        /// The key.
-        key: String,
-    },
-    /// A key of the login Secret is not UTF-8.
-    LoginSecretNotText {
-        /// Its name.
-        secret: String,
-        /// The key.
-        key: String,
-    },
-    /// A key of the login Secret ends in a line break.
-    LoginSecretLineBreak {
-        /// Its name.
-        secret: String,
-        /// The key.
-        key: String,
+        /// What is wrong with it.
+        defect: LoginDefect,
     },
     /// The CA bundle's object or key does not exist.
     CaBundleMissing {
@@ -116,6 +105,8 @@ pub enum Reason {
         secret: String,
         /// Answered with 403: the user may lack the "API Access" authorization.
         forbidden: bool,
+        /// Whether the password holds a blank or an invisible character, which may be a slip.
+        blank: bool,
     },
     /// A login was begun by an earlier process, and nobody heard the answer.
     LoginUnanswered {
@@ -204,10 +195,7 @@ impl Reason {
             Self::TemplateError { .. } => "TemplateError",
             Self::TemplateTooLarge { .. } => "TemplateTooLarge",
             Self::LoginSecretMissing { .. } => "LoginSecretMissing",
-            Self::LoginSecretKeyMissing { .. } => "LoginSecretKeyMissing",
-            Self::LoginSecretKeyEmpty { .. } => "LoginSecretKeyEmpty",
-            Self::LoginSecretNotText { .. } => "LoginSecretNotText",
-            Self::LoginSecretLineBreak { .. } => "LoginSecretLineBreak",
+            Self::LoginSecretUnusable { defect, .. } => defect.name_of_key(),
             Self::CaBundleMissing { .. } => "CaBundleMissing",
             Self::CaBundleInvalid { .. } => "CaBundleInvalid",
             Self::LoginRejected { .. } => "LoginRejected",
@@ -261,15 +249,14 @@ impl Reason {
             Self::TemplateError { key, line, kind } => format!("spec.target.template.data[{key}] cannot be rendered: {kind} in line {line}; correct the template"),
             Self::TemplateTooLarge { key } => format!("spec.target.template.data[{key}] renders to more than 32 KiB, or all keys to more than 512 KiB; shorten the template"),
             Self::LoginSecretMissing { secret } => format!("Secret {secret} does not exist; create it with the user name and password of the account"),
-            Self::LoginSecretKeyMissing { secret, key } => format!("Secret {secret} has no key {key}; add it, or name the right key in spec.loginSecretRef"),
-            Self::LoginSecretKeyEmpty { secret, key } => format!("Key {key} of Secret {secret} is empty; fill it in"),
-            Self::LoginSecretNotText { secret, key } => format!("Key {key} of Secret {secret} is not UTF-8 text; write it as text"),
-            Self::LoginSecretLineBreak { secret, key } => format!("Key {key} of Secret {secret} ends in a line break, so it was not sent; write it without one (`printf %s`, or `echo -n`)"),
+            Self::LoginSecretUnusable { secret, key, defect: LoginDefect::Missing } => format!("Secret {secret} has no key {key}; add it, or name the right key in spec.loginSecretRef"),
+            Self::LoginSecretUnusable { secret, key, defect } => format!("Key {key} of Secret {secret} {}", defect.describe()),
             Self::CaBundleMissing { object, key } => format!("{object} with the CA bundle in key {key} does not exist; create it, or correct spec.issuer.caBundleRef"),
             Self::CaBundleInvalid { object, key } => format!("Key {key} of {object} holds no PEM certificate that can be used; put the issuer's CA certificates there"),
-            Self::LoginRejected { secret, forbidden } => {
-                let access = if *forbidden { ", and see to it that the user has the \"API Access\" authorization" } else { "" };
-                format!("The issuer rejected the user name and password in Secret {secret}; correct them{access}. A corrected Secret is tried at once. Otherwise the login is tried three times within 15 minutes, and then once an hour if it was accepted before, so that the account is not locked")
+            Self::LoginRejected { secret, forbidden, blank } => {
+                let access = if *forbidden { API_ACCESS } else { "" };
+                let hint = if *blank { PASSWORD_HAS_BLANK } else { "" };
+                format!("The issuer rejected the user name and password in Secret {secret}; correct them{access}. {hint}A corrected Secret is tried at once. Otherwise the login is tried three times within 15 minutes, and then once an hour if it was accepted before, so that the account is not locked")
             }
             Self::LoginUnanswered { secret } => format!("A login with Secret {secret} was under way when the controller ended, so it may have been rejected. So that the account is not locked, the next one waits for a few minutes, and after three of that kind until somebody asks: request a renewal to have it at once"),
             Self::RefreshRefused => "The issuer refused the refresh token; logging in instead".into(),
@@ -295,11 +282,20 @@ impl Reason {
     #[must_use]
     pub fn of_secret(self, name: &str) -> Self {
         match self {
-            Self::LoginRejected { forbidden, .. } => {
-                Self::LoginRejected { secret: name.to_owned(), forbidden }
+            Self::LoginRejected { forbidden, blank, .. } => {
+                Self::LoginRejected { secret: name.to_owned(), forbidden, blank }
             }
             Self::LoginUnanswered { .. } => Self::LoginUnanswered { secret: name.to_owned() },
             Self::LoginPutOff { until, .. } => Self::LoginPutOff { secret: name.to_owned(), until },
+            other => other,
+        }
+    }
+
+    /// The same reason, told of a login whose password holds a blank or an invisible character, or none.
+    #[must_use]
+    pub fn of_password(self, blank: bool) -> Self {
+        match self {
+            Self::LoginRejected { secret, forbidden, .. } => Self::LoginRejected { secret, forbidden, blank },
             other => other,
         }
     }
@@ -341,10 +337,7 @@ impl Reason {
             | Self::TemplateError { .. }
             | Self::TemplateTooLarge { .. }
             | Self::LoginSecretMissing { .. }
-            | Self::LoginSecretKeyMissing { .. }
-            | Self::LoginSecretKeyEmpty { .. }
-            | Self::LoginSecretNotText { .. }
-            | Self::LoginSecretLineBreak { .. }
+            | Self::LoginSecretUnusable { .. }
             | Self::CaBundleMissing { .. }
             | Self::CaBundleInvalid { .. }
             | Self::LoginRejected { .. }
@@ -373,6 +366,8 @@ mod tests {
         let key = || "some-key".to_owned();
         let object = || "ConfigMap some-bundle".to_owned();
         let expiry = Timestamp::UNIX_EPOCH;
+        let unusable = |defect| LoginSecretUnusable { secret: secret(), key: key(), defect };
+        let rejected = |forbidden, blank| LoginRejected { secret: secret(), forbidden, blank };
         Some(match reason {
             TokenPublished { outruns_kubelet: false, .. } => {
                 TokenPublished { secret: secret(), expiry, outruns_kubelet: true }
@@ -390,15 +385,16 @@ mod tests {
             IssuerNotAllowed { .. } => TemplateError { key: key(), line: 7, kind: "syntax error".into() },
             TemplateError { .. } => TemplateTooLarge { key: key() },
             TemplateTooLarge { .. } => LoginSecretMissing { secret: secret() },
-            LoginSecretMissing { .. } => LoginSecretKeyMissing { secret: secret(), key: key() },
-            LoginSecretKeyMissing { .. } => LoginSecretKeyEmpty { secret: secret(), key: key() },
-            LoginSecretKeyEmpty { .. } => LoginSecretNotText { secret: secret(), key: key() },
-            LoginSecretNotText { .. } => LoginSecretLineBreak { secret: secret(), key: key() },
-            LoginSecretLineBreak { .. } => CaBundleMissing { object: object(), key: key() },
+            LoginSecretMissing { .. } => unusable(LoginDefect::ALL[0]),
+            LoginSecretUnusable { defect, .. } => {
+                let rest = LoginDefect::ALL.iter().skip_while(|other| *other != defect);
+                rest.copied().nth(1).map_or(CaBundleMissing { object: object(), key: key() }, unusable)
+            }
             CaBundleMissing { .. } => CaBundleInvalid { object: object(), key: key() },
-            CaBundleInvalid { .. } => LoginRejected { secret: secret(), forbidden: false },
-            LoginRejected { forbidden: false, .. } => LoginRejected { secret: secret(), forbidden: true },
-            LoginRejected { forbidden: true, .. } => LoginUnanswered { secret: secret() },
+            CaBundleInvalid { .. } => rejected(false, false),
+            LoginRejected { forbidden: false, blank: false, .. } => rejected(true, false),
+            LoginRejected { forbidden: true, blank: false, .. } => rejected(true, true),
+            LoginRejected { blank: true, .. } => LoginUnanswered { secret: secret() },
             LoginUnanswered { .. } => RefreshRefused,
             RefreshRefused => IssuerUnreachable,
             IssuerUnreachable => IssuerTlsFailed,
@@ -473,13 +469,11 @@ mod tests {
         for reason in all().iter().filter(|reason| reason.needs_person()) {
             assert!(reason.message().contains("; "), "{}: {}", reason.name(), reason.message());
         }
-        assert!(
-            !Reason::LoginRejected { secret: String::new(), forbidden: false }
-                .message()
-                .contains("API Access")
-        );
-        assert!(
-            Reason::LoginRejected { secret: String::new(), forbidden: true }.message().contains("API Access")
-        );
+        let rejected =
+            |forbidden, blank| Reason::LoginRejected { secret: String::new(), forbidden, blank }.message();
+        for is_so in [true, false] {
+            assert_eq!(rejected(is_so, !is_so).contains("API Access"), is_so);
+            assert_eq!(rejected(!is_so, is_so).contains("holds a blank"), is_so);
+        }
     }
 }

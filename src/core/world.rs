@@ -62,7 +62,7 @@ pub(crate) fn pair() -> LoginPair {
 }
 
 pub(crate) fn rejected() -> Failure {
-    let reason = Reason::LoginRejected { secret: "billing-login".into(), forbidden: false };
+    let reason = Reason::LoginRejected { secret: "billing-login".into(), forbidden: false, blank: false };
     Failure { class: RetryClass::Rejected, reason }
 }
 

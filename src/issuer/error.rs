@@ -136,7 +136,8 @@ impl IssuerError {
                 TransportError::Unreachable | TransportError::TimedOut | TransportError::Broken,
             ) => Reason::IssuerUnreachable,
             Self::LoginRejected(refusal) => {
-                Reason::LoginRejected { secret: secret.to_owned(), forbidden: refusal == Refusal::Forbidden }
+                let forbidden = refusal == Refusal::Forbidden;
+                Reason::LoginRejected { secret: secret.to_owned(), forbidden, blank: false }
             }
             Self::RefreshRefused => Reason::RefreshRefused,
             Self::NotNow { .. } | Self::Unavailable { .. } => Reason::IssuerUnavailable,

@@ -26,7 +26,7 @@ async fn a_login_secret_that_cannot_be_used_is_named_never_sent_and_taken_as_soo
     stage.told("Ready", "False", "LoginSecretMissing").await;
     let user = ("username", USER.as_bytes());
     let password = ("password", PASSWORD.as_bytes());
-    let cases: [(&[Key], &str, &str); 8] = [
+    let cases: [(&[Key], &str, &str); 13] = [
         (&[user], "LoginSecretKeyMissing", "password"),
         (&[password], "LoginSecretKeyMissing", "username"),
         (&[user, ("password", b"")], "LoginSecretKeyEmpty", "password"),
@@ -35,6 +35,11 @@ async fn a_login_secret_that_cannot_be_used_is_named_never_sent_and_taken_as_soo
         (&[("username", b"\xff\xfe"), password], "LoginSecretNotText", "username"),
         (&[user, ("password", b"correct-horse-battery-staple\n")], "LoginSecretLineBreak", "password"),
         (&[("username", b"shop@example.org\r\n"), password], "LoginSecretLineBreak", "username"),
+        (&[user, ("password", b"\ncorrect-horse-battery-staple")], "LoginSecretLineBreak", "password"),
+        (&[user, ("password", b"\xef\xbb\xbfcorrect-horse")], "LoginSecretByteOrderMark", "password"),
+        (&[user, ("password", b"c\0o\0r\0")], "LoginSecretNulCharacter", "password"),
+        (&[("username", b"shop@example.org "), password], "LoginSecretBlank", "username"),
+        (&[("username", b"shop@example\t.org"), password], "LoginSecretControlCharacter", "username"),
     ];
     for (keys, reason, key) in cases {
         stage.write_secret(LOGIN, keys).await;

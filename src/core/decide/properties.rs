@@ -148,8 +148,7 @@ fn happen(world: &mut World, event: &Event, number: usize) {
         }
         Event::LoginChanges(other) => world.edit_login(Ok(key(*other))),
         Event::LoginBreaks => {
-            world
-                .edit_login(Err(Reason::LoginSecretKeyMissing { secret: String::new(), key: String::new() }));
+            world.edit_login(Err(Reason::LoginSecretMissing { secret: String::new() }));
         }
         Event::TemplateChanges => world.edit_spec(|spec| spec.target.owned ^= true),
         Event::StrategyChanges(login) => {

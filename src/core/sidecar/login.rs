@@ -107,8 +107,8 @@ impl Record {
         let secret = String::new();
         let reason = match self.answer {
             Answer::Awaited => Reason::LoginUnanswered { secret },
-            Answer::Rejected => Reason::LoginRejected { secret, forbidden: false },
-            Answer::Forbidden => Reason::LoginRejected { secret, forbidden: true },
+            Answer::Rejected => Reason::LoginRejected { secret, forbidden: false, blank: false },
+            Answer::Forbidden => Reason::LoginRejected { secret, forbidden: true, blank: false },
             Answer::Accepted => return None,
         };
         Some(Failure { class: RetryClass::Rejected, reason })

@@ -1,7 +1,7 @@
 //! What keeps a sidecar from having a valid token, as people and programs are told.
 
 use crate::core::login::LoginDefect;
-use crate::core::reason::Reason;
+use crate::core::reason::{API_ACCESS, PASSWORD_HAS_BLANK, Reason};
 use crate::core::token::TokenDefect;
 
 /// Why there is no newer token. Like a [`Reason`], it holds no user name, no secret and no text of the issuer.
@@ -30,6 +30,8 @@ pub enum Trouble {
         forbidden: bool,
         /// Whether it had accepted it before.
         proven: bool,
+        /// Whether the password holds a blank or an invisible character, which may be a slip.
+        blank: bool,
     },
     /// An attempt with a login that was never accepted could not be recorded, so it was not made.
     LoginNotRecorded {
@@ -72,11 +74,11 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    /// What a call to the issuer said.
+    /// What a call to the issuer said, with a password that holds a `blank` or none.
     #[must_use]
-    pub fn of_call(reason: Reason, proven: bool) -> Self {
+    pub fn of_call(reason: Reason, proven: bool, blank: bool) -> Self {
         match reason {
-            Reason::LoginRejected { forbidden, .. } => Self::LoginRejected { forbidden, proven },
+            Reason::LoginRejected { forbidden, .. } => Self::LoginRejected { forbidden, proven, blank },
             other => Self::Issuer(other),
         }
     }
@@ -86,12 +88,7 @@ impl Trouble {
     pub fn name(&self) -> &'static str {
         match self {
             Self::LoginUnreadable { .. } => "LoginUnreadable",
-            Self::LoginDefective { defect, .. } => match defect {
-                LoginDefect::Missing => "LoginFileMissing",
-                LoginDefect::Empty => "LoginFileEmpty",
-                LoginDefect::NotUtf8 => "LoginFileNotText",
-                LoginDefect::LineBreak => "LoginFileLineBreak",
-            },
+            Self::LoginDefective { defect, .. } => defect.name_of_file(),
             Self::CaFile { .. } => "CaFileInvalid",
             Self::LoginRejected { .. } => "LoginRejected",
             Self::LoginNotRecorded { .. } => "LoginNotRecorded",
@@ -111,17 +108,14 @@ impl Trouble {
     pub fn message(&self) -> String {
         match self {
             Self::LoginUnreadable { file } => format!("{file} cannot be read; let the sidecar's user read it (fsGroup, or the volume's defaultMode)"),
-            Self::LoginDefective { file, defect } => match defect {
-                LoginDefect::Missing => format!("{file} does not exist; mount the Secret with user name and password there, or name the right file"),
-                LoginDefect::Empty => format!("{file} is empty; fill it in"),
-                LoginDefect::NotUtf8 => format!("{file} is not UTF-8 text; write it as text"),
-                LoginDefect::LineBreak => format!("{file} ends in a line break, so it was not sent; write it without one (`printf %s`, or `echo -n`)"),
-            },
+            Self::LoginDefective { file, defect: LoginDefect::Missing } => format!("{file} does not exist; mount the Secret with user name and password there, or name the right file"),
+            Self::LoginDefective { file, defect } => format!("{file} {}", defect.describe()),
             Self::CaFile { file } => format!("{file} holds no PEM certificate that can be used; put the issuer's CA certificates there"),
-            Self::LoginRejected { forbidden, proven } => {
-                let access = if *forbidden { ", and see to it that the user has the \"API Access\" authorization" } else { "" };
+            Self::LoginRejected { forbidden, proven, blank } => {
+                let access = if *forbidden { API_ACCESS } else { "" };
+                let hint = if *blank { PASSWORD_HAS_BLANK } else { "" };
                 let again = if *proven { "Otherwise the login is tried three times within 15 minutes, and then once an hour" } else { "The same files are not tried again" };
-                format!("The issuer rejected the user name and password; correct the login files{access}. Corrected ones are tried at once. {again}, so that the account is not locked")
+                format!("The issuer rejected the user name and password; correct the login files{access}. {hint}Corrected ones are tried at once. {again}, so that the account is not locked")
             }
             Self::LoginNotRecorded { file } => format!("A login that was never accepted is tried once, and {file} could not be written to remember that, so it was not tried; create the directory, or make the volume writable for the sidecar's user"),
             Self::Issuer(reason) => of_issuer(reason),
@@ -187,18 +181,16 @@ mod tests {
             Reason::LoginUnanswered { secret: "s".into() },
             Reason::LoginPutOff { secret: "s".into(), until: jiff::Timestamp::UNIX_EPOCH },
         ];
-        let defects =
-            [LoginDefect::Missing, LoginDefect::Empty, LoginDefect::NotUtf8, LoginDefect::LineBreak];
         let (file, place, secret) = ("/login/password", "/run/secret", "shop/billing");
-        let troubles = defects
+        let troubles = LoginDefect::ALL
             .map(|defect| Trouble::LoginDefective { file: file.into(), defect })
             .into_iter()
             .chain(issuer.map(Trouble::Issuer))
             .chain([
                 Trouble::LoginUnreadable { file: file.into() },
                 Trouble::CaFile { file: file.into() },
-                Trouble::LoginRejected { forbidden: false, proven: false },
-                Trouble::LoginRejected { forbidden: true, proven: true },
+                Trouble::LoginRejected { forbidden: false, proven: false, blank: true },
+                Trouble::LoginRejected { forbidden: true, proven: true, blank: false },
                 Trouble::LoginNotRecorded { file: file.into() },
                 Trouble::SourceUnreadable { place: place.into() },
                 Trouble::TokenUnusable { place: place.into(), defect: TokenDefect::Empty },

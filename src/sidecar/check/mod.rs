@@ -155,7 +155,8 @@ impl Place {
                 let place = files.directory.display();
                 findings.push(good(format!("{place} holds a user name and a password")));
                 let record = record.filter(|record| record.files == reading.identity);
-                findings.extend(record.as_ref().map(of_record));
+                let blank = reading.pair.password_has_blank();
+                findings.extend(record.as_ref().map(|record| of_record(record, blank)));
             }
         }
         findings.extend(access::open_to_all(&both[1]));
@@ -163,13 +164,15 @@ impl Place {
     }
 }
 
-fn of_record(record: &Record) -> Finding {
+/// How this login, with a password that holds a `blank` or none, was answered.
+fn of_record(record: &Record, blank: bool) -> Finding {
     match record.answer {
         Answer::Accepted => good("the issuer accepted this login"),
         Answer::Awaited => good("this login was tried, and nobody heard the answer"),
         Answer::Rejected | Answer::Forbidden => of_trouble(&Trouble::LoginRejected {
             forbidden: record.answer == Answer::Forbidden,
             proven: record.accepted.is_some(),
+            blank,
         }),
     }
 }

@@ -140,7 +140,7 @@ mod tests {
         let nothing = Supply::default();
         let dead =
             Supply { token: Some(Arc::new(Held::issued(&token("t", at(0), 60)))), ..Supply::default() };
-        let trouble = Some(Trouble::LoginRejected { forbidden: false, proven: true });
+        let trouble = Some(Trouble::LoginRejected { forbidden: false, proven: true, blank: false });
         let rejected = Supply { trouble, next_attempt: Some(at(100)), ..dead.clone() };
         for (supply, reason, seconds) in
             [(nothing, "NoTokenYet", "5"), (dead, "TokenExpired", "5"), (rejected, "LoginRejected", "40")]

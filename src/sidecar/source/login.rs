@@ -61,6 +61,8 @@ pub(in crate::sidecar) struct LoginSource {
     is_remembered: bool,
     is_attempt_recorded: bool,
     refusals: Refusals,
+    /// Whether the password holds a blank or an invisible character.
+    has_blank: bool,
     jitter: Jitter,
     tenant: Tenant,
     member: Member,
@@ -78,6 +80,7 @@ impl LoginSource {
             is_remembered: true,
             is_attempt_recorded: false,
             refusals: Refusals::default(),
+            has_blank: false,
             jitter,
             tenant: SELF.into(),
             member: SELF.into(),
@@ -120,6 +123,7 @@ impl LoginSource {
         };
         let session = self.attend(&reading, site);
         self.take_in(&session, &reading.identity);
+        self.has_blank = reading.pair.password_has_blank();
         let mut pair = Some(reading.pair);
         for _ in 0..STEPS {
             let view = session.view(&self.tenant);
@@ -295,7 +299,7 @@ impl LoginSource {
     }
 
     fn tell(&self, view: &AccountView, until: Option<Moment>) {
-        let of_call = |reason: Reason| Trouble::of_call(reason, view.proven);
+        let of_call = |reason: Reason| Trouble::of_call(reason, view.proven, self.has_blank);
         let trouble = view.trouble.as_ref().map(|trouble| of_call(trouble.failure.reason.clone()));
         let trouble = trouble.or_else(|| view.waits_for.clone().map(of_call));
         let is_doubtful = || {
@@ -308,7 +312,7 @@ impl LoginSource {
     /// The rejection for which the login files are not tried again.
     fn rejection(&self) -> Option<Trouble> {
         let forbidden = self.record.as_ref()?.answer == Answer::Forbidden;
-        Some(Trouble::LoginRejected { forbidden, proven: false })
+        Some(Trouble::LoginRejected { forbidden, proven: false, blank: self.has_blank })
     }
 }
 

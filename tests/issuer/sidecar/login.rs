@@ -135,16 +135,59 @@ async fn an_issuer_that_was_not_reached_costs_no_wait_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_line_break_at_the_end_is_named_and_never_sent() {
+async fn what_an_editor_leaves_in_a_login_is_named_and_never_sent() {
     let mut stage = Stage::set(HOUR).await;
     stage.write_login(NAME, &format!("{SECRET}\n"));
     stage.start().await;
     stage.until_logged("LoginFileLineBreak").await;
-    assert_eq!(stage.counts().logins_rejected, 0);
-    let (_, text) = stage.page("/readyz").await;
-    assert!(text.contains("ends in a line break"), "{text}");
+    let wide: String = SECRET.chars().flat_map(|character| [character, '\0']).collect();
+    for (username, password, reason, words) in [
+        (NAME, format!("\r\n{SECRET}"), "LoginFileLineBreak", "begins or ends in a line break"),
+        (NAME, format!("\u{feff}{SECRET}"), "LoginFileByteOrderMark", "save it as UTF-8 without one"),
+        (NAME, wide, "LoginFileNulCharacter", "as UTF-16 text does"),
+        (NAME, format!("{SECRET}\u{1a}"), "LoginFileControlCharacter", "write it without one"),
+        (format!("{NAME} ").as_str(), SECRET.to_owned(), "LoginFileBlank", "user name without one"),
+        (format!("{NAME}\u{200b}").as_str(), SECRET.to_owned(), "LoginFileBlank", "user name without one"),
+        (format!("\u{a0}{NAME}").as_str(), SECRET.to_owned(), "LoginFileBlank", "user name without one"),
+    ] {
+        stage.write_login(username, &password);
+        let text = wait::until(reason, LIMIT, async || {
+            let (_, text) = stage.page("/readyz").await;
+            if text.contains(reason) && text.contains(words) { Ok(text) } else { Err(text) }
+        })
+        .await;
+        assert!(!text.contains(SECRET) && !text.contains(NAME), "{text}");
+        let check = stage.command().arg("check").output().unwrap();
+        let check = String::from_utf8_lossy(&check.stdout).into_owned();
+        assert!(check.contains(reason) && check.contains(words), "{check}");
+    }
+    assert_eq!(stage.issuer.counts().total().logins_rejected, 0);
     stage.write_login(NAME, SECRET);
     stage.token().await;
+}
+
+#[tokio::test]
+async fn a_blank_in_a_password_is_sent_and_hinted_at_when_the_issuer_rejects_it() {
+    let mut stage = Stage::set(HOUR).await;
+    stage.issuer.set_user(&User::new("spacious@example.org", "with a blank "));
+    stage.write_login("spacious@example.org", "with a blank ");
+    stage.start().await;
+    stage.token().await;
+    stage.stop().await;
+    stage.write_login(NAME, &format!("{SECRET} "));
+    stage.start().await;
+    stage.until_logged("The password holds a blank or an invisible character").await;
+    stage.issuer.wait_for(|counts| counts.of(NAME).logins_rejected == 1).await;
+    let check = stage.command().arg("check").output().unwrap();
+    let check = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(check.contains("holds a blank") && !check.contains(SECRET), "{check}");
+    fs::write(stage.path("login/password"), "without-any").unwrap();
+    stage.issuer.wait_for(|counts| counts.of(NAME).logins_rejected == 2).await;
+    wait::until("no hint", LIMIT, async || {
+        let (_, text) = stage.page("/readyz").await;
+        if text.contains("LoginRejected") && !text.contains("blank") { Ok(()) } else { Err(text) }
+    })
+    .await;
 }
 
 #[tokio::test]

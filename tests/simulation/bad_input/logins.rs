@@ -11,7 +11,7 @@ fn halves() -> impl Strategy<Value = Option<Vec<u8>>> {
         1 => Just(None),
         3 => any::<Vec<u8>>().prop_map(Some),
         4 => any::<String>().prop_map(|text| Some(text.into_bytes())),
-        2 => "[ -~]{0,20}[\r\n\u{85}\u{2028}\u{b}\u{c}\u{0}\u{feff} \t]{0,2}".prop_map(|text| Some(text.into_bytes())),
+        3 => "[\u{feff}\r\n \t\u{200b}]{0,1}[ -~]{0,20}[\r\n\u{85}\u{2028}\u{b}\u{c}\u{0}\u{feff} \t]{0,2}".prop_map(|text| Some(text.into_bytes())),
         // Text, cut anywhere: also within a character.
         2 => ("[ą-ż\u{10000}-\u{10010}]{1,8}", any::<prop::sample::Index>()).prop_map(|(text, cut)| {
             let mut bytes = text.into_bytes();
@@ -21,16 +21,32 @@ fn halves() -> impl Strategy<Value = Option<Vec<u8>>> {
     ]
 }
 
-/// The rule, said once more: what can be sent is text that does not end in a line break.
-fn defect(half: Option<&[u8]>) -> Option<LoginDefect> {
+/// The rule, said once more: text without NUL, byte order mark, line breaks and control characters around it is sent, a
+/// user name only without blanks around it and control characters in it.
+fn defect(half: Option<&[u8]>, is_username: bool) -> Option<LoginDefect> {
     let Some(bytes) = half else { return Some(LoginDefect::Missing) };
-    if String::from_utf8(bytes.to_vec()).is_err() {
-        return Some(LoginDefect::NotUtf8);
-    }
-    match bytes {
-        [] => Some(LoginDefect::Empty),
-        [.., b'\n' | b'\r'] => Some(LoginDefect::LineBreak),
-        _ => None,
+    let Ok(text) = String::from_utf8(bytes.to_vec()) else { return Some(LoginDefect::NotUtf8) };
+    let characters: Vec<char> = text.chars().collect();
+    let (Some(first), Some(last)) = (characters.first(), characters.last()) else {
+        return Some(LoginDefect::Empty);
+    };
+    let is_around = |is: &dyn Fn(char) -> bool| is(*first) || is(*last);
+    let is_control = |character: char| character.is_control() && character != '\t';
+    let is_format = |character: char| {
+        "\u{ad}\u{feff}\u{180e}".contains(character)
+            || matches!(u32::from(character), 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f)
+    };
+    let is_blank = |character: char| {
+        !is_control(character) && (character == '\t' || character.is_whitespace() || is_format(character))
+    };
+    match () {
+        () if characters.contains(&'\0') => Some(LoginDefect::Nul),
+        () if *first == '\u{feff}' => Some(LoginDefect::ByteOrderMark),
+        () if is_around(&|character| "\r\n".contains(character)) => Some(LoginDefect::LineBreak),
+        () if is_username && is_around(&is_blank) => Some(LoginDefect::Blank),
+        () if is_around(&is_control) => Some(LoginDefect::ControlCharacter),
+        () if is_username && text.contains(char::is_control) => Some(LoginDefect::ControlCharacter),
+        () => None,
     }
 }
 
@@ -41,7 +57,7 @@ proptest! {
     ) {
         let expected = [("user", &username), ("pass", &password)]
             .into_iter()
-            .find_map(|(key, half)| defect(half.as_deref()).map(|defect| (key, defect)));
+            .find_map(|(key, half)| defect(half.as_deref(), key == "user").map(|defect| (key, defect)));
         let parsed = LoginPair::parse(("user", username.as_deref()), ("pass", password.as_deref()));
         prop_assert_eq!(parsed.as_ref().err().copied(), expected);
         if let Ok(pair) = parsed {

@@ -172,7 +172,7 @@ async fn a_login_that_was_never_accepted_is_presented_once_in_a_day_and_again_wh
     tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
     assert_eq!(stage.calls(), 1);
     let trouble = stage.feed.now().trouble;
-    assert_eq!(trouble, Some(Trouble::LoginRejected { forbidden: false, proven: false }));
+    assert_eq!(trouble, Some(Trouble::LoginRejected { forbidden: false, proven: false, blank: false }));
     // The same password: what kept the issuer from accepting it may have been cured there.
     std::fs::write(stage.place.0.join("new"), "secret").unwrap();
     std::fs::rename(stage.place.0.join("new"), stage.place.0.join("password")).unwrap();
