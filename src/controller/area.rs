@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::cluster::{ClusterError, version_of};
 use super::reconcile::{Context, Guarded, finish, reconcile};
 use super::registry::{ObjectKey, Registry, Sighting};
+use super::status_watch::StatusMark;
 use crate::api::{CaBundleKind, GROUP, IdIssuerCredential};
 use crate::core::backoff::cluster_pause;
 
@@ -86,7 +87,7 @@ fn describe_watch_error(error: &watcher::Error) -> String {
     }
 }
 
-/// Passes on what can cause work; own status writes cause none.
+/// Passes on what can cause work; own status writes cause none, those of somebody else are put back.
 ///
 /// What a list shows is passed on when the list is complete: before, the store does not hold it. An error of the watch
 /// is told here and goes no further: the controller would pause everything that wakes credentials, not only the watch.
@@ -99,8 +100,13 @@ fn news(
     events.filter_map(move |event| {
         let Context { registry, metrics, clock, .. } = &*context;
         let see = |object: &Guarded| {
-            let news =
-                registry.saw_credential(&key(object), sighting(object), is_rejected(object), clock.now());
+            let news = registry.saw_credential(
+                &key(object),
+                sighting(object),
+                status_mark(object),
+                is_rejected(object),
+                clock.now(),
+            );
             news.replaced.iter().for_each(|uid| metrics.forget_credential(uid));
             news.is_work
         };
@@ -160,6 +166,11 @@ fn sighting(object: &Guarded) -> Sighting {
 fn is_rejected(object: &Guarded) -> bool {
     let status = object.0.as_ref().ok().and_then(|credential| credential.status.as_ref());
     status.and_then(|status| status.login.as_ref()).is_some_and(|login| login.rejections > 0)
+}
+
+fn status_mark(object: &Guarded) -> Option<StatusMark> {
+    let status = object.0.as_ref().ok()?.status.as_ref();
+    StatusMark::of(status, object.meta().resource_version.as_deref()?)
 }
 
 /// The Secrets that a credential names.

@@ -13,7 +13,7 @@ use kube::api::{Api, ApiResource, DynamicObject, PartialObjectMeta, Patch, Patch
 use kube::{Client, ResourceExt};
 use serde_json::json;
 
-use crate::api::{self, IdIssuerCredential, IdIssuerCredentialStatus};
+use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
 use crate::core::target::ObjectVersion;
 
 /// Under this name the operator owns what it writes (server-side apply).
@@ -112,8 +112,8 @@ impl Cluster {
         call("read Secret", namespace, name, api.get_opt(name)).await
     }
 
-    /// Reads the status of a credential as it stands now, which a watch may show later; `None` when there is none.
-    /// Its specification need not be readable.
+    /// Reads the status of a credential as it stands now, which a watch may show later, and the resourceVersion; `None`
+    /// when there is no such credential. Its specification need not be readable.
     ///
     /// # Errors
     /// When the API server does not answer, or refuses.
@@ -121,12 +121,15 @@ impl Cluster {
         &self,
         namespace: &str,
         name: &str,
-    ) -> Result<Option<IdIssuerCredentialStatus>, ClusterError> {
+    ) -> Result<Option<(IdIssuerCredentialStatus, String)>, ClusterError> {
         let resource = ApiResource::erase::<IdIssuerCredential>(&());
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
         let read = call("read IdIssuerCredential", namespace, name, api.get_opt(name)).await?;
-        let status = read.and_then(|mut object| Some(object.data.get_mut("status")?.take()));
-        Ok(status.and_then(|status| serde_json::from_value(status).ok()))
+        Ok(read.map(|mut object| {
+            let status = object.data.get_mut("status").map(serde_json::Value::take);
+            let status = status.and_then(|status| serde_json::from_value(status).ok()).unwrap_or_default();
+            (status, object.resource_version().unwrap_or_default())
+        }))
     }
 
     /// Reads one key of a Secret or `ConfigMap`; `None` when there is no such object or key.
@@ -173,7 +176,8 @@ impl Cluster {
         Ok(version_of(&written.map_err(|error| error.without(&target))?))
     }
 
-    /// Writes the status of the credential with this uid, by forced server-side apply.
+    /// Writes the status of the credential with this uid, whole: what anybody else has put there is gone. Returns the
+    /// resourceVersion that this makes.
     ///
     /// # Errors
     /// When the API server does not answer or refuses, or the credential is not that one any more.
@@ -183,17 +187,19 @@ impl Cluster {
         name: &str,
         uid: &str,
         status: &IdIssuerCredentialStatus,
-    ) -> Result<(), ClusterError> {
+    ) -> Result<String, ClusterError> {
+        const OPERATION: &str = "write status of IdIssuerCredential";
         let api: Api<PartialObjectMeta<IdIssuerCredential>> = Api::namespaced(self.client.clone(), namespace);
-        let patch = Patch::Apply(json!({
-            "apiVersion": format!("{}/{}", api::GROUP, api::VERSION),
-            "kind": api::KIND,
-            "metadata": {"name": name, "uid": uid},
-            "status": status,
-        }));
-        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        // A server-side apply would leave what another writer has added.
+        let patch = serde_json::from_value(json!([
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "add", "path": "/status", "value": status},
+        ]));
+        let patch = Patch::<()>::Json(patch.map_err(|_| failed(OPERATION, namespace, name, Cause::Other))?);
+        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let write = api.patch_status(name, &parameters, &patch);
-        call("write status of IdIssuerCredential", namespace, name, write).await.map(drop)
+        let written = call(OPERATION, namespace, name, write).await?;
+        Ok(written.resource_version().unwrap_or_default())
     }
 }
 
@@ -234,7 +240,11 @@ async fn call_within<T>(
         Ok(Err(_)) => Cause::Other,
         Err(_) => Cause::TimedOut(limit),
     };
-    Err(ClusterError { operation, object: format!("{namespace}/{name}"), cause: Box::new(cause) })
+    Err(failed(operation, namespace, name, cause))
+}
+
+fn failed(operation: &'static str, namespace: &str, name: &str, cause: Cause) -> ClusterError {
+    ClusterError { operation, object: format!("{namespace}/{name}"), cause: Box::new(cause) }
 }
 
 #[cfg(test)]

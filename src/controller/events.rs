@@ -1,12 +1,26 @@
-//! Events are published beside the work: one that the API server does not take holds up no token.
+//! Events are published beside the work: one that the API server does not take holds up no token. They are bounded by
+//! namespace, so that nobody drowns those of the others.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::poll_fn;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::runtime::events::{Event, Recorder};
+use k8s_openapi::api::events::v1;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::runtime::events::{Event, EventType, Reporter};
+use kube::{Api, Client};
+use serde_json::json;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use crate::core::allowance::{Allowance, Rate};
+use crate::ops::clock::Clock;
+use crate::ops::metrics::Metrics;
 
 /// How long the publication of an Event may take.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -14,34 +28,70 @@ const LIMIT: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 64;
 /// How many may wait for that: what is told much later than it happened is of no use.
 const WAITING: usize = 1000;
+/// How many a namespace may have published.
+const RATE: Rate = Rate { at_once: 100, a_minute: 60 };
+/// After so many namespaces, those that have been quiet are forgotten.
+const NAMESPACES: usize = 1000;
+/// So long an Event that repeats is counted up, rather than published anew.
+const REPEATS: SignedDuration = SignedDuration::from_mins(6);
+/// The longest name of an object of Kubernetes.
+const NAME_MAX_LENGTH: usize = 253;
 
 /// An Event, and the credential that it is about.
 pub(super) struct Telling {
     event: Event,
     about: ObjectReference,
+    at: Timestamp,
 }
 
 /// Takes Events that are to be published.
-pub(super) struct Teller(Sender<Telling>);
+pub(super) struct Teller {
+    sender: Sender<Telling>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    allowances: Mutex<HashMap<String, Allowance>>,
+}
 
 impl Teller {
     /// A teller, and what it is told.
-    pub(super) fn new() -> (Self, Receiver<Telling>) {
+    pub(super) fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> (Self, Receiver<Telling>) {
         let (sender, told) = channel(WAITING);
-        (Self(sender), told)
+        (Self { sender, clock, metrics, allowances: Mutex::default() }, told)
     }
 
-    /// Has an Event published. Where too many wait already, it is logged only.
+    /// Has an Event published. Where too many wait already, or its namespace has had too many, it is dropped and counted.
     pub(super) fn tell(&self, event: Event, about: ObjectReference) {
-        if let Err(error) = self.0.try_send(Telling { event, about }) {
+        let at = self.clock.now().wall;
+        let telling = Telling { event, about, at };
+        if !self.is_allowed(telling.about.namespace.as_deref().unwrap_or_default()) {
+            self.metrics.event_dropped();
+            let ObjectReference { namespace, name, .. } = &telling.about;
+            tracing::debug!(
+                namespace,
+                name,
+                reason = telling.event.reason,
+                "no Event: the namespace has many"
+            );
+        } else if let Err(error) = self.sender.try_send(telling) {
+            self.metrics.event_dropped();
             error.into_inner().log_loss("too many wait");
         }
+    }
+
+    fn is_allowed(&self, namespace: &str) -> bool {
+        let now = self.clock.now();
+        let mut allowances = self.allowances.lock().unwrap_or_else(PoisonError::into_inner);
+        if allowances.len() >= NAMESPACES {
+            allowances.retain(|_, allowance| !allowance.is_full(RATE, now));
+        }
+        let allowance = allowances.entry(namespace.to_owned());
+        allowance.or_insert_with(|| Allowance::full(RATE, now)).take(RATE, now)
     }
 }
 
 impl Telling {
     async fn publish(self, recorder: &Recorder) {
-        match tokio::time::timeout(LIMIT, recorder.publish(&self.event, &self.about)).await {
+        match tokio::time::timeout(LIMIT, recorder.publish(&self)).await {
             Ok(Ok(())) => {}
             Ok(Err(kube::Error::Api(status))) => self.log_loss(&status.message),
             Ok(Err(_)) | Err(_) => self.log_loss("no answer"),
@@ -52,10 +102,127 @@ impl Telling {
         let ObjectReference { namespace, name, .. } = &self.about;
         tracing::warn!(namespace, name, reason = self.event.reason, "publish Event: {why}");
     }
+
+    /// What makes two Events one that repeats: reason, and the uid of the credential.
+    fn key(&self) -> (String, String) {
+        (self.event.reason.clone(), self.about.uid.clone().unwrap_or_default())
+    }
+
+    fn event(&self, name: String, reporter: &Reporter) -> v1::Event {
+        let type_ = match self.event.type_ {
+            EventType::Normal => "Normal",
+            EventType::Warning => "Warning",
+        };
+        let controller = reporter.controller.clone();
+        v1::Event {
+            metadata: ObjectMeta {
+                namespace: self.about.namespace.clone(),
+                name: Some(name),
+                ..ObjectMeta::default()
+            },
+            event_time: Some(MicroTime(self.at)),
+            type_: Some(type_.to_owned()),
+            reason: Some(self.event.reason.clone()),
+            action: Some(self.event.action.clone()),
+            note: self.event.note.clone(),
+            regarding: Some(self.about.clone()),
+            reporting_instance: Some(reporter.instance.clone().unwrap_or_else(|| controller.clone())),
+            reporting_controller: Some(controller),
+            ..v1::Event::default()
+        }
+    }
+}
+
+/// Creates Events, and counts up those that repeat.
+pub(super) struct Recorder {
+    client: Client,
+    reporter: Reporter,
+    recent: Mutex<HashMap<(String, String), Recent>>,
+    published: AtomicI64,
+}
+
+/// An Event that was published, and may repeat.
+#[derive(Clone)]
+struct Recent {
+    name: String,
+    count: i32,
+    at: Timestamp,
+}
+
+impl Recorder {
+    /// Publishes in this name.
+    pub(super) fn new(client: Client, reporter: Reporter) -> Self {
+        Self { client, reporter, recent: Mutex::default(), published: AtomicI64::default() }
+    }
+
+    async fn publish(&self, telling: &Telling) -> kube::Result<()> {
+        let namespace = telling.about.namespace.as_deref().unwrap_or_default();
+        let api: Api<v1::Event> = Api::namespaced(self.client.clone(), namespace);
+        if let Some(Recent { name, count, .. }) = self.recent(telling) {
+            let count = count.saturating_add(1);
+            let series = json!({"series": {"count": count, "lastObservedTime": MicroTime(telling.at)}});
+            match api.patch(&name, &PatchParams::default(), &Patch::Merge(series)).await {
+                // Events go after an hour, or when somebody deletes them.
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                patched => return patched.map(|_| self.remember(telling, name, count)),
+            }
+        }
+        let number = self.published.fetch_add(1, Ordering::Relaxed);
+        let name = name(telling.about.name.as_deref().unwrap_or_default(), telling.at, number);
+        api.create(&PostParams::default(), &telling.event(name.clone(), &self.reporter)).await?;
+        self.remember(telling, name, 1);
+        Ok(())
+    }
+
+    fn recent(&self, telling: &Telling) -> Option<Recent> {
+        let mut recent = self.lock();
+        recent.retain(|_, it| telling.at.duration_since(it.at) < REPEATS);
+        recent.get(&telling.key()).cloned()
+    }
+
+    fn remember(&self, telling: &Telling, name: String, count: i32) {
+        self.lock().insert(telling.key(), Recent { name, count, at: telling.at });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Recent>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The name of an Event: that of the object, shortened where both do not fit, and a number of its own.
+fn name(about: &str, at: Timestamp, number: i64) -> String {
+    let suffix = format!(".{:x}", at.as_nanosecond().wrapping_add(number.into()));
+    // Names are ASCII, so each byte is a character.
+    let about = about.get(..NAME_MAX_LENGTH.saturating_sub(suffix.len())).unwrap_or(about);
+    format!("{}{suffix}", about.trim_end_matches(['.', '-']))
 }
 
 /// Publishes what is told, until there is no teller any more.
 pub(super) async fn publish_all(recorder: Recorder, mut told: Receiver<Telling>) {
     let told = poll_fn(|context| told.poll_recv(context));
     told.for_each_concurrent(AT_ONCE, |telling| telling.publish(&recorder)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_name_of_an_event_fits_whatever_it_is_about(
+            about in "[a-z0-9]([-a-z0-9]{0,60}[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]{0,60}[a-z0-9])?){0,5}",
+            seconds in 0_i64..100_000_000_000, number in 0..i64::MAX,
+        ) {
+            let about = about.get(..253).unwrap_or(&about).trim_end_matches(['.', '-']);
+            let name = name(about, Timestamp::from_second(seconds).unwrap(), number);
+            prop_assert!(name.len() <= 253, "{name}");
+            prop_assert!(name.split('.').all(|label| {
+                let ends = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+                label.starts_with(ends) && label.ends_with(ends)
+            }), "{name}");
+            let whole = about.len() <= 200;
+            prop_assert!(!whole || name.starts_with(&format!("{about}.")), "{name}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 
 use super::cluster::{CALL_LIMIT, ClusterError};
 use super::leadership::Term;
+use super::repairs::Repairs;
 use crate::account::{Member, Session, Tenant};
 use crate::api::{self, IdIssuerCredentialStatus, TokenStatus};
 use crate::core::account::Account;
@@ -25,12 +26,8 @@ use crate::issuer::Trust;
 
 /// How long a CA bundle that was not there or not usable is not looked for again: nothing watches `ConfigMap`s.
 const CA_BUNDLE_RECHECK: SignedDuration = SignedDuration::from_secs(30);
-/// Repairs of the target that are made at once; from the next one on, another writer is taken to be at work.
-const REPAIRS_AT_ONCE: u32 = 3;
 /// After so many rounds in a row that ended with a failed call to the API server, people are told.
 const FAILURES_TOLD: u32 = 3;
-/// After this long without a repair, the count begins anew.
-const REPAIRS_FORGOTTEN: SignedDuration = SignedDuration::from_mins(10);
 
 /// What is remembered of one credential.
 #[derive(Default)]
@@ -66,8 +63,10 @@ pub(super) struct Memory {
     pub waits_for_others: Option<Moment>,
     /// At how many rejections an attempt was recorded in this term; each rejection needs a new record.
     pub attempt_recorded: Option<u32>,
-    /// Repairs in a row, and when the last one was.
-    repairs: Option<(u32, Moment)>,
+    /// Repairs of the target.
+    pub target_repairs: Repairs,
+    /// Repairs of the status.
+    pub status_repairs: Repairs,
 }
 
 /// Who was told what status remembers of a login; one after the other.
@@ -277,21 +276,6 @@ impl Memory {
             (Some(request), _) => self.renew_request = Some((request.to_owned(), now)),
         }
         self.renew_request.as_ref().map(|(_, since)| *since)
-    }
-
-    /// A repair of the target was made.
-    pub(super) fn repaired(&mut self, now: Moment) {
-        let recent = self.repairs.filter(|(_, last)| !last.plus(REPAIRS_FORGOTTEN).has_come(now));
-        self.repairs = Some((recent.map_or(0, |(count, _)| count) + 1, now));
-    }
-
-    /// Until when the next repair has to wait: not at first, then one second, doubling to a minute.
-    #[must_use]
-    pub(super) fn repair_pause(&self) -> Option<Moment> {
-        let (count, last) = self.repairs?;
-        let beyond = count.checked_sub(REPAIRS_AT_ONCE)?;
-        let first = SignedDuration::from_secs(1);
-        Some(last.plus(backoff::pause(beyond + 1, first, SignedDuration::from_mins(1), Chance::new(1.0))))
     }
 
     /// Why the target is not written at the moment, and until when. What was refused of another generation says nothing

@@ -18,9 +18,12 @@ mod login;
 mod memory;
 mod reconcile;
 mod registry;
+mod repairs;
 mod report;
 mod run;
+mod status_watch;
 mod target;
+mod telling;
 mod watchdog;
 
 pub use cluster::FIELD_MANAGER;

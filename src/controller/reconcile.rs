@@ -16,10 +16,10 @@ use super::leadership::{Leadership, Term};
 use super::memory::Memory;
 use super::registry::{ObjectKey, Registry};
 use super::report::Occasion;
+use super::status_watch::StatusMark;
 use super::{login, report, target};
 use crate::account::Accounts;
 use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
-use crate::core::conditions::conditions;
 use crate::core::decide::{Plan, decide};
 use crate::core::endpoint::AllowList;
 use crate::core::moment::Moment;
@@ -27,7 +27,7 @@ use crate::core::observed::{Intent, Login, Observed, Seen};
 use crate::core::reason::Reason;
 use crate::core::target::Identity;
 use crate::ops::clock::Clock;
-use crate::ops::metrics::{CredentialFacts, Metrics};
+use crate::ops::metrics::Metrics;
 
 /// A credential, or what could not be read as one: a malformed object must not stop the others.
 pub(super) type Guarded = DeserializeGuard<IdIssuerCredential>;
@@ -162,7 +162,8 @@ async fn tell_malformed(
     let generation = generation.unwrap_or_default();
     if memory.status.observed_generation != Some(generation) {
         tracing::warn!(namespace = key.namespace, name = key.name, "{}", Reason::MalformedResource.message());
-        let previous = context.cluster.read_status(&key.namespace, &key.name).await?.unwrap_or_default();
+        let previous = context.cluster.read_status(&key.namespace, &key.name).await?;
+        let previous = previous.map(|(status, _)| status).unwrap_or_default();
         let status = report::malformed(previous, generation, context.clock.now().wall);
         context.cluster.write_status(&key.namespace, &key.name, uid, &status).await?;
         memory.status = status;
@@ -177,7 +178,7 @@ pub(super) struct Work<'a> {
     pub(super) identity: Identity,
     pub(super) intent: Result<Intent, Reason>,
     pub(super) memory: &'a mut Memory,
-    generation_since: Moment,
+    pub(super) generation_since: Moment,
     login_seen: Seen,
     target_seen: Seen,
 }
@@ -204,19 +205,22 @@ impl<'a> Work<'a> {
     /// Takes over what status remembers.
     async fn load(&mut self, term: Term) -> Result<(), ClusterError> {
         // Also where it has to be read: what the watch has shown sets the pace of a retry.
-        self.take_over(self.credential.status.clone());
+        let version = self.credential.resource_version().unwrap_or_default();
+        self.take_over(self.credential.status.clone().unwrap_or_default(), &version);
         if term.follows_another {
             let Identity { namespace, name, .. } = &self.identity;
-            let status = self.context.cluster.read_status(namespace, name).await?;
-            self.take_over(status);
+            let read = self.context.cluster.read_status(namespace, name).await?;
+            let (status, version) = read.unwrap_or_default();
+            self.take_over(status, &version);
         }
         Ok(())
     }
 
-    fn take_over(&mut self, status: Option<IdIssuerCredentialStatus>) {
+    fn take_over(&mut self, status: IdIssuerCredentialStatus, version: &str) {
+        self.context.registry.leaves_status(&self.key(), StatusMark::of(Some(&status), version));
         let generation = self.credential.metadata.generation.unwrap_or_default();
         let intent = self.intent.as_ref().ok();
-        self.memory.load(status.unwrap_or_default(), generation, intent, self.context.clock.now());
+        self.memory.load(status, generation, intent, self.context.clock.now());
     }
 
     /// Observe (no client) → decide (no client) → act (client), until there is nothing to do; then report (client).
@@ -263,7 +267,7 @@ impl<'a> Work<'a> {
     }
 
     /// Looks at what may have changed by itself: the watches, and the time.
-    fn look(&mut self) -> Moment {
+    pub(super) fn look(&mut self) -> Moment {
         let now = self.context.clock.now();
         self.memory.renewal_requested(self.credential.renew_request(), now);
         if let Ok(intent) = &self.intent {
@@ -292,7 +296,7 @@ impl<'a> Work<'a> {
             target_seen: &self.target_seen,
             target_read: self.memory.target_read.as_ref(),
             write_pause: self.memory.write_pause(self.credential.metadata.generation),
-            repair_pause: self.memory.repair_pause(),
+            repair_pause: self.memory.target_repairs.pause(),
             failing_call: self.memory.failing_call(),
         }
     }
@@ -306,7 +310,7 @@ impl<'a> Work<'a> {
         !self.context.registries.iter().all(is_resolved)
     }
 
-    fn key(&self) -> ObjectKey {
+    pub(super) fn key(&self) -> ObjectKey {
         self.beside(&self.identity.name)
     }
 
@@ -315,66 +319,11 @@ impl<'a> Work<'a> {
         ObjectKey { namespace: self.identity.namespace.clone(), name: name.to_owned() }
     }
 
-    /// Says in status, if that can be written, that a call fails over and over: nobody else tells that a token is late then.
-    async fn tell_failure(&mut self, error: &ClusterError, term: Term) {
-        self.memory.call_failed(error);
-        if self.memory.failing_call().is_none() || self.context.leadership.term() != Some(term) {
-            return;
-        }
-        if let Err(error) = self.report(Occasion::Failure).await {
-            let Identity { namespace, name, .. } = &self.identity;
-            tracing::warn!(namespace, name, "{error}");
-        }
-    }
-
-    /// Writes the status if it changed, and tells what flipped.
-    async fn report(&mut self, occasion: Occasion) -> Result<(), ClusterError> {
-        if occasion != Occasion::Failure {
-            // Every call of this round has done what it should.
-            self.memory.failed_call = None;
-        }
-        let now = self.look();
-        let request = self.credential.renew_request();
-        let observed = self.observed(now);
-        let status = report::status(&observed, self.memory, occasion, request, now);
-        let events = report::events(&self.memory.status.conditions, &conditions(&observed, now));
-        self.show(&status);
-        if occasion != Occasion::Attempt && !report::is_worth_writing(&status, self.memory, now) {
-            return Ok(());
-        }
-        let Identity { namespace, name, uid } = &self.identity;
-        self.context.cluster.write_status(namespace, name, uid, &status).await?;
-        self.memory.status = status;
-        self.memory.status_written = Some(now);
-        for event in events {
-            self.context.teller.tell(event, self.credential.object_ref(&()));
-        }
-        Ok(())
-    }
-
-    fn show(&self, status: &IdIssuerCredentialStatus) {
-        let Identity { namespace, name, uid } = &self.identity;
-        let conditions = status.conditions.iter();
-        let facts = CredentialFacts {
-            namespace: namespace.clone(),
-            name: name.clone(),
-            conditions: conditions
-                .map(|condition| (condition.type_.clone(), condition.status.clone()))
-                .collect(),
-            token: status.token.as_ref().map(|token| (token.expiration_time.0, token.renewal_time.0)),
-        };
-        self.context.metrics.show_credential(uid, facts);
-        // It may have been deleted while it was worked on.
-        if self.context.registry.memory(&self.beside(name), uid).is_none() {
-            self.context.metrics.forget_credential(uid);
-        }
-    }
-
     fn rest(&self, until: Option<Moment>) -> Action {
         let now = self.context.clock.now();
         // A recheck that is over was not needed: the credential is suspended, say.
         let recheck = self.memory.recheck().filter(|moment| !moment.has_come(now));
-        let moments = [until, recheck].into_iter().flatten();
+        let moments = [until, recheck, self.status_undone()].into_iter().flatten();
         let wake_up = moments.reduce(|sooner, other| sooner.earlier(other, now));
         self.context.registry.sleeps_until(&self.key(), wake_up);
         let pause = wake_up.map(|moment| moment.remaining(now));

@@ -3,6 +3,8 @@
 //! Secrets themselves are not kept, and of those that no credential names nothing at all: memory does not depend on
 //! them.
 
+mod secrets;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,10 +12,13 @@ use tokio::sync::watch;
 
 use super::leadership::Term;
 use super::memory::Memory;
+pub(super) use secrets::Glance;
+use secrets::Watched;
+
+use super::status_watch::{StatusMark, StatusWatch};
+use crate::api::IdIssuerCredentialStatus;
 use crate::core::moment::Moment;
-use crate::core::observed::Seen;
 use crate::core::schedule::Pace;
-use crate::core::target::ObjectVersion;
 
 /// Namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,15 +44,6 @@ pub(super) struct Sighting {
     pub secrets: BTreeSet<String>,
 }
 
-#[derive(Default)]
-struct Watched {
-    seen: Seen,
-    written: Option<ObjectVersion>,
-    /// How often the watch has shown something new.
-    news: u64,
-    credentials: BTreeSet<String>,
-}
-
 struct Entry {
     sighting: Sighting,
     /// Since when its specification is known.
@@ -60,6 +56,8 @@ struct Entry {
     wake_up: Option<Moment>,
     /// Whether its status remembers that its login was rejected.
     is_rejected: bool,
+    /// Its status, as far as it tells whether somebody else has changed it.
+    status: StatusWatch,
     /// The term in which that has found its account, or turned out to have none.
     resolved: Option<Term>,
     /// The term in which that was tried in vain.
@@ -85,10 +83,6 @@ pub(super) struct CredentialNews {
     pub(super) replaced: Option<String>,
 }
 
-/// How much news of a Secret there was at some moment.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Glance(u64);
-
 /// Everything that is known of one watched area.
 pub(super) struct Registry {
     inner: Mutex<Inner>,
@@ -104,24 +98,27 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// Takes in a credential as the watch shows it. Whether its status remembers a rejection causes no work.
+    /// Takes in a credential as the watch shows it. Its status causes work only where somebody else has changed it.
     pub(super) fn saw_credential(
         &self,
         key: &ObjectKey,
         sighting: Sighting,
+        status: Option<StatusMark>,
         is_rejected: bool,
         now: Moment,
     ) -> CredentialNews {
         let mut inner = self.lock();
+        let mut is_undone = false;
         if let Some(entry) = inner.credentials.get_mut(key) {
             entry.is_rejected = is_rejected;
+            is_undone = entry.status.shows(status);
         }
         if let Some(listed) = &mut inner.listed_credentials {
             listed.insert(key.clone());
         }
         let known = inner.credentials.get(key);
         if known.is_some_and(|entry| entry.sighting == sighting) {
-            return CredentialNews::default();
+            return CredentialNews { is_work: is_undone, replaced: None };
         }
         let is_same = known.is_some_and(|entry| entry.sighting.uid == sighting.uid);
         let replaced = if is_same { None } else { inner.forget(key) };
@@ -140,6 +137,7 @@ impl Registry {
                 pace: Pace::FULL,
                 wake_up: None,
                 is_rejected,
+                status: StatusWatch::new(status),
                 resolved: None,
                 unresolvable: None,
             };
@@ -176,96 +174,32 @@ impl Registry {
         let _ = self.credentials_synced.subscribe().wait_for(|synced| *synced).await;
     }
 
-    /// Takes in a Secret as the watch shows it. Returns the credentials that this concerns; an own write concerns none.
-    pub(super) fn saw_secret(&self, key: &ObjectKey, version: ObjectVersion) -> Vec<ObjectKey> {
-        let mut inner = self.lock();
-        let Inner { secrets, listed_secrets, .. } = &mut *inner;
-        let Some(watched) = secrets.get_mut(key) else { return Vec::new() };
-        if let Some(listed) = listed_secrets {
-            listed.insert(key.clone());
-        }
-        let is_news = watched.seen != Seen::Version(version.clone());
-        let is_own = watched.written.as_ref() == Some(&version);
-        watched.news += u64::from(is_news);
-        watched.seen = Seen::Version(version);
-        if is_news && !is_own { watched.concerned(&key.namespace) } else { Vec::new() }
-    }
-
-    /// A Secret is gone. Returns the credentials that this concerns.
-    pub(super) fn lost_secret(&self, key: &ObjectKey, uid: &str) -> Vec<ObjectKey> {
-        let mut inner = self.lock();
-        let Some(watched) = inner.secrets.get_mut(key) else { return Vec::new() };
-        if watched.seen.version().is_some_and(|version| version.uid != uid) {
-            return Vec::new(); // Another one of that name was read or written since.
-        }
-        watched.news += 1;
-        watched.seen = Seen::Absent;
-        watched.concerned(&key.namespace)
-    }
-
-    /// A new list of Secrets begins.
-    pub(super) fn begins_secret_list(&self) {
-        self.lock().listed_secrets = Some(HashSet::new());
-    }
-
-    /// A list of Secrets is complete: what was not in it is gone. Returns the credentials that this concerns.
-    pub(super) fn ends_secret_list(&self) -> Vec<ObjectKey> {
-        let mut inner = self.lock();
-        let listed = inner.listed_secrets.take().unwrap_or_default();
-        let mut concerned = Vec::new();
-        for (key, watched) in &mut inner.secrets {
-            if !listed.contains(key) && watched.seen != Seen::Absent {
-                watched.news += 1;
-                watched.seen = Seen::Absent;
-                concerned.extend(watched.concerned(&key.namespace));
-            }
-        }
-        drop(inner);
-        self.secrets_synced.send_replace(true);
-        concerned
-    }
-
-    /// Waits until the first list of Secrets is complete.
-    pub(super) async fn secrets_synced(&self) {
-        // An error would say that the sender is gone; it lives as long as self.
-        let _ = self.secrets_synced.subscribe().wait_for(|synced| *synced).await;
-    }
-
-    /// To be taken before a Secret is read or written: see [`Registry::read_secret`].
-    pub(super) fn glance(&self, key: &ObjectKey) -> Glance {
-        Glance(self.lock().secrets.get(key).map_or(0, |watched| watched.news))
-    }
-
-    /// A Secret was read in this version, or found absent. Where the watch has shown something since the glance, that
-    /// stands: which of the two is newer is not known, and another read tells.
-    pub(super) fn read_secret(&self, key: &ObjectKey, seen: Seen, glance: Glance) {
-        if let Some(watched) = self.lock().secrets.get_mut(key).filter(|watched| watched.news == glance.0) {
-            watched.seen = seen;
-        }
-    }
-
-    /// This process wrote a Secret. What the watch has shown since the glance stands, as for a read.
-    pub(super) fn wrote_secret(&self, key: &ObjectKey, version: ObjectVersion, glance: Glance) {
-        if let Some(watched) = self.lock().secrets.get_mut(key) {
-            watched.written = Some(version.clone());
-            if watched.news == glance.0 {
-                watched.seen = Seen::Version(version);
-            }
-        }
-    }
-
-    /// The last version that is known of a Secret.
-    #[must_use]
-    pub(super) fn seen(&self, key: &ObjectKey) -> Seen {
-        self.lock().secrets.get(key).map(|watched| watched.seen.clone()).unwrap_or_default()
-    }
-
     /// What is remembered of the credential with this uid.
     #[must_use]
     pub(super) fn memory(&self, key: &ObjectKey, uid: &str) -> Option<Arc<tokio::sync::Mutex<Memory>>> {
         let inner = self.lock();
         let entry = inner.credentials.get(key).filter(|entry| entry.sighting.uid == uid)?;
         Some(Arc::clone(&entry.memory))
+    }
+
+    /// This process begins to write this status.
+    pub(super) fn writes_status(&self, key: &ObjectKey, status: &IdIssuerCredentialStatus) {
+        if let Some(entry) = self.lock().credentials.get_mut(key) {
+            entry.status.begins(status);
+        }
+    }
+
+    /// This process has written a credential's status, or has taken it over as it stood.
+    pub(super) fn leaves_status(&self, key: &ObjectKey, mark: Option<StatusMark>) {
+        if let Some(entry) = self.lock().credentials.get_mut(key) {
+            entry.status.leaves(mark);
+        }
+    }
+
+    /// Whether somebody else has changed a credential's status since.
+    #[must_use]
+    pub(super) fn is_status_undone(&self, key: &ObjectKey) -> bool {
+        self.lock().credentials.get(key).is_some_and(|entry| entry.status.is_undone())
     }
 
     /// Since when a credential's specification is known.
@@ -359,13 +293,6 @@ impl Registry {
     }
 }
 
-impl Watched {
-    fn concerned(&self, namespace: &str) -> Vec<ObjectKey> {
-        let key = |name: &String| ObjectKey { namespace: namespace.to_owned(), name: name.clone() };
-        self.credentials.iter().map(key).collect()
-    }
-}
-
 impl Inner {
     fn forget(&mut self, key: &ObjectKey) -> Option<String> {
         self.relink(key, &BTreeSet::new());
@@ -393,6 +320,8 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::observed::Seen;
+    use crate::core::target::ObjectVersion;
     use jiff::{SignedDuration, Timestamp};
 
     fn at(seconds: i64) -> Moment {
@@ -422,9 +351,9 @@ mod tests {
     fn a_first_login_waits_until_every_remembered_rejection_has_found_its_account() {
         let (registry, term) = (Registry::default(), Term::default());
         registry.begins_credential_list();
-        registry.saw_credential(&key("new"), sighting("u2", &[]), false, at(0));
+        registry.saw_credential(&key("new"), sighting("u2", &[]), None, false, at(0));
         assert!(!registry.are_rejections_resolved(term, false), "more may be listed");
-        registry.saw_credential(&key("held"), sighting("u1", &[]), true, at(0));
+        registry.saw_credential(&key("held"), sighting("u1", &[]), None, true, at(0));
         registry.ends_credential_list();
         assert!(!registry.are_rejections_resolved(term, false));
         registry.resolved(&key("new"), term);
@@ -433,7 +362,7 @@ mod tests {
         assert!(registry.are_rejections_resolved(term, false));
         let another = Term { number: 2, follows_another: true, ..Term::default() };
         assert!(!registry.are_rejections_resolved(another, false), "in each term anew");
-        registry.saw_credential(&key("held"), sighting("u1", &[]), false, at(0));
+        registry.saw_credential(&key("held"), sighting("u1", &[]), None, false, at(0));
         assert!(registry.are_rejections_resolved(another, false), "its status remembers none any more");
     }
 
@@ -441,7 +370,7 @@ mod tests {
     fn a_first_login_does_not_wait_for_ever_for_what_cannot_be_read_but_for_what_nobody_has_looked_at() {
         let (registry, term) = (Registry::default(), Term::default());
         registry.begins_credential_list();
-        registry.saw_credential(&key("held"), sighting("u1", &[]), true, at(0));
+        registry.saw_credential(&key("held"), sighting("u1", &[]), None, true, at(0));
         assert!(!registry.are_rejections_resolved(term, true), "nobody has looked");
         registry.unresolvable(&key("held"), term);
         assert!(!registry.are_rejections_resolved(term, false), "it may be read the next time");
@@ -453,20 +382,22 @@ mod tests {
     #[test]
     fn only_what_can_cause_work_is_news() {
         let registry = Registry::default();
-        assert!(registry.saw_credential(&key("billing"), sighting("u1", &["login"]), false, at(0)).is_work);
         assert!(
-            !registry.saw_credential(&key("billing"), sighting("u1", &["login"]), false, at(0)).is_work,
+            registry.saw_credential(&key("billing"), sighting("u1", &["login"]), None, false, at(0)).is_work
+        );
+        assert!(
+            !registry.saw_credential(&key("billing"), sighting("u1", &["login"]), None, false, at(0)).is_work,
             "the same again"
         );
         let changed = Sighting { generation: Some(2), ..sighting("u1", &["login"]) };
-        assert!(registry.saw_credential(&key("billing"), changed, false, at(0)).is_work);
+        assert!(registry.saw_credential(&key("billing"), changed, None, false, at(0)).is_work);
     }
 
     #[test]
     fn a_secret_concerns_the_credentials_that_name_it_and_an_own_write_concerns_none() {
         let registry = Registry::default();
-        registry.saw_credential(&key("a"), sighting("u1", &["login", "target"]), false, at(0));
-        registry.saw_credential(&key("b"), sighting("u2", &["login"]), false, at(0));
+        registry.saw_credential(&key("a"), sighting("u1", &["login", "target"]), None, false, at(0));
+        registry.saw_credential(&key("b"), sighting("u2", &["login"]), None, false, at(0));
         assert_eq!(registry.saw_secret(&key("login"), version(1)), [key("a"), key("b")]);
         assert_eq!(registry.saw_secret(&key("login"), version(1)), [], "the same again");
         assert_eq!(registry.saw_secret(&key("unrelated"), version(1)), []);
@@ -480,7 +411,7 @@ mod tests {
     #[test]
     fn what_the_watch_shows_during_a_read_or_a_write_is_not_overwritten() {
         let registry = Registry::default();
-        registry.saw_credential(&key("a"), sighting("u1", &["login", "target"]), false, at(0));
+        registry.saw_credential(&key("a"), sighting("u1", &["login", "target"]), None, false, at(0));
         let glance = registry.glance(&key("login"));
         registry.saw_secret(&key("login"), version(9));
         registry.read_secret(&key("login"), Seen::Absent, glance);
@@ -499,7 +430,7 @@ mod tests {
     #[test]
     fn nothing_is_kept_of_secrets_that_no_credential_names() {
         let registry = Registry::default();
-        registry.saw_credential(&key("a"), sighting("u1", &["login"]), false, at(0));
+        registry.saw_credential(&key("a"), sighting("u1", &["login"]), None, false, at(0));
         for number in 0..1000 {
             registry.saw_secret(&key(&format!("unrelated-{number}")), version(1));
         }
@@ -514,12 +445,12 @@ mod tests {
     fn what_a_new_list_does_not_show_is_gone() {
         let registry = Registry::default();
         registry.begins_credential_list();
-        registry.saw_credential(&key("a"), sighting("u1", &["login"]), false, at(0));
-        registry.saw_credential(&key("b"), sighting("u2", &["other"]), false, at(0));
+        registry.saw_credential(&key("a"), sighting("u1", &["login"]), None, false, at(0));
+        registry.saw_credential(&key("b"), sighting("u2", &["other"]), None, false, at(0));
         assert!(registry.ends_credential_list().is_empty());
         registry.saw_secret(&key("login"), version(1));
         registry.begins_credential_list();
-        registry.saw_credential(&key("a"), sighting("u1", &["login"]), false, at(0));
+        registry.saw_credential(&key("a"), sighting("u1", &["login"]), None, false, at(0));
         assert_eq!(registry.ends_credential_list(), ["u2"]);
         registry.begins_secret_list();
         assert_eq!(registry.ends_secret_list(), [key("a")]);
@@ -529,7 +460,7 @@ mod tests {
     #[test]
     fn what_the_queue_did_not_wake_by_either_clock_is_late_and_is_named_once() {
         let registry = Registry::default();
-        registry.saw_credential(&key("a"), sighting("u1", &[]), false, at(0));
+        registry.saw_credential(&key("a"), sighting("u1", &[]), None, false, at(0));
         let at = |wall: i64, monotonic: i64| Moment {
             wall: jiff::Timestamp::from_second(wall).unwrap(),
             monotonic: jiff::SignedDuration::from_secs(monotonic),
@@ -545,9 +476,9 @@ mod tests {
     #[test]
     fn a_credential_that_was_made_anew_remembers_nothing() {
         let registry = Registry::default();
-        registry.saw_credential(&key("a"), sighting("u1", &[]), false, at(0));
+        registry.saw_credential(&key("a"), sighting("u1", &[]), None, false, at(0));
         let before = registry.memory(&key("a"), "u1").unwrap();
-        let news = registry.saw_credential(&key("a"), sighting("u2", &[]), false, at(0));
+        let news = registry.saw_credential(&key("a"), sighting("u2", &[]), None, false, at(0));
         assert_eq!(news.replaced.as_deref(), Some("u1"));
         assert!(registry.memory(&key("a"), "u1").is_none());
         assert!(!Arc::ptr_eq(&before, &registry.memory(&key("a"), "u2").unwrap()));

@@ -8,14 +8,14 @@ use std::time::Duration;
 use futures::channel::mpsc::unbounded;
 use futures::future::join_all;
 use kube::api::ListParams;
-use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::events::Reporter;
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use tokio_util::sync::CancellationToken;
 
 use super::area::{self, Waker};
 use super::cluster::{Cluster, FIELD_MANAGER};
-use super::events::{self, Teller, Telling};
+use super::events::{self, Recorder, Teller, Telling};
 use super::leadership::{Leadership, LeaseSettings};
 use super::reconcile::Context;
 use super::registry::Registry;
@@ -236,7 +236,7 @@ impl Operator {
         let concurrency = Arc::new(tokio::sync::Semaphore::new(settings.concurrency));
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: None };
         let recorder = Recorder::new(client.clone(), reporter);
-        let (teller, told) = Teller::new();
+        let (teller, told) = Teller::new(Arc::clone(&clock), Arc::clone(&metrics));
         let teller = Arc::new(teller);
         let namespaces: Vec<Option<String>> = if settings.namespaces.is_empty() {
             vec![None]

@@ -13,7 +13,7 @@ use crate::api::{self, IdIssuerCredential};
 use crate::core::observed::{AccountKey, AccountReference, Intent, Published, Seen, TargetState};
 use crate::core::reason::Reason;
 use crate::core::target::{self, ControllerOwner, Facts, Identity, Manifest, ObjectVersion, TargetRead};
-use crate::core::token::{Fingerprint, IssuedToken};
+use crate::core::token::{AccessToken, Fingerprint, IssuedToken};
 
 /// Reads the target, and keeps of it what a decision needs.
 pub(super) async fn read(work: &mut Work<'_>) -> Result<(), ClusterError> {
@@ -23,7 +23,10 @@ pub(super) async fn read(work: &mut Work<'_>) -> Result<(), ClusterError> {
     let secret = work.context.cluster.read_secret(&key.namespace, &key.name).await?;
     let now = work.context.clock.now();
     let fingerprint = work.memory.published.as_ref().map(|published| &published.fingerprint);
-    let read = secret.map(|secret| keep(&secret, fingerprint, now.wall));
+    let read = secret.map(|secret| {
+        let read = keep(&secret, fingerprint, now.wall);
+        TargetRead { intact: is_intact(work, intent, &secret, &read), ..read }
+    });
     let seen = read.as_ref().map_or(Seen::Absent, |read| Seen::Version(read.version.clone()));
     work.context.registry.read_secret(&key, seen, glance);
     work.memory.target_read = read;
@@ -45,7 +48,50 @@ fn keep(secret: &Secret, fingerprint: Option<&Fingerprint>, now: jiff::Timestamp
             uid: owner.uid.clone(),
         }),
         token: fingerprint.and_then(|fingerprint| target::recognise(values, fingerprint, now)),
+        intact: false,
     }
+}
+
+/// Whether all that we own of a target is as we would write it with the published token: then another writer changed
+/// what is not ours. Where the token is held nowhere, that cannot be known.
+fn is_intact(work: &Work<'_>, intent: &Intent, found: &Secret, read: &TargetRead) -> bool {
+    let Some(published) = &work.memory.published else { return false };
+    if published.generation != work.credential.metadata.generation {
+        return false;
+    }
+    let held = work.memory.session().and_then(|session| session.with_account(|it| it.token().cloned()));
+    let held = held.filter(|token| token.fingerprint == published.fingerprint);
+    let access = held.map(|token| token.access.clone()).or_else(|| read.token.clone());
+    let Some(access) = access else { return false };
+    let token = issued(published, access);
+    let facts = Facts::of(&token, intent.renew_before, intent.jitter);
+    let manifest = target::render(&intent.target, &work.identity, &token, facts);
+    manifest.is_ok_and(|manifest| holds_all(found, &secret(&manifest, intent, &work.identity)))
+}
+
+/// Whether everything that is to be written stands there already, whatever stands beside it.
+fn holds_all(found: &Secret, wanted: &Secret) -> bool {
+    fn is_within<V: PartialEq>(
+        wanted: Option<&BTreeMap<String, V>>,
+        found: Option<&BTreeMap<String, V>>,
+    ) -> bool {
+        let stands = |(key, value): (&String, &V)| found.and_then(|found| found.get(key)) == Some(value);
+        wanted.into_iter().flatten().all(stands)
+    }
+    let (before, ours) = (&found.metadata, &wanted.metadata);
+    is_within(ours.labels.as_ref(), before.labels.as_ref())
+        && is_within(ours.annotations.as_ref(), before.annotations.as_ref())
+        && is_within(wanted.data.as_ref(), found.data.as_ref())
+        && wanted
+            .owner_references()
+            .iter()
+            .all(|owner| found.owner_references().iter().any(|it| is_same(it, owner)))
+}
+
+/// Whether two references are the same in all that is set here.
+fn is_same(found: &OwnerReference, wanted: &OwnerReference) -> bool {
+    let block_owner_deletion = wanted.block_owner_deletion;
+    OwnerReference { block_owner_deletion, ..found.clone() } == *wanted
 }
 
 /// Which account a token comes from, as far as that is certain. A token that is read back stays what it was, also
@@ -67,7 +113,7 @@ pub(super) async fn publish(
     let outcome = write(work, token, Origin { account, key }).await;
     let now = work.context.clock.now();
     match &outcome {
-        Ok(true) if repair => work.memory.repaired(now),
+        Ok(true) if repair => work.memory.target_repairs.made(now),
         Ok(true) if is_new => work.context.metrics.renewal(token.grant, "published"),
         Ok(_) => {}
         Err(_) => work.context.metrics.renewal(token.grant, "write_failed"),
@@ -79,18 +125,23 @@ pub(super) async fn publish(
 pub(super) async fn publish_read_back(work: &mut Work<'_>) -> Result<(), ClusterError> {
     let found = work.memory.target_read.as_ref().and_then(|read| read.token.clone());
     let (Some(access), Some(published)) = (found, &work.memory.published) else { return Ok(()) };
-    let token = IssuedToken {
+    let token = issued(published, access);
+    let origin = Origin { account: published.account.clone(), key: published.key };
+    let is_repair = published.generation.is_some();
+    if write(work, &token, origin).await? && is_repair {
+        work.memory.target_repairs.made(work.context.clock.now());
+    }
+    Ok(())
+}
+
+/// The published token, with its text.
+fn issued(published: &Published, access: AccessToken) -> IssuedToken {
+    IssuedToken {
         access,
         validity: published.validity,
         grant: published.grant,
         fingerprint: published.fingerprint.clone(),
-    };
-    let origin = Origin { account: published.account.clone(), key: published.key };
-    let is_repair = published.generation.is_some();
-    if write(work, &token, origin).await? && is_repair {
-        work.memory.repaired(work.context.clock.now());
     }
-    Ok(())
 }
 
 /// Renders and applies; whether it was written. When somebody else was faster, the target is read and all is decided
@@ -107,7 +158,7 @@ async fn write(work: &mut Work<'_>, token: &IssuedToken, origin: Origin) -> Resu
             return Ok(false);
         }
     };
-    let fence = fence(work);
+    let fence = work.observed(now).target_fence().cloned();
     let secret = secret(&manifest, &intent, &work.identity);
     let glance = work.context.registry.glance(&work.beside(&intent.target.secret));
     let limit = work.memory.write_limit();
@@ -153,15 +204,6 @@ fn wrote(work: &mut Work<'_>, token: &IssuedToken, origin: Origin, version: Obje
     memory.target_written = Some(version);
     memory.target_read = None;
     memory.write_pause = None;
-}
-
-/// The version that a write of the target replaces; none when it must not exist.
-fn fence(work: &Work<'_>) -> Option<ObjectVersion> {
-    match work.observed(work.context.clock.now()).target_state() {
-        TargetState::Untouched => work.memory.target_written.clone(),
-        TargetState::Ours(read) => Some(read.version.clone()),
-        TargetState::Absent | TargetState::Unverified | TargetState::Blocked(_) => None,
-    }
 }
 
 fn secret(manifest: &Manifest, intent: &Intent, identity: &Identity) -> Secret {

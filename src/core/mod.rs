@@ -10,6 +10,7 @@
 //! ```
 
 pub mod account;
+pub mod allowance;
 pub mod backoff;
 pub mod breaker;
 pub mod budget;

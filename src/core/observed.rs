@@ -1,5 +1,7 @@
 //! Everything that one decision looks at, as values.
 
+mod target_state;
+
 use std::sync::Arc;
 
 use super::account::{Account, Next, Restraint, Strategy, Trouble};
@@ -9,6 +11,7 @@ use super::reason::Reason;
 use super::schedule::{Jitter, Pace, RenewBefore, Schedule};
 use super::target::{Identity, ObjectVersion, TargetIntent, TargetRead};
 use super::token::{Fingerprint, Grant, IssuedToken, Validity};
+pub use target_state::{TargetState, TokenSource};
 
 /// Where user name and password stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -244,35 +247,7 @@ pub struct Observed<'a> {
     pub failing_call: Option<&'a Reason>,
 }
 
-/// Where the published token can be had from without asking the issuer.
-#[derive(Clone, Debug)]
-pub enum TokenSource<'a> {
-    /// From the account's session.
-    Memory(&'a Arc<IssuedToken>),
-    /// From the target itself, where its fingerprint was found.
-    Target,
-    /// Perhaps from the target, which has to be read.
-    Unread,
-    /// From nowhere: it is lost.
-    Nowhere,
-}
-
-/// How the target stands to what was written last.
-#[derive(Clone, Debug)]
-pub enum TargetState<'a> {
-    /// As our last write left it.
-    Untouched,
-    /// Somebody changed it, and it has not been read since.
-    Unverified,
-    /// It does not exist.
-    Absent,
-    /// It is not as we left it, and may be written.
-    Ours(&'a TargetRead),
-    /// It may not or cannot be written.
-    Blocked(Reason),
-}
-
-impl<'a> Observed<'a> {
+impl Observed<'_> {
     /// The life of the published token under the present specification.
     #[must_use]
     pub fn schedule(&self) -> Option<Schedule> {
@@ -336,55 +311,5 @@ impl<'a> Observed<'a> {
     #[must_use]
     pub fn is_generation_observed(&self) -> bool {
         self.observed_generation == Some(self.generation)
-    }
-
-    /// How the target stands.
-    #[must_use]
-    pub fn target_state(&self) -> TargetState<'a> {
-        let Ok(intent) = self.intent else { return TargetState::Untouched };
-        let written = self.target_written;
-        let seen = match self.target_seen {
-            Seen::Absent => return TargetState::Absent,
-            // Written in this process, and no watch event came yet.
-            Seen::Unknown if written.is_some() => return TargetState::Untouched,
-            Seen::Unknown => return TargetState::Unverified,
-            Seen::Version(seen) => seen,
-        };
-        let read = self.target_read.filter(|read| read.version == *seen);
-        // Even what we wrote last may be of another type than the specification wants by now.
-        match read.map(|read| (read, read.judge(self.identity, &intent.target, written))) {
-            Some((_, Err(reason))) => TargetState::Blocked(reason),
-            _ if written == Some(seen) => TargetState::Untouched,
-            Some((read, Ok(()))) => TargetState::Ours(read),
-            None => TargetState::Unverified,
-        }
-    }
-
-    /// Whether the target must be written, because it is not as we left it or the specification is another one.
-    #[must_use]
-    pub fn needs_write(&self, state: &TargetState<'_>) -> bool {
-        let rendered_for = self.published.and_then(|published| published.generation);
-        rendered_for != Some(self.generation) || !matches!(state, TargetState::Untouched)
-    }
-
-    /// Where the published token can be had from.
-    #[must_use]
-    pub fn token_source(&self, state: &TargetState<'_>) -> TokenSource<'_> {
-        let Some(published) = self.published else { return TokenSource::Nowhere };
-        let held = self.account().and_then(|account| account.token.as_ref());
-        if let Some(token) = held.filter(|token| token.fingerprint == published.fingerprint) {
-            return TokenSource::Memory(token);
-        }
-        match state {
-            TargetState::Absent => TokenSource::Nowhere,
-            TargetState::Unverified => TokenSource::Unread,
-            TargetState::Untouched | TargetState::Ours(_) | TargetState::Blocked(_) => {
-                match self.target_read.filter(|read| self.target_seen.version() == Some(&read.version)) {
-                    Some(read) if read.token.is_some() => TokenSource::Target,
-                    Some(_) => TokenSource::Nowhere,
-                    None => TokenSource::Unread,
-                }
-            }
-        }
     }
 }

@@ -131,6 +131,9 @@ pub struct TargetRead {
     pub controller: Option<ControllerOwner>,
     /// The published token, recognised by its fingerprint in one of the keys.
     pub token: Option<AccessToken>,
+    /// Whether all that we own of it is as the published token would be written. What others keep beside that is none of
+    /// our business.
+    pub intact: bool,
 }
 
 impl TargetRead {
@@ -220,6 +223,7 @@ mod tests {
             names_credential: None,
             controller: None,
             token: None,
+            intact: false,
         }
     }
 

@@ -400,6 +400,7 @@ impl World {
             names_credential: Some(self.identity.name.clone()),
             controller: None,
             token: Some(token),
+            intact: false,
         });
         self.target_seen = Seen::Version(written.clone());
         self.target_written = Some(written);
@@ -464,6 +465,7 @@ impl World {
             names_credential: None,
             controller: None,
             token: None,
+            intact: false,
         });
     }
 

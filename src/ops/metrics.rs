@@ -66,6 +66,7 @@ pub struct Metrics {
     clock_skew: Family<IssuerOrigin, Gauge<f64, AtomicU64>>,
     renewals: Family<GrantOutcome, Counter>,
     reconcile_errors: Counter,
+    events_dropped: Counter,
     late_wakeups: Counter,
     clock_jumps: Counter,
     scope: Family<Scope, Gauge>,
@@ -99,6 +100,7 @@ impl Metrics {
             clock_skew: Family::default(),
             renewals: Family::default(),
             reconcile_errors: Counter::default(),
+            events_dropped: Counter::default(),
             late_wakeups: Counter::default(),
             clock_jumps: Counter::default(),
             scope: Family::default(),
@@ -143,6 +145,11 @@ impl Metrics {
             self.reconcile_errors.clone(),
         );
         registry.register(
+            "events_dropped",
+            "Events that were not published, because their namespace had too many or too many waited",
+            self.events_dropped.clone(),
+        );
+        registry.register(
             "late_wakeups",
             "Credentials that the watchdog had to wake, because the queue did not in time",
             self.late_wakeups.clone(),
@@ -182,6 +189,11 @@ impl Metrics {
     /// Counts a reconciliation that failed.
     pub fn reconcile_error(&self) {
         self.reconcile_errors.inc();
+    }
+
+    /// Counts an Event that was not published.
+    pub fn event_dropped(&self) {
+        self.events_dropped.inc();
     }
 
     /// Counts credentials that were woken late.

@@ -144,3 +144,17 @@ async fn a_credential_that_is_deleted_and_applied_again_gets_a_target_of_its_own
 fn owner(target: &Secret) -> Option<String> {
     target.metadata.owner_references.iter().flatten().next().map(|owner| owner.uid.clone())
 }
+
+#[tokio::test]
+async fn a_credential_with_the_longest_name_gets_its_token_and_its_events() {
+    let stage = Stage::set("longest-name", issuer(HOUR)).await;
+    let name = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)].join(".");
+    assert_eq!(name.len(), 253);
+    stage.apply_as(&name, json!({})).await;
+    stage.ready_as(&name).await;
+    wait::until("the Event", LIMIT, async || {
+        let reasons = stage.event_reasons(&name).await;
+        reasons.contains(&"TokenPublished".to_owned()).then_some(()).ok_or(reasons.join(", "))
+    })
+    .await;
+}

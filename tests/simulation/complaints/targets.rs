@@ -123,3 +123,103 @@ async fn no_finalizer_is_ever_set_and_whatever_is_deleted_is_gone_and_left_alone
     assert_eq!((writes(&world), calls(&world)), (0, before));
     assert!(kinds.iter().all(|kind| world.habitat.api.list(kind, "").is_empty()));
 }
+
+/// An annotation that another controller kept up to date led to a write for each of
+/// its updates, and the two accused each other.
+#[tokio::test(start_paused = true)]
+async fn what_other_controllers_keep_on_a_target_leads_to_a_look_and_to_no_write_and_no_complaint() {
+    let mut world = settled(Issuers::plain(5, HOUR), 1, 1).await;
+    let credential = world.population.credentials[0].clone();
+    world.habitat.api.reset_counts();
+    let theirs = |round: u32| {
+        let value = if round.is_multiple_of(2) { "b25l" } else { "dHdv" };
+        json!({
+            "metadata": {
+                "annotations": {"other.example/seen": round.to_string()},
+                "labels": {"other.example/seen": round.to_string()},
+            },
+            "data": {"theirs": value},
+        })
+    };
+    for round in 0..30 {
+        merge(&world, "secrets", &theirs(round));
+        world.pass(2 * SECOND).await;
+    }
+    let reads = |world: &World| {
+        let counts = world.habitat.api.counts().into_iter();
+        counts
+            .filter(|((_, verb, target), _)| *verb == "get" && *target == "secrets")
+            .map(|(_, n)| n)
+            .sum::<u64>()
+    };
+    assert_eq!(writes(&world), 0);
+    assert!(reads(&world) <= 30, "{}", reads(&world));
+    assert_eq!(world.condition(&credential, "Stalled"), None);
+    let told = world.habitat.api.list("events", "");
+    assert!(told.iter().all(|event| event["reason"] != "TargetContested"), "{told:?}");
+
+    // What is ours is put back as ever, also where both are changed at once.
+    let token = world.token(&credential).unwrap();
+    let mut both = theirs(30);
+    both["metadata"]["ownerReferences"] = Value::Null;
+    merge(&world, "secrets", &both);
+    world.pass(2 * SECOND).await;
+    let target = world.habitat.api.get("secrets", &credential.namespace, &credential.name).unwrap();
+    assert_eq!(target["metadata"]["ownerReferences"].as_array().map(Vec::len), Some(1));
+    assert_eq!(target["metadata"]["annotations"]["other.example/seen"], "30");
+    merge(&world, "secrets", &json!({"data": {"token": "Zm9yZ2Vk"}}));
+    world.pass(2 * SECOND).await;
+    assert_eq!(world.token(&credential), Some(token));
+
+    // A process that begins finds another version than it remembers: it looks once, and that is all.
+    merge(&world, "secrets", &json!({"metadata": {"labels": {"other.example/seen": "last"}}}));
+    world.pass(2 * SECOND).await;
+    world.habitat.api.reset_counts();
+    let before = calls(&world);
+    restarts(&mut world).await;
+    world.pass(MINUTE).await;
+    assert_eq!((writes(&world), reads(&world), calls(&world)), (0, 1, before));
+    world.assert_well();
+}
+
+/// A status that somebody edits or wipes is a lie to everybody who waits for it, until the next renewal wrote it anew.
+#[tokio::test(start_paused = true)]
+async fn a_status_that_is_edited_or_wiped_by_hand_is_put_back_and_whoever_goes_on_is_met_at_a_pace() {
+    let mut world = settled(Issuers::plain(6, HOUR), 1, 1).await;
+    let credential = world.population.credentials[0].clone();
+    let edit = |world: &World, patch: &Value| {
+        let place = (credential.namespace.as_str(), credential.name.as_str());
+        world.habitat.api.merge_status("somebody", "idissuercredentials", place, patch).unwrap();
+    };
+    let status = |world: &World| world.credential(&credential)["status"].clone();
+    let told = status(&world);
+    world.habitat.api.reset_counts();
+    let failures = json!({
+        "consecutiveFailures": 7, "lastFailureTime": "2026-01-01T00:00:00Z", "reason": "Forged",
+    });
+    for patch in [
+        json!({"status": null}),
+        json!({"status": {"failures": failures}}),
+        json!({"status": {"conditions": null}}),
+    ] {
+        edit(&world, &patch);
+        world.pass(SECOND).await;
+        assert_eq!(status(&world), told, "{patch}");
+    }
+    assert_eq!(writes(&world), 3);
+    for round in 0..600 {
+        edit(&world, &json!({"status": {"secretName": format!("forged-{round}")}}));
+        world.pass(SECOND).await;
+    }
+    assert!((8..=18).contains(&(writes(&world) - 3)), "{}", writes(&world));
+    world.pass(2 * MINUTE).await;
+    assert_eq!(status(&world), told);
+
+    // What a process takes over counts like what it wrote.
+    restarts(&mut world).await;
+    world.pass(MINUTE).await;
+    world.habitat.api.reset_counts();
+    edit(&world, &json!({"status": null}));
+    world.pass(SECOND).await;
+    assert_eq!((status(&world), writes(&world)), (told, 1));
+}

@@ -219,6 +219,7 @@ impl Process {
             names_credential: Some(IDENTITY.name.clone()),
             controller: None,
             token: Some(target.token.clone()).filter(|_| Some(&target.name) == recorded.as_ref()),
+            intact: false,
         });
     }
 

@@ -250,6 +250,23 @@ fn remove_at(path: &mut Path, value: &mut Value, rest: &str) -> bool {
     }
 }
 
+/// A JSON patch (RFC 6902), as far as it tests and sets fields of objects.
+pub(super) fn json_patch(target: &mut Value, patch: &Value) -> Result<(), String> {
+    for step in patch.as_array().into_iter().flatten() {
+        let place = step["path"].as_str().unwrap_or_default();
+        let (parent, field) = place.rsplit_once('/').ok_or_else(|| format!("the path {place:?} is none"))?;
+        let parent = target.pointer_mut(parent).and_then(Value::as_object_mut);
+        let fields = parent.ok_or_else(|| format!("there is nothing at {place:?}"))?;
+        match step["op"].as_str().unwrap_or_default() {
+            "test" if fields.get(field) == Some(&step["value"]) => {}
+            "test" => return Err(format!("testing value {place} failed")),
+            "add" => drop(fields.insert(field.to_owned(), step["value"].clone())),
+            other => return Err(format!("the operation {other:?} is not served")),
+        }
+    }
+    Ok(())
+}
+
 /// A merge patch (RFC 7386).
 pub(super) fn merge_patch(target: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {

@@ -20,11 +20,11 @@
 //! ```
 //!
 //! It serves Secrets, `ConfigMaps`, Leases, Events (`events.k8s.io`) and `IdIssuerCredentials` to a [`kube::Client`]:
-//! get, list, watch, create, update, merge patch, server-side apply and delete, whole or as metadata. It has no sockets,
+//! get, list, watch, create, update, merge patch, simple JSON patch, server-side apply and delete, whole or as metadata. It has no sockets,
 //! threads or chance, and tells the time only by the clock it is given and by tokio's.
 //!
 //! A table in the testbed's own tests holds it to the real API server. What it leaves out: schemas and their
-//! defaults, rights, garbage collection, label selectors, pages of lists, JSON and strategic merge patches, dry runs, and
+//! defaults, rights, garbage collection, label selectors, pages of lists, other JSON patches and strategic merge patches, dry runs, and
 //! `managedFields` in what it returns.
 
 mod change;
@@ -151,6 +151,22 @@ impl MemoryApi {
         let resource = Resource::of_plural(resource).ok_or_else(status::unknown_path)?;
         let key = Key::new(namespace, name);
         self.write_at(manager, resource, key, false, Deed::Merge(patch.clone()))
+    }
+
+    /// Lays a merge patch over the status of an object, past all faults and counts.
+    ///
+    /// # Errors
+    /// What the API would refuse, it refuses here too.
+    pub fn merge_status(
+        &self,
+        manager: &str,
+        resource: &str,
+        (namespace, name): (&str, &str),
+        patch: &Value,
+    ) -> Result<Arc<Value>, Box<Status>> {
+        let resource = Resource::of_plural(resource).ok_or_else(status::unknown_path)?;
+        let key = Key::new(namespace, name);
+        self.write_at(manager, resource, key, true, Deed::Merge(patch.clone()))
     }
 
     /// Deletes an object if it is there, past all faults and counts. Finalizers hold it as they do for clients.

@@ -201,6 +201,7 @@ fn patch(head: &Parts, address: &Address, body: &Bytes) -> Outcome<Deed> {
     let media_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     match media_type {
         "application/merge-patch+json" => Ok(Deed::Merge(json(body)?)),
+        "application/json-patch+json" => Ok(Deed::Json(json(body)?)),
         "application/apply-patch+yaml" => {
             Ok(Deed::Apply { applied: json(body)?, force: address.flag("force") })
         }

@@ -8,7 +8,7 @@ use kube::core::response::StatusCause;
 use serde_json::{Map, Value, json};
 
 use super::change::Change;
-use super::fields::{Scope, merge_patch};
+use super::fields::{Scope, json_patch, merge_patch};
 use super::managers::{Contest, Manager, Managers};
 use super::object::{Object, metadata};
 use super::resource::{Nature, Resource};
@@ -33,8 +33,15 @@ pub(super) enum Deed {
     Create(Value),
     Replace(Value),
     Merge(Value),
-    Apply { applied: Value, force: bool },
-    Delete { preconditions: Value },
+    /// A JSON patch (RFC 6902).
+    Json(Value),
+    Apply {
+        applied: Value,
+        force: bool,
+    },
+    Delete {
+        preconditions: Value,
+    },
 }
 
 /// What came of a write.
@@ -123,9 +130,17 @@ impl Store {
                 write.check_body(&body)?;
                 self.update(write, &live, body, None)
             }
+            (Deed::Json(patch), Some(live)) => {
+                let mut body = (*live.object.value).clone();
+                json_patch(&mut body, patch).map_err(|why| refusal(422, "Invalid", &why))?;
+                write.check_body(&body)?;
+                self.update(write, &live, body, None)
+            }
             (Deed::Apply { applied, force }, live) => self.apply(write, live, applied, *force, now),
             (Deed::Delete { preconditions }, Some(live)) => self.delete(write, &live, preconditions, now),
-            (Deed::Replace(_) | Deed::Merge(_) | Deed::Delete { .. }, None) => Err(write.not_found()),
+            (Deed::Replace(_) | Deed::Merge(_) | Deed::Json(_) | Deed::Delete { .. }, None) => {
+                Err(write.not_found())
+            }
         }
     }
 

@@ -1,0 +1,117 @@
+//! Tells a status that somebody else has changed from own writes, which a watch shows late.
+
+use std::hash::{DefaultHasher, Hash, Hasher as _};
+
+use crate::api::IdIssuerCredentialStatus;
+
+/// A status at some version of its credential: the version, and a digest of the status. Versions are compared as numbers,
+/// as Kubernetes allows from 1.35 on and etcd has always made them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StatusMark {
+    version: u64,
+    digest: u64,
+}
+
+impl StatusMark {
+    /// Of a status in this version; none where that is no number.
+    pub(super) fn of(status: Option<&IdIssuerCredentialStatus>, version: &str) -> Option<Self> {
+        Some(Self { version: version.parse().ok()?, digest: digest(status) })
+    }
+}
+
+/// No status is an empty one.
+fn digest(status: Option<&IdIssuerCredentialStatus>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let text = status.map_or_else(|| Ok("{}".to_owned()), serde_json::to_string);
+    text.unwrap_or_default().hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The status of one credential as the watch has shown it, and as this process has left it.
+#[derive(Debug, Default)]
+pub(super) struct StatusWatch {
+    shown: Option<StatusMark>,
+    left: Option<StatusMark>,
+    is_told: bool,
+}
+
+impl StatusWatch {
+    /// Of a credential that was just seen.
+    pub(super) fn new(shown: Option<StatusMark>) -> Self {
+        Self { shown, ..Self::default() }
+    }
+
+    /// The watch shows a status. Whether that is the first news that somebody else has changed it.
+    pub(super) fn shows(&mut self, shown: Option<StatusMark>) -> bool {
+        self.shown = shown;
+        self.is_undone() && !std::mem::replace(&mut self.is_told, true)
+    }
+
+    /// This process begins to write a status: the watch may show it before the answer comes.
+    pub(super) fn begins(&mut self, status: &IdIssuerCredentialStatus) {
+        if let Some(left) = &mut self.left {
+            left.digest = digest(Some(status));
+        }
+    }
+
+    /// This process has written the status, or has taken it over as it stood.
+    pub(super) fn leaves(&mut self, left: Option<StatusMark>) {
+        self.left = left;
+        self.is_told = false;
+    }
+
+    /// Whether somebody else has changed it since.
+    pub(super) fn is_undone(&self) -> bool {
+        let (Some(shown), Some(left)) = (self.shown, self.left) else { return false };
+        shown.version > left.version && shown.digest != left.digest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(generation: i64) -> IdIssuerCredentialStatus {
+        IdIssuerCredentialStatus { observed_generation: Some(generation), ..Default::default() }
+    }
+
+    fn mark(generation: i64, version: &str) -> Option<StatusMark> {
+        StatusMark::of(Some(&status(generation)), version)
+    }
+
+    #[test]
+    fn own_writes_are_no_news_also_when_the_watch_shows_them_late_or_early() {
+        let mut watch = StatusWatch::new(mark(1, "7"));
+        assert!(!watch.is_undone(), "nothing was taken over yet");
+        watch.leaves(mark(1, "7"));
+        assert!(!watch.shows(mark(1, "8")), "the specification changed");
+        watch.begins(&status(2));
+        assert!(!watch.shows(mark(2, "9")), "before the answer");
+        watch.leaves(mark(2, "9"));
+        watch.begins(&status(3));
+        watch.leaves(mark(3, "11"));
+        assert!(!watch.shows(mark(2, "10")), "what stood there before the last write");
+        assert!(!watch.shows(mark(3, "11")));
+    }
+
+    #[test]
+    fn a_status_that_somebody_else_wrote_is_news_once_until_it_is_put_back() {
+        let mut watch = StatusWatch::new(mark(1, "9"));
+        watch.leaves(mark(1, "9"));
+        assert!(watch.shows(StatusMark::of(None, "10")), "wiped");
+        assert!(!watch.shows(StatusMark::of(None, "11")) && watch.is_undone());
+        watch.leaves(mark(1, "12"));
+        assert!(!watch.is_undone());
+        assert!(!watch.shows(mark(1, "12")));
+        assert!(watch.shows(mark(5, "13")), "edited");
+        assert!(!watch.shows(mark(1, "14")) && !watch.is_undone(), "they put it back themselves");
+    }
+
+    #[test]
+    fn versions_that_are_no_numbers_are_not_compared() {
+        let mut watch = StatusWatch::new(mark(1, "opaque"));
+        watch.leaves(mark(2, "opaque"));
+        assert!(!watch.shows(mark(1, "more opaque")));
+        assert_eq!(StatusMark::of(None, "1"), StatusMark::of(Some(&Default::default()), "1"));
+    }
+}

@@ -1,0 +1,84 @@
+//! Telling what there is to tell of a credential: its status is written, and Events are published.
+
+use kube::Resource as _;
+
+use super::cluster::ClusterError;
+use super::leadership::Term;
+use super::reconcile::Work;
+use super::report::{self, Occasion};
+use super::status_watch::StatusMark;
+use crate::api::IdIssuerCredentialStatus;
+use crate::core::conditions::conditions;
+use crate::core::moment::Moment;
+use crate::core::target::Identity;
+use crate::ops::metrics::CredentialFacts;
+
+impl Work<'_> {
+    /// Says in status, if that can be written, that a call fails over and over: nobody else tells that a token is late then.
+    pub(super) async fn tell_failure(&mut self, error: &ClusterError, term: Term) {
+        self.memory.call_failed(error);
+        if self.memory.failing_call().is_none() || self.context.leadership.term() != Some(term) {
+            return;
+        }
+        if let Err(error) = self.report(Occasion::Failure).await {
+            let Identity { namespace, name, .. } = &self.identity;
+            tracing::warn!(namespace, name, "{error}");
+        }
+    }
+
+    /// Writes the status if it changed, and tells what flipped.
+    pub(super) async fn report(&mut self, occasion: Occasion) -> Result<(), ClusterError> {
+        if occasion != Occasion::Failure {
+            // Every call of this round has done what it should.
+            self.memory.failed_call = None;
+        }
+        let now = self.look();
+        let request = self.credential.renew_request();
+        let observed = self.observed(now);
+        let status = report::status(&observed, self.memory, occasion, request, now);
+        let events = report::events(&self.memory.status.conditions, &conditions(&observed, now));
+        self.show(&status);
+        let is_news = occasion == Occasion::Attempt || report::is_worth_writing(&status, self.memory, now);
+        let is_put_back = !is_news && self.status_undone().is_some_and(|until| until.has_come(now));
+        if !is_news && !is_put_back {
+            return Ok(());
+        }
+        let (Identity { namespace, name, uid }, registry) = (&self.identity, &self.context.registry);
+        registry.writes_status(&self.key(), &status);
+        let version = self.context.cluster.write_status(namespace, name, uid, &status).await?;
+        registry.leaves_status(&self.key(), StatusMark::of(Some(&status), &version));
+        if is_put_back {
+            self.memory.status_repairs.made(now);
+        }
+        self.memory.status = status;
+        self.memory.status_written = Some(now);
+        for event in events {
+            self.context.teller.tell(event, self.credential.object_ref(&()));
+        }
+        Ok(())
+    }
+
+    /// Since, or from when on, a status that somebody else has changed is to be put back.
+    pub(super) fn status_undone(&self) -> Option<Moment> {
+        let is_undone = self.context.registry.is_status_undone(&self.key());
+        is_undone.then(|| self.memory.status_repairs.pause().unwrap_or(self.generation_since))
+    }
+
+    fn show(&self, status: &IdIssuerCredentialStatus) {
+        let Identity { namespace, name, uid } = &self.identity;
+        let conditions = status.conditions.iter();
+        let facts = CredentialFacts {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            conditions: conditions
+                .map(|condition| (condition.type_.clone(), condition.status.clone()))
+                .collect(),
+            token: status.token.as_ref().map(|token| (token.expiration_time.0, token.renewal_time.0)),
+        };
+        self.context.metrics.show_credential(uid, facts);
+        // It may have been deleted while it was worked on.
+        if self.context.registry.memory(&self.beside(name), uid).is_none() {
+            self.context.metrics.forget_credential(uid);
+        }
+    }
+}
