@@ -246,13 +246,14 @@ impl Session {
     fn finish(self: &Arc<Self>, call: Call, exchange: Exchange) -> bool {
         self.tell(call.grant(), &exchange);
         let blank = matches!(&call, Call::Login(pair) if pair.password_has_blank());
-        let result = exchange.result.map_err(|error| Failure {
-            class: error.class(),
-            reason: error.reason(&self.source).of_password(blank),
-        });
         let Surroundings { restraints, clock, .. } = &*self.surroundings;
         let now = clock.now();
         let mut account = self.account();
+        let result = exchange.result.map_err(|error| {
+            let reason = error.reason(&self.source).of_password(blank);
+            let failure = Failure { class: error.class(), reason };
+            account.judge(call.grant(), failure)
+        });
         let verdict = account.verdict(result.as_ref().map(drop));
         let forgiven = restraints.ends(&self.site, &self.who(), verdict, now);
         let is_rejected = matches!(&result, Err(failure) if failure.class == RetryClass::Rejected);

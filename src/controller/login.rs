@@ -17,7 +17,7 @@ use crate::core::moment::{Moment, to_second};
 use crate::core::observed::{AccountReference, CaBundleReference, Intent, LoginReference, Seen};
 use crate::core::reason::Reason;
 use crate::core::retry::{Failure, RetryClass};
-use crate::issuer::{CaBundle, Site, Trust};
+use crate::issuer::{CaBundle, IssuerError, Site, Trust};
 
 /// Reads the login as the specification names it. User name and password live until they are sent or the credential
 /// rests; of a login Secret nothing is cached.
@@ -194,14 +194,17 @@ fn remember(work: &mut Work<'_>, session: &Session, seen: &Seen, now: Moment) {
 /// How the login was rejected that status remembers.
 fn rejection(status: &IdIssuerCredentialStatus, login: &LoginReference) -> Failure {
     let secret = login.secret.clone();
+    let unclear = IssuerError::unclear_answers()
+        .map(|error| Reason::LoginNotAccepted { answer: Box::new(error.reason(&secret)) });
     // Which of them it was stands in the condition only.
-    let kinds = [(true, false), (true, true), (false, true), (false, false)]
+    let rejected = [(true, false), (true, true), (false, true), (false, false)]
         .map(|(forbidden, blank)| Reason::LoginRejected { secret: secret.clone(), forbidden, blank });
-    let [.., plain] = kinds.clone();
+    let [.., plain] = rejected.clone();
     let told = status.conditions.iter().find(|condition| condition.type_ == "LoginAccepted");
     let told = told.filter(|told| told.status == "False");
-    let reason = told.map_or(Reason::LoginUnanswered { secret }, |told| {
-        kinds.into_iter().find(|kind| kind.message() == told.message).unwrap_or(plain)
+    let mut kinds = rejected.into_iter().chain(unclear);
+    let reason = told.map_or(Reason::LoginUnanswered { secret: secret.clone() }, |told| {
+        kinds.find(|kind| kind.message() == told.message).unwrap_or(plain)
     });
     Failure { class: RetryClass::Rejected, reason }
 }

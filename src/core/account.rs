@@ -14,10 +14,11 @@ use super::breaker::Verdict;
 use super::budget::LoginBudget;
 use super::login::LoginPair;
 use super::moment::Moment;
+use super::reason::Reason;
 use super::refreshing::Refreshing;
 use super::retry::{Failure, RetryClass, Sent};
 use super::schedule::{Pace, overdue_margin};
-use super::token::{Fingerprint, IssuedToken, RefreshToken, Validity};
+use super::token::{Fingerprint, Grant, IssuedToken, RefreshToken, Validity};
 
 pub use super::refreshing::RefreshSupport;
 pub use call::{Call, Obtained};
@@ -198,6 +199,18 @@ impl Account {
         }
     }
 
+    /// What a failed call means for this account. A login that was never accepted pays for every answer without a token as
+    /// for a rejection, whatever it was.
+    #[must_use]
+    pub fn judge(&self, grant: Grant, failure: Failure) -> Failure {
+        let is_plain = failure.class == RetryClass::Rejected;
+        if grant == Grant::Refresh || self.accepted.is_some() || is_plain || !failure.class.is_answer() {
+            return failure;
+        }
+        let reason = Reason::LoginNotAccepted { answer: Box::new(failure.reason) };
+        Failure { class: RetryClass::Rejected, reason }
+    }
+
     /// What a call's end says about the issuer.
     #[must_use]
     pub fn verdict(&self, outcome: Result<(), &Failure>) -> Verdict {
@@ -206,7 +219,9 @@ impl Account {
             RetryClass::Rejected if self.accepted.is_some() => Verdict::RejectsProven,
             RetryClass::Rejected | RetryClass::Refused => Verdict::Answers,
             RetryClass::Transient { retry_after, .. } => Verdict::Fails { retry_after },
-            RetryClass::Malformed | RetryClass::Misconfigured => Verdict::Fails { retry_after: None },
+            RetryClass::Malformed | RetryClass::Misconfigured | RetryClass::Blocked => {
+                Verdict::Fails { retry_after: None }
+            }
         }
     }
 
@@ -290,6 +305,7 @@ impl Account {
                 self.fail_refresh(refresh, failure, now, chance);
             }
             (Call::Login(_), Err(failure)) => {
+                let failure = self.judge(Grant::Login, failure);
                 if failure.class == RetryClass::Rejected {
                     self.hold(failure, now);
                 } else {
@@ -340,7 +356,9 @@ impl Account {
                 self.refresh = Some(refresh);
                 self.note(failure, now, chance);
             }
-            RetryClass::Transient { sent: Sent::Maybe, .. } => self.note(failure, now, chance),
+            RetryClass::Transient { sent: Sent::Maybe, .. } | RetryClass::Blocked => {
+                self.note(failure, now, chance);
+            }
             // Dropped, and the login that follows at once tells whether anything is wrong.
             RetryClass::Refused
             | RetryClass::Rejected

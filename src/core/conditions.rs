@@ -130,7 +130,12 @@ fn holds_token(observed: &Observed<'_>, state: &TargetState<'_>) -> bool {
 fn login_answer(observed: &Observed<'_>) -> Option<LoginAnswer> {
     let account = observed.account()?;
     match &account.trouble {
-        Some(trouble) if matches!(trouble.failure.reason, Reason::LoginRejected { .. }) => {
+        Some(trouble)
+            if matches!(
+                trouble.failure.reason,
+                Reason::LoginRejected { .. } | Reason::LoginNotAccepted { .. }
+            ) =>
+        {
             Some(LoginAnswer::Rejected(trouble.failure.reason.clone()))
         }
         _ if account.proven => Some(LoginAnswer::Accepted),

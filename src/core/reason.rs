@@ -108,6 +108,12 @@ pub enum Reason {
         /// Whether the password holds a blank or an invisible character, which may be a slip.
         blank: bool,
     },
+    /// The issuer answered a login that it never accepted without a token, and without saying no to it. That counts as a
+    /// rejection.
+    LoginNotAccepted {
+        /// What the answer was.
+        answer: Box<Reason>,
+    },
     /// A login was begun by an earlier process, and nobody heard the answer.
     LoginUnanswered {
         /// The login Secret.
@@ -121,6 +127,10 @@ pub enum Reason {
     IssuerTlsFailed,
     /// The issuer asked to come back later, or failed by itself.
     IssuerUnavailable,
+    /// Something before the issuer answers in its place.
+    IssuerBlocked,
+    /// The connection led to a server that does not serve the issuer.
+    IssuerMisdirected,
     /// The issuer fails for several accounts at once, and calls take turns until it works again.
     IssuerFailing,
     /// The user name had too many rejections lately, whatever the password.
@@ -199,11 +209,14 @@ impl Reason {
             Self::CaBundleMissing { .. } => "CaBundleMissing",
             Self::CaBundleInvalid { .. } => "CaBundleInvalid",
             Self::LoginRejected { .. } => "LoginRejected",
+            Self::LoginNotAccepted { answer } => answer.name(),
             Self::LoginUnanswered { .. } => "LoginUnanswered",
             Self::RefreshRefused => "RefreshRefused",
             Self::IssuerUnreachable => "IssuerUnreachable",
             Self::IssuerTlsFailed => "IssuerTlsFailed",
             Self::IssuerUnavailable => "IssuerUnavailable",
+            Self::IssuerBlocked => "IssuerBlocked",
+            Self::IssuerMisdirected => "IssuerMisdirected",
             Self::IssuerFailing => "IssuerFailing",
             Self::LoginPutOff { .. } => "LoginPutOff",
             Self::IssuerRedirects | Self::IssuerPathWrong => "IssuerMisconfigured",
@@ -258,16 +271,19 @@ impl Reason {
                 let hint = if *blank { PASSWORD_HAS_BLANK } else { "" };
                 format!("The issuer rejected the user name and password in Secret {secret}; correct them{access}. {hint}A corrected Secret is tried at once. Otherwise the login is tried three times within 15 minutes, and then once an hour if it was accepted before, so that the account is not locked")
             }
+            Self::LoginNotAccepted { answer } => format!("{}. Some issuers refuse a password so, so a login that was never accepted is tried three times within 15 minutes and then held, that the account is not locked; correct the login Secret or spec.issuer, or request a renewal, to have it tried at once", answer.message()),
             Self::LoginUnanswered { secret } => format!("A login with Secret {secret} was under way when the controller ended, so it may have been rejected. So that the account is not locked, the next one waits for a few minutes, and after three of that kind until somebody asks: request a renewal to have it at once"),
             Self::RefreshRefused => "The issuer refused the refresh token; logging in instead".into(),
             Self::IssuerUnreachable => "The issuer could not be reached or did not answer in time; retrying. See that its address resolves and that network policies let the controller out".into(),
             Self::IssuerTlsFailed => "No trusted TLS connection to the issuer could be made; retrying. If its certificate comes from a private CA, name that in spec.issuer.caBundleRef".into(),
             Self::IssuerUnavailable => "The issuer is unavailable or asks to come back later; retrying".into(),
+            Self::IssuerBlocked => "Something before the issuer answers in its place, such as a web application firewall, a proxy or a portal; see what blocks the controller's calls to the issuer".into(),
+            Self::IssuerMisdirected => "The connection led to a server that does not serve the issuer; retrying over a new one. See what its name resolves to, and what stands before it".into(),
             Self::IssuerFailing => "The issuer fails for several accounts at once, or rejects logins that it accepted before; one call at a time finds out when it works again, and whose login it rejected meanwhile gets another try then. See what is wrong with the issuer".into(),
             Self::LoginPutOff { secret, until } => format!("The issuer rejected the user name in Secret {secret} four times within an hour, so the next attempt waits until {until}, that the account is not locked; see that user name and password are right by then"),
             Self::IssuerRedirects => "The issuer answers with a redirect, which a login never follows; correct spec.issuer.url or its paths (a trailing slash, http for https)".into(),
             Self::IssuerPathWrong => "The issuer does not know the path or method of the call; correct spec.issuer.tokenPath or spec.issuer.refreshPath".into(),
-            Self::IssuerAnswerUnusable { defect } => format!("The issuer's answer cannot be used: {defect}; retrying. See that spec.issuer points to an ID Issuer API"),
+            Self::IssuerAnswerUnusable { defect } => format!("The issuer's answer cannot be used: {defect}; see that spec.issuer points to an ID Issuer API"),
             Self::TargetConflict { secret } => format!("Secret {secret} exists and does not belong to this credential; delete it, or choose another spec.target.secretName in a new credential"),
             Self::TargetAwaitingCollection { secret } => format!("Secret {secret} belongs to a deleted credential of the same name; waiting for its garbage collection. Delete it if that does not come"),
             Self::TargetImmutable { secret } => format!("Secret {secret} is immutable, so no token can be written to it; delete it, and it is created anew"),
@@ -284,6 +300,9 @@ impl Reason {
         match self {
             Self::LoginRejected { forbidden, blank, .. } => {
                 Self::LoginRejected { secret: name.to_owned(), forbidden, blank }
+            }
+            Self::LoginNotAccepted { answer } => {
+                Self::LoginNotAccepted { answer: Box::new(answer.of_secret(name)) }
             }
             Self::LoginUnanswered { .. } => Self::LoginUnanswered { secret: name.to_owned() },
             Self::LoginPutOff { until, .. } => Self::LoginPutOff { secret: name.to_owned(), until },
@@ -329,6 +348,8 @@ impl Reason {
             | Self::IssuerUnreachable
             | Self::IssuerTlsFailed
             | Self::IssuerUnavailable
+            | Self::IssuerBlocked
+            | Self::IssuerMisdirected
             | Self::IssuerFailing
             | Self::TargetAwaitingCollection { .. } => false,
             Self::MalformedResource
@@ -341,6 +362,7 @@ impl Reason {
             | Self::CaBundleMissing { .. }
             | Self::CaBundleInvalid { .. }
             | Self::LoginRejected { .. }
+            | Self::LoginNotAccepted { .. }
             | Self::LoginPutOff { .. }
             | Self::IssuerRedirects
             | Self::IssuerPathWrong
@@ -394,12 +416,15 @@ mod tests {
             CaBundleInvalid { .. } => rejected(false, false),
             LoginRejected { forbidden: false, blank: false, .. } => rejected(true, false),
             LoginRejected { forbidden: true, blank: false, .. } => rejected(true, true),
-            LoginRejected { blank: true, .. } => LoginUnanswered { secret: secret() },
+            LoginRejected { blank: true, .. } => LoginNotAccepted { answer: Box::new(IssuerPathWrong) },
+            LoginNotAccepted { .. } => LoginUnanswered { secret: secret() },
             LoginUnanswered { .. } => RefreshRefused,
             RefreshRefused => IssuerUnreachable,
             IssuerUnreachable => IssuerTlsFailed,
             IssuerTlsFailed => IssuerUnavailable,
-            IssuerUnavailable => IssuerFailing,
+            IssuerUnavailable => IssuerBlocked,
+            IssuerBlocked => IssuerMisdirected,
+            IssuerMisdirected => IssuerFailing,
             IssuerFailing => LoginPutOff { secret: secret(), until: expiry },
             LoginPutOff { .. } => IssuerRedirects,
             IssuerRedirects => IssuerPathWrong,
@@ -436,8 +461,9 @@ mod tests {
 
     #[test]
     fn reasons_have_names_of_their_own_but_for_the_two_ways_to_misconfigure_an_issuer() {
+        let own = |reason: &&Reason| !matches!(reason, Reason::LoginNotAccepted { .. });
         let mut kinds: Vec<_> =
-            all().iter().map(|reason| (reason.name(), std::mem::discriminant(reason))).collect();
+            all().iter().filter(own).map(|reason| (reason.name(), std::mem::discriminant(reason))).collect();
         kinds.dedup();
         let doubled: Vec<_> = kinds
             .iter()

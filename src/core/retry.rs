@@ -31,6 +31,17 @@ pub enum RetryClass {
     Malformed,
     /// The address or its path is wrong.
     Misconfigured,
+    /// Something before the issuer answered in its place. It may work later, and the issuer has said nothing.
+    Blocked,
+}
+
+impl RetryClass {
+    /// Whether the call was answered, with something other than "later". A login that was never accepted pays for every
+    /// such answer as for a rejection: some issuers refuse a password by 200, 302 or 404.
+    #[must_use]
+    pub fn is_answer(self) -> bool {
+        !matches!(self, Self::Transient { .. })
+    }
 }
 
 /// A failed call, as the core sees it.

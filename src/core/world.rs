@@ -84,6 +84,10 @@ pub(crate) fn misconfigured() -> Failure {
     Failure { class: RetryClass::Misconfigured, reason: Reason::IssuerPathWrong }
 }
 
+pub(crate) fn blocked() -> Failure {
+    Failure { class: RetryClass::Blocked, reason: Reason::IssuerBlocked }
+}
+
 pub(crate) fn intent() -> Intent {
     let origin = Origin::parse(DEFAULT_ISSUER).unwrap();
     let login = LoginReference {

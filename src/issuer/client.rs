@@ -95,9 +95,10 @@ impl IssuerClient {
                     Grant::Login => IssuerError::Unusable(defect),
                     Grant::Refresh => IssuerError::RefreshRefused,
                 }),
-            Ok(Answer { status, retry_after, date, .. }) => {
+            Ok(Answer { status, retry_after, date, is_page, .. }) => {
                 let retry_after = wire::retry_after(retry_after.as_deref(), date.as_deref(), now.wall);
-                Err(IssuerError::of_status(status, grant, retry_after))
+                let of = if is_page { IssuerError::of_page } else { IssuerError::of_status };
+                Err(of(status, grant, retry_after))
             }
         };
         Exchange {

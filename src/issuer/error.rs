@@ -22,6 +22,8 @@ pub enum AnswerDefect {
     NotBearer,
     /// No lifetime left.
     DeadOnArrival,
+    /// Neither a 200 nor any status that says no.
+    WrongStatus,
 }
 
 impl AnswerDefect {
@@ -32,6 +34,7 @@ impl AnswerDefect {
             Self::UnusableToken => "its token does not fit into an HTTP header",
             Self::NotBearer => "its token is not of type bearer",
             Self::DeadOnArrival => "its token has no lifetime left",
+            Self::WrongStatus => "its status is neither 200 nor one of an error",
         }
     }
 }
@@ -53,8 +56,8 @@ pub enum Refusal {
     Other,
 }
 
-/// It never comes from the issuer.
-const PROXY_WANTS_LOGIN: u16 = 407;
+/// 421: the connection led to a server that does not serve the issuer.
+const MISDIRECTED: u16 = 421;
 
 /// A failed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,7 +77,7 @@ pub enum IssuerError {
         /// How long it asks to wait.
         retry_after: Option<SignedDuration>,
     },
-    /// 5xx, or a status that has no place here. Perhaps something was carried out.
+    /// 5xx, or a refresh with a status that has no place here. Perhaps something was carried out.
     #[error("call the issuer: it failed with status {status}")]
     Unavailable {
         /// The status code.
@@ -88,7 +91,16 @@ pub enum IssuerError {
     /// 404, 405 or 415: the path is wrong.
     #[error("log in: the issuer does not know the path or method")]
     PathWrong,
-    /// A 200 that cannot be used.
+    /// 407, 421 or 451: the answer of something before the issuer, which never saw the call.
+    #[error("call the issuer: something before it answered with status {status}")]
+    NotTheIssuer {
+        /// The status code.
+        status: u16,
+    },
+    /// An HTML page where the issuer says no in JSON, or without a body.
+    #[error("call the issuer: an HTML page came in place of its answer")]
+    Blocked,
+    /// A 200 that cannot be used, or a status that has no place here.
     #[error("log in: the issuer's answer cannot be used: {0}")]
     Unusable(#[source] AnswerDefect),
 }
@@ -99,14 +111,41 @@ impl IssuerError {
     pub fn of_status(status: u16, grant: Grant, retry_after: Option<SignedDuration>) -> Self {
         match (grant, status) {
             (_, 408 | 425 | 429) => Self::NotNow { retry_after },
+            (_, 407 | MISDIRECTED | 451) => Self::NotTheIssuer { status },
             (Grant::Login, 300..=399) => Self::Redirected,
             (Grant::Login, 404 | 405 | 415) => Self::PathWrong,
             (Grant::Login, 403) => Self::LoginRejected(Refusal::Forbidden),
             // Some issuers say 422 or 410 to a wrong password. Presented again and again it would lock the account.
-            (Grant::Login, 400..=499) if status != PROXY_WANTS_LOGIN => Self::LoginRejected(Refusal::Other),
+            (Grant::Login, 400..=499) => Self::LoginRejected(Refusal::Other),
             (Grant::Refresh, 300..=499) => Self::RefreshRefused,
-            _ => Self::Unavailable { status, retry_after },
+            (_, 500..=599) | (Grant::Refresh, _) => Self::Unavailable { status, retry_after },
+            (Grant::Login, _) => Self::Unusable(AnswerDefect::WrongStatus),
         }
+    }
+
+    /// What a status code other than 200 means that came with an HTML page: where the issuer itself would say no, a
+    /// firewall or a portal has answered. Of a refresh, the statuses by which it is refused are believed all the same: the
+    /// login that follows tells more.
+    #[must_use]
+    pub fn of_page(status: u16, grant: Grant, retry_after: Option<SignedDuration>) -> Self {
+        match Self::of_status(status, grant, retry_after) {
+            Self::LoginRejected(_) => Self::Blocked,
+            Self::RefreshRefused if !matches!(status, 300..=401 | 404 | 405 | 410 | 415) => Self::Blocked,
+            other => other,
+        }
+    }
+
+    /// Every failure that is an answer to a login, and no plain rejection.
+    pub fn unclear_answers() -> impl Iterator<Item = Self> {
+        let defects = [
+            AnswerDefect::TooLarge,
+            AnswerDefect::NotATokenAnswer,
+            AnswerDefect::UnusableToken,
+            AnswerDefect::NotBearer,
+            AnswerDefect::DeadOnArrival,
+            AnswerDefect::WrongStatus,
+        ];
+        [Self::Redirected, Self::PathWrong, Self::Blocked].into_iter().chain(defects.map(Self::Unusable))
     }
 
     /// What it means for the next call.
@@ -119,6 +158,8 @@ impl IssuerError {
                 transient(Sent::Maybe, None)
             }
             Self::NotNow { retry_after } => transient(Sent::No, retry_after),
+            Self::NotTheIssuer { .. } => transient(Sent::No, None),
+            Self::Blocked => RetryClass::Blocked,
             Self::Unavailable { retry_after, .. } => transient(Sent::Maybe, retry_after),
             Self::LoginRejected(_) => RetryClass::Rejected,
             Self::RefreshRefused => RetryClass::Refused,
@@ -141,6 +182,8 @@ impl IssuerError {
             }
             Self::RefreshRefused => Reason::RefreshRefused,
             Self::NotNow { .. } | Self::Unavailable { .. } => Reason::IssuerUnavailable,
+            Self::NotTheIssuer { status: MISDIRECTED } => Reason::IssuerMisdirected,
+            Self::NotTheIssuer { .. } | Self::Blocked => Reason::IssuerBlocked,
             Self::Redirected => Reason::IssuerRedirects,
             Self::PathWrong => Reason::IssuerPathWrong,
             Self::Unusable(defect) => Reason::IssuerAnswerUnusable { defect: defect.describe() },
@@ -159,6 +202,7 @@ impl IssuerError {
             Self::RefreshRefused => "refused",
             Self::NotNow { .. } => "not_now",
             Self::Unavailable { .. } => "unavailable",
+            Self::NotTheIssuer { .. } | Self::Blocked => "blocked",
             Self::Redirected | Self::PathWrong => "misconfigured",
             Self::Unusable(_) => "malformed",
         }
@@ -174,10 +218,11 @@ mod tests {
         let no = RetryClass::Transient { sent: Sent::No, retry_after: None };
         let maybe = RetryClass::Transient { sent: Sent::Maybe, retry_after: None };
         let cases = [
-            (vec![400, 401, 402, 403, 409, 410, 413, 418, 422, 423, 451, 499], RetryClass::Rejected),
+            (vec![400, 401, 402, 403, 409, 410, 413, 418, 422, 423, 499], RetryClass::Rejected),
             (vec![301, 302, 307, 308, 404, 405, 415], RetryClass::Misconfigured),
-            (vec![408, 425, 429], no),
-            (vec![500, 502, 503, 504, 599, 407, 204, 201, 199], maybe),
+            (vec![408, 425, 429, 407, 421, 451], no),
+            (vec![500, 502, 503, 504, 599], maybe),
+            (vec![100, 101, 199, 201, 204, 206, 600, 999], RetryClass::Malformed),
         ];
         for (statuses, class) in cases {
             for status in statuses {
@@ -189,7 +234,7 @@ mod tests {
 
     #[test]
     fn every_status_of_a_refresh_has_its_class() {
-        for status in [400, 401, 403, 404, 405, 410, 415, 423, 302] {
+        for status in [400, 401, 402, 403, 404, 405, 410, 415, 423, 302] {
             assert_eq!(
                 IssuerError::of_status(status, Grant::Refresh, None).class(),
                 RetryClass::Refused,
@@ -199,8 +244,48 @@ mod tests {
         let limited = IssuerError::of_status(429, Grant::Refresh, Some(SignedDuration::from_secs(7)));
         let asked = Some(SignedDuration::from_secs(7));
         assert_eq!(limited.class(), RetryClass::Transient { sent: Sent::No, retry_after: asked });
+        for status in [407, 421, 451] {
+            let elsewhere = IssuerError::of_status(status, Grant::Refresh, None);
+            assert_eq!(
+                elsewhere.class(),
+                RetryClass::Transient { sent: Sent::No, retry_after: None },
+                "{status}"
+            );
+        }
         let failed = IssuerError::of_status(503, Grant::Refresh, None);
         assert_eq!(failed.class(), RetryClass::Transient { sent: Sent::Maybe, retry_after: None });
+    }
+
+    #[test]
+    fn an_html_page_where_the_issuer_would_say_no_is_none_of_its_answers() {
+        use RetryClass::{Blocked, Misconfigured, Refused};
+        let no = RetryClass::Transient { sent: Sent::No, retry_after: None };
+        let maybe = RetryClass::Transient { sent: Sent::Maybe, retry_after: None };
+        let cases = [
+            (vec![400, 401, 403, 406, 418, 422], Blocked, None),
+            (vec![403, 406, 418, 422], Blocked, Some(Blocked)),
+            (vec![400, 401, 410], Blocked, Some(Refused)),
+            (vec![302, 404, 405, 415], Misconfigured, Some(Refused)),
+            (vec![429, 421, 451], no, Some(no)),
+            (vec![503], maybe, Some(maybe)),
+        ];
+        for (statuses, login, refresh) in cases {
+            for status in statuses {
+                assert_eq!(IssuerError::of_page(status, Grant::Login, None).class(), login, "{status}");
+                let found = IssuerError::of_page(status, Grant::Refresh, None).class();
+                assert!(refresh.is_none_or(|refresh| found == refresh), "{status}: {found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_unclear_answer_is_one_that_a_login_pays_for_and_has_a_message_of_its_own() {
+        let mut messages: Vec<_> =
+            IssuerError::unclear_answers().map(|error| error.reason("login").message()).collect();
+        let count = messages.len();
+        messages.dedup();
+        assert_eq!(messages.len(), count);
+        assert!(IssuerError::unclear_answers().all(|error| error.class().is_answer()));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, RETRY_AFTER};
 use reqwest::{Certificate, Client, redirect};
 use zeroize::Zeroizing;
 
-use super::transport::{ANSWER_LIMIT, Answer, Request, Transport, TransportError};
+use super::transport::{ANSWER_LIMIT, Answer, Request, Transport, TransportError, is_page};
 use super::trust::{Trust, is_tls_failure};
 
 /// The longest time that a connection may take to come about.
@@ -94,8 +94,24 @@ async fn send(client: &Client, request: Request) -> Result<Answer, TransportErro
     let status = response.status().as_u16();
     let retry_after = text(response.headers(), &RETRY_AFTER);
     let date = text(response.headers(), &DATE);
-    let body = if status == 200 { read(response).await? } else { None };
-    Ok(Answer { status, retry_after, date, body })
+    let (body, is_page) = match status {
+        200 => (read(response).await?, false),
+        400..=499 => (None, shows_page(response).await),
+        _ => (None, false),
+    };
+    Ok(Answer { status, retry_after, date, body, is_page })
+}
+
+/// Whether a refusal is an HTML page. Of its body no more is looked at than how it begins, and nothing is kept.
+async fn shows_page(mut response: reqwest::Response) -> bool {
+    let content_type = text(response.headers(), &CONTENT_TYPE);
+    let is_json = content_type.as_deref().is_some_and(|kind| kind.contains("json"));
+    if is_json || is_page(content_type.as_deref(), b"") {
+        return !is_json;
+    }
+    // One whose body does not come has said no all the same.
+    let beginning = response.chunk().await.ok().flatten();
+    is_page(content_type.as_deref(), beginning.as_deref().unwrap_or_default())
 }
 
 impl Transport for HttpTransport {

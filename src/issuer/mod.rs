@@ -13,5 +13,5 @@ mod wire;
 pub use client::{Exchange, IssuerClient, Site};
 pub use error::{AnswerDefect, IssuerError, Refusal};
 pub use http::HttpTransport;
-pub use transport::{Answer, Request, Transport, TransportError};
+pub use transport::{Answer, Request, Transport, TransportError, is_page};
 pub use trust::{CaBundle, CaBundleDefect, Trust, is_tls_failure};

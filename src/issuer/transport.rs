@@ -33,6 +33,17 @@ pub struct Answer {
     pub date: Option<String>,
     /// The body of a 200, whole; `None` when it exceeded 64 KiB.
     pub body: Option<Zeroizing<Vec<u8>>>,
+    /// Whether it is an HTML page, see [`is_page`].
+    pub is_page: bool,
+}
+
+/// Whether an answer is an HTML page, by its `Content-Type` and by how its body begins: the issuer sends JSON or no body,
+/// so something before it has answered.
+#[must_use]
+pub fn is_page(content_type: Option<&str>, beginning: &[u8]) -> bool {
+    let kind = content_type.unwrap_or_default().trim_start().to_ascii_lowercase();
+    let text = beginning.strip_prefix(b"\xef\xbb\xbf").unwrap_or(beginning).trim_ascii_start();
+    kind.starts_with("text/html") || kind.starts_with("application/xhtml") || text.starts_with(b"<")
 }
 
 /// Why no answer came back.
@@ -56,4 +67,27 @@ pub enum TransportError {
 pub trait Transport: Send + Sync {
     /// Sends a request and waits for its answer.
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, TransportError>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_known_by_its_type_or_its_first_character() {
+        let cases: [(Option<&str>, &[u8], bool); 9] = [
+            (Some("text/html; charset=utf-8"), b"", true),
+            (Some("Text/HTML"), b"denied", true),
+            (Some("application/xhtml+xml"), b"", true),
+            (None, b"<!doctype html>", true),
+            (Some("text/plain"), b"\xef\xbb\xbf\r\n <html>", true),
+            (Some("application/json"), b"{\"message\": \"<b>no</b>\"}", false),
+            (Some("application/json"), b"", false),
+            (None, b"", false),
+            (None, b"denied", false),
+        ];
+        for (content_type, body, expected) in cases {
+            assert_eq!(is_page(content_type, body), expected, "{content_type:?} {body:?}");
+        }
+    }
 }

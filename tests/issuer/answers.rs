@@ -210,17 +210,47 @@ async fn other_statuses_of_failure_are_transient_and_may_have_been_carried_out()
     let server = start_simulator(|_| ()).await;
     let caller = Caller::of(&server.url());
     let pair = caller.login().await.unwrap();
-    for status in [500, 502, 504, 407, 204] {
+    for status in [500, 502, 504] {
         server.inject(FaultRule::new(Fault::status(status)).once());
         let error = caller.login_error().await;
         assert_eq!(error, IssuerError::Unavailable { status, retry_after: None });
         assert_eq!(error.class(), crate::support::TRANSIENT_MAYBE_SENT, "{status}");
     }
-    for status in [408, 425, 429] {
-        server.inject(FaultRule::new(Fault::status(status)).once());
+    for status in [408, 425, 429, 407, 421, 451] {
+        server.inject(FaultRule::new(Fault::status(status)).times(2));
+        assert_eq!(caller.login_error().await.class(), crate::support::TRANSIENT_NOT_SENT, "{status}");
         let error = caller.refresh(&pair).await.err().unwrap();
         assert_eq!(error.class(), crate::support::TRANSIENT_NOT_SENT, "{status}");
     }
+    for status in [201, 204] {
+        server.inject(FaultRule::new(Fault::status(status)).once());
+        let error = caller.login_error().await;
+        assert_eq!(error, IssuerError::Unusable(AnswerDefect::WrongStatus), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_in_place_of_a_refusal_is_told_from_the_issuers_own() {
+    let own = IssuerError::LoginRejected(Refusal::Forbidden);
+    let page = "<!DOCTYPE html><title>Request blocked</title>";
+    let cases = [
+        ("content-type: text/html; charset=utf-8\r\n", "", IssuerError::Blocked),
+        ("content-type: text/html\r\n", page, IssuerError::Blocked),
+        ("", page, IssuerError::Blocked),
+        ("content-type: text/plain\r\n", "\u{feff}\r\n<html>", IssuerError::Blocked),
+        ("", "", own),
+        ("content-type: application/json\r\n", "{\"message\": \"no\"}", own),
+        ("content-type: application/problem+json\r\n", "<", own),
+        ("content-type: text/plain\r\n", "denied", own),
+    ];
+    for (headers, body, expected) in cases {
+        let server = RawServer::answering(crate::support::http("403 Forbidden", headers, body)).await;
+        assert_eq!(Caller::of(&server.url()).login_error().await, expected, "{headers:?} {body:?}");
+    }
+    let silent = "HTTP/1.1 403 Forbidden\r\ncontent-length: 5\r\n\r\n";
+    let server = RawServer::answering(silent).await;
+    let caller = Caller::of(&server.url()).limit(crate::support::SHORT);
+    assert_eq!(caller.login_error().await, own, "a body that does not come changes nothing");
 }
 
 #[tokio::test]

@@ -83,6 +83,7 @@ impl InProcess {
                 retry_after: response.header("retry-after").map(str::to_owned),
                 date: response.header("date").map(str::to_owned),
                 body: Some(response.body.clone().into()),
+                is_page: idissuer::issuer::is_page(response.header("content-type"), &response.body),
             }),
             SimulatedAnswer::Never | SimulatedAnswer::Trickle(..) => std::future::pending().await,
             SimulatedAnswer::Cut(_) | SimulatedAnswer::NotHttp(_) | SimulatedAnswer::Lost => {

@@ -222,15 +222,24 @@ impl Ledger {
         let mut books = self.books.lock().unwrap();
         let (account, password) = (asked.account, Arc::clone(&asked.password));
         let order = books.given.len() as u64;
-        if asked.refresh.is_none() {
-            let logins = books.logins.entry(account).or_default();
-            logins.rejected.clear();
-            logins.proven.insert(Arc::clone(&password));
-        }
         books.given.insert(token, Given { account, password, order, issued, expires });
     }
 
-    /// The issuer did not accept user name and password.
+    /// The issuer accepted user name and password, for all that is known.
+    pub(crate) fn accepts(&self, asked: &Asked) {
+        let mut books = self.books.lock().unwrap();
+        let logins = books.logins.entry(asked.account).or_default();
+        logins.rejected.clear();
+        logins.proven.insert(Arc::clone(&asked.password));
+    }
+
+    /// Whether the issuer has accepted this password before.
+    pub(crate) fn is_proven(&self, asked: &Asked) -> bool {
+        let books = self.books.lock().unwrap();
+        books.logins.get(&asked.account).is_some_and(|logins| logins.proven.contains(&asked.password))
+    }
+
+    /// The issuer did not accept user name and password, or answered one that it never accepted without a token.
     pub(crate) fn rejects(&self, account: usize, password: &str, now: Timestamp) {
         let mut books = self.books.lock().unwrap();
         books.calls.logins_rejected += 1;
@@ -381,7 +390,7 @@ mod tests {
             let (findings, case) = (Findings::default(), format!("{rejected:?}, {is_proven}"));
             let ledger = Ledger::new(findings.clone());
             if is_proven {
-                ledger.gives(&asked(0, None), Fingerprint::of("token"), minute(-60), minute(0));
+                ledger.accepts(&asked(0, None));
             }
             for at in rejected {
                 ledger.rejects(0, "password", minute(*at));
@@ -398,7 +407,7 @@ mod tests {
     fn a_login_that_was_accepted_once_and_is_rejected_every_ten_minutes_is_found_within_the_hour() {
         let (findings, minute) = (Findings::default(), SignedDuration::from_mins(1));
         let ledger = Ledger::new(findings.clone());
-        ledger.gives(&asked(0, None), Fingerprint::of("token"), Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
+        ledger.accepts(&asked(0, None));
         for at in 0..5 {
             assert_eq!(findings.len(), 0);
             ledger.rejects(0, "password", Timestamp::UNIX_EPOCH + 10 * at * minute);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use idissuer::issuer::{Answer, Request, Transport, TransportError};
+use idissuer::issuer::{Answer, Request, Transport, TransportError, is_page};
 use idissuer_simulator::{Request as SimulatedRequest, SimulatedAnswer};
 use idissuer_testbed::memory::Fault;
 use serde_json::Value;
@@ -112,12 +112,18 @@ impl Link {
             self.ledger.gives(asked, token, now, expires);
         }
         let status = exchange.answer.status();
-        // A rejection that comes too late is heard by nobody, as one whose answer is lost: to the caller, both are no answer.
-        let is_rejected = asked.refresh.is_none() && matches!(status, Some(400 | 401 | 403 | 423));
-        if is_rejected && exchange.delay < carried.limit {
-            self.ledger.rejects(asked.account, &asked.password, now);
+        if asked.refresh.is_none() {
+            let is_unclear = is_unclear(&exchange.answer) && !self.ledger.is_proven(asked);
+            // A rejection that comes too late is heard by nobody, as one whose answer is lost: to the caller, both are no
+            // answer.
+            let is_heard = exchange.delay < carried.limit;
+            if is_heard && (is_unclear || is_rejection(&exchange.answer)) {
+                self.ledger.rejects(asked.account, &asked.password, now);
+            } else if record.issued.is_some() {
+                self.ledger.accepts(asked);
+            }
         }
-        if matches!(status, Some(408 | 425 | 429)) {
+        if matches!(status, Some(407 | 408 | 421 | 425 | 429 | 451)) {
             self.ledger.put_off(asked);
         }
         sleep(exchange.delay).await;
@@ -128,13 +134,33 @@ impl Link {
     }
 }
 
+/// The most of an answer that is read.
+const ANSWER_LIMIT: usize = 64 * 1024;
+
+/// Whether the issuer itself says no to a login.
+fn is_rejection(answer: &SimulatedAnswer) -> bool {
+    let SimulatedAnswer::Complete(response) = answer else { return false };
+    let is_page = is_page(response.header("content-type"), &response.body);
+    matches!(response.status, 400 | 401 | 403 | 423) && !is_page
+}
+
+/// Whether an answer to a login brings no token, and does not put it off: one that was never accepted pays for it.
+fn is_unclear(answer: &SimulatedAnswer) -> bool {
+    let SimulatedAnswer::Complete(response) = answer else { return false };
+    let is_put_off = matches!(response.status, 407 | 408 | 421 | 425 | 429 | 451 | 500..=599);
+    let is_small = response.body.len() <= ANSWER_LIMIT;
+    let token = answer.json().filter(|_| response.status == 200 && is_small);
+    !is_put_off && token.is_none_or(|token| !token["access_token"]["token"].is_string())
+}
+
 async fn answer(answer: &SimulatedAnswer) -> Result<Answer, TransportError> {
     match answer {
         SimulatedAnswer::Complete(response) => Ok(Answer {
             status: response.status,
             retry_after: response.header("retry-after").map(str::to_owned),
             date: response.header("date").map(str::to_owned),
-            body: Some(response.body.clone().into()),
+            body: Some(response.body.clone()).filter(|body| body.len() <= ANSWER_LIMIT).map(Into::into),
+            is_page: is_page(response.header("content-type"), &response.body),
         }),
         SimulatedAnswer::Never | SimulatedAnswer::Trickle(..) => std::future::pending().await,
         SimulatedAnswer::Cut(_) | SimulatedAnswer::NotHttp(_) | SimulatedAnswer::Lost => {

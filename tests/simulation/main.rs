@@ -31,6 +31,7 @@ mod link;
 mod model;
 mod population;
 mod process;
+mod refusals;
 mod runs;
 mod sabotage;
 mod storm;

@@ -1,6 +1,6 @@
 use super::super::token::{Grant, LifetimeSource};
 use super::super::world::{
-    at, malformed, misconfigured, obtained, pair, refused, rejected, seconds, transient,
+    at, blocked, malformed, misconfigured, obtained, pair, refused, rejected, seconds, transient,
 };
 use super::*;
 use proptest::prelude::{Just, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
@@ -65,6 +65,7 @@ fn what_a_failed_refresh_leads_to() {
         ("refused", refused(), Next::Login, Next::Login),
         ("an answer of success that cannot be used", malformed(), Next::Login, Next::Login),
         ("no such path", misconfigured(), Next::Login, Next::Login),
+        ("blocked", blocked(), pause, Next::Login),
         ("not sent", transient(Sent::No, None), pause, Next::Refresh),
         ("sent, and its answer lost", transient(Sent::Maybe, None), pause, Next::Login),
     ];
@@ -83,14 +84,17 @@ fn what_a_failed_login_leads_to() {
         ("rejected", rejected(), Next::Wait(at(300))),
         ("not sent", transient(Sent::No, None), pause),
         ("answer lost", transient(Sent::Maybe, None), pause),
-        ("unusable", malformed(), pause),
-        ("misconfigured", misconfigured(), pause),
+        ("unusable", malformed(), Next::Wait(at(300))),
+        ("misconfigured", misconfigured(), Next::Wait(at(300))),
+        ("blocked", blocked(), Next::Wait(at(300))),
     ];
     for (case, failure, next) in cases {
         let mut account = Account::default();
+        let told = account.judge(Grant::Login, failure.clone());
+        assert_eq!(told.reason.name(), failure.reason.name(), "{case}");
         assert_eq!(call(&mut account, at(0), Err(failure.clone())), Grant::Login, "{case}");
         assert_eq!(account.next(AUTO, at(0)), next, "{case}");
-        assert_eq!(account.trouble().map(|trouble| &trouble.failure), Some(&failure), "{case}");
+        assert_eq!(account.trouble().map(|trouble| &trouble.failure), Some(&told), "{case}");
         assert_eq!((account.accepted(), account.attempted()), (None, Some(at(0))), "{case}");
         assert_eq!(account.next(AUTO, at(1_000_000)), Next::Login, "{case}");
     }
@@ -175,12 +179,9 @@ fn what_a_calls_end_says_about_the_issuer() {
         ("a token", Ok(()), Verdict::Works, Verdict::Works),
         ("rejected", Err(rejected()), Verdict::Answers, Verdict::RejectsProven),
         ("refused", Err(refused()), Verdict::Answers, Verdict::Answers),
-        (
-            "unusable",
-            Err(malformed()),
-            Verdict::Fails { retry_after: None },
-            Verdict::Fails { retry_after: None },
-        ),
+        ("unusable", Err(malformed()), Verdict::Answers, Verdict::Fails { retry_after: None }),
+        ("no such path", Err(misconfigured()), Verdict::Answers, Verdict::Fails { retry_after: None }),
+        ("blocked", Err(blocked()), Verdict::Answers, Verdict::Fails { retry_after: None }),
         (
             "asked to wait",
             Err(transient(Sent::Maybe, Some(7))),
@@ -189,9 +190,38 @@ fn what_a_calls_end_says_about_the_issuer() {
         ),
     ];
     for (case, outcome, unproven, proven) in cases {
-        let outcome = outcome.as_ref().copied();
-        assert_eq!(Account::default().verdict(outcome), unproven, "{case}");
-        assert_eq!(logged_in().verdict(outcome), proven, "{case}");
+        let says = |account: &Account| {
+            let judged = outcome.clone().map_err(|failure| account.judge(Grant::Login, failure));
+            account.verdict(judged.as_ref().copied())
+        };
+        assert_eq!(says(&Account::default()), unproven, "{case}");
+        assert_eq!(says(&logged_in()), proven, "{case}");
+    }
+}
+
+#[test]
+fn an_answer_without_a_token_counts_as_a_rejection_until_the_login_is_accepted_and_never_again() {
+    for failure in [malformed(), misconfigured(), blocked()] {
+        let mut account = Account::default();
+        for now in [0, 300, 900] {
+            assert_eq!(account.next(AUTO, at(now)), Next::Login, "{failure:?}");
+            call(&mut account, at(now), Err(failure.clone()));
+        }
+        assert_eq!((account.rejections(), account.next(AUTO, at(1_000_000))), (3, Next::Held), "{failure:?}");
+        account.lift(at(1_000));
+        call(&mut account, at(1_000), Ok(obtained("first", at(1_000), 3600)));
+        let mut now = at(5_000);
+        account.begin(Strategy::Login, Some(pair()), now).map(|call| {
+            account.finish(call, Err(failure.clone()), now, middle());
+        });
+        for _ in 0..20 {
+            assert_eq!((account.rejections(), account.trouble().map(|it| &it.failure)), (0, Some(&failure)));
+            let Next::Wait(until) = account.next(Strategy::Login, now) else { panic!("{account:?}") };
+            assert!(until.remaining(now) <= seconds(60), "{failure:?}");
+            now = until;
+            let call = account.begin(Strategy::Login, Some(pair()), now).unwrap();
+            account.finish(call, Err(failure.clone()), now, middle());
+        }
     }
 }
 
@@ -444,6 +474,7 @@ fn answers() -> impl Generator<Value = Vec<(Answer, i64, bool)>> {
         Just(refused()),
         Just(malformed()),
         Just(misconfigured()),
+        Just(blocked()),
         (any::<bool>(), proptest::option::of(-10_i64..100_000))
             .prop_map(|(sent, after)| { transient(if sent { Sent::Maybe } else { Sent::No }, after) }),
     ];
@@ -521,7 +552,9 @@ proptest! {
                 Answer::Fails(failure) => {
                     let is_kept = matches!(failure.class, RetryClass::Transient { sent: Sent::No, .. });
                     spent.extend(presented.filter(|_| !is_kept));
-                    if is_login && failure.class == RetryClass::Rejected {
+                    let is_counted = failure.class == RetryClass::Rejected
+                        || account.accepted().is_none() && failure.class.is_answer();
+                    if is_login && is_counted {
                         rejected_at = Some(now);
                     }
                     Err(failure)

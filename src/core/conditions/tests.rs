@@ -77,12 +77,12 @@ fn a_credential_without_a_token_says_what_it_waits_for() {
         (
             "misconfigured",
             answered(misconfigured()),
-            (Err("IssuerMisconfigured"), "-", "IssuerMisconfigured", "not tried", "-"),
+            (Err("IssuerMisconfigured"), "-", "IssuerMisconfigured", "rejected", "-"),
         ),
         (
             "unusable",
             answered(malformed()),
-            (Err("IssuerAnswerUnusable"), "-", "IssuerAnswerUnusable", "not tried", "-"),
+            (Err("IssuerAnswerUnusable"), "-", "IssuerAnswerUnusable", "rejected", "-"),
         ),
         (
             "no login Secret",

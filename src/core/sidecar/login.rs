@@ -27,8 +27,53 @@ pub enum Answer {
     Rejected,
     /// It was rejected with 403.
     Forbidden,
+    /// It was answered with a redirect, and never accepted before.
+    Redirected,
+    /// It was answered as an unknown path, and never accepted before.
+    PathWrong,
+    /// It was answered with an HTML page, and never accepted before.
+    Blocked,
+    /// It was answered with what cannot be used, and never accepted before.
+    Unusable,
     /// It was accepted.
     Accepted,
+}
+
+/// What is told of an unusable answer that an earlier process had.
+const SOME_DEFECT: &str = "it brought no token";
+
+impl Answer {
+    /// How a login was rejected, by what is told of it; none if it was not.
+    fn of(reason: &Reason) -> Option<Self> {
+        match reason {
+            Reason::LoginRejected { forbidden: true, .. } => Some(Self::Forbidden),
+            Reason::LoginRejected { forbidden: false, .. } => Some(Self::Rejected),
+            Reason::LoginNotAccepted { answer } => Some(match **answer {
+                Reason::IssuerRedirects => Self::Redirected,
+                Reason::IssuerPathWrong => Self::PathWrong,
+                Reason::IssuerBlocked => Self::Blocked,
+                _ => Self::Unusable,
+            }),
+            _ => None,
+        }
+    }
+
+    /// What is told of it; nothing of a login that was accepted. One that nobody heard the answer to may have been rejected.
+    #[must_use]
+    pub fn reason(self) -> Option<Reason> {
+        let secret = String::new();
+        let unclear = |answer| Reason::LoginNotAccepted { answer: Box::new(answer) };
+        Some(match self {
+            Self::Awaited => Reason::LoginUnanswered { secret },
+            Self::Rejected => Reason::LoginRejected { secret, forbidden: false, blank: false },
+            Self::Forbidden => Reason::LoginRejected { secret, forbidden: true, blank: false },
+            Self::Redirected => unclear(Reason::IssuerRedirects),
+            Self::PathWrong => unclear(Reason::IssuerPathWrong),
+            Self::Blocked => unclear(Reason::IssuerBlocked),
+            Self::Unusable => unclear(Reason::IssuerAnswerUnusable { defect: SOME_DEFECT }),
+            Self::Accepted => return None,
+        })
+    }
 }
 
 /// What the volume remembers of a login.
@@ -64,12 +109,13 @@ impl Record {
         let mut record = self.clone();
         record.accepted = account.accepted().map(|accepted| to_second(accepted.wall)).or(self.accepted);
         match account.trouble().map(|trouble| (&trouble.failure.reason, trouble.last)) {
-            Some((Reason::LoginRejected { forbidden, .. }, last)) => {
-                record.answer = if *forbidden { Answer::Forbidden } else { Answer::Rejected };
-                record.rejections = account.rejections();
-                record.attempted = to_second(last.wall);
+            Some((reason, last)) => {
+                if let Some(answer) = Answer::of(reason) {
+                    record.answer = answer;
+                    record.rejections = account.rejections();
+                    record.attempted = to_second(last.wall);
+                }
             }
-            Some(_) => {}
             None => {
                 if let Some(token) = account.token() {
                     record.answer = Answer::Accepted;
@@ -94,24 +140,17 @@ impl Record {
         self.issuer == issuer && self.files == *files
     }
 
-    /// Whether it was rejected, and never accepted: the same files are not presented again.
+    /// Whether it was rejected, and never accepted: the same files are not presented again. (What is answered otherwise than
+    /// with a rejection, the account's budget has tried three times.)
     #[must_use]
     pub fn is_final(&self) -> bool {
         self.accepted.is_none() && matches!(self.answer, Answer::Rejected | Answer::Forbidden)
     }
 
-    /// The failure that a new process takes over, if there was one. One that nobody heard the answer to may have been a
-    /// rejection.
+    /// The failure that a new process takes over, if there was one.
     #[must_use]
     pub fn failure(&self) -> Option<Failure> {
-        let secret = String::new();
-        let reason = match self.answer {
-            Answer::Awaited => Reason::LoginUnanswered { secret },
-            Answer::Rejected => Reason::LoginRejected { secret, forbidden: false, blank: false },
-            Answer::Forbidden => Reason::LoginRejected { secret, forbidden: true, blank: false },
-            Answer::Accepted => return None,
-        };
-        Some(Failure { class: RetryClass::Rejected, reason })
+        self.answer.reason().map(|reason| Failure { class: RetryClass::Rejected, reason })
     }
 
     /// Whether this token came by this login.

@@ -157,9 +157,11 @@ fn of_issuer(reason: &Reason) -> String {
         Reason::LoginPutOff { until, .. } => format!("The issuer rejected the user name four times within an hour, so the next attempt waits until {until}, that the account is not locked; see that user name and password are right by then"),
         Reason::IssuerUnreachable => "The issuer could not be reached or did not answer in time; retrying. See that its address resolves and that network policies let the sidecar out".into(),
         Reason::IssuerTlsFailed => "No trusted TLS connection to the issuer could be made; retrying. If its certificate comes from a private CA, name that with --issuer-ca-file".into(),
+        Reason::LoginNotAccepted { answer } => format!("{}. Some issuers refuse a password so, so a login that was never accepted is tried three times within 15 minutes and then held, that the account is not locked; correct the login files or the issuer's address, and it is tried at once", of_issuer(answer)),
+        Reason::IssuerBlocked => "Something before the issuer answers in its place, such as a web application firewall, a proxy or a portal; see what blocks the sidecar's calls to the issuer".into(),
         Reason::IssuerRedirects => "The issuer answers with a redirect, which a login never follows; correct --issuer-url (http for https)".into(),
         Reason::IssuerPathWrong => "The issuer does not know the path or method of a login; correct --issuer-url".into(),
-        Reason::IssuerAnswerUnusable { defect } => format!("The issuer's answer cannot be used: {defect}; retrying. See that --issuer-url points to an ID Issuer API"),
+        Reason::IssuerAnswerUnusable { defect } => format!("The issuer's answer cannot be used: {defect}; see that --issuer-url points to an ID Issuer API"),
         other => other.message(),
     }
 }
@@ -175,6 +177,9 @@ mod tests {
             Reason::IssuerTlsFailed,
             Reason::IssuerUnavailable,
             Reason::IssuerFailing,
+            Reason::IssuerBlocked,
+            Reason::IssuerMisdirected,
+            Reason::LoginNotAccepted { answer: Box::new(Reason::IssuerPathWrong) },
             Reason::IssuerRedirects,
             Reason::IssuerPathWrong,
             Reason::IssuerAnswerUnusable { defect: "no token" },

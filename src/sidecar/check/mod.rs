@@ -167,13 +167,13 @@ impl Place {
 /// How this login, with a password that holds a `blank` or none, was answered.
 fn of_record(record: &Record, blank: bool) -> Finding {
     match record.answer {
-        Answer::Accepted => good("the issuer accepted this login"),
         Answer::Awaited => good("this login was tried, and nobody heard the answer"),
-        Answer::Rejected | Answer::Forbidden => of_trouble(&Trouble::LoginRejected {
-            forbidden: record.answer == Answer::Forbidden,
-            proven: record.accepted.is_some(),
-            blank,
-        }),
+        _ => match record.answer.reason() {
+            Some(reason) => {
+                of_trouble(&Trouble::of_call(reason.of_password(blank), record.accepted.is_some()))
+            }
+            None => good("the issuer accepted this login"),
+        },
     }
 }
 

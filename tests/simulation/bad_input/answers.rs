@@ -77,6 +77,7 @@ impl Caller {
             retry_after: retry_after.clone(),
             date: date.clone(),
             body: Some(body.clone().into()),
+            is_page: false,
         };
         let requests = Arc::new(Requests { answer: Box::new(answer), bodies: Mutex::default() });
         let origin = Origin::parse(DEFAULT_ISSUER).unwrap();
@@ -372,15 +373,17 @@ proptest! {
         match caller.log_in(&pair()).exchange.result.map_err(|error| error.class()) {
             Ok(_) => prop_assert_eq!(status, 200),
             Err(RetryClass::Rejected) => {
-                let has_its_own_meaning = matches!(status, 404 | 405 | 407 | 408 | 415 | 425 | 429);
+                let has_its_own_meaning =
+                    matches!(status, 404 | 405 | 407 | 408 | 415 | 421 | 425 | 429 | 451);
                 prop_assert!(matches!(status, 400..=499) && !has_its_own_meaning);
             }
             Err(RetryClass::Misconfigured) => prop_assert!(matches!(status, 300..=399 | 404 | 405 | 415)),
             Err(RetryClass::Transient { sent, retry_after }) => {
-                prop_assert_eq!(sent == Sent::No, matches!(status, 408 | 425 | 429));
+                prop_assert_eq!(sent == Sent::No, matches!(status, 407 | 408 | 421 | 425 | 429 | 451));
                 prop_assert!(retry_after.is_none_or(|wait| !wait.is_negative()));
             }
-            Err(RetryClass::Refused | RetryClass::Malformed) => prop_assert!(false, "by status {}", status),
+            Err(RetryClass::Malformed) => prop_assert!(!matches!(status, 200 | 300..=599)),
+            Err(RetryClass::Refused | RetryClass::Blocked) => prop_assert!(false, "by status {}", status),
         }
     }
 }

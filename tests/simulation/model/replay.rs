@@ -88,7 +88,8 @@ fn sequences(length: usize) -> Vec<Vec<Outcome>> {
 
 /// Whether the login budget excuses a sequence from having a token at the end.
 fn is_held(outcomes: &[Outcome], death: Option<Death>) -> bool {
-    let denied = outcomes.iter().filter(|outcome| **outcome == Outcome::Denied).count();
+    let counts = |outcome: &&Outcome| matches!(outcome, Outcome::Denied | Outcome::Unusable);
+    let denied = outcomes.iter().filter(counts).count();
     denied + usize::from(death.is_some()) > 2
 }
 

@@ -230,7 +230,10 @@ impl World {
         if outcome != Outcome::Answered {
             self.quiet_since = self.now;
         }
-        let is_rejected = matches!(&end.told, Err(failure) if failure.class == RetryClass::Rejected);
+        // A login that was never accepted pays for every answer without a token.
+        let is_proven = self.process.account.accepted().is_some();
+        let is_counted = |class: RetryClass| class == RetryClass::Rejected || !is_proven && class.is_answer();
+        let is_rejected = !is_refresh && matches!(&end.told, Err(failure) if is_counted(failure.class));
         if is_rejected {
             self.rejected.push(self.now);
         } else if end.told.is_ok() {

@@ -1,0 +1,151 @@
+//! What an issuer, or something before it, may answer instead of a token.
+
+use std::time::Duration;
+
+use idissuer_simulator::{Fault, FaultRule, Operation, RefreshAccepted};
+
+use crate::issuers::{HOUR, Issuers};
+use crate::population::login_secret;
+use crate::world::{Plan, World};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const PAGE: &str = "<!DOCTYPE html><title>Request blocked</title>";
+
+fn status(status: u16, body: Option<&str>) -> Fault {
+    Fault::Status { status, retry_after: None, body: body.map(str::to_owned) }
+}
+
+fn world(lifetime: Duration) -> World {
+    World::new(&Plan { seed: 1, accounts: 1, credentials: 1, lease: None }, Issuers::plain(1, lifetime))
+}
+
+impl World {
+    async fn restarts(&mut self) {
+        for replica in &mut self.replicas {
+            if let Some(stopped) = replica.stop() {
+                stopped.await.unwrap();
+            }
+            replica.start(&self.habitat);
+        }
+    }
+
+    /// The times of the account's logins, in seconds since the first.
+    fn logins(&self) -> Vec<i64> {
+        let calls = self.calls_of(0);
+        let logins = calls.iter().filter(|call| call.operation == Operation::Login);
+        logins.map(|call| call.at.duration_since(calls[0].at).as_secs()).collect()
+    }
+
+    /// The rejections that status remembers.
+    fn rejections(&self) -> u64 {
+        let status = &self.credential(&self.population.credentials[0])["status"];
+        status["login"]["rejections"].as_u64().unwrap_or_default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_was_never_accepted_is_presented_three_times_whatever_is_answered_but_no_token() {
+    let answers = [
+        ("IssuerAnswerUnusable", status(200, Some(r#"{"success": false}"#))),
+        ("IssuerAnswerUnusable", status(200, None)),
+        ("IssuerAnswerUnusable", Fault::Garbage),
+        ("IssuerAnswerUnusable", Fault::Truncated),
+        ("IssuerAnswerUnusable", Fault::Oversize { bytes: 100_000 }),
+        ("IssuerAnswerUnusable", status(201, None)),
+        ("IssuerAnswerUnusable", status(204, None)),
+        ("IssuerMisconfigured", status(302, None)),
+        ("IssuerMisconfigured", status(404, None)),
+        ("IssuerMisconfigured", status(404, Some(PAGE))),
+        ("IssuerMisconfigured", status(405, None)),
+        ("IssuerMisconfigured", status(415, None)),
+        ("IssuerBlocked", status(403, Some(PAGE))),
+        ("LoginRejected", status(422, None)),
+    ];
+    for (reason, answer) in answers {
+        let mut world = world(HOUR);
+        let credential = world.population.credentials[0].clone();
+        world.habitat.issuers.get(0).simulator.inject(FaultRule::on_login(answer.clone()));
+        world.start();
+        for restart in 0..3 {
+            world.pass(2 * MINUTE).await;
+            let status = &world.credential(&credential)["status"];
+            let stalled = world.condition(&credential, "Stalled").map(|(_, reason)| reason);
+            assert_eq!(stalled.as_deref(), Some(reason), "{answer:?}, {restart}: {status:#}");
+            let told = world.condition(&credential, "LoginAccepted").unwrap();
+            assert_eq!(told, ("False".to_owned(), reason.to_owned()), "{answer:?}, {restart}");
+            world.restarts().await;
+        }
+        world.pass(4 * HOUR).await;
+        let logins = world.logins();
+        assert_eq!(logins.len(), 3, "{answer:?}: {logins:?}");
+        assert!(logins[1] >= 300 && logins[2] - logins[1] >= 300, "{answer:?}: {logins:?}");
+        assert_eq!(world.rejections(), 3, "{answer:?}");
+        assert_eq!(world.condition(&credential, "Stalled").unwrap().1, reason, "{answer:?}");
+
+        // Who has corrected what was wrong asks for it.
+        world.recovers(0);
+        world.write(&login_secret(&credential.namespace, &world.population.accounts[0], "another"));
+        world.pass(Duration::from_secs(5)).await;
+        world.write(&login_secret(
+            &credential.namespace,
+            &world.population.accounts[0],
+            &world.population.accounts[0].password,
+        ));
+        world.edits(&credential, &serde_json::json!({"renewal": {"renewBeforePercent": 30}}));
+        world.pass(Duration::from_secs(5)).await;
+        world.health(&credential).unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_says_not_now_or_comes_from_elsewhere_costs_a_new_login_nothing() {
+    for code in [408, 421, 425, 429, 451, 500, 502, 503, 504] {
+        let mut world = world(HOUR);
+        let credential = world.population.credentials[0].clone();
+        world.habitat.issuers.get(0).simulator.inject(FaultRule::on_login(status(code, Some(PAGE))));
+        world.start();
+        world.pass(10 * MINUTE).await;
+        assert!(world.logins().len() > 8, "{code}: {:?}", world.logins());
+        world.recovers(0);
+        world.pass(MINUTE + Duration::from_secs(5)).await;
+        world.health(&credential).unwrap();
+        assert_eq!(world.rejections(), 0, "{code}");
+    }
+}
+
+/// At the time of a renewal something before the issuer answers for six minutes; both a refresh and a login meet it.
+#[tokio::test(start_paused = true)]
+async fn a_block_of_a_login_that_was_accepted_is_over_a_minute_after_it_ends() {
+    let blocks = [
+        ("IssuerBlocked", status(403, Some(PAGE))),
+        ("IssuerBlocked", status(401, Some(PAGE))),
+        ("IssuerBlocked", status(406, Some(PAGE))),
+        ("IssuerBlocked", status(451, None)),
+        ("IssuerMisdirected", status(421, None)),
+    ];
+    for (reason, block) in blocks {
+        for accepted in [RefreshAccepted::Early, RefreshAccepted::Never] {
+            let mut world = world(HOUR);
+            let credential = world.population.credentials[0].clone();
+            let simulator = world.habitat.issuers.get(0).simulator.clone();
+            simulator.configure(|personality| personality.refresh.accepted = accepted);
+            world.start();
+            world.pass(42 * MINUTE).await;
+            let before = world.token(&credential).unwrap();
+            world.falls_ill(0, FaultRule::new(block.clone()));
+            world.pass(6 * MINUTE).await;
+            let told = world.credential(&credential)["status"]["failures"]["reason"].clone();
+            assert_eq!(told, reason, "{block:?}, {accepted:?}");
+            assert_eq!(world.token(&credential).as_ref(), Some(&before));
+            world.recovers(0);
+            world.pass(MINUTE + Duration::from_secs(5)).await;
+            assert_ne!(world.token(&credential), Some(before), "{block:?}, {accepted:?}");
+            assert_eq!(world.rejections(), 0, "{block:?}, {accepted:?}");
+            world.assert_well();
+            // What has certainly not come to the issuer leaves the refresh token as it was.
+            let is_unspent =
+                accepted == RefreshAccepted::Early && matches!(&block, Fault::Status { body: None, .. });
+            assert_eq!(world.habitat.ledger.calls().logins == 1, is_unspent, "{block:?}, {accepted:?}");
+        }
+    }
+}
