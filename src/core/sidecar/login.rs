@@ -273,7 +273,7 @@ mod tests {
     use crate::core::account::{Restraint, Strategy};
     use crate::core::backoff::Chance;
     use crate::core::retry::Sent;
-    use crate::core::world::{BILLING, at, obtained, pair, rejected, token, transient};
+    use crate::core::world::{BILLING, at, misconfigured, obtained, pair, rejected, token, transient};
 
     /// Nobody called a token expired.
     static NOBODY: LazyLock<Refusals> = LazyLock::new(Refusals::default);
@@ -407,6 +407,10 @@ mod tests {
         let turned_down = call(Err(rejected()));
         assert_eq!((turned_down.answer, turned_down.rejections), (Answer::Rejected, 1));
         assert!(turned_down.is_final() && !accepted.is_final());
+        let unclear = call(Err(misconfigured()));
+        assert_eq!((unclear.answer, unclear.rejections), (Answer::PathWrong, 1));
+        let told = unclear.failure().map(|failure| failure.reason.name());
+        assert_eq!((told, unclear.is_final()), (Some("IssuerMisconfigured"), false), "tried three times");
         let unheard = call(Err(transient(Sent::Maybe, None)));
         assert_eq!((unheard.answer, unheard.rejections), (Answer::Awaited, 1));
         assert_eq!(unheard.taken_back(), None);

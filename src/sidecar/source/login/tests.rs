@@ -182,3 +182,24 @@ async fn a_login_that_was_never_accepted_is_presented_once_in_a_day_and_again_wh
     assert_eq!(stage.calls(), 2);
     stage.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_was_never_accepted_and_is_answered_oddly_is_presented_three_times_in_a_day() {
+    for (status, reason) in
+        [(404, "IssuerMisconfigured"), (302, "IssuerMisconfigured"), (204, "IssuerAnswerUnusable")]
+    {
+        let stage = Stage::begin(status);
+        tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
+        assert_eq!(stage.calls(), 3, "{status}");
+        let trouble = stage.feed.now().trouble.unwrap();
+        assert_eq!(trouble.name(), reason);
+        assert!(trouble.message().contains("correct the login files"), "{}", trouble.message());
+        std::fs::write(stage.place.0.join("new"), "secret").unwrap();
+        std::fs::rename(stage.place.0.join("new"), stage.place.0.join("password")).unwrap();
+        stage.issuer.status.store(200, Ordering::SeqCst);
+        let mut supply = stage.feed.watch();
+        supply.wait_for(|supply| supply.token.is_some()).await.unwrap();
+        assert_eq!(stage.calls(), 4, "{status}: other files are another attempt");
+        stage.end().await;
+    }
+}
