@@ -95,7 +95,9 @@ async fn a_redirect_is_never_followed_and_is_told_to_a_person() {
     stage.told("Stalled", "True", "IssuerMisconfigured").await;
     assert!(elsewhere.calls_since(0).is_empty());
 
+    // A login that was never accepted pays for it as for a rejection, until somebody asks.
     stage.issuer.configure(|personality| personality.faults.clear());
+    stage.request_renewal("corrected").await;
     let ready = stage.ready().await;
     assert!(condition(&ready, "Stalled").is_none());
 }

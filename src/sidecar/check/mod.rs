@@ -169,9 +169,7 @@ fn of_record(record: &Record, blank: bool) -> Finding {
     match record.answer {
         Answer::Awaited => good("this login was tried, and nobody heard the answer"),
         _ => match record.answer.reason() {
-            Some(reason) => {
-                of_trouble(&Trouble::of_call(reason.of_password(blank), record.accepted.is_some()))
-            }
+            Some(reason) => of_trouble(&Trouble::of_call(reason, record.accepted.is_some(), blank)),
             None => good("the issuer accepted this login"),
         },
     }
