@@ -21,6 +21,7 @@ use sidecar::SidecarArguments;
 use crate::api::crd;
 use crate::controller::{self, Settings};
 use crate::core::endpoint::{AllowList, DEFAULT_ISSUER, Origin};
+use crate::ops::descriptors;
 use crate::ops::logging::{self, LogFormat};
 use crate::ops::shutdown;
 
@@ -115,6 +116,7 @@ fn print_crd() -> Result<(), String> {
 
 fn run_controller(mut arguments: ControllerArguments) -> Result<(), String> {
     logging::start(arguments.log_format);
+    descriptors::raise_limit();
     install_crypto_provider()?;
     let timings = arguments.lease.timings()?;
     arguments.namespaces.sort_unstable();

@@ -11,7 +11,8 @@ use clap::Args;
 use super::origin;
 use crate::core::endpoint::Origin;
 use crate::issuer::{CaBundle, Trust};
-use crate::sidecar::proxy::{ProxySettings, Upstream};
+use crate::ops::clock::SystemClock;
+use crate::sidecar::proxy::{HostName, ProxySettings, Upstream};
 
 #[derive(Debug, Args)]
 pub(super) struct ProxyArguments {
@@ -31,6 +32,15 @@ pub(super) struct ProxyArguments {
     /// Take an --upstream of plain http that is not this machine: everybody on the way can read the token
     #[arg(long, env = "IDISSUER_ALLOW_PLAIN_UPSTREAM")]
     allow_plain_upstream: bool,
+
+    /// Another name by which the proxy may be called, and whose pages in a browser may call it; may be given several
+    /// times. On an address that others reach, it goes by any name until one is given
+    #[arg(long = "proxy-allow-host", env = "IDISSUER_PROXY_ALLOW_HOST", value_name = "NAME", value_delimiter = ',', value_parser = host_name, requires = "proxy_listen")]
+    allowed_hosts: Vec<HostName>,
+}
+
+fn host_name(text: &str) -> Result<HostName, String> {
+    HostName::parse(text).ok_or_else(|| "not the name of a host; write it like reports.shop".into())
 }
 
 fn proxy_address(text: &str) -> Result<SocketAddr, String> {
@@ -63,7 +73,10 @@ impl ProxyArguments {
                 Trust::Bundle(CaBundle::parse(&pem).map_err(|defect| named(&defect))?)
             }
         };
-        let upstream = Upstream::new(origin, &trust).map_err(|defect| format!("--upstream: {defect}"))?;
-        Ok(Some(ProxySettings { address, upstream: Arc::new(upstream) }))
+        let clock = Arc::new(SystemClock::start());
+        let upstream =
+            Upstream::new(origin, &trust, clock).map_err(|defect| format!("--upstream: {defect}"))?;
+        let (upstream, allowed_hosts) = (Arc::new(upstream), self.allowed_hosts.clone());
+        Ok(Some(ProxySettings { address, upstream, allowed_hosts }))
     }
 }

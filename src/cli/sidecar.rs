@@ -15,6 +15,7 @@ use super::{cluster, install_crypto_provider, origin};
 use crate::core::account::Strategy;
 use crate::core::endpoint::{DEFAULT_ISSUER, Endpoint, Origin, RefreshShape};
 use crate::core::sidecar::names::Files;
+use crate::ops::descriptors;
 use crate::ops::logging::{self, LogFormat};
 use crate::ops::shutdown;
 use crate::sidecar::folder::{FileMode, Folder};
@@ -181,6 +182,7 @@ fn hook_url(text: &str) -> Result<Url, String> {
 /// Runs the sidecar, or checks its set-up.
 pub(super) fn run(arguments: SidecarArguments) -> Result<(), String> {
     logging::start(arguments.log_format);
+    descriptors::raise_limit();
     install_crypto_provider()?;
     let command = arguments.command;
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -119,9 +119,7 @@ pub async fn run(settings: Settings, client: Client, stop: CancellationToken) ->
     operate(&settings, means, &readiness, stop).await;
     admin_stop.cancel();
     // A client that does not read must not hold up the end.
-    if let Ok(Ok(Err(error))) = tokio::time::timeout(ADMIN_STOP_LIMIT, admin).await {
-        tracing::warn!("serve admin requests: {error}");
-    }
+    let _ = tokio::time::timeout(ADMIN_STOP_LIMIT, admin).await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -4,21 +4,40 @@ use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use bytes::Bytes;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioTimer;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::connections::{Connections, Limits};
 use super::listener;
 use super::metrics::Metrics;
 use super::readiness::Readiness;
 
+/// What is put up with from probes, scrapers, and everybody else who reaches the port.
+const LIMITS: Limits = Limits { connections: 64, write: Duration::from_secs(10) };
+/// How long the head of a request may take, and how long a connection may wait for one. Bodies are not read at all.
+const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// The largest head of a request.
+const HEAD_SIZE: usize = 16 * 1024;
+/// How many scrapes may be under way at once, up to their last byte: each may hold megabytes.
+const SCRAPES: usize = 8;
+
 #[derive(Clone)]
 struct Admin {
     readiness: Readiness,
-    metrics: Arc<Metrics>,
+    scrapes: Scrapes,
 }
 
 /// Listens on `address`, and serves until `stop` is cancelled.
@@ -33,11 +52,11 @@ pub async fn serve(
     readiness: Readiness,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
-) -> io::Result<(SocketAddr, impl Future<Output = io::Result<()>>)> {
+) -> io::Result<(SocketAddr, impl Future<Output = ()>)> {
     let router = Router::new()
         .route("/readyz", get(ready))
-        .route("/metrics", get(async |State(admin): State<Admin>| metrics_answer(&admin.metrics)))
-        .with_state(Admin { readiness, metrics })
+        .route("/metrics", get(async |State(admin): State<Admin>| admin.scrapes.answer()))
+        .with_state(Admin { readiness, scrapes: Scrapes::of(metrics) })
         .merge(liveness());
     listen(address, router, stop).await
 }
@@ -47,7 +66,7 @@ pub fn liveness() -> Router {
     Router::new().route("/livez", get(async || "ok\n"))
 }
 
-/// Listens on `address`, and serves these routes until `stop` is cancelled.
+/// Listens on `address`, and serves these routes by HTTP/1 until `stop` is cancelled.
 ///
 /// # Errors
 /// When the address cannot be listened on.
@@ -55,11 +74,27 @@ pub async fn listen(
     address: SocketAddr,
     router: Router,
     stop: CancellationToken,
-) -> io::Result<(SocketAddr, impl Future<Output = io::Result<()>>)> {
+) -> io::Result<(SocketAddr, impl Future<Output = ()>)> {
     let listener = listener::bind(address).await?;
     let address = listener.local_addr()?;
-    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-    Ok((address, serving.into_future()))
+    Ok((address, take_connections(Connections::new(listener, LIMITS), router, stop)))
+}
+
+async fn take_connections(mut connections: Connections, router: Router, stop: CancellationToken) {
+    let graceful = GracefulShutdown::new();
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(HEAD_SIZE);
+    loop {
+        let (stream, place) = tokio::select! {
+            () = stop.cancelled() => break,
+            next = connections.next() => next,
+        };
+        // None of them counts as in use, so any makes room where it has to: who does not read is no better than the silent.
+        let connection = server.serve_connection(stream, TowerToHyperService::new(router.clone()));
+        tokio::spawn(place.serve(graceful.watch(connection)));
+    }
+    drop(connections);
+    graceful.shutdown().await;
 }
 
 async fn ready(State(admin): State<Admin>) -> (StatusCode, String) {
@@ -79,15 +114,147 @@ async fn ready(State(admin): State<Admin>) -> (StatusCode, String) {
     (status, text)
 }
 
-/// What is answered to a scrape.
-pub type MetricsAnswer = (StatusCode, [(HeaderName, &'static str); 1], String);
+/// The scrapes of some metrics, no more at once than a limit.
+#[derive(Clone)]
+pub struct Scrapes {
+    metrics: Arc<Metrics>,
+    free: Arc<Semaphore>,
+}
 
-/// The text of a scrape.
-#[must_use]
-pub fn metrics_answer(metrics: &Metrics) -> MetricsAnswer {
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    match metrics.render() {
-        Ok(text) => (StatusCode::OK, [(header::CONTENT_TYPE, content_type)], text),
-        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/plain")], String::new()),
+/// The text of a scrape under way.
+struct Scrape {
+    text: String,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Scrape {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+}
+
+impl Scrapes {
+    /// Of these metrics.
+    #[must_use]
+    pub fn of(metrics: Arc<Metrics>) -> Self {
+        Self { metrics, free: Arc::new(Semaphore::new(SCRAPES)) }
+    }
+
+    /// What is answered to a scrape.
+    #[must_use]
+    pub fn answer(&self) -> Response {
+        let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() else {
+            let message = "too many scrapes are under way; ask again\n";
+            return (StatusCode::SERVICE_UNAVAILABLE, message).into_response();
+        };
+        let Ok(text) = self.metrics.render() else {
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        };
+        let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        let body = Bytes::from_owner(Scrape { text, _permit: permit });
+        ([(header::CONTENT_TYPE, content_type)], Body::from(body)).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::ops::metrics::CredentialFacts;
+
+    /// The endpoints of a process with so many credentials.
+    async fn served(credentials: u32) -> SocketAddr {
+        let metrics = Arc::new(Metrics::new());
+        for number in 0..credentials {
+            let facts = CredentialFacts {
+                namespace: "shop".into(),
+                name: format!("{}-{number}", "n".repeat(240)),
+                conditions: Vec::new(),
+                token: Some((Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH)),
+            };
+            metrics.show_credential(&number.to_string(), facts);
+        }
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let serving = serve(address, Readiness::default(), metrics, CancellationToken::new()).await;
+        let (address, serving) = serving.unwrap();
+        tokio::spawn(serving);
+        address
+    }
+
+    /// A connection on which this was said.
+    async fn said(address: SocketAddr, bytes: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // It may have had to make room already.
+        let _ = stream.write_all(bytes).await;
+        stream
+    }
+
+    /// All that is answered until the other end closes the connection.
+    async fn asked(address: SocketAddr, path: &str) -> String {
+        let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let (mut stream, mut answer) = (said(address, head.as_bytes()).await, Vec::new());
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_probe_is_answered_however_many_connections_there_are_that_say_nothing_or_do_not_read() {
+        let address = served(0).await;
+        let mut crowd = Vec::new();
+        for number in 0..10 * LIMITS.connections {
+            let beginnings: [&[u8]; 3] = [b"", b"GET /livez HT", b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n"];
+            crowd.push(said(address, beginnings[number % 3]).await);
+            if number % LIMITS.connections == 0 {
+                assert!(asked(address, "/livez").await.starts_with("HTTP/1.1 200"), "after {number}");
+            }
+        }
+        assert!(asked(address, "/livez").await.starts_with("HTTP/1.1 200"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_a_request_is_closed_in_time_whatever_it_said() {
+        let address = served(0).await;
+        let idle = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
+        for beginning in [&b""[..], b"GET / HT", b"GET / HTTP/1.1\r\nx: y\r\n", idle] {
+            let (mut stream, begin) = (said(address, beginning).await, Instant::now());
+            let limit = 2 * HEAD_LIMIT;
+            let read = tokio::time::timeout(limit, stream.read_to_end(&mut Vec::new())).await;
+            assert!(read.is_ok(), "{beginning:?}");
+            assert!(begin.elapsed() >= HEAD_LIMIT / 2, "{beginning:?}: {:?}", begin.elapsed());
+        }
+    }
+
+    #[tokio::test]
+    async fn large_heads_and_the_second_version_of_http_are_refused() {
+        let address = served(0).await;
+        let long = format!("GET /livez HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "a".repeat(2 * HEAD_SIZE));
+        for (bytes, refusal) in [(long.as_bytes(), "HTTP/1.1 431"), (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "")]
+        {
+            let (mut stream, mut answer) = (said(address, bytes).await, Vec::new());
+            let _ = stream.read_to_end(&mut answer).await;
+            let answer = String::from_utf8_lossy(&answer).into_owned();
+            assert!(answer.starts_with(refusal) && !answer.contains("200"), "{answer}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn scrapes_that_are_not_read_are_few_and_end_in_time() {
+        // More than what the kernel takes in.
+        let address = served(20_000).await;
+        let mut unread = Vec::new();
+        for _ in 0..SCRAPES {
+            let mut stream = said(address, b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await;
+            stream.read_u8().await.unwrap();
+            unread.push(stream);
+        }
+        assert!(asked(address, "/metrics").await.starts_with("HTTP/1.1 503"));
+        assert!(asked(address, "/livez").await.starts_with("HTTP/1.1 200"));
+        tokio::time::sleep(LIMITS.write + HEAD_LIMIT).await;
+        assert!(asked(address, "/metrics").await.starts_with("HTTP/1.1 200"));
+        drop(unread);
     }
 }

@@ -2,8 +2,11 @@
 
 pub mod admin;
 pub mod clock;
+pub mod connections;
+pub mod descriptors;
 pub mod listener;
 pub mod logging;
 pub mod metrics;
 pub mod readiness;
 pub mod shutdown;
+pub mod stream;

@@ -6,18 +6,18 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
 use axum::routing::{get, post};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::proxy::is_of_foreign_page;
+use super::callers::Callers;
 use super::publisher::Published;
 use super::source::Feed;
 use crate::core::sidecar::held::Held;
-use crate::ops::admin;
+use crate::ops::admin::{self, Scrapes};
 use crate::ops::clock::Clock;
 use crate::ops::metrics::{Metrics, SidecarMetrics};
 
@@ -29,7 +29,7 @@ pub(super) struct Health {
     published: Option<watch::Receiver<Published>>,
     clock: Arc<dyn Clock>,
     metrics: SidecarMetrics,
-    all_metrics: Arc<Metrics>,
+    scrapes: Scrapes,
 }
 
 impl Health {
@@ -40,7 +40,7 @@ impl Health {
         metrics: SidecarMetrics,
         all_metrics: Arc<Metrics>,
     ) -> Self {
-        Self { feed, published, clock, metrics, all_metrics }
+        Self { feed, published, clock, metrics, scrapes: Scrapes::of(all_metrics) }
     }
 
     /// The token that programs get from this sidecar: the published one; without files, the one that is held.
@@ -113,7 +113,7 @@ pub(super) async fn serve(
     address: SocketAddr,
     health: Health,
     stop: CancellationToken,
-) -> io::Result<(SocketAddr, impl Future<Output = io::Result<()>>)> {
+) -> io::Result<(SocketAddr, impl Future<Output = ()>)> {
     let router = Router::new()
         .route("/startup", get(async |State(health): State<Health>| health.answer(health.has_started())))
         .route(
@@ -126,10 +126,10 @@ pub(super) async fn serve(
     admin::listen(address, router, stop).await
 }
 
-async fn metrics(State(health): State<Health>) -> admin::MetricsAnswer {
+async fn metrics(State(health): State<Health>) -> Response {
     let expiry = health.token().and_then(|token| token.expiry);
     health.metrics.expires(expiry.map(|expiry| expiry.wall));
-    admin::metrics_answer(&health.all_metrics)
+    health.scrapes.answer()
 }
 
 /// Serves `POST /quitquitquit` on this port of the loopback address, which other pods and the kubelet cannot reach: the
@@ -137,19 +137,20 @@ async fn metrics(State(health): State<Health>) -> admin::MetricsAnswer {
 pub(super) async fn serve_quit(
     port: u16,
     stop: CancellationToken,
-) -> io::Result<(SocketAddr, impl Future<Output = io::Result<()>>)> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
-    let address = listener.local_addr()?;
-    let quit = stop.clone();
-    let quit = async move |headers: HeaderMap| {
-        if is_of_foreign_page(&headers) {
-            return (StatusCode::FORBIDDEN, "not for pages in a browser\n");
+) -> io::Result<(SocketAddr, impl Future<Output = ()>)> {
+    let (quit, callers) = (stop.clone(), Callers::of_this_machine());
+    let quit = async move |request: Request| {
+        let (head, _) = request.into_parts();
+        if head.uri.authority().is_some() || !callers.know_us(&head) || callers.are_foreign_pages(&head) {
+            return (
+                StatusCode::FORBIDDEN,
+                "for programs of this machine, which call 127.0.0.1 or localhost\n",
+            );
         }
         tracing::info!("told to quit");
         quit.cancel();
         (StatusCode::OK, "ok\n")
     };
-    let serving = axum::serve(listener, Router::new().route("/quitquitquit", post(quit)))
-        .with_graceful_shutdown(stop.cancelled_owned());
-    Ok((address, serving.into_future()))
+    let address = (Ipv4Addr::LOCALHOST, port).into();
+    admin::listen(address, Router::new().route("/quitquitquit", post(quit)), stop).await
 }

@@ -10,6 +10,7 @@
 //!                              └─ renew ─┘
 //! ```
 
+mod callers;
 mod check;
 mod endpoints;
 pub mod folder;

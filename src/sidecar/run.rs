@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::callers::Callers;
 use super::endpoints::{Health, serve, serve_quit};
 use super::folder::Folder;
 use super::hooks::{Hook, HookRunner};
@@ -205,7 +206,7 @@ async fn listen(
     health: Health,
     stop: &CancellationToken,
     endpoints_stop: &CancellationToken,
-) -> Result<JoinSet<io::Result<()>>, RunError> {
+) -> Result<JoinSet<()>, RunError> {
     let error = |address, flag| move |source| RunError::Listen { address, flag, source };
     let mut endpoints = JoinSet::new();
     let address = settings.admin_address;
@@ -313,7 +314,7 @@ impl Means {
         feed: &Feed,
         stop: CancellationToken,
     ) -> Result<futures::future::BoxFuture<'static, ()>, RunError> {
-        let Some(ProxySettings { address, upstream }) = settings else {
+        let Some(ProxySettings { address, upstream, allowed_hosts }) = settings else {
             return Ok(Box::pin(std::future::ready(())));
         };
         let error = |source| RunError::Listen { address, flag: "--proxy-listen", source };
@@ -325,7 +326,8 @@ impl Means {
             tracing::warn!(%address, "whoever reaches this address uses the token; listen on 127.0.0.1 unless that is meant");
         }
         let (clock, metrics) = (Arc::clone(&self.clock), self.metrics.clone());
-        let proxy = Proxy { upstream, feed: feed.clone(), clock, metrics, is_local };
+        let callers = Callers::new(is_local, allowed_hosts);
+        let proxy = Proxy::new(upstream, feed.clone(), clock, metrics, callers);
         Ok(Box::pin(proxy::serve(listener, proxy, stop)))
     }
 

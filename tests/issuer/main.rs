@@ -9,6 +9,7 @@ mod attacks;
 mod certificates;
 mod connections;
 mod faults;
+mod neighbours;
 mod outages;
 mod room;
 mod secrets;

@@ -5,24 +5,30 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body as _;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::timeout::TimeoutBody;
 
-use super::heads::{Head, admit, calls_expired, strip_hop_by_hop, wants_upgrade};
+use super::heads::{Head, admit, calls_expired, is_encoded, strip_hop_by_hop, wants_upgrade};
 use super::refusal::Refusal;
+use super::upstream::Failure;
 use super::{Body, IDLE_LIMIT, Upstream};
 use crate::core::sidecar::held::Held;
 use crate::ops::clock::Clock;
+use crate::ops::connections::{BodyInUse, InUse, Place};
 use crate::ops::metrics::SidecarMetrics;
+use crate::sidecar::callers::Callers;
 use crate::sidecar::source::Feed;
 
 /// The largest body that is kept, so that the request can be sent once more.
-const KEPT_BODY: u64 = 64 * 1024;
+const KEPT_BODY: usize = 64 * 1024;
+/// The most that is kept of all bodies at once. Beyond it they stream, and are sent once.
+const KEPT_BODIES: usize = 16 * 1024 * 1024;
 /// How long a request waits for a newer token of a source that does not ask the issuer itself.
 const WAIT_FOR_OTHERS: Duration = Duration::from_secs(5);
 /// How long it waits for a call to the issuer: a refresh that is refused, and a login.
@@ -30,30 +36,54 @@ const WAIT_FOR_ISSUER: Duration = Duration::from_secs(20);
 
 /// What every request on its way through needs.
 pub(in crate::sidecar) struct Proxy {
-    /// Where it goes.
-    pub(in crate::sidecar) upstream: Arc<Upstream>,
-    /// The token.
-    pub(in crate::sidecar) feed: Feed,
-    /// Time.
-    pub(in crate::sidecar) clock: Arc<dyn Clock>,
-    /// What is counted.
-    pub(in crate::sidecar) metrics: SidecarMetrics,
-    /// Whether only this machine can reach it.
-    pub(in crate::sidecar) is_local: bool,
+    upstream: Arc<Upstream>,
+    feed: Feed,
+    clock: Arc<dyn Clock>,
+    metrics: SidecarMetrics,
+    callers: Callers,
+    /// The bytes of bodies that may still be kept.
+    room: Arc<Semaphore>,
+}
+
+/// A body that is here as a whole, and the room that it takes.
+struct Kept {
+    bytes: Bytes,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// A body on its way to the upstream.
 enum Outgoing {
-    /// Here as a whole.
-    Kept(Bytes),
+    /// Here as a whole. It can be sent again.
+    Kept(Kept),
     /// Still on its way from the program. It can be sent once.
     Streamed(Incoming),
 }
 
 impl Proxy {
+    /// To this upstream, with the tokens of this feed, for these callers.
+    pub(in crate::sidecar) fn new(
+        upstream: Arc<Upstream>,
+        feed: Feed,
+        clock: Arc<dyn Clock>,
+        metrics: SidecarMetrics,
+        callers: Callers,
+    ) -> Self {
+        let room = Arc::new(Semaphore::new(KEPT_BODIES));
+        Self { upstream, feed, clock, metrics, callers, room }
+    }
+
     /// Answers a request, by the upstream or by itself.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
-        let outcome = self.forward(request).await;
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        place: Arc<Place>,
+    ) -> Response<BodyInUse<Body>> {
+        let in_use = Arc::clone(&place).request();
+        self.outcome(request, place).await.map(|body| in_use.with_body(body))
+    }
+
+    async fn outcome(&self, request: Request<Incoming>, place: Arc<Place>) -> Response<Body> {
+        let outcome = self.forward(request, place).await;
         self.metrics.proxied(match &outcome {
             Ok(_) => "forwarded",
             Err(refusal) => refusal.reason(),
@@ -64,18 +94,22 @@ impl Proxy {
         })
     }
 
-    async fn forward(&self, mut request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    async fn forward(
+        &self,
+        mut request: Request<Incoming>,
+        place: Arc<Place>,
+    ) -> Result<Response<Body>, Refusal> {
         let program = hyper::upgrade::on(&mut request);
         let (parts, body) = request.into_parts();
-        admit(&parts, self.is_local)?;
+        admit(&parts, &self.callers)?;
         self.token()?;
-        let program = wants_upgrade(&parts).then_some(program);
+        let program = wants_upgrade(&parts).then(|| (program, place.request()));
         let is_upgrade = program.is_some();
         let head = Head::of(&parts, self.upstream.scheme(), self.upstream.authority())?;
-        let (body, kept, is_cut) = Outgoing::of(body).await?.split();
+        let (body, kept, is_cut) = self.take(&parts.method, body).await?.split();
         // The body may have taken longer than the token lived that was there before.
         let token = self.token()?;
-        let first = self.send(&head, &token, body, is_upgrade).await;
+        let first = self.send(&head, &token, body, kept.as_ref(), is_upgrade).await;
         // What the client makes of a body that fails depends on the version of HTTP.
         let first =
             first.map_err(|refusal| if is_cut.load(Ordering::Relaxed) { Refusal::Body } else { refusal })?;
@@ -89,19 +123,44 @@ impl Proxy {
         };
         let limit = if self.feed.asks_issuer() { WAIT_FOR_ISSUER } else { WAIT_FOR_OTHERS };
         match self.feed.renew(&token.fingerprint, limit).await.filter(|newer| self.is_living(newer)) {
-            Some(newer) => pass_on(self.send(&head, &newer, whole(kept), is_upgrade).await?, program),
+            Some(newer) => {
+                let again = self.send(&head, &newer, kept.body(), Some(&kept), is_upgrade).await;
+                pass_on(again?, program)
+            }
             None => pass_on(first, program),
         }
     }
 
-    /// Sends a request with this token, unless that dies before there is a connection.
+    /// Sends a request, and once more if that does no harm: the upstream did not carry it out, or it changes nothing.
     async fn send(
         &self,
         head: &Head,
         token: &Held,
         body: Body,
+        kept: Option<&Kept>,
         is_upgrade: bool,
     ) -> Result<Response<Incoming>, Refusal> {
+        let failure = match self.send_once(head, token, body, is_upgrade).await {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        match kept {
+            Some(kept) if failure.may_be_repeated(head.is_safe()) => {
+                self.metrics.proxied("repeated");
+                self.send_once(head, token, kept.body(), is_upgrade).await.map_err(|failure| failure.refusal)
+            }
+            _ => Err(failure.refusal),
+        }
+    }
+
+    /// Sends a request with this token, unless that dies before there is a connection.
+    async fn send_once(
+        &self,
+        head: &Head,
+        token: &Held,
+        body: Body,
+        is_upgrade: bool,
+    ) -> Result<Response<Incoming>, Failure> {
         let left = token.last_use().map(|last| last.remaining(self.clock.now()));
         let left = left.map(|left| Duration::try_from(left).unwrap_or(Duration::ZERO));
         self.upstream.send(head.request(&token.access, body)?, is_upgrade, left).await
@@ -117,23 +176,45 @@ impl Proxy {
     fn is_living(&self, token: &Held) -> bool {
         !token.last_use().is_some_and(|last| last.has_come(self.clock.now()))
     }
+
+    /// Takes in a body that is small, if there is room; another one streams.
+    async fn take(&self, method: &Method, body: Incoming) -> Result<Outgoing, Refusal> {
+        let exact = body.size_hint().exact().map(usize::try_from);
+        let size = match exact {
+            Some(Ok(size)) if size <= KEPT_BODY => size,
+            // Of unknown length it would be lost on its way to an upstream of HTTP/1, where it is not expected.
+            None if [Method::GET, Method::HEAD].contains(method) => KEPT_BODY,
+            _ => return Ok(Outgoing::Streamed(body)),
+        };
+        let room = match u32::try_from(size) {
+            Ok(0) | Err(_) => None,
+            Ok(size) => match Arc::clone(&self.room).try_acquire_many_owned(size) {
+                Ok(room) => Some(room),
+                Err(_) if exact.is_none() => return Err(Refusal::Length),
+                Err(_) => return Ok(Outgoing::Streamed(body)),
+            },
+        };
+        let limited = Limited::new(TimeoutBody::new(IDLE_LIMIT, body), size);
+        let whole = limited
+            .collect()
+            .await
+            .map_err(|error| if error.is::<LengthLimitError>() { Refusal::Length } else { Refusal::Body })?;
+        Ok(Outgoing::Kept(Kept { bytes: whole.to_bytes(), _room: room }))
+    }
+}
+
+impl Kept {
+    fn body(&self) -> Body {
+        Full::new(self.bytes.clone()).map_err(|never| match never {}).boxed_unsync()
+    }
 }
 
 impl Outgoing {
-    /// Takes in a body whose size is known to be small; another one streams.
-    async fn of(body: Incoming) -> Result<Self, Refusal> {
-        if body.size_hint().exact().is_none_or(|size| size > KEPT_BODY) {
-            return Ok(Self::Streamed(body));
-        }
-        let whole = TimeoutBody::new(IDLE_LIMIT, body).collect().await.map_err(|_| Refusal::Body)?;
-        Ok(Self::Kept(whole.to_bytes()))
-    }
-
     /// What is sent, what is kept to send it again, and whether the program failed to bring it to its end.
-    fn split(self) -> (Body, Option<Bytes>, Arc<AtomicBool>) {
+    fn split(self) -> (Body, Option<Kept>, Arc<AtomicBool>) {
         let is_cut = Arc::new(AtomicBool::new(false));
         match self {
-            Self::Kept(bytes) => (whole(bytes.clone()), Some(bytes), is_cut),
+            Self::Kept(kept) => (kept.body(), Some(kept), is_cut),
             Self::Streamed(body) => {
                 let cut = Arc::clone(&is_cut);
                 let body = TimeoutBody::new(IDLE_LIMIT, body).map_err(move |error| {
@@ -146,15 +227,22 @@ impl Outgoing {
     }
 }
 
-fn whole(bytes: Bytes) -> Body {
-    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
-}
-
 /// What the program gets of the upstream's answer. `program` is its connection, if it asked for another protocol.
-fn pass_on(mut answer: Response<Incoming>, program: Option<OnUpgrade>) -> Result<Response<Body>, Refusal> {
+fn pass_on(
+    mut answer: Response<Incoming>,
+    program: Option<(OnUpgrade, InUse)>,
+) -> Result<Response<Body>, Refusal> {
+    // The program would get the bytes, and not the name of the encoding, which ends here.
+    if is_encoded(answer.headers()) {
+        return Err(Refusal::UpstreamMalformed);
+    }
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         let upstream = hyper::upgrade::on(&mut answer);
-        tokio::spawn(tunnel(program.ok_or(Refusal::UpstreamBroken)?, upstream));
+        let (program, in_use) = program.ok_or(Refusal::UpstreamBroken)?;
+        tokio::spawn(async move {
+            tunnel(program, upstream).await;
+            drop(in_use);
+        });
     } else {
         strip_hop_by_hop(answer.headers_mut());
     }

@@ -1,10 +1,8 @@
 //! What becomes of the head of a request and of an answer on the way through: plain functions of values.
 
-use std::net::IpAddr;
-
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
-    ORIGIN, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -12,6 +10,7 @@ use http::{Method, Request, StatusCode, Uri, Version};
 
 use super::refusal::Refusal;
 use crate::core::token::AccessToken;
+use crate::sidecar::callers::Callers;
 
 /// Headers that concern one connection only (RFC 9110 §7.6.1), beside those that `Connection` names.
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -25,8 +24,8 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     TRANSFER_ENCODING,
     UPGRADE,
 ];
-/// Where a browser says from which kind of page a request comes.
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// Methods that make a tunnel, or whose answer is the request as it came: with the token, which the program shall not see.
+const REFUSED_METHODS: [&str; 4] = ["CONNECT", "TRACE", "TRACK", "DEBUG"];
 /// How the issuer's APIs mark the answer to a token that has expired.
 const TOKEN_EXPIRED: HeaderName = HeaderName::from_static("token-expired");
 
@@ -61,6 +60,11 @@ impl Head {
         Ok(Self { method: parts.method.clone(), uri, headers })
     }
 
+    /// Whether the request changes nothing, so that it may be carried out twice.
+    pub(super) fn is_safe(&self) -> bool {
+        [Method::GET, Method::HEAD, Method::OPTIONS].contains(&self.method)
+    }
+
     /// The request with this token.
     pub(super) fn request<B>(&self, token: &AccessToken, body: B) -> Result<Request<B>, Refusal> {
         let mut bearer =
@@ -75,56 +79,36 @@ impl Head {
     }
 }
 
-/// Whether the proxy may carry this request at all. `is_local` says that only this machine can reach it.
-pub(super) fn admit(parts: &Parts, is_local: bool) -> Result<(), Refusal> {
-    // The answer to TRACE is the request as it came: with the token, which the program shall not see.
-    if [Method::CONNECT, Method::TRACE]
-        .iter()
-        .any(|it| it.as_str().eq_ignore_ascii_case(parts.method.as_str()))
-    {
+/// Whether the proxy may carry this request at all.
+pub(super) fn admit(parts: &Parts, callers: &Callers) -> Result<(), Refusal> {
+    if REFUSED_METHODS.iter().any(|it| it.eq_ignore_ascii_case(parts.method.as_str())) {
         return Err(Refusal::Method);
     }
     // With HTTP/2 every request names a host; with HTTP/1 only those do that are meant for a forward proxy.
     if parts.version < Version::HTTP_2 && parts.uri.authority().is_some() {
         return Err(Refusal::Target);
     }
-    if is_local {
-        // A page in a browser on this machine could otherwise give its own name the proxy's address (DNS rebinding), or
-        // send requests here that it must not read the answers to, and open WebSockets (CSRF).
-        if !host(parts).as_ref().is_some_and(is_local_name) {
-            return Err(Refusal::Host);
-        }
-        if is_of_foreign_page(&parts.headers) {
-            return Err(Refusal::Page);
-        }
+    if !callers.know_us(parts) {
+        return Err(Refusal::Host);
+    }
+    if callers.are_foreign_pages(parts) {
+        return Err(Refusal::Page);
+    }
+    // Of an encoding that ends here, the upstream would get the bytes and not the name.
+    if is_encoded(&parts.headers) {
+        return Err(Refusal::Encoding);
     }
     Ok(())
 }
 
-/// Whether a browser says that a page from elsewhere sends this (Fetch standard, Fetch Metadata).
-pub(in crate::sidecar) fn is_of_foreign_page(headers: &HeaderMap) -> bool {
-    let is_local = |origin: &HeaderValue| {
-        let origin = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
-        origin.as_ref().and_then(Uri::authority).is_some_and(is_local_name)
+/// Whether a body is encoded for its way (RFC 9112 §7) in more than chunks.
+pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
+    let is_plain = |name: &[u8]| {
+        let name = name.trim_ascii();
+        name.is_empty() || ["chunked", "identity"].iter().any(|it| name.eq_ignore_ascii_case(it.as_bytes()))
     };
-    headers.get_all(ORIGIN).iter().any(|origin| !is_local(origin))
-        || headers
-            .get_all(SEC_FETCH_SITE)
-            .iter()
-            .any(|site| names(site, "cross-site") || names(site, "same-site"))
-}
-
-/// The host that the program thinks it talks to.
-fn host(parts: &Parts) -> Option<Authority> {
-    let named = parts.headers.get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
-    named.or_else(|| parts.uri.authority().cloned())
-}
-
-/// A name that no foreign name server can have given: an address, or `localhost`.
-fn is_local_name(authority: &Authority) -> bool {
-    let host = authority.host();
-    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
+    let mut values = headers.get_all(TRANSFER_ENCODING).iter();
+    values.any(|value| !value.as_bytes().split(|byte| *byte == b',').all(is_plain))
 }
 
 /// Whether the program asks to go on with WebSocket, for which it has to speak HTTP/1.1. Nothing else goes on: with h2c,
@@ -251,51 +235,36 @@ mod tests {
 
     #[test]
     fn a_request_for_another_host_or_a_tunnel_is_not_carried() {
-        let local = [("host", "localhost:9441")];
-        let admitted = |uri, headers: &[_]| admit(&parts(Version::HTTP_11, uri, headers), true);
-        for host in ["127.0.0.1", "LOCALHOST:80", "[::1]:9441", "10.1.2.3:9441"] {
-            assert_eq!(admitted("/", &[("host", host)]), Ok(()), "{host}");
-        }
-        for host in ["evil.example", "localhost.evil.example:80", "", "a b"] {
-            assert_eq!(admitted("/", &[("host", host)]), Err(Refusal::Host), "{host}");
-        }
-        assert_eq!(admitted("/", &[]), Err(Refusal::Host));
+        let (local, callers) = ([("host", "localhost:9441")], Callers::of_this_machine());
+        let admitted = |uri, headers: &[_]| admit(&parts(Version::HTTP_11, uri, headers), &callers);
+        assert_eq!(admitted("/", &local), Ok(()));
+        assert_eq!(admitted("/", &[("host", "evil.example")]), Err(Refusal::Host));
+        assert_eq!(admitted("/", &[local[0], ("origin", "http://203.0.113.5")]), Err(Refusal::Page));
         assert_eq!(admitted("http://127.0.0.1:9441/", &local), Err(Refusal::Target));
-        let lower = Method::from_bytes(b"trace").unwrap();
-        for (method, target) in [(Method::CONNECT, "example:443"), (Method::TRACE, "/"), (lower, "/")] {
-            let mut parts = parts(Version::HTTP_11, target, &local);
-            parts.method = method;
-            assert_eq!(admit(&parts, true), Err(Refusal::Method));
+        for method in ["CONNECT", "TRACE", "trace", "TRACK", "Debug"] {
+            let mut parts = parts(Version::HTTP_11, "/", &local);
+            parts.method = Method::from_bytes(method.as_bytes()).unwrap();
+            assert_eq!(admit(&parts, &callers), Err(Refusal::Method), "{method}");
         }
         let second = parts(Version::HTTP_2, "http://127.0.0.1:9441/", &[]);
-        assert_eq!(admit(&second, true), Ok(()), "HTTP/2 names the host there");
-        let pod = parts(Version::HTTP_11, "/", &[("host", "reports.shop")]);
-        assert_eq!(admit(&pod, false), Ok(()), "whoever listens for others goes by any name");
+        assert_eq!(admit(&second, &callers), Ok(()), "HTTP/2 names the host there");
     }
 
     #[test]
-    fn a_page_from_elsewhere_cannot_use_the_token_and_one_from_here_can() {
-        let admitted = |name, value| {
-            admit(&parts(Version::HTTP_11, "/", &[("host", "localhost:9441"), (name, value)]), true)
-        };
-        for (name, value) in [
-            ("origin", "https://evil.example"),
-            ("origin", "http://localhost.evil.example"),
-            ("origin", "null"),
-            ("origin", ""),
-            ("sec-fetch-site", "cross-site"),
-            ("sec-fetch-site", "same-site"),
+    fn a_body_that_is_encoded_for_its_way_in_more_than_chunks_is_not_carried() {
+        for (encoding, is_refused) in [
+            ("chunked", false),
+            ("Chunked", false),
+            ("identity, chunked", false),
+            ("gzip, chunked", true),
+            ("gzip", true),
+            ("chunked;q=1", true),
+            ("chunked, deflate", true),
         ] {
-            assert_eq!(admitted(name, value), Err(Refusal::Page), "{name}: {value}");
-        }
-        for (name, value) in [
-            ("origin", "http://127.0.0.1:3000"),
-            ("origin", "http://localhost"),
-            ("origin", "http://[::1]:9441"),
-            ("sec-fetch-site", "same-origin"),
-            ("sec-fetch-site", "none"),
-        ] {
-            assert_eq!(admitted(name, value), Ok(()), "{name}: {value}");
+            let parts =
+                parts(Version::HTTP_11, "/", &[("host", "localhost"), ("transfer-encoding", encoding)]);
+            let outcome = admit(&parts, &Callers::of_this_machine());
+            assert_eq!(outcome.is_err(), is_refused, "{encoding}: {outcome:?}");
         }
     }
 

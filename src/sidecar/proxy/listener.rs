@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::serve::Listener;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::IDLE_LIMIT;
 use super::forward::Proxy;
+use crate::ops::connections::{Connections, Limits};
+use crate::ops::descriptors;
 
 /// How long the head of a request may take, and how long a connection may wait for one.
 const HEAD_LIMIT: Duration = Duration::from_secs(60);
@@ -26,37 +28,38 @@ const STREAMS: u32 = 200;
 /// How often a connection of HTTP/2 is asked whether its program is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
+/// The most connections at once; with few file descriptors, fewer, so that there are some for the upstream and the other ports.
+const CONNECTIONS: usize = 1024;
+/// The most of an answer that waits for each request of a connection of HTTP/2.
+const SENT_AHEAD: usize = 128 * 1024;
+
 /// Serves until `stop` is cancelled, and then until the requests under way are answered.
-pub(in crate::sidecar) async fn serve(mut listener: TcpListener, proxy: Proxy, stop: CancellationToken) {
+pub(in crate::sidecar) async fn serve(listener: TcpListener, proxy: Proxy, stop: CancellationToken) {
+    let limits = Limits { connections: CONNECTIONS.min(descriptors::allowed() / 4), write: IDLE_LIMIT };
+    let mut connections = Connections::new(listener, limits);
     let (proxy, server, graceful) = (Arc::new(proxy), server(), GracefulShutdown::new());
     loop {
-        let (stream, _) = tokio::select! {
+        let (stream, place) = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = Listener::accept(&mut listener) => accepted,
+            next = connections.next() => next,
         };
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!("a connection went away before it was served: {error}");
-            continue;
-        }
         let (proxy, is_used) = (Arc::clone(&proxy), Arc::new(AtomicBool::new(false)));
-        let uses = Arc::clone(&is_used);
+        let (uses, its_place) = (Arc::clone(&is_used), Arc::clone(&place));
         let service = service_fn(move |request| {
             uses.store(true, Ordering::Relaxed);
-            let proxy = Arc::clone(&proxy);
-            async move { Ok::<_, Infallible>(proxy.answer(request).await) }
+            let (proxy, place) = (Arc::clone(&proxy), Arc::clone(&its_place));
+            async move { Ok::<_, Infallible>(proxy.answer(request, place).await) }
         });
-        let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        let connection = server.serve_connection_with_upgrades(stream, service).into_owned();
         let connection = graceful.watch(connection);
-        tokio::spawn(async move {
+        tokio::spawn(place.serve(async move {
             tokio::select! {
-                ended = connection => if let Err(error) = ended {
-                    tracing::debug!("a connection to the proxy ended: {error}");
-                },
-                () = silence(&is_used) => tracing::debug!("a connection to the proxy made no request in time"),
+                ended = connection => ended,
+                () = silence(&is_used) => Err("there was no request in time".into()),
             }
-        });
+        }));
     }
-    drop(listener);
+    drop(connections);
     graceful.shutdown().await;
 }
 
@@ -76,6 +79,7 @@ fn server() -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_header_list_size(HEADERS)
         .max_concurrent_streams(STREAMS)
+        .max_send_buf_size(SENT_AHEAD)
         .keep_alive_interval(KEEP_ALIVE);
     builder
 }
@@ -84,7 +88,7 @@ fn server() -> Builder<TokioExecutor> {
 mod tests {
     use std::net::SocketAddr;
 
-    use super::super::{IDLE_LIMIT, Upstream};
+    use super::super::Upstream;
     use super::*;
     use crate::core::endpoint::Origin;
     use crate::core::sidecar::held::Held;
@@ -92,6 +96,7 @@ mod tests {
     use crate::issuer::Trust;
     use crate::ops::clock::{Clock, SystemClock};
     use crate::ops::metrics::Metrics;
+    use crate::sidecar::callers::Callers;
     use crate::sidecar::source::channel;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
@@ -101,15 +106,12 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let origin = Origin::parse(&format!("http://{upstream}")).unwrap();
-        let clock = SystemClock::start();
+        let clock = Arc::new(SystemClock::start());
         let held = Held::issued(&token("t", clock.now(), 86_400));
-        let proxy = Proxy {
-            upstream: Arc::new(Upstream::new(origin, &Trust::PublicRoots).unwrap()),
-            feed: channel(Some(held), false).1,
-            clock: Arc::new(clock),
-            metrics: Metrics::of_sidecar().1,
-            is_local: true,
-        };
+        let upstream =
+            Arc::new(Upstream::new(origin, &Trust::PublicRoots, Arc::<SystemClock>::clone(&clock)).unwrap());
+        let (feed, metrics) = (channel(Some(held), false).1, Metrics::of_sidecar().1);
+        let proxy = Proxy::new(upstream, feed, clock, metrics, Callers::of_this_machine());
         tokio::spawn(serve(listener, proxy, CancellationToken::new()));
         address
     }

@@ -22,8 +22,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 
+pub use super::callers::HostName;
 pub(super) use forward::Proxy;
-pub(super) use heads::is_of_foreign_page;
 pub(super) use listener::serve;
 pub use upstream::{Upstream, UpstreamDefect};
 
@@ -40,4 +40,6 @@ pub struct ProxySettings {
     pub address: SocketAddr,
     /// Where it forwards to.
     pub upstream: Arc<Upstream>,
+    /// By which names it goes, beside addresses and `localhost`.
+    pub allowed_hosts: Vec<HostName>,
 }

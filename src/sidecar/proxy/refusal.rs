@@ -23,8 +23,12 @@ pub(super) enum Refusal {
     Host,
     /// A page in a browser that comes from elsewhere.
     Page,
+    /// The body is encoded for its way in more than chunks.
+    Encoding,
     /// The body ended early, or stood still.
     Body,
+    /// A body of unknown length with a method that nearly never has one, and too large to be counted.
+    Length,
     /// There is no token that could be sent.
     NoToken {
         /// Its name, for programs.
@@ -42,6 +46,10 @@ pub(super) enum Refusal {
     UpstreamTls,
     /// The upstream ended the connection without an answer.
     UpstreamBroken,
+    /// The upstream's answer cannot be passed on.
+    UpstreamMalformed,
+    /// There was no file descriptor for a connection to the upstream.
+    Descriptors,
 }
 
 impl Refusal {
@@ -63,7 +71,7 @@ impl Refusal {
         match self {
             Self::NoToken { seconds, .. } => Some(*seconds),
             // There may be a newer token already.
-            Self::ConnectedTooLate => Some(1),
+            Self::ConnectedTooLate | Self::Descriptors => Some(1),
             _ => None,
         }
     }
@@ -74,9 +82,16 @@ impl Refusal {
             Self::Target => StatusCode::BAD_REQUEST,
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
             Self::Page => StatusCode::FORBIDDEN,
+            Self::Encoding => StatusCode::NOT_IMPLEMENTED,
             Self::Body => StatusCode::REQUEST_TIMEOUT,
-            Self::NoToken { .. } | Self::ConnectedTooLate => StatusCode::SERVICE_UNAVAILABLE,
-            Self::UpstreamUnreachable | Self::UpstreamTls | Self::UpstreamBroken => StatusCode::BAD_GATEWAY,
+            Self::Length => StatusCode::LENGTH_REQUIRED,
+            Self::NoToken { .. } | Self::ConnectedTooLate | Self::Descriptors => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::UpstreamUnreachable
+            | Self::UpstreamTls
+            | Self::UpstreamBroken
+            | Self::UpstreamMalformed => StatusCode::BAD_GATEWAY,
         }
     }
 
@@ -87,28 +102,36 @@ impl Refusal {
             Self::Target => "TargetRefused",
             Self::Host => "HostRefused",
             Self::Page => "PageRefused",
+            Self::Encoding => "TransferEncodingRefused",
             Self::Body => "BodyIncomplete",
+            Self::Length => "LengthRequired",
             Self::NoToken { reason, .. } => reason,
             Self::ConnectedTooLate => "TokenExpired",
             Self::UpstreamUnreachable => "UpstreamUnreachable",
             Self::UpstreamTls => "UpstreamTlsFailed",
             Self::UpstreamBroken => "UpstreamBroken",
+            Self::UpstreamMalformed => "UpstreamMalformed",
+            Self::Descriptors => "DescriptorsLacking",
         }
     }
 
     /// For people: what is wrong, and the cure.
     pub(super) fn message(&self) -> String {
         match self {
-            Self::Method => "This proxy makes no tunnels (CONNECT), and shows no token (TRACE); send it requests for the upstream".into(),
+            Self::Method => "This proxy makes no tunnels (CONNECT), and shows no token (TRACE, TRACK, DEBUG); send it requests for the upstream".into(),
             Self::Target => "This proxy forwards to one upstream; send it paths, as to a server, and do not set it as HTTP_PROXY".into(),
-            Self::Host => "This proxy listens for this machine only; call it by its address or as localhost, and say so in Host".into(),
-            Self::Page => "This proxy serves programs of this machine, not pages in a browser; a server that passes a browser's request on has to drop Origin and Sec-Fetch-Site".into(),
+            Self::Host => "This proxy does not go by that name; call it by its address or as localhost, and say so in one Host, or name the host with --proxy-allow-host".into(),
+            Self::Page => "This proxy serves programs, not pages in a browser; a server that passes a browser's request on has to drop Origin and Sec-Fetch-Site, or name the page's host with --proxy-allow-host".into(),
+            Self::Encoding => "This proxy takes bodies as they are, or in chunks; send it without another Transfer-Encoding".into(),
             Self::Body => "The body did not come whole; send it again".into(),
+            Self::Length => "A GET or HEAD with a body of more than 64 KiB has to tell its length; add Content-Length".into(),
             Self::NoToken { message, .. } => message.clone(),
             Self::ConnectedTooLate => "The token expired before there was a connection to the upstream, and nothing was sent; ask again".into(),
             Self::UpstreamUnreachable => "No connection to the upstream; see --upstream, name resolution and network policies".into(),
             Self::UpstreamTls => "The upstream's certificate is not trusted; name its CA with --upstream-ca-file".into(),
             Self::UpstreamBroken => "The upstream ended the connection without an answer; whether it carried the request out is unknown".into(),
+            Self::UpstreamMalformed => "The upstream's answer cannot be passed on: it is no HTTP, or has more than 1,000 header fields or 400 KiB of them, or a Transfer-Encoding other than chunked".into(),
+            Self::Descriptors => "The sidecar has no file descriptor left for a connection to the upstream, and nothing was sent; raise its limit of open files".into(),
         }
     }
 

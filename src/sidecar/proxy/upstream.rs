@@ -1,21 +1,28 @@
 //! The one server that the proxy forwards to.
 
+use std::error::Error;
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use http::uri::{Authority, Scheme};
-use http::{Request, Response, Uri};
+use http::{Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
 use hyper_timeout::TimeoutConnector;
-use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
-use hyper_util::client::legacy::{Client, Error as ClientError};
+use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
+use hyper_util::client::legacy::{Client, Error as ClientError, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use jiff::SignedDuration;
 use rustls::ClientConfig;
 
 use super::Body;
 use super::refusal::Refusal;
 use crate::core::endpoint::Origin;
+use crate::core::moment::Moment;
 use crate::issuer::{Trust, is_tls_failure};
+use crate::ops::clock::Clock;
+use crate::ops::descriptors;
 
 /// How long a connection, with its TLS, may take to come about.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -24,16 +31,69 @@ const POOL_IDLE_LIMIT: Duration = Duration::from_secs(50);
 /// Between probes that find out whether the other end is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
+/// How long connections carry new requests. Meanwhile the upstream's name may have moved, and the old server go on.
+const LONGEST_USE: SignedDuration = SignedDuration::from_secs(300);
+/// How long they do at least, however many requests fail: an upstream in trouble is not called anew for each.
+const SHORTEST_USE: SignedDuration = SignedDuration::from_secs(1);
+/// The most header fields of an answer.
+const FIELDS: usize = 1000;
+/// The most bytes of them, which is what is read ahead of a body with HTTP/1.
+const HEAD_SIZE: u32 = 400 * 1024;
+
 type Connector = TimeoutConnector<HttpsConnector<HttpConnector>>;
 
-/// The upstream, with connections that are kept.
+/// The upstream, with connections that are kept for a while.
 pub struct Upstream {
     origin: Origin,
     scheme: Scheme,
     authority: Authority,
-    client: Client<Connector, Body>,
+    tls: ClientConfig,
+    clock: Arc<dyn Clock>,
+    clients: RwLock<Arc<Clients>>,
+}
+
+/// Connections that new requests take. When others replace them, they end with the requests on them.
+struct Clients {
+    /// By the monotonic clock.
+    since: SignedDuration,
+    all: Client<Connector, Body>,
     /// For requests that go on in another protocol: HTTP/2 knows no such thing.
     upgrading: Client<Connector, Body>,
+}
+
+/// Why there was no answer.
+pub(super) struct Failure {
+    /// What the program is told.
+    pub(super) refusal: Refusal,
+    execution: Execution,
+}
+
+/// What the upstream has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Execution {
+    /// It certainly did not carry the request out, and would perhaps if it were sent again.
+    No,
+    /// Nobody knows: it closed the connection.
+    Unknown,
+    /// To send it again is of no use.
+    Hopeless,
+}
+
+impl Failure {
+    fn hopeless(refusal: Refusal) -> Self {
+        Self { refusal, execution: Execution::Hopeless }
+    }
+
+    /// Whether the request may be sent once more. `is_safe` says that it changes nothing.
+    pub(super) fn may_be_repeated(&self, is_safe: bool) -> bool {
+        self.execution == Execution::No || (is_safe && self.execution == Execution::Unknown)
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::hopeless(refusal)
+    }
 }
 
 /// Why there can be no upstream.
@@ -52,14 +112,14 @@ impl Upstream {
     ///
     /// # Errors
     /// [`UpstreamDefect`].
-    pub fn new(origin: Origin, trust: &Trust) -> Result<Self, UpstreamDefect> {
+    pub fn new(origin: Origin, trust: &Trust, clock: Arc<dyn Clock>) -> Result<Self, UpstreamDefect> {
         let parts = origin.to_string().parse::<Uri>().map(Uri::into_parts).ok();
         let Some((Some(scheme), Some(authority))) = parts.map(|parts| (parts.scheme, parts.authority)) else {
             return Err(UpstreamDefect::Address);
         };
         let tls = tls(trust).map_err(UpstreamDefect::Tls)?;
-        let (client, upgrading) = (client(tls.clone(), Versions::All), client(tls, Versions::Upgradable));
-        Ok(Self { origin, scheme, authority, client, upgrading })
+        let clients = RwLock::new(Arc::new(Clients::new(&tls, clock.now())));
+        Ok(Self { origin, scheme, authority, tls, clock, clients })
     }
 
     /// Its scheme.
@@ -88,21 +148,40 @@ impl Upstream {
         mut request: Request<Body>,
         is_upgrade: bool,
         within: Option<Duration>,
-    ) -> Result<Response<Incoming>, Refusal> {
-        let client = if is_upgrade { &self.upgrading } else { &self.client };
+    ) -> Result<Response<Incoming>, Failure> {
+        let clients = self.clients();
+        let client = if is_upgrade { &clients.upgrading } else { &clients.all };
         let connection = capture_connection(&mut request);
-        let mut answer = std::pin::pin!(client.request(request));
-        if let Some(within) = within {
-            tokio::select! {
-                biased;
-                answer = &mut answer => return answer.map_err(|error| classify(&error)),
-                () = tokio::time::sleep(within) => {}
-            }
-            if connection.connection_metadata().is_none() {
-                return Err(Refusal::ConnectedTooLate);
+        let outcome = exchange(client.request(request), &connection, within).await;
+        let is_good = outcome.as_ref().is_ok_and(|answer| {
+            !answer.status().is_server_error() && answer.status() != StatusCode::MISDIRECTED_REQUEST
+        });
+        if !is_good {
+            // Perhaps the upstream's name has moved, and this is a server that is no longer it.
+            connection.connection_metadata().as_ref().inspect(|connection| connection.poison());
+            if self.age(&clients) >= SHORTEST_USE {
+                self.replace(&clients);
             }
         }
-        answer.await.map_err(|error| classify(&error))
+        outcome
+    }
+
+    fn clients(&self) -> Arc<Clients> {
+        let clients = Arc::clone(&self.clients.read().unwrap_or_else(PoisonError::into_inner));
+        if self.age(&clients) < LONGEST_USE { clients } else { self.replace(&clients) }
+    }
+
+    fn age(&self, clients: &Clients) -> SignedDuration {
+        self.clock.now().monotonic.saturating_sub(clients.since)
+    }
+
+    /// Lets new requests resolve the name and connect anew, unless that was done meanwhile.
+    fn replace(&self, old: &Arc<Clients>) -> Arc<Clients> {
+        let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
+        if Arc::ptr_eq(&clients, old) {
+            *clients = Arc::new(Clients::new(&self.tls, self.clock.now()));
+        }
+        Arc::clone(&clients)
     }
 
     /// Whether it answers, and what time it says it is; the request holds no token.
@@ -115,12 +194,39 @@ impl Upstream {
         let uri = uri.path_and_query("/").build().map_err(|error| error.to_string())?;
         let body = http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync();
         let request = Request::head(uri).body(body).map_err(|error| error.to_string())?;
-        let answer = self.send(request, false, None).await.map_err(|refusal| refusal.message())?;
+        let answer = self.send(request, false, None).await.map_err(|failure| failure.refusal.message())?;
         // An answer out of a cache has the date of when it was put there.
         let is_of_now = !answer.headers().contains_key(http::header::AGE);
         let date = answer.headers().get(http::header::DATE).filter(|_| is_of_now);
         Ok(date.and_then(|date| date.to_str().ok()).map(str::to_owned))
     }
+}
+
+impl Clients {
+    fn new(tls: &ClientConfig, now: Moment) -> Self {
+        let (all, upgrading) = (client(tls, Versions::All), client(tls, Versions::Upgradable));
+        Self { since: now.monotonic, all, upgrading }
+    }
+}
+
+/// Waits for an answer, if there is a connection `within` this time.
+async fn exchange(
+    answer: ResponseFuture,
+    connection: &CaptureConnection,
+    within: Option<Duration>,
+) -> Result<Response<Incoming>, Failure> {
+    let mut answer = std::pin::pin!(answer);
+    if let Some(within) = within {
+        tokio::select! {
+            biased;
+            answer = &mut answer => return answer.map_err(|error| classify(&error)),
+            () = tokio::time::sleep(within) => {}
+        }
+        if connection.connection_metadata().is_none() {
+            return Err(Refusal::ConnectedTooLate.into());
+        }
+    }
+    answer.await.map_err(|error| classify(&error))
 }
 
 fn tls(trust: &Trust) -> Result<ClientConfig, rustls::Error> {
@@ -140,12 +246,12 @@ enum Versions {
     Upgradable,
 }
 
-fn client(tls: ClientConfig, versions: Versions) -> Client<Connector, Body> {
+fn client(tls: &ClientConfig, versions: Versions) -> Client<Connector, Body> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_keepalive(Some(KEEP_ALIVE));
-    let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+    let builder = HttpsConnectorBuilder::new().with_tls_config(tls.clone()).https_or_http();
     let connector = match versions {
         Versions::All => builder.enable_all_versions().wrap_connector(tcp),
         Versions::Upgradable => builder.enable_http1().wrap_connector(tcp),
@@ -157,15 +263,123 @@ fn client(tls: ClientConfig, versions: Versions) -> Client<Connector, Body> {
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(POOL_IDLE_LIMIT)
         .http2_keep_alive_interval(KEEP_ALIVE)
+        .http1_max_headers(FIELDS)
+        .http2_max_header_list_size(HEAD_SIZE)
         .build(connector)
 }
 
-fn classify(error: &ClientError) -> Refusal {
-    if !error.is_connect() {
-        Refusal::UpstreamBroken
-    } else if is_tls_failure(error) {
-        Refusal::UpstreamTls
+fn classify(error: &ClientError) -> Failure {
+    if error.is_connect() {
+        let lacks_descriptors =
+            causes(error).any(|cause| cause.downcast_ref().is_some_and(descriptors::are_lacking));
+        return Failure::hopeless(if lacks_descriptors {
+            Refusal::Descriptors
+        } else if is_tls_failure(error) {
+            Refusal::UpstreamTls
+        } else {
+            Refusal::UpstreamUnreachable
+        });
+    }
+    if causes(error).any(|cause| cause.downcast_ref().is_some_and(hyper::Error::is_parse)) {
+        return Failure::hopeless(Refusal::UpstreamMalformed);
+    }
+    Failure { refusal: Refusal::UpstreamBroken, execution: execution(error) }
+}
+
+/// What the upstream has done that did not answer.
+fn execution(error: &ClientError) -> Execution {
+    let is_refusal = |error: &h2::Error| {
+        // Of a GOAWAY hear only the streams above the last one that was looked at (RFC 9113 §6.8).
+        error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    };
+    if causes(error).any(|cause| cause.downcast_ref().is_some_and(is_refusal))
+        || causes(error).any(|cause| cause.downcast_ref().is_some_and(hyper::Error::is_canceled))
+    {
+        Execution::No
+    } else if causes(error).any(is_closing) {
+        Execution::Unknown
     } else {
-        Refusal::UpstreamUnreachable
+        Execution::Hopeless
+    }
+}
+
+/// Whether the other end closed the connection.
+fn is_closing(cause: &(dyn Error + 'static)) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
+    let kinds = [BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof];
+    cause.downcast_ref().is_some_and(hyper::Error::is_incomplete_message)
+        || cause.downcast_ref().is_some_and(|error: &io::Error| kinds.contains(&error.kind()))
+        || cause.downcast_ref().and_then(h2::Error::get_io).is_some_and(|error| kinds.contains(&error.kind()))
+}
+
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(error.source(), |&cause| cause.source())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http_body_util::{BodyExt as _, Empty};
+    use jiff::Timestamp;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::core::backoff::Chance;
+
+    /// The runtime's clock, which passes only when everyone waits.
+    struct RuntimeClock(Instant);
+
+    impl Clock for RuntimeClock {
+        fn now(&self) -> Moment {
+            let monotonic = SignedDuration::try_from(self.0.elapsed()).unwrap();
+            Moment { wall: Timestamp::UNIX_EPOCH + monotonic, monotonic }
+        }
+
+        fn chance(&self) -> Chance {
+            Chance::new(0.5)
+        }
+    }
+
+    /// A server that keeps connections, with their number.
+    async fn server() -> (Upstream, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let number = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&number);
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                counted.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(async move {
+                    let mut bytes = vec![0; 4096];
+                    while stream.read(&mut bytes).await.is_ok_and(|read| read > 0) {
+                        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+                    }
+                });
+            }
+        });
+        let (origin, clock) = (Origin::parse(&origin).unwrap(), Arc::new(RuntimeClock(Instant::now())));
+        (Upstream::new(origin, &Trust::PublicRoots, clock).unwrap(), number)
+    }
+
+    async fn ask(upstream: &Upstream) {
+        let uri = format!("{}/", upstream.origin());
+        let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+        let answer = upstream.send(Request::get(uri).body(body).unwrap(), false, None).await;
+        assert_eq!(answer.map_err(|failure| failure.refusal).unwrap().status(), 200);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_carries_new_requests_for_five_minutes_and_no_longer() {
+        let (upstream, connections) = server().await;
+        let begin = Instant::now();
+        while begin.elapsed() < 3 * LONGEST_USE.unsigned_abs() {
+            ask(&upstream).await;
+            tokio::time::sleep(POOL_IDLE_LIMIT / 2).await;
+        }
+        assert_eq!(connections.load(Ordering::SeqCst), 3);
     }
 }

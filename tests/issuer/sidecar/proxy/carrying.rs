@@ -161,7 +161,12 @@ async fn an_upstream_that_is_away_is_told_from_one_that_fails() {
         let answer = reqwest::get(format!("http://{proxy}/")).await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     };
-    let broken = tokio::spawn(async move { drop(closed.accept().await.unwrap()) });
+    // A GET is sent once more.
+    let broken = tokio::spawn(async move {
+        for _ in 0..2 {
+            drop(closed.accept().await.unwrap());
+        }
+    });
     let (status, text) = ask().await;
     assert!(status == 502 && text.contains("UpstreamBroken"), "{status}: {text}");
     broken.await.unwrap();

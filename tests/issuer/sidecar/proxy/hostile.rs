@@ -5,6 +5,8 @@ use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use super::super::HOUR;
 use super::{Recorder, exchange, forwarding};
@@ -96,6 +98,8 @@ async fn tunnels_other_hosts_foreign_names_and_endless_heads_are_refused() {
     for (request, status, reason) in [
         ("CONNECT elsewhere.example:443 HTTP/1.1\r\nHost: elsewhere.example:443\r\n", 405, "MethodRefused"),
         ("TRACE / HTTP/1.1\r\nHost: localhost\r\n", 405, "MethodRefused"),
+        ("TRACK / HTTP/1.1\r\nHost: localhost\r\n", 405, "MethodRefused"),
+        ("debug / HTTP/1.1\r\nHost: localhost\r\n", 405, "MethodRefused"),
         ("GET http://elsewhere.example/ HTTP/1.1\r\nHost: elsewhere.example\r\n", 400, "TargetRefused"),
         ("GET / HTTP/1.1\r\nHost: rebound.example\r\n", 421, "HostRefused"),
         ("GET / HTTP/1.1\r\n", 421, "HostRefused"),
@@ -113,4 +117,71 @@ async fn tunnels_other_hosts_foreign_names_and_endless_heads_are_refused() {
         assert!(!answer.contains("Bearer"), "{answer}");
     }
     assert_eq!(upstream.lines(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_get_keeps_its_body_or_is_refused_and_never_loses_it() {
+    let upstream = Recorder::start(swallow).await;
+    let (_stage, proxy) = forwarding(HOUR, &upstream.url()).await;
+    let chunked = |size: usize| {
+        format!("Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n{}\r\n0\r\n\r\n", "b".repeat(size))
+    };
+    let told = |size: usize| format!("Content-Length: {size}\r\n\r\n{}", "b".repeat(size));
+    for (rest, expected) in [
+        (told(5), "5 bytes"),
+        (chunked(5), "5 bytes"),
+        (told(200_000), "200000 bytes"),
+        (chunked(65_536), "65536 bytes"),
+        (chunked(65_537), "LengthRequired"),
+    ] {
+        let request = format!("GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{rest}");
+        let answer = exchange(proxy, request.as_bytes()).await;
+        assert!(answer.contains(expected), "{expected}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_encoded_for_its_way_is_refused_in_either_direction() {
+    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", upstream.local_addr().unwrap());
+    let (_stage, proxy) = forwarding(HOUR, &url).await;
+    let head =
+        "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: gzip, chunked\r\n\r\n";
+    let answer = exchange(proxy, format!("{head}1\r\nx\r\n0\r\n\r\n").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 501") && answer.contains("TransferEncodingRefused"), "{answer}");
+    // The first that reaches the upstream is this one.
+    let asking = tokio::spawn(async move {
+        exchange(proxy, b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await
+    });
+    let (mut stream, _) = upstream.accept().await.unwrap();
+    let mut request = vec![0; 3];
+    stream.read_exact(&mut request).await.unwrap();
+    assert_eq!(request, b"GET");
+    let zipped = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n";
+    stream.write_all(zipped).await.unwrap();
+    let answer = asking.await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 502") && answer.contains("UpstreamMalformed"), "{answer}");
+}
+
+/// As many header fields as the path says.
+fn many_fields(request: Request) -> BoxFuture<'static, Response> {
+    let number = request.uri().path().trim_start_matches('/').parse::<usize>().unwrap();
+    let mut answer = Response::new("many".into());
+    for _ in 0..number {
+        answer.headers_mut().append("x-field", "value".parse().unwrap());
+    }
+    async { answer }.boxed()
+}
+
+#[tokio::test]
+async fn an_answer_may_have_a_thousand_header_fields_and_one_with_more_is_named() {
+    let upstream = Recorder::start(many_fields).await;
+    let (_stage, proxy) = forwarding(HOUR, &upstream.url()).await;
+    for (number, expected) in [(150, "HTTP/1.1 200"), (990, "HTTP/1.1 200"), (1100, "HTTP/1.1 502")] {
+        let request = format!("GET /{number} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let answer = exchange(proxy, request.as_bytes()).await;
+        assert!(answer.starts_with(expected), "{number}: {answer}");
+        let is_whole = answer.matches("x-field").count() == number;
+        assert!(is_whole || answer.contains("UpstreamMalformed"), "{number}: {answer}");
+    }
 }

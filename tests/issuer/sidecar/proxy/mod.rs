@@ -5,6 +5,8 @@ mod carrying;
 mod expiry;
 mod hostile;
 mod load;
+mod pages;
+mod repeating;
 mod second_version;
 mod streaming;
 

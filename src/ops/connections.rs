@@ -1,0 +1,302 @@
+//! Connections from outside: never more of them at once than a limit.
+//!
+//! Where all places are taken, a new connection still gets in: one that is not in use makes room for it. It is one of the
+//! address that has most of them, and of these the one that has been out of use for longest. So an address that opens many
+//! takes the places from itself, and a probe gets its answer.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use super::descriptors;
+use super::stream::ReadByPeer;
+
+/// How long to wait for a place, or for a descriptor, before room is made once more.
+const ROOM_POLL: Duration = Duration::from_millis(50);
+
+/// What a listener puts up with.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The most connections at once.
+    pub connections: usize,
+    /// How long the other end may read nothing of what is written to it.
+    pub write: Duration,
+}
+
+/// A listener with a limited number of connections.
+pub struct Connections {
+    listener: TcpListener,
+    limits: Limits,
+    free: Arc<Semaphore>,
+    table: Arc<Table>,
+    /// Whether the log says already that descriptors are lacking.
+    is_told: bool,
+}
+
+impl Connections {
+    /// Those of this listener.
+    #[must_use]
+    pub fn new(listener: TcpListener, limits: Limits) -> Self {
+        let free = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+        Self { listener, limits, free, table: Arc::default(), is_told: false }
+    }
+
+    /// Waits for the next connection.
+    pub async fn next(&mut self) -> (TokioIo<ReadByPeer>, Arc<Place>) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => {
+                    self.is_told = false;
+                    let permit = self.room().await;
+                    let place = Table::enter(&self.table, peer.ip().to_canonical(), permit);
+                    // Without it, answers would only be late.
+                    let _ = stream.set_nodelay(true);
+                    return (TokioIo::new(ReadByPeer::within(self.limits.write, stream)), place);
+                }
+                Err(error) => self.endure(&error).await,
+            }
+        }
+    }
+
+    /// Waits for a free place, and makes one.
+    async fn room(&self) -> OwnedSemaphorePermit {
+        loop {
+            if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
+                return permit;
+            }
+            self.table.make_room();
+            // The one that goes needs a moment. Where all are in use, the first that no longer is makes room.
+            let waiting = tokio::time::timeout(ROOM_POLL, Arc::clone(&self.free).acquire_owned());
+            if let Ok(Ok(permit)) = waiting.await {
+                return permit;
+            }
+        }
+    }
+
+    async fn endure(&mut self, error: &io::Error) {
+        if !descriptors::are_lacking(error) {
+            tracing::debug!("a connection went away before it was taken: {error}");
+            return;
+        }
+        if !std::mem::replace(&mut self.is_told, true) {
+            let allowed = descriptors::allowed();
+            tracing::warn!(
+                allowed,
+                "file descriptors are lacking, so connections have to wait; raise the limit of open files"
+            );
+        }
+        self.table.make_room();
+        tokio::time::sleep(ROOM_POLL).await;
+    }
+}
+
+/// Who has which place.
+#[derive(Default)]
+struct Table {
+    places: Mutex<HashMap<u64, Entry>>,
+    /// Counts what happened, so that one thing is known to be longer ago than another.
+    events: AtomicU64,
+}
+
+struct Entry {
+    peer: IpAddr,
+    usage: Arc<Usage>,
+}
+
+/// How a connection is used.
+struct Usage {
+    requests: AtomicUsize,
+    /// When it was made, or its last request ended.
+    idle_since: AtomicU64,
+    leave: Notify,
+}
+
+impl Table {
+    fn enter(table: &Arc<Self>, peer: IpAddr, permit: OwnedSemaphorePermit) -> Arc<Place> {
+        let id = table.now();
+        let usage =
+            Usage { requests: AtomicUsize::new(0), idle_since: AtomicU64::new(id), leave: Notify::new() };
+        let usage = Arc::new(usage);
+        table.lock().insert(id, Entry { peer, usage: Arc::clone(&usage) });
+        Arc::new(Place { id, usage, table: Arc::clone(table), _permit: permit })
+    }
+
+    /// Tells a connection that is not in use to go, if there is one.
+    fn make_room(&self) {
+        let mut places = self.lock();
+        let mut numbers: HashMap<IpAddr, usize> = HashMap::new();
+        for entry in places.values() {
+            *numbers.entry(entry.peer).or_default() += 1;
+        }
+        let idle = places.iter().filter(|(_, entry)| entry.usage.requests.load(Ordering::Acquire) == 0);
+        let goes = idle.min_by_key(|(_, entry)| {
+            (Reverse(numbers.get(&entry.peer).copied()), entry.usage.idle_since.load(Ordering::Relaxed))
+        });
+        if let Some(id) = goes.map(|(id, _)| *id)
+            && let Some(entry) = places.remove(&id)
+        {
+            entry.usage.leave.notify_one();
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.events.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Entry>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The place of a connection. It is free again once the connection is over, and all requests on it.
+pub struct Place {
+    id: u64,
+    usage: Arc<Usage>,
+    table: Arc<Table>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Place {
+    /// Serves the connection to its end, or until it has to make room.
+    pub async fn serve<E: Display>(self: Arc<Self>, connection: impl Future<Output = Result<(), E>>) {
+        tokio::select! {
+            ended = connection => if let Err(error) = ended {
+                tracing::debug!("a connection ended: {error}");
+            },
+            () = self.usage.leave.notified() => tracing::debug!("a connection made room for another one"),
+        }
+    }
+
+    /// Begins a request. The connection is in use until that is dropped.
+    #[must_use]
+    pub fn request(self: Arc<Self>) -> InUse {
+        self.usage.requests.fetch_add(1, Ordering::AcqRel);
+        InUse(self)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.table.lock().remove(&self.id);
+    }
+}
+
+/// A request under way: its connection does not make room.
+pub struct InUse(Arc<Place>);
+
+impl InUse {
+    /// The answer's body, which is part of the request.
+    pub fn with_body<B>(self, body: B) -> BodyInUse<B> {
+        BodyInUse { body, _in_use: self }
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.usage.idle_since.store(self.0.table.now(), Ordering::Relaxed);
+        self.0.usage.requests.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The body of an answer under way.
+pub struct BodyInUse<B> {
+    body: B,
+    _in_use: InUse,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for BodyInUse<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use tokio::task::JoinHandle;
+
+    struct Stage {
+        table: Arc<Table>,
+        free: Arc<Semaphore>,
+    }
+
+    type Served = (Arc<Place>, JoinHandle<()>);
+
+    impl Stage {
+        fn new() -> Self {
+            Self { table: Arc::default(), free: Arc::new(Semaphore::new(100)) }
+        }
+
+        /// A connection from this address that says nothing.
+        fn enter(&self, last: u8) -> Served {
+            let permit = Arc::clone(&self.free).try_acquire_owned().unwrap();
+            let place = Table::enter(&self.table, Ipv4Addr::new(10, 0, 0, last).into(), permit);
+            let silent = std::future::pending::<Result<(), Infallible>>();
+            (Arc::clone(&place), tokio::spawn(Arc::clone(&place).serve(silent)))
+        }
+
+        /// Which of these goes where one has to.
+        async fn goes(&self, served: &[Served]) -> Option<usize> {
+            self.table.make_room();
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            served.iter().position(|(_, task)| task.is_finished())
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_has_most_places_makes_room_first_with_the_one_that_is_idle_for_longest() {
+        let stage = Stage::new();
+        let served = [stage.enter(1), stage.enter(2), stage.enter(2), stage.enter(2)];
+        drop(Arc::clone(&served[1].0).request());
+        assert_eq!(stage.goes(&served).await, Some(2), "the first of the three had a request since");
+    }
+
+    #[tokio::test]
+    async fn a_connection_in_use_makes_no_room_and_keeps_its_place_until_its_last_request_is_over() {
+        let stage = Stage::new();
+        let (place, task) = stage.enter(1);
+        let request = Arc::clone(&place).request();
+        let served = [(place, task)];
+        assert_eq!(stage.goes(&served).await, None);
+        let [(place, task)] = served;
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+        drop(place);
+        assert_eq!(stage.free.available_permits(), 99, "a connection that went on in another protocol");
+        drop(request);
+        assert_eq!(stage.free.available_permits(), 100);
+        assert!(stage.table.lock().is_empty());
+    }
+}

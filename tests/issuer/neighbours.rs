@@ -1,0 +1,159 @@
+//! Neighbours who reach a port of the real programs: they open many connections, and say nothing, too much, or do not read.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use idissuer::ops::descriptors;
+use idissuer_simulator::{Config, Server, Simulator, User};
+use idissuer_testbed::process::{Grace, Supervised, WorkFolder};
+use idissuer_testbed::wait;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// How long anything may take; what it waits for comes far sooner.
+const LIMIT: Duration = Duration::from_secs(30);
+/// How long the kubelet waits for a probe, and more for a machine that is busy.
+const PROBE: Duration = Duration::from_secs(10);
+/// The file descriptors that a program gets, and as many connections of a neighbour as it could not hold.
+const DESCRIPTORS: usize = 256;
+const CROWD: usize = 400;
+
+/// A program that runs, with few file descriptors.
+struct Program {
+    process: Supervised,
+    admin: SocketAddr,
+    folder: Arc<WorkFolder>,
+}
+
+impl Program {
+    async fn start(folder: Arc<WorkFolder>, arguments: &[&str]) -> Self {
+        // Those of this test, which holds the crowd.
+        descriptors::raise_limit();
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -n {DESCRIPTORS}; exec \"$0\" \"$@\"");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_idissuer")]).args(arguments);
+        command.args(["--admin-addr", "127.0.0.1:0"]).env("KUBECONFIG", folder.path().join("kubeconfig"));
+        let process = Supervised::spawn("program", &command, Grace::SHORT, &folder).unwrap();
+        let admin = told(&process, "admin").await;
+        Self { process, admin, folder }
+    }
+
+    /// The operator, with an API server that is away.
+    async fn operator() -> Self {
+        let folder = Arc::new(WorkFolder::create().unwrap());
+        let config = r#"{"apiVersion": "v1", "kind": "Config", "current-context": "away",
+            "contexts": [{"name": "away", "context": {"cluster": "away", "user": "nobody"}}],
+            "clusters": [{"name": "away", "cluster": {"server": "http://127.0.0.1:9"}}],
+            "users": [{"name": "nobody", "user": {}}]}"#;
+        std::fs::write(folder.path().join("kubeconfig"), config).unwrap();
+        Self::start(folder, &["controller"]).await
+    }
+
+    /// A sidecar that cannot log in yet.
+    async fn sidecar(issuer: &Server, more: &[&str]) -> Self {
+        let folder = Arc::new(WorkFolder::create().unwrap());
+        let [login, output] = ["login", "output"].map(|name| folder.path().join(name));
+        for directory in [&login, &output] {
+            std::fs::create_dir(directory).unwrap();
+        }
+        let (login, output, url) = (login.to_str().unwrap(), output.to_str().unwrap(), issuer.url());
+        let source = ["sidecar", "--source", "login", "--issuer-url", &url, "--login-dir", login];
+        Self::start(Arc::clone(&folder), &[&source[..], &["--output-dir", output], more].concat()).await
+    }
+
+    async fn is_alive(&self) {
+        let probe = exchange(self.admin, b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let answer = tokio::time::timeout(PROBE, probe).await.expect("an answer in time");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}\n{}", self.process.output_tail());
+    }
+
+    /// The most memory that it had so far, in KiB.
+    fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+}
+
+/// The address that the log names so.
+async fn told(process: &Supervised, name: &str) -> SocketAddr {
+    wait::until("the first line", LIMIT, async || {
+        let output = process.output();
+        let (_, rest) = output.split_once(&format!(" {name}=")).ok_or_else(|| output.clone())?;
+        let address = rest.split_whitespace().next().unwrap_or_default().trim_matches('"');
+        address.parse::<SocketAddr>().map_err(|_| output.clone())
+    })
+    .await
+}
+
+/// All that is answered to these bytes until the connection is closed.
+async fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut answer = Vec::new();
+    if let Ok(mut stream) = TcpStream::connect(address).await {
+        let _ = stream.write_all(bytes).await;
+        let _ = stream.read_to_end(&mut answer).await;
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Connections that say this and stay.
+async fn crowd(address: SocketAddr, bytes: &[u8]) -> Vec<TcpStream> {
+    let mut crowd = Vec::new();
+    for _ in 0..CROWD {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // The other end may not take it all.
+        let _ = tokio::time::timeout(Duration::from_millis(20), stream.write_all(bytes)).await;
+        crowd.push(stream);
+    }
+    crowd
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_connections_keep_no_probe_of_the_operator_waiting() {
+    let operator = Program::operator().await;
+    operator.is_alive().await;
+    let _crowd = crowd(operator.admin, b"").await;
+    operator.is_alive().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_heads_without_an_end_do_not_fill_the_memory_of_the_operator() {
+    let operator = Program::operator().await;
+    operator.is_alive().await;
+    let before = operator.peak_memory();
+    let head = format!("GET /livez HTTP/1.1\r\nHost: x\r\nX: {}", "a".repeat(390 * 1024));
+    let _crowd = crowd(operator.admin, head.as_bytes()).await;
+    operator.is_alive().await;
+    let grown = operator.peak_memory() - before;
+    assert!(grown < 16 * 1024, "{grown} KiB more than at rest");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_connections_at_every_port_of_a_sidecar_keep_it_neither_from_a_login_nor_from_its_probes() {
+    let name = "shop@example.org";
+    let issuer = Simulator::start(Config::default().user(User::new(name, "a-password"))).await.unwrap();
+    let url = issuer.url();
+    let ports = ["--quit-port", "0", "--proxy-listen", "0", "--upstream", &url];
+    let sidecar = Program::sidecar(&issuer, &ports).await;
+    let quit = told(&sidecar.process, "quit").await;
+    let proxy = told(&sidecar.process, "address").await;
+    let mut crowds = Vec::new();
+    for address in [sidecar.admin, quit, proxy] {
+        crowds.push(crowd(address, b"").await);
+    }
+    sidecar.is_alive().await;
+    // Only now can it log in, which needs descriptors.
+    let login = sidecar.folder.path().join("login");
+    std::fs::write(login.join("username"), name).unwrap();
+    std::fs::write(login.join("password"), "a-password").unwrap();
+    wait::until("a request through the proxy", LIMIT, async || {
+        let request = b"GET /v2/authorized HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        let answer = exchange(proxy, request).await;
+        if answer.starts_with("HTTP/1.1 200") { Ok(()) } else { Err(answer) }
+    })
+    .await;
+    let quitting = b"POST /quitquitquit HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    assert!(exchange(quit, quitting).await.starts_with("HTTP/1.1 200"));
+}
