@@ -4,6 +4,9 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
+use futures::FutureExt as _;
 use idissuer_simulator::{Fault, FaultRule};
 use idissuer_testbed::wait;
 use jiff::SignedDuration;
@@ -13,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::super::{HOUR, LIMIT, NAME, SECRET, Stage};
-use super::{exchange, forwarding, started};
+use super::{Recorder, exchange, forwarding, started};
 use crate::certificates::Identity;
 use crate::support::{RawServer, good_answer};
 
@@ -49,21 +52,28 @@ async fn a_hundred_requests_with_a_token_that_is_called_expired_cost_one_renewal
 
 #[tokio::test]
 async fn a_request_whose_body_was_not_kept_is_not_repeated_but_the_next_one_finds_a_new_token() {
-    let (stage, proxy) = forwarding(HOUR, "").await;
-    expire(&stage);
-    // It is larger than what is kept, so it is passed on as it comes.
-    let request = format!(
-        "GET /v2/authorized HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 65537\r\n\r\n{}",
-        "x".repeat(65537)
-    );
-    let answer = exchange(proxy, request.as_bytes()).await.to_lowercase();
+    let upstream = Recorder::start(|_| {
+        async { (StatusCode::UNAUTHORIZED, [("token-expired", "true")]).into_response() }.boxed()
+    });
+    let upstream = upstream.await;
+    let (stage, proxy) = forwarding(HOUR, &upstream.url()).await;
+    // Nobody says how long it is, so it is passed on as it comes.
+    let request =
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
+        1\r\nx\r\n0\r\n\r\n";
+    let answer = exchange(proxy, request).await.to_lowercase();
     assert!(
         answer.starts_with("http/1.1 401") && answer.contains("token-expired: true"),
-        "as the issuer said it: {answer}"
+        "as the upstream said it: {answer}"
     );
     wait::until("the renewal", LIMIT, async || stage.counts().logins_accepted == 2).await;
-    let next = async || Client::new().get(url(proxy)).send().await.unwrap().status();
-    wait::until("the new token", LIMIT, async || next().await == 200).await;
+    assert_eq!(upstream.lines(), ["POST /"]);
+    let sent = |number: usize| upstream.heads.lock().unwrap()[number].1["authorization"].clone();
+    wait::until("the new token", LIMIT, async || {
+        exchange(proxy, request).await;
+        sent(upstream.lines().len() - 1) != sent(0)
+    })
+    .await;
 }
 
 #[tokio::test]
