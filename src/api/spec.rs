@@ -90,13 +90,13 @@ pub struct LoginSecretRef {
     #[x_kube(validation = rules::object_name())]
     pub name: String,
 
-    /// The key whose value is the user name (an e-mail address). Default: username. A value with a byte order mark, a NUL or control character, or with a line break or blank at an end is refused, not sent.
+    /// The key whose value is the user name (an e-mail address), at most 1 KiB. Default: username. A value with a byte order mark, a NUL or control character, or with a line break or blank at an end is refused, not sent.
     #[serde(default = "default_username_key")]
     #[schemars(length(max = rules::NAME_MAX_LENGTH))]
     #[x_kube(validation = rules::object_key())]
     pub username_key: String,
 
-    /// The key whose value is the password. Default: password. A value with a byte order mark or NUL character, or with a line break or control character at an end is refused, not sent. Blanks are sent.
+    /// The key whose value is the password, at most 4 KiB. Default: password. A value with a byte order mark or NUL character, or with a line break or control character at an end is refused, not sent. Blanks are sent.
     #[serde(default = "default_password_key")]
     #[schemars(length(max = rules::NAME_MAX_LENGTH))]
     #[x_kube(validation = rules::object_key())]
@@ -297,7 +297,8 @@ pub struct CaBundleRef {
     #[x_kube(validation = rules::object_name())]
     pub name: String,
 
-    /// The key whose value is one or more PEM certificates, like ca.crt.
+    /// The key whose value is one or more PEM certificates, like ca.crt: at most 256 KiB, and the different ones of a
+    /// namespace at most 8 MiB together.
     #[schemars(length(max = rules::NAME_MAX_LENGTH))]
     #[x_kube(validation = rules::object_key())]
     pub key: String,

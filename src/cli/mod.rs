@@ -70,6 +70,10 @@ struct ControllerArguments {
     #[arg(long, env = "IDISSUER_CONCURRENCY", value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
 
+    /// How many credentials of each namespace are worked on; those beyond wait, and are told so
+    #[arg(long, env = "IDISSUER_MAX_CREDENTIALS_PER_NAMESPACE", value_name = "NUMBER", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    max_credentials_per_namespace: u32,
+
     /// After how long a watch is made anew: one that has fallen silent hides changes until then
     #[arg(long, env = "IDISSUER_WATCH_TIMEOUT_SECONDS", value_name = "SECONDS", default_value_t = 290, value_parser = clap::value_parser!(u32).range(1..295))]
     watch_timeout_seconds: u32,
@@ -127,6 +131,8 @@ fn run_controller(mut arguments: ControllerArguments) -> Result<(), String> {
         allow_list: AllowList::new(arguments.issuer_url, arguments.allow_issuers),
         admin_address: arguments.admin_addr,
         concurrency: arguments.concurrency.into(),
+        max_credentials_per_namespace: usize::try_from(arguments.max_credentials_per_namespace)
+            .unwrap_or(usize::MAX),
         watch_timeout_seconds: arguments.watch_timeout_seconds,
         use_environment_proxy: arguments.use_environment_proxy,
     };

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cluster::{ClusterError, version_of};
 use super::reconcile::{Context, Guarded, finish, reconcile};
-use super::registry::{ObjectKey, Registry, Sighting};
+use super::registry::{ObjectKey, Registry, Remarks, Sighting};
 use super::status_watch::StatusMark;
 use crate::api::{CaBundleKind, GROUP, IdIssuerCredential};
 use crate::core::backoff::cluster_pause;
@@ -100,14 +100,9 @@ fn news(
     events.filter_map(move |event| {
         let Context { registry, metrics, clock, .. } = &*context;
         let see = |object: &Guarded| {
-            let news = registry.saw_credential(
-                &key(object),
-                sighting(object),
-                status_mark(object),
-                is_rejected(object),
-                clock.now(),
-            );
+            let news = registry.saw_credential(&key(object), sighting(object), remarks(object), clock.now());
             news.replaced.iter().for_each(|uid| metrics.forget_credential(uid));
+            wake(&waker, news.placed);
             news.is_work
         };
         let news = match event {
@@ -123,7 +118,9 @@ fn news(
                 None
             }
             Ok(Event::Delete(object)) => {
-                registry.lost_credential(&key(&object)).iter().for_each(|uid| metrics.forget_credential(uid));
+                let (uid, placed) = registry.lost_credential(&key(&object));
+                uid.iter().for_each(|uid| metrics.forget_credential(uid));
+                wake(&waker, placed);
                 None
             }
             Ok(Event::Init) => {
@@ -131,7 +128,9 @@ fn news(
                 None
             }
             Ok(Event::InitDone) => {
-                registry.ends_credential_list().iter().for_each(|uid| metrics.forget_credential(uid));
+                let (gone, placed) = registry.ends_credential_list();
+                gone.iter().for_each(|uid| metrics.forget_credential(uid));
+                wake(&waker, placed);
                 wake(&waker, std::mem::take(&mut listed));
                 None
             }
@@ -162,15 +161,18 @@ fn sighting(object: &Guarded) -> Sighting {
     }
 }
 
-/// Whether status remembers that the credential's login was rejected.
-fn is_rejected(object: &Guarded) -> bool {
-    let status = object.0.as_ref().ok().and_then(|credential| credential.status.as_ref());
-    status.and_then(|status| status.login.as_ref()).is_some_and(|login| login.rejections > 0)
-}
-
-fn status_mark(object: &Guarded) -> Option<StatusMark> {
-    let status = object.0.as_ref().ok()?.status.as_ref();
-    StatusMark::of(status, object.meta().resource_version.as_deref()?)
+fn remarks(object: &Guarded) -> Remarks {
+    let created = object.meta().creation_timestamp.as_ref().map_or(0, |time| time.0.as_second());
+    // What cannot be read tells nothing.
+    let Ok(credential) = &object.0 else { return Remarks { created, ..Remarks::default() } };
+    let status = credential.status.as_ref();
+    let version = object.resource_version();
+    Remarks {
+        status: version.and_then(|version| StatusMark::of(status, &version)),
+        is_rejected: status.and_then(|it| it.login.as_ref()).is_some_and(|login| login.rejections > 0),
+        has_token: status.is_some_and(|status| status.token.is_some()),
+        created,
+    }
 }
 
 /// The Secrets that a credential names.

@@ -17,7 +17,7 @@ use crate::core::moment::{Moment, to_second};
 use crate::core::observed::{AccountReference, CaBundleReference, Intent, LoginReference, Seen};
 use crate::core::reason::Reason;
 use crate::core::retry::{Failure, RetryClass};
-use crate::issuer::{CaBundle, IssuerError, Site, Trust};
+use crate::issuer::{BundleRefusal, IssuerError, Site, Trust};
 
 /// Reads the login as the specification names it. User name and password live until they are sent or the credential
 /// rests; of a login Secret nothing is cached.
@@ -236,10 +236,11 @@ async fn trust(
     let (object, key_name) = (format!("{kind} {name}"), key.clone());
     let namespace = &work.identity.namespace;
     let pem = work.context.cluster.read_key(namespace, *in_secret, name, key).await?;
-    Ok(match pem {
-        None => Err(Reason::CaBundleMissing { object, key: key_name }),
-        Some(pem) => CaBundle::parse(&pem)
-            .map(Trust::Bundle)
-            .map_err(|_| Reason::CaBundleInvalid { object, key: key_name }),
-    })
+    let Some(pem) = pem else { return Ok(Err(Reason::CaBundleMissing { object, key: key_name })) };
+    let accepted = work.context.bundles.accept(namespace, &pem);
+    Ok(accepted.map(Trust::Bundle).map_err(|refusal| match refusal {
+        BundleRefusal::Defective(_) => Reason::CaBundleInvalid { object, key: key_name },
+        BundleRefusal::TooLarge => Reason::CaBundleTooLarge { object, key: key_name },
+        BundleRefusal::TooMany => Reason::CaBundlesTooMany { object },
+    }))
 }

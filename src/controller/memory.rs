@@ -130,17 +130,14 @@ impl LoginReading {
 
     /// Whether the CA bundle could not be used, and its Secret is another one by now.
     pub(super) fn is_bundle_replaced(&self, bundle_seen: &Seen) -> bool {
-        let is_bad =
-            matches!(self.outcome, Err(Reason::CaBundleMissing { .. } | Reason::CaBundleInvalid { .. }));
+        let is_bad = self.outcome.as_ref().is_err_and(Reason::is_of_ca_bundle);
         is_bad && self.bundle_seen != *bundle_seen
     }
 
     /// When a login that could not be used is looked at again, if time alone leads to that.
     fn recheck(&self) -> Option<Moment> {
         match &self.outcome {
-            Err(Reason::CaBundleMissing { .. } | Reason::CaBundleInvalid { .. }) => {
-                Some(self.at.plus(CA_BUNDLE_RECHECK))
-            }
+            Err(reason) if reason.is_of_ca_bundle() => Some(self.at.plus(CA_BUNDLE_RECHECK)),
             // The time that people are told is cut to the second.
             Err(Reason::LoginPutOff { until, .. }) => {
                 Some(self.at.plus(until.duration_since(self.at.wall) + SignedDuration::from_secs(1)))

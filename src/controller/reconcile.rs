@@ -26,6 +26,7 @@ use crate::core::moment::Moment;
 use crate::core::observed::{Intent, Login, Observed, Seen};
 use crate::core::reason::Reason;
 use crate::core::target::Identity;
+use crate::issuer::Bundles;
 use crate::ops::clock::Clock;
 use crate::ops::metrics::Metrics;
 
@@ -49,6 +50,8 @@ pub(super) struct Context {
     pub accounts: Arc<Accounts>,
     /// Where a password may be sent.
     pub allow_list: Arc<AllowList>,
+    /// The CA bundles that are in use.
+    pub bundles: Arc<Bundles>,
     /// What the watches have shown.
     pub registry: Arc<Registry>,
     /// What those of all areas have shown, which share the sessions.
@@ -195,7 +198,10 @@ impl<'a> Work<'a> {
             name: key.name.clone(),
             uid: credential.uid().unwrap_or_default(),
         };
-        let intent = intent::parse(credential, &context.allow_list);
+        let intent = match context.registry.has_place(key) {
+            Ok(()) => intent::parse(credential, &context.allow_list),
+            Err(limit) => Err(Reason::TooManyCredentials { limit }),
+        };
         let (login_seen, target_seen) = (Seen::Unknown, Seen::Unknown);
         let generation_since = context.registry.generation_since(key);
         let generation_since = generation_since.unwrap_or_else(|| context.clock.now());

@@ -3,6 +3,7 @@
 //! Secrets themselves are not kept, and of those that no credential names nothing at all: memory does not depend on
 //! them.
 
+mod places;
 mod secrets;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -12,6 +13,7 @@ use tokio::sync::watch;
 
 use super::leadership::Term;
 use super::memory::Memory;
+use places::{Places, Rank};
 pub(super) use secrets::Glance;
 use secrets::Watched;
 
@@ -58,20 +60,35 @@ struct Entry {
     is_rejected: bool,
     /// Its status, as far as it tells whether somebody else has changed it.
     status: StatusWatch,
+    /// When it gets a place, beside others.
+    rank: Rank,
     /// The term in which that has found its account, or turned out to have none.
     resolved: Option<Term>,
     /// The term in which that was tried in vain.
     unresolvable: Option<Term>,
 }
 
-#[derive(Default)]
 struct Inner {
     // In order, so that a run can be repeated.
     credentials: BTreeMap<ObjectKey, Entry>,
     secrets: BTreeMap<ObjectKey, Watched>,
+    places: Places,
     /// What the list that is going on has shown.
     listed_credentials: Option<HashSet<ObjectKey>>,
     listed_secrets: Option<HashSet<ObjectKey>>,
+}
+
+/// What a watch shows of a credential beside that. By itself it causes no work.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Remarks {
+    /// Its status.
+    pub status: Option<StatusMark>,
+    /// Whether its status remembers that its login was rejected.
+    pub is_rejected: bool,
+    /// Whether its status tells of a token.
+    pub has_token: bool,
+    /// The second in which it was created.
+    pub created: i64,
 }
 
 /// What a sighting of a credential means.
@@ -81,6 +98,8 @@ pub(super) struct CredentialNews {
     pub(super) is_work: bool,
     /// The uid of another one that had its name before.
     pub(super) replaced: Option<String>,
+    /// Others that are worked on from now on.
+    pub(super) placed: Vec<ObjectKey>,
 }
 
 /// Everything that is known of one watched area.
@@ -90,39 +109,47 @@ pub(super) struct Registry {
     secrets_synced: watch::Sender<bool>,
 }
 
-impl Default for Registry {
-    fn default() -> Self {
-        let unsynced = || watch::Sender::new(false);
-        Self { inner: Mutex::default(), credentials_synced: unsynced(), secrets_synced: unsynced() }
-    }
-}
-
 impl Registry {
+    /// Nothing was seen yet. So many credentials of each namespace are worked on.
+    pub(super) fn new(limit: usize) -> Self {
+        let unsynced = || watch::Sender::new(false);
+        let inner = Inner {
+            credentials: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            places: Places::new(limit),
+            listed_credentials: None,
+            listed_secrets: None,
+        };
+        Self { inner: Mutex::new(inner), credentials_synced: unsynced(), secrets_synced: unsynced() }
+    }
+
     /// Takes in a credential as the watch shows it. Its status causes work only where somebody else has changed it.
     pub(super) fn saw_credential(
         &self,
         key: &ObjectKey,
         sighting: Sighting,
-        status: Option<StatusMark>,
-        is_rejected: bool,
+        remarks: Remarks,
         now: Moment,
     ) -> CredentialNews {
         let mut inner = self.lock();
         let mut is_undone = false;
         if let Some(entry) = inner.credentials.get_mut(key) {
-            entry.is_rejected = is_rejected;
-            is_undone = entry.status.shows(status);
+            entry.is_rejected = remarks.is_rejected;
+            entry.rank.is_without_token = !remarks.has_token;
+            is_undone = entry.status.shows(remarks.status);
         }
         if let Some(listed) = &mut inner.listed_credentials {
             listed.insert(key.clone());
         }
         let known = inner.credentials.get(key);
         if known.is_some_and(|entry| entry.sighting == sighting) {
-            return CredentialNews { is_work: is_undone, replaced: None };
+            return CredentialNews { is_work: is_undone, ..CredentialNews::default() };
         }
         let is_same = known.is_some_and(|entry| entry.sighting.uid == sighting.uid);
         let replaced = if is_same { None } else { inner.forget(key) };
         inner.relink(key, &sighting.secrets);
+        let (is_without_token, created) = (!remarks.has_token, remarks.created);
+        let rank = Rank { is_without_token, created, name: key.name.clone() };
         if let Some(entry) = inner.credentials.get_mut(key) {
             if entry.sighting.generation != sighting.generation {
                 entry.generation_since = now;
@@ -136,19 +163,27 @@ impl Registry {
                 errors: 0,
                 pace: Pace::FULL,
                 wake_up: None,
-                is_rejected,
-                status: StatusWatch::new(status),
+                is_rejected: remarks.is_rejected,
+                status: StatusWatch::new(remarks.status),
+                rank: rank.clone(),
                 resolved: None,
                 unresolvable: None,
             };
             inner.credentials.insert(key.clone(), entry);
+            inner.places.comes(&key.namespace, rank);
         }
-        CredentialNews { is_work: true, replaced }
+        // Before a list is complete, nobody knows who is the oldest.
+        let placed =
+            if inner.listed_credentials.is_none() { inner.places.fill(&key.namespace) } else { Vec::new() };
+        CredentialNews { is_work: true, replaced, placed }
     }
 
-    /// A credential is gone. Returns its uid.
-    pub(super) fn lost_credential(&self, key: &ObjectKey) -> Option<String> {
-        self.lock().forget(key)
+    /// A credential is gone. Returns its uid, and who is worked on in its place.
+    pub(super) fn lost_credential(&self, key: &ObjectKey) -> (Option<String>, Vec<ObjectKey>) {
+        let mut inner = self.lock();
+        let uid = inner.forget(key);
+        let is_listing = inner.listed_credentials.is_some();
+        (uid, if is_listing { Vec::new() } else { inner.places.fill(&key.namespace) })
     }
 
     /// A new list of credentials begins.
@@ -156,16 +191,37 @@ impl Registry {
         self.lock().listed_credentials = Some(HashSet::new());
     }
 
-    /// A list of credentials is complete: what was not in it is gone. Returns the uids of those.
-    pub(super) fn ends_credential_list(&self) -> Vec<String> {
+    /// A list of credentials is complete: what was not in it is gone. Returns the uids of those, and who is worked on from
+    /// now on.
+    pub(super) fn ends_credential_list(&self) -> (Vec<String>, Vec<ObjectKey>) {
         let mut inner = self.lock();
         let listed = inner.listed_credentials.take().unwrap_or_default();
         let gone: Vec<ObjectKey> =
             inner.credentials.keys().filter(|key| !listed.contains(*key)).cloned().collect();
         let uids = gone.iter().filter_map(|key| inner.forget(key)).collect();
+        let placed = inner.places.fill_all();
         drop(inner);
         self.credentials_synced.send_replace(true);
-        uids
+        (uids, placed)
+    }
+
+    /// Whether a credential is worked on; if not, how many of its namespace are.
+    pub(super) fn has_place(&self, key: &ObjectKey) -> Result<(), usize> {
+        let places = &self.lock().places;
+        if places.has(key) { Ok(()) } else { Err(places.limit()) }
+    }
+
+    /// Gives all places anew, as who begins to lead has to: another process may have worked on others.
+    pub(super) fn gives_places_anew(&self) {
+        let mut inner = self.lock();
+        let Inner { credentials, places, listed_credentials, .. } = &mut *inner;
+        *places = Places::new(places.limit());
+        for (key, entry) in credentials {
+            places.comes(&key.namespace, entry.rank.clone());
+        }
+        if listed_credentials.is_none() {
+            places.fill_all();
+        }
     }
 
     /// Waits until the first list of credentials is complete, so that it is known which Secrets they name.
@@ -296,6 +352,7 @@ impl Registry {
 impl Inner {
     fn forget(&mut self, key: &ObjectKey) -> Option<String> {
         self.relink(key, &BTreeSet::new());
+        self.places.goes(key);
         self.credentials.remove(key).map(|entry| entry.sighting.uid)
     }
 
@@ -343,17 +400,21 @@ mod tests {
         }
     }
 
+    fn remarks(is_rejected: bool) -> Remarks {
+        Remarks { is_rejected, ..Remarks::default() }
+    }
+
     fn version(number: u32) -> ObjectVersion {
         ObjectVersion { uid: "s".into(), resource_version: number.to_string() }
     }
 
     #[test]
     fn a_first_login_waits_until_every_remembered_rejection_has_found_its_account() {
-        let (registry, term) = (Registry::default(), Term::default());
+        let (registry, term) = (Registry::new(10), Term::default());
         registry.begins_credential_list();
-        registry.saw_credential(&key("new"), sighting("u2", &[]), None, false, at(0));
+        registry.saw_credential(&key("new"), sighting("u2", &[]), remarks(false), at(0));
         assert!(!registry.are_rejections_resolved(term, false), "more may be listed");
-        registry.saw_credential(&key("held"), sighting("u1", &[]), None, true, at(0));
+        registry.saw_credential(&key("held"), sighting("u1", &[]), remarks(true), at(0));
         registry.ends_credential_list();
         assert!(!registry.are_rejections_resolved(term, false));
         registry.resolved(&key("new"), term);
@@ -362,15 +423,15 @@ mod tests {
         assert!(registry.are_rejections_resolved(term, false));
         let another = Term { number: 2, follows_another: true, ..Term::default() };
         assert!(!registry.are_rejections_resolved(another, false), "in each term anew");
-        registry.saw_credential(&key("held"), sighting("u1", &[]), None, false, at(0));
+        registry.saw_credential(&key("held"), sighting("u1", &[]), remarks(false), at(0));
         assert!(registry.are_rejections_resolved(another, false), "its status remembers none any more");
     }
 
     #[test]
     fn a_first_login_does_not_wait_for_ever_for_what_cannot_be_read_but_for_what_nobody_has_looked_at() {
-        let (registry, term) = (Registry::default(), Term::default());
+        let (registry, term) = (Registry::new(10), Term::default());
         registry.begins_credential_list();
-        registry.saw_credential(&key("held"), sighting("u1", &[]), None, true, at(0));
+        registry.saw_credential(&key("held"), sighting("u1", &[]), remarks(true), at(0));
         assert!(!registry.are_rejections_resolved(term, true), "nobody has looked");
         registry.unresolvable(&key("held"), term);
         assert!(!registry.are_rejections_resolved(term, false), "it may be read the next time");
@@ -381,23 +442,27 @@ mod tests {
 
     #[test]
     fn only_what_can_cause_work_is_news() {
-        let registry = Registry::default();
+        let registry = Registry::new(10);
         assert!(
-            registry.saw_credential(&key("billing"), sighting("u1", &["login"]), None, false, at(0)).is_work
+            registry
+                .saw_credential(&key("billing"), sighting("u1", &["login"]), remarks(false), at(0))
+                .is_work
         );
         assert!(
-            !registry.saw_credential(&key("billing"), sighting("u1", &["login"]), None, false, at(0)).is_work,
+            !registry
+                .saw_credential(&key("billing"), sighting("u1", &["login"]), remarks(false), at(0))
+                .is_work,
             "the same again"
         );
         let changed = Sighting { generation: Some(2), ..sighting("u1", &["login"]) };
-        assert!(registry.saw_credential(&key("billing"), changed, None, false, at(0)).is_work);
+        assert!(registry.saw_credential(&key("billing"), changed, remarks(false), at(0)).is_work);
     }
 
     #[test]
     fn a_secret_concerns_the_credentials_that_name_it_and_an_own_write_concerns_none() {
-        let registry = Registry::default();
-        registry.saw_credential(&key("a"), sighting("u1", &["login", "target"]), None, false, at(0));
-        registry.saw_credential(&key("b"), sighting("u2", &["login"]), None, false, at(0));
+        let registry = Registry::new(10);
+        registry.saw_credential(&key("a"), sighting("u1", &["login", "target"]), remarks(false), at(0));
+        registry.saw_credential(&key("b"), sighting("u2", &["login"]), remarks(false), at(0));
         assert_eq!(registry.saw_secret(&key("login"), version(1)), [key("a"), key("b")]);
         assert_eq!(registry.saw_secret(&key("login"), version(1)), [], "the same again");
         assert_eq!(registry.saw_secret(&key("unrelated"), version(1)), []);
@@ -410,8 +475,8 @@ mod tests {
 
     #[test]
     fn what_the_watch_shows_during_a_read_or_a_write_is_not_overwritten() {
-        let registry = Registry::default();
-        registry.saw_credential(&key("a"), sighting("u1", &["login", "target"]), None, false, at(0));
+        let registry = Registry::new(10);
+        registry.saw_credential(&key("a"), sighting("u1", &["login", "target"]), remarks(false), at(0));
         let glance = registry.glance(&key("login"));
         registry.saw_secret(&key("login"), version(9));
         registry.read_secret(&key("login"), Seen::Absent, glance);
@@ -429,8 +494,8 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_of_secrets_that_no_credential_names() {
-        let registry = Registry::default();
-        registry.saw_credential(&key("a"), sighting("u1", &["login"]), None, false, at(0));
+        let registry = Registry::new(10);
+        registry.saw_credential(&key("a"), sighting("u1", &["login"]), remarks(false), at(0));
         for number in 0..1000 {
             registry.saw_secret(&key(&format!("unrelated-{number}")), version(1));
         }
@@ -443,15 +508,15 @@ mod tests {
 
     #[test]
     fn what_a_new_list_does_not_show_is_gone() {
-        let registry = Registry::default();
+        let registry = Registry::new(10);
         registry.begins_credential_list();
-        registry.saw_credential(&key("a"), sighting("u1", &["login"]), None, false, at(0));
-        registry.saw_credential(&key("b"), sighting("u2", &["other"]), None, false, at(0));
-        assert!(registry.ends_credential_list().is_empty());
+        registry.saw_credential(&key("a"), sighting("u1", &["login"]), remarks(false), at(0));
+        registry.saw_credential(&key("b"), sighting("u2", &["other"]), remarks(false), at(0));
+        assert!(registry.ends_credential_list().0.is_empty());
         registry.saw_secret(&key("login"), version(1));
         registry.begins_credential_list();
-        registry.saw_credential(&key("a"), sighting("u1", &["login"]), None, false, at(0));
-        assert_eq!(registry.ends_credential_list(), ["u2"]);
+        registry.saw_credential(&key("a"), sighting("u1", &["login"]), remarks(false), at(0));
+        assert_eq!(registry.ends_credential_list().0, ["u2"]);
         registry.begins_secret_list();
         assert_eq!(registry.ends_secret_list(), [key("a")]);
         assert_eq!(registry.seen(&key("login")), Seen::Absent);
@@ -459,8 +524,8 @@ mod tests {
 
     #[test]
     fn what_the_queue_did_not_wake_by_either_clock_is_late_and_is_named_once() {
-        let registry = Registry::default();
-        registry.saw_credential(&key("a"), sighting("u1", &[]), None, false, at(0));
+        let registry = Registry::new(10);
+        registry.saw_credential(&key("a"), sighting("u1", &[]), remarks(false), at(0));
         let at = |wall: i64, monotonic: i64| Moment {
             wall: jiff::Timestamp::from_second(wall).unwrap(),
             monotonic: jiff::SignedDuration::from_secs(monotonic),
@@ -475,10 +540,10 @@ mod tests {
 
     #[test]
     fn a_credential_that_was_made_anew_remembers_nothing() {
-        let registry = Registry::default();
-        registry.saw_credential(&key("a"), sighting("u1", &[]), None, false, at(0));
+        let registry = Registry::new(10);
+        registry.saw_credential(&key("a"), sighting("u1", &[]), remarks(false), at(0));
         let before = registry.memory(&key("a"), "u1").unwrap();
-        let news = registry.saw_credential(&key("a"), sighting("u2", &[]), None, false, at(0));
+        let news = registry.saw_credential(&key("a"), sighting("u2", &[]), remarks(false), at(0));
         assert_eq!(news.replaced.as_deref(), Some("u1"));
         assert!(registry.memory(&key("a"), "u1").is_none());
         assert!(!Arc::ptr_eq(&before, &registry.memory(&key("a"), "u2").unwrap()));

@@ -23,7 +23,7 @@ use super::watchdog;
 use crate::account::{Accounts, KeyMaker, Member};
 use crate::api::IdIssuerCredential;
 use crate::core::endpoint::AllowList;
-use crate::issuer::{HttpTransport, IssuerClient, Transport};
+use crate::issuer::{Bundles, HttpTransport, IssuerClient, Transport};
 use crate::ops::admin;
 use crate::ops::clock::{Clock, SystemClock};
 use crate::ops::metrics::Metrics;
@@ -51,6 +51,8 @@ pub struct Settings {
     pub admin_address: SocketAddr,
     /// How many credentials are worked on at once.
     pub concurrency: usize,
+    /// How many credentials of each namespace are worked on.
+    pub max_credentials_per_namespace: usize,
     /// After how many seconds a watch is made anew, whether or not anything was wrong with it; below 295.
     pub watch_timeout_seconds: u32,
     /// The lease that replicas share; without one this process always acts.
@@ -241,12 +243,16 @@ impl Operator {
         } else {
             settings.namespaces.iter().cloned().map(Some).collect()
         };
-        let registries: Arc<[Arc<Registry>]> = namespaces.iter().map(|_| Arc::default()).collect();
+        let limit = settings.max_credentials_per_namespace;
+        let registries: Arc<[Arc<Registry>]> =
+            namespaces.iter().map(|_| Arc::new(Registry::new(limit))).collect();
+        let bundles = Arc::new(Bundles::default());
         let context = |registry: &Arc<Registry>| {
             Arc::new(Context {
                 cluster: Cluster::new(client.clone()),
                 accounts: Arc::clone(&accounts),
                 allow_list: Arc::clone(&allow_list),
+                bundles: Arc::clone(&bundles),
                 registry: Arc::clone(registry),
                 registries: Arc::clone(&registries),
                 teller: Arc::clone(&teller),
@@ -305,7 +311,12 @@ impl Operator {
         let stop = self.stop.clone();
         tokio::spawn(watchdog::watch(wakers.clone(), self.clock, Arc::clone(&metrics), leads, stop));
         let done = CancellationToken::new();
-        let gained = || wakers.iter().for_each(|(registry, waker)| area::wake(waker, registry.keys()));
+        let gained = || {
+            for (registry, waker) in &wakers {
+                registry.gives_places_anew();
+                area::wake(waker, registry.keys());
+            }
+        };
         let forget = || {
             self.accounts.forget_all();
             metrics.forget_credentials();

@@ -46,6 +46,7 @@ pub fn conditions(observed: &Observed<'_>, now: Moment) -> Conditions {
     let renewal_overdue = observed
         .schedule()
         .filter(|schedule| !is_suspended && schedule.overdue.has_come(now))
+        .filter(|_| observed.unserved_until().is_none())
         .map(|schedule| Reason::RenewalOverdue { expiry: to_second(schedule.expiry.wall) });
     Conditions { ready, reconciling, stalled, login_accepted: login_answer(observed), renewal_overdue }
 }
@@ -72,7 +73,7 @@ pub fn blocker(observed: &Observed<'_>, state: &TargetState<'_>, now: Moment) ->
     if observed.repair_pause.is_some_and(|until| !until.has_come(now)) && observed.needs_write(state) {
         return Some(Reason::TargetContested { secret: intent.target.secret.clone() });
     }
-    match &observed.login {
+    let of_login = match &observed.login {
         Login::Unread => None,
         Login::Defective(reason) => Some(reason.clone()),
         Login::Account(account) => {
@@ -82,7 +83,8 @@ pub fn blocker(observed: &Observed<'_>, state: &TargetState<'_>, now: Moment) ->
                 (trouble, waits_for) => trouble.or(waits_for.as_ref()).cloned(),
             }
         }
-    }
+    };
+    of_login.or_else(|| observed.unserved_until().map(|_| Reason::TokenLifeTooShort))
 }
 
 fn ready(
@@ -96,6 +98,10 @@ fn ready(
     let Some(published) = observed.published else {
         return if intent.suspended { Err(Reason::Suspended) } else { otherwise(Reason::Issuing) };
     };
+    if observed.unserved_until().is_some() {
+        // Told in the same words while the token lives and when it is dead: each change would be another write.
+        return otherwise(Reason::TokenLifeTooShort);
+    }
     let expiry = to_second(published.validity.expiry().wall);
     if !observed.is_published_alive(now) {
         return Err(Reason::Expired { expiry });

@@ -9,7 +9,7 @@ use super::account::Next;
 use super::moment::Moment;
 use super::observed::{AccountView, Login, Observed, Rejection, TargetState, TokenSource};
 use super::retry::RetryClass;
-use super::schedule::Pace;
+use super::schedule::{Pace, SHORTEST_SERVED};
 use super::token::IssuedToken;
 
 /// The next step for a credential.
@@ -68,7 +68,7 @@ pub fn decide(observed: &Observed<'_>, now: Moment) -> Plan {
     if let Some(token) = better_token(observed, now) {
         return Plan::Publish { token, repair: false };
     }
-    let is_wanted = wants_token(observed, &state, now);
+    let is_wanted = !is_unserved(observed, now) && wants_token(observed, &state, now);
     let plan = match &observed.login {
         Login::Unread if is_wanted || observed.is_login_changed() => Some(Plan::ReadLogin),
         Login::Account(account) if is_wanted => obtain(observed, account),
@@ -85,11 +85,19 @@ fn better_token(observed: &Observed<'_>, now: Moment) -> Option<Arc<IssuedToken>
     if token.validity.expiry().has_come(now) {
         return None;
     }
+    if is_unserved(observed, now) && token.validity.lifetime < SHORTEST_SERVED {
+        return None;
+    }
     let is_better = observed.published.is_none_or(|published| {
         let is_older = published.validity.issued.is_after(token.validity.issued);
         token.fingerprint != published.fingerprint && (!is_older || !observed.is_published_by_this_account())
     });
     is_better.then(|| Arc::clone(token))
+}
+
+/// Whether another token that dies at once would only be another write.
+fn is_unserved(observed: &Observed<'_>, now: Moment) -> bool {
+    observed.unserved_until().is_some_and(|until| !until.has_come(now))
 }
 
 /// Whether a token is wanted that is newer than the published one.
@@ -180,6 +188,7 @@ fn wake_up(observed: &Observed<'_>, is_wanted: bool, now: Moment) -> Option<Mome
         schedule.map(|schedule| schedule.expiry),
         observed.write_pause.map(|(_, until)| until),
         observed.repair_pause,
+        observed.unserved_until(),
         next_attempt,
         lifted,
     ]

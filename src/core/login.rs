@@ -5,6 +5,11 @@ use secrecy::{ExposeSecret, SecretString};
 /// What some editors put in front of a text; also a blank without width.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
+/// The longest user name, in bytes. Real ones are e-mail addresses.
+pub const USERNAME_MAX_LENGTH: usize = 1024;
+/// The longest password, in bytes. Logins that wait for their turn are held in memory.
+pub const PASSWORD_MAX_LENGTH: usize = 4096;
+
 /// What is sent to log in. Both halves are masked in Debug and wiped from memory: an account's name is nobody's
 /// business either.
 #[derive(Clone, Debug)]
@@ -20,6 +25,8 @@ pub enum LoginDefect {
     Missing,
     /// It holds nothing.
     Empty,
+    /// It is longer than any real one: [`USERNAME_MAX_LENGTH`], [`PASSWORD_MAX_LENGTH`].
+    TooLong,
     /// It is not text.
     NotUtf8,
     /// A NUL character stands in it, as in UTF-16 that is read as UTF-8.
@@ -36,9 +43,10 @@ pub enum LoginDefect {
 
 impl LoginDefect {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Missing,
         Self::Empty,
+        Self::TooLong,
         Self::NotUtf8,
         Self::Nul,
         Self::ByteOrderMark,
@@ -53,6 +61,7 @@ impl LoginDefect {
         match self {
             Self::Missing => "LoginSecretKeyMissing",
             Self::Empty => "LoginSecretKeyEmpty",
+            Self::TooLong => "LoginSecretTooLong",
             Self::NotUtf8 => "LoginSecretNotText",
             Self::Nul => "LoginSecretNulCharacter",
             Self::ByteOrderMark => "LoginSecretByteOrderMark",
@@ -68,6 +77,7 @@ impl LoginDefect {
         match self {
             Self::Missing => "LoginFileMissing",
             Self::Empty => "LoginFileEmpty",
+            Self::TooLong => "LoginFileTooLong",
             Self::NotUtf8 => "LoginFileNotText",
             Self::Nul => "LoginFileNulCharacter",
             Self::ByteOrderMark => "LoginFileByteOrderMark",
@@ -83,6 +93,9 @@ impl LoginDefect {
         match self {
             Self::Missing => "does not exist; add it",
             Self::Empty => "is empty; fill it in",
+            Self::TooLong => {
+                "is longer than a user name (1 KiB) or a password (4 KiB) may be, so it was not sent; put that alone there"
+            }
             Self::NotUtf8 => {
                 "is not UTF-8 text; save it as UTF-8 (Windows PowerShell writes UTF-16 by default)"
             }
@@ -113,8 +126,10 @@ impl LoginPair {
         password: (&'a str, Option<&[u8]>),
     ) -> Result<Self, (&'a str, LoginDefect)> {
         Ok(Self {
-            username: half(username.1, of_username).map_err(|defect| (username.0, defect))?,
-            password: half(password.1, of_password).map_err(|defect| (password.0, defect))?,
+            username: half(username.1, USERNAME_MAX_LENGTH, of_username)
+                .map_err(|defect| (username.0, defect))?,
+            password: half(password.1, PASSWORD_MAX_LENGTH, of_password)
+                .map_err(|defect| (password.0, defect))?,
         })
     }
 
@@ -141,9 +156,13 @@ impl LoginPair {
 /// Parses what both halves have in common, and then `check`s what one alone must not be.
 fn half(
     bytes: Option<&[u8]>,
+    max_length: usize,
     check: fn(&str) -> Result<(), LoginDefect>,
 ) -> Result<SecretString, LoginDefect> {
     let bytes = bytes.ok_or(LoginDefect::Missing)?;
+    if bytes.len() > max_length {
+        return Err(LoginDefect::TooLong);
+    }
     let text = std::str::from_utf8(bytes).map_err(|_| LoginDefect::NotUtf8)?;
     if text.is_empty() {
         return Err(LoginDefect::Empty);
@@ -193,6 +212,18 @@ fn is_invisible(character: char) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn each_half_is_bounded() {
+        let parse = |username: usize, password: usize| {
+            let (username, password) = ("u".repeat(username), "p".repeat(password));
+            let parsed = LoginPair::parse(("u", Some(username.as_bytes())), ("p", Some(password.as_bytes())));
+            parsed.map(drop)
+        };
+        assert_eq!(parse(1024, 4096), Ok(()));
+        assert_eq!(parse(1025, 4096), Err(("u", LoginDefect::TooLong)));
+        assert_eq!(parse(1024, 4097), Err(("p", LoginDefect::TooLong)));
+    }
 
     #[test]
     fn each_defect_is_named_with_its_key() {

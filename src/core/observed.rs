@@ -8,7 +8,7 @@ use super::account::{Account, Next, Restraint, Strategy, Trouble};
 use super::endpoint::Endpoint;
 use super::moment::{Moment, to_second};
 use super::reason::Reason;
-use super::schedule::{Jitter, Pace, RenewBefore, Schedule};
+use super::schedule::{Jitter, Pace, RenewBefore, SHORTEST_SERVED, Schedule, UNSERVED_PAUSE};
 use super::target::{Identity, ObjectVersion, TargetIntent, TargetRead};
 use super::token::{Fingerprint, Grant, IssuedToken, Validity};
 pub use target_state::{TargetState, TokenSource};
@@ -261,6 +261,18 @@ impl Observed<'_> {
             .intent
             .map_or((RenewBefore::default(), Jitter::NONE), |intent| (intent.renew_before, intent.jitter));
         Schedule::of(validity, wanted, jitter)
+    }
+
+    /// Until when no other token is written, because the published one lives too short to be served, and the next would
+    /// too: each would be a write of the target and of status for nothing. None if it can be served, or is not what the
+    /// specification asks for.
+    #[must_use]
+    pub fn unserved_until(&self) -> Option<Moment> {
+        let published = self.published.filter(|published| published.validity.lifetime < SHORTEST_SERVED)?;
+        let is_wanted = self.intent.is_ok_and(|intent| !intent.suspended)
+            && published.generation == Some(self.generation)
+            && self.is_published_by_this_account();
+        is_wanted.then(|| published.validity.issued.plus(UNSERVED_PAUSE))
     }
 
     /// The account, if it is known and can be used.

@@ -99,6 +99,25 @@ pub enum Reason {
         /// The key.
         key: String,
     },
+    /// The CA bundle is larger than any real one.
+    CaBundleTooLarge {
+        /// `ConfigMap` or `Secret`, and its name.
+        object: String,
+        /// The key.
+        key: String,
+    },
+    /// The namespace uses more different CA bundles than are kept for it.
+    CaBundlesTooMany {
+        /// `ConfigMap` or `Secret`, and its name.
+        object: String,
+    },
+    /// The issuer's tokens die before anybody could use them from a Secret.
+    TokenLifeTooShort,
+    /// The namespace has more credentials than are worked on.
+    TooManyCredentials {
+        /// How many are.
+        limit: usize,
+    },
     /// The issuer rejected user name and password.
     LoginRejected {
         /// The login Secret.
@@ -208,6 +227,10 @@ impl Reason {
             Self::LoginSecretUnusable { defect, .. } => defect.name_of_key(),
             Self::CaBundleMissing { .. } => "CaBundleMissing",
             Self::CaBundleInvalid { .. } => "CaBundleInvalid",
+            Self::CaBundleTooLarge { .. } => "CaBundleTooLarge",
+            Self::CaBundlesTooMany { .. } => "CaBundlesTooMany",
+            Self::TokenLifeTooShort => "TokenLifeTooShort",
+            Self::TooManyCredentials { .. } => "TooManyCredentials",
             Self::LoginRejected { .. } => "LoginRejected",
             Self::LoginNotAccepted { answer } => answer.name(),
             Self::LoginUnanswered { .. } => "LoginUnanswered",
@@ -266,6 +289,10 @@ impl Reason {
             Self::LoginSecretUnusable { secret, key, defect } => format!("Key {key} of Secret {secret} {}", defect.describe()),
             Self::CaBundleMissing { object, key } => format!("{object} with the CA bundle in key {key} does not exist; create it, or correct spec.issuer.caBundleRef"),
             Self::CaBundleInvalid { object, key } => format!("Key {key} of {object} holds no PEM certificate that can be used; put the issuer's CA certificates there"),
+            Self::CaBundleTooLarge { object, key } => format!("Key {key} of {object} holds more than 256 KiB; put only the certificates of the issuer's CA there"),
+            Self::CaBundlesTooMany { object } => format!("The namespace uses different CA bundles of more than 8 MiB together, so that of {object} is not used; let credentials share one bundle, equal ones count once"),
+            Self::TokenLifeTooShort => "The issuer's tokens live less than 3 seconds, too short for anybody to use them from a Secret, so only one a minute is written; let the issuer give longer lives, or use the sidecar's proxy".into(),
+            Self::TooManyCredentials { limit } => format!("The namespace has more than {limit} credentials, and older ones go first; delete some that are not needed, or start the controller with a larger --max-credentials-per-namespace"),
             Self::LoginRejected { secret, forbidden, blank } => {
                 let access = if *forbidden { API_ACCESS } else { "" };
                 let hint = if *blank { PASSWORD_HAS_BLANK } else { "" };
@@ -292,6 +319,18 @@ impl Reason {
             Self::TargetWriteRefused { secret } => format!("The API server refuses the write of Secret {secret}; see the controller's log for its answer (a quota, an admission policy or missing rights)"),
             Self::ApiServerCallFailed { call } => format!("The API server does not do it: {call}; retrying. See the controller's log for its answer (missing rights, or an admission webhook that does not answer)"),
         }
+    }
+
+    /// Whether it is the CA bundle that cannot be used.
+    #[must_use]
+    pub fn is_of_ca_bundle(&self) -> bool {
+        matches!(
+            self,
+            Self::CaBundleMissing { .. }
+                | Self::CaBundleInvalid { .. }
+                | Self::CaBundleTooLarge { .. }
+                | Self::CaBundlesTooMany { .. }
+        )
     }
 
     /// The same reason, told of another login Secret.
@@ -361,6 +400,10 @@ impl Reason {
             | Self::LoginSecretUnusable { .. }
             | Self::CaBundleMissing { .. }
             | Self::CaBundleInvalid { .. }
+            | Self::CaBundleTooLarge { .. }
+            | Self::CaBundlesTooMany { .. }
+            | Self::TokenLifeTooShort
+            | Self::TooManyCredentials { .. }
             | Self::LoginRejected { .. }
             | Self::LoginNotAccepted { .. }
             | Self::LoginPutOff { .. }
@@ -413,7 +456,11 @@ mod tests {
                 rest.copied().nth(1).map_or(CaBundleMissing { object: object(), key: key() }, unusable)
             }
             CaBundleMissing { .. } => CaBundleInvalid { object: object(), key: key() },
-            CaBundleInvalid { .. } => rejected(false, false),
+            CaBundleInvalid { .. } => CaBundleTooLarge { object: object(), key: key() },
+            CaBundleTooLarge { .. } => CaBundlesTooMany { object: object() },
+            CaBundlesTooMany { .. } => TokenLifeTooShort,
+            TokenLifeTooShort => TooManyCredentials { limit: 1000 },
+            TooManyCredentials { .. } => rejected(false, false),
             LoginRejected { forbidden: false, blank: false, .. } => rejected(true, false),
             LoginRejected { forbidden: true, blank: false, .. } => rejected(true, true),
             LoginRejected { blank: true, .. } => LoginNotAccepted { answer: Box::new(IssuerPathWrong) },

@@ -12,6 +12,12 @@ pub const LONGEST_SCHEDULED: SignedDuration = SignedDuration::from_hours(24);
 /// The lifetime from which on every constant of time is used as it stands; below it they shrink with it.
 const FULL_PACE: SignedDuration = SignedDuration::from_secs(300);
 
+/// The shortest life of a token that is served: most of a shorter one is over before anybody reads it in a Secret.
+pub const SHORTEST_SERVED: SignedDuration = SignedDuration::from_secs(3);
+
+/// While tokens live shorter than that, one is written so often, to show when the issuer gives longer lives again.
+pub const UNSERVED_PAUSE: SignedDuration = SignedDuration::from_secs(60);
+
 /// How much of the lifetime the jitter takes at most. It only ever makes a renewal earlier.
 const JITTER: f64 = 0.05;
 

@@ -3,6 +3,7 @@
 //! It knows nothing of Kubernetes. It sends through one small trait, [`Transport`], which [`HttpTransport`] carries
 //! out, so that the whole engine above it runs over a simulated issuer as well.
 
+mod bundles;
 mod client;
 mod error;
 mod http;
@@ -10,6 +11,7 @@ mod transport;
 mod trust;
 mod wire;
 
+pub use bundles::{BundleRefusal, Bundles};
 pub use client::{Exchange, IssuerClient, Site};
 pub use error::{AnswerDefect, IssuerError, Refusal};
 pub use http::HttpTransport;

@@ -46,6 +46,17 @@ impl CaBundle {
         roots
     }
 
+    /// The same bundle, with its text kept where an equal one is.
+    #[must_use]
+    pub(super) fn kept_in(self, pem: Arc<[u8]>) -> Self {
+        Self { pem, ..self }
+    }
+
+    /// The PEM text as it is shared.
+    pub(super) fn shared(&self) -> &Arc<[u8]> {
+        &self.pem
+    }
+
     /// The PEM text.
     #[must_use]
     pub fn pem(&self) -> &[u8] {

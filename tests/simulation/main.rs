@@ -37,6 +37,7 @@ mod sabotage;
 mod storm;
 mod succession;
 mod table;
+mod tenants;
 mod time;
 mod trouble;
 mod upheaval;

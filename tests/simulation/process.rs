@@ -75,6 +75,8 @@ pub(crate) struct Habitat {
     pub(crate) seed: u64,
     /// The namespaces that processes work in, each in an area of its own; none: in all.
     pub(crate) namespaces: Vec<String>,
+    /// How many credentials of each namespace are worked on.
+    pub(crate) max_credentials_per_namespace: usize,
     /// What stands between processes and the wire of their calls, if anything does.
     pub(crate) carry: Option<Carry>,
 }
@@ -177,6 +179,7 @@ fn settings(habitat: &Habitat, name: &str) -> Settings {
         allow_list: habitat.issuers.allow_list(),
         admin_address: ([127, 0, 0, 1], 0).into(),
         concurrency: 64,
+        max_credentials_per_namespace: habitat.max_credentials_per_namespace,
         lease: habitat.lease.map(|timings| LeaseSettings {
             namespace: LEASE_NAMESPACE.into(),
             name: "idissuer-operator".into(),

@@ -73,7 +73,18 @@ impl World {
         let weather = Weather::over(&api, &links, plan.seed);
         let (lease, seed) = (plan.lease, plan.seed);
         let (namespaces, carry) = (Vec::new(), None);
-        let habitat = Habitat { time, api, issuers, ledger, links, lease, seed, namespaces, carry };
+        let habitat = Habitat {
+            time,
+            api,
+            issuers,
+            ledger,
+            links,
+            lease,
+            seed,
+            namespaces,
+            max_credentials_per_namespace: 1000,
+            carry,
+        };
         let replicas = if lease.is_some() { vec!["north", "south"] } else { vec!["alone"] };
         let replicas = replicas.into_iter().map(Replica::new).collect();
         let world = Self {

@@ -1,0 +1,115 @@
+//! A tenant who asks for more than a tenant may have.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::issuers::{HOUR, Issuers};
+use crate::population::Credential;
+use crate::world::{Plan, World};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// So many accounts with a credential each, all in one namespace. Nothing runs yet.
+fn crowd(issuers: Issuers, credentials: usize) -> World {
+    World::new(&Plan { seed: 9, accounts: credentials, credentials, lease: None }, issuers)
+}
+
+/// The writes of the operator to objects of this resource.
+fn writes(world: &World, resource: &str) -> u64 {
+    let is_write =
+        |verb: &str, target: &str| target == resource && matches!(verb, "create" | "patch" | "update");
+    let counts = world.habitat.api.counts().into_iter();
+    counts.filter(|((_, verb, target), _)| is_write(verb, target)).map(|(_, count)| count).sum()
+}
+
+fn told(world: &World, credential: &Credential, kind: &str) -> Option<(String, String)> {
+    world.condition(credential, kind)
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_that_die_at_once_are_written_once_a_minute_and_told_to_be_too_short_without_a_stream_of_events()
+ {
+    let mut world = crowd(Issuers::plain(9, SECOND), 50);
+    world.start();
+    world.pass(10 * SECOND).await;
+    for credential in &world.population.credentials {
+        let expected = |status: &str| Some((status.to_owned(), "TokenLifeTooShort".to_owned()));
+        assert_eq!(told(&world, credential, "Ready"), expected("False"));
+        assert_eq!(told(&world, credential, "Stalled"), expected("True"));
+    }
+    world.habitat.api.reset_counts();
+    world.pass(2 * MINUTE).await;
+    let (secrets, statuses) = (writes(&world, "secrets"), writes(&world, "idissuercredentials"));
+    assert!((50..=150).contains(&secrets), "{secrets}: two or three of each");
+    assert!(statuses <= 2 * secrets, "{statuses}");
+    assert_eq!(writes(&world, "events"), 0);
+
+    // Longer lives are noticed by themselves, and a life of three seconds is served.
+    let issuer = &world.habitat.issuers.get(0).simulator;
+    issuer.configure(|personality| personality.token.lifetime = 3 * SECOND);
+    world.pass(MINUTE + 10 * SECOND).await;
+    for credential in &world.population.credentials {
+        assert_eq!(told(&world, credential, "Ready"), Some(("True".into(), "TokenPublished".into())));
+        assert_eq!(told(&world, credential, "Stalled"), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_has_so_many_places_older_credentials_go_first_and_no_token_dies_for_a_newcomer() {
+    let mut world = crowd(Issuers::plain(9, HOUR), 5);
+    world.habitat.max_credentials_per_namespace = 3;
+    let credentials = world.population.credentials.clone();
+    let is_served = |world: &World, number: usize| {
+        let (ready, stalled) =
+            (told(world, &credentials[number], "Ready"), told(world, &credentials[number], "Stalled"));
+        match ready.unwrap() {
+            (status, reason) if (status.as_str(), reason.as_str()) == ("True", "TokenPublished") => true,
+            other => {
+                assert_eq!(other, ("False".to_owned(), "TooManyCredentials".to_owned()));
+                assert_eq!(stalled, Some(("True".to_owned(), "TooManyCredentials".to_owned())));
+                false
+            }
+        }
+    };
+    let served = |world: &World| (1..5).filter(|it| is_served(world, *it)).collect::<Vec<_>>();
+    // The first one is created last of all, though its name comes first.
+    world.habitat.api.delete("owner", "idissuercredentials", &credentials[0].namespace, &credentials[0].name);
+    world.start();
+    world.pass(10 * SECOND).await;
+    assert_eq!(served(&world), [1, 2, 3]);
+    world.apply(&credentials[0], &json!({}));
+    world.pass(10 * SECOND).await;
+    assert!(!is_served(&world, 0));
+    assert_eq!(served(&world), [1, 2, 3]);
+
+    // A place that becomes free goes to the oldest that waits.
+    world.habitat.api.delete("owner", "idissuercredentials", &credentials[2].namespace, &credentials[2].name);
+    world.pass(10 * SECOND).await;
+    let rest = |world: &World| [0, 1, 3, 4].map(|it| is_served(world, it));
+    assert_eq!(rest(&world), [false, true, true, true]);
+
+    // Who begins finds the same, and a smaller limit stops the youngest.
+    for (limit, expected) in [(3, [false, true, true, true]), (2, [false, true, true, false])] {
+        world.habitat.max_credentials_per_namespace = limit;
+        world.replicas[0].stop().unwrap().await.unwrap();
+        world.replicas[0].start(&world.habitat);
+        world.pass(10 * SECOND).await;
+        assert_eq!(rest(&world), expected, "{limit}");
+    }
+    assert_eq!(world.habitat.ledger.calls().sent(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_has_a_hundred_events_at_once_and_then_one_a_second() {
+    let mut world = crowd(Issuers::plain(9, HOUR), 300);
+    world.start();
+    world.pass(20 * SECOND).await;
+    world.assert_well();
+    let events = writes(&world, "events");
+    assert!((100..=121).contains(&events), "{events}");
+    let metrics = world.replicas[0].process.as_ref().unwrap().metrics.render().unwrap();
+    let dropped = metrics.lines().find(|line| line.starts_with("idissuer_events_dropped_total")).unwrap();
+    assert!(dropped.ends_with(&format!(" {}", 300 - events)), "{dropped}");
+}
