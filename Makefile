@@ -8,7 +8,7 @@ CRD   := crds/idissuer.pl_idissuercredentials.yaml
 CHART := charts/idissuer-operator
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulation check deny crds chart figures full soak tools image installed materials reproducible
+.PHONY: help demo test simulation check deny crds chart figures full soak hostile tools image installed materials reproducible
 
 help: ## Print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -64,6 +64,11 @@ SOAK := soak::no_token_dies_in_a_target_while_there_is_a_working_way_to_get_a_ne
 soak: export MINUTES ?= 10
 soak: ## Use 200 tokens all the time, while everything fails at random; MINUTES=30 for so long, SEED=7 as it was then
 	@$(CARGO) test --quiet --locked --workspace --test cluster -- --ignored --exact --nocapture $(SOAK)
+
+HOSTILE := hostile::a_hostile_tenant_and_an_attacked_port_cost_no_other_namespace_a_token
+hostile: export MINUTES ?= 10
+hostile: ## Let one namespace attack the others, and somebody the port of probes; MINUTES=30 for so long, SEED=7 as it was then
+	@$(CARGO) test --quiet --locked --workspace --test cluster -- --ignored --exact --nocapture $(HOSTILE)
 
 FIGURES := figures::what_restarts_and_failovers_cost \
 	chart_rights::in_the_whole_cluster_the_chart_grants_what_the_operator_uses_and_no_more \

@@ -14,6 +14,7 @@ mod clock_jumps;
 mod contesting;
 mod denying;
 mod figures;
+mod hostile;
 mod image;
 mod injection;
 mod installed;

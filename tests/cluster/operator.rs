@@ -424,9 +424,14 @@ impl Operator {
         self.process.as_ref().map(Supervised::output).unwrap_or_default()
     }
 
+    /// Where its admin endpoints are.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.admin.unwrap()
+    }
+
     /// Status and text of an admin page.
     pub(crate) async fn page(&self, path: &str) -> (u16, String) {
-        let answer = reqwest::get(format!("http://{}{path}", self.admin.unwrap())).await.unwrap();
+        let answer = reqwest::get(format!("http://{}{path}", self.admin_address())).await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 }
