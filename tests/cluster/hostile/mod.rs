@@ -57,7 +57,7 @@ async fn a_hostile_tenant_and_an_attacked_port_cost_no_other_namespace_a_token()
     eprintln!("{report}");
     let complaint = report.complaint();
     if complaint.is_some() {
-        eprintln!("{}", setup.lines_of_honest());
+        eprintln!("{}", setup.warnings_of_honest());
     }
     assert_eq!(complaint, None, "see the report");
 }

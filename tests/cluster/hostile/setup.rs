@@ -135,11 +135,13 @@ impl Setup {
         .await;
     }
 
-    /// What the operator has logged of the honest namespaces.
-    pub(super) fn lines_of_honest(&self) -> String {
+    /// What the operator has warned of in the honest namespaces, the first lines.
+    pub(super) fn warnings_of_honest(&self) -> String {
         let output = self.operator.output();
-        let is_about = |line: &&str| self.honest.iter().any(|name| line.contains(name.as_str()));
-        output.lines().filter(is_about).collect::<Vec<_>>().join("\n")
+        let is_about = |line: &&str| {
+            line.contains(" WARN ") && self.honest.iter().any(|name| line.contains(name.as_str()))
+        };
+        output.lines().filter(is_about).take(40).collect::<Vec<_>>().join("\n")
     }
 }
 
