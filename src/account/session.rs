@@ -17,6 +17,7 @@ use crate::core::gate::Errand;
 use crate::core::login::LoginPair;
 use crate::core::moment::Moment;
 use crate::core::observed::{AccountKey, AccountView};
+use crate::core::reason::Reason;
 use crate::core::retry::{Failure, RetryClass};
 use crate::core::token::Grant;
 use crate::issuer::{Exchange, IssuerError, Site};
@@ -250,7 +251,7 @@ impl Session {
         let now = clock.now();
         let mut account = self.account();
         let result = exchange.result.map_err(|error| {
-            let reason = error.reason(&self.source).of_password(blank);
+            let reason = self.reason(&error).of_password(blank);
             let failure = Failure { class: error.class(), reason };
             account.judge(call.grant(), failure)
         });
@@ -264,6 +265,11 @@ impl Session {
             session.tell_members();
         }
         is_rejected
+    }
+
+    /// What people are told of a failed call.
+    fn reason(&self, error: &IssuerError) -> Reason {
+        error.reason(&self.source, &self.site.endpoint.origin)
     }
 
     /// Has every member look again.
@@ -290,7 +296,10 @@ impl Session {
             ),
             // No failure: a login follows at once, and tells whether anything is wrong.
             Err(error @ IssuerError::RefreshRefused) => tracing::info!(login, %origin, "{error}"),
-            Err(error) => tracing::warn!(login, %origin, ?grant, outcome, "{error}"),
+            Err(error) => {
+                let reason = self.reason(error);
+                tracing::warn!(login, %origin, ?grant, outcome, reason = reason.name(), "{error}");
+            }
         }
     }
 

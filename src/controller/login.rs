@@ -186,16 +186,16 @@ fn remember(work: &mut Work<'_>, session: &Session, seen: &Seen, now: Moment) {
         });
     }
     let Some((rejections, last)) = rejections(login, now) else { return };
-    let failure = rejection(&memory.status, &intent.account.login);
+    let failure = rejection(&memory.status, &intent.account);
     session.remember(|account| account.remember_rejections(failure, rejections, last));
     memory.is_login_repaired = !is_same;
 }
 
 /// How the login was rejected that status remembers.
-fn rejection(status: &IdIssuerCredentialStatus, login: &LoginReference) -> Failure {
-    let secret = login.secret.clone();
+fn rejection(status: &IdIssuerCredentialStatus, account: &AccountReference) -> Failure {
+    let (secret, origin) = (account.login.secret.clone(), &account.endpoint.origin);
     let unclear = IssuerError::unclear_answers()
-        .map(|error| Reason::LoginNotAccepted { answer: Box::new(error.reason(&secret)) });
+        .map(|error| Reason::LoginNotAccepted { answer: Box::new(error.reason(&secret, origin)) });
     // Which of them it was stands in the condition only.
     let rejected = [(true, false), (true, true), (false, true), (false, false)]
         .map(|(forbidden, blank)| Reason::LoginRejected { secret: secret.clone(), forbidden, blank });

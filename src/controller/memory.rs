@@ -154,8 +154,7 @@ impl LoginReading {
                 self.reference.ca_bundle.is_some()
                     && session.with_account(|account| {
                         account.trouble().is_some_and(|trouble| {
-                            trouble.failure.reason == Reason::IssuerTlsFailed
-                                && trouble.last.is_after(self.at)
+                            trouble.failure.reason.is_of_tls() && trouble.last.is_after(self.at)
                         })
                     })
             }

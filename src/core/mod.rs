@@ -23,6 +23,7 @@ pub mod lifetime;
 pub mod login;
 pub mod moment;
 pub mod observed;
+pub mod obstacle;
 pub mod reason;
 mod refreshing;
 pub mod retry;

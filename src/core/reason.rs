@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 
 use super::login::LoginDefect;
+use super::obstacle::{Obstacle, Terms};
 
 /// What a 403 may mean.
 pub(super) const API_ACCESS: &str = ", and see to it that the user has the \"API Access\" authorization";
@@ -140,10 +141,13 @@ pub enum Reason {
     },
     /// The issuer refused the refresh token.
     RefreshRefused,
-    /// The issuer could not be reached.
-    IssuerUnreachable,
-    /// No certificate chain to the issuer could be verified, or TLS failed otherwise.
-    IssuerTlsFailed,
+    /// No answer of the issuer came.
+    NoAnswer {
+        /// Its origin.
+        origin: String,
+        /// Why.
+        obstacle: Obstacle,
+    },
     /// The issuer asked to come back later, or failed by itself.
     IssuerUnavailable,
     /// Something before the issuer answers in its place.
@@ -235,8 +239,7 @@ impl Reason {
             Self::LoginNotAccepted { answer } => answer.name(),
             Self::LoginUnanswered { .. } => "LoginUnanswered",
             Self::RefreshRefused => "RefreshRefused",
-            Self::IssuerUnreachable => "IssuerUnreachable",
-            Self::IssuerTlsFailed => "IssuerTlsFailed",
+            Self::NoAnswer { obstacle, .. } => obstacle.name(),
             Self::IssuerUnavailable => "IssuerUnavailable",
             Self::IssuerBlocked => "IssuerBlocked",
             Self::IssuerMisdirected => "IssuerMisdirected",
@@ -301,8 +304,7 @@ impl Reason {
             Self::LoginNotAccepted { answer } => format!("{}. Some issuers refuse a password so, so a login that was never accepted is tried three times within 15 minutes and then held, that the account is not locked; correct the login Secret or spec.issuer, or request a renewal, to have it tried at once", answer.message()),
             Self::LoginUnanswered { secret } => format!("A login with Secret {secret} was under way when the controller ended, so it may have been rejected. So that the account is not locked, the next one waits for a few minutes, and after three of that kind until somebody asks: request a renewal to have it at once"),
             Self::RefreshRefused => "The issuer refused the refresh token; logging in instead".into(),
-            Self::IssuerUnreachable => "The issuer could not be reached or did not answer in time; retrying. See that its address resolves and that network policies let the controller out".into(),
-            Self::IssuerTlsFailed => "No trusted TLS connection to the issuer could be made; retrying. If its certificate comes from a private CA, name that in spec.issuer.caBundleRef".into(),
+            Self::NoAnswer { origin, obstacle } => obstacle.message(origin, Terms::CONTROLLER),
             Self::IssuerUnavailable => "The issuer is unavailable or asks to come back later; retrying".into(),
             Self::IssuerBlocked => "Something before the issuer answers in its place, such as a web application firewall, a proxy or a portal; see what blocks the controller's calls to the issuer".into(),
             Self::IssuerMisdirected => "The connection led to a server that does not serve the issuer; retrying over a new one. See what its name resolves to, and what stands before it".into(),
@@ -370,6 +372,12 @@ impl Reason {
         }
     }
 
+    /// Whether other certificate authorities to accept could make this better.
+    #[must_use]
+    pub fn is_of_tls(&self) -> bool {
+        matches!(self, Self::NoAnswer { obstacle, .. } if obstacle.is_tls())
+    }
+
     /// Whether a person has to act before this can get better.
     #[must_use]
     pub fn needs_person(&self) -> bool {
@@ -384,8 +392,7 @@ impl Reason {
             | Self::LoginNotTried
             | Self::LoginUnanswered { .. }
             | Self::RefreshRefused
-            | Self::IssuerUnreachable
-            | Self::IssuerTlsFailed
+            | Self::NoAnswer { .. }
             | Self::IssuerUnavailable
             | Self::IssuerBlocked
             | Self::IssuerMisdirected
@@ -466,9 +473,13 @@ mod tests {
             LoginRejected { blank: true, .. } => LoginNotAccepted { answer: Box::new(IssuerPathWrong) },
             LoginNotAccepted { .. } => LoginUnanswered { secret: secret() },
             LoginUnanswered { .. } => RefreshRefused,
-            RefreshRefused => IssuerUnreachable,
-            IssuerUnreachable => IssuerTlsFailed,
-            IssuerTlsFailed => IssuerUnavailable,
+            RefreshRefused => {
+                NoAnswer { origin: "https://issuer.example".into(), obstacle: Obstacle::ALL[0] }
+            }
+            NoAnswer { origin, obstacle } => {
+                let next = Obstacle::ALL.iter().skip_while(|it| *it != obstacle).nth(1);
+                next.map_or(IssuerUnavailable, |&obstacle| NoAnswer { origin: origin.clone(), obstacle })
+            }
             IssuerUnavailable => IssuerBlocked,
             IssuerBlocked => IssuerMisdirected,
             IssuerMisdirected => IssuerFailing,

@@ -125,7 +125,7 @@ const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(60);
 pub enum LifetimeSource {
     /// The answer's `expires_in`.
     ExpiresIn,
-    /// The token's own `exp` − `iat`.
+    /// The token's own times: `exp` − `iat`, or `exp` as it stands.
     Jwt,
     /// Nobody said; see [`ASSUMED_LIFETIME`].
     Assumed,
@@ -233,10 +233,17 @@ impl Claims {
     }
 }
 
-/// A `NumericDate` of RFC 7519 §2, which may have a fraction; anything else counts as absent.
+/// A `NumericDate` of RFC 7519 §2, which may have a fraction, or a text that is one; anything else counts as absent.
+///
+/// So does 0, by which some mean never, and what lies beyond the year 9999: milliseconds, or never again.
 fn numeric_date<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
-    let value: serde_json::Value = serde::Deserialize::deserialize(deserializer)?;
-    let seconds = value.as_f64().and_then(|seconds| SignedDuration::try_from_secs_f64(seconds).ok());
+    let seconds = match serde::Deserialize::deserialize(deserializer)? {
+        serde_json::Value::Number(number) => number.as_f64(),
+        serde_json::Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    let seconds = seconds.filter(|seconds| *seconds > 0.0);
+    let seconds = seconds.and_then(|seconds| SignedDuration::try_from_secs_f64(seconds).ok());
     Ok(seconds.and_then(|seconds| Timestamp::from_duration(seconds).ok()))
 }
 
@@ -291,6 +298,12 @@ pub(crate) mod tests {
         assert_eq!(AccessToken::parse("opaque").unwrap().claims(), None);
         assert_eq!(AccessToken::parse("a.%%%.c").unwrap().claims(), None);
         assert_eq!(jwt(r#"{"iat":1e300,"exp":4600}"#).claims(), None);
+        assert_eq!(jwt(r#"{"iat":"1000","exp":"4600"}"#).claims(), Some(hour));
+        let exp = |payload| Claims::of(&jwt(payload)).exp.map(Timestamp::as_second);
+        assert_eq!(exp(r#"{"exp":1800000000}"#), Some(1_800_000_000));
+        for never in [r#"{"exp":0}"#, r#"{"exp":1800000000000}"#, r#"{"exp":-1}"#, r#"{"exp":"NaN"}"#, "{}"] {
+            assert_eq!(exp(never), None, "{never}");
+        }
     }
 
     #[test]

@@ -7,13 +7,15 @@ use jiff::SignedDuration;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::error::{AnswerDefect, IssuerError};
+use super::defect::AnswerDefect;
+use super::error::IssuerError;
 use super::transport::{Answer, Request, Transport, TransportError};
 use super::trust::Trust;
-use super::wire;
+use super::wire::{self, Circumstances};
 use crate::core::account::Obtained;
 use crate::core::endpoint::{AllowList, Endpoint};
 use crate::core::login::LoginPair;
+use crate::core::obstacle::Obstacle;
 use crate::core::token::{Grant, IssuedToken, RefreshToken};
 use crate::ops::clock::Clock;
 
@@ -82,19 +84,21 @@ impl IssuerClient {
         let answer = if self.allow_list.permits(url) {
             self.transport.send(Request { url: url.clone(), body, trust: trust.clone(), limit }).await
         } else {
-            Err(TransportError::Unreachable)
+            Err(TransportError::not_sent(Obstacle::Refused))
         };
         let now = self.clock.now();
         let date = answer.as_ref().ok().and_then(|answer| wire::http_date(answer.date.as_deref()?));
         let result = match answer {
             Err(error) => Err(IssuerError::Transport(error)),
-            Ok(Answer { status: 200, body, .. }) => body
-                .ok_or(AnswerDefect::TooLarge)
-                .and_then(|body| wire::parse_answer(&body, grant, sent))
-                .map_err(|defect| match grant {
-                    Grant::Login => IssuerError::Unusable(defect),
-                    Grant::Refresh => IssuerError::RefreshRefused,
-                }),
+            Ok(Answer { status: 200, body, content_encoding, .. }) => {
+                let encoding = content_encoding.as_deref();
+                body.ok_or(AnswerDefect::TooLarge)
+                    .and_then(|body| wire::parse_answer(body, Circumstances { encoding, grant, sent, date }))
+                    .map_err(|defect| match grant {
+                        Grant::Login => IssuerError::Unusable(defect),
+                        Grant::Refresh => IssuerError::RefreshRefused,
+                    })
+            }
             Ok(Answer { status, retry_after, date, is_page, .. }) => {
                 let retry_after = wire::retry_after(retry_after.as_deref(), date.as_deref(), now.wall);
                 let of = if is_page { IssuerError::of_page } else { IssuerError::of_status };

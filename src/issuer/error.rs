@@ -1,51 +1,13 @@
 //! Everything that can go wrong in a call, and what each means for the next one.
 
-use std::fmt;
-
 use jiff::SignedDuration;
 
+use super::defect::AnswerDefect;
 use super::transport::TransportError;
+use crate::core::endpoint::Origin;
 use crate::core::reason::Reason;
 use crate::core::retry::{RetryClass, Sent};
 use crate::core::token::Grant;
-
-/// What is wrong with an answer of success.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnswerDefect {
-    /// More than 64 KiB.
-    TooLarge,
-    /// Not the JSON document that the API describes.
-    NotATokenAnswer,
-    /// Empty, too long, or with characters that do not fit into an HTTP header.
-    UnusableToken,
-    /// A `token_type` other than bearer.
-    NotBearer,
-    /// No lifetime left.
-    DeadOnArrival,
-    /// Neither a 200 nor any status that says no.
-    WrongStatus,
-}
-
-impl AnswerDefect {
-    fn describe(self) -> &'static str {
-        match self {
-            Self::TooLarge => "it is larger than 64 KiB",
-            Self::NotATokenAnswer => "it is not the JSON document of a token",
-            Self::UnusableToken => "its token does not fit into an HTTP header",
-            Self::NotBearer => "its token is not of type bearer",
-            Self::DeadOnArrival => "its token has no lifetime left",
-            Self::WrongStatus => "its status is neither 200 nor one of an error",
-        }
-    }
-}
-
-impl fmt::Display for AnswerDefect {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.describe())
-    }
-}
-
-impl std::error::Error for AnswerDefect {}
 
 /// A status code by which the issuer says no.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,15 +99,9 @@ impl IssuerError {
 
     /// Every failure that is an answer to a login, and no plain rejection.
     pub fn unclear_answers() -> impl Iterator<Item = Self> {
-        let defects = [
-            AnswerDefect::TooLarge,
-            AnswerDefect::NotATokenAnswer,
-            AnswerDefect::UnusableToken,
-            AnswerDefect::NotBearer,
-            AnswerDefect::DeadOnArrival,
-            AnswerDefect::WrongStatus,
-        ];
-        [Self::Redirected, Self::PathWrong, Self::Blocked].into_iter().chain(defects.map(Self::Unusable))
+        [Self::Redirected, Self::PathWrong, Self::Blocked]
+            .into_iter()
+            .chain(AnswerDefect::ALL.map(Self::Unusable))
     }
 
     /// What it means for the next call.
@@ -153,10 +109,7 @@ impl IssuerError {
     pub fn class(&self) -> RetryClass {
         let transient = |sent, retry_after| RetryClass::Transient { sent, retry_after };
         match *self {
-            Self::Transport(TransportError::Unreachable | TransportError::Tls) => transient(Sent::No, None),
-            Self::Transport(TransportError::TimedOut | TransportError::Broken) => {
-                transient(Sent::Maybe, None)
-            }
+            Self::Transport(error) => transient(error.sent, None),
             Self::NotNow { retry_after } => transient(Sent::No, retry_after),
             Self::NotTheIssuer { .. } => transient(Sent::No, None),
             Self::Blocked => RetryClass::Blocked,
@@ -168,14 +121,13 @@ impl IssuerError {
         }
     }
 
-    /// What people are told; `secret` is where the login came from.
+    /// What people are told; `secret` is where the login came from, and `origin` where it went.
     #[must_use]
-    pub fn reason(&self, secret: &str) -> Reason {
+    pub fn reason(&self, secret: &str, origin: &Origin) -> Reason {
         match *self {
-            Self::Transport(TransportError::Tls) => Reason::IssuerTlsFailed,
-            Self::Transport(
-                TransportError::Unreachable | TransportError::TimedOut | TransportError::Broken,
-            ) => Reason::IssuerUnreachable,
+            Self::Transport(error) => {
+                Reason::NoAnswer { origin: origin.to_string(), obstacle: error.obstacle }
+            }
             Self::LoginRejected(refusal) => {
                 let forbidden = refusal == Refusal::Forbidden;
                 Reason::LoginRejected { secret: secret.to_owned(), forbidden, blank: false }
@@ -194,10 +146,7 @@ impl IssuerError {
     #[must_use]
     pub fn outcome(&self) -> &'static str {
         match self {
-            Self::Transport(TransportError::Unreachable) => "unreachable",
-            Self::Transport(TransportError::Tls) => "tls",
-            Self::Transport(TransportError::TimedOut) => "timeout",
-            Self::Transport(TransportError::Broken) => "broken",
+            Self::Transport(error) => error.outcome(),
             Self::LoginRejected(_) => "rejected",
             Self::RefreshRefused => "refused",
             Self::NotNow { .. } => "not_now",
@@ -280,8 +229,10 @@ mod tests {
 
     #[test]
     fn every_unclear_answer_is_one_that_a_login_pays_for_and_has_a_message_of_its_own() {
+        let origin = Origin::parse("https://issuer.example").unwrap();
         let mut messages: Vec<_> =
-            IssuerError::unclear_answers().map(|error| error.reason("login").message()).collect();
+            IssuerError::unclear_answers().map(|error| error.reason("login", &origin).message()).collect();
+        messages.sort();
         let count = messages.len();
         messages.dedup();
         assert_eq!(messages.len(), count);
@@ -290,9 +241,10 @@ mod tests {
 
     #[test]
     fn a_403_names_the_missing_authorization() {
-        let reason = IssuerError::of_status(403, Grant::Login, None).reason("billing-login");
+        let origin = Origin::parse("https://issuer.example").unwrap();
+        let reason = IssuerError::of_status(403, Grant::Login, None).reason("billing-login", &origin);
         assert!(reason.message().contains("API Access"), "{}", reason.message());
-        let reason = IssuerError::of_status(401, Grant::Login, None).reason("billing-login");
+        let reason = IssuerError::of_status(401, Grant::Login, None).reason("billing-login", &origin);
         assert!(!reason.message().contains("API Access"), "{}", reason.message());
     }
 }

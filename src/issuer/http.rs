@@ -1,87 +1,83 @@
 //! The transport over HTTP.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, RETRY_AFTER};
-use reqwest::{Certificate, Client, redirect};
+use hyper_util::client::proxy::matcher::Matcher;
+use reqwest::Client;
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderName, RETRY_AFTER};
+use url::Url;
 use zeroize::Zeroizing;
 
+use super::clients::Clients;
+use super::diagnosis::diagnose;
 use super::transport::{ANSWER_LIMIT, Answer, Request, Transport, TransportError, is_page};
-use super::trust::{Trust, is_tls_failure};
+use super::trust::Trust;
+use crate::core::obstacle::Obstacle;
+use crate::ops::clock::{Clock, SystemClock};
 
-/// The longest time that a connection may take to come about.
-const LONGEST_CONNECT: Duration = Duration::from_secs(5);
-/// Clients kept at once. Origins are few, as the allow-list names them; CA bundles come from users, so they are bounded.
-const CLIENTS_LIMIT: usize = 256;
+/// Only a proxy says so.
+const PROXY_WANTS_LOGIN: u16 = 407;
 
-/// One HTTP client per origin and trust, so that connections are reused and never shared across trusts.
+/// Sends over connections that are kept while they serve.
 pub struct HttpTransport {
-    clients: Mutex<HashMap<ClientKey, Client>>,
-    use_environment_proxy: bool,
+    clients: Clients,
+    /// The proxies of the environment, where they are used.
+    proxies: Option<Matcher>,
 }
-
-/// By origin, trust and connect limit; of the last there are five.
-type ClientKey = (url::Origin, Trust, Duration);
 
 impl HttpTransport {
     /// A transport. The proxy of the environment (`HTTPS_PROXY` and its kin) is used only on request: it would see
     /// where passwords go.
     #[must_use]
     pub fn new(use_environment_proxy: bool) -> Self {
-        Self { clients: Mutex::default(), use_environment_proxy }
+        Self::on_clock(use_environment_proxy, Arc::new(SystemClock::start()))
     }
 
-    fn clients(&self) -> MutexGuard<'_, HashMap<ClientKey, Client>> {
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn client(&self, key: &ClientKey, request: &Request) -> Result<Client, TransportError> {
-        let mut clients = self.clients();
-        if let Some(client) = clients.get(key) {
-            return Ok(client.clone());
-        }
-        let client = self.build(request).map_err(|_| TransportError::Tls)?;
-        if clients.len() >= CLIENTS_LIMIT {
-            clients.clear();
-        }
-        clients.insert(key.clone(), client.clone());
-        Ok(client)
-    }
-
-    fn build(&self, request: &Request) -> reqwest::Result<Client> {
-        let mut builder = Client::builder()
-            .user_agent(concat!("idissuer/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .retry(reqwest::retry::never())
-            .https_only(request.url.scheme() == "https")
-            .connect_timeout(connect_limit(request.limit));
-        if !self.use_environment_proxy {
-            builder = builder.no_proxy();
-        }
-        if let Trust::Bundle(bundle) = &request.trust {
-            builder = builder.tls_certs_only(Certificate::from_pem_bundle(bundle.pem())?);
-        }
-        builder.build()
+    /// The same, with a clock of one's own: connections age by it.
+    #[must_use]
+    pub fn on_clock(use_environment_proxy: bool, clock: Arc<dyn Clock>) -> Self {
+        let proxies = use_environment_proxy.then(Matcher::from_env);
+        Self { clients: Clients::new(use_environment_proxy, clock), proxies }
     }
 
     async fn exchange(&self, request: Request) -> Result<Answer, TransportError> {
-        let key = (request.url.origin(), request.trust.clone(), connect_limit(request.limit));
-        let client = self.client(&key, &request)?;
-        let answer = send(&client, request).await;
-        if matches!(answer, Err(TransportError::TimedOut)) {
-            // Perhaps a firewall forgot the connection. One of HTTP/2 would be used on and on, and each call time out.
-            self.clients().remove(&key);
+        let (client, number) = self.clients.of(&request)?;
+        let (origin, trust) = (request.url.origin(), request.trust.clone());
+        let is_proxied = self.is_proxied(&request.url);
+        let answer = send(&client, request, &trust, is_proxied).await;
+        if !answer.as_ref().is_ok_and(|answer| is_of_the_right_server(answer.status)) {
+            // The name may have moved, and the server that is left behind would be asked on and on.
+            self.clients.retire(&origin, &trust, number);
+        }
+        if answer.as_ref().is_err_and(|error| error.obstacle.is_certificate()) {
+            self.clients.distrust(&trust);
         }
         answer
     }
+
+    fn is_proxied(&self, url: &Url) -> bool {
+        let uri = url.as_str().parse::<http::Uri>();
+        let proxy = self.proxies.as_ref().zip(uri.ok());
+        proxy.is_some_and(|(proxies, uri)| proxies.intercept(&uri).is_some())
+    }
 }
 
-async fn send(client: &Client, request: Request) -> Result<Answer, TransportError> {
+/// Whether the status is one of a server that does its work; any other may come from one that the name no longer leads
+/// to, or that serves other names (421).
+fn is_of_the_right_server(status: u16) -> bool {
+    matches!(status, 200..=299 | 400..=499) && !matches!(status, 404 | 408 | 410 | 421)
+}
+
+async fn send(
+    client: &Client,
+    request: Request,
+    trust: &Trust,
+    is_proxied: bool,
+) -> Result<Answer, TransportError> {
+    let failed = |error| diagnose(&error, trust, is_proxied);
+    let is_plain = request.url.scheme() == "http";
     let response = client
         .post(request.url)
         .header(CONTENT_TYPE, "application/json")
@@ -90,16 +86,21 @@ async fn send(client: &Client, request: Request) -> Result<Answer, TransportErro
         .body(Bytes::from_owner(request.body))
         .send()
         .await
-        .map_err(|error| classify(&error))?;
+        .map_err(failed)?;
     let status = response.status().as_u16();
-    let retry_after = text(response.headers(), &RETRY_AFTER);
-    let date = text(response.headers(), &DATE);
+    if status == PROXY_WANTS_LOGIN && is_plain && is_proxied {
+        return Err(TransportError::not_sent(Obstacle::ProxyWantsLogin));
+    }
+    let headers = response.headers();
+    let retry_after = text(headers, &RETRY_AFTER);
+    let date = text(headers, &DATE);
+    let content_encoding = text(headers, &CONTENT_ENCODING);
     let (body, is_page) = match status {
-        200 => (read(response).await?, false),
+        200 => (read(response).await.map_err(failed)?, false),
         400..=499 => (None, shows_page(response).await),
         _ => (None, false),
     };
-    Ok(Answer { status, retry_after, date, body, is_page })
+    Ok(Answer { status, retry_after, date, content_encoding, body, is_page })
 }
 
 /// Whether a refusal is an HTML page. Of its body no more is looked at than how it begins, and nothing is kept.
@@ -120,16 +121,10 @@ impl Transport for HttpTransport {
     }
 }
 
-/// Half of the call's limit, in whole seconds: a connection that does not come about ends before the call does, and
-/// is told from a request whose answer is late. The refresh token in it stays good.
-fn connect_limit(call_limit: Duration) -> Duration {
-    Duration::from_secs(call_limit.as_secs() / 2).clamp(Duration::from_secs(1), LONGEST_CONNECT)
-}
-
 /// Reads a body up to the limit, into a buffer that never grows and is wiped.
-async fn read(mut response: reqwest::Response) -> Result<Option<Zeroizing<Vec<u8>>>, TransportError> {
+async fn read(mut response: reqwest::Response) -> reqwest::Result<Option<Zeroizing<Vec<u8>>>> {
     let mut body = Zeroizing::new(Vec::with_capacity(ANSWER_LIMIT));
-    while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
+    while let Some(chunk) = response.chunk().await? {
         if body.len() + chunk.len() > ANSWER_LIMIT {
             return Ok(None);
         }
@@ -140,17 +135,4 @@ async fn read(mut response: reqwest::Response) -> Result<Option<Zeroizing<Vec<u8
 
 fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
-}
-
-/// Whether the request was certainly not sent. What is not certain may have been carried out.
-fn classify(error: &reqwest::Error) -> TransportError {
-    if error.is_connect() && is_tls_failure(error) {
-        TransportError::Tls
-    } else if error.is_connect() || error.is_builder() {
-        TransportError::Unreachable
-    } else if error.is_timeout() {
-        TransportError::TimedOut
-    } else {
-        TransportError::Broken
-    }
 }

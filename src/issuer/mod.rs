@@ -5,6 +5,10 @@
 
 mod bundles;
 mod client;
+mod clients;
+mod defect;
+mod diagnosis;
+mod encoding;
 mod error;
 mod http;
 mod transport;
@@ -13,7 +17,9 @@ mod wire;
 
 pub use bundles::{BundleRefusal, Bundles};
 pub use client::{Exchange, IssuerClient, Site};
-pub use error::{AnswerDefect, IssuerError, Refusal};
+pub use defect::AnswerDefect;
+pub use diagnosis::{is_lack_of_descriptors, obstacle_of};
+pub use error::{IssuerError, Refusal};
 pub use http::HttpTransport;
 pub use transport::{Answer, Request, Transport, TransportError, is_page};
 pub use trust::{CaBundle, CaBundleDefect, Trust, is_tls_failure};

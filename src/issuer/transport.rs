@@ -7,6 +7,8 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::trust::Trust;
+use crate::core::obstacle::Obstacle;
+use crate::core::retry::Sent;
 
 /// The most of an answer that is read, in bytes. A real one holds about 2 KiB.
 pub(super) const ANSWER_LIMIT: usize = 64 * 1024;
@@ -24,6 +26,7 @@ pub struct Request {
 }
 
 /// What came back. The body is read only from an answer of success; it holds tokens, so there is no Debug.
+#[derive(Default)]
 pub struct Answer {
     /// The HTTP status code.
     pub status: u16,
@@ -31,7 +34,9 @@ pub struct Answer {
     pub retry_after: Option<String>,
     /// The `Date` header as it stood.
     pub date: Option<String>,
-    /// The body of a 200, whole; `None` when it exceeded 64 KiB.
+    /// The `Content-Encoding` header as it stood.
+    pub content_encoding: Option<String>,
+    /// The body of a 200, whole and as it was sent; `None` when it exceeded 64 KiB.
     pub body: Option<Zeroizing<Vec<u8>>>,
     /// Whether it is an HTML page, see [`is_page`].
     pub is_page: bool,
@@ -48,19 +53,36 @@ pub fn is_page(content_type: Option<&str>, beginning: &[u8]) -> bool {
 
 /// Why no answer came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TransportError {
-    /// The request was not sent: the address did not resolve, or no connection was made.
-    #[error("no connection could be made")]
-    Unreachable,
-    /// The request was not sent: TLS could not be agreed on, or the certificate was not trusted.
-    #[error("no trusted TLS connection could be made")]
-    Tls,
-    /// The time limit passed; the request may have been carried out.
-    #[error("no answer came in time")]
-    TimedOut,
-    /// The connection broke; the request may have been carried out.
-    #[error("the connection broke before the answer was whole")]
-    Broken,
+#[error("{}", .obstacle.phrase())]
+pub struct TransportError {
+    /// Whether the request may have been carried out.
+    pub sent: Sent,
+    /// What came between.
+    pub obstacle: Obstacle,
+}
+
+impl TransportError {
+    /// The request was certainly not sent.
+    #[must_use]
+    pub const fn not_sent(obstacle: Obstacle) -> Self {
+        Self { sent: Sent::No, obstacle }
+    }
+
+    /// The request may have been carried out.
+    #[must_use]
+    pub const fn perhaps_sent(obstacle: Obstacle) -> Self {
+        Self { sent: Sent::Maybe, obstacle }
+    }
+
+    /// As a metric's label: a closed set.
+    pub(super) fn outcome(self) -> &'static str {
+        match (self.sent, self.obstacle) {
+            (_, Obstacle::TimedOut) => "timeout",
+            (Sent::Maybe, _) => "broken",
+            (Sent::No, obstacle) if obstacle.is_tls() => "tls",
+            (Sent::No, _) => "unreachable",
+        }
+    }
 }
 
 /// Carries a request to an issuer. Every implementation keeps to the request's time limit and follows no redirect.

@@ -2,18 +2,35 @@
 
 use std::error::Error;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::sync::Arc;
 
-use rustls::RootCertStore;
+use hyper_rustls::ConfigBuilderExt as _;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use rustls::{ClientConfig, RootCertStore};
 use sha2::{Digest, Sha256};
 
 /// The certificates of a private CA, in PEM.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone)]
 pub struct CaBundle {
     pem: Arc<[u8]>,
     digest: [u8; 32],
+}
+
+/// By its digest: bundles are compared at each call, and may be large.
+impl PartialEq for CaBundle {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl Eq for CaBundle {}
+
+impl Hash for CaBundle {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.digest.hash(state);
+    }
 }
 
 /// A bundle without a usable certificate.
@@ -86,6 +103,23 @@ pub enum Trust {
     Bundle(CaBundle),
 }
 
+impl Trust {
+    /// TLS 1.2 or newer with a server whose certificate is accepted, for HTTP/2 where the server speaks it, else HTTP/1.1.
+    ///
+    /// # Errors
+    /// The system has no certificate authorities, or they cannot be read.
+    pub fn tls(&self) -> Result<ClientConfig, rustls::Error> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let mut config = match self {
+            Self::PublicRoots => builder.try_with_platform_verifier()?.with_no_client_auth(),
+            Self::Bundle(bundle) => builder.with_root_certificates(bundle.roots()).with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(config)
+    }
+}
+
 /// Whether it was TLS that kept a connection from coming about, as with a certificate that nobody vouches for.
 #[must_use]
 pub fn is_tls_failure(error: &(dyn Error + 'static)) -> bool {
@@ -94,7 +128,7 @@ pub fn is_tls_failure(error: &(dyn Error + 'static)) -> bool {
 
 /// The next cause. An I/O error hides what it wraps from `source`, which goes on beneath that: here, the TLS
 /// library's error inside of two I/O errors.
-fn beneath<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+pub(super) fn beneath<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(inside) => Some(inside),
         None => cause.source(),

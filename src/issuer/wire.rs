@@ -4,16 +4,20 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::error::AnswerDefect;
+use super::defect::AnswerDefect;
+use super::encoding::decode;
 use crate::core::account::Obtained;
 use crate::core::endpoint::RefreshShape;
-use crate::core::lifetime::lifetime;
+use crate::core::lifetime::{Clocks, NoLifetime, lifetime};
 use crate::core::login::LoginPair;
 use crate::core::moment::Moment;
 use crate::core::token::{AccessToken, Claims, Grant, IssuedToken, RefreshToken, Validity};
 
 /// A lifetime nobody can mean is cut to this; ten years.
 const LONGEST_STATED: f64 = 10.0 * 365.0 * 86_400.0;
+
+/// What some editors and frameworks put before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 #[derive(Serialize)]
 struct LoginRequest<'a> {
@@ -73,7 +77,7 @@ fn refresh_token(value: serde_json::Value, grant: Grant) -> Result<Option<Refres
 fn unusable_refresh_token(grant: Grant) -> Result<Option<RefreshToken>, AnswerDefect> {
     match grant {
         Grant::Login => Ok(None),
-        Grant::Refresh => Err(AnswerDefect::UnusableToken),
+        Grant::Refresh => Err(AnswerDefect::UnusableRefreshToken),
     }
 }
 
@@ -113,16 +117,40 @@ fn to_json(document: &impl Serialize) -> Zeroizing<Vec<u8>> {
     body
 }
 
-/// Reads an answer of success. `sent` is the moment just before the request went out.
-pub(super) fn parse_answer(body: &[u8], grant: Grant, sent: Moment) -> Result<Obtained, AnswerDefect> {
-    let answer: TokenAnswer = serde_json::from_slice(body).map_err(|_| AnswerDefect::NotATokenAnswer)?;
+/// What an answer of success says of itself beside its body.
+#[derive(Clone, Copy)]
+pub(super) struct Circumstances<'a> {
+    /// The `Content-Encoding` header.
+    pub(super) encoding: Option<&'a str>,
+    /// What was presented for it.
+    pub(super) grant: Grant,
+    /// The moment just before the request went out.
+    pub(super) sent: Moment,
+    /// The `Date` header.
+    pub(super) date: Option<Timestamp>,
+}
+
+/// Reads an answer of success.
+pub(super) fn parse_answer(
+    body: Zeroizing<Vec<u8>>,
+    circumstances: Circumstances<'_>,
+) -> Result<Obtained, AnswerDefect> {
+    let Circumstances { encoding, grant, sent, date } = circumstances;
+    let body = decode(body, encoding)?;
+    // RFC 8259 §8.1 lets a parser ignore it.
+    let text = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&body);
+    let answer: TokenAnswer = serde_json::from_slice(text).map_err(|_| AnswerDefect::of_body(text))?;
     if !answer.access_token.token_type.eq_ignore_ascii_case("bearer") {
         return Err(AnswerDefect::NotBearer);
     }
-    let access = AccessToken::parse(&answer.access_token.token).map_err(|_| AnswerDefect::UnusableToken)?;
+    let access = AccessToken::parse(&answer.access_token.token).map_err(AnswerDefect::UnusableToken)?;
     let stated = stated_lifetime(&answer.access_token.expires_in);
+    let clocks = Clocks { issuer: date, own: sent.wall };
     let (lifetime, source) =
-        lifetime(stated, Claims::of(&access)).map_err(|_| AnswerDefect::DeadOnArrival)?;
+        lifetime(stated, Claims::of(&access), clocks).map_err(|defect| match defect {
+            NoLifetime::Stated => AnswerDefect::DeadOnArrival,
+            NoLifetime::Passed => AnswerDefect::ExpiredOnArrival,
+        })?;
     let fingerprint = access.fingerprint();
     let validity = Validity { issued: sent, lifetime, source };
     Ok(Obtained {
@@ -168,18 +196,23 @@ pub(super) fn http_date(text: &str) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::token::LifetimeSource;
+    use crate::core::token::{LifetimeSource, TokenDefect};
     use proptest::prelude::*;
 
     fn sent() -> Moment {
         Moment { wall: Timestamp::UNIX_EPOCH, monotonic: SignedDuration::ZERO }
     }
 
+    fn parsed(body: &[u8], grant: Grant) -> Result<Obtained, AnswerDefect> {
+        let circumstances = Circumstances { encoding: None, grant, sent: sent(), date: None };
+        parse_answer(body.to_vec().into(), circumstances)
+    }
+
     fn parse(expires_in: &str) -> Result<(i64, LifetimeSource), AnswerDefect> {
         let body = format!(
             r#"{{"access_token":{{"token_type":"Bearer","token":"opaque"{expires_in}}},"refresh_token":"r"}}"#
         );
-        parse_answer(body.as_bytes(), Grant::Login, sent())
+        parsed(body.as_bytes(), Grant::Login)
             .map(|obtained| (obtained.token.validity.lifetime.as_secs(), obtained.token.validity.source))
     }
 
@@ -214,19 +247,26 @@ mod tests {
                 .to_string()
         };
         let cases = [
-            (String::new(), AnswerDefect::NotATokenAnswer),
-            ("{}".into(), AnswerDefect::NotATokenAnswer),
-            ("[]".into(), AnswerDefect::NotATokenAnswer),
-            (r#"{"access_token":"flat"}"#.into(), AnswerDefect::NotATokenAnswer),
-            (r#"{"success":false}"#.into(), AnswerDefect::NotATokenAnswer),
+            (String::new(), AnswerDefect::Empty),
+            ("\u{feff}".into(), AnswerDefect::Empty),
+            (r#"{"success":false}"#.into(), AnswerDefect::NoAccessToken),
             (token("mac", "x"), AnswerDefect::NotBearer),
-            (token("bearer", ""), AnswerDefect::UnusableToken),
-            (token("bearer", "a\r\nX: y"), AnswerDefect::UnusableToken),
-            (token("bearer", &"x".repeat(16 * 1024 + 1)), AnswerDefect::UnusableToken),
+            (token("bearer", ""), AnswerDefect::UnusableToken(TokenDefect::Empty)),
+            (token("bearer", "a\r\nX: y"), AnswerDefect::UnusableToken(TokenDefect::NotVisibleAscii)),
+            (token("bearer", &"x".repeat(16 * 1024 + 1)), AnswerDefect::UnusableToken(TokenDefect::TooLong)),
         ];
         for (body, expected) in cases {
-            let found = parse_answer(body.as_bytes(), Grant::Login, sent()).err();
+            let found = parsed(body.as_bytes(), Grant::Login).err();
             assert_eq!(found, Some(expected), "{body:.60}");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_in_front_is_ignored_and_one_elsewhere_is_not() {
+        let body = r#"{"access_token":{"token_type":"bearer","token":"t","expires_in":60}}"#;
+        assert!(parsed(format!("\u{feff}{body}").as_bytes(), Grant::Login).is_ok());
+        for odd in [format!("\u{feff}\u{feff}{body}"), format!("{body}\u{feff}")] {
+            assert_eq!(parsed(odd.as_bytes(), Grant::Login).err(), Some(AnswerDefect::NotJson));
         }
     }
 
@@ -236,7 +276,7 @@ mod tests {
             let body = format!(
                 r#"{{"access_token":{{"token_type":"bearer","token":"t","expires_in":60}}{refresh}}}"#
             );
-            parse_answer(body.as_bytes(), grant, sent()).map(|obtained| obtained.refresh.is_some())
+            parsed(body.as_bytes(), grant).map(|obtained| obtained.refresh.is_some())
         };
         for none in ["", r#","refresh_token":"""#, r#","refresh_token":null"#] {
             assert_eq!(
@@ -248,7 +288,11 @@ mod tests {
         let long = format!(r#","refresh_token":"{}""#, "r".repeat(100_000));
         for unusable in [r#","refresh_token":5"#, r#","refresh_token":{"token":"r"}"#, &long] {
             assert_eq!(with(Grant::Login, unusable), Ok(false), "{unusable:.40}");
-            assert_eq!(with(Grant::Refresh, unusable), Err(AnswerDefect::UnusableToken), "{unusable:.40}");
+            assert_eq!(
+                with(Grant::Refresh, unusable),
+                Err(AnswerDefect::UnusableRefreshToken),
+                "{unusable:.40}"
+            );
         }
     }
 
@@ -304,7 +348,7 @@ mod tests {
                 }).to_string().into_bytes()),
             ],
         ) {
-            if let Ok(obtained) = parse_answer(&body, Grant::Login, sent()) {
+            if let Ok(obtained) = parsed(&body, Grant::Login) {
                 prop_assert!(obtained.token.access.expose().bytes().all(|byte| byte.is_ascii_graphic()));
                 prop_assert!(obtained.token.validity.lifetime > SignedDuration::ZERO);
             }

@@ -149,7 +149,7 @@ async fn an_issuer_with_a_private_authority_is_trusted_by_a_bundle_in_a_config_m
     let stranger = Simulator::start(Config::default().tls(Tls::localhost())).await.unwrap();
     write_bundle(&stage, stranger.ca_pem().unwrap()).await;
     stage.apply(trusting(&issuer_over_https, "ConfigMap")).await;
-    let message = stage.told("Ready", "False", "IssuerTlsFailed").await;
+    let message = stage.told("Ready", "False", "IssuerCertificateUntrusted").await;
     assert!(message.contains("caBundleRef"), "{message}");
     assert!(issuer_over_https.calls_since(0).is_empty());
 
@@ -198,7 +198,7 @@ async fn a_login_that_one_issuer_accepted_was_never_accepted_by_another() {
 async fn without_a_bundle_a_private_authority_is_not_trusted() {
     let (stage, issuer_over_https) = https_stage("no-ca").await;
     stage.apply(json!({"issuer": {"url": issuer_over_https.url()}})).await;
-    stage.told("Ready", "False", "IssuerTlsFailed").await;
+    stage.told("Ready", "False", "IssuerCertificateUntrusted").await;
     assert!(issuer_over_https.calls_since(0).is_empty());
     wait::until("a second try", LIMIT, async || {
         let (_, metrics) = stage.operator.page("/metrics").await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use idissuer::account::Member;
 use idissuer::core::account::{Next, Strategy};
 use idissuer::core::endpoint::RefreshShape;
+use idissuer::core::obstacle::Obstacle;
 use idissuer::core::token::Grant;
 use idissuer::issuer::TransportError;
 use idissuer::ops::clock::Clock as _;
@@ -185,8 +186,8 @@ async fn a_refresh_that_was_certainly_not_sent_or_not_carried_out_is_presented_a
         let mut room = Room::new(|_| ());
         let session = room.due().await;
         match name {
-            "unreachable" => room.meets(OnTheWay::Fails(TransportError::Unreachable)),
-            "TLS" => room.meets(OnTheWay::Fails(TransportError::Tls)),
+            "unreachable" => room.meets(OnTheWay::Fails(TransportError::not_sent(Obstacle::Refused))),
+            "TLS" => room.meets(OnTheWay::Fails(TransportError::not_sent(Obstacle::CertificateUntrusted))),
             _ => room.simulator.inject(FaultRule::on_refresh(later.clone()).once()),
         }
         room.obtain(&session).await;

@@ -1,17 +1,19 @@
 //! Each row of what an answer may look like, from the simulator over a real socket.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use idissuer::core::endpoint::RefreshShape;
 use idissuer::core::retry::{RetryClass, Sent};
 use idissuer::core::token::{Grant, LifetimeSource};
 use idissuer::issuer::{AnswerDefect, IssuerError, Refusal};
 use idissuer_simulator::{
-    ExpiresIn, Fault, FaultRule, Lockout, Missing, RefreshAccepted, RefreshRequest, RefreshTokens,
-    RetryAfter, TokenFormat, TrailingSlash, User,
+    Compression, ExpiresIn, Fault, FaultRule, Lockout, Missing, RefreshAccepted, RefreshRequest,
+    RefreshTokens, RetryAfter, TokenFormat, TrailingSlash, User,
 };
 use jiff::SignedDuration;
 use serde_json::json;
 
-use crate::support::{Caller, PASSWORD, RawServer, USER, start_simulator};
+use crate::support::{Caller, PASSWORD, RawServer, USER, http, start_simulator};
 
 #[tokio::test]
 async fn a_login_and_a_refresh_bring_tokens_that_the_issuer_accepts() {
@@ -63,7 +65,7 @@ async fn a_wrong_path_is_a_wrong_path() {
 #[tokio::test]
 async fn the_lifetime_is_what_expires_in_says_then_what_the_jwt_says_then_an_hour() {
     use LifetimeSource::{Assumed, ExpiresIn as Stated, Jwt};
-    use TokenFormat::{JwtWithoutTimes, Opaque};
+    use TokenFormat::{JwtOfAnHourAgo, JwtWithoutIat, JwtWithoutTimes, Opaque};
     let dead = Err(IssuerError::Unusable(AnswerDefect::DeadOnArrival));
     let ten_years = 315_360_000;
     let cases = [
@@ -77,6 +79,11 @@ async fn the_lifetime_is_what_expires_in_says_then_what_the_jwt_says_then_an_hou
         (ExpiresIn::Absent, TokenFormat::Jwt, Ok((1200, Jwt))),
         (ExpiresIn::Json(json!("soon")), TokenFormat::Jwt, Ok((1200, Jwt))),
         (ExpiresIn::Json(json!(null)), JwtWithoutTimes, Ok((3600, Assumed))),
+        (ExpiresIn::Json(json!(3600)), JwtWithoutIat, Ok((1200, Jwt))),
+        (ExpiresIn::Json(json!(3600)), JwtOfAnHourAgo, Ok((1200, Jwt))),
+        (ExpiresIn::Absent, JwtWithoutIat, Ok((1200, Jwt))),
+        (ExpiresIn::Absent, JwtOfAnHourAgo, Ok((1200, Jwt))),
+        (ExpiresIn::Json(json!(60)), JwtOfAnHourAgo, Ok((60, Stated))),
         (ExpiresIn::Absent, Opaque, Ok((3600, Assumed))),
         (ExpiresIn::Absent, JwtWithoutTimes, Ok((3600, Assumed))),
         (ExpiresIn::Zero, TokenFormat::Jwt, dead),
@@ -110,7 +117,10 @@ async fn a_token_that_fits_no_header_or_is_no_bearer_is_refused() {
     for format in [ControlCharacters, Whitespace, NonAscii, Oversize, Empty] {
         server.configure(|personality| personality.token.format = format);
         let error = caller.login_error().await;
-        assert_eq!(error, IssuerError::Unusable(AnswerDefect::UnusableToken), "{format:?}");
+        assert!(
+            matches!(error, IssuerError::Unusable(AnswerDefect::UnusableToken(_))),
+            "{format:?}: {error:?}"
+        );
         assert_eq!(error.class(), RetryClass::Malformed, "{format:?}");
     }
     server.configure(|personality| personality.token.format = TokenFormat::Opaque);
@@ -295,12 +305,16 @@ async fn a_trailing_slash_too_many_or_too_few_is_a_redirect_that_is_named() {
 }
 
 #[tokio::test]
-async fn the_date_header_tells_the_clock_skew_and_does_not_touch_the_lifetime() {
+async fn the_date_header_tells_the_clock_skew_which_does_not_touch_the_lifetime() {
     let server = start_simulator(|_| ()).await;
     let caller = Caller::of(&server.url());
-    for minutes in [0, 90, -90] {
+    let formats = [TokenFormat::Jwt, TokenFormat::JwtWithoutIat, TokenFormat::Opaque];
+    for (minutes, format) in [0, 90, -90].into_iter().flat_map(|minutes| formats.map(|it| (minutes, it))) {
         let offset = SignedDuration::from_mins(minutes);
-        server.configure(|personality| personality.clock_offset = offset);
+        server.configure(|personality| {
+            personality.clock_offset = offset;
+            personality.token.format = format;
+        });
         let exchange = caller.login_exchange().await;
         let difference = (exchange.clock_skew.unwrap() - offset).abs();
         assert!(difference <= SignedDuration::from_secs(2), "{minutes}: {difference:?}");
@@ -310,6 +324,62 @@ async fn the_date_header_tells_the_clock_skew_and_does_not_touch_the_lifetime() 
     let failed = Caller::of(&server.url()).pair(USER, "wrong");
     let exchange = failed.login_exchange().await;
     assert!(exchange.result.is_err() && exchange.clock_skew.is_some(), "a refusal has a Date as well");
+}
+
+#[tokio::test]
+async fn a_token_that_has_expired_by_the_issuers_own_clock_is_refused_by_name() {
+    let token = |exp: i64| {
+        let payload = URL_SAFE_NO_PAD.encode(json!({"exp": exp}).to_string());
+        let access =
+            json!({"token_type": "bearer", "token": format!("e30.{payload}.c2ln"), "expires_in": 3600});
+        json!({"access_token": access}).to_string()
+    };
+    let now = jiff_now();
+    for (hours, dead) in [(0, true), (5, true), (-5, false)] {
+        let date = httpdate::fmt_http_date((now + SignedDuration::from_hours(hours)).into());
+        let body = token(now.as_second() - 60);
+        let server = RawServer::answering(http("200 OK", &format!("date: {date}\r\n"), &body)).await;
+        let error = Caller::of(&server.url()).login().await.err();
+        let expected = dead.then_some(IssuerError::Unusable(AnswerDefect::ExpiredOnArrival));
+        assert_eq!(error, expected, "{hours}");
+    }
+    let without_date = RawServer::answering(http("200 OK", "", &token(now.as_second() - 60))).await;
+    let validity = Caller::of(&without_date.url()).login().await.unwrap().token.validity;
+    assert_eq!(validity.lifetime.as_secs(), 3600, "our own clock alone kills no token");
+}
+
+#[tokio::test]
+async fn an_answer_with_a_byte_order_mark_or_compressed_unasked_is_used() {
+    let server = start_simulator(|_| ()).await;
+    let caller = Caller::of(&server.url());
+    let compressed = [Compression::Gzip, Compression::Deflate, Compression::BareDeflate];
+    for fault in compressed.map(|by| Fault::Compressed { by }).into_iter().chain([Fault::ByteOrderMark]) {
+        server.configure(|personality| personality.faults = vec![FaultRule::new(fault.clone())]);
+        let pair = caller.login().await.unwrap();
+        assert!(caller.refresh(&pair).await.is_ok(), "{fault:?}");
+        let use_of = idissuer_simulator::Request::authorized(pair.token.access.expose());
+        assert_eq!(server.call(&use_of, jiff_now()).answer.status(), Some(200), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_used_names_why() {
+    for (body, why) in [
+        ("", "it is empty"),
+        ("<!DOCTYPE html><title>Maintenance</title>", "it is a web page (HTML), not JSON"),
+        ("ok", "it is not JSON"),
+        ("[]", "it is JSON, but not an object"),
+        (r#"{"success": false}"#, "it has no access_token"),
+        (r#"{"access_token": "eyJ"}"#, "its access_token is not an object with token_type and token"),
+        (r#"{"access_token": {"token_type": "bearer"}}"#, "its access_token has no token"),
+        (r#"{"access_token": {"token": "t"}}"#, "its access_token has no token_type"),
+    ] {
+        let server = RawServer::answering(http("200 OK", "", body)).await;
+        let caller = Caller::of(&server.url());
+        let reason = caller.login_error().await.reason("billing-login", &caller.origin());
+        assert_eq!(reason.name(), "IssuerAnswerUnusable");
+        assert!(reason.message().contains(why), "{body}: {}", reason.message());
+    }
 }
 
 #[tokio::test]

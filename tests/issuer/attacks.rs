@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use idissuer::core::endpoint::{AllowList, Endpoint, Origin, RefreshShape};
+use idissuer::core::obstacle::Obstacle;
 use idissuer::core::retry::RetryClass;
 use idissuer::issuer::{AnswerDefect, CaBundle, IssuerError, TransportError};
 use jiff::SignedDuration;
@@ -158,7 +159,7 @@ async fn an_answer_planted_on_a_kept_connection_is_given_to_nobody() {
 #[tokio::test]
 async fn an_answer_of_two_lengths_is_no_answer() {
     let long = GOOD_BODY.len();
-    let broken = IssuerError::Transport(TransportError::Broken);
+    let broken = IssuerError::Transport(TransportError::perhaps_sent(Obstacle::NotHttp));
     for headers in [
         format!("content-length: {long}\r\ncontent-length: 5\r\n"),
         format!("content-length: {long}, 5\r\n"),
@@ -189,17 +190,23 @@ async fn json_that_is_twisted_is_refused_and_overflows_nothing() {
     ] {
         let server = RawServer::answering(http("200 OK", "", body)).await;
         let error = Caller::of(&server.url()).login_error().await;
-        assert_eq!(error, IssuerError::Unusable(AnswerDefect::NotATokenAnswer), "{body:.80}");
+        assert_eq!(error.class(), RetryClass::Malformed, "{body:.80}");
     }
 }
 
 #[tokio::test]
-async fn an_answer_that_claims_to_be_packed_is_not_unpacked() {
-    for coding in ["gzip", "deflate", "br", "zstd"] {
+async fn an_answer_that_claims_to_be_packed_and_is_not_is_refused_by_name() {
+    for (coding, expected) in [
+        ("gzip", AnswerDefect::NotJson),
+        ("deflate", AnswerDefect::BadCompression),
+        ("br", AnswerDefect::Brotli),
+        ("zstd", AnswerDefect::Zstandard),
+        ("gzip, br", AnswerDefect::UnknownEncoding),
+    ] {
         let headers = format!("content-encoding: {coding}\r\n");
         let server = RawServer::answering(http("200 OK", &headers, "\u{1f}\u{8b}\u{8}")).await;
         let error = Caller::of(&server.url()).login_error().await;
-        assert_eq!(error, IssuerError::Unusable(AnswerDefect::NotATokenAnswer), "{coding}");
+        assert_eq!(error, IssuerError::Unusable(expected), "{coding}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use idissuer::core::obstacle::Obstacle;
 use idissuer::issuer::{IssuerError, TransportError};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use tokio::io::AsyncWriteExt as _;
@@ -11,8 +12,9 @@ use tokio_rustls::rustls::{ServerConfig, crypto::aws_lc_rs};
 
 use crate::support::{AMPLE, Caller, RawServer, TRANSIENT_NOT_SENT, drain, good_answer, within};
 
-const TLS: IssuerError = IssuerError::Transport(TransportError::Tls);
-const UNREACHABLE: IssuerError = IssuerError::Transport(TransportError::Unreachable);
+const fn because(obstacle: Obstacle) -> IssuerError {
+    IssuerError::Transport(TransportError::not_sent(obstacle))
+}
 
 /// A certificate, its key, and the authority that signed it.
 pub(crate) struct Identity {
@@ -33,12 +35,19 @@ impl Identity {
         Self { chain: vec![certificate.der().clone()], key: private_key(&key), ca_pem }
     }
 
-    fn self_signed(names: &[&str]) -> Self {
+    pub(crate) fn self_signed(names: &[&str]) -> Self {
+        let (_, ca_pem) = make_authority();
+        Self { ca_pem, ..Self::authority(names, IsCa::NoCa) }
+    }
+
+    /// As `openssl req -x509` makes it by default, where it is a CA: trusted itself.
+    pub(crate) fn authority(names: &[&str], is_ca: IsCa) -> Self {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
-        let (_, ca_pem) = make_authority();
-        Self { chain: vec![certificate.der().clone()], key: private_key(&key), ca_pem }
+        let mut params = CertificateParams::new(names).unwrap();
+        params.is_ca = is_ca;
+        let certificate = params.self_signed(&key).unwrap();
+        Self { chain: vec![certificate.der().clone()], key: private_key(&key), ca_pem: certificate.pem() }
     }
 
     pub(crate) fn server(&self) -> ServerConfig {
@@ -66,7 +75,7 @@ fn private_key(key: &KeyPair) -> PrivateKeyDer<'static> {
 }
 
 /// Serves good answers under this identity.
-async fn serve(identity: &Identity) -> RawServer {
+pub(crate) async fn serve(identity: &Identity) -> RawServer {
     let acceptor = TlsAcceptor::from(Arc::new(identity.server()));
     RawServer::start(move |stream, requests| {
         let acceptor = acceptor.clone();
@@ -81,34 +90,33 @@ async fn serve(identity: &Identity) -> RawServer {
 }
 
 #[tokio::test]
-async fn a_certificate_out_of_its_time_for_another_host_or_by_nobody_is_not_trusted() {
+async fn a_certificate_that_is_not_good_is_not_trusted_and_its_fault_is_named() {
     let here = &["127.0.0.1"];
     let good = Identity::make(here, |_| ());
     let server = serve(&good).await;
     assert!(Caller::of(&server.https_url()).trusting(&good.ca_pem).login().await.is_ok(), "the good one");
+    let purpose = |params: &mut CertificateParams| {
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    };
+    let past = |params: &mut CertificateParams| params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let future = |params: &mut CertificateParams| params.not_before = rcgen::date_time_ymd(2999, 1, 1);
+    let authority = IsCa::Ca(BasicConstraints::Unconstrained);
     let bad = [
-        ("expired", Identity::make(here, |params| params.not_after = rcgen::date_time_ymd(2020, 1, 1))),
-        (
-            "of the future",
-            Identity::make(here, |params| params.not_before = rcgen::date_time_ymd(2999, 1, 1)),
-        ),
-        ("for another host", Identity::make(&["localhost", "127.0.0.2"], |_| ())),
-        ("for no host", Identity::make(&[], |_| ())),
-        ("self-signed", Identity::self_signed(here)),
-        (
-            "for clients",
-            Identity::make(here, |params| {
-                params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
-            }),
-        ),
+        (Identity::make(here, past), Obstacle::CertificateExpired),
+        (Identity::make(here, future), Obstacle::CertificateNotYetValid),
+        (Identity::make(&["localhost", "127.0.0.2"], |_| ()), Obstacle::CertificateWrongHost),
+        (Identity::make(&[], |_| ()), Obstacle::CertificateWithoutName),
+        (Identity::self_signed(here), Obstacle::CertificateNotInBundle),
+        (Identity::authority(here, authority), Obstacle::CertificateOfAuthority),
+        (Identity::make(here, purpose), Obstacle::CertificateInvalid),
     ];
-    for (name, identity) in bad {
+    for (identity, obstacle) in bad {
         let server = serve(&identity).await;
         let caller = Caller::of(&server.https_url()).trusting(&identity.ca_pem);
         let error = within(AMPLE, caller.login_error()).await;
-        assert_eq!((error, error.class()), (TLS, TRANSIENT_NOT_SENT), "{name}");
-        assert_eq!(server.requests().len(), 0, "{name}");
-        assert_eq!(server.connections(), 1, "{name}: tried once");
+        assert_eq!((error, error.class()), (because(obstacle), TRANSIENT_NOT_SENT));
+        assert_eq!(server.requests().len(), 0, "{obstacle:?}");
+        assert_eq!(server.connections(), 1, "{obstacle:?}: tried once");
     }
 }
 
@@ -132,14 +140,15 @@ fn hello_of_tls_1_1() -> Vec<u8> {
 async fn what_is_no_modern_tls_gets_no_request() {
     let alert = |description| record(21, [3, 1], &[2, description]);
     let cases = [
-        ("TLS 1.1 only", hello_of_tls_1_1(), TLS),
-        ("an alert: protocol version", alert(70), TLS),
-        ("an alert: handshake failure", alert(40), TLS),
-        ("an alert: internal error", alert(80), TLS),
-        ("plain http", http_error().into_bytes(), TLS),
-        ("garbage", (0..=255).rev().cycle().take(5000).collect(), TLS),
-        ("closed at once", Vec::new(), UNREACHABLE),
-        ("closed within a record", vec![22, 3, 3], UNREACHABLE),
+        ("TLS 1.1 only", hello_of_tls_1_1(), Obstacle::TlsIncompatible),
+        ("an alert: protocol version", alert(70), Obstacle::TlsIncompatible),
+        ("an alert: handshake failure", alert(40), Obstacle::TlsIncompatible),
+        ("an alert: unrecognised name", alert(112), Obstacle::TlsNameUnknown),
+        ("an alert: internal error", alert(80), Obstacle::TlsFailed),
+        ("plain http", http_error().into_bytes(), Obstacle::NoTls),
+        ("garbage", (0..=255).rev().cycle().take(5000).collect(), Obstacle::NoTls),
+        ("closed at once", Vec::new(), Obstacle::ClosedEarly),
+        ("closed within a record", vec![22, 3, 3], Obstacle::ClosedEarly),
     ];
     for (name, answer, expected) in cases {
         let answer: Arc<[u8]> = answer.into();
@@ -155,7 +164,7 @@ async fn what_is_no_modern_tls_gets_no_request() {
         let identity = Identity::make(&["127.0.0.1"], |_| ());
         let caller = Caller::of(&server.https_url()).trusting(&identity.ca_pem);
         let error = within(AMPLE, caller.login_error()).await;
-        assert_eq!((error, error.class()), (expected, TRANSIENT_NOT_SENT), "{name}");
+        assert_eq!((error, error.class()), (because(expected), TRANSIENT_NOT_SENT), "{name}");
     }
 }
 

@@ -2,9 +2,15 @@
 
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use idissuer::core::backoff::Chance;
+use idissuer::core::moment::Moment;
+use idissuer::core::obstacle::Obstacle;
 use idissuer::core::retry::RetryClass;
 use idissuer::issuer::{HttpTransport, IssuerError, TransportError};
+use idissuer::ops::clock::{Clock, SystemClock};
 use idissuer_simulator::{Config, Simulator, Tls};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
@@ -13,7 +19,9 @@ use crate::support::{
     Caller, RawServer, SHORT, TRANSIENT_NOT_SENT, USER, drain, good_answer, http, start_simulator,
 };
 
-const TLS: IssuerError = IssuerError::Transport(TransportError::Tls);
+const fn because(obstacle: Obstacle) -> IssuerError {
+    IssuerError::Transport(TransportError::not_sent(obstacle))
+}
 
 async fn start_https(names: &[&str]) -> idissuer_simulator::Server {
     let names = names.iter().map(|&name| name.to_owned()).collect();
@@ -28,12 +36,12 @@ async fn a_private_authority_is_trusted_where_it_is_named_and_nowhere_else() {
     // One transport for all: what one bundle allows must not open the door for another.
     let trusting = Caller::of(&server.url()).trusting(own);
     assert!(trusting.login().await.is_ok());
-    for (name, caller) in [
-        ("the public roots", trusting.clone().public_roots()),
-        ("another authority", trusting.clone().trusting(other)),
+    for (obstacle, caller) in [
+        (Obstacle::CertificateUntrusted, trusting.clone().public_roots()),
+        (Obstacle::CertificateNotInBundle, trusting.clone().trusting(other)),
     ] {
         let error = caller.login_error().await;
-        assert_eq!((error, error.class()), (TLS, TRANSIENT_NOT_SENT), "{name}");
+        assert_eq!((error, error.class()), (because(obstacle), TRANSIENT_NOT_SENT));
     }
     assert!(trusting.clone().trusting(&format!("{other}{own}")).login().await.is_ok(), "either of two");
     assert_eq!(server.calls_since(0).len(), 2, "nothing is sent over a connection that is not trusted");
@@ -43,7 +51,7 @@ async fn a_private_authority_is_trusted_where_it_is_named_and_nowhere_else() {
 async fn a_certificate_for_another_host_is_not_trusted() {
     let server = start_https(&["api.idissuer.example"]).await;
     let error = Caller::of(&server.url()).trusting(server.ca_pem().unwrap()).login_error().await;
-    assert_eq!((error, error.class()), (TLS, TRANSIENT_NOT_SENT));
+    assert_eq!((error, error.class()), (because(Obstacle::CertificateWrongHost), TRANSIENT_NOT_SENT));
     assert!(server.calls_since(0).is_empty());
 }
 
@@ -79,14 +87,102 @@ async fn many_calls_share_one_connection_and_carry_no_cookie() {
     }
 }
 
+/// A name that moves: the first connection leads to the old server, which answers so from the second request on, and
+/// every other one to the new server.
+async fn moving(answer: Option<String>) -> RawServer {
+    let connections = Arc::<AtomicUsize>::default();
+    RawServer::start(move |mut stream, requests| {
+        let is_old = connections.fetch_add(1, Ordering::SeqCst) == 0;
+        let answer = answer.clone();
+        async move {
+            let mut answers = 0;
+            while requests.read(&mut stream).await.is_some() {
+                let good = Some(good_answer());
+                let Some(text) = (if is_old && answers > 0 { &answer } else { &good }) else { return };
+                if stream.write_all(text.as_bytes()).await.is_err() {
+                    return;
+                }
+                answers += 1;
+            }
+        }
+    })
+    .await
+}
+
 #[tokio::test]
-async fn after_failures_of_the_issuer_the_connection_is_still_good() {
-    let server = RawServer::answering(http("503 Service Unavailable", "", "come back later")).await;
-    let caller = Caller::of(&server.url());
-    for _ in 0..5 {
-        assert!(caller.login().await.is_err());
+async fn after_a_failure_the_next_call_connects_anew_and_finds_where_the_name_moved_to() {
+    let status = |status| Some(http(status, "", "gone"));
+    for answer in [
+        status("503 Service Unavailable"),
+        status("500 Oh"),
+        status("421 Misdirected Request"),
+        status("404 Not Found"),
+        status("301 Moved Permanently"),
+        None,
+    ] {
+        let server = moving(answer.clone()).await;
+        let caller = Caller::of(&server.url());
+        assert!(caller.login().await.is_ok());
+        assert!(caller.login().await.is_err(), "{answer:?}");
+        assert!(caller.login().await.is_ok(), "{answer:?}");
+        assert!(caller.login().await.is_ok(), "{answer:?}");
+        assert_eq!(server.connections(), 2, "{answer:?}: the good connection is kept");
+        assert_eq!(server.requests().len(), 4, "{answer:?}: nothing is repeated behind our back");
     }
-    assert_eq!(server.requests().len(), 5, "and nothing is repeated behind our back");
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_issuer_costs_no_connection() {
+    for status in ["400 Bad Request", "401 Unauthorized", "403 Forbidden", "423 Locked", "429 Too Many"] {
+        let server = RawServer::answering(http(status, "", "no")).await;
+        let caller = Caller::of(&server.url());
+        for _ in 0..3 {
+            assert!(caller.login().await.is_err());
+        }
+        assert_eq!(server.connections(), 1, "{status}");
+    }
+}
+
+/// A clock that a test moves on.
+struct MinuteHand {
+    start: Moment,
+    minutes: Arc<AtomicUsize>,
+}
+
+impl Clock for MinuteHand {
+    fn now(&self) -> Moment {
+        let minutes = i64::try_from(self.minutes.load(Ordering::SeqCst)).unwrap();
+        self.start.plus(jiff::SignedDuration::from_mins(minutes))
+    }
+
+    fn chance(&self) -> Chance {
+        Chance::new(0.5)
+    }
+}
+
+#[tokio::test]
+async fn no_connection_carries_new_requests_for_more_than_five_minutes() {
+    let server = RawServer::answering(good_answer()).await;
+    let (start, minutes) = (SystemClock::start().now(), Arc::<AtomicUsize>::default());
+    let transport =
+        HttpTransport::on_clock(false, Arc::new(MinuteHand { start, minutes: Arc::clone(&minutes) }));
+    let caller = Caller::over(transport, &server.url());
+    for minute in 0..10 {
+        minutes.store(minute, Ordering::SeqCst);
+        assert!(caller.login().await.is_ok(), "{minute}");
+        assert_eq!(server.connections(), if minute < 5 { 1 } else { 2 }, "{minute}");
+    }
+}
+
+#[tokio::test]
+async fn under_an_outage_calls_that_end_together_cost_one_connection_and_no_storm() {
+    let server = RawServer::answering(http("503 Service Unavailable", "", "no")).await;
+    let caller = Caller::of(&server.url());
+    for _ in 0..3 {
+        let calls = futures::future::join_all((0..20).map(|_| caller.login()));
+        assert!(calls.await.iter().all(Result::is_err));
+    }
+    assert!(server.connections() <= 60, "{}: never more than calls", server.connections());
 }
 
 /// What the child of [`the_proxy_of_the_environment_is_used_only_on_request`] does.
@@ -96,7 +192,7 @@ async fn child_that_logs_in() {
     let setting = |name| std::env::var_os(name).unwrap().into_string().unwrap();
     let transport = HttpTransport::new(setting("IDISSUER_TEST_USE_PROXY") == "true");
     // Two seconds, of which the connection may take one: nobody speaks TLS on the other side.
-    let limit = std::time::Duration::from_secs(2);
+    let limit = Duration::from_secs(2);
     let _ = Caller::over(transport, &setting("IDISSUER_TEST_URL")).limit(limit).login().await;
 }
 
@@ -123,6 +219,49 @@ async fn the_proxy_of_the_environment_is_used_only_on_request() {
     }
 }
 
+/// What the child of [`a_proxy_that_does_not_connect_is_told_from_an_issuer_that_does_not_answer`] does.
+#[tokio::test]
+#[ignore = "a part of another test, in an environment of its own"]
+async fn child_that_names_why() {
+    let url = std::env::var_os("IDISSUER_TEST_URL").unwrap().into_string().unwrap();
+    let caller = Caller::over(HttpTransport::new(true), &url).limit(Duration::from_secs(4));
+    println!("because of {}", caller.login_error().await.reason("billing-login", &caller.origin()).name());
+}
+
+#[tokio::test]
+async fn a_proxy_that_does_not_connect_is_told_from_an_issuer_that_does_not_answer() {
+    let refusing = |status| RawServer::answering(http(status, "", ""));
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let nobody = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let (wants_login, forbids) =
+        (refusing("407 Proxy Authentication Required").await, refusing("403 Forbidden").await);
+    let (cannot, closes) =
+        (refusing("502 Bad Gateway").await, RawServer::start(|stream, _| async { drop(stream) }).await);
+    let cases = [
+        (wants_login.url(), "https://issuer.example", "IssuerProxyWantsLogin"),
+        (wants_login.url(), "http://issuer.example", "IssuerProxyWantsLogin"),
+        (forbids.url(), "https://issuer.example", "IssuerProxyRefused"),
+        (cannot.url(), "https://issuer.example", "IssuerProxyRefused"),
+        (closes.url(), "https://issuer.example", "IssuerProxyRefused"),
+        (nobody.clone(), "https://issuer.example", "IssuerProxyUnreachable"),
+        (nobody, "http://issuer.example", "IssuerProxyUnreachable"),
+        ("http://proxy.invalid:3128".to_owned(), "https://issuer.example", "IssuerProxyUnreachable"),
+    ];
+    for (proxy, url, expected) in cases {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        let arguments = ["--exact", "connections::child_that_names_why", "--ignored", "--nocapture"];
+        child.args(arguments).kill_on_drop(true);
+        for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+            child.env(name, &proxy).env(name.to_lowercase(), &proxy);
+        }
+        child.env_remove("NO_PROXY").env_remove("no_proxy").env_remove("REQUEST_METHOD");
+        let output = child.env("IDISSUER_TEST_URL", url).stdin(Stdio::null()).output().await.unwrap();
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(told.contains(&format!("because of {expected}")), "{proxy} {url}: {told}");
+    }
+}
+
 #[tokio::test]
 async fn http_2_is_spoken_where_it_is_offered() {
     let identity = crate::certificates::Identity::make(&["127.0.0.1"], |_| ());
@@ -143,7 +282,11 @@ async fn http_2_is_spoken_where_it_is_offered() {
     let caller = Caller::of(&server.https_url()).trusting(&identity.ca_pem);
     let error = caller.login_error().await;
     assert_eq!(preface.recv().await.as_ref(), Some(b"PRI * HTTP/2.0"));
-    assert_eq!(error, IssuerError::Transport(TransportError::Broken), "it was closed in the middle");
+    assert_eq!(
+        error,
+        IssuerError::Transport(TransportError::perhaps_sent(Obstacle::Lost)),
+        "it was closed in the middle"
+    );
 }
 
 /// A server of HTTP/2 that shakes hands and never answers: what is left of a connection that a firewall forgot.
@@ -165,7 +308,10 @@ async fn a_connection_that_let_a_call_time_out_is_not_used_again() {
     .await;
     let caller = Caller::of(&server.https_url()).trusting(&identity.ca_pem).limit(SHORT);
     for calls in 1..=3 {
-        assert_eq!(caller.login_error().await, IssuerError::Transport(TransportError::TimedOut));
+        assert_eq!(
+            caller.login_error().await,
+            IssuerError::Transport(TransportError::perhaps_sent(Obstacle::TimedOut))
+        );
         assert_eq!(server.connections(), calls);
     }
 }

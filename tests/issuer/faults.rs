@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use idissuer::core::obstacle::Obstacle;
 use idissuer::core::retry::RetryClass;
 use idissuer::issuer::{AnswerDefect, IssuerError, TransportError};
 use idissuer_simulator::{Fault, FaultRule};
@@ -16,9 +17,13 @@ use crate::support::{
     drain, good_answer, http, start_simulator, within,
 };
 
-const UNREACHABLE: IssuerError = IssuerError::Transport(TransportError::Unreachable);
-const TIMED_OUT: IssuerError = IssuerError::Transport(TransportError::TimedOut);
-const BROKEN: IssuerError = IssuerError::Transport(TransportError::Broken);
+const fn unreachable(obstacle: Obstacle) -> IssuerError {
+    IssuerError::Transport(TransportError::not_sent(obstacle))
+}
+
+const TIMED_OUT: IssuerError = IssuerError::Transport(TransportError::perhaps_sent(Obstacle::TimedOut));
+const NOT_HTTP: IssuerError = IssuerError::Transport(TransportError::perhaps_sent(Obstacle::NotHttp));
+const BROKEN: IssuerError = IssuerError::Transport(TransportError::perhaps_sent(Obstacle::Lost));
 
 /// Sends this in answer to each request, and closes.
 async fn answering_and_closing(answer: impl Into<Vec<u8>>) -> RawServer {
@@ -56,14 +61,14 @@ async fn where_nobody_listens_nothing_is_sent() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let error = within(AMPLE, Caller::of(&url).login_error()).await;
-    assert_eq!((error, error.class()), (UNREACHABLE, TRANSIENT_NOT_SENT));
+    assert_eq!((error, error.class()), (unreachable(Obstacle::Refused), TRANSIENT_NOT_SENT));
 }
 
 #[tokio::test]
 async fn a_name_that_does_not_resolve_is_unreachable() {
     // By RFC 6761 no resolver answers for it.
     let error = within(AMPLE, Caller::of("https://issuer.invalid").login_error()).await;
-    assert_eq!((error, error.class()), (UNREACHABLE, TRANSIENT_NOT_SENT));
+    assert_eq!((error, error.class()), (unreachable(Obstacle::NameUnresolved), TRANSIENT_NOT_SENT));
 }
 
 /// A listener whose queue is full drops further connections in silence, as a firewall does. The streams fill it.
@@ -90,7 +95,7 @@ async fn a_connection_that_does_not_come_about_takes_half_the_limit_and_sent_not
     let (start, both) = (Instant::now(), tokio::join!(no_answer_to_tcp.login(), no_answer_to_tls.login()));
     for result in [both.0, both.1] {
         let error = result.err().unwrap();
-        assert_eq!((error, error.class()), (UNREACHABLE, TRANSIENT_NOT_SENT));
+        assert_eq!((error, error.class()), (unreachable(Obstacle::ConnectTimedOut), TRANSIENT_NOT_SENT));
     }
     assert!(start.elapsed() >= Duration::from_millis(900), "{:?}", start.elapsed());
     assert!(start.elapsed() < limit, "{:?}", start.elapsed());
@@ -207,22 +212,24 @@ async fn what_is_no_http_is_broken_and_what_is_no_json_is_malformed() {
     {
         let server = answering_and_closing(garbage).await;
         let error = within(AMPLE, Caller::of(&server.url()).login_error()).await;
-        assert_eq!((error, error.class()), (BROKEN, TRANSIENT_MAYBE_SENT), "{garbage:?}");
+        assert_eq!((error, error.class()), (NOT_HTTP, TRANSIENT_MAYBE_SENT), "{garbage:?}");
     }
     let server = start_simulator(|_| ()).await;
     let caller = Caller::of(&server.url());
-    for fault in [Fault::Garbage, Fault::Truncated] {
+    for (fault, defect) in
+        [(Fault::Garbage, AnswerDefect::NotUtf8), (Fault::Truncated, AnswerDefect::NotJson)]
+    {
         server.inject(FaultRule::new(fault.clone()).once());
         let error = caller.login_error().await;
-        let expected = IssuerError::Unusable(AnswerDefect::NotATokenAnswer);
+        let expected = IssuerError::Unusable(defect);
         assert_eq!((error, error.class()), (expected, RetryClass::Malformed), "{fault:?}");
         let pair = caller.login().await.unwrap();
         server.inject(FaultRule::new(fault.clone()).once());
         assert_eq!(caller.refresh(&pair).await.err(), Some(IssuerError::RefreshRefused), "{fault:?}");
     }
-    for fault in [Fault::NotHttp, Fault::Cut, Fault::Lost] {
+    for (fault, expected) in [(Fault::NotHttp, NOT_HTTP), (Fault::Cut, BROKEN), (Fault::Lost, BROKEN)] {
         server.inject(FaultRule::new(fault.clone()).once());
-        assert_eq!(caller.login_error().await, BROKEN, "{fault:?}");
+        assert_eq!(caller.login_error().await, expected, "{fault:?}");
     }
     assert_eq!(server.counts().of(USER).faults, 7, "each was met");
 }

@@ -12,6 +12,7 @@ use idissuer::core::backoff::Chance;
 use idissuer::core::endpoint::{AllowList, Origin, RefreshShape};
 use idissuer::core::login::LoginPair;
 use idissuer::core::moment::Moment;
+use idissuer::core::obstacle::Obstacle;
 use idissuer::core::token::Grant;
 use idissuer::issuer::{Answer, IssuerClient, Request, Site, Transport, TransportError};
 use idissuer::ops::clock::Clock;
@@ -66,7 +67,7 @@ impl Transport for InProcess {
         }
         Box::pin(async move {
             let answer = tokio::time::timeout(request.limit, self.exchange(&request)).await;
-            answer.unwrap_or(Err(TransportError::TimedOut))
+            answer.unwrap_or(Err(TransportError::perhaps_sent(Obstacle::TimedOut)))
         })
     }
 }
@@ -82,12 +83,13 @@ impl InProcess {
                 status: response.status,
                 retry_after: response.header("retry-after").map(str::to_owned),
                 date: response.header("date").map(str::to_owned),
+                content_encoding: response.header("content-encoding").map(str::to_owned),
                 body: Some(response.body.clone().into()),
                 is_page: idissuer::issuer::is_page(response.header("content-type"), &response.body),
             }),
             SimulatedAnswer::Never | SimulatedAnswer::Trickle(..) => std::future::pending().await,
             SimulatedAnswer::Cut(_) | SimulatedAnswer::NotHttp(_) | SimulatedAnswer::Lost => {
-                Err(TransportError::Broken)
+                Err(TransportError::perhaps_sent(Obstacle::Lost))
             }
         }
     }

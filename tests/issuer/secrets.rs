@@ -10,6 +10,7 @@ use idissuer::account::{Accounts, KeyMaker, Session};
 use idissuer::core::account::{Account, Call, Obtained, Strategy};
 use idissuer::core::endpoint::{AllowList, Origin, RefreshShape};
 use idissuer::core::observed::AccountView;
+use idissuer::core::obstacle::Obstacle;
 use idissuer::issuer::{
     Answer, Exchange, HttpTransport, IssuerClient, IssuerError, Request, Site, Transport, TransportError,
     Trust,
@@ -212,7 +213,7 @@ async fn no_error_repeats_what_was_sent_or_what_the_issuer_said() {
         let exchange = caller.login_exchange().await;
         assert_eq!(exchange.clock_skew, None, "{answer}");
         let error: IssuerError = exchange.result.err().unwrap();
-        let reason = error.reason("billing-login");
+        let reason = error.reason("billing-login", &Origin::parse("https://issuer.example").unwrap());
         let text = format!(
             "{} {reason:?} {} {} {:?}",
             everything_of(&error),
@@ -222,9 +223,8 @@ async fn no_error_repeats_what_was_sent_or_what_the_issuer_said() {
         );
         assert_free_of(&text, &secrets);
     }
-    for error in
-        [TransportError::Unreachable, TransportError::Tls, TransportError::TimedOut, TransportError::Broken]
-    {
+    let transport = Obstacle::ALL.map(TransportError::not_sent).into_iter();
+    for error in transport.chain(Obstacle::ALL.map(TransportError::perhaps_sent)) {
         assert_free_of(&everything_of(&IssuerError::Transport(error)), &secrets);
     }
 }

@@ -84,6 +84,10 @@ impl Caller {
         self
     }
 
+    pub(crate) fn origin(&self) -> Origin {
+        self.site.endpoint.origin.clone()
+    }
+
     pub(crate) fn limit(self, limit: Duration) -> Self {
         Self { limit, ..self }
     }

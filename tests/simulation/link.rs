@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use idissuer::core::obstacle::Obstacle;
 use idissuer::issuer::{Answer, Request, Transport, TransportError, is_page};
 use idissuer_simulator::{Request as SimulatedRequest, SimulatedAnswer};
 use idissuer_testbed::memory::Fault;
@@ -101,7 +102,7 @@ impl Link {
         let issuer = self.issuers.get(carried.issuer);
         if issuer.is_unreachable() {
             self.ledger.unsent();
-            return Err(TransportError::Unreachable);
+            return Err(TransportError::not_sent(Obstacle::Refused));
         }
         let (now, asked) = (self.time.now(), &carried.asked);
         self.ledger.arrives(&self.process, asked, now);
@@ -159,12 +160,13 @@ async fn answer(answer: &SimulatedAnswer) -> Result<Answer, TransportError> {
             status: response.status,
             retry_after: response.header("retry-after").map(str::to_owned),
             date: response.header("date").map(str::to_owned),
+            content_encoding: response.header("content-encoding").map(str::to_owned),
             body: Some(response.body.clone()).filter(|body| body.len() <= ANSWER_LIMIT).map(Into::into),
             is_page: is_page(response.header("content-type"), &response.body),
         }),
         SimulatedAnswer::Never | SimulatedAnswer::Trickle(..) => std::future::pending().await,
         SimulatedAnswer::Cut(_) | SimulatedAnswer::NotHttp(_) | SimulatedAnswer::Lost => {
-            Err(TransportError::Broken)
+            Err(TransportError::perhaps_sent(Obstacle::Lost))
         }
     }
 }
@@ -237,7 +239,7 @@ impl Transport for Carrier {
             } else {
                 timeout(limit, exchange).await
             };
-            outcome.unwrap_or(Err(TransportError::TimedOut))
+            outcome.unwrap_or(Err(TransportError::perhaps_sent(Obstacle::TimedOut)))
         })
     }
 }

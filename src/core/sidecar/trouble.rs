@@ -1,6 +1,7 @@
 //! What keeps a sidecar from having a valid token, as people and programs are told.
 
 use crate::core::login::LoginDefect;
+use crate::core::obstacle::Terms;
 use crate::core::reason::{API_ACCESS, PASSWORD_HAS_BLANK, Reason};
 use crate::core::token::TokenDefect;
 
@@ -9,6 +10,11 @@ use crate::core::token::TokenDefect;
 pub enum Trouble {
     /// A file of the login cannot be read.
     LoginUnreadable {
+        /// Its path.
+        file: String,
+    },
+    /// A file cannot be opened, because this process may open no more.
+    TooManyOpenFiles {
         /// Its path.
         file: String,
     },
@@ -88,6 +94,7 @@ impl Trouble {
     pub fn name(&self) -> &'static str {
         match self {
             Self::LoginUnreadable { .. } => "LoginUnreadable",
+            Self::TooManyOpenFiles { .. } => "TooManyOpenFiles",
             Self::LoginDefective { defect, .. } => defect.name_of_file(),
             Self::CaFile { .. } => "CaFileInvalid",
             Self::LoginRejected { .. } => "LoginRejected",
@@ -108,6 +115,7 @@ impl Trouble {
     pub fn message(&self) -> String {
         match self {
             Self::LoginUnreadable { file } => format!("{file} cannot be read; let the sidecar's user read it (fsGroup, or the volume's defaultMode)"),
+            Self::TooManyOpenFiles { file } => format!("There is no file descriptor left to read {file}; raise the limit of open files of the sidecar (`ulimit -n`), and see who holds connections to its ports"),
             Self::LoginDefective { file, defect: LoginDefect::Missing } => format!("{file} does not exist; mount the Secret with user name and password there, or name the right file"),
             Self::LoginDefective { file, defect } => format!("{file} {}", defect.describe()),
             Self::CaFile { file } => format!("{file} holds no PEM certificate that can be used; put the issuer's CA certificates there"),
@@ -134,7 +142,7 @@ impl Trouble {
     pub fn needs_person(&self) -> bool {
         match self {
             Self::Issuer(reason) => reason.needs_person(),
-            Self::ApiServerUnreachable => false,
+            Self::ApiServerUnreachable | Self::TooManyOpenFiles { .. } => false,
             Self::LoginUnreadable { .. }
             | Self::LoginDefective { .. }
             | Self::CaFile { .. }
@@ -155,8 +163,7 @@ fn of_issuer(reason: &Reason) -> String {
     match reason {
         Reason::LoginUnanswered { .. } => "A login was under way when the sidecar last ended, so it may have been rejected; the next one waits for a few minutes, so that the account is not locked. Change the login files to have it at once".into(),
         Reason::LoginPutOff { until, .. } => format!("The issuer rejected the user name four times within an hour, so the next attempt waits until {until}, that the account is not locked; see that user name and password are right by then"),
-        Reason::IssuerUnreachable => "The issuer could not be reached or did not answer in time; retrying. See that its address resolves and that network policies let the sidecar out".into(),
-        Reason::IssuerTlsFailed => "No trusted TLS connection to the issuer could be made; retrying. If its certificate comes from a private CA, name that with --issuer-ca-file".into(),
+        Reason::NoAnswer { origin, obstacle } => obstacle.message(origin, Terms::SIDECAR),
         Reason::LoginNotAccepted { answer } => format!("{}. Some issuers refuse a password so, so a login that was never accepted is tried three times within 15 minutes and then held, that the account is not locked; correct the login files or the issuer's address, and it is tried at once", of_issuer(answer)),
         Reason::IssuerBlocked => "Something before the issuer answers in its place, such as a web application firewall, a proxy or a portal; see what blocks the sidecar's calls to the issuer".into(),
         Reason::IssuerRedirects => "The issuer answers with a redirect, which a login never follows; correct --issuer-url (http for https)".into(),
@@ -169,12 +176,13 @@ fn of_issuer(reason: &Reason) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::obstacle::Obstacle;
 
     #[test]
     fn a_message_for_a_person_names_the_cure_and_none_speaks_of_the_operators_resource() {
+        let unanswered = Obstacle::ALL
+            .map(|obstacle| Reason::NoAnswer { origin: "https://issuer.example".into(), obstacle });
         let issuer = [
-            Reason::IssuerUnreachable,
-            Reason::IssuerTlsFailed,
             Reason::IssuerUnavailable,
             Reason::IssuerFailing,
             Reason::IssuerBlocked,
@@ -190,9 +198,10 @@ mod tests {
         let troubles = LoginDefect::ALL
             .map(|defect| Trouble::LoginDefective { file: file.into(), defect })
             .into_iter()
-            .chain(issuer.map(Trouble::Issuer))
+            .chain(issuer.into_iter().chain(unanswered).map(Trouble::Issuer))
             .chain([
                 Trouble::LoginUnreadable { file: file.into() },
+                Trouble::TooManyOpenFiles { file: file.into() },
                 Trouble::CaFile { file: file.into() },
                 Trouble::LoginRejected { forbidden: false, proven: false, blank: true },
                 Trouble::LoginRejected { forbidden: true, proven: true, blank: false },

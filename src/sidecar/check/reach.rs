@@ -12,6 +12,7 @@ use kube::{Api, Client};
 use super::access::{Identity, obstacle};
 use super::{Finding, bad, good, of_token, of_trouble};
 use crate::core::endpoint::Endpoint;
+use crate::core::obstacle::Terms;
 use crate::core::sidecar::held::Found;
 use crate::core::sidecar::trouble::Trouble;
 use crate::issuer::{CaBundle, HttpTransport, Request, Transport as _, Trust};
@@ -45,9 +46,7 @@ pub(super) async fn issuer(
     let request = Request { url, body: b"{}".to_vec().into(), trust, limit: LIMIT };
     let origin = endpoint.origin.to_string();
     match HttpTransport::new(use_environment_proxy).send(request).await {
-        Err(error) => vec![bad(format!(
-            "{origin}: {error}; see that its address resolves, that network policies let the sidecar out, and whom its certificate is from"
-        ))],
+        Err(error) => vec![bad(error.obstacle.problem(&origin, Terms::SIDECAR))],
         Ok(answer) => answers(&origin, answer.date.as_deref(), clock),
     }
 }

@@ -12,6 +12,7 @@ use super::version::{read_of_one_version, version_of};
 use super::{Changes, Outlet, SecretKeys};
 use crate::core::sidecar::held::{Found, Held, follow};
 use crate::core::sidecar::trouble::Trouble;
+use crate::issuer::is_lack_of_descriptors;
 use crate::ops::clock::Clock;
 use crate::sidecar::folder::read;
 
@@ -76,6 +77,9 @@ impl Directory {
         match read(&self.path.join(name)) {
             Ok(content) => Ok(Some(content)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if is_lack_of_descriptors(&error) => {
+                Err(Trouble::TooManyOpenFiles { file: self.place(name) })
+            }
             Err(_) => Err(Trouble::SourceUnreadable { place: self.place(name) }),
         }
     }

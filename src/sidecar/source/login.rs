@@ -21,7 +21,7 @@ use crate::core::schedule::Jitter;
 use crate::core::sidecar::held::Held;
 use crate::core::sidecar::login::{Answer, FilesIdentity, Observed, Plan, Record, Refusals, decide};
 use crate::core::sidecar::trouble::Trouble;
-use crate::issuer::{CaBundle, Site, Trust};
+use crate::issuer::{CaBundle, Site, Trust, is_lack_of_descriptors};
 use crate::ops::clock::Clock;
 use crate::sidecar::folder::read;
 use crate::sidecar::record::RecordFile;
@@ -155,8 +155,15 @@ impl LoginSource {
         let trust = match &self.parts.ca_file {
             None => Trust::PublicRoots,
             Some(path) => {
-                let pem = read(path).ok().and_then(|pem| CaBundle::parse(&pem).ok());
-                Trust::Bundle(pem.ok_or_else(|| Trouble::CaFile { file: path.display().to_string() })?)
+                let file = || path.display().to_string();
+                let pem = read(path).map_err(|error| {
+                    if is_lack_of_descriptors(&error) {
+                        Trouble::TooManyOpenFiles { file: file() }
+                    } else {
+                        Trouble::CaFile { file: file() }
+                    }
+                })?;
+                Trust::Bundle(CaBundle::parse(&pem).map_err(|_| Trouble::CaFile { file: file() })?)
             }
         };
         Ok((reading, Site { endpoint: self.parts.endpoint.clone(), trust }))

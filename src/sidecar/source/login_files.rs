@@ -9,6 +9,7 @@ use super::version::{read_of_one_version, version_of};
 use crate::core::login::LoginPair;
 use crate::core::sidecar::login::FilesIdentity;
 use crate::core::sidecar::trouble::Trouble;
+use crate::issuer::is_lack_of_descriptors;
 use crate::sidecar::folder::read;
 
 /// Where user name and password stand.
@@ -56,6 +57,7 @@ impl LoginFiles {
         match read(&path) {
             Ok(bytes) => Ok(Half { file, bytes: Some(bytes) }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Half { file, bytes: None }),
+            Err(error) if is_lack_of_descriptors(&error) => Err(Trouble::TooManyOpenFiles { file }),
             Err(_) => Err(Trouble::LoginUnreadable { file }),
         }
     }

@@ -99,7 +99,7 @@ async fn of_a_login_it_names_what_is_wrong_and_how_to_cure_it() {
     for argument in stage.arguments.iter_mut().filter(|argument| **argument == url) {
         "http://127.0.0.1:1".clone_into(argument);
     }
-    check(&stage).fails("no connection could be made");
+    check(&stage).fails("No answer from http://127.0.0.1:1: the connection is refused; see that it runs");
 }
 
 #[tokio::test(flavor = "multi_thread")]

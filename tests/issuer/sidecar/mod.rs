@@ -1,5 +1,6 @@
 //! The sidecar as its users meet it: the real program, its files, its endpoints, and a simulated issuer.
 
+mod causes;
 mod check;
 mod directory;
 mod hammer;

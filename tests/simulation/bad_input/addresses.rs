@@ -7,6 +7,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use idissuer::api::rules;
 use idissuer::core::endpoint::{AllowList, Endpoint, Origin, RefreshShape};
+use idissuer::core::obstacle::Obstacle;
 use idissuer::issuer::{Answer, IssuerClient, Request, Site, Transport, TransportError, Trust};
 use idissuer::ops::clock::SystemClock;
 use proptest::prelude::*;
@@ -158,7 +159,7 @@ struct Addressed(Mutex<Vec<String>>);
 impl Transport for Addressed {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, TransportError>> {
         self.0.lock().unwrap().push(request.url.to_string());
-        futures::future::ready(Err(TransportError::Broken)).boxed()
+        futures::future::ready(Err(TransportError::perhaps_sent(Obstacle::Lost))).boxed()
     }
 }
 

@@ -77,7 +77,7 @@ impl Caller {
             retry_after: retry_after.clone(),
             date: date.clone(),
             body: Some(body.clone().into()),
-            is_page: false,
+            ..Answer::default()
         };
         let requests = Arc::new(Requests { answer: Box::new(answer), bodies: Mutex::default() });
         let origin = Origin::parse(DEFAULT_ISSUER).unwrap();
@@ -129,8 +129,8 @@ fn claimed(token: &str) -> Option<f64> {
     let [_, payload, _] = parts[..] else { return None };
     let json = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
     let claims: Value = serde_json::from_slice(&json).ok()?;
-    // A time beyond the year 9999, or before -9999, counts as none.
-    let time = |name: &str| claims.get(name)?.as_f64().filter(|seconds| (-3.7e11..2.5e11).contains(seconds));
+    // A time beyond the year 9999 counts as none, and so do 0 and what comes before it.
+    let time = |name: &str| claims.get(name)?.as_f64().filter(|seconds| *seconds > 0.0 && *seconds < 2.5e11);
     Some(time("exp")? - time("iat")?)
 }
 
@@ -168,7 +168,10 @@ fn assert_judged(body: &[u8]) -> Result<(), TestCaseError> {
         Ok(obtained) => assert_usable(body, &obtained)?,
         Err(error) => {
             prop_assert_eq!(error.class(), RetryClass::Malformed);
-            let shown = format!("{error:?} {error} {:?}", error.reason("login"));
+            let shown = format!(
+                "{error:?} {error} {:?}",
+                error.reason("login", &Origin::parse(DEFAULT_ISSUER).unwrap())
+            );
             prop_assert!(!shown.contains(MARK));
         }
     }

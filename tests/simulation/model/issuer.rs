@@ -1,7 +1,9 @@
 //! What a call to the issuer may come to, carried out on the simulator's model of an issuer.
 
 use idissuer::core::account::{Call, Obtained};
+use idissuer::core::endpoint::Origin;
 use idissuer::core::moment::Moment;
+use idissuer::core::obstacle::Obstacle;
 use idissuer::core::retry::Failure;
 use idissuer::core::token::{AccessToken, Grant, IssuedToken, LifetimeSource, RefreshToken, Validity};
 use idissuer::issuer::{AnswerDefect, IssuerError, TransportError};
@@ -170,9 +172,9 @@ pub(super) fn carry_out(
             Some(Answer::Refused(refusal)) => of_status(refusal.status, None),
             None => of_status(503, None),
         },
-        Outcome::AnswerLost => IssuerError::Transport(TransportError::Broken),
-        Outcome::Swallowed => IssuerError::Transport(TransportError::TimedOut),
-        Outcome::NotSent => IssuerError::Transport(TransportError::Unreachable),
+        Outcome::AnswerLost => IssuerError::Transport(TransportError::perhaps_sent(Obstacle::Lost)),
+        Outcome::Swallowed => IssuerError::Transport(TransportError::perhaps_sent(Obstacle::TimedOut)),
+        Outcome::NotSent => IssuerError::Transport(TransportError::not_sent(Obstacle::Refused)),
         Outcome::FailedAfter => of_status(500, None),
         Outcome::Failed => of_status(503, None),
         Outcome::NotNow(wait) => of_status(429, Some(SignedDuration::from_secs(wait))),
@@ -180,7 +182,10 @@ pub(super) fn carry_out(
         Outcome::Unusable if grant == Grant::Login => IssuerError::Unusable(AnswerDefect::NotATokenAnswer),
         Outcome::Unusable => IssuerError::RefreshRefused,
     };
-    let failure = Failure { class: error.class(), reason: error.reason("billing-login") };
+    let failure = Failure {
+        class: error.class(),
+        reason: error.reason("billing-login", &Origin::parse("https://issuer.example").unwrap()),
+    };
     End { said, told: Err(failure) }
 }
 

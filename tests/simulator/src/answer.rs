@@ -1,12 +1,13 @@
 //! What is answered: what the model says put into HTTP, and what a fault then makes of it.
 
-use std::{fmt, time::Duration};
+use std::{fmt, io::Read as _, time::Duration};
 
+use flate2::read::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Answer, Fault, Grant, Missing, Personality, Reason, RetryAfter, generator::Generator,
+    Answer, Compression, Fault, Grant, Missing, Personality, Reason, RetryAfter, generator::Generator,
     token::EXPIRED_CHALLENGE,
 };
 
@@ -189,8 +190,31 @@ impl Fault {
                 body.splice(end..end, std::iter::repeat_n(b' ', bytes.saturating_sub(body.len())));
                 response.with_body(body)
             }
+            Self::ByteOrderMark => {
+                let body = [b"\xef\xbb\xbf", &response.body[..]].concat();
+                response.with_body(body)
+            }
+            Self::Compressed { by } => {
+                let (name, body) = by.of(&response.body);
+                response.with("content-encoding", name).with_body(body)
+            }
         };
         SimulatedAnswer::Complete(whole)
+    }
+}
+
+impl Compression {
+    /// What the header calls it, and these bytes compressed so.
+    fn of(self, bytes: &[u8]) -> (&'static str, Vec<u8>) {
+        let mut compressed = Vec::new();
+        let level = flate2::Compression::default();
+        let (name, outcome) = match self {
+            Self::Gzip => ("gzip", GzEncoder::new(bytes, level).read_to_end(&mut compressed)),
+            Self::Deflate => ("deflate", ZlibEncoder::new(bytes, level).read_to_end(&mut compressed)),
+            Self::BareDeflate => ("deflate", DeflateEncoder::new(bytes, level).read_to_end(&mut compressed)),
+        };
+        debug_assert!(outcome.is_ok(), "memory does not fail");
+        (name, compressed)
     }
 }
 

@@ -31,7 +31,8 @@ const EXAMPLES: &str = r#"Examples:
       -d '{"token":{"lifetime":"60s"}}'
     curl http://127.0.0.1:8481/counts
 
-Faults: status, redirect, lost, hang, garbage, not-http, truncated, cut, oversize, trickle.
+Faults: status, redirect, lost, hang, garbage, not-http, truncated, cut, oversize,
+byte-order-mark, compressed, trickle.
 GET / of the control address lists all that it can do."#;
 
 /// A stand-in for the ID Issuer web API, with personalities and faults, for tests.

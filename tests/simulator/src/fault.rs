@@ -164,6 +164,14 @@ pub enum Fault {
         #[serde(default = "one_mebibyte")]
         bytes: usize,
     },
+    /// The right answer with a byte order mark in front.
+    ByteOrderMark,
+    /// The right answer, compressed although nobody asked for that.
+    Compressed {
+        /// How.
+        #[serde(default)]
+        by: Compression,
+    },
     /// The right answer, byte by byte.
     Trickle {
         /// The time before each byte.
@@ -211,6 +219,8 @@ impl Fault {
             Self::Truncated => "truncated",
             Self::Cut => "cut",
             Self::Oversize { .. } => "oversize",
+            Self::ByteOrderMark => "byte-order-mark",
+            Self::Compressed { .. } => "compressed",
             Self::Trickle { .. } => "trickle",
         }
     }
@@ -224,9 +234,24 @@ impl Fault {
             | Self::Truncated
             | Self::Cut
             | Self::Oversize { .. }
+            | Self::ByteOrderMark
+            | Self::Compressed { .. }
             | Self::Trickle { .. } => true,
         }
     }
+}
+
+/// How an answer is compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compression {
+    /// As `gzip`.
+    #[default]
+    Gzip,
+    /// As `deflate`, which means zlib.
+    Deflate,
+    /// As `deflate`, without what zlib puts around it.
+    BareDeflate,
 }
 
 /// What the header `Retry-After` says.
@@ -265,6 +290,8 @@ mod tests {
             Fault::Truncated,
             Fault::Cut,
             Fault::Oversize { bytes: 3 },
+            Fault::ByteOrderMark,
+            Fault::Compressed { by: Compression::BareDeflate },
             Fault::Trickle { interval: Duration::from_millis(20) },
         ] {
             let json = serde_json::to_value(&fault).unwrap();

@@ -54,7 +54,7 @@ mod wire;
 
 pub use answer::{Response, SimulatedAnswer};
 pub use config::{Config, Tls};
-pub use fault::{Calls, Fault, FaultRule, RetryAfter};
+pub use fault::{Calls, Compression, Fault, FaultRule, RetryAfter};
 pub use fingerprint::Fingerprint;
 pub use model::{Answer, Grant, Issuer, Reason, Refusal, User};
 pub use personality::{

@@ -106,6 +106,10 @@ pub enum TokenFormat {
     Opaque,
     /// A JWT without `iat` and `exp`.
     JwtWithoutTimes,
+    /// A JWT with `exp` and without `iat`.
+    JwtWithoutIat,
+    /// A JWT that says that it was issued an hour ago, as one out of a cache.
+    JwtOfAnHourAgo,
     /// With a line break and a control character in it.
     ControlCharacters,
     /// With a space in it.

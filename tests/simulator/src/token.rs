@@ -28,15 +28,14 @@ impl TokenFormat {
         generator: &mut Generator,
     ) -> String {
         match self {
-            Self::Jwt => jwt(
-                &json!({
-                    "sub": user,
-                    "jti": opaque(generator),
-                    "iat": issued.as_second(),
-                    "exp": expires.as_second(),
-                }),
-                generator,
-            ),
+            Self::Jwt | Self::JwtOfAnHourAgo => {
+                let age = if self == Self::JwtOfAnHourAgo { 3600 } else { 0 };
+                let (iat, exp) = (issued.as_second() - age, expires.as_second());
+                jwt(&json!({"sub": user, "jti": opaque(generator), "iat": iat, "exp": exp}), generator)
+            }
+            Self::JwtWithoutIat => {
+                jwt(&json!({"sub": user, "jti": opaque(generator), "exp": expires.as_second()}), generator)
+            }
             Self::JwtWithoutTimes => jwt(&json!({"sub": user, "jti": opaque(generator)}), generator),
             Self::Opaque => opaque(generator),
             Self::ControlCharacters => {
@@ -106,6 +105,16 @@ mod tests {
     fn a_jwt_without_times_has_none() {
         let claims = claims(&make(TokenFormat::JwtWithoutTimes));
         assert_eq!((claims.get("iat"), claims.get("exp")), (None, None));
+    }
+
+    #[test]
+    fn a_jwt_may_have_no_iat_or_an_old_one() {
+        let times = |format| {
+            let claims = claims(&make(format));
+            (claims.get("iat").cloned(), claims["exp"].clone())
+        };
+        assert_eq!(times(TokenFormat::JwtWithoutIat), (None, json!(1020)));
+        assert_eq!(times(TokenFormat::JwtOfAnHourAgo), (Some(json!(-2600)), json!(1020)));
     }
 
     #[test]

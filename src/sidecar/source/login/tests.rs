@@ -45,7 +45,7 @@ impl Transport for Issuer {
         let body = (status == 200).then(|| body.into_bytes().into());
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            Ok(IssuerAnswer { status, retry_after: None, date: None, body, is_page: false })
+            Ok(IssuerAnswer { status, body, ..IssuerAnswer::default() })
         })
     }
 }

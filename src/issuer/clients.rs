@@ -1,0 +1,258 @@
+//! The HTTP clients, and with them the connections: kept while they serve, and never for long.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use reqwest::{Client, redirect};
+use rustls::ClientConfig;
+use url::Origin;
+
+use super::diagnosis::without_tls;
+use super::transport::{Request, TransportError};
+use super::trust::Trust;
+use crate::core::moment::Moment;
+use crate::core::obstacle::Obstacle;
+use crate::ops::clock::Clock;
+
+/// No connection carries new requests for longer, so that a name that moves is followed. The system's certificate
+/// authorities are read again as often.
+const LONGEST_USE: SignedDuration = SignedDuration::from_mins(5);
+/// After a certificate was refused, the authorities are read again if they are older than this.
+const SHORTEST_TRUST: SignedDuration = SignedDuration::from_secs(10);
+/// The longest time that a connection may take to come about.
+const LONGEST_CONNECT: Duration = Duration::from_secs(5);
+/// Clients kept at once, for one trust. Origins are few, as the allow-list names them.
+const CLIENTS_LIMIT: usize = 64;
+/// The most bytes of CA bundles that are kept ready. They come from users.
+const BUNDLES_LIMIT: usize = 4 * 1024 * 1024;
+
+/// One HTTP client per trust, origin and connect limit, so that connections are reused and never shared across trusts.
+pub(super) struct Clients {
+    store: Mutex<Store>,
+    clock: Arc<dyn Clock>,
+    use_environment_proxy: bool,
+}
+
+#[derive(Default)]
+struct Store {
+    by_trust: HashMap<Trust, Trusting>,
+    /// The number of the newest client.
+    newest: u64,
+}
+
+/// What is kept for one trust.
+struct Trusting {
+    /// To parse hundreds of authorities is dear, and so it is shared.
+    tls: ClientConfig,
+    read: Moment,
+    used: Moment,
+    clients: HashMap<(Origin, Duration), Kept>,
+}
+
+#[derive(Clone)]
+struct Kept {
+    client: Client,
+    /// Clients are numbered in the order in which they were made.
+    number: u64,
+    made: Moment,
+}
+
+impl Clients {
+    pub(super) fn new(use_environment_proxy: bool, clock: Arc<dyn Clock>) -> Self {
+        Self { store: Mutex::default(), clock, use_environment_proxy }
+    }
+
+    /// The client for a request, and its number.
+    pub(super) fn of(&self, request: &Request) -> Result<(Client, u64), TransportError> {
+        let now = self.clock.now();
+        let mut store = self.store();
+        store.make_room(&request.trust, now);
+        let number = store.newest + 1;
+        let trusting = store.trusting(&request.trust, now)?;
+        let key = (request.url.origin(), connect_limit(request.limit));
+        if let Some(kept) = trusting.clients.get(&key) {
+            return Ok((kept.client.clone(), kept.number));
+        }
+        let client = self.build(request, trusting.tls.clone());
+        let client = client.map_err(|_| TransportError::not_sent(Obstacle::TlsFailed))?;
+        trusting.clients.insert(key, Kept { client: client.clone(), number, made: now });
+        store.newest = number;
+        Ok((client, number))
+    }
+
+    /// The next call to this origin resolves its name and connects anew, unless that was seen to already since this
+    /// client was made. Calls under way go on.
+    pub(super) fn retire(&self, origin: &Origin, trust: &Trust, number: u64) {
+        if let Some(trusting) = self.store().by_trust.get_mut(trust) {
+            trusting.clients.retain(|(other, _), kept| other != origin || kept.number > number);
+        }
+    }
+
+    /// The authorities may have changed, or could not all be read.
+    pub(super) fn distrust(&self, trust: &Trust) {
+        let (now, mut store) = (self.clock.now(), self.store());
+        if store.by_trust.get(trust).is_some_and(|trusting| trusting.read.plus(SHORTEST_TRUST).has_come(now))
+        {
+            store.by_trust.remove(trust);
+        }
+    }
+
+    fn build(&self, request: &Request, tls: ClientConfig) -> reqwest::Result<Client> {
+        let mut builder = Client::builder()
+            .user_agent(concat!("idissuer/", env!("CARGO_PKG_VERSION")))
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .retry(reqwest::retry::never())
+            .https_only(request.url.scheme() == "https")
+            .connect_timeout(connect_limit(request.limit))
+            .tls_backend_preconfigured(tls);
+        if !self.use_environment_proxy {
+            builder = builder.no_proxy();
+        }
+        builder.build()
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store {
+    /// Drops what is too old, and of the rest what was not used for longest, until there is room for this trust.
+    fn make_room(&mut self, wanted: &Trust, now: Moment) {
+        let is_young = |since: Moment| !since.plus(LONGEST_USE).has_come(now);
+        self.by_trust.retain(|_, trusting| {
+            trusting.clients.retain(|_, kept| is_young(kept.made));
+            is_young(trusting.read) || !trusting.clients.is_empty()
+        });
+        while !self.by_trust.contains_key(wanted) && self.bytes() + size(wanted) > BUNDLES_LIMIT {
+            let oldest = self.by_trust.iter().min_by_key(|(_, trusting)| trusting.used.monotonic);
+            let Some(oldest) = oldest.map(|(trust, _)| trust.clone()) else { return };
+            self.by_trust.remove(&oldest);
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.by_trust.keys().map(size).sum()
+    }
+
+    /// What is kept for this trust, with authorities that were read not long ago.
+    fn trusting(&mut self, trust: &Trust, now: Moment) -> Result<&mut Trusting, TransportError> {
+        let known = self.by_trust.remove(trust);
+        let is_fresh = |trusting: &Trusting| !trusting.read.plus(LONGEST_USE).has_come(now);
+        let mut trusting = match known {
+            Some(trusting) if is_fresh(&trusting) => trusting,
+            stale => {
+                let tls = trust.tls().map_err(|_| without_tls())?;
+                let clients = stale.map(|stale| stale.clients).unwrap_or_default();
+                Trusting { tls, read: now, used: now, clients }
+            }
+        };
+        trusting.used = now;
+        if trusting.clients.len() >= CLIENTS_LIMIT {
+            trusting.clients.clear();
+        }
+        Ok(self.by_trust.entry(trust.clone()).or_insert(trusting))
+    }
+}
+
+fn size(trust: &Trust) -> usize {
+    match trust {
+        Trust::PublicRoots => 0,
+        Trust::Bundle(bundle) => bundle.pem().len(),
+    }
+}
+
+/// Half of the call's limit, in whole seconds: a connection that does not come about ends before the call does, and
+/// is told from a request whose answer is late. The refresh token in it stays good.
+fn connect_limit(call_limit: Duration) -> Duration {
+    Duration::from_secs(call_limit.as_secs() / 2).clamp(Duration::from_secs(1), LONGEST_CONNECT)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::super::trust::CaBundle;
+    use super::*;
+    use crate::core::backoff::Chance;
+    use crate::core::world::at;
+
+    fn request(url: &str, trust: Trust) -> Request {
+        let limit = Duration::from_secs(10);
+        Request { url: url.parse().unwrap(), body: Vec::new().into(), trust, limit }
+    }
+
+    fn bundle() -> Trust {
+        let authority = rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap();
+        Trust::Bundle(CaBundle::parse(authority.cert.pem().as_bytes()).unwrap())
+    }
+
+    fn number(clients: &Clients, url: &str, trust: &Trust) -> u64 {
+        clients.of(&request(url, trust.clone())).unwrap().1
+    }
+
+    /// A clock that is set by hand.
+    #[derive(Default)]
+    struct Hands(AtomicI64);
+
+    impl Clock for Hands {
+        fn now(&self) -> Moment {
+            at(self.0.load(Ordering::SeqCst))
+        }
+
+        fn chance(&self) -> Chance {
+            Chance::new(0.5)
+        }
+    }
+
+    fn clients() -> Clients {
+        Clients::new(false, Arc::<Hands>::default())
+    }
+
+    #[test]
+    fn a_client_is_kept_for_five_minutes_and_no_longer() {
+        let hands = Arc::<Hands>::default();
+        let (clients, trust) = (Clients::new(false, Arc::<Hands>::clone(&hands)), bundle());
+        let first = number(&clients, "https://one.example", &trust);
+        for (seconds, is_first) in [(1, true), (150, true), (299, true), (300, false)] {
+            hands.0.store(seconds, Ordering::SeqCst);
+            assert_eq!(number(&clients, "https://one.example", &trust) == first, is_first, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_failure_retires_the_clients_that_were_there_when_its_call_began_and_no_other() {
+        let (clients, trust, other_trust) = (clients(), bundle(), bundle());
+        let failed = number(&clients, "https://one.example", &trust);
+        let elsewhere = number(&clients, "https://two.example", &trust);
+        let trusting_others = number(&clients, "https://one.example", &other_trust);
+        let origin = request("https://one.example", trust.clone()).url.origin();
+        clients.retire(&origin, &trust, failed);
+        let next = number(&clients, "https://one.example", &trust);
+        assert_ne!(next, failed);
+        assert_eq!(number(&clients, "https://two.example", &trust), elsewhere);
+        assert_eq!(number(&clients, "https://one.example", &other_trust), trusting_others);
+        // Hundreds of calls may end with the same connection.
+        for _ in 0..100 {
+            clients.retire(&origin, &trust, failed);
+        }
+        assert_eq!(number(&clients, "https://one.example", &trust), next);
+    }
+
+    #[test]
+    fn bundles_of_any_number_are_kept_within_a_bound() {
+        let clients = clients();
+        let authority = rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap();
+        let padding = "#".repeat(BUNDLES_LIMIT / 8);
+        for count in 0..20 {
+            let pem = format!("# {count}\n{padding}\n{}", authority.cert.pem());
+            let trust = Trust::Bundle(CaBundle::parse(pem.as_bytes()).unwrap());
+            number(&clients, "https://one.example", &trust);
+            assert!(clients.store().bytes() <= BUNDLES_LIMIT);
+            assert!(clients.store().by_trust.contains_key(&trust));
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! What is wrong with an answer of success, from a closed set: no word of the server is ever shown.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::core::token::TokenDefect;
+
+/// What is wrong with an answer of success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerDefect {
+    /// More than 64 KiB, as sent or decompressed.
+    TooLarge,
+    /// In gzip or deflate, and broken.
+    BadCompression,
+    /// In Brotli, which nobody asked for.
+    Brotli,
+    /// In Zstandard, which nobody asked for.
+    Zstandard,
+    /// In an encoding that is not known, or in several.
+    UnknownEncoding,
+    /// Nothing in it.
+    Empty,
+    /// A page for people.
+    Html,
+    /// Not UTF-8.
+    NotUtf8,
+    /// No JSON.
+    NotJson,
+    /// JSON, but no object.
+    NotAnObject,
+    /// The object has no `access_token`.
+    NoAccessToken,
+    /// `access_token` is no object.
+    FlatAccessToken,
+    /// `access_token` has no `token`.
+    NoToken,
+    /// `token` is not a text.
+    TokenNotText,
+    /// `access_token` has no `token_type`.
+    NoTokenType,
+    /// A `token_type` other than bearer.
+    NotBearer,
+    /// Otherwise not the JSON document that the API describes.
+    NotATokenAnswer,
+    /// The token is empty, too long, or has characters that do not fit into an HTTP header.
+    UnusableToken(TokenDefect),
+    /// The refresh token cannot be used, and the one before it is spent.
+    UnusableRefreshToken,
+    /// No lifetime left, as it says itself.
+    DeadOnArrival,
+    /// The token's `exp` has passed by the clock of the answer.
+    ExpiredOnArrival,
+    /// Neither a 200 nor any status that says no.
+    WrongStatus,
+}
+
+impl AnswerDefect {
+    /// Every one.
+    pub(super) const ALL: [Self; 24] = [
+        Self::TooLarge,
+        Self::BadCompression,
+        Self::Brotli,
+        Self::Zstandard,
+        Self::UnknownEncoding,
+        Self::Empty,
+        Self::Html,
+        Self::NotUtf8,
+        Self::NotJson,
+        Self::NotAnObject,
+        Self::NoAccessToken,
+        Self::FlatAccessToken,
+        Self::NoToken,
+        Self::TokenNotText,
+        Self::NoTokenType,
+        Self::NotBearer,
+        Self::NotATokenAnswer,
+        Self::UnusableToken(TokenDefect::Empty),
+        Self::UnusableToken(TokenDefect::TooLong),
+        Self::UnusableToken(TokenDefect::NotVisibleAscii),
+        Self::UnusableRefreshToken,
+        Self::DeadOnArrival,
+        Self::ExpiredOnArrival,
+        Self::WrongStatus,
+    ];
+
+    /// For people.
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::TooLarge => "it is larger than 64 KiB",
+            Self::BadCompression => "it is compressed (gzip or deflate) and cannot be decompressed",
+            Self::Brotli => "it is compressed with Brotli (Content-Encoding: br), which was not asked for",
+            Self::Zstandard => {
+                "it is compressed with Zstandard (Content-Encoding: zstd), which was not asked for"
+            }
+            Self::UnknownEncoding => "it has a Content-Encoding that was not asked for",
+            Self::Empty => "it is empty",
+            Self::Html => "it is a web page (HTML), not JSON",
+            Self::NotUtf8 => "it is not UTF-8 text",
+            Self::NotJson => "it is not JSON",
+            Self::NotAnObject => "it is JSON, but not an object",
+            Self::NoAccessToken => "it has no access_token",
+            Self::FlatAccessToken => "its access_token is not an object with token_type and token",
+            Self::NoToken => "its access_token has no token",
+            Self::TokenNotText => "the token in its access_token is not a text",
+            Self::NoTokenType => "its access_token has no token_type",
+            Self::NotBearer => "its token is not of type bearer",
+            Self::NotATokenAnswer => "it is not the JSON document of a token",
+            Self::UnusableToken(TokenDefect::Empty) => "its token is empty",
+            Self::UnusableToken(TokenDefect::TooLong) => "its token is longer than 16 KiB",
+            Self::UnusableToken(TokenDefect::NotVisibleAscii) => {
+                "its token does not fit into an HTTP header (white space, control or non-ASCII characters)"
+            }
+            Self::UnusableRefreshToken => "its refresh token cannot be used",
+            Self::DeadOnArrival => "its token has no lifetime left",
+            Self::WrongStatus => "its status is neither 200 nor one of an error",
+            Self::ExpiredOnArrival => {
+                "its token has expired already (exp), by the Date of the same answer; see that the clocks of the issuer's servers agree"
+            }
+        }
+    }
+
+    /// Of a body that is no answer with a token.
+    pub(super) fn of_body(body: &[u8]) -> Self {
+        let text = body.trim_ascii();
+        if text.is_empty() {
+            return Self::Empty;
+        }
+        if text.starts_with(b"<") {
+            return Self::Html;
+        }
+        if std::str::from_utf8(text).is_err() {
+            return Self::NotUtf8;
+        }
+        match serde_json::from_slice(text) {
+            Err(_) => return Self::NotJson,
+            Ok(Shape::Object) => {}
+            Ok(_) => return Self::NotAnObject,
+        }
+        match serde_json::from_slice(text) {
+            Ok(Outer { access_token: None | Some(Shape::Null) }) => Self::NoAccessToken,
+            Ok(Outer { access_token: Some(Shape::Object) }) => Self::of_access_token(text),
+            Ok(Outer { access_token: Some(_) }) => Self::FlatAccessToken,
+            Err(_) => Self::NotATokenAnswer,
+        }
+    }
+
+    fn of_access_token(text: &[u8]) -> Self {
+        match serde_json::from_slice::<Outer<Inner>>(text).ok().and_then(|outer| outer.access_token) {
+            Some(Inner { token: None | Some(Shape::Null), .. }) => Self::NoToken,
+            Some(Inner { token: Some(Shape::Text), token_type: None | Some(Shape::Null) }) => {
+                Self::NoTokenType
+            }
+            Some(Inner { token: Some(Shape::Text), token_type: Some(Shape::Text) }) | None => {
+                Self::NotATokenAnswer
+            }
+            Some(Inner { token: Some(Shape::Text), .. }) => Self::NotBearer,
+            Some(_) => Self::TokenNotText,
+        }
+    }
+}
+
+impl fmt::Display for AnswerDefect {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.describe())
+    }
+}
+
+impl std::error::Error for AnswerDefect {}
+
+#[derive(serde::Deserialize)]
+struct Outer<T> {
+    access_token: Option<T>,
+}
+
+#[derive(serde::Deserialize)]
+struct Inner {
+    #[serde(default)]
+    token: Option<Shape>,
+    #[serde(default)]
+    token_type: Option<Shape>,
+}
+
+/// What kind of JSON a value is. What it holds is not looked at, and not copied.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Null,
+    Text,
+    Object,
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ShapeVisitor)
+    }
+}
+
+struct ShapeVisitor;
+
+impl<'de> Visitor<'de> for ShapeVisitor {
+    type Value = Shape;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Shape, E> {
+        Ok(Shape::Null)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Shape, E> {
+        Ok(Shape::Other)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Shape, E> {
+        Ok(Shape::Other)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Shape, E> {
+        Ok(Shape::Other)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Shape, E> {
+        Ok(Shape::Other)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Shape, E> {
+        Ok(Shape::Text)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Shape, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Shape::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Shape, A::Error> {
+        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Shape::Object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_is_no_answer_with_a_token_names_what_it_is_or_lacks() {
+        use AnswerDefect as Defect;
+        let cases: [(&[u8], Defect); 20] = [
+            (b"", Defect::Empty),
+            (b" \r\n", Defect::Empty),
+            (b"<!DOCTYPE html><html>", Defect::Html),
+            (b"\n <html>", Defect::Html),
+            (b"\xff\xfe{\0}\0", Defect::NotUtf8),
+            (b"ok", Defect::NotJson),
+            (br#"{"access_token":{"token""#, Defect::NotJson),
+            (b"[]", Defect::NotAnObject),
+            (b"null", Defect::NotAnObject),
+            (br#""eyJ""#, Defect::NotAnObject),
+            (b"{}", Defect::NoAccessToken),
+            (br#"{"success": false}"#, Defect::NoAccessToken),
+            (br#"{"access_token":null}"#, Defect::NoAccessToken),
+            (br#"{"access_token":"flat","token_type":"bearer"}"#, Defect::FlatAccessToken),
+            (br#"{"access_token":{}}"#, Defect::NoToken),
+            (br#"{"access_token":{"token":7}}"#, Defect::TokenNotText),
+            (br#"{"access_token":{"token":"t"}}"#, Defect::NoTokenType),
+            (br#"{"access_token":{"token":"t","token_type":null}}"#, Defect::NoTokenType),
+            (br#"{"access_token":{"token":"t","token_type":["bearer"]}}"#, Defect::NotBearer),
+            (br#"{"access_token":{"token":"t"},"access_token":{}}"#, Defect::NotATokenAnswer),
+        ];
+        for (body, expected) in cases {
+            assert_eq!(AnswerDefect::of_body(body), expected, "{}", String::from_utf8_lossy(body));
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Issuers that are odd, move, or cannot be reached: what is used, and what people are told.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use idissuer_simulator::{Compression, ExpiresIn, Fault, FaultRule, TokenFormat};
+use idissuer_testbed::{skip, wait};
+use rcgen::{BasicConstraints, IsCa};
+use tokio::io::AsyncWriteExt as _;
+
+use super::{HOUR, LIMIT, Stage};
+use crate::certificates::{Identity, serve};
+use crate::support::{RawServer, drain, good_answer, http};
+
+/// A sidecar whose issuer is at another address, with a certificate of this authority if it has one.
+async fn calling(url: &str, ca_pem: Option<&str>) -> Stage {
+    let mut stage = Stage::set(HOUR).await;
+    let position = stage.arguments.iter().position(|argument| argument == "--issuer-url").unwrap() + 1;
+    url.clone_into(&mut stage.arguments[position]);
+    if let Some(pem) = ca_pem {
+        let file = stage.path("ca.crt");
+        std::fs::write(&file, pem).unwrap();
+        stage.add(&["--issuer-ca-file", file.to_str().unwrap()]);
+    }
+    stage.start().await;
+    stage
+}
+
+#[tokio::test]
+async fn each_fault_of_a_certificate_is_told_with_the_cure_that_helps() {
+    let here = &["127.0.0.1"];
+    let authority = IsCa::Ca(BasicConstraints::Unconstrained);
+    let past = |params: &mut rcgen::CertificateParams| params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let cases = [
+        (Identity::make(here, past), "IssuerCertificateExpired", "renew it there"),
+        (
+            Identity::make(&["localhost"], |_| ()),
+            "IssuerCertificateWrongHost",
+            "correct the host in --issuer-url",
+        ),
+        (Identity::make(&[], |_| ()), "IssuerCertificateWithoutName", "subjectAltName"),
+        (Identity::authority(here, authority), "IssuerCertificateOfAuthority", "CA:FALSE"),
+        (
+            Identity::self_signed(here),
+            "IssuerCertificateUntrusted",
+            "the CA that it really comes from into --issuer-ca-file",
+        ),
+    ];
+    for (identity, reason, cure) in cases {
+        let server = serve(&identity).await;
+        let stage = calling(&server.https_url(), Some(&identity.ca_pem)).await;
+        stage.until_logged(reason).await;
+        let text = stage.until_answered("/readyz", 503).await;
+        assert!(text.contains(reason) && text.contains(cure) && text.contains(&server.https_url()), "{text}");
+        assert!(stage.output().contains(cure), "the log as well");
+    }
+}
+
+#[tokio::test]
+async fn what_keeps_a_connection_from_coming_about_is_told_with_the_address() {
+    let plain = RawServer::start(|mut stream, _| async move {
+        let _ = stream.write_all(http("400 Bad Request", "", "").as_bytes()).await;
+        drain(&mut stream).await;
+    })
+    .await;
+    let cases = [
+        (plain.https_url(), "IssuerSpeaksNoTls", "does not speak TLS"),
+        ("https://127.0.0.1:1".to_owned(), "IssuerUnreachable", "is refused"),
+        ("https://issuer.invalid".to_owned(), "IssuerUnreachable", "does not resolve"),
+    ];
+    for (url, reason, phrase) in cases {
+        let stage = calling(&url, None).await;
+        stage.until_logged(reason).await;
+        let text = stage.until_answered("/readyz", 503).await;
+        assert!(text.contains(phrase) && text.contains(&url), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_lack_of_file_descriptors_is_named_as_such_and_heals() {
+    let mut stage = Stage::set(Duration::from_secs(4)).await;
+    stage.issuer.inject(FaultRule::new(Fault::status(503)));
+    stage.start().await;
+    stage.until_logged("IssuerUnavailable").await;
+    let pid = stage.sidecar().pid();
+    let limit = |number: usize| {
+        let number = format!("--nofile={number}:");
+        Command::new("prlimit")
+            .args(["--pid", &pid.to_string(), &number])
+            .status()
+            .is_ok_and(|it| it.success())
+    };
+    if !limit(1) {
+        skip("prlimit is not here");
+        return;
+    }
+    stage.until_logged("TooManyOpenFiles").await;
+    assert!(stage.output().contains("no file descriptor left"));
+    stage.issuer.configure(|personality| personality.faults.clear());
+    assert!(limit(1024));
+    stage.token().await;
+}
+
+#[tokio::test]
+async fn a_jwt_without_iat_or_with_an_old_one_is_renewed_before_its_exp() {
+    for format in [TokenFormat::JwtWithoutIat, TokenFormat::JwtOfAnHourAgo] {
+        let mut stage = Stage::set(Duration::from_secs(4)).await;
+        stage.issuer.configure(|personality| {
+            personality.token.format = format;
+            personality.token.expires_in = ExpiresIn::Json(3600.into());
+            // Both clocks may be hours apart.
+            personality.clock_offset = jiff::SignedDuration::from_hours(5);
+        });
+        stage.start().await;
+        let first = stage.token().await;
+        let second = stage.token_after(&first).await;
+        assert_eq!(stage.present(&second).await, 200, "{format:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_with_a_byte_order_mark_or_compressed_unasked_brings_a_token() {
+    let compressed = [Compression::Gzip, Compression::Deflate, Compression::BareDeflate];
+    for fault in compressed.map(|by| Fault::Compressed { by }).into_iter().chain([Fault::ByteOrderMark]) {
+        let mut stage = Stage::set(HOUR).await;
+        stage.issuer.inject(FaultRule::new(fault));
+        stage.start().await;
+        let token = stage.token().await;
+        assert_eq!(stage.present(&token).await, 200);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_used_names_why() {
+    for (headers, body, why) in [
+        ("", "<!DOCTYPE html>", "it is a web page (HTML), not JSON"),
+        ("", r#"{"success": false}"#, "it has no access_token"),
+        ("content-encoding: br\r\n", "?", "it is compressed with Brotli"),
+    ] {
+        let server = RawServer::answering(http("200 OK", headers, body)).await;
+        let stage = calling(&server.url(), None).await;
+        stage.until_logged(why).await;
+    }
+}
+
+/// What is connected when the name moves stays with the old server, which from then on answers nothing but 503.
+#[tokio::test]
+async fn an_issuer_that_moved_is_found_after_the_first_failure() {
+    let (has_moved, answers) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+    let moved = Arc::clone(&has_moved);
+    let server = RawServer::start(move |mut stream, requests| {
+        let is_new = moved.load(Ordering::SeqCst);
+        let (moved, answers) = (Arc::clone(&moved), Arc::clone(&answers));
+        async move {
+            while requests.read(&mut stream).await.is_some() {
+                let number = answers.fetch_add(1, Ordering::SeqCst);
+                let is_left_behind = moved.load(Ordering::SeqCst) && !is_new;
+                let good = good_answer().replace("abc", &format!("{number:03}")).replace("3600", "4   ");
+                let text = if is_left_behind { http("503 Service Unavailable", "", "moved") } else { good };
+                if stream.write_all(text.as_bytes()).await.is_err() {
+                    return;
+                }
+            }
+        }
+    })
+    .await;
+    let stage = calling(&server.url(), None).await;
+    let first = stage.token().await;
+    // Renewals of short-lived tokens have a connection of their own.
+    let second = stage.token_after(&first).await;
+    has_moved.store(true, Ordering::SeqCst);
+    let third = stage.token_after(&second).await;
+    stage.token_after(&third).await;
+    wait::until("readiness", LIMIT, async || stage.page("/readyz").await.0 == 200).await;
+}
