@@ -38,6 +38,8 @@ const TOKEN_LIFETIME: Duration = Duration::from_secs(20);
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the screen is drawn.
 const FRAME: Duration = Duration::from_millis(250);
+/// How long the end may take: a whole cluster is taken down.
+const STOP_LIMIT: Duration = Duration::from_secs(60);
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -81,7 +83,7 @@ fn say(line: &str) {
 }
 
 async fn demo(rotations: Option<u32>) -> Outcome {
-    let stop = shutdown::on_signal()?;
+    let stop = shutdown::on_signal(STOP_LIMIT)?;
     let clock = SystemClock::start();
     let stage = tokio::select! {
         stage = Stage::set(&clock) => stage?,

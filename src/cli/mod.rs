@@ -24,6 +24,7 @@ use crate::core::endpoint::{AllowList, DEFAULT_ISSUER, Origin};
 use crate::ops::descriptors;
 use crate::ops::logging::{self, LogFormat};
 use crate::ops::shutdown;
+use crate::sidecar::RunError;
 
 /// How long the API server may take for an answer to the selftest, which watches nothing.
 const SELFTEST_SILENCE: Duration = Duration::from_secs(60);
@@ -98,18 +99,38 @@ fn origin(text: &str) -> Result<Origin, String> {
 #[must_use]
 pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Controller(arguments) => run_controller(*arguments),
+        Command::Controller(arguments) => run_controller(*arguments).map_err(Failure::from),
         Command::Sidecar(arguments) => sidecar::run(*arguments),
-        Command::Crd => print_crd(),
-        Command::Selftest(arguments) => run_selftest(arguments),
+        Command::Crd => print_crd().map_err(Failure::from),
+        Command::Selftest(arguments) => run_selftest(arguments).map_err(Failure::from),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
+        Err(Failure { message, code }) => {
             // Where standard error is closed there is nobody to tell.
             let _ = writeln!(io::stderr(), "idissuer: {message}");
-            ExitCode::FAILURE
+            code.into()
         }
+    }
+}
+
+/// Why the process ends without having done its work.
+struct Failure {
+    message: String,
+    /// What the process ends with.
+    code: u8,
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Self { message, code: 1 }
+    }
+}
+
+impl Failure {
+    /// Told to end before the work was done. A process that SIGTERM ends has this code in a shell, and in a pod's status.
+    fn unfinished() -> Self {
+        Self { message: RunError::Unfinished.to_string(), code: 143 }
     }
 }
 
@@ -136,9 +157,10 @@ fn run_controller(mut arguments: ControllerArguments) -> Result<(), String> {
         watch_timeout_seconds: arguments.watch_timeout_seconds,
         use_environment_proxy: arguments.use_environment_proxy,
     };
+    let stop = shutdown::on_signal(controller::STOP_LIMIT + shutdown::MARGIN)
+        .map_err(|error| format!("register signal handlers: {error}"))?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("start the runtime: {error}"))?;
     let outcome = runtime.block_on(async {
-        let stop = shutdown::on_signal().map_err(|error| format!("register signal handlers: {error}"))?;
         let client = cluster::client(Duration::from_secs(settings.watch_timeout_seconds.into())).await?;
         settings.lease = arguments.lease.settings(timings, &settings.namespaces, client.default_namespace());
         controller::run(settings, client, stop).await.map_err(|error| error.to_string())

@@ -1,7 +1,6 @@
 //! The flags of the sidecar's proxy, and what they mean.
 
 use std::fmt::Display;
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use super::origin;
 use crate::core::endpoint::Origin;
 use crate::issuer::{CaBundle, Trust};
 use crate::ops::clock::SystemClock;
+use crate::sidecar::file::read;
 use crate::sidecar::proxy::{HostName, ProxySettings, Upstream};
 
 #[derive(Debug, Args)]
@@ -50,6 +50,11 @@ fn proxy_address(text: &str) -> Result<SocketAddr, String> {
 }
 
 impl ProxyArguments {
+    /// Whether there is to be a proxy.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.proxy_listen.is_some()
+    }
+
     /// What they mean; nothing where there is to be no proxy.
     pub(super) fn settings(&self) -> Result<Option<ProxySettings>, String> {
         // Clap sees to it that one does not come without the other.
@@ -69,7 +74,7 @@ impl ProxyArguments {
             None => Trust::PublicRoots,
             Some(path) => {
                 let named = |error: &dyn Display| format!("--upstream-ca-file {}: {error}", path.display());
-                let pem = fs::read(path).map_err(|error| named(&error))?;
+                let pem = read(path).map_err(|error| named(&error))?;
                 Trust::Bundle(CaBundle::parse(&pem).map_err(|defect| named(&defect))?)
             }
         };

@@ -7,29 +7,30 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 use url::Url;
 
 use super::proxy::ProxyArguments;
-use super::{cluster, install_crypto_provider, origin};
+use super::{Failure, cluster, install_crypto_provider, origin};
 use crate::core::account::Strategy;
 use crate::core::endpoint::{DEFAULT_ISSUER, Endpoint, Origin, RefreshShape};
 use crate::core::sidecar::names::Files;
 use crate::ops::descriptors;
 use crate::ops::logging::{self, LogFormat};
 use crate::ops::shutdown;
+use crate::sidecar::file::read_text;
 use crate::sidecar::folder::{FileMode, Folder};
 use crate::sidecar::hooks::{Hook, SignalHook};
 use crate::sidecar::source::{LoginFiles, SecretKeys, SecretName};
-use crate::sidecar::{self, Output, Settings, SourceSettings};
+use crate::sidecar::{self, Output, RunError, Settings, SourceSettings};
 
 /// A watch of one Secret is made anew each minute.
 const WATCH: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Args)]
 pub(super) struct SidecarArguments {
-    #[command(subcommand)]
-    command: Option<SidecarCommand>,
+    /// What to do instead of running; it may stand before, between and behind the flags
+    action: Option<Action>,
 
     /// Where tokens come from
     #[arg(long, env = "IDISSUER_SOURCE", value_enum, default_value_t)]
@@ -114,7 +115,8 @@ pub(super) struct SidecarArguments {
     #[arg(long, env = "IDISSUER_HOOK_TIMEOUT_SECONDS", value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     hook_timeout_seconds: u16,
 
-    /// End with code 0 after the first token: for an init container. Runs no hooks
+    /// End with code 0 after the first token: for an init container. Told to end before that, it ends with code 143. Runs no
+    /// hooks
     #[arg(long, env = "IDISSUER_ONCE")]
     once: bool,
 
@@ -139,9 +141,9 @@ pub(super) struct SidecarArguments {
     log_format: LogFormat,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
-enum SidecarCommand {
-    /// Say what is wrong with the set-up that the other flags describe, and how to cure it
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Action {
+    /// Say what is wrong with the set-up that the flags describe, and how to cure it
     Check,
 }
 
@@ -180,11 +182,13 @@ fn hook_url(text: &str) -> Result<Url, String> {
 }
 
 /// Runs the sidecar, or checks its set-up.
-pub(super) fn run(arguments: SidecarArguments) -> Result<(), String> {
+pub(super) fn run(arguments: SidecarArguments) -> Result<(), Failure> {
     logging::start(arguments.log_format);
     descriptors::raise_limit();
     install_crypto_provider()?;
-    let command = arguments.command;
+    let delay = Duration::from_secs(arguments.shutdown_delay.into());
+    let limit = sidecar::stop_limit(arguments.proxy.is_wanted(), delay) + shutdown::MARGIN;
+    let stop = shutdown::on_signal(limit).map_err(|error| format!("register signal handlers: {error}"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // It has little to do, and shares a pod's processors with the program.
         .worker_threads(2)
@@ -192,11 +196,19 @@ pub(super) fn run(arguments: SidecarArguments) -> Result<(), String> {
         .build()
         .map_err(|error| format!("start the runtime: {error}"))?;
     let outcome = runtime.block_on(async {
-        let stop = shutdown::on_signal().map_err(|error| format!("register signal handlers: {error}"))?;
-        let settings = arguments.settings().await?;
-        match command {
-            None => sidecar::run(settings, stop).await.map_err(|error| error.to_string()),
-            Some(SidecarCommand::Check) => check(&settings).await,
+        let (action, is_once) = (arguments.action, arguments.once);
+        // What it reads may stand on a file system that does not answer.
+        let settings = tokio::spawn(arguments.settings());
+        let settings = tokio::select! {
+            settings = settings => settings.map_err(|error| format!("read the settings: {error}"))??,
+            () = stop.cancelled() => return if is_once { Err(Failure::unfinished()) } else { Ok(()) },
+        };
+        match action {
+            None => match sidecar::run(settings, stop).await {
+                Err(RunError::Unfinished) => Err(Failure::unfinished()),
+                outcome => outcome.map_err(|error| error.to_string().into()),
+            },
+            Some(Action::Check) => check(&settings).await.map_err(Failure::from),
         }
     });
     // Name resolution runs on threads that nothing can interrupt; they must not hold up the end.
@@ -330,7 +342,7 @@ fn read_templates(directory: &Path) -> Result<BTreeMap<String, String>, String> 
         let path = entry.map_err(cause(directory))?.path();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         if !name.starts_with("..") {
-            templates.insert(name, fs::read_to_string(&path).map_err(cause(&path))?);
+            templates.insert(name, read_text(&path).map_err(cause(&path))?);
         }
     }
     Ok(templates)

@@ -28,4 +28,4 @@ mod watchdog;
 
 pub use cluster::FIELD_MANAGER;
 pub use leadership::LeaseSettings;
-pub use run::{Means, RunError, Settings, operate, run};
+pub use run::{Means, RunError, STOP_LIMIT, Settings, operate, run};

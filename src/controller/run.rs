@@ -36,7 +36,7 @@ const CRD_LIMIT: Duration = Duration::from_secs(10);
 /// How long the admin endpoints may take to end.
 const ADMIN_STOP_LIMIT: Duration = Duration::from_millis(250);
 /// How long a stop may take in all; a pod has 30 s by default, and whoever stops us has other things to do.
-const STOP_LIMIT: Duration = Duration::from_millis(4500);
+pub const STOP_LIMIT: Duration = Duration::from_millis(4500);
 /// How much of it is kept for giving up the lease, if work does not end before.
 const RELEASE_LIMIT: Duration = Duration::from_millis(300);
 

@@ -57,7 +57,7 @@ impl Health {
     }
 
     /// Whether there has been a valid token since this process started: none is taken or published that is dead.
-    fn has_started(&self) -> bool {
+    pub(super) fn has_started(&self) -> bool {
         self.token().is_some()
     }
 

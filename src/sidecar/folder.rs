@@ -13,13 +13,14 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
+use super::file::read;
 use crate::core::template::Data;
 
 /// The link that names the directory of the present token.
@@ -28,8 +29,6 @@ pub(super) const DATA_LINK: &str = "..data";
 const NEW_DATA_LINK: &str = "..data_tmp";
 /// A visible link that is about to take another's place.
 const NEW_NAME_LINK: &str = "..name_tmp";
-/// The most that is read of a file that was published; far more than a token takes.
-const READ_LIMIT: u64 = 1024 * 1024;
 /// New files in a directory with this bit get its group: a volume's fsGroup.
 pub(super) const SET_GROUP_ID: u32 = 0o2000;
 
@@ -327,16 +326,6 @@ fn is_version(name: &str) -> bool {
     name.strip_prefix("..")
         .and_then(|rest| rest.split_once('_'))
         .is_some_and(|(year, _)| year.len() == 4 && year.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-/// Reads a file into a buffer that is wiped.
-pub(super) fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    let file = File::open(path)?;
-    let length = usize::try_from(file.metadata()?.len().min(READ_LIMIT)).unwrap_or(0);
-    // With one byte to spare, reading to the end makes no second buffer.
-    let mut content = Zeroizing::new(Vec::with_capacity(length + 1));
-    file.take(READ_LIMIT).read_to_end(&mut content)?;
-    Ok(content)
 }
 
 /// Writes a file that was not there, with these permission bits, down to the disk.

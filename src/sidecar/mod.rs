@@ -13,6 +13,7 @@
 mod callers;
 mod check;
 mod endpoints;
+pub(crate) mod file;
 pub mod folder;
 pub mod hooks;
 pub mod proxy;
@@ -22,4 +23,4 @@ mod run;
 pub mod source;
 
 pub use check::{Finding, check};
-pub use run::{Output, RunError, Settings, SourceSettings, run};
+pub use run::{Output, RunError, Settings, SourceSettings, run, stop_limit};

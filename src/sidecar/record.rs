@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::folder::{read, write_new};
+use super::file::read;
+use super::folder::write_new;
 use crate::core::sidecar::login::Record;
 
 /// Hidden from those who look for files of a token.

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::callers::Callers;
 use super::endpoints::{Health, serve, serve_quit};
 use super::folder::Folder;
-use super::hooks::{Hook, HookRunner};
+use super::hooks::{Hook, HookRunner, Programs};
 use super::proxy::{self, Proxy, ProxySettings};
 use super::publisher::{Published, Publisher};
 use super::record::RecordFile;
@@ -134,6 +134,9 @@ pub enum RunError {
     /// No secret for account keys could be drawn.
     #[error("draw a random secret: the system's random source failed")]
     Random,
+    /// It was to end after the first token, and was told to end before that.
+    #[error("told to end before there was a token, which --once waits for")]
+    Unfinished,
 }
 
 /// Runs the sidecar until it is told to stop, by `signalled` or by the program beside it, or has done its one work.
@@ -158,12 +161,7 @@ pub async fn run(settings: Settings, signalled: CancellationToken) -> Result<(),
 
     let endpoints_stop = CancellationToken::new();
     let mut endpoints = listen(&settings, health.clone(), &stop, &endpoints_stop).await?;
-    let mut hooks = JoinSet::new();
-    if let Some(published) = published {
-        settings.hooks.iter().for_each(|hook| {
-            hooks.spawn(means.hook(hook.clone(), settings.hook_limit).run(published.clone()));
-        });
-    }
+    let mut hooks = means.hooks(&settings, published.as_ref());
     let working = async { tokio::join!(source, publishing, proxying) };
     tokio::select! {
         _ = working => {}
@@ -171,10 +169,20 @@ pub async fn run(settings: Settings, signalled: CancellationToken) -> Result<(),
     }
     endpoints_stop.cancel();
     // A client that does not read must not hold up the end.
-    let ending = async { while endpoints.join_next().await.is_some() {} };
+    let ending = async {
+        hooks.shutdown().await;
+        while endpoints.join_next().await.is_some() {}
+    };
     let _ = tokio::time::timeout(ENDPOINTS_STOP_LIMIT, ending).await;
     tracing::info!("stopped");
-    Ok(())
+    if settings.once && !health.has_started() { Err(RunError::Unfinished) } else { Ok(()) }
+}
+
+/// How long the sidecar takes at most to stop, once it is told to.
+#[must_use]
+pub fn stop_limit(has_proxy: bool, shutdown_delay: Duration) -> Duration {
+    let limit = if has_proxy { PROXY_STOP_LIMIT } else { STOP_LIMIT };
+    shutdown_delay + limit + ENDPOINTS_STOP_LIMIT
 }
 
 /// Waits for whatever ends the sidecar, and says so by `stop`; then for as long as the work may take to end.
@@ -331,10 +339,24 @@ impl Means {
         Ok(Box::pin(proxy::serve(listener, proxy, stop)))
     }
 
-    fn hook(&self, hook: Hook, limit: Duration) -> HookRunner {
-        // Not the issuer's: a program is near, and a proxy of the environment would see the secret in its address.
-        let transport = Arc::new(HttpTransport::new(false));
-        let clock = Arc::clone(&self.clock);
-        HookRunner { hook, limit, transport, clock, metrics: self.metrics.clone() }
+    /// What tells the program of what is published, and takes note of the processes that it leaves behind.
+    fn hooks(&self, settings: &Settings, published: Option<&watch::Receiver<Published>>) -> JoinSet<()> {
+        let (mut tasks, programs) = (JoinSet::new(), Programs::default());
+        tasks.spawn(programs.clone().bury_orphans());
+        for (hook, published) in
+            published.into_iter().flat_map(|it| settings.hooks.iter().zip(std::iter::repeat(it)))
+        {
+            let runner = HookRunner {
+                hook: hook.clone(),
+                limit: settings.hook_limit,
+                // Not the issuer's: a program is near, and a proxy of the environment would see the secret in its address.
+                transport: Arc::new(HttpTransport::new(false)),
+                programs: programs.clone(),
+                clock: Arc::clone(&self.clock),
+                metrics: self.metrics.clone(),
+            };
+            tasks.spawn(runner.run(published.clone()));
+        }
+        tasks
     }
 }

@@ -1,9 +1,39 @@
 //! What keeps a sidecar from having a valid token, as people and programs are told.
 
+use std::io;
+
 use crate::core::login::LoginDefect;
 use crate::core::obstacle::Terms;
 use crate::core::reason::{API_ACCESS, PASSWORD_HAS_BLANK, Reason};
 use crate::core::token::TokenDefect;
+
+/// Why a file is not read, whoever may read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FileDefect {
+    /// Opening it would wait for somebody who writes into it.
+    #[error("is a FIFO (named pipe), so it was not opened; put a regular file there")]
+    Fifo,
+    /// A socket.
+    #[error("is a socket, so it was not opened; put a regular file there")]
+    Socket,
+    /// A device.
+    #[error("is a device, so it was not opened; put a regular file there")]
+    Device,
+    /// A directory.
+    #[error("is a directory; name the file in it, or put a regular file there")]
+    Directory,
+    /// Larger than anything that is read.
+    #[error("is larger than 1 MiB, so it was not read; see what writes it")]
+    TooLarge,
+}
+
+impl FileDefect {
+    /// The defect that stands in an error, if that is what it tells of.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Option<Self> {
+        error.get_ref()?.downcast_ref().copied()
+    }
+}
 
 /// Why there is no newer token. Like a [`Reason`], it holds no user name, no secret and no text of the issuer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +47,13 @@ pub enum Trouble {
     TooManyOpenFiles {
         /// Its path.
         file: String,
+    },
+    /// A file that is not read, whoever may read it.
+    FileUnfit {
+        /// Its path.
+        file: String,
+        /// What is wrong with it.
+        defect: FileDefect,
     },
     /// A file of the login cannot be used.
     LoginDefective {
@@ -95,6 +132,8 @@ impl Trouble {
         match self {
             Self::LoginUnreadable { .. } => "LoginUnreadable",
             Self::TooManyOpenFiles { .. } => "TooManyOpenFiles",
+            Self::FileUnfit { defect: FileDefect::TooLarge, .. } => "FileTooLarge",
+            Self::FileUnfit { .. } => "NotARegularFile",
             Self::LoginDefective { defect, .. } => defect.name_of_file(),
             Self::CaFile { .. } => "CaFileInvalid",
             Self::LoginRejected { .. } => "LoginRejected",
@@ -116,6 +155,7 @@ impl Trouble {
         match self {
             Self::LoginUnreadable { file } => format!("{file} cannot be read; let the sidecar's user read it (fsGroup, or the volume's defaultMode)"),
             Self::TooManyOpenFiles { file } => format!("There is no file descriptor left to read {file}; raise the limit of open files of the sidecar (`ulimit -n`), and see who holds connections to its ports"),
+            Self::FileUnfit { file, defect } => format!("{file} {defect}"),
             Self::LoginDefective { file, defect: LoginDefect::Missing } => format!("{file} does not exist; mount the Secret with user name and password there, or name the right file"),
             Self::LoginDefective { file, defect } => format!("{file} {}", defect.describe()),
             Self::CaFile { file } => format!("{file} holds no PEM certificate that can be used; put the issuer's CA certificates there"),
@@ -144,6 +184,7 @@ impl Trouble {
             Self::Issuer(reason) => reason.needs_person(),
             Self::ApiServerUnreachable | Self::TooManyOpenFiles { .. } => false,
             Self::LoginUnreadable { .. }
+            | Self::FileUnfit { .. }
             | Self::LoginDefective { .. }
             | Self::CaFile { .. }
             | Self::LoginRejected { .. }
@@ -202,6 +243,8 @@ mod tests {
             .chain([
                 Trouble::LoginUnreadable { file: file.into() },
                 Trouble::TooManyOpenFiles { file: file.into() },
+                Trouble::FileUnfit { file: file.into(), defect: FileDefect::Fifo },
+                Trouble::FileUnfit { file: file.into(), defect: FileDefect::TooLarge },
                 Trouble::CaFile { file: file.into() },
                 Trouble::LoginRejected { forbidden: false, proven: false, blank: true },
                 Trouble::LoginRejected { forbidden: true, proven: true, blank: false },

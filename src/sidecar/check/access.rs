@@ -1,7 +1,7 @@
 //! Who may read what: users, groups and permission bits.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::{getegid, geteuid, getgroups};
 
 use super::{Finding, bad, good};
+use crate::sidecar::file::open;
 use crate::sidecar::folder::{DATA_LINK, FileMode, SET_GROUP_ID};
 
 const GROUP_MAY_PASS: u32 = 0o010;
@@ -145,7 +146,7 @@ pub(super) fn obstacle(path: &Path, own: &Identity) -> Option<Finding> {
 /// The directory on the way to a file that may not be passed, or the file itself that may not be read.
 fn denied(path: &Path) -> Option<PathBuf> {
     let is_denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
-    if !File::open(path).is_err_and(|error| is_denied(&error)) {
+    if !open(path).is_err_and(|error| is_denied(&error)) {
         return None;
     }
     let path = by_data_link(path);

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use jiff::SignedDuration;
 
-use super::folder::read;
+use super::file::{read, trouble_of};
 use super::hooks::Hook;
 use super::record::RecordFile;
 use super::run::{Output, Settings, SourceSettings};
@@ -123,15 +123,17 @@ impl Place {
 
     fn directory(&self, path: &Path, keys: &SecretKeys) -> Vec<Finding> {
         let mut findings: Vec<Finding> = sub_path(path, &self.mounts).into_iter().collect();
-        let [token, expires_at, json] = keys.all().map(|name| read(&path.join(name)).ok());
+        let [token, expires_at, json] = keys.all().map(|name| read(&path.join(name)));
+        let [expires_at, json] = [expires_at, json].map(Result::ok);
         let file = path.join(&keys.token);
         let place = file.display().to_string();
         match &token {
-            None => {
-                findings.push(of_trouble(&Trouble::SourceUnreadable { place }));
+            Err(error) => {
+                let otherwise = Trouble::SourceUnreadable { place: place.clone() };
+                findings.push(of_trouble(&trouble_of(error, place, otherwise)));
                 findings.extend(access::obstacle(&file, &self.own));
             }
-            Some(token) => {
+            Ok(token) => {
                 let found = Found {
                     token: Some(token),
                     expires_at: expires_at.as_deref().map(Vec::as_slice),

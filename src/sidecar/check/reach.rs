@@ -15,11 +15,10 @@ use crate::core::endpoint::Endpoint;
 use crate::core::obstacle::Terms;
 use crate::core::sidecar::held::Found;
 use crate::core::sidecar::trouble::Trouble;
-use crate::issuer::{CaBundle, HttpTransport, Request, Transport as _, Trust};
+use crate::issuer::{HttpTransport, Request, Transport as _, Trust};
 use crate::ops::clock::{Clock, SystemClock};
-use crate::sidecar::folder::read;
 use crate::sidecar::proxy::Upstream;
-use crate::sidecar::source::{SecretKeys, SecretName};
+use crate::sidecar::source::{SecretKeys, SecretName, bundle};
 
 /// How long a server may take to answer.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -34,12 +33,11 @@ pub(super) async fn issuer(
     own: &Identity,
     clock: &SystemClock,
 ) -> Vec<Finding> {
-    let trust = match ca_file.map(|path| (path, read(path).ok().and_then(|pem| CaBundle::parse(&pem).ok()))) {
+    let trust = match ca_file.map(|path| bundle(path).map_err(|trouble| (path, trouble))) {
         None => Trust::PublicRoots,
-        Some((_, Some(bundle))) => Trust::Bundle(bundle),
-        Some((path, None)) => {
-            let trouble = of_trouble(&Trouble::CaFile { file: path.display().to_string() });
-            return std::iter::once(trouble).chain(obstacle(path, own)).collect();
+        Some(Ok(bundle)) => Trust::Bundle(bundle),
+        Some(Err((path, trouble))) => {
+            return std::iter::once(of_trouble(&trouble)).chain(obstacle(path, own)).collect();
         }
     };
     let Ok(url) = endpoint.token.join("/") else { return Vec::new() };

@@ -4,22 +4,22 @@
 //! knows whether it ran before. It never delays a publication, and a newer token takes the place of one that was not
 //! told of yet.
 
+mod program;
 mod signal;
 
 use std::fmt;
-use std::fs::OpenOptions;
 use std::io;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use tokio::process::Command;
 use tokio::sync::watch;
 use url::Url;
 
+pub(super) use program::Programs;
 pub use signal::{SignalHook, SignalHookDefect};
 
+use super::file;
 use super::publisher::Published;
 use crate::core::backoff::cluster_pause;
 use crate::core::schedule::Pace;
@@ -93,6 +93,7 @@ pub(super) struct HookRunner {
     /// How long it may take each time.
     pub(super) limit: Duration,
     pub(super) transport: Arc<dyn Transport>,
+    pub(super) programs: Programs,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: SidecarMetrics,
 }
@@ -122,7 +123,9 @@ impl HookRunner {
     }
 
     async fn attempt(&self, token: &Held) -> bool {
-        let outcome = tokio::time::timeout(self.limit, self.call(token)).await;
+        // A program that takes longer is ended by who started it.
+        let limit = if matches!(self.hook, Hook::Exec { .. }) { Duration::MAX } else { self.limit };
+        let outcome = tokio::time::timeout(limit, self.call(token)).await;
         let outcome = outcome.unwrap_or(Err(HookError::TimedOut));
         let kind = self.hook.kind();
         match &outcome {
@@ -136,9 +139,15 @@ impl HookRunner {
     async fn call(&self, token: &Held) -> Result<(), HookError> {
         match &self.hook {
             Hook::Http(url) => self.post(url, token).await,
-            Hook::Touch(path) => touch(path, self.clock.now().wall.into()).map_err(HookError::Io),
-            Hook::Signal(signal) => signal.send(),
-            Hook::Exec { program, arguments } => execute(program, arguments).await,
+            Hook::Touch(path) => {
+                let (path, now) = (path.clone(), self.clock.now().wall.into());
+                aside(move || file::touch(&path, now).map_err(HookError::Io)).await
+            }
+            Hook::Signal(signal) => {
+                let signal = signal.clone();
+                aside(move || signal.send()).await
+            }
+            Hook::Exec { program, arguments } => self.programs.run(program, arguments, self.limit).await,
         }
     }
 
@@ -157,14 +166,8 @@ impl HookRunner {
     }
 }
 
-fn touch(path: &PathBuf, now: SystemTime) -> io::Result<()> {
-    OpenOptions::new().create(true).append(true).open(path)?.set_modified(now)
-}
-
-/// Runs a program to its end; it goes with the hook when that takes too long.
-async fn execute(program: &str, arguments: &[String]) -> Result<(), HookError> {
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
-    let status = command.status().await.map_err(HookError::Io)?;
-    if status.success() { Ok(()) } else { Err(HookError::Exit(status)) }
+/// Does what a file system may hold up for ever, where it holds up nothing else.
+async fn aside(work: impl FnOnce() -> Result<(), HookError> + Send + 'static) -> Result<(), HookError> {
+    let outcome = tokio::task::spawn_blocking(work).await;
+    outcome.unwrap_or_else(|error| Err(HookError::Io(io::Error::other(error))))
 }

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-use super::HookError;
+use super::{HookError, file};
 
 /// The signals that tell a program something.
 const SIGNALS: [(&str, Signal); 7] = [
@@ -97,7 +97,7 @@ impl SignalHook {
     fn process(&self) -> Result<Pid, HookError> {
         let pid = match &self.receiver {
             Receiver::PidFile(path) => {
-                let text = fs::read_to_string(path).map_err(HookError::Io)?;
+                let text = file::read_text(path).map_err(HookError::Io)?;
                 text.trim().parse().ok().filter(|pid| *pid > 0)
             }
             Receiver::Named(name) => first_of(name),

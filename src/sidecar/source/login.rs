@@ -1,6 +1,6 @@
 //! The source that logs in by itself: one member of one account, see [`crate::account`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,9 +21,9 @@ use crate::core::schedule::Jitter;
 use crate::core::sidecar::held::Held;
 use crate::core::sidecar::login::{Answer, FilesIdentity, Observed, Plan, Record, Refusals, decide};
 use crate::core::sidecar::trouble::Trouble;
-use crate::issuer::{CaBundle, Site, Trust, is_lack_of_descriptors};
+use crate::issuer::{CaBundle, Site, Trust};
 use crate::ops::clock::Clock;
-use crate::sidecar::folder::read;
+use crate::sidecar::file::{read, trouble_of};
 use crate::sidecar::record::RecordFile;
 
 /// As whom, and on whose behalf, a sidecar takes part in its account: it is alone there.
@@ -91,7 +91,12 @@ impl LoginSource {
     pub(in crate::sidecar) async fn run(mut self, stop: CancellationToken) {
         let mut changes = Changes::of(self.directories());
         while !stop.is_cancelled() {
-            let until = self.turn();
+            // Told to stop, it no longer waits for a file system.
+            let observed = tokio::select! {
+                observed = self.observe() => observed,
+                () = stop.cancelled() => break,
+            };
+            let until = self.turn(observed);
             let pause = until.map(|until| until.remaining(self.parts.clock.now()).max(SignedDuration::ZERO));
             let pause = pause.and_then(|pause| Duration::try_from(pause).ok()).unwrap_or(Duration::MAX);
             tokio::select! {
@@ -104,7 +109,8 @@ impl LoginSource {
             }
         }
         self.parts.accounts.drain().await;
-        self.turn();
+        let observed = self.observe().await;
+        self.turn(observed);
     }
 
     fn directories(&self) -> Vec<PathBuf> {
@@ -112,9 +118,9 @@ impl LoginSource {
         std::iter::once(self.parts.files.directory.clone()).chain(of_bundle.map(PathBuf::from)).collect()
     }
 
-    /// Observes, decides and acts. Returns when to look again, if time alone leads to that.
-    fn turn(&mut self) -> Option<Moment> {
-        let (reading, site) = match self.observe() {
+    /// Decides upon what was observed, and acts. Returns when to look again, if time alone leads to that.
+    fn turn(&mut self, observed: Result<(LoginReading, Site), Trouble>) -> Option<Moment> {
+        let (reading, site) = match observed {
             Ok(observed) => observed,
             Err(trouble) => {
                 self.outlet.tell(Some(trouble), None);
@@ -150,22 +156,17 @@ impl LoginSource {
         None
     }
 
-    fn observe(&self) -> Result<(LoginReading, Site), Trouble> {
-        let reading = self.parts.files.read()?;
-        let trust = match &self.parts.ca_file {
-            None => Trust::PublicRoots,
-            Some(path) => {
-                let file = || path.display().to_string();
-                let pem = read(path).map_err(|error| {
-                    if is_lack_of_descriptors(&error) {
-                        Trouble::TooManyOpenFiles { file: file() }
-                    } else {
-                        Trouble::CaFile { file: file() }
-                    }
-                })?;
-                Trust::Bundle(CaBundle::parse(&pem).map_err(|_| Trouble::CaFile { file: file() })?)
-            }
-        };
+    /// Reads the login and whom its issuer is trusted by. A file system may take its time, and must not hold up anything
+    /// else.
+    async fn observe(&self) -> Result<(LoginReading, Site), Trouble> {
+        let (files, ca_file) = (self.parts.files.clone(), self.parts.ca_file.clone());
+        let reading = tokio::task::spawn_blocking(move || {
+            let reading = files.read()?;
+            let trust = ca_file.map_or(Ok(Trust::PublicRoots), |path| bundle(&path).map(Trust::Bundle))?;
+            Ok((reading, trust))
+        });
+        let unread = || Trouble::LoginUnreadable { file: self.parts.files.directory.display().to_string() };
+        let (reading, trust) = reading.await.unwrap_or_else(|_| Err(unread()))?;
         Ok((reading, Site { endpoint: self.parts.endpoint.clone(), trust }))
     }
 
@@ -321,6 +322,14 @@ impl LoginSource {
         let forbidden = self.record.as_ref()?.answer == Answer::Forbidden;
         Some(Trouble::LoginRejected { forbidden, proven: false, blank: self.has_blank })
     }
+}
+
+/// The CA certificates in a file.
+pub(in crate::sidecar) fn bundle(path: &Path) -> Result<CaBundle, Trouble> {
+    let file = path.display().to_string();
+    let trouble = Trouble::CaFile { file: file.clone() };
+    let pem = read(path).map_err(|error| trouble_of(&error, file, trouble.clone()))?;
+    CaBundle::parse(&pem).map_err(|_| trouble)
 }
 
 /// Whether the last call was certainly not sent.

@@ -9,8 +9,7 @@ use super::version::{read_of_one_version, version_of};
 use crate::core::login::LoginPair;
 use crate::core::sidecar::login::FilesIdentity;
 use crate::core::sidecar::trouble::Trouble;
-use crate::issuer::is_lack_of_descriptors;
-use crate::sidecar::folder::read;
+use crate::sidecar::file::{read, trouble_of};
 
 /// Where user name and password stand.
 #[derive(Clone, Debug)]
@@ -57,8 +56,7 @@ impl LoginFiles {
         match read(&path) {
             Ok(bytes) => Ok(Half { file, bytes: Some(bytes) }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Half { file, bytes: None }),
-            Err(error) if is_lack_of_descriptors(&error) => Err(Trouble::TooManyOpenFiles { file }),
-            Err(_) => Err(Trouble::LoginUnreadable { file }),
+            Err(error) => Err(trouble_of(&error, file.clone(), Trouble::LoginUnreadable { file })),
         }
     }
 

@@ -25,7 +25,7 @@ use tokio::sync::watch;
 
 pub(super) use changes::Changes;
 pub(super) use directory::Directory;
-pub(super) use login::{LoginParts, LoginSource};
+pub(super) use login::{LoginParts, LoginSource, bundle};
 pub use login_files::LoginFiles;
 pub(super) use secret::SecretSource;
 pub use secret::{SecretKeys, SecretName};

@@ -78,6 +78,14 @@ async fn of_a_login_it_names_what_is_wrong_and_how_to_cure_it() {
     fs::set_permissions(stage.folder.path(), Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(&password, Permissions::from_mode(0o604)).unwrap();
     check(&stage).passes(NOTE);
+    for position in [1, 3] {
+        // In front of the flags, and between them.
+        stage.arguments.pop();
+        stage.arguments.insert(position, "check".to_owned());
+        check(&stage).passes(NOTE);
+        stage.arguments.remove(position);
+        stage.arguments.push("check".to_owned());
+    }
     fs::set_permissions(&password, Permissions::from_mode(0o600)).unwrap();
     let said = check(&stage);
     assert_eq!(said.lines("ok", NOTE), 0, "{}", said.text);

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use idissuer_testbed::process::{Grace, Supervised};
-use idissuer_testbed::wait;
+use idissuer_testbed::{skip, wait};
 
 use super::{HOUR, LIMIT, Stage};
 use crate::support::{RawServer, http};
@@ -89,6 +89,75 @@ async fn a_hook_that_fails_is_tried_again_holds_up_no_token_and_the_latest_wins(
     let is_told = async || fs::read_to_string(&told).is_ok_and(|told| !told.is_empty());
     wait::until("the hook", LIMIT, is_told).await;
     assert!(stage.counts().logins_accepted >= 3, "no token waited for it");
+}
+
+#[tokio::test]
+async fn a_program_that_takes_too_long_is_ended_with_all_that_it_started() {
+    let mut stage = Stage::set(HOUR).await;
+    let (script, started) = (stage.path("hook"), stage.path("started"));
+    let text = format!("sleep 1000 &\necho $! > {0}.new\nmv {0}.new {0}\nwait\n", started.display());
+    fs::write(&script, text).unwrap();
+    stage.add(&["--hook-timeout-seconds", "1", "--hook-exec", &format!("/bin/sh {}", script.display())]);
+    stage.start().await;
+    stage.until_logged("did not end in time").await;
+    let child = fs::read_to_string(&started).unwrap();
+    wait::until("the end of what it started", LIMIT, async || !is_running(child.trim())).await;
+    fs::remove_file(&started).unwrap();
+    wait::until("another attempt", LIMIT, async || started.exists()).await;
+    let child = fs::read_to_string(&started).unwrap();
+    assert!(is_running(child.trim()));
+    stage.stop().await;
+    wait::until("its end with the sidecar", LIMIT, async || !is_running(child.trim())).await;
+}
+
+/// Whether a process is there, and not only its entry in the table.
+fn is_running(pid: &str) -> bool {
+    stat(pid).is_some_and(|(state, _)| state != "Z")
+}
+
+/// The state of a process, and its parent.
+fn stat(pid: &str) -> Option<(String, String)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace().map(str::to_owned);
+    Some((fields.next()?, fields.next()?))
+}
+
+/// The children of a process, and their states.
+fn children(pid: &str) -> Vec<(String, String)> {
+    let all =
+        fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let of =
+        |child: String| stat(&child).filter(|(_, parent)| parent == pid).map(|(state, _)| (child, state));
+    all.filter_map(of).collect()
+}
+
+#[tokio::test]
+async fn as_the_first_process_it_buries_what_its_hooks_leave_behind() {
+    let first = ["--pid", "--fork", "--kill-child", "--mount-proc"];
+    if !Command::new("unshare").args(first).arg("true").status().is_ok_and(|status| status.success()) {
+        skip("only root can start a first process");
+        return;
+    }
+    let mut stage = Stage::set(Duration::from_secs(2)).await;
+    let (script, told) = (stage.path("hook"), stage.path("told"));
+    // Each of the five outlives the shell that started it.
+    let text = format!("for i in 1 2 3 4 5; do (sleep 0.1 &); done\necho >> {}\n", told.display());
+    fs::write(&script, text).unwrap();
+    stage.add(&["--hook-exec", &format!("/bin/sh {}", script.display())]);
+    let sidecar = stage.command();
+    let mut command = Command::new("unshare");
+    command.args(first).arg(sidecar.get_program()).args(sidecar.get_args());
+    stage.start_as(&command).await;
+    let inner = children(&stage.sidecar().pid().to_string());
+    let [(sidecar, _)] = &inner[..] else { panic!("{inner:?}") };
+    wait::until("three hooks, and nothing left of them", LIMIT, async || {
+        let hooks = fs::read_to_string(&told).unwrap_or_default().lines().count();
+        let left = children(sidecar);
+        if hooks >= 3 && left.is_empty() { Ok(()) } else { Err(format!("{hooks} hooks, {left:?}")) }
+    })
+    .await;
+    let output = stage.output();
+    assert!(!output.contains("tell the program by"), "their own ends are heard of: {output}");
 }
 
 #[tokio::test]

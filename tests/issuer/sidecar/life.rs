@@ -1,14 +1,18 @@
 //! The life of the process: once, beside a program, and its end.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::fs::{self, OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use idissuer_simulator::{Fault, FaultRule, User};
 use idissuer_testbed::process::Signal;
+use idissuer_testbed::wait;
 
-use super::{HOUR, LIMIT, Stage, as_nobody, can_be_nobody};
+use super::{HOUR, LIMIT, NAME, SECRET, Stage, as_nobody, can_be_nobody};
+
+/// Opening a FIFO so fails where it would wait.
+const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 
 #[tokio::test]
 async fn once_ends_with_code_0_after_the_first_token() {
@@ -21,6 +25,93 @@ async fn once_ends_with_code_0_after_the_first_token() {
         assert!(stage.file("token").is_some());
         assert_eq!(stage.counts().logins_accepted, logins, "the second finds the token of the first");
     }
+}
+
+#[tokio::test]
+async fn once_told_to_end_before_there_is_a_token_ends_with_another_code_than_0() {
+    let mut stage = Stage::set(HOUR).await;
+    stage.write_login(NAME, "mistyped");
+    stage.add(&["--once"]);
+    stage.start().await;
+    stage.until_logged("LoginRejected").await;
+    stage.sidecar().signal(Signal::Terminate).unwrap();
+    assert_eq!(stage.sidecar().wait_timeout(LIMIT).await.unwrap(), 143, "{}", stage.output());
+    assert!(stage.output().contains("before there was a token"), "{}", stage.output());
+}
+
+#[tokio::test]
+async fn sigterm_ends_it_while_it_still_waits_for_what_it_reads_at_the_start() {
+    for (flags, code) in [(&[][..], 0), (&["--once"], 143)] {
+        let mut stage = Stage::set(HOUR).await;
+        let fifo = stage.fifo("kubeconfig");
+        let output = stage.path("output");
+        stage.arguments =
+            ["sidecar", "--source", "secret", "--secret", "shop/billing"].map(str::to_owned).to_vec();
+        stage.add(&["--output-dir", output.to_str().unwrap()]);
+        stage.add(flags);
+        let mut command = stage.command();
+        command.env("KUBECONFIG", &fifo).env("RUST_LOG", "trace");
+        stage.spawn(&command);
+        // Whoever opens the other end without waiting finds it open once the sidecar reads.
+        wait::until("the sidecar to read", LIMIT, async || {
+            let writing = OpenOptions::new().write(true).custom_flags(NONBLOCK).open(&fifo);
+            writing.map(|end| std::mem::forget(end)).map_err(|error| error.to_string())
+        })
+        .await;
+        stage.sidecar().signal(Signal::Terminate).unwrap();
+        assert_eq!(stage.sidecar().wait_timeout(LIMIT).await.unwrap(), code, "{}", stage.output());
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_regular_file_is_named_and_not_waited_for() {
+    let mut stage = Stage::set(HOUR).await;
+    let login = stage.arguments.clone();
+    let secret = stage.path("secret");
+    fs::create_dir(&secret).unwrap();
+    stage.fifo("secret/token");
+    let [secret, output] = [&secret, &stage.path("output")].map(|path| path.to_str().unwrap().to_owned());
+    stage.arguments =
+        ["sidecar", "--admin-addr", "127.0.0.1:0", "--secret-dir", &secret, "--output-dir", &output]
+            .map(str::to_owned)
+            .to_vec();
+    let is_named = async |stage: &mut Stage, file: &str| {
+        let check = stage.command().arg("check").output().unwrap();
+        let check = String::from_utf8_lossy(&check.stdout).into_owned();
+        assert!(check.contains(&format!("{file} is a FIFO (named pipe)")), "{check}");
+        stage.start().await;
+        let text = wait::until(file, LIMIT, async || {
+            let (_, text) = stage.page("/readyz").await;
+            if text.contains("NotARegularFile") { Ok(text) } else { Err(text) }
+        })
+        .await;
+        assert!(text.contains(&format!("{file} is a FIFO (named pipe)")), "{text}");
+        assert_eq!(stage.page("/livez").await.0, 200);
+        stage.stop().await;
+    };
+    is_named(&mut stage, "secret/token").await;
+
+    stage.arguments = login;
+    fs::remove_file(stage.path("login/password")).unwrap();
+    stage.fifo("login/password");
+    is_named(&mut stage, "login/password").await;
+    fs::remove_file(stage.path("login/password")).unwrap();
+    stage.write_login(NAME, SECRET);
+    let bundle = stage.fifo("ca.crt");
+    stage.add(&["--issuer-ca-file", bundle.to_str().unwrap()]);
+    is_named(&mut stage, "ca.crt").await;
+    stage.arguments.truncate(stage.arguments.len() - 2);
+
+    let pid_file = stage.fifo("pid");
+    stage.add(&["--hook-signal", &format!("USR1:{}", pid_file.display())]);
+    stage.start().await;
+    stage.until_logged("is a FIFO (named pipe)").await;
+    stage.stop().await;
+    stage.add(&["--proxy-listen", "0", "--upstream", "https://up.example", "--upstream-ca-file"]);
+    stage.add(&[bundle.to_str().unwrap()]);
+    let output = stage.command().output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && text.contains("ca.crt: is a FIFO (named pipe)"), "{text}");
 }
 
 #[tokio::test]

@@ -115,6 +115,14 @@ impl Stage {
         self.folder.path().join(name)
     }
 
+    /// A FIFO, which nobody writes into.
+    fn fifo(&self, name: &str) -> PathBuf {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let path = self.path(name);
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        path
+    }
+
     fn write_login(&self, username: &str, password: &str) {
         fs::write(self.path("login/username"), username).unwrap();
         fs::write(self.path("login/password"), password).unwrap();

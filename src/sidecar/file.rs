@@ -1,0 +1,121 @@
+//! Reading files that somebody else may write or replace at any moment: what is no regular file is not opened, and no
+//! file is read without bound.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+use zeroize::Zeroizing;
+
+use crate::core::sidecar::trouble::{FileDefect, Trouble};
+use crate::issuer::is_lack_of_descriptors;
+
+/// The most that is read of a file; far more than a token, a login or a bundle of certificates takes.
+const READ_LIMIT: u64 = 1024 * 1024;
+
+/// Reads a file into a buffer that is wiped.
+///
+/// # Errors
+/// When it cannot be read; a [`FileDefect`] stands in the error when it must not be.
+pub(crate) fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let file = open(path)?;
+    let length = usize::try_from(file.metadata()?.len().min(READ_LIMIT)).unwrap_or(0);
+    // With one byte to spare, reading to the end makes no second buffer.
+    let mut content = Zeroizing::new(Vec::with_capacity(length + 1));
+    file.take(READ_LIMIT + 1).read_to_end(&mut content)?;
+    if u64::try_from(content.len()).is_ok_and(|length| length > READ_LIMIT) {
+        return Err(io::Error::other(FileDefect::TooLarge));
+    }
+    Ok(content)
+}
+
+/// Reads a text.
+///
+/// # Errors
+/// As [`read`], and when it is not UTF-8.
+pub(crate) fn read_text(path: &Path) -> io::Result<String> {
+    let content = read(path)?;
+    let text = std::str::from_utf8(&content).map_err(|_| io::Error::other("it is not UTF-8 text"))?;
+    Ok(text.to_owned())
+}
+
+/// What an error of [`read`] is told as; `otherwise` where it is neither the kind of the file nor the fault of this process.
+pub(super) fn trouble_of(error: &io::Error, file: String, otherwise: Trouble) -> Trouble {
+    match FileDefect::of(error) {
+        Some(defect) => Trouble::FileUnfit { file, defect },
+        None if is_lack_of_descriptors(error) => Trouble::TooManyOpenFiles { file },
+        None => otherwise,
+    }
+}
+
+/// Opens a regular file for reading. Opening a FIFO would wait for somebody who writes into it.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    be_regular(&fs::metadata(path)?)?;
+    let file = OpenOptions::new().read(true).custom_flags(without_waiting()).open(path)?;
+    // Another one may have taken its place.
+    be_regular(&file.metadata()?)?;
+    Ok(file)
+}
+
+/// Gives a file this time, and makes it if it is not there.
+pub(super) fn touch(path: &Path, now: std::time::SystemTime) -> io::Result<()> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(_) => {}
+        Ok(metadata) => be_regular(&metadata)?,
+    }
+    let mut options = OpenOptions::new();
+    options.create(true).append(true).custom_flags(without_waiting()).open(path)?.set_modified(now)
+}
+
+fn without_waiting() -> i32 {
+    (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed()
+}
+
+fn be_regular(metadata: &fs::Metadata) -> io::Result<()> {
+    let kind = metadata.file_type();
+    let defect = match () {
+        () if kind.is_file() => return Ok(()),
+        () if kind.is_fifo() => FileDefect::Fifo,
+        () if kind.is_socket() => FileDefect::Socket,
+        () if kind.is_dir() => FileDefect::Directory,
+        () => FileDefect::Device,
+    };
+    Err(io::Error::other(defect))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sidecar::folder::tests::Place;
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn what_is_no_regular_file_is_named_and_not_waited_for() {
+        let place = Place::make();
+        let path = |name: &str| place.0.join(name);
+        mknodat(CWD, path("fifo"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let _socket = UnixListener::bind(path("socket")).unwrap();
+        fs::create_dir(path("directory")).unwrap();
+        File::create(path("large")).unwrap().set_len(READ_LIMIT + 1).unwrap();
+        fs::write(path("file"), "text").unwrap();
+        let defect = |path: &Path| read(path).err().and_then(|error| FileDefect::of(&error));
+        for (name, expected) in [
+            ("fifo", Some(FileDefect::Fifo)),
+            ("socket", Some(FileDefect::Socket)),
+            ("directory", Some(FileDefect::Directory)),
+            ("large", Some(FileDefect::TooLarge)),
+            ("absent", None),
+            ("file", None),
+        ] {
+            assert_eq!(defect(&path(name)), expected, "{name}");
+        }
+        assert_eq!(defect(Path::new("/dev/null")), Some(FileDefect::Device));
+        assert_eq!(read_text(&path("file")).unwrap(), "text");
+        let touched = touch(&path("fifo"), std::time::SystemTime::UNIX_EPOCH).unwrap_err();
+        assert_eq!(FileDefect::of(&touched), Some(FileDefect::Fifo));
+    }
+}
