@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::SignedDuration;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, ApiResource, DynamicObject, PartialObjectMeta, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
+use crate::core::patience::Patience;
 use crate::core::target::ObjectVersion;
 
 /// Under this name the operator owns what it writes (server-side apply).
@@ -21,9 +24,26 @@ pub const FIELD_MANAGER: &str = "idissuer-operator";
 /// The resourceVersion that makes an apply create: it fits no object, so the API server answers 409 when there is
 /// one, and creates when there is none.
 const CREATE_ONLY: &str = "1";
-/// A kube client retries by itself within a call and waits as long as it is told to; this ends that. By default a lease
-/// outlasts its holder's renew deadline by as much, so that what was begun has ended before another replica begins.
-pub(super) const CALL_LIMIT: Duration = Duration::from_secs(5);
+/// How long the calls of one credential may take. A kube client retries by itself within a call and waits as long as it is
+/// told to; this ends that.
+pub(super) struct Allowance<'a> {
+    patience: &'a mut Patience,
+    /// The limit of those that are known to take long.
+    slow: SignedDuration,
+}
+
+impl<'a> Allowance<'a> {
+    /// By what is known of these calls, and at most this.
+    pub(super) fn new(patience: &'a mut Patience, slow: SignedDuration) -> Self {
+        Self { patience, slow }
+    }
+
+    /// What is not fenced ends before another replica can act. By default a lease outlasts its holder's renew deadline by
+    /// as much as a call usually may take.
+    pub(super) fn within(self, left: Option<SignedDuration>) -> Self {
+        Self { slow: left.map_or(self.slow, |left| left.min(self.slow)), ..self }
+    }
+}
 
 /// A call to the API server that failed.
 #[derive(Debug, thiserror::Error)]
@@ -73,12 +93,6 @@ impl ClusterError {
         format!("{} {}", self.operation, self.object)
     }
 
-    /// There was no answer in time.
-    #[must_use]
-    pub(super) fn is_time_out(&self) -> bool {
-        matches!(*self.cause, Cause::TimedOut(_))
-    }
-
     /// The API server understood and said no; saying it again at once would not help.
     #[must_use]
     pub(super) fn is_refusal(&self) -> bool {
@@ -107,9 +121,10 @@ impl Cluster {
         &self,
         namespace: &str,
         name: &str,
+        allowance: Allowance<'_>,
     ) -> Result<Option<Secret>, ClusterError> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        call("read Secret", namespace, name, api.get_opt(name)).await
+        call(allowance, "read Secret", namespace, name, api.get_opt(name)).await
     }
 
     /// Reads the status of a credential as it stands now, which a watch may show later, and the resourceVersion; `None`
@@ -121,10 +136,11 @@ impl Cluster {
         &self,
         namespace: &str,
         name: &str,
+        allowance: Allowance<'_>,
     ) -> Result<Option<(IdIssuerCredentialStatus, String)>, ClusterError> {
         let resource = ApiResource::erase::<IdIssuerCredential>(&());
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
-        let read = call("read IdIssuerCredential", namespace, name, api.get_opt(name)).await?;
+        let read = call(allowance, "read IdIssuerCredential", namespace, name, api.get_opt(name)).await?;
         Ok(read.map(|mut object| {
             let status = object.data.get_mut("status").map(serde_json::Value::take);
             let status = status.and_then(|status| serde_json::from_value(status).ok()).unwrap_or_default();
@@ -142,18 +158,19 @@ impl Cluster {
         in_secret: bool,
         name: &str,
         key: &str,
+        allowance: Allowance<'_>,
     ) -> Result<Option<Vec<u8>>, ClusterError> {
         if in_secret {
-            let secret = self.read_secret(namespace, name).await?;
+            let secret = self.read_secret(namespace, name, allowance).await?;
             return Ok(secret.and_then(|secret| Some(secret.data?.remove(key)?.0)));
         }
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
-        let map = call("read ConfigMap", namespace, name, api.get_opt(name)).await?;
+        let map = call(allowance, "read ConfigMap", namespace, name, api.get_opt(name)).await?;
         Ok(map.and_then(|map| Some(map.data?.remove(key)?.into_bytes())))
     }
 
     /// Writes a target by forced server-side apply. With `version` it must be that very version; without, it must not
-    /// exist. That makes another `limit` harmless: what arrives after another replica has begun replaces nothing of it.
+    /// exist. That makes a long limit harmless: what arrives after another replica has begun replaces nothing of it.
     ///
     /// # Errors
     /// A conflict when it is another version; else when the API server does not answer, or refuses.
@@ -161,7 +178,7 @@ impl Cluster {
         &self,
         mut target: Secret,
         version: Option<&ObjectVersion>,
-        limit: Duration,
+        allowance: Allowance<'_>,
     ) -> Result<ObjectVersion, ClusterError> {
         target.metadata.uid = version.map(|version| version.uid.clone());
         let fence = version.map_or(CREATE_ONLY, |version| &version.resource_version);
@@ -172,7 +189,7 @@ impl Cluster {
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         // Only the metadata comes back: the data is known, and need not travel.
         let write = api.patch_metadata(&name, &parameters, &patch);
-        let written = call_within(limit, "apply Secret", &namespace, &name, write).await;
+        let written = call(allowance, "apply Secret", &namespace, &name, write).await;
         Ok(version_of(&written.map_err(|error| error.without(&target))?))
     }
 
@@ -187,6 +204,7 @@ impl Cluster {
         name: &str,
         uid: &str,
         status: &IdIssuerCredentialStatus,
+        allowance: Allowance<'_>,
     ) -> Result<String, ClusterError> {
         const OPERATION: &str = "write status of IdIssuerCredential";
         let api: Api<PartialObjectMeta<IdIssuerCredential>> = Api::namespaced(self.client.clone(), namespace);
@@ -198,7 +216,7 @@ impl Cluster {
         let patch = Patch::<()>::Json(patch.map_err(|_| failed(OPERATION, namespace, name, Cause::Other))?);
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let write = api.patch_status(name, &parameters, &patch);
-        let written = call(OPERATION, namespace, name, write).await?;
+        let written = call(allowance, OPERATION, namespace, name, write).await?;
         Ok(written.resource_version().unwrap_or_default())
     }
 }
@@ -219,22 +237,24 @@ pub(super) fn byte_strings(data: &crate::core::template::Data) -> BTreeMap<Strin
 }
 
 async fn call<T>(
+    Allowance { patience, slow }: Allowance<'_>,
     operation: &'static str,
     namespace: &str,
     name: &str,
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, ClusterError> {
-    call_within(CALL_LIMIT, operation, namespace, name, request).await
-}
-
-async fn call_within<T>(
-    limit: Duration,
-    operation: &'static str,
-    namespace: &str,
-    name: &str,
-    request: impl Future<Output = kube::Result<T>>,
-) -> Result<T, ClusterError> {
-    let cause = match tokio::time::timeout(limit, request).await {
+    let limit = patience.limit(operation, slow).unsigned_abs();
+    let sent = Instant::now();
+    let answer = tokio::time::timeout(limit, request).await;
+    match &answer {
+        Ok(Ok(_) | Err(kube::Error::Api(_))) => {
+            let took = SignedDuration::try_from(sent.elapsed()).unwrap_or(SignedDuration::MAX);
+            patience.answered(operation, took);
+        }
+        Ok(Err(_)) => {}
+        Err(_) => patience.unanswered(),
+    }
+    let cause = match answer {
         Ok(Ok(value)) => return Ok(value),
         Ok(Err(kube::Error::Api(status))) => Cause::Api(status.message, status.code),
         Ok(Err(_)) => Cause::Other,

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use kube::Client;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::cluster::FIELD_MANAGER;
 use super::lease::SharedLease;
-use crate::core::leader::{Claim, SeenLease, Timings, evaluate, may_act};
+use crate::core::leader::{Claim, SeenLease, Tenure, Timings, evaluate};
 use crate::core::moment::Moment;
 use crate::core::token::Fingerprint;
 use crate::ops::clock::Clock;
@@ -64,8 +65,8 @@ pub(super) struct Leadership {
 
 #[derive(Default)]
 struct State {
-    /// Just before the last successful claim was sent; none while another replica may act.
-    claimed: Option<Moment>,
+    /// Until when the lease is ours; none while another replica may act.
+    tenure: Option<Tenure>,
     term: Term,
     /// How far our clock was behind that of whoever held the lease when it was last seen not to be ours.
     clock_behind: SignedDuration,
@@ -73,6 +74,20 @@ struct State {
     is_refused: bool,
     /// The holder that was last told of.
     told: Option<String>,
+}
+
+impl State {
+    fn may_act(&self, now: Moment) -> bool {
+        self.tenure.is_some_and(|tenure| tenure.may_act(now))
+    }
+}
+
+/// The lease as this replica claims it.
+struct Claiming {
+    lease: SharedLease,
+    seen: SeenLease,
+    /// Whether what was seen is what the last claim of ours has left.
+    is_known: bool,
 }
 
 /// A time of uninterrupted leadership.
@@ -93,11 +108,20 @@ impl Leadership {
 
     /// The present term, if this process may act now.
     pub(super) fn term(&self) -> Option<Term> {
-        let Some(settings) = &self.settings else { return Some(Term::default()) };
+        if self.settings.is_none() {
+            return Some(Term::default());
+        }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let may_act = may_act(state.claimed, settings.timings, self.clock.now());
-        state.is_refused |= !may_act && state.claimed.is_some();
+        let may_act = state.may_act(self.clock.now());
+        state.is_refused |= !may_act && state.tenure.is_some();
         may_act.then_some(state.term)
+    }
+
+    /// For how long no other replica can act; without a lease there is none. What is not fenced has to end within it.
+    pub(super) fn left(&self) -> Option<SignedDuration> {
+        self.settings.as_ref()?;
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(state.tenure.map_or(SignedDuration::ZERO, |tenure| tenure.left(self.clock.now())))
     }
 
     /// Claims the lease over and over until `stop`, keeps it until `done`, and releases it. `forget` is called when
@@ -111,18 +135,24 @@ impl Leadership {
         done: CancellationToken,
     ) {
         let Some(settings) = &self.settings else { return };
-        let lease = SharedLease::new(client, settings);
-        let mut seen = SeenLease { record: None, since: self.clock.now() };
+        let mut claiming = Claiming {
+            lease: SharedLease::new(client, settings),
+            seen: SeenLease { record: None, since: self.clock.now() },
+            is_known: false,
+        };
         let period = Duration::try_from(settings.timings.retry_period).unwrap_or(Duration::from_secs(2));
         while !stop.is_cancelled() {
-            seen = self.claim(settings, &lease, seen, &forget, &gained).await;
+            let begun = Instant::now();
+            self.claim(settings, &mut claiming, &forget, &gained).await;
             tokio::select! {
-                () = tokio::time::sleep(period) => {}
+                // From one claim to the next: where answers take long, there is no pause between them.
+                () = tokio::time::sleep_until(begun + period) => {}
                 () = stop.cancelled() => {}
             }
         }
         // What was begun is finished under the lease, which outlasts it without another renewal.
         done.cancelled().await;
+        let Claiming { mut lease, seen, .. } = claiming;
         let held = seen.record.filter(|record| record.holder.as_ref() == Some(&settings.identity));
         if let Some(record) = held
             && let Err(error) = lease.release(&record, self.clock.now().wall).await
@@ -136,7 +166,7 @@ impl Leadership {
     pub(super) async fn give_up(&self, client: Client) {
         let Some(settings) = &self.settings else { return };
         self.ends_term();
-        let lease = SharedLease::new(client, settings);
+        let mut lease = SharedLease::new(client, settings);
         let released = match lease.read().await {
             Ok(Some(record)) if record.holder.as_ref() == Some(&settings.identity) => {
                 lease.release(&record, self.clock.now().wall).await.map(drop)
@@ -151,20 +181,20 @@ impl Leadership {
     async fn claim(
         &self,
         settings: &LeaseSettings,
-        lease: &SharedLease,
-        seen: SeenLease,
+        claiming: &mut Claiming,
         forget: &impl Fn(),
         gained: &impl Fn(),
-    ) -> SeenLease {
-        let seen = match lease.read().await {
-            Ok(record) => seen.updated(record, self.clock.now()),
-            Err(error) => {
-                tracing::warn!("read lease {}: {error}", settings.name);
-                return seen;
+    ) {
+        let Claiming { lease, seen, is_known } = claiming;
+        // Whoever holds it knows it from the last claim: a renewal is one call.
+        if !std::mem::take(is_known) {
+            match lease.read().await {
+                Ok(record) => *seen = seen.clone().updated(record, self.clock.now()),
+                Err(error) => return tracing::warn!("read lease {}: {error}", settings.name),
             }
-        };
+        }
         let now = self.clock.now();
-        let claim = evaluate(&seen, &settings.identity, now);
+        let claim = evaluate(seen, &settings.identity, now);
         // Before the claim is sent: it may succeed although its answer is lost, and at the next look the lease is ours.
         if !matches!(claim, Claim::Renew(_)) {
             self.compares_clocks(seen.clock_behind(now));
@@ -172,27 +202,30 @@ impl Leadership {
                 forget();
             }
         }
+        let timings = lease.timings();
+        self.sends_claim(now, timings);
         let outcome = match claim {
             Claim::Create => lease.create(now.wall).await,
             Claim::Take(record) => lease.take(record, now.wall).await,
             Claim::Renew(record) => lease.renew(record, now.wall).await,
-            Claim::Wait => {
-                self.stands_by(settings, &seen);
-                return seen;
-            }
+            Claim::Wait => return self.stands_by(settings, seen),
         };
         match outcome {
             Ok(record) => {
-                if self.claimed(settings, now) {
+                if self.claimed(settings, now, timings) {
                     gained();
                 }
-                seen.updated(Some(record), self.clock.now())
+                *seen = seen.clone().updated(Some(record), self.clock.now());
+                *is_known = true;
             }
-            Err(error) => {
-                tracing::warn!("claim lease {}: {error}", settings.name);
-                seen
-            }
+            Err(error) => tracing::warn!("claim lease {}: {error}", settings.name),
         }
+    }
+
+    /// If the claim that is sent now succeeds unheard, others count from it.
+    fn sends_claim(&self, now: Moment, timings: Timings) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.tenure = state.tenure.map(|tenure| tenure.narrowed(now, timings));
     }
 
     /// The lease is ours from `sent` on. Whether every credential has to be looked at: a new term begins, or somebody was
@@ -200,10 +233,10 @@ impl Leadership {
     ///
     /// A renewal that succeeds, however late, proves that nobody else held the lease in between: the term goes on, and
     /// with it every token that waits to be written.
-    fn claimed(&self, settings: &LeaseSettings, sent: Moment) -> bool {
+    fn claimed(&self, settings: &LeaseSettings, sent: Moment, timings: Timings) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let has_lapsed = !may_act(state.claimed, settings.timings, self.clock.now());
-        let is_new_term = state.claimed.is_none();
+        let has_lapsed = !state.may_act(self.clock.now());
+        let is_new_term = state.tenure.is_none();
         if is_new_term {
             let clock_behind = state.clock_behind;
             state.term = Term { number: state.term.number + 1, follows_another: true, clock_behind };
@@ -220,7 +253,7 @@ impl Leadership {
                 "leading again: the lease could not be renewed for a while"
             );
         }
-        state.claimed = Some(sent);
+        state.tenure = Some(Tenure::granted(sent, timings));
         let is_refused = std::mem::take(&mut state.is_refused);
         is_new_term || is_refused
     }
@@ -234,7 +267,7 @@ impl Leadership {
     /// The lease is not ours. Whether it was until now.
     fn ends_term(&self) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_held = state.claimed.take().is_some();
+        let was_held = state.tenure.take().is_some();
         if was_held {
             state.told = None;
         }
@@ -285,14 +318,14 @@ mod tests {
         let settings = settings();
         let clock = Arc::new(SetClock(Mutex::new(at(0))));
         let leadership = Leadership::new(Some(settings.clone()), clock.clone());
-        assert!(leadership.claimed(&settings, at(0)), "a new term");
+        assert!(leadership.claimed(&settings, at(0), settings.timings), "a new term");
         assert!(leadership.term().is_some());
-        assert!(!leadership.claimed(&settings, at(0)), "nobody was refused");
+        assert!(!leadership.claimed(&settings, at(0), settings.timings), "nobody was refused");
         *clock.0.lock().unwrap() = Moment { wall: at(3600).wall, ..at(1) };
         assert!(leadership.term().is_none(), "by the wall clock the lease is over");
         *clock.0.lock().unwrap() = at(2);
-        assert!(leadership.claimed(&settings, at(2)));
-        assert!(!leadership.claimed(&settings, at(4)), "once");
+        assert!(leadership.claimed(&settings, at(2), settings.timings));
+        assert!(!leadership.claimed(&settings, at(4), settings.timings), "once");
     }
 
     #[test]
@@ -302,11 +335,11 @@ mod tests {
         let leadership = Leadership::new(Some(settings.clone()), Arc::new(SetClock(Mutex::new(at(0)))));
         leadership.compares_clocks(seconds(90));
         // It was claimed, nobody heard the answer, and at the next look the lease is ours.
-        leadership.claimed(&settings, at(0));
+        leadership.claimed(&settings, at(0), settings.timings);
         assert_eq!(leadership.term().unwrap().clock_behind, seconds(90));
         leadership.ends_term();
         leadership.compares_clocks(seconds(4));
-        leadership.claimed(&settings, at(0));
+        leadership.claimed(&settings, at(0), settings.timings);
         assert_eq!(leadership.term().unwrap().clock_behind, seconds(0), "as clocks are");
     }
 }

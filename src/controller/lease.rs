@@ -10,13 +10,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::cluster::FIELD_MANAGER;
 use super::leadership::LeaseSettings;
-use crate::core::leader::{LeaseRecord, Timings};
-
-/// How long a call about the lease may take: several have to fit between two renewals and the deadline.
-const CALL_LIMIT: Duration = Duration::from_secs(3);
+use crate::core::leader::{LeaseRecord, Tempo, Timings};
 
 /// A call about the lease that failed.
 #[derive(Debug, thiserror::Error)]
@@ -24,8 +22,11 @@ pub(super) enum LeaseError {
     /// The API server's verdict.
     #[error("{0}")]
     Api(String),
+    /// No answer in time.
+    #[error("the API server did not answer within {} s", .0.as_secs())]
+    TimedOut(Duration),
     /// No answer, or none that can be understood.
-    #[error("the API server could not be reached, or did not answer in time")]
+    #[error("the API server could not be reached, or its answer not be understood")]
     Unreachable,
 }
 
@@ -34,7 +35,8 @@ pub(super) struct SharedLease {
     api: Api<Lease>,
     name: String,
     identity: String,
-    timings: Timings,
+    configured: Timings,
+    tempo: Tempo,
 }
 
 impl SharedLease {
@@ -43,20 +45,27 @@ impl SharedLease {
             api: Api::namespaced(client, &settings.namespace),
             name: settings.name.clone(),
             identity: settings.identity.clone(),
-            timings: settings.timings,
+            configured: settings.timings,
+            tempo: Tempo::default(),
         }
     }
 
-    pub(super) async fn read(&self) -> Result<Option<LeaseRecord>, LeaseError> {
-        Ok(call(self.api.get_opt(&self.name)).await?.as_ref().map(record))
+    /// The timings of a claim that is sent now.
+    pub(super) fn timings(&self) -> Timings {
+        self.tempo.timings(self.configured)
     }
 
-    pub(super) async fn create(&self, now: Timestamp) -> Result<LeaseRecord, LeaseError> {
+    pub(super) async fn read(&mut self) -> Result<Option<LeaseRecord>, LeaseError> {
+        let (api, name) = (self.api.clone(), self.name.clone());
+        Ok(self.call(api.get_opt(&name)).await?.as_ref().map(record))
+    }
+
+    pub(super) async fn create(&mut self, now: Timestamp) -> Result<LeaseRecord, LeaseError> {
         let lease = Lease {
             metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
             spec: Some(LeaseSpec {
                 holder_identity: Some(self.identity.clone()),
-                lease_duration_seconds: Some(seconds(self.timings.duration)),
+                lease_duration_seconds: Some(seconds(self.timings().duration)),
                 acquire_time: Some(MicroTime(now)),
                 renew_time: Some(MicroTime(now)),
                 lease_transitions: Some(0),
@@ -64,17 +73,27 @@ impl SharedLease {
             }),
         };
         let parameters = PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() };
-        Ok(record(&call(self.api.create(&parameters, &lease)).await?))
+        let api = self.api.clone();
+        Ok(record(&self.call(api.create(&parameters, &lease)).await?))
     }
 
-    pub(super) async fn renew(&self, held: &LeaseRecord, now: Timestamp) -> Result<LeaseRecord, LeaseError> {
-        self.patch(held, json!({"renewTime": MicroTime(now)})).await
+    pub(super) async fn renew(
+        &mut self,
+        held: &LeaseRecord,
+        now: Timestamp,
+    ) -> Result<LeaseRecord, LeaseError> {
+        let duration = seconds(self.timings().duration);
+        self.patch(held, json!({"leaseDurationSeconds": duration, "renewTime": MicroTime(now)})).await
     }
 
-    pub(super) async fn take(&self, free: &LeaseRecord, now: Timestamp) -> Result<LeaseRecord, LeaseError> {
+    pub(super) async fn take(
+        &mut self,
+        free: &LeaseRecord,
+        now: Timestamp,
+    ) -> Result<LeaseRecord, LeaseError> {
         let spec = json!({
             "holderIdentity": self.identity,
-            "leaseDurationSeconds": seconds(self.timings.duration),
+            "leaseDurationSeconds": seconds(self.timings().duration),
             "acquireTime": MicroTime(now),
             "renewTime": MicroTime(now),
             "leaseTransitions": free.transitions.saturating_add(1),
@@ -85,17 +104,37 @@ impl SharedLease {
     /// Gives it up, so that another replica takes it at its next look.
     /// By the time in it the next holder sees how far its clock is behind ours.
     pub(super) async fn release(
-        &self,
+        &mut self,
         held: &LeaseRecord,
         now: Timestamp,
     ) -> Result<LeaseRecord, LeaseError> {
         self.patch(held, json!({"holderIdentity": null, "renewTime": MicroTime(now)})).await
     }
 
-    async fn patch(&self, of: &LeaseRecord, spec: serde_json::Value) -> Result<LeaseRecord, LeaseError> {
+    async fn patch(&mut self, of: &LeaseRecord, spec: serde_json::Value) -> Result<LeaseRecord, LeaseError> {
         let patch = Patch::Merge(json!({"metadata": {"resourceVersion": of.version}, "spec": spec}));
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
-        Ok(record(&call(self.api.patch(&self.name, &parameters, &patch)).await?))
+        let (api, name) = (self.api.clone(), self.name.clone());
+        Ok(record(&self.call(api.patch(&name, &parameters, &patch)).await?))
+    }
+
+    async fn call<T>(&mut self, request: impl Future<Output = kube::Result<T>>) -> Result<T, LeaseError> {
+        let limit = self.tempo.call_limit(self.configured).unsigned_abs();
+        let sent = Instant::now();
+        let answer = tokio::time::timeout(limit, request).await;
+        match &answer {
+            Ok(Ok(_) | Err(kube::Error::Api(_))) => {
+                self.tempo.answered(SignedDuration::try_from(sent.elapsed()).unwrap_or(SignedDuration::MAX));
+            }
+            Ok(Err(_)) => {}
+            Err(_) => self.tempo.unanswered(),
+        }
+        match answer {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(kube::Error::Api(status))) => Err(LeaseError::Api(status.message)),
+            Ok(Err(_)) => Err(LeaseError::Unreachable),
+            Err(_) => Err(LeaseError::TimedOut(limit)),
+        }
     }
 }
 
@@ -112,12 +151,4 @@ fn record(lease: &Lease) -> LeaseRecord {
 
 fn seconds(duration: SignedDuration) -> i32 {
     i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
-}
-
-async fn call<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, LeaseError> {
-    match tokio::time::timeout(CALL_LIMIT, request).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(kube::Error::Api(status))) => Err(LeaseError::Api(status.message)),
-        Ok(Err(_)) | Err(_) => Err(LeaseError::Unreachable),
-    }
 }

@@ -26,7 +26,7 @@ pub(super) async fn read(work: &mut Work<'_>) -> Result<(), ClusterError> {
     let reference = &intent.account.login;
     let key = work.beside(&reference.secret);
     let glance = work.context.registry.glance(&key);
-    let secret = work.context.cluster.read_secret(&key.namespace, &key.name).await?;
+    let secret = work.context.cluster.read_secret(&key.namespace, &key.name, work.memory.allowance()).await?;
     let seen = secret.as_ref().map_or(Seen::Absent, |secret| Seen::Version(version_of(secret)));
     work.context.registry.read_secret(&key, seen.clone(), glance);
     let bundle_seen = bundle_seen(work, &intent);
@@ -222,7 +222,7 @@ fn parse(secret: Option<&Secret>, reference: &LoginReference) -> Result<LoginPai
 
 /// Whom the issuer's certificate is trusted by. The CA bundle is read at a first issue and after TLS failed.
 async fn trust(
-    work: &Work<'_>,
+    work: &mut Work<'_>,
     account: &AccountReference,
     now: Moment,
 ) -> Result<Result<Trust, Reason>, ClusterError> {
@@ -235,7 +235,8 @@ async fn trust(
     let kind = if *in_secret { "Secret" } else { "ConfigMap" };
     let (object, key_name) = (format!("{kind} {name}"), key.clone());
     let namespace = &work.identity.namespace;
-    let pem = work.context.cluster.read_key(namespace, *in_secret, name, key).await?;
+    let pem =
+        work.context.cluster.read_key(namespace, *in_secret, name, key, work.memory.allowance()).await?;
     let Some(pem) = pem else { return Ok(Err(Reason::CaBundleMissing { object, key: key_name })) };
     let accepted = work.context.bundles.accept(namespace, &pem);
     Ok(accepted.map(Trust::Bundle).map_err(|refusal| match refusal {

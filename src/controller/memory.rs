@@ -4,11 +4,10 @@
 //! writes late, and because a token's expiry stands on the monotonic clock only here.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::cluster::{CALL_LIMIT, ClusterError};
+use super::cluster::{Allowance, ClusterError};
 use super::leadership::Term;
 use super::repairs::Repairs;
 use crate::account::{Member, Session, Tenant};
@@ -18,6 +17,7 @@ use crate::core::backoff::{self, Chance};
 use crate::core::login::LoginPair;
 use crate::core::moment::Moment;
 use crate::core::observed::{AccountReference, Intent, Login, LoginRecord, Published, Rejection, Seen};
+use crate::core::patience::Patience;
 use crate::core::reason::Reason;
 use crate::core::schedule::Pace;
 use crate::core::target::{ObjectVersion, TargetRead};
@@ -52,8 +52,8 @@ pub(super) struct Memory {
     pub write_pause: Option<WritePause>,
     /// How many rounds in a row a call to the API server has failed, and which one failed last.
     pub failed_call: Option<(u32, Reason)>,
-    /// Whether the last write of the target had no answer in time.
-    pub is_write_slow: bool,
+    /// How long calls to the API server may take.
+    patience: Patience,
     /// Who was told what status remembers of the login.
     pub told: Told,
     /// Whether the login Secret may have been repaired since an earlier process saw its login rejected, and no attempt
@@ -163,9 +163,10 @@ impl LoginReading {
 }
 
 impl Memory {
-    /// Nothing is remembered yet in this term.
-    pub(super) fn of_term(term: Term) -> Self {
-        Self { term: Some(term), ..Self::default() }
+    /// Nothing is remembered yet in this term, but for what was known of the API server before.
+    pub(super) fn begins_term(&mut self, term: Term) {
+        let patience = std::mem::take(&mut self.patience);
+        *self = Self { term: Some(term), patience, ..Self::default() };
     }
 
     /// Takes over the status that an earlier process, or nobody, left. Where that process is known to have had another
@@ -300,11 +301,10 @@ impl Memory {
             .unwrap_or(Pace::FULL)
     }
 
-    /// How long a write of the target may take. The first one in a row that has no answer may have met a dead connection,
-    /// and hanging up cures that. After it, the API server itself takes long, and each hanging up has it begin again.
-    pub(super) fn write_limit(&self) -> Duration {
-        let slow = self.is_write_slow.then(|| self.pace().slow_write_limit());
-        slow.and_then(|limit| Duration::try_from(limit).ok()).unwrap_or(CALL_LIMIT)
+    /// How long the next call to the API server may take.
+    pub(super) fn allowance(&mut self) -> Allowance<'_> {
+        let slow = self.pace().slow_call_limit();
+        Allowance::new(&mut self.patience, slow)
     }
 
     /// The target could not be written: the next try has to wait, longer each time.

@@ -99,7 +99,7 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     context.registry.sleeps_until(&key, None);
     let is_new_term = memory.term != Some(term);
     if is_new_term {
-        *memory = Memory::of_term(term);
+        memory.begins_term(term);
     }
     let Ok(credential) = &object.0 else {
         let told = tell_malformed(&context, meta.generation, &key, &uid, &mut memory).await;
@@ -165,10 +165,12 @@ async fn tell_malformed(
     let generation = generation.unwrap_or_default();
     if memory.status.observed_generation != Some(generation) {
         tracing::warn!(namespace = key.namespace, name = key.name, "{}", Reason::MalformedResource.message());
-        let previous = context.cluster.read_status(&key.namespace, &key.name).await?;
+        let (cluster, left) = (&context.cluster, context.leadership.left());
+        let previous = cluster.read_status(&key.namespace, &key.name, memory.allowance()).await?;
         let previous = previous.map(|(status, _)| status).unwrap_or_default();
         let status = report::malformed(previous, generation, context.clock.now().wall);
-        context.cluster.write_status(&key.namespace, &key.name, uid, &status).await?;
+        let allowance = memory.allowance().within(left);
+        cluster.write_status(&key.namespace, &key.name, uid, &status, allowance).await?;
         memory.status = status;
     }
     Ok(Action::await_change())
@@ -215,7 +217,7 @@ impl<'a> Work<'a> {
         self.take_over(self.credential.status.clone().unwrap_or_default(), &version);
         if term.follows_another {
             let Identity { namespace, name, .. } = &self.identity;
-            let read = self.context.cluster.read_status(namespace, name).await?;
+            let read = self.context.cluster.read_status(namespace, name, self.memory.allowance()).await?;
             let (status, version) = read.unwrap_or_default();
             self.take_over(status, &version);
         }

@@ -31,8 +31,9 @@ use crate::ops::readiness::Readiness;
 
 /// How often the API server is asked whether it serves our resource yet.
 const CRD_POLL: Duration = Duration::from_secs(2);
-/// How long one such question may take.
+/// How long one such question may take at first, and how long where the API server takes long.
 const CRD_LIMIT: Duration = Duration::from_secs(10);
+const LONGEST_CRD_LIMIT: Duration = Duration::from_secs(60);
 /// How long the admin endpoints may take to end.
 const ADMIN_STOP_LIMIT: Duration = Duration::from_millis(250);
 /// How long a stop may take in all; a pod has 30 s by default, and whoever stops us has other things to do.
@@ -184,10 +185,12 @@ fn log_start(settings: &Settings, admin: SocketAddr) {
 async fn crd_is_served(client: &Client, namespace: Option<&str>) {
     let api: Api<IdIssuerCredential> = area::api(client, namespace);
     let one = ListParams::default().limit(1);
-    let mut told = "";
+    let (mut told, mut limit) = ("", CRD_LIMIT);
     loop {
         // Any other refusal says that the resource is known; the watches tell it over and over.
-        let cause = match tokio::time::timeout(CRD_LIMIT, api.list_metadata(&one)).await {
+        let asked = tokio::time::timeout(limit, api.list_metadata(&one)).await;
+        limit = if asked.is_err() { LONGEST_CRD_LIMIT } else { CRD_LIMIT };
+        let cause = match asked {
             Ok(Ok(_)) => return,
             Ok(Err(kube::Error::Api(status))) if status.code != 404 => return,
             Ok(Err(kube::Error::Api(_))) => "the CRD is not installed; apply the manifest in crds/",

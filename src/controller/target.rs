@@ -20,7 +20,7 @@ pub(super) async fn read(work: &mut Work<'_>) -> Result<(), ClusterError> {
     let Ok(intent) = &work.intent else { return Ok(()) };
     let key = work.beside(&intent.target.secret);
     let glance = work.context.registry.glance(&key);
-    let secret = work.context.cluster.read_secret(&key.namespace, &key.name).await?;
+    let secret = work.context.cluster.read_secret(&key.namespace, &key.name, work.memory.allowance()).await?;
     let now = work.context.clock.now();
     let fingerprint = work.memory.published.as_ref().map(|published| &published.fingerprint);
     let read = secret.map(|secret| {
@@ -161,9 +161,8 @@ async fn write(work: &mut Work<'_>, token: &IssuedToken, origin: Origin) -> Resu
     let fence = work.observed(now).target_fence().cloned();
     let secret = secret(&manifest, &intent, &work.identity);
     let glance = work.context.registry.glance(&work.beside(&intent.target.secret));
-    let limit = work.memory.write_limit();
-    let written = work.context.cluster.apply_target(secret, fence.as_ref(), limit).await;
-    work.memory.is_write_slow = written.as_ref().is_err_and(ClusterError::is_time_out);
+    let allowance = work.memory.allowance();
+    let written = work.context.cluster.apply_target(secret, fence.as_ref(), allowance).await;
     match written {
         Ok(version) => {
             wrote(work, token, origin, version, glance);

@@ -45,7 +45,8 @@ impl Work<'_> {
         }
         let (Identity { namespace, name, uid }, registry) = (&self.identity, &self.context.registry);
         registry.writes_status(&self.key(), &status);
-        let version = self.context.cluster.write_status(namespace, name, uid, &status).await?;
+        let allowance = self.memory.allowance().within(self.context.leadership.left());
+        let version = self.context.cluster.write_status(namespace, name, uid, &status, allowance).await?;
         registry.leaves_status(&self.key(), StatusMark::of(Some(&status), &version));
         if is_put_back {
             self.memory.status_repairs.made(now);

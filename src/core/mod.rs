@@ -24,6 +24,7 @@ pub mod login;
 pub mod moment;
 pub mod observed;
 pub mod obstacle;
+pub mod patience;
 pub mod reason;
 mod refreshing;
 pub mod retry;

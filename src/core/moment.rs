@@ -73,6 +73,12 @@ impl Moment {
         Self { wall: self.wall.max(other.wall), monotonic: self.monotonic.max(other.monotonic) }
     }
 
+    /// On each clock the earlier of the two.
+    #[must_use]
+    pub fn not_after(self, other: Moment) -> Self {
+        Self { wall: self.wall.min(other.wall), monotonic: self.monotonic.min(other.monotonic) }
+    }
+
     /// Whether `self` lies after `other` by the monotonic clock, the one that orders what this process did.
     #[must_use]
     pub fn is_after(self, other: Moment) -> bool {

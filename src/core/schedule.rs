@@ -148,11 +148,11 @@ impl Pace {
         self.scaled(10.0, 2.0)
     }
 
-    /// The time limit of a write to the API server that has taken too long before: enough for an admission webhook that
-    /// never answers, and by whose policy that means yes. It is waited for 30 s at most.
+    /// The time limit of a call to the API server where it takes long: enough for one that needs twelve seconds for each
+    /// answer, and for an admission webhook that never answers, which is waited for 30 s at most.
     #[must_use]
-    pub fn slow_write_limit(self) -> SignedDuration {
-        self.scaled(35.0, 5.0)
+    pub fn slow_call_limit(self) -> SignedDuration {
+        self.scaled(60.0, 5.0)
     }
 
     /// The least time between two tokens of one account.
@@ -231,11 +231,11 @@ mod tests {
         assert_eq!(minute.first_retry(), SignedDuration::from_secs(1));
         assert_eq!(minute.longest_retry(), SignedDuration::from_secs(12));
         assert_eq!(minute.call_limit(), SignedDuration::from_secs(2));
-        assert_eq!(minute.slow_write_limit(), SignedDuration::from_secs(7));
+        assert_eq!(minute.slow_call_limit(), SignedDuration::from_secs(12));
         let second = Pace::of(SignedDuration::from_secs(1));
         assert_eq!(second.first_retry(), SignedDuration::from_millis(200));
         assert_eq!(second.longest_retry(), SignedDuration::from_secs(1));
-        assert_eq!(second.slow_write_limit(), SignedDuration::from_secs(5));
+        assert_eq!(second.slow_call_limit(), SignedDuration::from_secs(5));
         assert_eq!(Pace::of(SignedDuration::from_secs(301)), Pace::FULL);
     }
 

@@ -34,6 +34,7 @@ mod process;
 mod refusals;
 mod runs;
 mod sabotage;
+mod slowness;
 mod storm;
 mod succession;
 mod table;
