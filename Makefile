@@ -73,9 +73,10 @@ hostile: ## Let one namespace attack the others, and somebody the port of probes
 FIGURES := figures::what_restarts_and_failovers_cost \
 	chart_rights::in_the_whole_cluster_the_chart_grants_what_the_operator_uses_and_no_more \
 	chart_rights::in_one_namespace_the_chart_grants_what_the_operator_uses_and_nothing_elsewhere
-OPTIMISED_FIGURES := attempts::a_wrong_password_is_presented_three_times_and_then_hourly_if_it_was_right_before \
+OPTIMISED_FIGURES := bad_input::templates::what_the_worst_templates_cost \
+	attempts::a_wrong_password_is_presented_three_times_and_then_hourly_if_it_was_right_before \
 	sidecar::proxy::load::what_the_proxy_costs
-figures: ## Measure restarts, failovers, memory, logins with a wrong password and the proxy; list the rights. CREDENTIALS=1000 of ACCOUNTS=300
+figures: ## Measure restarts, failovers, memory, the worst templates, logins with a wrong password and the proxy; list the rights. CREDENTIALS=1000 of ACCOUNTS=300
 	@$(CARGO) test --quiet --locked --workspace --test cluster -- --include-ignored --exact --nocapture \
 	  --test-threads=1 $(FIGURES)
 	@$(CARGO) test --quiet --locked --profile simulation --test issuer --test simulation -- --include-ignored --exact --nocapture \

@@ -21,8 +21,12 @@ pub const URL_MAX_LENGTH: usize = 300;
 pub const TEMPLATE_MAX_KEYS: usize = 32;
 /// Longest value of a template, in characters, before it is rendered.
 pub const TEMPLATE_VALUE_MAX_LENGTH: usize = 16384;
+/// Most text of all values of a template together, in characters; the controller counts bytes.
+pub const TEMPLATE_TEXT_MAX_LENGTH: usize = 65536;
 /// Most labels, and most annotations, that a template adds.
 pub const TEMPLATE_METADATA_MAX_KEYS: usize = 32;
+/// Longest key of a label or annotation: a domain, a slash, and a name of 63 characters.
+pub const QUALIFIED_NAME_MAX_LENGTH: usize = NAME_MAX_LENGTH + 1 + 63;
 /// Longest value of a label: the limit of Kubernetes.
 pub const LABEL_VALUE_MAX_LENGTH: usize = 63;
 /// Longest value of an annotation that a template adds.
@@ -51,6 +55,12 @@ pub const TYPE_PATTERN: &str = r"^[A-Za-z0-9]([-A-Za-z0-9._/]*[A-Za-z0-9])?$";
 /// Types that mean something to Kubernetes itself. A Secret of type `kubernetes.io/service-account-token` would be
 /// filled with a real token of the cluster, and `bootstrap.kubernetes.io/token` would let someone join it.
 pub const RESERVED_TYPE_PATTERN: &str = r"^([^/]*\.)?(kubernetes|k8s)\.io(/|$)";
+/// The type of a Secret that means nothing to anyone.
+pub const OPAQUE_TYPE: &str = "Opaque";
+/// Names that begin so belong to Helm: whoever writes such a Secret decides what the next rollback of a release installs.
+pub const RESERVED_NAME_PREFIX: &str = "sh.helm.release.";
+/// The label, with its value, by which Helm finds its releases whatever they are called.
+pub const HELM_LABEL: [&str; 2] = ["owner", "helm"];
 /// The types out of [`RESERVED_TYPE_PATTERN`] that may be used all the same, for they only ask for certain keys.
 pub const PERMITTED_TYPES: [&str; 2] = [DOCKER_CONFIG_TYPE, BASIC_AUTH_TYPE];
 /// The Secret type for image pulls; it needs the key [`DOCKER_CONFIG_KEY`].
@@ -96,6 +106,18 @@ pub(super) fn target_is_not_the_login_secret() -> Rule {
         format!("{} != self.spec.loginSecretRef.name", effective_secret_name("self")),
         "the target Secret and the login Secret must be two Secrets (without secretName the target is named like the \
          credential): set secretName to another name",
+    )
+    .field_path(".spec.target.secretName")
+}
+
+/// On the root: whoever may create credentials shall not write what Helm takes for a release.
+pub(super) fn target_is_no_helm_release() -> Rule {
+    rule(
+        format!("!{}.startsWith('{RESERVED_NAME_PREFIX}')", effective_secret_name("self")),
+        format!(
+            "names that begin with {RESERVED_NAME_PREFIX} belong to Helm (without secretName the target is named like the \
+             credential): set secretName to another name"
+        ),
     )
     .field_path(".spec.target.secretName")
 }
@@ -190,6 +212,29 @@ pub(super) fn basic_auth_keys() -> Rule {
     .field_path(".data")
 }
 
+/// On `template`: a type gives data a meaning, which the author of a credential shall not make up.
+pub(super) fn template_literals() -> Rule {
+    rule(
+        format!(
+            "self.?type.orValue('{OPAQUE_TYPE}') == '{OPAQUE_TYPE}' || \
+             self.?data.orValue({{}}).all(key, self.data[key].contains('{{{{'))",
+        ),
+        format!("a value without a variable is for type {OPAQUE_TYPE} only: put a variable in, or use {OPAQUE_TYPE}"),
+    )
+    .field_path(".data")
+}
+
+/// On the values of the target.
+pub(super) fn template_text() -> Rule {
+    rule(
+        format!("self.map(key, self[key].size()).sum() <= {TEMPLATE_TEXT_MAX_LENGTH}"),
+        format!(
+            "the values have more than {} KiB of text together: shorten them",
+            TEMPLATE_TEXT_MAX_LENGTH / 1024
+        ),
+    )
+}
+
 /// On the keys of the target.
 pub(super) fn template_keys() -> Rule {
     rule(
@@ -218,10 +263,22 @@ pub(super) fn label_managed_by() -> Rule {
     )
 }
 
+/// On the labels of the target: Helm takes every Secret with this one for a release.
+pub(super) fn label_of_helm() -> Rule {
+    let [key, value] = HELM_LABEL;
+    rule(
+        format!("!('{key}' in self && self['{key}'] == '{value}')"),
+        format!("the label {key}={value} makes a Secret a release of Helm: remove it from the template"),
+    )
+}
+
 /// On the keys of the labels and annotations of the target.
 pub(super) fn qualified_names() -> Rule {
     rule(
-        format!("self.all(key, {})", matches("key", QUALIFIED_NAME_PATTERN)),
+        format!(
+            "self.all(key, key.size() <= {QUALIFIED_NAME_MAX_LENGTH} && {})",
+            matches("key", QUALIFIED_NAME_PATTERN),
+        ),
         "use keys like team or example.com/team: an optional lower-case domain and '/', then at most 63 letters, digits, \
          '-', '_' and '.', beginning and ending with a letter or digit",
     )

@@ -54,6 +54,7 @@ use super::status::IdIssuerCredentialStatus;
     ),
     validation = rules::secret_name_never_changes(),
     validation = rules::target_is_not_the_login_secret(),
+    validation = rules::target_is_no_helm_release(),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct IdIssuerCredentialSpec {
@@ -116,7 +117,8 @@ fn default_password_key() -> String {
 #[serde(rename_all = "camelCase")]
 pub struct Target {
     /// The name of the Secret, in the namespace of the credential. Default: the name of the credential. It cannot be
-    /// changed later. A Secret of that name which another made is never overwritten.
+    /// changed later. A Secret of that name which another made is never overwritten. Names that begin with
+    /// sh.helm.release. are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = rules::NAME_MAX_LENGTH))]
     #[x_kube(validation = rules::object_name())]
@@ -146,11 +148,15 @@ pub enum CreationPolicy {
 /// What the target Secret looks like.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = rules::docker_config_key(), validation = rules::basic_auth_keys())]
+#[x_kube(
+    validation = rules::docker_config_key(),
+    validation = rules::basic_auth_keys(),
+    validation = rules::template_literals(),
+)]
 pub struct Template {
-    /// The type of the Secret: Opaque (the default), kubernetes.io/dockerconfigjson, kubernetes.io/basic-auth, or one of a domain
-    /// outside kubernetes.io and k8s.io. Kubernetes never changes the type of an existing Secret: delete the Secret
-    /// after a change here.
+    /// The type of the Secret: Opaque (the default), kubernetes.io/dockerconfigjson, kubernetes.io/basic-auth, or one
+    /// that the controller allows (--allow-secret-type). Kubernetes never changes the type of an existing Secret: delete
+    /// the Secret after a change here.
     #[serde(rename = "type", default = "default_type")]
     #[schemars(length(max = rules::NAME_MAX_LENGTH))]
     #[x_kube(validation = rules::secret_type_shape(), validation = rules::secret_type_not_reserved())]
@@ -165,13 +171,17 @@ pub struct Template {
     #[schemars(extend("nullable" = true))]
     pub metadata: TemplateMetadata,
 
-    /// The keys of the Secret; they replace the two default keys. Values are templates (minijinja) with the variables
-    /// token, token_type, expires_at, issued_at, expires_in (seconds), namespace and name, and the filters tojson and
-    /// b64encode, as in `Bearer {{ token }}`. An unknown variable is an error, and leaves the Secret as it is. Empty or
-    /// left out: the two default keys. At most 32 keys, 16384 characters a value, 32 KiB a rendered value.
+    /// The keys of the Secret; they replace the two default keys. Values are templates with the variables token,
+    /// token_type, expires_at, issued_at, expires_in (seconds), namespace and name, as in `Bearer {{ token }}`. Beside a
+    /// variable, `{{ }}` takes strings ('…' or "…"), joins with ~, groups with parentheses, and filters with | tojson and
+    /// | b64encode. `{% if token %}…{% elif name %}…{% else %}…{% endif %}` asks whether a variable has a value, and
+    /// between `{% raw %}` and `{% endraw %}` all is text. An unknown variable is an error, and leaves the Secret as it
+    /// is. A value without a variable is for type Opaque only. Empty or left out: the two default keys. At most 32 keys,
+    /// 16384 characters a value, 64 KiB of text together, 1024 parts a value, 4 filters on one text, 8 levels of if or
+    /// parentheses, 32 KiB a rendered value, 512 KiB together.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "template_data")]
-    #[x_kube(validation = rules::template_keys())]
+    #[x_kube(validation = rules::template_keys(), validation = rules::template_text())]
     pub data: BTreeMap<String, String>,
 }
 
@@ -189,8 +199,9 @@ fn default_type() -> String {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TemplateMetadata {
-    /// Labels of the Secret, at most 32. Those of idissuer.pl, kubernetes.io, k8s.io and their subdomains are refused,
-    /// except app.kubernetes.io/*; of these the operator itself sets app.kubernetes.io/managed-by.
+    /// Labels of the Secret, at most 32: without a domain, of app.kubernetes.io, or of a domain that the controller allows
+    /// (--allow-metadata-domain). Those of idissuer.pl, kubernetes.io, k8s.io and their other subdomains are refused, and
+    /// so are owner=helm and app.kubernetes.io/managed-by, which the operator itself sets.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "template_labels")]
     #[x_kube(
@@ -198,11 +209,13 @@ pub struct TemplateMetadata {
         validation = rules::label_values(),
         validation = rules::no_reserved_metadata(),
         validation = rules::label_managed_by(),
+        validation = rules::label_of_helm(),
     )]
     pub labels: BTreeMap<String, String>,
 
-    /// Annotations of the Secret, at most 32, each of at most 4096 characters. Those of idissuer.pl, kubernetes.io,
-    /// k8s.io and their subdomains are refused, except app.kubernetes.io/*.
+    /// Annotations of the Secret, at most 32, each of at most 4096 characters: without a domain, of app.kubernetes.io, or of
+    /// a domain that the controller allows (--allow-metadata-domain). Those of idissuer.pl, kubernetes.io, k8s.io and
+    /// their other subdomains are refused.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "template_annotations")]
     #[x_kube(validation = rules::qualified_names(), validation = rules::no_reserved_metadata())]

@@ -19,7 +19,7 @@ use selftest::SelftestArguments;
 use sidecar::SidecarArguments;
 
 use crate::api::crd;
-use crate::controller::{self, Settings};
+use crate::controller::{self, MetadataDomain, SecretType, Settings, TargetPolicy};
 use crate::core::endpoint::{AllowList, DEFAULT_ISSUER, Origin};
 use crate::ops::descriptors;
 use crate::ops::logging::{self, LogFormat};
@@ -63,6 +63,16 @@ struct ControllerArguments {
     #[arg(long = "allow-issuer", env = "IDISSUER_ALLOW_ISSUER", value_name = "URL", value_delimiter = ',', value_parser = origin)]
     allow_issuers: Vec<Origin>,
 
+    /// A type that target Secrets may have beside Opaque, kubernetes.io/basic-auth and kubernetes.io/dockerconfigjson; may be
+    /// given several times
+    #[arg(long = "allow-secret-type", env = "IDISSUER_ALLOW_SECRET_TYPE", value_name = "TYPE", value_delimiter = ',', value_parser = secret_type)]
+    allow_secret_types: Vec<SecretType>,
+
+    /// A domain of which target Secrets may have labels and annotations, with its subdomains; may be given several times,
+    /// and is * for all where one tenant has the cluster
+    #[arg(long = "allow-metadata-domain", env = "IDISSUER_ALLOW_METADATA_DOMAIN", value_name = "DOMAIN", value_delimiter = ',', value_parser = metadata_domain)]
+    allow_metadata_domains: Vec<MetadataDomain>,
+
     /// Where /livez, /readyz and /metrics are served
     #[arg(long, env = "IDISSUER_ADMIN_ADDR", value_name = "ADDRESS:PORT", default_value = "[::]:8080")]
     admin_addr: SocketAddr,
@@ -93,6 +103,14 @@ struct ControllerArguments {
 
 fn origin(text: &str) -> Result<Origin, String> {
     Origin::parse(text).map_err(|defect| format!("{defect}; write it like {DEFAULT_ISSUER}"))
+}
+
+fn secret_type(text: &str) -> Result<SecretType, String> {
+    SecretType::parse(text).map_err(|defect| defect.to_string())
+}
+
+fn metadata_domain(text: &str) -> Result<MetadataDomain, String> {
+    MetadataDomain::parse(text).map_err(|defect| defect.to_string())
 }
 
 /// Runs what the command line says, to the end of the process.
@@ -150,6 +168,7 @@ fn run_controller(mut arguments: ControllerArguments) -> Result<(), String> {
         lease: None,
         namespaces: arguments.namespaces,
         allow_list: AllowList::new(arguments.issuer_url, arguments.allow_issuers),
+        target_policy: TargetPolicy::new(arguments.allow_secret_types, arguments.allow_metadata_domains),
         admin_address: arguments.admin_addr,
         concurrency: arguments.concurrency.into(),
         max_credentials_per_namespace: usize::try_from(arguments.max_credentials_per_namespace)

@@ -2,41 +2,31 @@
 //!
 //! What the schema and its rules refuse, this refuses again: an object may have been stored under an older schema.
 
-use std::sync::LazyLock;
+use std::collections::BTreeMap;
 
 use kube::ResourceExt;
-use regex_lite::Regex;
 
+use super::patterns::{KEY, NAME, RESERVED_KEY, is_match};
+use super::target_policy::TargetPolicy;
 use crate::api::rules;
-use crate::api::{
-    self, CaBundleKind, CreationPolicy, IdIssuerCredential, RefreshRequest, Renewal, Template,
-    TemplateMetadata,
-};
+use crate::api::{self, CaBundleKind, CreationPolicy, IdIssuerCredential, RefreshRequest, Renewal};
 use crate::core::account::Strategy;
 use crate::core::endpoint::{AllowList, Endpoint, Origin, PathDefect, RefreshShape};
 use crate::core::observed::{AccountReference, CaBundleReference, Intent, LoginReference};
 use crate::core::reason::Reason;
 use crate::core::schedule::{Jitter, RenewBefore};
 use crate::core::target::TargetIntent;
-use crate::core::template;
-
-/// A pattern that is compiled once: every reconciliation parses its specification, and compiling takes far longer than
-/// matching. One that did not compile would match nothing; a test compiles every one.
-type Pattern = LazyLock<Option<Regex>>;
-
-static NAME: Pattern = Pattern::new(|| Regex::new(rules::NAME_PATTERN).ok());
-static KEY: Pattern = Pattern::new(|| Regex::new(rules::KEY_PATTERN).ok());
-static RESERVED_KEY: Pattern = Pattern::new(|| Regex::new(rules::RESERVED_KEY_PATTERN).ok());
-static TYPE: Pattern = Pattern::new(|| Regex::new(rules::TYPE_PATTERN).ok());
-static RESERVED_TYPE: Pattern = Pattern::new(|| Regex::new(rules::RESERVED_TYPE_PATTERN).ok());
-static QUALIFIED_NAME: Pattern = Pattern::new(|| Regex::new(rules::QUALIFIED_NAME_PATTERN).ok());
-static RESERVED_METADATA: Pattern = Pattern::new(|| Regex::new(rules::RESERVED_METADATA_PATTERN).ok());
+use crate::core::template::Template;
 
 /// Parses a specification.
 ///
 /// # Errors
 /// Why it cannot be carried out.
-pub(super) fn parse(credential: &IdIssuerCredential, allow_list: &AllowList) -> Result<Intent, Reason> {
+pub(super) fn parse(
+    credential: &IdIssuerCredential,
+    allow_list: &AllowList,
+    target_policy: &TargetPolicy,
+) -> Result<Intent, Reason> {
     let spec = &credential.spec;
     let login = &spec.login_secret_ref;
     if credential.secret_name() == login.name {
@@ -59,61 +49,40 @@ pub(super) fn parse(credential: &IdIssuerCredential, allow_list: &AllowList) -> 
         },
         renew_before: renew_before(&spec.renewal)?,
         jitter: Jitter::seeded_by(&credential.uid().unwrap_or_default()),
-        target: target(credential)?,
+        target: target(credential, target_policy)?,
     })
 }
 
-fn target(credential: &IdIssuerCredential) -> Result<TargetIntent, Reason> {
+fn target(credential: &IdIssuerCredential, policy: &TargetPolicy) -> Result<TargetIntent, Reason> {
     let target = &credential.spec.target;
-    let wanted = target.template.clone().unwrap_or_default();
-    secret_type(&wanted)?;
-    metadata(&wanted.metadata)?;
-    let invalid = Reason::InvalidSpec { field: "spec.target.template.data" };
-    for (key, text) in &wanted.data {
-        let is_allowed = is_match(&KEY, key) && !is_match(&RESERVED_KEY, key);
-        if !is_allowed || text.chars().count() > rules::TEMPLATE_VALUE_MAX_LENGTH {
-            return Err(invalid);
-        }
-    }
-    if wanted.data.len() > rules::TEMPLATE_MAX_KEYS {
-        return Err(invalid);
-    }
+    let secret = name("spec.target.secretName", credential.secret_name())?;
+    TargetPolicy::check_name(&secret)?;
+    let none = api::Template::default();
+    let wanted = target.template.as_ref().unwrap_or(&none);
+    let template = template(&wanted.data)?;
+    policy.check(wanted, &template)?;
     Ok(TargetIntent {
-        secret: name("spec.target.secretName", credential.secret_name())?,
+        secret,
         owned: target.creation_policy == CreationPolicy::Owner,
-        secret_type: wanted.type_,
-        labels: wanted.metadata.labels,
-        annotations: wanted.metadata.annotations,
-        template: if wanted.data.is_empty() {
-            template::Template::default()
-        } else {
-            template::Template::parse(wanted.data)?
-        },
+        secret_type: wanted.type_.clone(),
+        labels: wanted.metadata.labels.clone(),
+        annotations: wanted.metadata.annotations.clone(),
+        template,
     })
 }
 
-/// A Secret of some types is acted on by Kubernetes itself: one of type service-account-token is filled with a token
-/// of the cluster.
-fn secret_type(wanted: &Template) -> Result<(), Reason> {
-    let type_ = wanted.type_.as_str();
-    let is_reserved = is_match(&RESERVED_TYPE, type_) && !rules::PERMITTED_TYPES.contains(&type_);
-    let is_allowed = is_match(&TYPE, type_) && !is_reserved;
-    is_allowed.then_some(()).ok_or(Reason::InvalidSpec { field: "spec.target.template.type" })
-}
-
-fn metadata(wanted: &TemplateMetadata) -> Result<(), Reason> {
-    let is_allowed = |key: &String| {
-        let is_reserved =
-            is_match(&RESERVED_METADATA, key) && !key.starts_with(rules::PERMITTED_METADATA_PREFIX);
-        is_match(&QUALIFIED_NAME, key) && !is_reserved
+fn template(data: &BTreeMap<String, String>) -> Result<Template, Reason> {
+    if data.is_empty() {
+        return Ok(Template::default());
+    }
+    let is_allowed = |(key, text): (&String, &String)| {
+        let is_key = is_match(&KEY, key) && !is_match(&RESERVED_KEY, key);
+        is_key && text.chars().count() <= rules::TEMPLATE_VALUE_MAX_LENGTH
     };
-    if !wanted.labels.keys().all(is_allowed) || wanted.labels.contains_key(api::MANAGED_BY_LABEL) {
-        return Err(Reason::InvalidSpec { field: "spec.target.template.metadata.labels" });
+    if data.len() > rules::TEMPLATE_MAX_KEYS || !data.iter().all(is_allowed) {
+        return Err(Reason::InvalidSpec { field: "spec.target.template.data" });
     }
-    if !wanted.annotations.keys().all(is_allowed) {
-        return Err(Reason::InvalidSpec { field: "spec.target.template.metadata.annotations" });
-    }
-    Ok(())
+    Template::parse(data)
 }
 
 fn endpoint(issuer: Option<&api::Issuer>, allow_list: &AllowList) -> Result<Endpoint, Reason> {
@@ -175,10 +144,6 @@ fn key(field: &'static str, text: &str) -> Result<String, Reason> {
     is_allowed.then(|| text.to_owned()).ok_or(Reason::InvalidSpec { field })
 }
 
-fn is_match(pattern: &Pattern, text: &str) -> bool {
-    pattern.as_ref().is_some_and(|pattern| pattern.is_match(text))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,28 +165,26 @@ mod tests {
         )
     }
 
-    #[test]
-    fn every_pattern_compiles() {
-        let patterns =
-            [&NAME, &KEY, &RESERVED_KEY, &TYPE, &RESERVED_TYPE, &QUALIFIED_NAME, &RESERVED_METADATA];
-        assert!(patterns.into_iter().all(|pattern| pattern.is_some()));
+    fn parse(credential: &IdIssuerCredential) -> Result<Intent, Reason> {
+        super::parse(credential, &allow_list(), &TargetPolicy::default())
     }
 
     #[test]
     fn a_minimal_specification_uses_the_default_issuer_and_the_default_keys() {
-        let intent =
-            parse(&credential(&json!({"loginSecretRef": {"name": "login"}})), &allow_list()).unwrap();
+        let intent = parse(&credential(&json!({"loginSecretRef": {"name": "login"}}))).unwrap();
         assert_eq!(intent.account.endpoint.token.as_str(), "https://api.idissuer.pl/v2/auth/token");
         assert_eq!(intent.account.endpoint.refresh.as_str(), "https://api.idissuer.pl/v2/auth/refreshtoken");
         assert_eq!(intent.account.login.password_key, "password");
         assert_eq!(intent.target.secret, "billing");
-        assert_eq!(intent.target.template, template::Template::default());
+        assert_eq!(intent.target.template, Template::default());
         assert!(intent.target.owned && !intent.suspended);
     }
 
     #[test]
     fn what_the_schema_refuses_is_refused_again() {
         let login = json!({"name": "login"});
+        // Two characters a byte counts only once by the schema.
+        let long = "ż".repeat(rules::TEMPLATE_VALUE_MAX_LENGTH);
         let cases = [
             (json!({"loginSecretRef": {"name": "billing"}}), "InvalidSpec"),
             (json!({"loginSecretRef": {"name": "a/b"}}), "InvalidSpec"),
@@ -268,9 +231,21 @@ mod tests {
                 json!({"loginSecretRef": login, "target": {"template": {"data": {"a": "{{ password }}"}}}}),
                 "TemplateError",
             ),
+            (
+                json!({"loginSecretRef": login, "target": {"template": {"data": {"a": long, "b": long, "c": "x"}}}}),
+                "TemplateTooLong",
+            ),
+            (
+                json!({"loginSecretRef": login, "target": {"secretName": "sh.helm.release.v1.x.v1"}}),
+                "TargetNameReserved",
+            ),
+            (
+                json!({"loginSecretRef": login, "target": {"template": {"type": "helm.sh/release.v1"}}}),
+                "SecretTypeNotAllowed",
+            ),
         ];
         for (spec, expected) in cases {
-            let found = parse(&credential(&spec), &allow_list());
+            let found = parse(&credential(&spec));
             assert_eq!(found.err().map(|reason| reason.name()), Some(expected), "{spec}");
         }
     }
@@ -279,7 +254,7 @@ mod tests {
     fn an_allowed_issuer_may_be_written_in_other_ways() {
         for url in ["https://API.idissuer.pl:443/", "http://127.0.0.1:8080"] {
             let spec = json!({"loginSecretRef": {"name": "login"}, "issuer": {"url": url}});
-            assert!(parse(&credential(&spec), &allow_list()).is_ok(), "{url}");
+            assert!(parse(&credential(&spec)).is_ok(), "{url}");
         }
     }
 }

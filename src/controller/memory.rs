@@ -34,6 +34,8 @@ const FAILURES_TOLD: u32 = 3;
 pub(super) struct Memory {
     /// The term of leadership that all of this belongs to; none while nothing was taken over.
     pub(super) term: Option<Term>,
+    /// What became of the specification of a generation, which is parsed once.
+    pub intent: Option<(Option<i64>, Result<Arc<Intent>, Reason>)>,
     /// The status as it was written last.
     pub status: IdIssuerCredentialStatus,
     /// When that was.
@@ -163,10 +165,27 @@ impl LoginReading {
 }
 
 impl Memory {
-    /// Nothing is remembered yet in this term, but for what was known of the API server before.
+    /// Nothing is remembered yet in this term, but for what was known of the API server before, and what follows from the
+    /// specification alone.
     pub(super) fn begins_term(&mut self, term: Term) {
-        let patience = std::mem::take(&mut self.patience);
-        *self = Self { term: Some(term), patience, ..Self::default() };
+        let (patience, intent) = (std::mem::take(&mut self.patience), self.intent.take());
+        *self = Self { term: Some(term), patience, intent, ..Self::default() };
+    }
+
+    /// What the specification of this generation wants. Only the first call parses it.
+    pub(super) fn intent(
+        &mut self,
+        generation: Option<i64>,
+        parse: impl FnOnce() -> Result<Intent, Reason>,
+    ) -> Result<Arc<Intent>, Reason> {
+        match &self.intent {
+            Some((known, intent)) if *known == generation => intent.clone(),
+            _ => {
+                let intent = parse().map(Arc::new);
+                self.intent = Some((generation, intent.clone()));
+                intent
+            }
+        }
     }
 
     /// Takes over the status that an earlier process, or nobody, left. Where that process is known to have had another

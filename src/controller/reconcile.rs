@@ -17,6 +17,7 @@ use super::memory::Memory;
 use super::registry::{ObjectKey, Registry};
 use super::report::Occasion;
 use super::status_watch::StatusMark;
+use super::target_policy::TargetPolicy;
 use super::{login, report, target};
 use crate::account::Accounts;
 use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
@@ -52,6 +53,8 @@ pub(super) struct Context {
     pub allow_list: Arc<AllowList>,
     /// The CA bundles that are in use.
     pub bundles: Arc<Bundles>,
+    /// Which Secrets may be written.
+    pub target_policy: TargetPolicy,
     /// What the watches have shown.
     pub registry: Arc<Registry>,
     /// What those of all areas have shown, which share the sessions.
@@ -181,7 +184,7 @@ pub(super) struct Work<'a> {
     pub(super) context: &'a Context,
     pub(super) credential: &'a IdIssuerCredential,
     pub(super) identity: Identity,
-    pub(super) intent: Result<Intent, Reason>,
+    pub(super) intent: Result<Arc<Intent>, Reason>,
     pub(super) memory: &'a mut Memory,
     pub(super) generation_since: Moment,
     login_seen: Seen,
@@ -200,8 +203,10 @@ impl<'a> Work<'a> {
             name: key.name.clone(),
             uid: credential.uid().unwrap_or_default(),
         };
+        let generation = credential.metadata.generation;
+        let parse = || intent::parse(credential, &context.allow_list, &context.target_policy);
         let intent = match context.registry.has_place(key) {
-            Ok(()) => intent::parse(credential, &context.allow_list),
+            Ok(()) => memory.intent(generation, parse),
             Err(limit) => Err(Reason::TooManyCredentials { limit }),
         };
         let (login_seen, target_seen) = (Seen::Unknown, Seen::Unknown);
@@ -227,7 +232,7 @@ impl<'a> Work<'a> {
     fn take_over(&mut self, status: IdIssuerCredentialStatus, version: &str) {
         self.context.registry.leaves_status(&self.key(), StatusMark::of(Some(&status), version));
         let generation = self.credential.metadata.generation.unwrap_or_default();
-        let intent = self.intent.as_ref().ok();
+        let intent = self.intent.as_deref().ok();
         self.memory.load(status, generation, intent, self.context.clock.now());
     }
 
@@ -293,7 +298,7 @@ impl<'a> Work<'a> {
             generation: self.credential.metadata.generation.unwrap_or_default(),
             generation_since: self.generation_since,
             observed_generation: self.memory.status.observed_generation,
-            intent: self.intent.as_ref(),
+            intent: self.intent.as_deref(),
             renewal_requested: self.memory.renew_request.as_ref().map(|(_, since)| *since),
             login_record: self.memory.login_record(),
             login_seen: &self.login_seen,

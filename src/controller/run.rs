@@ -19,6 +19,7 @@ use super::events::{self, Recorder, Teller, Telling};
 use super::leadership::{Leadership, LeaseSettings};
 use super::reconcile::Context;
 use super::registry::Registry;
+use super::target_policy::TargetPolicy;
 use super::watchdog;
 use crate::account::{Accounts, KeyMaker, Member};
 use crate::api::IdIssuerCredential;
@@ -48,6 +49,8 @@ pub struct Settings {
     pub namespaces: Vec<String>,
     /// Where a password may be sent.
     pub allow_list: AllowList,
+    /// Which Secrets may be written.
+    pub target_policy: TargetPolicy,
     /// Where the admin endpoints listen.
     pub admin_address: SocketAddr,
     /// How many credentials are worked on at once.
@@ -176,6 +179,7 @@ fn log_start(settings: &Settings, admin: SocketAddr) {
         lease = settings.lease_name(),
         issuer = %settings.allow_list.default_issuer(),
         allowed_issuers = allowed.join(","),
+        targets = %settings.target_policy,
         %admin,
         "idissuer controller starts"
     );
@@ -256,6 +260,7 @@ impl Operator {
                 accounts: Arc::clone(&accounts),
                 allow_list: Arc::clone(&allow_list),
                 bundles: Arc::clone(&bundles),
+                target_policy: settings.target_policy.clone(),
                 registry: Arc::clone(registry),
                 registries: Arc::clone(&registries),
                 teller: Arc::clone(&teller),

@@ -177,7 +177,7 @@ async fn write(work: &mut Work<'_>, token: &IssuedToken, origin: Origin) -> Resu
             }
             let Identity { namespace, name, .. } = &work.identity;
             tracing::warn!(namespace, name, "{error}");
-            let reason = Reason::TargetWriteRefused { secret: intent.target.secret };
+            let reason = Reason::TargetWriteRefused { secret: intent.target.secret.clone() };
             work.memory.refused(reason, generation, now, work.context.clock.chance());
             Ok(false)
         }

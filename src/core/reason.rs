@@ -3,10 +3,13 @@
 //! A message names the object, what is wrong and the cure. It is constant but for names and times, and holds no
 //! text of the issuer, no user name and no secret: whoever may read status may not therefore read the Secret.
 
+mod message;
+mod refusal;
+
 use jiff::Timestamp;
 
-use super::login::LoginDefect;
-use super::obstacle::{Obstacle, Terms};
+use super::obstacle::Obstacle;
+pub use refusal::TargetRefusal;
 
 /// What a 403 may mean.
 pub(super) const API_ACCESS: &str = ", and see to it that the user has the \"API Access\" authorization";
@@ -72,6 +75,10 @@ pub enum Reason {
         /// The key at which it became too much.
         key: String,
     },
+    /// The values of the template have too much text, before anything is rendered.
+    TemplateTooLong,
+    /// The target would be what other controllers give power to.
+    TargetRefused(TargetRefusal),
     /// The login Secret does not exist.
     LoginSecretMissing {
         /// Its name.
@@ -227,6 +234,8 @@ impl Reason {
             Self::IssuerNotAllowed { .. } => "IssuerNotAllowed",
             Self::TemplateError { .. } => "TemplateError",
             Self::TemplateTooLarge { .. } => "TemplateTooLarge",
+            Self::TemplateTooLong => "TemplateTooLong",
+            Self::TargetRefused(refusal) => refusal.name(),
             Self::LoginSecretMissing { .. } => "LoginSecretMissing",
             Self::LoginSecretUnusable { defect, .. } => defect.name_of_key(),
             Self::CaBundleMissing { .. } => "CaBundleMissing",
@@ -254,72 +263,6 @@ impl Reason {
             Self::TargetContested { .. } => "TargetContested",
             Self::TargetWriteRefused { .. } => "TargetWriteRefused",
             Self::ApiServerCallFailed { .. } => "ApiServerCallFailed",
-        }
-    }
-
-    /// What a person reads: what is wrong, and the cure.
-    #[must_use]
-    pub fn message(&self) -> String {
-        match self {
-            Self::TokenPublished { secret, expiry, outruns_kubelet } => {
-                let lag = if *outruns_kubelet {
-                    ". Tokens live less than 5 minutes: files that the kubelet mounts may lag behind them"
-                } else {
-                    ""
-                };
-                format!("Secret {secret} holds a token that is valid until {expiry}{lag}")
-            }
-            Self::Issuing => "The first token is being obtained from the issuer".into(),
-            Self::Updating => "The changed specification is being carried out".into(),
-            Self::Expired { expiry } => format!(
-                "The published token expired at {expiry} and no new one could be obtained; see status.failures and the Stalled condition for the cause"
-            ),
-            Self::RenewalOverdue { expiry } => format!(
-                "The published token expires at {expiry} and could not be renewed in time; see status.failures and the Stalled condition for the cause"
-            ),
-            Self::Suspended => "Suspended, and no token is published; set spec.suspend to false to go on".into(),
-            Self::LoginAccepted => "The issuer accepted the user name and password".into(),
-            Self::LoginNotTried => "No login has been tried yet".into(),
-            Self::MalformedResource => "The resource does not match the CustomResourceDefinition that this controller was built with; install the matching CRD and apply the resource again".into(),
-            Self::InvalidSpec { field } => format!("{field} is not valid; correct it as `kubectl explain idissuercredential.{field}` says"),
-            Self::IssuerNotAllowed { origin } => format!(
-                "The controller is not allowed to log in at {origin}; use an allowed issuer, or start the controller with --allow-issuer={origin}"
-            ),
-            Self::TemplateError { key, line, kind } => format!("spec.target.template.data[{key}] cannot be rendered: {kind} in line {line}; correct the template"),
-            Self::TemplateTooLarge { key } => format!("spec.target.template.data[{key}] renders to more than 32 KiB, or all keys to more than 512 KiB; shorten the template"),
-            Self::LoginSecretMissing { secret } => format!("Secret {secret} does not exist; create it with the user name and password of the account"),
-            Self::LoginSecretUnusable { secret, key, defect: LoginDefect::Missing } => format!("Secret {secret} has no key {key}; add it, or name the right key in spec.loginSecretRef"),
-            Self::LoginSecretUnusable { secret, key, defect } => format!("Key {key} of Secret {secret} {}", defect.describe()),
-            Self::CaBundleMissing { object, key } => format!("{object} with the CA bundle in key {key} does not exist; create it, or correct spec.issuer.caBundleRef"),
-            Self::CaBundleInvalid { object, key } => format!("Key {key} of {object} holds no PEM certificate that can be used; put the issuer's CA certificates there"),
-            Self::CaBundleTooLarge { object, key } => format!("Key {key} of {object} holds more than 256 KiB; put only the certificates of the issuer's CA there"),
-            Self::CaBundlesTooMany { object } => format!("The namespace uses different CA bundles of more than 8 MiB together, so that of {object} is not used; let credentials share one bundle, equal ones count once"),
-            Self::TokenLifeTooShort => "The issuer's tokens live less than 3 seconds, too short for anybody to use them from a Secret, so only one a minute is written; let the issuer give longer lives, or use the sidecar's proxy".into(),
-            Self::TooManyCredentials { limit } => format!("The namespace has more than {limit} credentials, and older ones go first; delete some that are not needed, or start the controller with a larger --max-credentials-per-namespace"),
-            Self::LoginRejected { secret, forbidden, blank } => {
-                let access = if *forbidden { API_ACCESS } else { "" };
-                let hint = if *blank { PASSWORD_HAS_BLANK } else { "" };
-                format!("The issuer rejected the user name and password in Secret {secret}; correct them{access}. {hint}A corrected Secret is tried at once. Otherwise the login is tried three times within 15 minutes, and then once an hour if it was accepted before, so that the account is not locked")
-            }
-            Self::LoginNotAccepted { answer } => format!("{}. Some issuers refuse a password so, so a login that was never accepted is tried three times within 15 minutes and then held, that the account is not locked; correct the login Secret or spec.issuer, or request a renewal, to have it tried at once", answer.message()),
-            Self::LoginUnanswered { secret } => format!("A login with Secret {secret} was under way when the controller ended, so it may have been rejected. So that the account is not locked, the next one waits for a few minutes, and after three of that kind until somebody asks: request a renewal to have it at once"),
-            Self::RefreshRefused => "The issuer refused the refresh token; logging in instead".into(),
-            Self::NoAnswer { origin, obstacle } => obstacle.message(origin, Terms::CONTROLLER),
-            Self::IssuerUnavailable => "The issuer is unavailable or asks to come back later; retrying".into(),
-            Self::IssuerBlocked => "Something before the issuer answers in its place, such as a web application firewall, a proxy or a portal; see what blocks the controller's calls to the issuer".into(),
-            Self::IssuerMisdirected => "The connection led to a server that does not serve the issuer; retrying over a new one. See what its name resolves to, and what stands before it".into(),
-            Self::IssuerFailing => "The issuer fails for several accounts at once, or rejects logins that it accepted before; one call at a time finds out when it works again, and whose login it rejected meanwhile gets another try then. See what is wrong with the issuer".into(),
-            Self::LoginPutOff { secret, until } => format!("The issuer rejected the user name in Secret {secret} four times within an hour, so the next attempt waits until {until}, that the account is not locked; see that user name and password are right by then"),
-            Self::IssuerRedirects => "The issuer answers with a redirect, which a login never follows; correct spec.issuer.url or its paths (a trailing slash, http for https)".into(),
-            Self::IssuerPathWrong => "The issuer does not know the path or method of the call; correct spec.issuer.tokenPath or spec.issuer.refreshPath".into(),
-            Self::IssuerAnswerUnusable { defect } => format!("The issuer's answer cannot be used: {defect}; see that spec.issuer points to an ID Issuer API"),
-            Self::TargetConflict { secret } => format!("Secret {secret} exists and does not belong to this credential; delete it, or choose another spec.target.secretName in a new credential"),
-            Self::TargetAwaitingCollection { secret } => format!("Secret {secret} belongs to a deleted credential of the same name; waiting for its garbage collection. Delete it if that does not come"),
-            Self::TargetImmutable { secret } => format!("Secret {secret} is immutable, so no token can be written to it; delete it, and it is created anew"),
-            Self::TargetTypeMismatch { secret } => format!("Secret {secret} has another type than spec.target.template.type, and a Secret's type cannot change; delete it, and it is created anew"),
-            Self::TargetContested { secret } => format!("Another writer keeps changing Secret {secret}; find it in the Secret's managedFields and stop it"),
-            Self::TargetWriteRefused { secret } => format!("The API server refuses the write of Secret {secret}; see the controller's log for its answer (a quota, an admission policy or missing rights)"),
-            Self::ApiServerCallFailed { call } => format!("The API server does not do it: {call}; retrying. See the controller's log for its answer (missing rights, or an admission webhook that does not answer)"),
         }
     }
 
@@ -360,18 +303,6 @@ impl Reason {
         }
     }
 
-    /// The text of an Event: the message without its times, so that repeated Events are one.
-    #[must_use]
-    pub fn note(&self) -> String {
-        match self {
-            Self::TokenPublished { secret, .. } => format!("Secret {secret} holds a valid token"),
-            Self::Expired { .. } => "The published token expired and no new one could be obtained; see status.failures and the Stalled condition for the cause".into(),
-            Self::RenewalOverdue { .. } => "The published token is about to expire and could not be renewed in time; see status.failures and the Stalled condition for the cause".into(),
-            Self::LoginPutOff { secret, .. } => format!("The issuer rejected the user name in Secret {secret} four times within an hour; the next attempt waits until that is over"),
-            _ => self.message(),
-        }
-    }
-
     /// Whether other certificate authorities to accept could make this better.
     #[must_use]
     pub fn is_of_tls(&self) -> bool {
@@ -403,6 +334,8 @@ impl Reason {
             | Self::IssuerNotAllowed { .. }
             | Self::TemplateError { .. }
             | Self::TemplateTooLarge { .. }
+            | Self::TemplateTooLong
+            | Self::TargetRefused(_)
             | Self::LoginSecretMissing { .. }
             | Self::LoginSecretUnusable { .. }
             | Self::CaBundleMissing { .. }
@@ -456,7 +389,14 @@ mod tests {
             InvalidSpec { .. } => IssuerNotAllowed { origin: "https://issuer.example".into() },
             IssuerNotAllowed { .. } => TemplateError { key: key(), line: 7, kind: "syntax error".into() },
             TemplateError { .. } => TemplateTooLarge { key: key() },
-            TemplateTooLarge { .. } => LoginSecretMissing { secret: secret() },
+            TemplateTooLarge { .. } => TemplateTooLong,
+            TemplateTooLong => TargetRefused(TargetRefusal::Type("some.type/x".into())),
+            TargetRefused(TargetRefusal::Type(_)) => {
+                TargetRefused(TargetRefusal::Domain("some.domain".into()))
+            }
+            TargetRefused(TargetRefusal::Domain(_)) => TargetRefused(TargetRefusal::Name(secret())),
+            TargetRefused(TargetRefusal::Name(_)) => TargetRefused(TargetRefusal::Literal(key())),
+            TargetRefused(TargetRefusal::Literal(_)) => LoginSecretMissing { secret: secret() },
             LoginSecretMissing { .. } => unusable(LoginDefect::ALL[0]),
             LoginSecretUnusable { defect, .. } => {
                 let rest = LoginDefect::ALL.iter().skip_while(|other| *other != defect);
@@ -540,9 +480,16 @@ mod tests {
             assert!(message.len() <= 1024, "{name}: the limit of an Event's note");
             assert!(!message.contains("  "), "{name}: {message:?}");
             let spoken_of = format!("{reason:?}");
-            for part in
-                ["some-secret", "some-key", "some-bundle", "some.field", "issuer.example", "some defect"]
-            {
+            for part in [
+                "some-secret",
+                "some-key",
+                "some-bundle",
+                "some.field",
+                "issuer.example",
+                "some defect",
+                "some.type",
+                "some.domain",
+            ] {
                 assert_eq!(message.contains(part), spoken_of.contains(part), "{name}: {part} in {message:?}");
             }
         }

@@ -69,7 +69,11 @@ async fn an_applied_resource_becomes_a_secret_with_a_token_that_the_issuer_accep
 
 #[tokio::test]
 async fn a_template_lays_out_the_keys_the_type_and_the_metadata_of_the_target() {
-    let stage = Stage::set("template", issuer(HOUR)).await;
+    let allow = ["--allow-secret-type=example.org/token", "--allow-metadata-domain=example.org"];
+    let stage = Stage::set_with("template", issuer(HOUR), |operator, _| {
+        operator.arguments.extend(allow.map(str::to_owned))
+    })
+    .await;
     let template = json!({
         "type": "example.org/token",
         "metadata": {"labels": {"team": "shop"}, "annotations": {"example.org/contact": "shop@example.org"}},

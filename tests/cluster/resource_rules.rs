@@ -83,6 +83,13 @@ async fn what_is_too_long_or_too_much_is_refused_and_the_limit_is_named() {
     };
     let template = |template: Value| json!({"target": {"template": template}});
     let long = |length| "x".repeat(length);
+    let texts = |count, length| -> Value {
+        (0..count)
+            .map(|key| (format!("key-{key}"), json!(long(length))))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    };
+    let label = |length| json!({"metadata": {"labels": {format!("{}/team", "x".repeat(length - 5)): ""}}});
     let path = |length| format!("/{}", "x".repeat(length - 1));
 
     let bytes = |limit| format!("may not be more than {limit} bytes");
@@ -114,6 +121,12 @@ async fn what_is_too_long_or_too_much_is_refused_and_the_limit_is_named() {
         ),
         (
             "spec.target.template.data",
+            template(json!({"data": texts(4, rules::TEMPLATE_TEXT_MAX_LENGTH / 4)})),
+            template(json!({"data": texts(5, rules::TEMPLATE_TEXT_MAX_LENGTH / 5 + 1)})),
+            "the values have more than 64 KiB of text together: shorten them".to_owned(),
+        ),
+        (
+            "spec.target.template.data",
             template(json!({"data": {long(rules::NAME_MAX_LENGTH): ""}})),
             template(json!({"data": {long(rules::NAME_MAX_LENGTH + 1): ""}})),
             "at most 253 characters, neither '.' alone nor beginning with '..'".to_owned(),
@@ -123,6 +136,12 @@ async fn what_is_too_long_or_too_much_is_refused_and_the_limit_is_named() {
             template(json!({"metadata": {"labels": {"team": long(rules::LABEL_VALUE_MAX_LENGTH)}}})),
             template(json!({"metadata": {"labels": {"team": long(rules::LABEL_VALUE_MAX_LENGTH + 1)}}})),
             bytes(rules::LABEL_VALUE_MAX_LENGTH),
+        ),
+        (
+            "spec.target.template.metadata.labels",
+            template(label(rules::QUALIFIED_NAME_MAX_LENGTH)),
+            template(label(rules::QUALIFIED_NAME_MAX_LENGTH + 1)),
+            "'-', '_' and '.', beginning and ending with a letter or digit".to_owned(),
         ),
         (
             "spec.target.template.metadata.annotations",

@@ -55,7 +55,7 @@ async fn kubectl_explains_every_part_of_the_spec() {
         ("spec", "The Secret of this namespace that holds the user name"),
         ("spec.renewal", "Default: 25, so a token of one hour is replaced after 45"),
         ("spec.target", "Owner (the default): it is deleted too"),
-        ("spec.target.template", "Values are templates (minijinja) with the"),
+        ("spec.target.template", "Values are templates with the variables token"),
         ("spec.issuer", "Default: /v2/auth/token. "),
         ("status.token", "How its lifetime is known. ExpiresIn: the issuer"),
     ] {

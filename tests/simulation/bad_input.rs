@@ -5,3 +5,5 @@ mod addresses;
 mod answers;
 mod logins;
 mod templates;
+
+pub(crate) use templates::hostile;

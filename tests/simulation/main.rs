@@ -30,6 +30,7 @@ mod ledger;
 mod link;
 mod model;
 mod population;
+mod powers;
 mod process;
 mod refusals;
 mod runs;

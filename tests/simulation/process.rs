@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use idissuer::account::KeyMaker;
-use idissuer::controller::{LeaseSettings, Means, Settings, operate};
+use idissuer::controller::{LeaseSettings, Means, Settings, TargetPolicy, operate};
 use idissuer::core::leader::Timings;
 use idissuer::issuer::Transport;
 use idissuer::ops::metrics::Metrics;
@@ -77,6 +77,8 @@ pub(crate) struct Habitat {
     pub(crate) namespaces: Vec<String>,
     /// How many credentials of each namespace are worked on.
     pub(crate) max_credentials_per_namespace: usize,
+    /// Which Secrets processes may write.
+    pub(crate) target_policy: TargetPolicy,
     /// What stands between processes and the wire of their calls, if anything does.
     pub(crate) carry: Option<Carry>,
 }
@@ -177,6 +179,7 @@ fn settings(habitat: &Habitat, name: &str) -> Settings {
         watch_timeout_seconds: 290,
         namespaces: habitat.namespaces.clone(),
         allow_list: habitat.issuers.allow_list(),
+        target_policy: habitat.target_policy.clone(),
         admin_address: ([127, 0, 0, 1], 0).into(),
         concurrency: 64,
         max_credentials_per_namespace: habitat.max_credentials_per_namespace,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use idissuer::controller::TargetPolicy;
 use idissuer::core::leader::Timings;
 use idissuer_simulator::{CallRecord, FaultRule};
 use idissuer_testbed::memory::MemoryApi;
@@ -72,7 +73,7 @@ impl World {
         api.observe(move |change| observer.sees(change));
         let weather = Weather::over(&api, &links, plan.seed);
         let (lease, seed) = (plan.lease, plan.seed);
-        let (namespaces, carry) = (Vec::new(), None);
+        let (namespaces, carry, target_policy) = (Vec::new(), None, TargetPolicy::default());
         let habitat = Habitat {
             time,
             api,
@@ -83,6 +84,7 @@ impl World {
             seed,
             namespaces,
             max_credentials_per_namespace: 1000,
+            target_policy,
             carry,
         };
         let replicas = if lease.is_some() { vec!["north", "south"] } else { vec!["alone"] };

@@ -54,6 +54,9 @@ pub enum TemplateDefect {
     /// It renders to more than 32 KiB, or all together to more than 512 KiB.
     #[error("template {0} renders to more than 32 KiB, or all of them to more than 512 KiB")]
     TooLarge(String),
+    /// All together have more than 512 KiB of text.
+    #[error("the templates have more than 512 KiB of text together")]
+    TooLong,
 }
 
 /// The files of a token.
@@ -78,7 +81,7 @@ impl Files {
             }
         }
         let always = ALWAYS.map(|(name, text)| (name.to_owned(), text.to_owned()));
-        let all = templates.into_iter().chain(always).collect();
+        let all = templates.into_iter().chain(always);
         Template::parse_for_sidecar(all).map(Self).map_err(defect)
     }
 
@@ -115,6 +118,7 @@ fn defect(reason: Reason) -> TemplateDefect {
     match reason {
         Reason::TemplateError { key, line, kind } => TemplateDefect::Unusable { key, line, kind },
         Reason::TemplateTooLarge { key } => TemplateDefect::TooLarge(key),
+        Reason::TemplateTooLong => TemplateDefect::TooLong,
         other => TemplateDefect::Unusable { key: String::new(), line: 1, kind: other.name().to_owned() },
     }
 }
@@ -167,6 +171,6 @@ mod tests {
     #[test]
     fn a_template_that_cannot_be_rendered_is_refused_before_there_is_a_token() {
         let defect = files(&[("a", "\n{{ password }}")]).unwrap_err();
-        assert_eq!(defect.to_string(), "template a cannot be rendered: undefined value in line 2");
+        assert_eq!(defect.to_string(), "template a cannot be rendered: unknown variable password in line 2");
     }
 }
