@@ -216,8 +216,8 @@ pub(super) fn basic_auth_keys() -> Rule {
 pub(super) fn template_literals() -> Rule {
     rule(
         format!(
-            "self.?type.orValue('{OPAQUE_TYPE}') == '{OPAQUE_TYPE}' || \
-             self.?data.orValue({{}}).all(key, self.data[key].contains('{{{{'))",
+            "!has(self.type) || self.type == '{OPAQUE_TYPE}' || !has(self.data) || \
+             self.data.all(key, self.data[key].contains('{{{{'))",
         ),
         format!("a value without a variable is for type {OPAQUE_TYPE} only: put a variable in, or use {OPAQUE_TYPE}"),
     )

@@ -29,13 +29,16 @@ const CA_BUNDLE_RECHECK: SignedDuration = SignedDuration::from_secs(30);
 /// After so many rounds in a row that ended with a failed call to the API server, people are told.
 const FAILURES_TOLD: u32 = 3;
 
+/// What a specification wants, or why that cannot be carried out.
+pub(super) type Verdict = Result<Arc<Intent>, Reason>;
+
 /// What is remembered of one credential.
 #[derive(Default)]
 pub(super) struct Memory {
     /// The term of leadership that all of this belongs to; none while nothing was taken over.
     pub(super) term: Option<Term>,
     /// What became of the specification of a generation, which is parsed once.
-    pub intent: Option<(Option<i64>, Result<Arc<Intent>, Reason>)>,
+    pub intent: Option<(Option<i64>, Verdict)>,
     /// The status as it was written last.
     pub status: IdIssuerCredentialStatus,
     /// When that was.
@@ -177,7 +180,7 @@ impl Memory {
         &mut self,
         generation: Option<i64>,
         parse: impl FnOnce() -> Result<Intent, Reason>,
-    ) -> Result<Arc<Intent>, Reason> {
+    ) -> Verdict {
         match &self.intent {
             Some((known, intent)) if *known == generation => intent.clone(),
             _ => {

@@ -13,7 +13,7 @@ use super::cluster::{Cluster, ClusterError};
 use super::events::Teller;
 use super::intent;
 use super::leadership::{Leadership, Term};
-use super::memory::Memory;
+use super::memory::{Memory, Verdict};
 use super::registry::{ObjectKey, Registry};
 use super::report::Occasion;
 use super::status_watch::StatusMark;
@@ -24,7 +24,7 @@ use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
 use crate::core::decide::{Plan, decide};
 use crate::core::endpoint::AllowList;
 use crate::core::moment::Moment;
-use crate::core::observed::{Intent, Login, Observed, Seen};
+use crate::core::observed::{Login, Observed, Seen};
 use crate::core::reason::Reason;
 use crate::core::target::Identity;
 use crate::issuer::Bundles;
@@ -184,7 +184,7 @@ pub(super) struct Work<'a> {
     pub(super) context: &'a Context,
     pub(super) credential: &'a IdIssuerCredential,
     pub(super) identity: Identity,
-    pub(super) intent: Result<Arc<Intent>, Reason>,
+    pub(super) intent: Verdict,
     pub(super) memory: &'a mut Memory,
     pub(super) generation_since: Moment,
     login_seen: Seen,

@@ -22,8 +22,8 @@ pub(super) fn parse(text: &str, knows: fn(Variable) -> bool) -> Result<Program, 
     match parser.value() {
         Ok(()) => Ok(Program { steps: parser.steps.into(), texts: parser.texts.into() }),
         Err(fault) => {
-            let before = text.as_bytes().get(..parser.fault_at).unwrap_or_default();
-            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let before = text.get(..parser.fault_at).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
             Err(Mistake { fault, line })
         }
     }

@@ -9,6 +9,9 @@ const VALUES: Values<'static> = Values {
     credential: Some(CredentialName { namespace: "shop", name: "billing" }),
 };
 
+/// Makes a text that has so many of something.
+type Make<'a> = &'a dyn Fn(usize) -> String;
+
 fn parse(text: &str) -> Result<Template, Reason> {
     Template::parse([("k.json", text)])
 }
@@ -165,7 +168,7 @@ fn every_count_has_a_limit_and_what_is_within_it_renders() {
         if open == "(" { format!("{{{{ {text} }}}}") } else { text }
     };
     let filters = |times: usize| format!("{{{{ ('a' ~ token|tojson){} }}}}", "|b64encode".repeat(times));
-    let cases: [(&dyn Fn(usize) -> String, usize, &str); 5] = [
+    let cases: [(Make<'_>, usize, &str); 5] = [
         (&|times| nested("(", ")", times), 8, "more than 8 levels of if or parentheses"),
         (
             &|times| nested("{% if token %}", "{% endif %}", times),
@@ -190,7 +193,7 @@ fn sizes_are_bounded_before_anything_is_built() {
     let too_large = Err(Reason::TemplateTooLarge { key: "k.json".into() });
     assert_eq!(render(&format!("{large}x")), too_large);
     assert_eq!(render(&format!("{large}{{{{ token }}}}")), too_large);
-    assert_eq!(render(&format!("{{{{ '{}'|b64encode }}}}", &large[..VALUE_LIMIT / 4 * 3 + 1])), too_large);
+    assert_eq!(render(&format!("{{{{ '{}'|b64encode }}}}", &large[..=VALUE_LIMIT / 4 * 3])), too_large);
     let keys = |count: usize, length: usize| (0..count).map(move |n| (format!("k{n}"), "x".repeat(length)));
     assert!(Template::parse(keys(4, TEXT_LIMIT / 4)).is_ok());
     assert_eq!(Template::parse(keys(4, TEXT_LIMIT / 4 + 1)), Err(Reason::TemplateTooLong));
