@@ -8,6 +8,7 @@ mod refusal;
 
 use jiff::Timestamp;
 
+use super::login::LoginDefect;
 use super::obstacle::Obstacle;
 pub use refusal::TargetRefusal;
 
