@@ -30,7 +30,7 @@ const ROOM_POLL: Duration = Duration::from_millis(50);
 /// What a listener puts up with.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The most connections at once.
+    /// The most connections at once; no more than a third of the file descriptors in any case.
     pub connections: usize,
     /// How long the other end may read nothing of what is written to it.
     pub write: Duration,
@@ -50,7 +50,7 @@ impl Connections {
     /// Those of this listener.
     #[must_use]
     pub fn new(listener: TcpListener, limits: Limits) -> Self {
-        let free = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
+        let free = Arc::new(Semaphore::new(descriptors::share(limits.connections)));
         Self { listener, limits, free, table: Arc::default(), is_told: false }
     }
 
@@ -98,8 +98,8 @@ impl Connections {
                 "file descriptors are lacking, so connections have to wait; raise the limit of open files"
             );
         }
-        self.table.make_room();
-        tokio::time::sleep(ROOM_POLL).await;
+        let pause = if self.table.make_room() { Duration::from_millis(1) } else { ROOM_POLL };
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -135,7 +135,7 @@ impl Table {
     }
 
     /// Tells a connection that is not in use to go, if there is one.
-    fn make_room(&self) {
+    fn make_room(&self) -> bool {
         let mut places = self.lock();
         let mut numbers: HashMap<IpAddr, usize> = HashMap::new();
         for entry in places.values() {
@@ -145,11 +145,8 @@ impl Table {
         let goes = idle.min_by_key(|(_, entry)| {
             (Reverse(numbers.get(&entry.peer).copied()), entry.usage.idle_since.load(Ordering::Relaxed))
         });
-        if let Some(id) = goes.map(|(id, _)| *id)
-            && let Some(entry) = places.remove(&id)
-        {
-            entry.usage.leave.notify_one();
-        }
+        let goes = goes.map(|(id, _)| *id).and_then(|id| places.remove(&id));
+        goes.inspect(|entry| entry.usage.leave.notify_one()).is_some()
     }
 
     fn now(&self) -> u64 {
@@ -180,11 +177,12 @@ impl Place {
         }
     }
 
-    /// Begins a request. The connection is in use until that is dropped.
+    /// Begins a request, which holds a permit of its own if it needs one. The connection is in use until all of that is
+    /// dropped.
     #[must_use]
-    pub fn request(self: Arc<Self>) -> InUse {
+    pub fn request(self: Arc<Self>, permit: Option<OwnedSemaphorePermit>) -> InUse {
         self.usage.requests.fetch_add(1, Ordering::AcqRel);
-        InUse(self)
+        InUse { _request: Arc::new(Request { place: self, _permit: permit }) }
     }
 }
 
@@ -195,7 +193,15 @@ impl Drop for Place {
 }
 
 /// A request under way: its connection does not make room.
-pub struct InUse(Arc<Place>);
+#[derive(Clone)]
+pub struct InUse {
+    _request: Arc<Request>,
+}
+
+struct Request {
+    place: Arc<Place>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
 
 impl InUse {
     /// The answer's body, which is part of the request.
@@ -204,10 +210,11 @@ impl InUse {
     }
 }
 
-impl Drop for InUse {
+impl Drop for Request {
     fn drop(&mut self) {
-        self.0.usage.idle_since.store(self.0.table.now(), Ordering::Relaxed);
-        self.0.usage.requests.fetch_sub(1, Ordering::AcqRel);
+        let usage = &self.place.usage;
+        usage.idle_since.store(self.place.table.now(), Ordering::Relaxed);
+        usage.requests.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -279,7 +286,7 @@ mod tests {
     async fn whoever_has_most_places_makes_room_first_with_the_one_that_is_idle_for_longest() {
         let stage = Stage::new();
         let served = [stage.enter(1), stage.enter(2), stage.enter(2), stage.enter(2)];
-        drop(Arc::clone(&served[1].0).request());
+        drop(Arc::clone(&served[1].0).request(None));
         assert_eq!(stage.goes(&served).await, Some(2), "the first of the three had a request since");
     }
 
@@ -287,7 +294,7 @@ mod tests {
     async fn a_connection_in_use_makes_no_room_and_keeps_its_place_until_its_last_request_is_over() {
         let stage = Stage::new();
         let (place, task) = stage.enter(1);
-        let request = Arc::clone(&place).request();
+        let request = Arc::clone(&place).request(None);
         let served = [(place, task)];
         assert_eq!(stage.goes(&served).await, None);
         let [(place, task)] = served;

@@ -23,6 +23,12 @@ pub fn allowed() -> usize {
     limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
 }
 
+/// So many of something that takes descriptors, or a third of what this process may have: the rest is for others.
+#[must_use]
+pub fn share(wanted: usize) -> usize {
+    wanted.min(allowed() / 3).max(1)
+}
+
 /// Whether it is descriptors that were lacking, in this process or on the whole machine.
 #[must_use]
 pub fn are_lacking(error: &io::Error) -> bool {

@@ -9,6 +9,7 @@ use idissuer::ops::descriptors;
 use idissuer_simulator::{Config, Server, Simulator, User};
 use idissuer_testbed::process::{Grace, Supervised, WorkFolder};
 use idissuer_testbed::wait;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -63,10 +64,22 @@ impl Program {
         Self::start(Arc::clone(&folder), &[&source[..], &["--output-dir", output], more].concat()).await
     }
 
+    fn write_login(&self, username: &str, password: &str) {
+        let login = self.folder.path().join("login");
+        std::fs::write(login.join("username"), username).unwrap();
+        std::fs::write(login.join("password"), password).unwrap();
+    }
+
     async fn is_alive(&self) {
         let probe = exchange(self.admin, b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         let answer = tokio::time::timeout(PROBE, probe).await.expect("an answer in time");
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}\n{}", self.process.output_tail());
+    }
+
+    /// The numbers of its open file descriptors.
+    fn descriptors(&self) -> Vec<u64> {
+        let entries = std::fs::read_dir(format!("/proc/{}/fd", self.process.pid())).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
     }
 
     /// The most memory that it had so far, in KiB.
@@ -145,9 +158,7 @@ async fn silent_connections_at_every_port_of_a_sidecar_keep_it_neither_from_a_lo
     }
     sidecar.is_alive().await;
     // Only now can it log in, which needs descriptors.
-    let login = sidecar.folder.path().join("login");
-    std::fs::write(login.join("username"), name).unwrap();
-    std::fs::write(login.join("password"), "a-password").unwrap();
+    sidecar.write_login(name, "a-password");
     wait::until("a request through the proxy", LIMIT, async || {
         let request = b"GET /v2/authorized HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         let answer = exchange(proxy, request).await;
@@ -156,4 +167,36 @@ async fn silent_connections_at_every_port_of_a_sidecar_keep_it_neither_from_a_lo
     .await;
     let quitting = b"POST /quitquitquit HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     assert!(exchange(quit, quitting).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lack_of_descriptors_is_named_and_an_idle_connection_gives_its_own_to_a_probe() {
+    let name = "shop@example.org";
+    let issuer = Simulator::start(Config::default().user(User::new(name, "a-password"))).await.unwrap();
+    let url = issuer.url();
+    let sidecar = Program::sidecar(&issuer, &["--proxy-listen", "0", "--upstream", &url]).await;
+    let proxy = told(&sidecar.process, "address").await;
+    let before = sidecar.descriptors().len();
+    // Two that are idle, and one that has its place at the proxy already.
+    let connect = async |address| TcpStream::connect(address).await.unwrap();
+    let _idle = [connect(sidecar.admin).await, connect(sidecar.admin).await];
+    let mut program = connect(proxy).await;
+    program.write_all(b"GET /v2/autho").await.unwrap();
+    wait::until("the connections", LIMIT, async || sidecar.descriptors().len() >= before + 3).await;
+    sidecar.write_login(name, "a-password");
+    wait::until("the token", LIMIT, async || sidecar.process.output().contains("token published")).await;
+    let used = sidecar.descriptors();
+    let open = (0..).find(|number| !used.contains(number)).unwrap();
+    let none_left = Rlimit { current: Some(open), maximum: Some(DESCRIPTORS as u64) };
+    let pid = Pid::from_raw(sidecar.process.pid().try_into().unwrap());
+    prlimit(pid, Resource::Nofile, none_left).unwrap();
+    let rest = b"rized HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    program.write_all(rest).await.unwrap();
+    let mut answer = String::new();
+    program.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("DescriptorsLacking"), "{answer}");
+    sidecar.is_alive().await;
+    sidecar.is_alive().await;
+    let output = sidecar.process.output();
+    assert!(output.contains("file descriptors are lacking"), "{output}");
 }

@@ -21,6 +21,7 @@ use super::{Body, IDLE_LIMIT, Upstream};
 use crate::core::sidecar::held::Held;
 use crate::ops::clock::Clock;
 use crate::ops::connections::{BodyInUse, InUse, Place};
+use crate::ops::descriptors;
 use crate::ops::metrics::SidecarMetrics;
 use crate::sidecar::callers::Callers;
 use crate::sidecar::source::Feed;
@@ -29,6 +30,8 @@ use crate::sidecar::source::Feed;
 const KEPT_BODY: usize = 64 * 1024;
 /// The most that is kept of all bodies at once. Beyond it they stream, and are sent once.
 const KEPT_BODIES: usize = 16 * 1024 * 1024;
+/// The most requests under way at once: each may need a connection to the upstream.
+const REQUESTS: usize = 4096;
 /// How long a request waits for a newer token of a source that does not ask the issuer itself.
 const WAIT_FOR_OTHERS: Duration = Duration::from_secs(5);
 /// How long it waits for a call to the issuer: a refresh that is refused, and a login.
@@ -43,6 +46,8 @@ pub(in crate::sidecar) struct Proxy {
     callers: Callers,
     /// The bytes of bodies that may still be kept.
     room: Arc<Semaphore>,
+    /// The requests that may still be under way.
+    requests: Arc<Semaphore>,
 }
 
 /// A body that is here as a whole, and the room that it takes.
@@ -69,7 +74,8 @@ impl Proxy {
         callers: Callers,
     ) -> Self {
         let room = Arc::new(Semaphore::new(KEPT_BODIES));
-        Self { upstream, feed, clock, metrics, callers, room }
+        let requests = Arc::new(Semaphore::new(descriptors::share(REQUESTS)));
+        Self { upstream, feed, clock, metrics, callers, room, requests }
     }
 
     /// Answers a request, by the upstream or by itself.
@@ -78,32 +84,31 @@ impl Proxy {
         request: Request<Incoming>,
         place: Arc<Place>,
     ) -> Response<BodyInUse<Body>> {
-        let in_use = Arc::clone(&place).request();
-        self.outcome(request, place).await.map(|body| in_use.with_body(body))
-    }
-
-    async fn outcome(&self, request: Request<Incoming>, place: Arc<Place>) -> Response<Body> {
-        let outcome = self.forward(request, place).await;
+        let permit = Arc::clone(&self.requests).try_acquire_owned();
+        let is_busy = permit.is_err();
+        let in_use = place.request(permit.ok());
+        let outcome = if is_busy { Err(Refusal::Busy) } else { self.forward(request, &in_use).await };
         self.metrics.proxied(match &outcome {
             Ok(_) => "forwarded",
             Err(refusal) => refusal.reason(),
         });
-        outcome.unwrap_or_else(|refusal| {
+        let answer = outcome.unwrap_or_else(|refusal| {
             tracing::debug!(reason = refusal.reason(), "request refused");
             refusal.answer()
-        })
+        });
+        answer.map(|body| in_use.with_body(body))
     }
 
     async fn forward(
         &self,
         mut request: Request<Incoming>,
-        place: Arc<Place>,
+        in_use: &InUse,
     ) -> Result<Response<Body>, Refusal> {
         let program = hyper::upgrade::on(&mut request);
         let (parts, body) = request.into_parts();
         admit(&parts, &self.callers)?;
         self.token()?;
-        let program = wants_upgrade(&parts).then(|| (program, place.request()));
+        let program = wants_upgrade(&parts).then(|| (program, in_use.clone()));
         let is_upgrade = program.is_some();
         let head = Head::of(&parts, self.upstream.scheme(), self.upstream.authority())?;
         let (body, kept, is_cut) = self.take(&parts.method, body).await?.split();

@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 use super::IDLE_LIMIT;
 use super::forward::Proxy;
 use crate::ops::connections::{Connections, Limits};
-use crate::ops::descriptors;
 
 /// How long the head of a request may take, and how long a connection may wait for one.
 const HEAD_LIMIT: Duration = Duration::from_secs(60);
@@ -28,14 +27,14 @@ const STREAMS: u32 = 200;
 /// How often a connection of HTTP/2 is asked whether its program is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// The most connections at once; with few file descriptors, fewer, so that there are some for the upstream and the other ports.
+/// The most connections at once.
 const CONNECTIONS: usize = 1024;
 /// The most of an answer that waits for each request of a connection of HTTP/2.
 const SENT_AHEAD: usize = 128 * 1024;
 
 /// Serves until `stop` is cancelled, and then until the requests under way are answered.
 pub(in crate::sidecar) async fn serve(listener: TcpListener, proxy: Proxy, stop: CancellationToken) {
-    let limits = Limits { connections: CONNECTIONS.min(descriptors::allowed() / 4), write: IDLE_LIMIT };
+    let limits = Limits { connections: CONNECTIONS, write: IDLE_LIMIT };
     let mut connections = Connections::new(listener, limits);
     let (proxy, server, graceful) = (Arc::new(proxy), server(), GracefulShutdown::new());
     loop {

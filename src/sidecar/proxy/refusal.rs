@@ -48,6 +48,8 @@ pub(super) enum Refusal {
     UpstreamBroken,
     /// The upstream's answer cannot be passed on.
     UpstreamMalformed,
+    /// There are too many requests under way.
+    Busy,
     /// There was no file descriptor for a connection to the upstream.
     Descriptors,
 }
@@ -71,7 +73,7 @@ impl Refusal {
         match self {
             Self::NoToken { seconds, .. } => Some(*seconds),
             // There may be a newer token already.
-            Self::ConnectedTooLate | Self::Descriptors => Some(1),
+            Self::ConnectedTooLate | Self::Busy | Self::Descriptors => Some(1),
             _ => None,
         }
     }
@@ -85,7 +87,7 @@ impl Refusal {
             Self::Encoding => StatusCode::NOT_IMPLEMENTED,
             Self::Body => StatusCode::REQUEST_TIMEOUT,
             Self::Length => StatusCode::LENGTH_REQUIRED,
-            Self::NoToken { .. } | Self::ConnectedTooLate | Self::Descriptors => {
+            Self::NoToken { .. } | Self::ConnectedTooLate | Self::Busy | Self::Descriptors => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::UpstreamUnreachable
@@ -111,6 +113,7 @@ impl Refusal {
             Self::UpstreamTls => "UpstreamTlsFailed",
             Self::UpstreamBroken => "UpstreamBroken",
             Self::UpstreamMalformed => "UpstreamMalformed",
+            Self::Busy => "TooManyRequests",
             Self::Descriptors => "DescriptorsLacking",
         }
     }
@@ -131,6 +134,7 @@ impl Refusal {
             Self::UpstreamTls => "The upstream's certificate is not trusted; name its CA with --upstream-ca-file".into(),
             Self::UpstreamBroken => "The upstream ended the connection without an answer; whether it carried the request out is unknown".into(),
             Self::UpstreamMalformed => "The upstream's answer cannot be passed on: it is no HTTP, or has more than 1,000 header fields or 400 KiB of them, or a Transfer-Encoding other than chunked".into(),
+            Self::Busy => "This proxy has as many requests under way as it takes, 4,096 or a third of its file descriptors; ask again".into(),
             Self::Descriptors => "The sidecar has no file descriptor left for a connection to the upstream, and nothing was sent; raise its limit of open files".into(),
         }
     }
