@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use idissuer::ops::descriptors;
-use idissuer_simulator::{Config, Fault, FaultRule, Server, Simulator, User};
+use idissuer_simulator::{Config, Server, Simulator, User};
 use idissuer_testbed::process::{Grace, Supervised, WorkFolder};
 use idissuer_testbed::wait;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 /// How long anything may take; what it waits for comes far sooner.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -205,17 +205,18 @@ async fn a_lack_of_descriptors_is_named_and_an_idle_connection_gives_its_own_to_
 async fn requests_that_wait_for_the_upstream_leave_descriptors_for_probes() {
     let name = "shop@example.org";
     let issuer = Simulator::start(Config::default().user(User::new(name, "a-password"))).await.unwrap();
-    let url = issuer.url();
+    // It takes connections, and never answers.
+    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", upstream.local_addr().unwrap());
     let sidecar = Program::sidecar(&issuer, &["--proxy-listen", "0", "--upstream", &url]).await;
     sidecar.write_login(name, "a-password");
     let proxy = told(&sidecar.process, "address").await;
     wait::until("the token", LIMIT, async || sidecar.process.output().contains("token published")).await;
-    issuer.inject(FaultRule::on_authorized(Fault::Hang));
     // One connection of HTTP/2; each of its requests needs one of HTTP/1.
     let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
     let mut asking = tokio::task::JoinSet::new();
     for _ in 0..DESCRIPTORS / 2 {
-        asking.spawn(client.get(format!("http://{proxy}/v2/authorized")).send());
+        asking.spawn(client.get(format!("http://{proxy}/")).send());
     }
     let first = tokio::time::timeout(LIMIT, asking.join_next()).await.unwrap().unwrap();
     let refusal = first.unwrap().unwrap();
