@@ -41,6 +41,7 @@ mod sidecar;
 mod soak;
 mod strays;
 mod vanishing;
+mod wires;
 
 /// The control plane of all tests in this binary. It has the CRD from the beginning, or the garbage collector would
 /// take half a minute to notice the new kind.

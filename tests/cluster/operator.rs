@@ -14,6 +14,7 @@ use idissuer::api::{GROUP, IdIssuerCredential, KIND, TokenStatus, VERSION};
 use idissuer_simulator::{Config, Fingerprint, Server, Simulator, User, UserCounts};
 use idissuer_testbed::process::{Grace, Signal, Supervised};
 use idissuer_testbed::proxy::Proxy;
+use idissuer_testbed::wire::Wire;
 use idissuer_testbed::{ControlPlane, Mark, TestNamespace, count, wait};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -372,6 +373,11 @@ impl Operator {
         let proxy = Proxy::start(control_plane, &self.user, group).unwrap();
         proxy.kubeconfig().clone_into(&mut self.kubeconfig);
         proxy
+    }
+
+    /// Has it call the API server at this address, which leads there by a wire.
+    pub(crate) fn go_through(&mut self, wire: &Wire, server: &str) {
+        self.kubeconfig = wire.kubeconfig(&self.kubeconfig, server).unwrap();
     }
 
     /// Starts it, and waits for its first line, which says where its admin endpoints are.

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use idissuer_testbed::process::{Grace, Signal, Supervised, WorkFolder};
 use idissuer_testbed::proxy::{Fault, Proxy, Rule};
+use idissuer_testbed::wire::Wire;
 use idissuer_testbed::{Mark, count, wait};
 use kube::api::DeleteParams;
 
 use crate::CLUSTER;
 use crate::operator::{HOUR, LIMIT, NAME, Stage, issuer};
 use crate::secrecy::forms;
+use crate::wires::NOTICED;
 
 /// A sidecar with a Kubernetes user of its own, which has no rights at first.
 struct Sidecar {
@@ -195,6 +197,30 @@ async fn trouble_of_a_watch_is_over_as_soon_as_it_works_again_although_the_secre
     wait::until("the end of it", 3 * LIMIT, async || {
         let output = sidecar.process.output();
         output.rsplit("SecretForbidden").next().is_some_and(|since| since.contains(TOLD))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_rotation_does_not_wait_for_a_connection_that_has_died_in_silence() {
+    let control_plane = CLUSTER.control_plane().await.unwrap();
+    let stage = Stage::set_without_start(control_plane, "sidecar-wire", issuer(HOUR)).await;
+    let wire = Wire::start(control_plane).unwrap();
+    let kubeconfig = control_plane.kubeconfig_as(&user(&stage), Some("system:masters")).unwrap();
+    let kubeconfig = wire.kubeconfig(&kubeconfig, &format!("https://{}", wire.address())).unwrap();
+    let sidecar = Sidecar::start_with(&stage, kubeconfig);
+    let write = async |token: &str| {
+        stage
+            .write_secret(NAME, &[("token", token.as_bytes()), ("expires_at", b"2100-01-01T00:00:00Z")])
+            .await;
+    };
+    write("first").await;
+    sidecar.until_published("first").await;
+    wire.falls_silent();
+    write("second").await;
+    wait::until("the token's file", NOTICED, async || {
+        let found = fs::read_to_string(sidecar.output.join("token")).unwrap_or_default();
+        if found == "second" { Ok(()) } else { Err(sidecar.process.output_tail()) }
     })
     .await;
 }

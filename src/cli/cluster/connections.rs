@@ -1,6 +1,6 @@
 //! The connections to the API server: how a dead one is noticed, and what becomes of it.
 //!
-//! *Watches* share a connection of HTTP/2, as those of kubectl and all of Go's controllers do: after half a minute of
+//! *Watches*, and the lists that they begin with, share a connection of HTTP/2, as those of kubectl and all of Go's controllers do: after half a minute of
 //! silence the server is pinged, and a quarter of a minute later the connection is held to be dead. That crosses whatever
 //! stands between, where the kernel's own probes end at the next hop. *Calls* have connections of HTTP/1.1 for themselves.
 //! Whoever has hung up on one, or got none, has met a dead connection perhaps: what else lies in the pool may be as dead,
@@ -79,9 +79,10 @@ impl<C: Connector> Service<Request<Body>> for Connections<C> {
     }
 }
 
+/// A watch, or a list, which a watch begins with: neither has a limit of its own. kube says so of each request.
 fn is_watch(request: &Request<Body>) -> bool {
-    let mut parameters = request.uri().query().into_iter().flat_map(|query| query.split('&'));
-    parameters.any(|parameter| matches!(parameter, "watch=true" | "watch=1"))
+    let operation = request.extensions().get::<&'static str>();
+    operation.is_some_and(|operation| operation.starts_with("watch") || operation.starts_with("list"))
 }
 
 /// Connections that are used again and again.
@@ -178,13 +179,22 @@ mod tests {
         assert!(ask(&connections, &address, LIMIT).await, "the other one is not tried");
     }
 
-    #[test]
-    fn watches_are_told_from_lists() {
-        let is_watch = |query: &str| {
-            let request = Request::get(format!("http://kube/api/v1/secrets?{query}"));
-            is_watch(&request.body(Body::empty()).unwrap())
-        };
-        assert!(is_watch("&watch=true&timeoutSeconds=290"));
-        assert!(!is_watch("limit=500") && !is_watch("labelSelector=watch%3Dtrue"));
+    #[tokio::test]
+    async fn watches_and_lists_are_told_from_calls() {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&asked);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            seen.lock().unwrap().push(is_watch(&request));
+            std::future::ready(Err::<Response<Body>, _>(std::io::Error::other("nothing is served")))
+        });
+        let api: kube::Api<k8s_openapi::api::core::v1::Secret> =
+            kube::Api::default_namespaced(kube::Client::new(service, "default"));
+        assert!(api.list(&kube::api::ListParams::default()).await.is_err());
+        assert!(api.list_metadata(&kube::api::ListParams::default()).await.is_err());
+        assert!(api.watch(&kube::api::WatchParams::default(), "0").await.is_err());
+        assert!(api.watch_metadata(&kube::api::WatchParams::default(), "0").await.is_err());
+        assert!(api.get("billing").await.is_err());
+        assert!(api.get_metadata("billing").await.is_err());
+        assert_eq!(*asked.lock().unwrap(), [true, true, true, true, false, false]);
     }
 }

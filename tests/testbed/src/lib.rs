@@ -25,6 +25,7 @@
 //! - [`wait`] waits for a condition, with a limit.
 //! - [`AuditLog`] counts the requests of a client.
 //! - [`proxy`] stands between a client and the API server, and lets requests fail.
+//! - [`wire`] lies between them below HTTP: it can fall silent, or be a proxy.
 //! - [`process`] runs other programs, which end with the test.
 //! - [`memory`] is an API server without programs and waiting: for tests in paused time. A table holds it to the real
 //!   one.
@@ -53,6 +54,7 @@ mod shared;
 mod skip;
 mod tools;
 pub mod wait;
+pub mod wire;
 
 pub use audit::{AuditLog, AuditRequest, Mark, count};
 pub use cluster::Cluster;
