@@ -128,7 +128,8 @@ impl Store {
             is_young(trusting.read) || !trusting.clients.is_empty()
         });
         while !self.by_trust.contains_key(wanted) && self.bytes() + size(wanted) > BUNDLES_LIMIT {
-            let oldest = self.by_trust.iter().min_by_key(|(_, trusting)| trusting.used.monotonic);
+            let bundles = self.by_trust.iter().filter(|(trust, _)| size(trust) > 0);
+            let oldest = bundles.min_by_key(|(_, trusting)| trusting.used.monotonic);
             let Some(oldest) = oldest.map(|(trust, _)| trust.clone()) else { return };
             self.by_trust.remove(&oldest);
         }

@@ -4,22 +4,32 @@ use std::error::Error;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 
-use rustix::io::Errno;
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
 
 use super::transport::TransportError;
 use super::trust::{Trust, beneath};
 use crate::core::obstacle::Obstacle;
+use crate::ops::descriptors;
 
-/// What kept a call from being answered, as far as the error tells.
+/// What kept a connection from coming about, as far as the error tells.
 #[must_use]
-pub fn obstacle_of(error: &(dyn Error + 'static), trust: &Trust) -> Obstacle {
+pub fn obstacle_to_connecting(error: &(dyn Error + 'static), trust: &Trust) -> Obstacle {
+    match obstacle_of(error, trust) {
+        Obstacle::Lost => Obstacle::ClosedEarly,
+        other => other,
+    }
+}
+
+fn obstacle_of(error: &(dyn Error + 'static), trust: &Trust) -> Obstacle {
     let causes = || std::iter::successors(Some(error), |&cause| beneath(cause));
+    let lacks_descriptors =
+        |cause: &(dyn Error + 'static)| cause.downcast_ref().is_some_and(descriptors::are_lacking);
     // A proxy may itself be one that speaks TLS, so its failures come first.
-    (causes().any(is_lack_of_descriptors).then_some(Obstacle::TooManyOpenFiles))
+    (causes().any(lacks_descriptors).then_some(Obstacle::TooManyOpenFiles))
         .or_else(|| causes().find_map(of_proxy))
         .or_else(|| causes().find_map(|cause| Some(of_tls(cause.downcast_ref()?, trust))))
         .or_else(|| causes().find_map(|cause| of_io(cause.downcast_ref()?)))
+        .or_else(|| causes().find_map(of_resolver))
         .or_else(|| causes().find_map(of_http))
         .unwrap_or(Obstacle::Lost)
 }
@@ -27,16 +37,13 @@ pub fn obstacle_of(error: &(dyn Error + 'static), trust: &Trust) -> Obstacle {
 /// Why a call of the HTTP client failed, and whether its request was certainly not sent. What is not certain may have
 /// been carried out.
 pub(super) fn diagnose(error: &reqwest::Error, trust: &Trust, is_proxied: bool) -> TransportError {
-    let obstacle = obstacle_of(error, trust);
     if !error.is_connect() && !error.is_builder() {
+        let obstacle = obstacle_of(error, trust);
         let is_late = error.is_timeout() || obstacle == Obstacle::ConnectTimedOut;
         return TransportError::perhaps_sent(if is_late { Obstacle::TimedOut } else { obstacle });
     }
-    let obstacle = match obstacle {
-        Obstacle::Lost if error.is_dns() && lacks_descriptors() => Obstacle::TooManyOpenFiles,
-        Obstacle::Lost if error.is_dns() => Obstacle::NameUnresolved,
-        Obstacle::Lost if error.is_timeout() => Obstacle::ConnectTimedOut,
-        Obstacle::Lost => Obstacle::ClosedEarly,
+    let obstacle = match obstacle_to_connecting(error, trust) {
+        Obstacle::ClosedEarly if error.is_timeout() => Obstacle::ConnectTimedOut,
         other => other,
     };
     TransportError::not_sent(if is_proxied { by_way_of_a_proxy(obstacle) } else { obstacle })
@@ -60,14 +67,13 @@ pub(super) fn without_tls() -> TransportError {
 
 /// The resolver and the loader of certificates do not say that it was this.
 fn lacks_descriptors() -> bool {
-    File::open("/dev/null").is_err_and(|error| is_lack_of_descriptors(&error))
+    File::open("/dev/null").is_err_and(|error| descriptors::are_lacking(&error))
 }
 
-/// Whether a file, a connection or a lookup failed because this process may open no more.
-#[must_use]
-pub fn is_lack_of_descriptors(cause: &(dyn Error + 'static)) -> bool {
-    let code = cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
-    code.is_some_and(|code| [Errno::MFILE, Errno::NFILE].contains(&Errno::from_raw_os_error(code)))
+/// The connector tells its own errors apart by their text alone.
+fn of_resolver(cause: &(dyn Error + 'static)) -> Option<Obstacle> {
+    (cause.to_string() == "dns error")
+        .then(|| if lacks_descriptors() { Obstacle::TooManyOpenFiles } else { Obstacle::NameUnresolved })
 }
 
 /// The library keeps the type of this error to itself; its text is all there is.
@@ -145,6 +151,7 @@ fn of_http(cause: &(dyn Error + 'static)) -> Option<Obstacle> {
 mod tests {
     use std::sync::Arc;
 
+    use rustix::io::Errno;
     use rustls::{OtherError, PeerIncompatible};
 
     use super::*;

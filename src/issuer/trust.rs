@@ -120,12 +120,6 @@ impl Trust {
     }
 }
 
-/// Whether it was TLS that kept a connection from coming about, as with a certificate that nobody vouches for.
-#[must_use]
-pub fn is_tls_failure(error: &(dyn Error + 'static)) -> bool {
-    std::iter::successors(error.source(), |&cause| beneath(cause)).any(<dyn Error>::is::<rustls::Error>)
-}
-
 /// The next cause. An I/O error hides what it wraps from `source`, which goes on beneath that: here, the TLS
 /// library's error inside of two I/O errors.
 pub(super) fn beneath<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {

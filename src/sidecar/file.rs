@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
 use crate::core::sidecar::trouble::{FileDefect, Trouble};
-use crate::issuer::is_lack_of_descriptors;
+use crate::ops::descriptors;
 
 /// The most that is read of a file; far more than a token, a login or a bundle of certificates takes.
 const READ_LIMIT: u64 = 1024 * 1024;
@@ -45,7 +45,7 @@ pub(crate) fn read_text(path: &Path) -> io::Result<String> {
 pub(super) fn trouble_of(error: &io::Error, file: String, otherwise: Trouble) -> Trouble {
     match FileDefect::of(error) {
         Some(defect) => Trouble::FileUnfit { file, defect },
-        None if is_lack_of_descriptors(error) => Trouble::TooManyOpenFiles { file },
+        None if descriptors::are_lacking(error) => Trouble::TooManyOpenFiles { file },
         None => otherwise,
     }
 }

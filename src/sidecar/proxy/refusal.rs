@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 
 use super::Body;
 use crate::core::moment::Moment;
+use crate::core::obstacle::{Obstacle, Terms};
 use crate::sidecar::source::Supply;
 
 /// When to ask again, where nobody knows when there will be a token.
@@ -41,9 +42,9 @@ pub(super) enum Refusal {
     /// The token died before there was a connection to the upstream.
     ConnectedTooLate,
     /// No connection to the upstream came about.
-    UpstreamUnreachable,
-    /// The upstream's certificate is not trusted.
-    UpstreamTls,
+    UpstreamUnreachable(Obstacle),
+    /// No TLS with the upstream came about, as with a certificate that is not trusted.
+    UpstreamTls(Obstacle),
     /// The upstream ended the connection without an answer.
     UpstreamBroken,
     /// The upstream's answer cannot be passed on.
@@ -90,8 +91,8 @@ impl Refusal {
             Self::NoToken { .. } | Self::ConnectedTooLate | Self::Busy | Self::Descriptors => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::UpstreamUnreachable
-            | Self::UpstreamTls
+            Self::UpstreamUnreachable(_)
+            | Self::UpstreamTls(_)
             | Self::UpstreamBroken
             | Self::UpstreamMalformed => StatusCode::BAD_GATEWAY,
         }
@@ -109,8 +110,8 @@ impl Refusal {
             Self::Length => "LengthRequired",
             Self::NoToken { reason, .. } => reason,
             Self::ConnectedTooLate => "TokenExpired",
-            Self::UpstreamUnreachable => "UpstreamUnreachable",
-            Self::UpstreamTls => "UpstreamTlsFailed",
+            Self::UpstreamUnreachable(_) => "UpstreamUnreachable",
+            Self::UpstreamTls(_) => "UpstreamTlsFailed",
             Self::UpstreamBroken => "UpstreamBroken",
             Self::UpstreamMalformed => "UpstreamMalformed",
             Self::Busy => "TooManyRequests",
@@ -130,8 +131,7 @@ impl Refusal {
             Self::Length => "A GET or HEAD with a body of more than 64 KiB has to tell its length; add Content-Length".into(),
             Self::NoToken { message, .. } => message.clone(),
             Self::ConnectedTooLate => "The token expired before there was a connection to the upstream, and nothing was sent; ask again".into(),
-            Self::UpstreamUnreachable => "No connection to the upstream; see --upstream, name resolution and network policies".into(),
-            Self::UpstreamTls => "The upstream's certificate is not trusted; name its CA with --upstream-ca-file".into(),
+            Self::UpstreamUnreachable(obstacle) | Self::UpstreamTls(obstacle) => obstacle.problem("the upstream", Terms::UPSTREAM),
             Self::UpstreamBroken => "The upstream ended the connection without an answer; whether it carried the request out is unknown".into(),
             Self::UpstreamMalformed => "The upstream's answer cannot be passed on: it is no HTTP, or has more than 1,000 header fields or 400 KiB of them, or a Transfer-Encoding other than chunked".into(),
             Self::Busy => "This proxy has as many requests under way as it takes, 4,096 or a third of its file descriptors; ask again".into(),

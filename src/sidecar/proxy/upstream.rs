@@ -20,9 +20,9 @@ use super::Body;
 use super::refusal::Refusal;
 use crate::core::endpoint::Origin;
 use crate::core::moment::Moment;
-use crate::issuer::{Trust, is_tls_failure};
+use crate::core::obstacle::Obstacle;
+use crate::issuer::{Trust, obstacle_to_connecting};
 use crate::ops::clock::Clock;
-use crate::ops::descriptors;
 
 /// How long a connection, with its TLS, may take to come about.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -48,6 +48,7 @@ pub struct Upstream {
     scheme: Scheme,
     authority: Authority,
     tls: ClientConfig,
+    trust: Trust,
     clock: Arc<dyn Clock>,
     clients: RwLock<Arc<Clients>>,
 }
@@ -119,7 +120,7 @@ impl Upstream {
         };
         let tls = tls(trust).map_err(UpstreamDefect::Tls)?;
         let clients = RwLock::new(Arc::new(Clients::new(&tls, clock.now())));
-        Ok(Self { origin, scheme, authority, tls, clock, clients })
+        Ok(Self { origin, scheme, authority, tls, trust: trust.clone(), clock, clients })
     }
 
     /// Its scheme.
@@ -152,7 +153,7 @@ impl Upstream {
         let clients = self.clients();
         let client = if is_upgrade { &clients.upgrading } else { &clients.all };
         let connection = capture_connection(&mut request);
-        let outcome = exchange(client.request(request), &connection, within).await;
+        let outcome = exchange(client.request(request), &connection, &self.trust, within).await;
         let is_good = outcome.as_ref().is_ok_and(|answer| {
             !answer.status().is_server_error() && answer.status() != StatusCode::MISDIRECTED_REQUEST
         });
@@ -213,20 +214,21 @@ impl Clients {
 async fn exchange(
     answer: ResponseFuture,
     connection: &CaptureConnection,
+    trust: &Trust,
     within: Option<Duration>,
 ) -> Result<Response<Incoming>, Failure> {
     let mut answer = std::pin::pin!(answer);
     if let Some(within) = within {
         tokio::select! {
             biased;
-            answer = &mut answer => return answer.map_err(|error| classify(&error)),
+            answer = &mut answer => return answer.map_err(|error| classify(&error, trust)),
             () = tokio::time::sleep(within) => {}
         }
         if connection.connection_metadata().is_none() {
             return Err(Refusal::ConnectedTooLate.into());
         }
     }
-    answer.await.map_err(|error| classify(&error))
+    answer.await.map_err(|error| classify(&error, trust))
 }
 
 fn tls(trust: &Trust) -> Result<ClientConfig, rustls::Error> {
@@ -268,16 +270,12 @@ fn client(tls: &ClientConfig, versions: Versions) -> Client<Connector, Body> {
         .build(connector)
 }
 
-fn classify(error: &ClientError) -> Failure {
+fn classify(error: &ClientError, trust: &Trust) -> Failure {
     if error.is_connect() {
-        let lacks_descriptors =
-            causes(error).any(|cause| cause.downcast_ref().is_some_and(descriptors::are_lacking));
-        return Failure::hopeless(if lacks_descriptors {
-            Refusal::Descriptors
-        } else if is_tls_failure(error) {
-            Refusal::UpstreamTls
-        } else {
-            Refusal::UpstreamUnreachable
+        return Failure::hopeless(match obstacle_to_connecting(error, trust) {
+            Obstacle::TooManyOpenFiles => Refusal::Descriptors,
+            obstacle if obstacle.is_tls() => Refusal::UpstreamTls(obstacle),
+            obstacle => Refusal::UpstreamUnreachable(obstacle),
         });
     }
     if causes(error).any(|cause| cause.downcast_ref().is_some_and(hyper::Error::is_parse)) {

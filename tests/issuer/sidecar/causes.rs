@@ -79,6 +79,32 @@ async fn what_keeps_a_connection_from_coming_about_is_told_with_the_address() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_the_upstream_of_the_proxy_is_told_to_the_program() {
+    let past = |params: &mut rcgen::CertificateParams| params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let (here, expired) = (Identity::make(&["127.0.0.1"], |_| ()), Identity::make(&["127.0.0.1"], past));
+    let (untrusted, dead) = (serve(&here).await, serve(&expired).await);
+    for (url, reason, phrase) in [
+        (untrusted.https_url(), "UpstreamTlsFailed", "into --upstream-ca-file"),
+        (dead.https_url(), "UpstreamTlsFailed", "its certificate has expired"),
+        ("http://127.0.0.1:1".to_owned(), "UpstreamUnreachable", "the connection is refused"),
+        ("https://upstream.invalid".to_owned(), "UpstreamUnreachable", "its name does not resolve"),
+    ] {
+        let mut stage = Stage::set(HOUR).await;
+        std::fs::write(stage.path("ca.crt"), &expired.ca_pem).unwrap();
+        let file = stage.path("ca.crt");
+        stage.add(&["--proxy-listen", "0", "--upstream", &url]);
+        if url.starts_with("https") {
+            stage.add(&["--upstream-ca-file", file.to_str().unwrap()]);
+        }
+        stage.start().await;
+        let proxy = stage.told("address").await;
+        stage.until_answered("/startup", 200).await;
+        let text = reqwest::get(format!("http://{proxy}/")).await.unwrap().text().await.unwrap();
+        assert!(text.contains(reason) && text.contains(phrase), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_lack_of_file_descriptors_is_named_as_such_and_heals() {
     let mut stage = Stage::set(Duration::from_secs(4)).await;
     stage.issuer.inject(FaultRule::new(Fault::status(503)));
