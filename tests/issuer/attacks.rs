@@ -9,7 +9,7 @@ use idissuer::issuer::{AnswerDefect, CaBundle, IssuerError, TransportError};
 use jiff::SignedDuration;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::support::{Caller, GOOD_BODY, RawServer, good_answer, http};
+use crate::support::{Caller, GOOD_BODY, RawServer, USER, good_answer, http};
 
 #[test]
 fn a_text_that_hides_its_host_or_holds_more_than_an_origin_is_no_origin() {
@@ -107,17 +107,17 @@ fn no_path_smuggles_a_host_a_query_or_a_line_break() {
 }
 
 #[tokio::test]
-async fn line_breaks_in_a_login_stay_inside_the_json() {
+async fn line_breaks_in_a_password_stay_inside_the_json() {
     let server = RawServer::answering(good_answer()).await;
     let evil = "x\"}\r\n\r\nGET /evil HTTP/1.1\r\nX-Evil: 1\r\n\r\n{\"";
-    Caller::of(&server.url()).pair(evil, evil).login().await.unwrap();
+    Caller::of(&server.url()).pair(USER, evil).login().await.unwrap();
     let requests = server.requests();
     assert_eq!(requests.len(), 1);
     let (head, body) = requests[0].split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("POST /v2/auth/token HTTP/1.1\r\n"), "{head}");
     assert!(!head.to_ascii_lowercase().contains("evil") && !body.contains('\n'), "{head}\n{body}");
     let json: serde_json::Value = serde_json::from_str(body).unwrap();
-    assert_eq!((json["username"].as_str(), json["password"].as_str()), (Some(evil), Some(evil)));
+    assert_eq!((json["username"].as_str(), json["password"].as_str()), (Some(USER), Some(evil)));
 }
 
 #[tokio::test]
