@@ -21,6 +21,7 @@ mod reconcile;
 mod registry;
 mod repairs;
 mod report;
+mod rights;
 mod run;
 mod status_watch;
 mod target;

@@ -19,6 +19,7 @@ use super::events::{self, Recorder, Teller, Telling};
 use super::leadership::{Leadership, LeaseSettings};
 use super::reconcile::Context;
 use super::registry::Registry;
+use super::rights::Rights;
 use super::target_policy::TargetPolicy;
 use super::watchdog;
 use crate::account::{Accounts, KeyMaker, Member};
@@ -132,6 +133,8 @@ pub async fn run(settings: Settings, client: Client, stop: CancellationToken) ->
 
 /// Does the operator's work by these means until `stop` is cancelled, through any trouble.
 pub async fn operate(settings: &Settings, means: Means, readiness: &Readiness, stop: CancellationToken) {
+    let client = Rights::watched(means.client, readiness, Arc::clone(&means.clock));
+    let means = Means { client, ..means };
     let crd_gate = readiness.gate("crd", "the API server to serve idissuercredentials.idissuer.pl");
     let watch_gate = readiness.gate("watches", "the first lists of credentials and Secrets");
     tokio::select! {

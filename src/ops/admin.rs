@@ -43,7 +43,7 @@ struct Admin {
 /// Listens on `address`, and serves until `stop` is cancelled.
 ///
 /// `/livez` says that the process serves, and nothing of the issuer or the API server: a restart would cure neither.
-/// `/readyz` names the gates that are still closed, and what tells this process from others.
+/// `/readyz` names the gates that are still closed, what is wrong right now, and what tells this process from others.
 ///
 /// # Errors
 /// When the address cannot be listened on.
@@ -98,8 +98,8 @@ async fn take_connections(mut connections: Connections, router: Router, stop: Ca
 }
 
 async fn ready(State(admin): State<Admin>) -> (StatusCode, String) {
-    let closed = admin.readiness.closed();
-    let (status, mut text) = if closed.is_empty() {
+    let (closed, findings) = (admin.readiness.closed(), admin.readiness.findings());
+    let (status, mut text) = if closed.is_empty() && findings.is_empty() {
         (StatusCode::OK, String::from("ok\n"))
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, String::from("not ready\n"))
@@ -107,6 +107,9 @@ async fn ready(State(admin): State<Admin>) -> (StatusCode, String) {
     // Writing to a String cannot fail.
     for (gate, waits_for) in closed {
         let _ = writeln!(text, "{gate}: waiting for {waits_for}");
+    }
+    for (check, finding) in findings {
+        let _ = writeln!(text, "{check}: {finding}");
     }
     for (name, value) in admin.readiness.facts() {
         let _ = writeln!(text, "{name}: {value}");

@@ -1,12 +1,23 @@
 //! Named gates that a process has to pass before it is ready.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The gates of a process. It is ready once all are open.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
     gates: Arc<Mutex<Vec<(&'static str, String)>>>,
+    checks: Arc<Mutex<Vec<(&'static str, Check)>>>,
     facts: Vec<(&'static str, String)>,
+}
+
+/// Says what is wrong right now, one sentence each.
+struct Check(Box<dyn Fn() -> Vec<String> + Send + Sync>);
+
+impl fmt::Debug for Check {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Check")
+    }
 }
 
 /// One closed gate. It has to be opened; dropping it keeps it closed, for whoever would have opened it is gone.
@@ -36,6 +47,20 @@ impl Readiness {
         Gate { name, readiness: self.clone() }
     }
 
+    /// Adds a check, which is carried out whenever somebody asks: the process is not ready while it finds something.
+    pub fn ask(&self, name: &'static str, check: impl Fn() -> Vec<String> + Send + Sync + 'static) {
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        checks.push((name, Check(Box::new(check))));
+    }
+
+    /// What the checks find: the name of each, and what is wrong.
+    #[must_use]
+    pub fn findings(&self) -> Vec<(&'static str, String)> {
+        let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = checks.iter().flat_map(|(name, check)| (check.0)().into_iter().map(|text| (*name, text)));
+        found.collect()
+    }
+
     /// The closed gates: name, and what each waits for.
     #[must_use]
     pub fn closed(&self) -> Vec<(&'static str, String)> {
@@ -60,6 +85,19 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    #[test]
+    fn a_check_is_carried_out_whenever_somebody_asks() {
+        let (readiness, is_wrong) = (Readiness::default(), Arc::new(AtomicBool::new(true)));
+        let state = Arc::clone(&is_wrong);
+        readiness.ask("rights", move || {
+            state.load(Relaxed).then(|| "one is missing".into()).into_iter().collect()
+        });
+        assert_eq!(readiness.findings(), [("rights", "one is missing".to_owned())]);
+        is_wrong.store(false, Relaxed);
+        assert_eq!(readiness.findings(), []);
+    }
 
     #[test]
     fn ready_means_that_every_gate_was_opened_and_a_dropped_one_stays_closed() {

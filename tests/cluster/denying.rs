@@ -1,12 +1,17 @@
 //! The API server refuses what it accepted before: a quota, an admission policy, rights that are taken away.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use idissuer_testbed::process::WorkFolder;
 use idissuer_testbed::proxy::ProxiedRequest;
 use idissuer_testbed::{ControlPlane, wait};
 use k8s_openapi::api::core::v1::ResourceQuota;
 use kube::api::{DeleteParams, PostParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use crate::CLUSTER;
@@ -120,6 +125,15 @@ subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: {user}}}]
     )
 }
 
+/// Waits until the operator has found out that it may do everything again.
+async fn until_ready(stage: &Stage) {
+    wait::until("readiness", 6 * LIMIT, async || match stage.operator.page("/readyz").await {
+        (200, _) => Ok(()),
+        (_, text) => Err(text),
+    })
+    .await;
+}
+
 /// Takes the rights away, so that a renewal's write is refused, and gives them back.
 async fn renews_after_its_rights_were_gone(name: &str, are_watches_cut: bool) {
     let control_plane = CLUSTER.control_plane().await.unwrap();
@@ -148,10 +162,21 @@ async fn renews_after_its_rights_were_gone(name: &str, are_watches_cut: bool) {
         proxy.requests().iter().any(is_refused)
     })
     .await;
+    let namespace = stage.namespace.name();
+    let missing = format!("forbidden: the right to patch secrets in namespace {namespace} is missing");
+    let text =
+        wait::until("readiness to say so", LIMIT, async || match stage.operator.page("/readyz").await {
+            (503, text) if text.contains(&missing) => Ok(text),
+            (status, text) => Err(format!("{status}: {text}")),
+        })
+        .await;
+    assert!(stage.operator.output().contains(&missing), "{text}");
     stage.namespace.kubectl().apply(&binding).await.unwrap();
 
     stage.renewed(token_status(&before)).await;
     stage.until_correct(NAME).await;
+    // A right that is not needed again is forgotten only after a while.
+    until_ready(&stage).await;
     reader.stop().await;
     stage.assert_nothing_wasted();
     let counts = stage.counts();
@@ -167,4 +192,42 @@ async fn an_operator_whose_rights_are_taken_away_and_given_back_loses_no_token_a
 #[tokio::test]
 async fn an_operator_whose_watches_are_refused_too_loses_no_token_and_logs_in_once() {
     renews_after_its_rights_were_gone("rights-watches", true).await;
+}
+
+/// Writes certificate and key of a kubeconfig into files, and a kubeconfig that names these if there is none yet.
+fn write_identity(folder: &Path, kubeconfig: &Path) {
+    let mut text: Value = serde_json::from_str(&fs::read_to_string(kubeconfig).unwrap()).unwrap();
+    let user = text["users"][0]["user"].as_object_mut().unwrap();
+    for name in ["client-certificate", "client-key"] {
+        let data = user.remove(&format!("{name}-data")).unwrap();
+        fs::write(folder.join(name), STANDARD.decode(data.as_str().unwrap()).unwrap()).unwrap();
+        user.insert(name.to_owned(), name.into());
+    }
+    let path = folder.join("kubeconfig");
+    if !path.exists() {
+        fs::write(path, text.to_string()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_client_certificate_that_is_replaced_in_its_file_is_read_again() {
+    let control_plane = CLUSTER.control_plane().await.unwrap();
+    let mut stage = Stage::set_without_start(control_plane, "certificate", issuer(HOUR)).await;
+    let folder = WorkFolder::create().unwrap();
+    write_identity(folder.path(), &control_plane.kubeconfig_as("stranger", None).unwrap());
+    stage.operator.environment.push(("KUBECONFIG", folder.path().join("kubeconfig").into()));
+    stage.write_login(USER, PASSWORD).await;
+    stage.operator.start(control_plane).await;
+    wait::until("readiness to say what a stranger lacks", LIMIT, async || {
+        match stage.operator.page("/readyz").await {
+            (503, text) if text.contains("forbidden: the right to list secrets") => Ok(()),
+            (status, text) => Err(format!("{status}: {text}")),
+        }
+    })
+    .await;
+    let administrator = control_plane.kubeconfig_as(&stage.operator.user, Some("system:masters")).unwrap();
+    write_identity(folder.path(), &administrator);
+    until_ready(&stage).await;
+    stage.apply(json!({})).await;
+    stage.until_correct(NAME).await;
 }

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod answers;
+mod api_server;
 mod attacks;
 mod certificates;
 mod connections;

@@ -4,6 +4,7 @@
 //! the proxy is chosen as kubectl does.
 
 use std::fmt::Display;
+use std::path::PathBuf;
 
 use http::Uri;
 use hyper_util::client::proxy::matcher::Intercept;
@@ -11,6 +12,9 @@ use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use super::proxy::{self, Environment};
+
+/// The CA certificates of a pod's cluster.
+const POD_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
 
 /// What to call.
 pub(super) struct Place {
@@ -51,6 +55,31 @@ async fn of_kubeconfig() -> Result<(Config, Option<String>), String> {
     }
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
     Ok((config.map_err(told)?, named))
+}
+
+/// The files that it stands in: the kubeconfig and what that names, and the pod's CA certificates. The pod's own token kube
+/// reads again by itself.
+pub(super) fn files() -> Vec<PathBuf> {
+    let mut files = kubeconfig_files();
+    if let Ok(kubeconfig) = Kubeconfig::read() {
+        let clusters = kubeconfig.clusters.into_iter().filter_map(|named| named.cluster);
+        let users = kubeconfig.auth_infos.into_iter().filter_map(|named| named.auth_info);
+        files.extend(clusters.filter_map(|cluster| cluster.certificate_authority).map(PathBuf::from));
+        let of_user = users.flat_map(|user| [user.client_certificate, user.client_key, user.token_file]);
+        files.extend(of_user.flatten().map(PathBuf::from));
+    }
+    files.push(POD_CA.into());
+    files
+}
+
+/// As kube finds them.
+fn kubeconfig_files() -> Vec<PathBuf> {
+    let named = std::env::var_os("KUBECONFIG");
+    let named: Vec<PathBuf> = named.iter().flat_map(std::env::split_paths).collect();
+    if named.iter().any(|path| !path.as_os_str().is_empty()) {
+        return named;
+    }
+    std::env::home_dir().map(|home| home.join(".kube/config")).into_iter().collect()
 }
 
 /// The `proxy-url` of the present context's cluster.

@@ -7,6 +7,7 @@
 mod configuration;
 mod connections;
 mod proxy;
+mod renewal;
 
 use std::time::Duration;
 
@@ -34,11 +35,18 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_RETRIES: u32 = 3;
 
 /// The client of the API server that the kubeconfig names, or else of the pod's own. No watch is longer than
-/// `longest_watch`: without pings, which need HTTP/2, that is when a dead connection is noticed.
+/// `longest_watch`: without pings, which need HTTP/2, that is when a dead connection is noticed. What the configuration
+/// names is read again when it has changed.
 ///
 /// # Errors
 /// When there is no cluster, or its configuration cannot be used; with the cure.
 pub(super) async fn client(longest_watch: Duration) -> Result<kube::Client, String> {
+    let client = make(longest_watch).await?;
+    Ok(renewal::following(client, move || make(longest_watch)))
+}
+
+/// The client of the configuration as it stands now.
+async fn make(longest_watch: Duration) -> Result<kube::Client, String> {
     let Place { mut config, proxy } = configuration::find().await?;
     config.read_timeout = Some(longest_watch + SILENCE_BEYOND_WATCH);
     let mut direct = HttpConnector::new();

@@ -1,0 +1,249 @@
+//! Which rights the operator lacks at the API server, found out from every answer.
+//!
+//! A right that was taken away shows itself wherever it is needed next: in a watch, or in a write whose refusal leaves
+//! nothing behind that people could look at. So it is told here, for all calls, in the log and by readiness.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::{Method, Request, Response, StatusCode, Uri};
+use jiff::SignedDuration;
+use kube::Client;
+use kube::client::Body;
+
+use crate::core::moment::Moment;
+use crate::ops::clock::Clock;
+use crate::ops::readiness::Readiness;
+
+/// What is not asked for again in this time may not be needed any more, as in a namespace that was deleted. What failed is
+/// tried again within a minute.
+const REMEMBERED: SignedDuration = SignedDuration::from_secs(90);
+
+/// One call that the API server may refuse.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Right {
+    /// To be known at all.
+    Identity,
+    /// To do this with that kind of object.
+    Verb { verb: &'static str, resource: String, namespace: Option<String> },
+}
+
+impl Right {
+    /// What a request needs; nothing that is known where it is for no object.
+    fn of(method: &Method, uri: &Uri) -> Option<Self> {
+        let segments: Vec<&str> = uri.path().split('/').filter(|segment| !segment.is_empty()).collect();
+        let (group, rest) = match &segments[..] {
+            ["api", _, rest @ ..] => ("", rest),
+            ["apis", group, _, rest @ ..] => (*group, rest),
+            _ => return None,
+        };
+        let (namespace, rest) = match rest {
+            ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (Some((*namespace).to_owned()), rest),
+            rest => (None, rest),
+        };
+        let (plural, subresource) = match rest {
+            [plural] | [plural, _] => (*plural, None),
+            [plural, _, subresource] => (*plural, Some(*subresource)),
+            _ => return None,
+        };
+        let is_watch = uri.query().is_some_and(|query| query.split('&').any(|it| it == "watch=true"));
+        let verb = match (method.as_str(), rest.len()) {
+            ("GET", 1) if is_watch => "watch",
+            ("GET", 1) => "list",
+            ("GET", _) => "get",
+            ("POST", _) => "create",
+            ("PUT", _) => "update",
+            ("PATCH", _) => "patch",
+            ("DELETE", _) => "delete",
+            _ => return None,
+        };
+        let group = if group.is_empty() { String::new() } else { format!(".{group}") };
+        let subresource = subresource.map(|it| format!("/{it}")).unwrap_or_default();
+        Some(Self::Verb { verb, resource: format!("{plural}{group}{subresource}"), namespace })
+    }
+
+    /// Whether the work stands still without it. An Event that is missing holds up nothing, and a `ConfigMap` only those who
+    /// name it, who say so themselves.
+    fn is_vital(&self) -> bool {
+        match self {
+            Self::Identity => true,
+            Self::Verb { resource, .. } => {
+                !resource.starts_with("events") && !resource.starts_with("configmaps")
+            }
+        }
+    }
+}
+
+/// What is wrong and the cure.
+impl fmt::Display for Right {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Identity => write!(
+                formatter,
+                "unauthorized: the API server does not accept this operator's token or certificate; renew it where the kubeconfig or the service account has it"
+            ),
+            Self::Verb { verb, resource, namespace } => {
+                let place = namespace.as_ref().map_or_else(
+                    || "all namespaces".to_owned(),
+                    |namespace| format!("namespace {namespace}"),
+                );
+                write!(
+                    formatter,
+                    "forbidden: the right to {verb} {resource} in {place} is missing; bind the operator's Role or ClusterRole to its service account"
+                )
+            }
+        }
+    }
+}
+
+/// The rights that were missing when they were last needed.
+pub(super) struct Rights {
+    clock: Arc<dyn Clock>,
+    missing: Mutex<BTreeMap<Right, Moment>>,
+}
+
+impl Rights {
+    /// The same client, whose answers are looked at; readiness shows what they tell.
+    pub(super) fn watched(client: Client, readiness: &Readiness, clock: Arc<dyn Clock>) -> Client {
+        let rights = Arc::new(Self { clock, missing: Mutex::default() });
+        let told = Arc::clone(&rights);
+        readiness.ask("rights", move || told.vital());
+        let namespace = client.default_namespace().to_owned();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let (client, rights) = (client.clone(), Arc::clone(&rights));
+            async move { rights.carry_out(&client, request).await }
+        });
+        Client::new(service, namespace)
+    }
+
+    async fn carry_out(&self, client: &Client, request: Request<Body>) -> kube::Result<Response<Body>> {
+        let right = Right::of(request.method(), request.uri());
+        let answer = client.send(request).await?;
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            self.lacks(Right::Identity);
+            return Ok(answer);
+        }
+        self.has(&Right::Identity);
+        let Some(right) = right else { return Ok(answer) };
+        if answer.status() != StatusCode::FORBIDDEN {
+            self.has(&right);
+            return Ok(answer);
+        }
+        let (head, body) = answer.into_parts();
+        let body = body.collect_bytes().await?;
+        if is_of_missing_right(&body) {
+            self.lacks(right);
+        } else {
+            self.has(&right);
+        }
+        Ok(Response::from_parts(head, Body::from(body)))
+    }
+
+    fn lacks(&self, right: Right) {
+        let now = self.clock.now();
+        let mut missing = self.missing();
+        if !missing.contains_key(&right) {
+            tracing::warn!("{right}");
+        }
+        missing.insert(right, now);
+    }
+
+    fn has(&self, right: &Right) {
+        if self.missing().remove(right).is_some() {
+            tracing::info!("no longer {right}");
+        }
+    }
+
+    /// What keeps the work from being done, for people.
+    fn vital(&self) -> Vec<String> {
+        let now = self.clock.now();
+        let mut missing = self.missing();
+        missing.retain(|_, seen| !seen.plus(REMEMBERED).has_come(now));
+        missing.keys().filter(|right| right.is_vital()).map(ToString::to_string).collect()
+    }
+
+    fn missing(&self) -> MutexGuard<'_, BTreeMap<Right, Moment>> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a refusal is for want of a right. Quotas, policies and namespaces that are going refuse with the same status.
+fn is_of_missing_right(body: &[u8]) -> bool {
+    let status: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    let message = status.as_ref().and_then(|status| status["message"].as_str());
+    message.is_some_and(|message| message.contains("\" cannot ") && message.contains(" resource \""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::clock::SystemClock;
+
+    fn right(method: &str, uri: &str) -> Option<String> {
+        Right::of(&method.parse().unwrap(), &uri.parse().unwrap()).map(|right| right.to_string())
+    }
+
+    #[test]
+    fn the_right_that_a_call_needs_is_named() {
+        let credentials = "/apis/idissuer.pl/v1alpha1";
+        for (method, uri, part) in [
+            ("GET", "/api/v1/secrets?limit=500".to_owned(), "list secrets in all namespaces"),
+            ("GET", "/api/v1/secrets?&watch=true&timeoutSeconds=9".into(), "watch secrets in all namespaces"),
+            ("GET", "/api/v1/namespaces/shop/secrets/billing".into(), "get secrets in namespace shop"),
+            (
+                "PATCH",
+                "/api/v1/namespaces/shop/secrets/billing?force=true".into(),
+                "patch secrets in namespace shop",
+            ),
+            (
+                "PUT",
+                format!("{credentials}/namespaces/shop/idissuercredentials/billing/status"),
+                "update idissuercredentials.idissuer.pl/status in namespace shop",
+            ),
+            (
+                "POST",
+                "/apis/events.k8s.io/v1/namespaces/shop/events".into(),
+                "create events.events.k8s.io in",
+            ),
+        ] {
+            let told = right(method, &uri).unwrap();
+            assert!(told.contains(&format!("the right to {part}")), "{uri}: {told}");
+        }
+        assert_eq!(right("GET", "/version"), None);
+        assert_eq!(right("GET", "/api/v1/namespaces/shop/secrets/billing/a/b"), None);
+    }
+
+    #[test]
+    fn a_quota_and_a_policy_are_no_missing_rights() {
+        let is_missing = |message: &str| {
+            let status = serde_json::json!({"kind": "Status", "code": 403, "message": message});
+            is_of_missing_right(status.to_string().as_bytes())
+        };
+        assert!(is_missing(
+            r#"secrets "billing" is forbidden: User "system:serviceaccount:a:b" cannot patch resource "secrets" in API group "" in the namespace "shop""#
+        ));
+        assert!(!is_missing(r#"secrets "billing" is forbidden: exceeded quota: full, requested: secrets=1"#));
+        assert!(!is_missing(
+            r#"secrets "billing" is forbidden: ValidatingAdmissionPolicy 'x' denied request: nobody writes this"#
+        ));
+        assert!(!is_of_missing_right(b"Forbidden"));
+    }
+
+    #[test]
+    fn what_is_missing_is_told_until_it_is_there_or_needed_no_more() {
+        let rights = Rights { clock: Arc::new(SystemClock::start()), missing: Mutex::default() };
+        let of = |uri: &str| Right::of(&Method::GET, &uri.parse().unwrap()).unwrap();
+        let (secrets, events) = (of("/api/v1/secrets"), of("/apis/events.k8s.io/v1/events"));
+        rights.lacks(secrets.clone());
+        rights.lacks(events);
+        assert_eq!(rights.vital().len(), 1, "Events hold up nothing");
+        rights.lacks(Right::Identity);
+        assert_eq!(rights.vital().len(), 2);
+        rights.has(&secrets);
+        assert!(rights.vital()[0].starts_with("unauthorized"));
+        let long_ago = rights.clock.now().minus(REMEMBERED);
+        rights.missing().insert(Right::Identity, long_ago);
+        assert!(rights.vital().is_empty());
+    }
+}

@@ -1,0 +1,95 @@
+//! The operator and an API server that does not let it do its work.
+
+use std::fs;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use idissuer_testbed::process::{Grace, Signal, Supervised, WorkFolder};
+use idissuer_testbed::wait;
+
+use crate::support::{RawServer, http};
+
+/// The configuration is looked at every ten seconds.
+const LIMIT: Duration = Duration::from_secs(40);
+
+/// The real operator, and where its pages are.
+struct Operator {
+    process: Supervised,
+    admin: String,
+    folder: Arc<WorkFolder>,
+}
+
+impl Operator {
+    async fn start(server: &RawServer) -> Self {
+        let folder = Arc::new(WorkFolder::create().unwrap());
+        write_kubeconfig(&folder, server, "first");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_idissuer"));
+        command.args(["controller", "--admin-addr", "127.0.0.1:0"]).env("RUST_LOG", "info");
+        command.env("KUBECONFIG", folder.path().join("kubeconfig"));
+        let process = Supervised::spawn("operator", &command, Grace::SHORT, &folder).unwrap();
+        let admin = wait::until("its first line", LIMIT, async || {
+            let output = process.output();
+            let line = output.split_once(" admin=").ok_or_else(|| output.clone());
+            line.map(|(_, rest)| rest.split_whitespace().next().unwrap_or_default().to_owned())
+        })
+        .await;
+        Self { process, admin, folder }
+    }
+
+    /// Waits until readiness fails with these words.
+    async fn until_told(&self, words: &str) {
+        wait::until(words, LIMIT, async || {
+            let answer = reqwest::get(format!("http://{}/readyz", self.admin)).await.unwrap();
+            let (status, text) = (answer.status(), answer.text().await.unwrap());
+            if status == 503 && text.contains(words) { Ok(()) } else { Err(format!("{status}: {text}")) }
+        })
+        .await;
+        let output = self.process.output();
+        assert!(output.contains(words), "{words} in the log: {output}");
+    }
+}
+
+fn write_kubeconfig(folder: &WorkFolder, server: &RawServer, token: &str) {
+    let text = format!(
+        r#"{{"apiVersion": "v1", "kind": "Config", "current-context": "it",
+            "clusters": [{{"name": "it", "cluster": {{"server": "{}"}}}}],
+            "users": [{{"name": "it", "user": {{"token": "{token}"}}}}],
+            "contexts": [{{"name": "it", "context": {{"cluster": "it", "user": "it"}}}}]}}"#,
+        server.url()
+    );
+    fs::write(folder.path().join("kubeconfig"), text).unwrap();
+}
+
+fn status(code: &str, message: &str) -> String {
+    let body = serde_json::json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "reason": "Forbidden",
+        "code": code[..3].parse::<u16>().unwrap(),
+    });
+    http(code, "content-type: application/json\r\n", &body.to_string())
+}
+
+#[tokio::test]
+async fn rights_that_are_missing_are_named_by_readiness_and_in_the_log() {
+    let message = r#"secrets is forbidden: User "it" cannot list resource "secrets" in API group "" at the cluster scope"#;
+    let server = RawServer::answering(status("403 Forbidden", message)).await;
+    let operator = Operator::start(&server).await;
+    operator.until_told("forbidden: the right to list secrets in all namespaces is missing").await;
+    operator
+        .until_told("forbidden: the right to list idissuercredentials.idissuer.pl in all namespaces")
+        .await;
+}
+
+#[tokio::test]
+async fn a_token_of_the_kubeconfig_that_is_replaced_is_read_again() {
+    let server = RawServer::answering(status("401 Unauthorized", "Unauthorized")).await;
+    let operator = Operator::start(&server).await;
+    operator.until_told("unauthorized: the API server does not accept").await;
+    write_kubeconfig(&operator.folder, &server, "second");
+    wait::until("a call with the new token", LIMIT, async || {
+        server.requests().iter().any(|request| request.to_ascii_lowercase().contains("bearer second"))
+    })
+    .await;
+    operator.process.signal(Signal::Terminate).unwrap();
+    assert_eq!(operator.process.wait_timeout(LIMIT).await.unwrap(), 0, "{}", operator.process.output_tail());
+}
