@@ -80,6 +80,8 @@ pub const QUALIFIED_NAME_PATTERN: &str = concat!(
 pub const LABEL_VALUE_PATTERN: &str = r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$";
 /// Labels and annotations that mean something to Kubernetes or to this operator.
 pub const RESERVED_METADATA_PATTERN: &str = r"^([^/]*\.)?(idissuer\.pl|kubernetes\.io|k8s\.io)/";
+/// The domains of [`RESERVED_METADATA_PATTERN`].
+pub const RESERVED_DOMAINS: [&str; 3] = ["idissuer.pl", "kubernetes.io", "k8s.io"];
 /// The prefix out of [`RESERVED_METADATA_PATTERN`] that may be used all the same: it only describes.
 pub const PERMITTED_METADATA_PREFIX: &str = "app.kubernetes.io/";
 

@@ -16,8 +16,6 @@ pub(super) static RESERVED_KEY: Pattern = Pattern::new(|| Regex::new(rules::RESE
 pub(super) static TYPE: Pattern = Pattern::new(|| Regex::new(rules::TYPE_PATTERN).ok());
 pub(super) static RESERVED_TYPE: Pattern = Pattern::new(|| Regex::new(rules::RESERVED_TYPE_PATTERN).ok());
 pub(super) static QUALIFIED_NAME: Pattern = Pattern::new(|| Regex::new(rules::QUALIFIED_NAME_PATTERN).ok());
-pub(super) static RESERVED_METADATA: Pattern =
-    Pattern::new(|| Regex::new(rules::RESERVED_METADATA_PATTERN).ok());
 
 /// Whether the pattern matches.
 pub(super) fn is_match(pattern: &Pattern, text: &str) -> bool {
@@ -30,8 +28,7 @@ mod tests {
 
     #[test]
     fn every_pattern_compiles() {
-        let patterns =
-            [&NAME, &KEY, &RESERVED_KEY, &TYPE, &RESERVED_TYPE, &QUALIFIED_NAME, &RESERVED_METADATA];
+        let patterns = [&NAME, &KEY, &RESERVED_KEY, &TYPE, &RESERVED_TYPE, &QUALIFIED_NAME];
         assert!(patterns.into_iter().all(|pattern| pattern.is_some()));
     }
 }

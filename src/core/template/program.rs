@@ -259,30 +259,52 @@ fn write(layers: &mut [Layer], output: &mut Output, bytes: &[u8]) -> Result<(), 
     }
 }
 
-/// The inside of a JSON string. Characters beyond ASCII stand for themselves.
+/// The inside of a JSON string. Characters beyond ASCII stand for themselves. What is escaped in a row is passed on
+/// together: through several filters, each passes on much of that.
 fn write_escaped(layers: &mut [Layer], output: &mut Output, bytes: &[u8]) -> Result<(), Full> {
     let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)) {
-        if at > 0 {
-            write(layers, output, &rest[..at])?;
+    while !rest.is_empty() {
+        let plain = rest.iter().position(|byte| is_escaped(*byte)).unwrap_or(rest.len());
+        if plain > 0 {
+            write(layers, output, &rest[..plain])?;
         }
-        let byte = rest[at];
-        let letter = match byte {
-            b'"' | b'\\' => byte,
-            0x08 => b'b',
-            0x09 => b't',
-            0x0a => b'n',
-            0x0c => b'f',
-            0x0d => b'r',
-            _ => b'u',
-        };
-        write(layers, output, &[b'\\', letter])?;
-        if letter == b'u' {
-            write(layers, output, format!("{byte:04x}").as_bytes())?;
+        rest = &rest[plain..];
+        let mut escapes = [0; 192];
+        let mut length = 0;
+        while let Some((byte, after)) = rest.split_first().filter(|(byte, _)| is_escaped(**byte))
+            && length + 6 <= escapes.len()
+        {
+            length += escape(*byte, &mut escapes[length..]);
+            rest = after;
         }
-        rest = &rest[at + 1..];
+        let written = write(layers, output, &escapes[..length]);
+        escapes[..length].zeroize();
+        written?;
     }
-    if rest.is_empty() { Ok(()) } else { write(layers, output, rest) }
+    Ok(())
+}
+
+fn is_escaped(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\' | 0..=0x1f)
+}
+
+/// Puts the escape of a character there, which takes six bytes at most. Returns how many it took.
+fn escape(byte: u8, place: &mut [u8]) -> usize {
+    let letter = match byte {
+        0x08 => b'b',
+        0x09 => b't',
+        0x0a => b'n',
+        0x0c => b'f',
+        0x0d => b'r',
+        0..=0x1f => {
+            let digit = |four: u8| b"0123456789abcdef"[usize::from(four)];
+            place[..6].copy_from_slice(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 0xf)]);
+            return 6;
+        }
+        other => other,
+    };
+    place[..2].copy_from_slice(&[b'\\', letter]);
+    2
 }
 
 fn write_encoded(
