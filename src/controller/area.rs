@@ -119,7 +119,9 @@ fn news(
             }
             Ok(Event::Delete(object)) => {
                 let (uid, placed) = registry.lost_credential(&key(&object));
-                uid.iter().for_each(|uid| metrics.forget_credential(uid));
+                if let Some(uid) = uid {
+                    metrics.forget_credential(&uid);
+                }
                 wake(&waker, placed);
                 None
             }
@@ -129,7 +131,9 @@ fn news(
             }
             Ok(Event::InitDone) => {
                 let (gone, placed) = registry.ends_credential_list();
-                gone.iter().for_each(|uid| metrics.forget_credential(uid));
+                for uid in &gone {
+                    metrics.forget_credential(uid);
+                }
                 wake(&waker, placed);
                 wake(&waker, std::mem::take(&mut listed));
                 None

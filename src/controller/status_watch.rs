@@ -112,6 +112,9 @@ mod tests {
         let mut watch = StatusWatch::new(mark(1, "opaque"));
         watch.leaves(mark(2, "opaque"));
         assert!(!watch.shows(mark(1, "more opaque")));
-        assert_eq!(StatusMark::of(None, "1"), StatusMark::of(Some(&Default::default()), "1"));
+        assert_eq!(
+            StatusMark::of(None, "1"),
+            StatusMark::of(Some(&IdIssuerCredentialStatus::default()), "1")
+        );
     }
 }
