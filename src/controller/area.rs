@@ -18,10 +18,15 @@ use tokio_util::sync::CancellationToken;
 use super::cluster::{ClusterError, version_of};
 use super::reconcile::{Context, Guarded, finish, reconcile};
 use super::registry::{ObjectKey, Registry, Remarks, Sighting};
+use super::slim;
 use super::status_watch::StatusMark;
-use crate::api::{CaBundleKind, GROUP, IdIssuerCredential};
+use crate::api::{CaBundleKind, IdIssuerCredential};
 use crate::core::backoff::cluster_pause;
 
+/// How many credentials a page of their list holds. A tenant can make each a megabyte large, and a page is in memory whole.
+const CREDENTIALS_A_PAGE: u32 = 20;
+/// How many Secrets, of which only the metadata is listed: that can be a quarter of a megabyte.
+const SECRETS_A_PAGE: u32 = 50;
 /// How many credentials are finished at once when the process stops.
 const FINISHED_AT_ONCE: usize = 64;
 
@@ -49,9 +54,10 @@ pub(super) async fn reconcile_all(
     stop: CancellationToken,
 ) -> Vec<Arc<Guarded>> {
     let (reader, writer) = reflector::store();
+    let watching = watching.page_size(CREDENTIALS_A_PAGE);
     let events = watcher(api::<Guarded>(&client, namespace.as_deref()), watching)
         .default_backoff()
-        .modify(trim)
+        .modify(slim::trim)
         .reflect(writer);
     let news = news(events, Arc::clone(&context), waker);
     Controller::for_stream(news, reader.clone())
@@ -143,13 +149,6 @@ fn news(
     })
 }
 
-/// Drops what is not needed before anything else sees it. The annotation that kubectl leaves holds the whole object.
-fn trim(object: &mut Guarded) {
-    object.managed_fields_mut().clear();
-    object.labels_mut().clear();
-    object.annotations_mut().retain(|key, _| key.split('/').next() == Some(GROUP));
-}
-
 fn key(object: &impl ResourceExt) -> ObjectKey {
     ObjectKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }
@@ -204,7 +203,7 @@ pub(super) async fn watch_secrets(
         () = stop.cancelled() => return,
     }
     let secrets = api::<PartialObjectMeta<Secret>>(&client, namespace.as_deref());
-    let events = watcher(secrets, watching).default_backoff();
+    let events = watcher(secrets, watching.page_size(SECRETS_A_PAGE)).default_backoff();
     let mut events = std::pin::pin!(events.take_until(stop.cancelled_owned()));
     while let Some(event) = events.next().await {
         let concerned = match event {

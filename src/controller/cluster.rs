@@ -148,6 +148,20 @@ impl Cluster {
         }))
     }
 
+    /// Reads a credential as it stands now; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the API server does not answer, or refuses.
+    pub(super) async fn read_credential(
+        &self,
+        namespace: &str,
+        name: &str,
+        allowance: Allowance<'_>,
+    ) -> Result<Option<IdIssuerCredential>, ClusterError> {
+        let api: Api<IdIssuerCredential> = Api::namespaced(self.client.clone(), namespace);
+        call(allowance, "read IdIssuerCredential", namespace, name, api.get_opt(name)).await
+    }
+
     /// Reads one key of a Secret or `ConfigMap`; `None` when there is no such object or key.
     ///
     /// # Errors

@@ -175,6 +175,11 @@ impl Memory {
         *self = Self { term: Some(term), patience, intent, ..Self::default() };
     }
 
+    /// Whether it is known what the specification of this generation wants.
+    pub(super) fn knows_intent(&self, generation: Option<i64>) -> bool {
+        self.intent.as_ref().is_some_and(|(known, _)| *known == generation)
+    }
+
     /// What the specification of this generation wants. Only the first call parses it.
     pub(super) fn intent(
         &mut self,

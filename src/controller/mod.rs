@@ -23,6 +23,7 @@ mod repairs;
 mod report;
 mod rights;
 mod run;
+mod slim;
 mod status_watch;
 mod target;
 mod target_policy;

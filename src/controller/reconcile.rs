@@ -16,6 +16,7 @@ use super::leadership::{Leadership, Term};
 use super::memory::{Memory, Verdict};
 use super::registry::{ObjectKey, Registry};
 use super::report::Occasion;
+use super::slim::{self, WholeReads};
 use super::status_watch::StatusMark;
 use super::target_policy::TargetPolicy;
 use super::{login, report, target};
@@ -24,7 +25,7 @@ use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
 use crate::core::decide::{Plan, decide};
 use crate::core::endpoint::AllowList;
 use crate::core::moment::Moment;
-use crate::core::observed::{Login, Observed, Seen};
+use crate::core::observed::{Intent, Login, Observed, Seen};
 use crate::core::reason::Reason;
 use crate::core::target::Identity;
 use crate::issuer::Bundles;
@@ -51,6 +52,8 @@ pub(super) struct Context {
     pub accounts: Arc<Accounts>,
     /// Where a password may be sent.
     pub allow_list: Arc<AllowList>,
+    /// Bounds how many credentials are in memory whole.
+    pub whole_reads: Arc<WholeReads>,
     /// The CA bundles that are in use.
     pub bundles: Arc<Bundles>,
     /// Which Secrets may be written.
@@ -110,7 +113,22 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
         memory.term = None;
         return told;
     };
-    let mut work = Work::new(&context, credential, &key, &mut memory);
+    let mut verdict = None;
+    if slim::is_slim(credential)
+        && !memory.knows_intent(meta.generation)
+        && context.registry.has_place(&key).is_ok()
+    {
+        match slim::judge(&context, credential, memory.allowance()).await {
+            Ok(Some(judged)) => verdict = Some(judged),
+            // The watch is about to show another specification.
+            Ok(None) => return Ok(Action::requeue(RACED_PAUSE)),
+            Err(error) => {
+                context.registry.unresolvable(&key, term);
+                return Err(error);
+            }
+        }
+    }
+    let mut work = Work::new(&context, credential, &key, &mut memory, verdict);
     let loaded = if is_new_term { work.load(term).await } else { Ok(()) };
     let action = match loaded {
         Ok(()) => {
@@ -147,10 +165,11 @@ pub(super) async fn finish(object: &Guarded, context: &Context) -> Result<(), Cl
         return Ok(());
     };
     let mut memory = memory.lock().await;
-    if memory.term != Some(term) || memory.login.is_none() {
+    let is_judged = memory.knows_intent(credential.metadata.generation) || !slim::is_slim(credential);
+    if memory.term != Some(term) || memory.login.is_none() || !is_judged {
         return Ok(());
     }
-    let mut work = Work::new(context, credential, &key, &mut memory);
+    let mut work = Work::new(context, credential, &key, &mut memory, None);
     let now = work.look();
     if let Plan::Publish { token, repair } = decide(&work.observed(now), now) {
         target::publish(&mut work, &token, repair).await?;
@@ -197,6 +216,7 @@ impl<'a> Work<'a> {
         credential: &'a IdIssuerCredential,
         key: &ObjectKey,
         memory: &'a mut Memory,
+        verdict: Option<Result<Intent, Reason>>,
     ) -> Self {
         let identity = Identity {
             namespace: key.namespace.clone(),
@@ -204,7 +224,9 @@ impl<'a> Work<'a> {
             uid: credential.uid().unwrap_or_default(),
         };
         let generation = credential.metadata.generation;
-        let parse = || intent::parse(credential, &context.allow_list, &context.target_policy);
+        let parse = || {
+            verdict.unwrap_or_else(|| intent::parse(credential, &context.allow_list, &context.target_policy))
+        };
         let intent = match context.registry.has_place(key) {
             Ok(()) => memory.intent(generation, parse),
             Err(limit) => Err(Reason::TooManyCredentials { limit }),

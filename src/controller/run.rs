@@ -20,6 +20,7 @@ use super::leadership::{Leadership, LeaseSettings};
 use super::reconcile::Context;
 use super::registry::Registry;
 use super::rights::Rights;
+use super::slim::WholeReads;
 use super::target_policy::TargetPolicy;
 use super::watchdog;
 use crate::account::{Accounts, KeyMaker, Member};
@@ -256,13 +257,14 @@ impl Operator {
         let limit = settings.max_credentials_per_namespace;
         let registries: Arc<[Arc<Registry>]> =
             namespaces.iter().map(|_| Arc::new(Registry::new(limit))).collect();
-        let bundles = Arc::new(Bundles::default());
+        let (bundles, whole_reads) = (Arc::new(Bundles::default()), Arc::new(WholeReads::default()));
         let context = |registry: &Arc<Registry>| {
             Arc::new(Context {
                 cluster: Cluster::new(client.clone()),
                 accounts: Arc::clone(&accounts),
                 allow_list: Arc::clone(&allow_list),
                 bundles: Arc::clone(&bundles),
+                whole_reads: Arc::clone(&whole_reads),
                 target_policy: settings.target_policy.clone(),
                 registry: Arc::clone(registry),
                 registries: Arc::clone(&registries),

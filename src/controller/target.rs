@@ -9,6 +9,7 @@ use kube::{Resource, ResourceExt};
 use super::cluster::{ClusterError, byte_strings, version_of};
 use super::reconcile::Work;
 use super::registry::Glance;
+use super::slim;
 use crate::api::{self, IdIssuerCredential};
 use crate::core::observed::{AccountKey, AccountReference, Intent, Published, Seen, TargetState};
 use crate::core::reason::Reason;
@@ -23,10 +24,11 @@ pub(super) async fn read(work: &mut Work<'_>) -> Result<(), ClusterError> {
     let secret = work.context.cluster.read_secret(&key.namespace, &key.name, work.memory.allowance()).await?;
     let now = work.context.clock.now();
     let fingerprint = work.memory.published.as_ref().map(|published| &published.fingerprint);
-    let read = secret.map(|secret| {
-        let read = keep(&secret, fingerprint, now.wall);
-        TargetRead { intact: is_intact(work, intent, &secret, &read), ..read }
-    });
+    let mut read = None;
+    if let Some(secret) = secret {
+        let kept = keep(&secret, fingerprint, now.wall);
+        read = Some(TargetRead { intact: is_intact(work, &secret, &kept).await?, ..kept });
+    }
     let seen = read.as_ref().map_or(Seen::Absent, |read| Seen::Version(read.version.clone()));
     work.context.registry.read_secret(&key, seen, glance);
     work.memory.target_read = read;
@@ -54,19 +56,20 @@ fn keep(secret: &Secret, fingerprint: Option<&Fingerprint>, now: jiff::Timestamp
 
 /// Whether all that we own of a target is as we would write it with the published token: then another writer changed
 /// what is not ours. Where the token is held nowhere, that cannot be known.
-fn is_intact(work: &Work<'_>, intent: &Intent, found: &Secret, read: &TargetRead) -> bool {
-    let Some(published) = &work.memory.published else { return false };
+async fn is_intact(work: &mut Work<'_>, found: &Secret, read: &TargetRead) -> Result<bool, ClusterError> {
+    let Some(published) = &work.memory.published else { return Ok(false) };
     if published.generation != work.credential.metadata.generation {
-        return false;
+        return Ok(false);
     }
     let held = work.memory.session().and_then(|session| session.with_account(|it| it.token().cloned()));
     let held = held.filter(|token| token.fingerprint == published.fingerprint);
     let access = held.map(|token| token.access.clone()).or_else(|| read.token.clone());
-    let Some(access) = access else { return false };
+    let Some(access) = access else { return Ok(false) };
     let token = issued(published, access);
+    let Some(intent) = slim::whole(work).await? else { return Ok(false) };
     let facts = Facts::of(&token, intent.renew_before, intent.jitter);
     let manifest = target::render(&intent.target, &work.identity, &token, facts);
-    manifest.is_ok_and(|manifest| holds_all(found, &secret(&manifest, intent, &work.identity)))
+    Ok(manifest.is_ok_and(|manifest| holds_all(found, &secret(&manifest, &intent, &work.identity))))
 }
 
 /// Whether everything that is to be written stands there already, whatever stands beside it.
@@ -147,7 +150,7 @@ fn issued(published: &Published, access: AccessToken) -> IssuedToken {
 /// Renders and applies; whether it was written. When somebody else was faster, the target is read and all is decided
 /// again.
 async fn write(work: &mut Work<'_>, token: &IssuedToken, origin: Origin) -> Result<bool, ClusterError> {
-    let Ok(intent) = work.intent.clone() else { return Ok(false) };
+    let Some(intent) = slim::whole(work).await? else { return Ok(false) };
     let now = work.context.clock.now();
     let generation = work.credential.metadata.generation;
     let facts = Facts::of(token, intent.renew_before, intent.jitter);

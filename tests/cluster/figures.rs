@@ -6,8 +6,10 @@ use std::time::Duration;
 use idissuer::api::IdIssuerCredential;
 use idissuer_simulator::User;
 use idissuer_testbed::wait;
-use kube::api::ListParams;
-use serde_json::json;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use crate::operator::{HOUR, Operator, Stage, holds, issuer};
@@ -128,4 +130,88 @@ async fn what_restarts_and_failovers_cost() {
     eprintln!("  issuer calls after {} failovers     {after_failovers}", 2 * ROUNDS);
     eprintln!("  failover after SIGTERM, seconds     {}", show(&stopped));
     eprintln!("  failover after SIGKILL, seconds     {}", show(&killed));
+}
+
+/// A bundle of the largest size, like no other.
+fn bundle(number: usize) -> String {
+    let authority = rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap();
+    format!("# {number} {}\n{}", "x".repeat(250 * 1024), authority.cert.pem())
+}
+
+/// A credential that is as large as it may be.
+fn worst(number: usize, suspended: bool) -> (String, Value) {
+    let name = format!("c{number:04}{}", "n".repeat(248));
+    let text = |length: usize| format!("{number}{}", "x".repeat(length));
+    let data: Map<String, Value> =
+        (0..4).map(|key| (format!("{key}{}", "k".repeat(60)), json!(text(16_000) + "{{ token }}"))).collect();
+    let labels: Map<String, Value> = (0..32).map(|key| (format!("l{key}"), json!("v".repeat(63)))).collect();
+    let annotations: Map<String, Value> =
+        (0..32).map(|key| (format!("a{key}"), json!(text(4_000)))).collect();
+    let own: Map<String, Value> =
+        (0..10).map(|key| (format!("idissuer.pl/own-{key}"), json!(text(20_000)))).collect();
+    let manifest = json!({
+        "apiVersion": "idissuer.pl/v1alpha1", "kind": "IdIssuerCredential",
+        "metadata": {"name": name, "annotations": own},
+        "spec": {
+            "loginSecretRef": {"name": format!("login-{number}")},
+            "issuer": {"caBundleRef": {"kind": "ConfigMap", "name": format!("bundle-{}", number % 32), "key": "ca.crt"}},
+            "target": {"template": {"metadata": {"labels": labels, "annotations": annotations}, "data": data}},
+            "suspend": suspended,
+        },
+    });
+    (name, manifest)
+}
+
+/// Waits until so many credentials are as the metric says.
+async fn until_counted(stage: &Stage, line: &str, count: usize) {
+    wait::until("all to be looked at", LIMIT, async || {
+        let (_, metrics) = stage.operator.page("/metrics").await;
+        let found = metrics.lines().find_map(|it| it.strip_prefix(line)).map(|it| it.trim().to_owned());
+        if found == Some(count.to_string()) { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "prints figures: make figures runs it"]
+async fn what_a_thousand_of_the_worst_credentials_cost() {
+    let credentials = parameter("WORST", 1_000);
+    let mut stage = Stage::set("worst", issuer(HOUR)).await;
+    let empty = mebibytes(&stage.operator, "VmHWM");
+    for number in 0..32 {
+        let map =
+            json!({"metadata": {"name": format!("bundle-{number}")}, "data": {"ca.crt": bundle(number)}});
+        let maps: Api<ConfigMap> = stage.namespace.api();
+        maps.create(&PostParams::default(), &serde_json::from_value(map).unwrap()).await.unwrap();
+    }
+    for number in 0..credentials {
+        let user = format!("{number}{}", "u".repeat(1_000));
+        let password = "p".repeat(4096);
+        stage.issuer.set_user(&User::new(&user, &password));
+        let keys = [("username", user.as_bytes()), ("password", password.as_bytes())];
+        stage.write_secret(&format!("login-{number}"), &keys).await;
+        let (name, manifest) = worst(number, number % 4 == 3);
+        let parameters = PatchParams::apply("owner").force();
+        stage.credentials().patch(&name, &parameters, &Patch::Apply(manifest)).await.unwrap();
+    }
+    let ready = r#"idissuer_credentials{condition="Ready",status="True"}"#;
+    until_counted(&stage, ready, credentials - credentials / 4).await;
+    let (now, most) = (mebibytes(&stage.operator, "VmRSS"), mebibytes(&stage.operator, "VmHWM"));
+    stage.restart_operator().await;
+    until_counted(&stage, ready, credentials - credentials / 4).await;
+    let (after, most_after) = (mebibytes(&stage.operator, "VmRSS"), mebibytes(&stage.operator, "VmHWM"));
+
+    eprintln!("\n{credentials} of the largest credentials that are legal, a quarter of them suspended");
+    eprintln!("  memory of an idle operator, MiB     {empty:.0}");
+    eprintln!(
+        "  beside that, once all are served    {:.0} at rest, {:.0} at most",
+        now - empty,
+        most - empty
+    );
+    eprintln!(
+        "  after a restart                     {:.0} at rest, {:.0} at most",
+        after - empty,
+        most_after - empty
+    );
+    assert!(most.max(most_after) - empty <= 64.0, "a thousand may cost 64 MiB");
 }

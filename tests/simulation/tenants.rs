@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::issuers::{HOUR, Issuers};
-use crate::population::Credential;
+use crate::population::{Credential, text};
 use crate::world::{Plan, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -112,4 +112,59 @@ async fn a_namespace_has_a_hundred_events_at_once_and_then_one_a_second() {
     let metrics = world.replicas[0].process.as_ref().unwrap().metrics.render().unwrap();
     let dropped = metrics.lines().find(|line| line.starts_with("idissuer_events_dropped_total")).unwrap();
     assert!(dropped.ends_with(&format!(" {}", 300 - events)), "{dropped}");
+}
+
+/// One that is too large to be kept is read again each time that it is rendered.
+#[tokio::test(start_paused = true)]
+async fn a_large_template_is_rendered_repaired_changed_and_refused_like_any_other() {
+    let mut world = crowd(Issuers::plain(9, HOUR), 1);
+    let credential = world.population.credentials[0].clone();
+    let spec = |letter: &str, variable: &str| {
+        let data = json!({
+            "token": "{{ token }}",
+            "long": format!("{}{{{{ {variable} }}}}", letter.repeat(6000)),
+        });
+        json!({"target": {"template": {"metadata": {"annotations": {"note": letter}}, "data": data}}})
+    };
+    let target =
+        |world: &World| world.habitat.api.get("secrets", &credential.namespace, &credential.name).unwrap();
+    let holds = |world: &World, letter: &str| {
+        let expected = letter.repeat(6000) + &world.token(&credential).unwrap();
+        text(&target(world), "long") == Some(expected)
+            && target(world)["metadata"]["annotations"]["note"] == letter
+    };
+    world.apply(&credential, &spec("a", "token"));
+    world.start();
+    world.pass(10 * SECOND).await;
+    world.assert_well();
+    assert!(holds(&world, "a"));
+
+    world.vandalise(&credential, Some(&json!({"data": {"long": "Zm9yZ2Vk"}})));
+    world.pass(2 * SECOND).await;
+    assert!(holds(&world, "a"), "put back");
+    world.habitat.api.reset_counts();
+    world.vandalise(&credential, Some(&json!({"metadata": {"annotations": {"other.example/seen": "1"}}})));
+    world.pass(2 * SECOND).await;
+    assert_eq!(writes(&world, "secrets"), 0);
+
+    world.edits(&credential, &spec("b", "token"));
+    world.pass(2 * SECOND).await;
+    assert!(holds(&world, "b"), "laid out anew");
+    world.edits(&credential, &spec("c", "passwort"));
+    world.pass(2 * SECOND).await;
+    assert_eq!(told(&world, &credential, "Ready"), Some(("False".into(), "TemplateError".into())));
+    assert!(holds(&world, "b"), "what was published stays");
+    world.edits(&credential, &spec("d", "token"));
+    world.pass(2 * SECOND).await;
+    assert!(holds(&world, "d"));
+
+    world.habitat.api.reset_counts();
+    let calls = world.habitat.ledger.calls().sent();
+    world.replicas[0].stop().unwrap().await.unwrap();
+    world.replicas[0].start(&world.habitat);
+    world.pass(MINUTE).await;
+    assert_eq!((writes(&world, "secrets"), world.habitat.ledger.calls().sent()), (0, calls));
+    world.pass(HOUR).await;
+    world.assert_well();
+    assert!(holds(&world, "d"), "renewed");
 }
