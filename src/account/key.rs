@@ -1,14 +1,16 @@
 //! The key of an account.
 
 use hmac::{Hmac, KeyInit, Mac};
+use icu_normalizer::ComposingNormalizerBorrowed;
 use sha2::Sha256;
+use zeroize::Zeroizing;
 
 use crate::core::endpoint::RefreshShape;
 use crate::core::login::LoginPair;
 use crate::core::observed::AccountKey;
 use crate::issuer::{Site, Trust};
 
-/// The key of a user at an issuer, whatever the password.
+/// The key of a user, whatever the password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct UserKey([u8; 32]);
 
@@ -55,10 +57,9 @@ impl KeyMaker {
         ]))
     }
 
-    /// The key of a user at an issuer, whatever the password.
-    pub(super) fn user(&self, site: &Site, pair: &LoginPair) -> UserKey {
-        let origin = site.endpoint.origin.to_string();
-        UserKey(self.digest(&[origin.as_bytes(), pair.username().as_bytes()]))
+    /// The key of a user, whatever the password, and however the name is spelled.
+    pub(super) fn user(&self, pair: &LoginPair) -> UserKey {
+        UserKey(self.digest(&[spelled_out(pair.username()).as_bytes()]))
     }
 
     fn digest(&self, parts: &[&[u8]]) -> [u8; 32] {
@@ -72,6 +73,31 @@ impl KeyMaker {
     }
 }
 
+/// A user name as most issuers compare it: upper and lower case, wide and narrow letters, composed and decomposed ones are
+/// the same, and blanks around it and characters that nobody sees are nothing.
+fn spelled_out(name: &str) -> Zeroizing<String> {
+    let nfkc = ComposingNormalizerBorrowed::new_nfkc();
+    let normalised = Zeroizing::new(nfkc.normalize(name).into_owned());
+    // To upper case and back, so that what has several lower cases is one; before, what is upper only becomes lower.
+    let folded: Zeroizing<String> = Zeroizing::new(
+        normalised
+            .chars()
+            .filter(|letter| !is_unseen(*letter))
+            .flat_map(char::to_lowercase)
+            .flat_map(char::to_uppercase)
+            .flat_map(char::to_lowercase)
+            .collect(),
+    );
+    Zeroizing::new(nfkc.normalize(folded.trim()).into_owned())
+}
+
+/// Characters without a width of their own.
+fn is_unseen(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
+        || matches!(letter, '\u{fe00}'..='\u{fe0f}')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +109,30 @@ mod tests {
         let pair =
             LoginPair::parse(("u", Some(username.as_bytes())), ("p", Some(password.as_bytes()))).unwrap();
         keys.key(&Site { endpoint, trust: Trust::PublicRoots }, &pair)
+    }
+
+    #[test]
+    fn all_spellings_of_a_user_name_have_one_key_and_other_names_another() {
+        let keys = KeyMaker::new([7; 64]);
+        let key = |name: &str| {
+            keys.user(&LoginPair::parse(("u", Some(name.as_bytes())), ("p", Some(b"x"))).unwrap())
+        };
+        let spellings = [
+            "stra\u{df}e.\u{e9}@example.org",
+            "STRASSE.\u{c9}@EXAMPLE.ORG",
+            "Stra\u{1e9e}e.e\u{301}@Example.Org",
+            "\u{ff53}trasse.\u{e9}@example.org",
+            "stra\u{17f}se.\u{e9}@example.org",
+            "stras\u{200b}se.\u{e9}@exam\u{ad}ple.org",
+        ];
+        for spelling in spellings {
+            assert!(key(spelling) == key(spellings[0]), "{spelling}");
+        }
+        assert!(key("\u{3a3}\u{3a3}") == key("\u{3c3}\u{3c2}"), "a letter of two lower cases");
+        for other in ["strase.\u{e9}@example.org", "strasse.e@example.org", "strasse.\u{e9}@example.com"] {
+            assert!(key(other) != key(spellings[0]), "{other}");
+        }
+        assert_eq!(*spelled_out(" \u{a0}Me@x.org\u{2003} "), "me@x.org");
     }
 
     #[test]

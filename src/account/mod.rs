@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 
 pub use key::KeyMaker;
 pub use restraints::Tenant;
-pub use session::{Member, Session};
+pub use session::{Member, Record, Session};
 
 use crate::core::login::LoginPair;
 use crate::core::moment::Moment;
@@ -91,7 +91,7 @@ impl Accounts {
     /// The session of the account that this login names at this site. Of the login only a keyed digest is kept;
     /// `source` says where it came from, for logs; another member of the account may have it from elsewhere.
     pub fn open(&self, site: Site, pair: &LoginPair, source: &str) -> Arc<Session> {
-        let (key, user) = (self.keys.key(&site, pair), self.keys.user(&site, pair));
+        let (key, user) = (self.keys.key(&site, pair), self.keys.user(pair));
         let now = self.surroundings.clock.now();
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.retain(|other, session| *other == key || !is_left_since(session, now.minus(IDLE_LIFE)));
@@ -113,16 +113,17 @@ impl Accounts {
         count: u32,
         last: Moment,
     ) {
-        let user = self.keys.user(site, pair);
-        self.surroundings.restraints.remember(tenant, user, count, last, self.surroundings.clock.now());
+        let (place, user) = (place(tenant, site), self.keys.user(pair));
+        self.surroundings.restraints.remember(&place, user, count, last, self.surroundings.clock.now());
     }
 
-    /// Until when this login is not even looked up for this tenant: the user name had too many rejections. Who was told
+    /// Until when this login is not even looked up for this tenant: the user name, or all of the tenant's together, had too
+    /// many rejections. Who was told
     /// whether an account of others has this very password could guess it, without one call to the issuer.
     #[must_use]
     pub fn puts_off(&self, tenant: &Tenant, site: &Site, pair: &LoginPair) -> Option<Moment> {
-        let user = self.keys.user(site, pair);
-        self.surroundings.restraints.puts_off(tenant, user, self.surroundings.clock.now())
+        let (place, user) = (place(tenant, site), self.keys.user(pair));
+        self.surroundings.restraints.puts_off(&place, user, self.surroundings.clock.now())
     }
 
     /// Forgets every session: another process may have used the accounts since.
@@ -136,6 +137,10 @@ impl Accounts {
         self.surroundings.tasks.close();
         self.surroundings.tasks.wait().await;
     }
+}
+
+fn place(tenant: &Tenant, site: &Site) -> restraints::Place {
+    restraints::Place { origin: site.endpoint.origin.clone(), tenant: Arc::clone(tenant) }
 }
 
 /// Whether a session has had no member since this moment, or longer, and nobody holds it who may join it again: a

@@ -6,14 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use jiff::SignedDuration;
 
 use super::key::UserKey;
-use super::restraints::{Tenant, Who};
+use super::restraints::{Place, Tenant, Who};
 use super::{STOP_GRACE, Surroundings};
 use crate::core::account::{Account, Call, Next, Obtained, Restraint, Strategy};
 use crate::core::breaker::Caller;
-use crate::core::gate::Errand;
+use crate::core::gate::{Entrant, Errand};
 use crate::core::login::LoginPair;
 use crate::core::moment::Moment;
 use crate::core::observed::{AccountKey, AccountView};
@@ -24,6 +25,8 @@ use crate::issuer::{Exchange, IssuerError, Site};
 
 /// Who uses an account; an opaque name.
 pub type Member = Arc<str>;
+/// Records the attempt of a login that was never accepted, just before it is sent; whether it did.
+pub type Record = BoxFuture<'static, bool>;
 
 /// The session of one account.
 pub struct Session {
@@ -104,7 +107,7 @@ impl Session {
     pub fn view(&self, tenant: &Tenant) -> AccountView {
         let (strategy, now) = (self.strategy(), self.surroundings.clock.now());
         let account = self.account();
-        AccountView::of(self.key, &account, self.restraint(&account, tenant, now), strategy, now)
+        AccountView::of(self.key, &account, self.restraint(&account, &self.place(tenant), now), strategy, now)
     }
 
     /// Looks at the state itself, for what a report needs beyond the view.
@@ -119,33 +122,41 @@ impl Session {
 
     /// How often this user name was rejected lately for this tenant, with passwords that were never accepted.
     pub fn rejections_of_user(&self, tenant: &Tenant) -> u32 {
-        self.surroundings.restraints.rejections(tenant, self.user, self.surroundings.clock.now())
+        let now = self.surroundings.clock.now();
+        self.surroundings.restraints.rejections(&self.place(tenant), self.user, now)
     }
 
     /// Starts the call that a new token needs, unless one is in flight or none is allowed now; whether it did.
     ///
     /// A login needs the pair, which is gone with the call. `lift` allows one attempt of a held login.
     pub fn obtain(self: &Arc<Self>, tenant: &Tenant, pair: Option<LoginPair>, lift: bool) -> bool {
-        if !self.may_call() {
-            return false;
-        }
-        let Some((call, trial)) = self.begin(tenant, pair, lift) else { return false };
-        let session = Arc::clone(self);
-        self.surroundings.tasks.spawn(async move { session.run(call, trial).await });
-        true
+        self.obtain_recorded(tenant, pair, lift, None)
     }
 
-    /// Begins a call, and says on whose behalf if it is a login that was never accepted.
-    fn begin(
+    /// The same, with what records the attempt once it is its turn. The call is not sent if that fails.
+    pub fn obtain_recorded(
         self: &Arc<Self>,
         tenant: &Tenant,
         pair: Option<LoginPair>,
         lift: bool,
-    ) -> Option<(Call, Option<Tenant>)> {
+        record: Option<Record>,
+    ) -> bool {
+        if !self.may_call() {
+            return false;
+        }
+        let place = self.place(tenant);
+        let Some((call, is_trial)) = self.begin(&place, pair, lift) else { return false };
+        let session = Arc::clone(self);
+        self.surroundings.tasks.spawn(async move { session.run(call, place, is_trial, record).await });
+        true
+    }
+
+    /// Begins a call, and says whether it is a login that was never accepted.
+    fn begin(self: &Arc<Self>, place: &Place, pair: Option<LoginPair>, lift: bool) -> Option<(Call, bool)> {
         let (strategy, now) = (self.strategy(), self.surroundings.clock.now());
         let restraints = &self.surroundings.restraints;
         let mut account = self.account();
-        let restraint = self.restraint(&account, tenant, now);
+        let restraint = self.restraint(&account, place, now);
         if lift && account.put_off(restraint, now).is_none() {
             account.lift(now);
         }
@@ -155,19 +166,23 @@ impl Session {
             return None;
         }
         let who = self.who();
-        let trial = (next == Next::Login && account.accepted().is_none()).then(|| Arc::clone(tenant));
-        if !restraints.begins(&self.site, &who, self.caller(&account, now), now) {
+        let is_trial = next == Next::Login && account.accepted().is_none();
+        if !restraints.begins(place, &who, self.caller(&account, now), now) {
             return None;
         }
-        if trial.as_ref().is_some_and(|tenant| !restraints.login_begins(tenant, self.user, now)) {
-            restraints.gives_up(&self.site, &who);
+        if is_trial && !restraints.login_begins(place, self.user, now) {
+            restraints.gives_up(place, &who);
             return None;
         }
-        account.begin(strategy, pair, now).map(|call| (call, trial))
+        account.begin(strategy, pair, now).map(|call| (call, is_trial))
     }
 
-    fn restraint(&self, account: &Account, tenant: &Tenant, now: Moment) -> Restraint {
-        self.surroundings.restraints.of(&self.site, self.caller(account, now), tenant, self.user, now)
+    fn restraint(&self, account: &Account, place: &Place, now: Moment) -> Restraint {
+        self.surroundings.restraints.of(place, self.caller(account, now), self.user, now)
+    }
+
+    fn place(&self, tenant: &Tenant) -> Place {
+        Place { origin: self.site.endpoint.origin.clone(), tenant: Arc::clone(tenant) }
     }
 
     fn caller(&self, account: &Account, now: Moment) -> Caller {
@@ -187,29 +202,45 @@ impl Session {
     }
 
     /// Carries out a call. What follows from its answer is decided by those who are told of its end.
-    async fn run(self: Arc<Self>, call: Call, trial: Option<Tenant>) {
-        let mut end = End { session: &self, is_in_flight: true, trial, is_rejected: false };
-        let (errand, limit) = self.errand();
+    async fn run(self: Arc<Self>, call: Call, place: Place, is_trial: bool, record: Option<Record>) {
+        let (entrant, limit) = self.entrant(&place);
+        let (session, is_in_flight) = (&self, true);
+        let mut end = End { session, place, is_in_flight, is_trial, is_presented: false, is_rejected: false };
         let Surroundings { gates, restraints, clock, stop, .. } = &*self.surroundings;
         let pass = tokio::select! {
             biased;
             () = stop.cancelled() => None,
-            pass = gates.enter(&self.site.endpoint.origin, errand, clock.now()) => pass,
+            pass = gates.enter(&self.site.endpoint.origin, entrant, clock.now()) => pass,
         };
-        // Much may have changed while it waited for its turn.
+        // Much may have changed while it waited for its turn, or was recorded.
         let who = self.who();
-        let is_free = || self.may_call() && self.is_wanted() && restraints.lets_pass(&self.site, &who);
-        if pass.is_none() || !is_free() {
-            restraints.gives_up(&self.site, &who);
-            self.account().withdraw(call);
-        } else {
+        let place = end.place.clone();
+        let is_free = || self.may_call() && self.is_wanted() && restraints.lets_pass(&place, &who);
+        let is_turn = pass.is_some() && is_free();
+        end.is_presented = is_turn && is_trial && restraints.presents(&place, clock.now());
+        let is_turn = is_turn && end.is_presented == is_trial;
+        let is_sent = is_turn && self.is_recorded(record).await && is_free();
+        if is_sent {
             let exchange = tokio::select! {
                 exchange = self.exchange(&call, limit) => exchange,
                 () = self.given_up() => return,
             };
-            end.is_rejected = self.finish(call, exchange);
+            end.is_rejected = self.finish(call, &place, exchange);
+        } else {
+            restraints.gives_up(&place, &who);
+            self.account().withdraw(call);
         }
         end.is_in_flight = false;
+    }
+
+    /// Has the attempt recorded, if it has to be; whether the call may be sent.
+    async fn is_recorded(&self, record: Option<Record>) -> bool {
+        let Some(record) = record else { return true };
+        tokio::select! {
+            biased;
+            () = self.surroundings.stop.cancelled() => false,
+            is_recorded = record => is_recorded,
+        }
     }
 
     async fn exchange(&self, call: &Call, limit: SignedDuration) -> Exchange {
@@ -232,10 +263,11 @@ impl Session {
     }
 
     /// What the next call is for, and how long it may take.
-    fn errand(&self) -> (Errand, SignedDuration) {
+    fn entrant(&self, place: &Place) -> (Entrant, SignedDuration) {
         let account = self.account();
         let errand = account.overdue().map_or(Errand::FirstIssue, |overdue| Errand::Renewal { overdue });
-        (errand, account.pace().call_limit())
+        let failures = account.trouble().map_or(0, |trouble| trouble.count);
+        (Entrant { tenant: Arc::clone(&place.tenant), errand, failures }, account.pace().call_limit())
     }
 
     async fn given_up(&self) {
@@ -244,7 +276,7 @@ impl Session {
     }
 
     /// Takes in how a call went; whether the login was rejected, and that counts.
-    fn finish(self: &Arc<Self>, call: Call, exchange: Exchange) -> bool {
+    fn finish(self: &Arc<Self>, call: Call, place: &Place, exchange: Exchange) -> bool {
         self.tell(call.grant(), &exchange);
         let blank = matches!(&call, Call::Login(pair) if pair.password_has_blank());
         let Surroundings { restraints, clock, .. } = &*self.surroundings;
@@ -256,7 +288,8 @@ impl Session {
             account.judge(call.grant(), failure)
         });
         let verdict = account.verdict(result.as_ref().map(drop));
-        let forgiven = restraints.ends(&self.site, &self.who(), verdict, now);
+        let is_proven = account.accepted().is_some();
+        let forgiven = restraints.ends(place, &self.who(), is_proven, verdict, now);
         let is_rejected = matches!(&result, Err(failure) if failure.class == RetryClass::Rejected);
         account.finish(call, result, now, clock.chance());
         drop(account);
@@ -328,9 +361,12 @@ impl fmt::Debug for Session {
 /// for ever for what was given up.
 struct End<'a> {
     session: &'a Arc<Session>,
+    place: Place,
     is_in_flight: bool,
-    /// On whose behalf it was a login that was never accepted before.
-    trial: Option<Tenant>,
+    /// Whether it was a login that was never accepted before.
+    is_trial: bool,
+    /// Whether such a one was let through to be presented.
+    is_presented: bool,
     is_rejected: bool,
 }
 
@@ -340,10 +376,13 @@ impl Drop for End<'_> {
         let Surroundings { restraints, clock, .. } = &*session.surroundings;
         if self.is_in_flight {
             session.account().abandon();
-            restraints.gives_up(&session.site, &session.who());
+            restraints.gives_up(&self.place, &session.who());
         }
-        if let Some(tenant) = &self.trial {
-            restraints.login_ends(tenant, session.user, self.is_rejected, clock.now());
+        if self.is_presented {
+            restraints.has_presented(&self.place);
+        }
+        if self.is_trial {
+            restraints.login_ends(&self.place, session.user, self.is_rejected, clock.now());
         }
         session.tell_members();
     }

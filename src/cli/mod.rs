@@ -20,7 +20,7 @@ use sidecar::SidecarArguments;
 
 use crate::api::crd;
 use crate::controller::{self, MetadataDomain, SecretType, Settings, TargetPolicy};
-use crate::core::endpoint::{AllowList, DEFAULT_ISSUER, Origin};
+use crate::core::endpoint::{AllowList, Allowed, DEFAULT_ISSUER, Origin};
 use crate::ops::descriptors;
 use crate::ops::logging::{self, LogFormat};
 use crate::ops::shutdown;
@@ -59,9 +59,10 @@ struct ControllerArguments {
     #[arg(long, env = "IDISSUER_ISSUER_URL", value_name = "URL", default_value = DEFAULT_ISSUER, value_parser = origin)]
     issuer_url: Origin,
 
-    /// Another issuer that credentials may name; may be given several times. Plain http only where given as http://
-    #[arg(long = "allow-issuer", env = "IDISSUER_ALLOW_ISSUER", value_name = "URL", value_delimiter = ',', value_parser = origin)]
-    allow_issuers: Vec<Origin>,
+    /// Another issuer that credentials may name; may be given several times. With a path, only what lies under it may be
+    /// called there, also of the default issuer. Plain http only where given as http://
+    #[arg(long = "allow-issuer", env = "IDISSUER_ALLOW_ISSUER", value_name = "URL", value_delimiter = ',', value_parser = allowed)]
+    allow_issuers: Vec<Allowed>,
 
     /// A type that target Secrets may have beside Opaque, kubernetes.io/basic-auth and kubernetes.io/dockerconfigjson; may be
     /// given several times
@@ -111,6 +112,11 @@ fn secret_type(text: &str) -> Result<SecretType, String> {
 
 fn metadata_domain(text: &str) -> Result<MetadataDomain, String> {
     MetadataDomain::parse(text).map_err(|defect| defect.to_string())
+}
+
+fn allowed(text: &str) -> Result<Allowed, String> {
+    Allowed::parse(text)
+        .map_err(|_| format!("not an http or https URL; write it like {DEFAULT_ISSUER}/v2/auth/"))
 }
 
 /// Runs what the command line says, to the end of the process.

@@ -106,7 +106,12 @@ fn endpoint(issuer: Option<&api::Issuer>, allow_list: &AllowList) -> Result<Endp
     if allow_list.permits(&endpoint.token) && allow_list.permits(&endpoint.refresh) {
         Ok(endpoint)
     } else {
-        Err(Reason::IssuerNotAllowed { origin: endpoint.origin.to_string() })
+        let origin = endpoint.origin.to_string();
+        Err(if allow_list.permits_origin(&endpoint.origin) {
+            Reason::IssuerPathNotAllowed { origin }
+        } else {
+            Reason::IssuerNotAllowed { origin }
+        })
     }
 }
 
@@ -147,6 +152,7 @@ fn key(field: &'static str, text: &str) -> Result<String, Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::endpoint::Allowed;
     use serde_json::{Value, json};
 
     fn credential(spec: &Value) -> IdIssuerCredential {
@@ -161,7 +167,10 @@ mod tests {
     fn allow_list() -> AllowList {
         AllowList::new(
             Origin::parse("https://api.idissuer.pl").unwrap(),
-            vec![Origin::parse("http://127.0.0.1:8080").unwrap()],
+            vec![
+                Origin::parse("http://127.0.0.1:8080").unwrap().into(),
+                Allowed::parse("https://pinned.example/v2/auth/").unwrap(),
+            ],
         )
     }
 
@@ -203,6 +212,10 @@ mod tests {
             (
                 json!({"loginSecretRef": login, "issuer": {"url": "http://api.idissuer.pl"}}),
                 "IssuerNotAllowed",
+            ),
+            (
+                json!({"loginSecretRef": login, "issuer": {"url": "https://pinned.example", "refreshPath": "/slow"}}),
+                "IssuerPathNotAllowed",
             ),
             (json!({"loginSecretRef": login, "issuer": {"tokenPath": "//evil.example"}}), "InvalidSpec"),
             (json!({"loginSecretRef": login, "issuer": {"refreshPath": "/a/../b"}}), "InvalidSpec"),
@@ -252,7 +265,7 @@ mod tests {
 
     #[test]
     fn an_allowed_issuer_may_be_written_in_other_ways() {
-        for url in ["https://API.idissuer.pl:443/", "http://127.0.0.1:8080"] {
+        for url in ["https://API.idissuer.pl:443/", "http://127.0.0.1:8080", "https://pinned.example"] {
             let spec = json!({"loginSecretRef": {"name": "login"}, "issuer": {"url": url}});
             assert!(parse(&credential(&spec)).is_ok(), "{url}");
         }

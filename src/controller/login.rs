@@ -9,7 +9,7 @@ use super::cluster::{ClusterError, version_of};
 use super::memory::{LoginReading, Memory, Told};
 use super::reconcile::Work;
 use super::report;
-use crate::account::{Session, Tenant};
+use crate::account::{Record, Session, Tenant};
 use crate::api::{IdIssuerCredentialStatus, LoginStatus};
 use crate::core::account::Account;
 use crate::core::login::LoginPair;
@@ -87,11 +87,17 @@ fn bundle_seen(work: &Work<'_>, intent: &Intent) -> Seen {
     bundle.map_or(Seen::Unknown, |bundle| work.context.registry.seen(&work.beside(&bundle.name)))
 }
 
-/// Asks the account for a new token; whether a call was started.
-pub(super) fn obtain(memory: &mut Memory, lift: bool) -> bool {
+/// Asks the account for a new token; whether a call was started. `record` is carried out once it is its turn.
+pub(super) fn obtain(memory: &mut Memory, lift: bool, record: Option<Record>, now: Moment) -> bool {
     let Some(reading) = &mut memory.login else { return false };
     let pair = reading.pair.take();
-    reading.outcome.as_ref().is_ok_and(|session| session.obtain(&reading.tenant, pair, lift))
+    let Ok(session) = &reading.outcome else { return false };
+    let is_to_be_recorded = record.is_some();
+    let is_begun = session.obtain_recorded(&reading.tenant, pair, lift, record);
+    if is_begun && is_to_be_recorded {
+        (memory.attempt_recorded, memory.queued) = (None, Some(now));
+    }
+    is_begun
 }
 
 /// Forgets user name and password that were read and are not needed.

@@ -32,6 +32,9 @@ const FAILURES_TOLD: u32 = 3;
 /// What a specification wants, or why that cannot be carried out.
 pub(super) type Verdict = Result<Arc<Intent>, Reason>;
 
+/// How long an attempt may wait for its turn before people are told that the first token is being obtained.
+pub(super) const TURN_PAUSE: SignedDuration = SignedDuration::from_secs(1);
+
 /// What is remembered of one credential.
 #[derive(Default)]
 pub(super) struct Memory {
@@ -68,6 +71,10 @@ pub(super) struct Memory {
     pub waits_for_others: Option<Moment>,
     /// At how many rejections an attempt was recorded in this term; each rejection needs a new record.
     pub attempt_recorded: Option<u32>,
+    /// Since when an attempt waits for its turn, to be recorded then.
+    pub queued: Option<Moment>,
+    /// Why the last attempt could not be recorded, until somebody has dealt with it.
+    pub failed_record: Option<ClusterError>,
     /// Repairs of the target.
     pub target_repairs: Repairs,
     /// Repairs of the status.
@@ -281,6 +288,11 @@ impl Memory {
         let lately =
             reading.outcome.as_ref().map_or(0, |session| session.rejections_of_user(&reading.tenant));
         self.rejections().max(lately)
+    }
+
+    /// Whether an attempt has begun to wait for its turn just now: what follows is told with its record.
+    pub(super) fn is_just_queued(&self, now: Moment) -> bool {
+        self.queued.is_some_and(|since| !since.plus(TURN_PAUSE).has_come(now))
     }
 
     /// Whether status holds a record of the attempt that comes next, or is under way.

@@ -9,6 +9,7 @@
 //! It decides nothing: that is done in [`crate::core`].
 
 mod area;
+mod attempt;
 mod cluster;
 mod events;
 mod intent;

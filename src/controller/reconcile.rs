@@ -13,19 +13,20 @@ use super::cluster::{Cluster, ClusterError};
 use super::events::Teller;
 use super::intent;
 use super::leadership::{Leadership, Term};
-use super::memory::{Memory, Verdict};
+use super::memory::{Memory, TURN_PAUSE, Verdict};
 use super::registry::{ObjectKey, Registry};
 use super::report::Occasion;
 use super::slim::{self, WholeReads};
 use super::status_watch::StatusMark;
 use super::target_policy::TargetPolicy;
-use super::{login, report, target};
-use crate::account::Accounts;
+use super::{attempt, login, report, target};
+use crate::account::{Accounts, Record};
 use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
+use crate::core::account::Next;
 use crate::core::decide::{Plan, decide};
 use crate::core::endpoint::AllowList;
 use crate::core::moment::Moment;
-use crate::core::observed::{Intent, Login, Observed, Seen};
+use crate::core::observed::{AccountView, Intent, Login, Observed, Seen};
 use crate::core::reason::Reason;
 use crate::core::target::Identity;
 use crate::issuer::Bundles;
@@ -132,7 +133,8 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     let loaded = if is_new_term { work.load(term).await } else { Ok(()) };
     let action = match loaded {
         Ok(()) => {
-            let carried = work.carry_out(term).await;
+            let recorder = || attempt::recorder(&object, &context, term);
+            let carried = work.carry_out(term, &recorder).await;
             if let Err(error) = &carried {
                 work.tell_failure(error, term).await;
             }
@@ -211,7 +213,7 @@ pub(super) struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    fn new(
+    pub(super) fn new(
         context: &'a Context,
         credential: &'a IdIssuerCredential,
         key: &ObjectKey,
@@ -259,7 +261,14 @@ impl<'a> Work<'a> {
     }
 
     /// Observe (no client) → decide (no client) → act (client), until there is nothing to do; then report (client).
-    async fn carry_out(&mut self, term: Term) -> Result<Action, ClusterError> {
+    async fn carry_out(
+        &mut self,
+        term: Term,
+        recorder: &(dyn Fn() -> Record + Send + Sync),
+    ) -> Result<Action, ClusterError> {
+        if let Some(error) = self.memory.failed_record.take() {
+            return Err(error);
+        }
         login::forget_replaced_bundle(self);
         for _ in 0..STEPS_LIMIT {
             if self.context.leadership.term() != Some(term) {
@@ -276,13 +285,8 @@ impl<'a> Work<'a> {
                     return Ok(Action::requeue(OTHERS_PAUSE));
                 }
                 Plan::Obtain { record_first, lift } => {
-                    if record_first {
-                        self.report(Occasion::Attempt).await?;
-                        self.memory.attempt_recorded = Some(self.memory.rejections());
-                        self.memory.is_login_repaired = false;
-                    }
                     // The term is looked at once more where the call begins.
-                    if !login::obtain(self.memory, lift) {
+                    if !login::obtain(self.memory, lift, record_first.then(recorder), now) {
                         break;
                     }
                 }
@@ -290,6 +294,9 @@ impl<'a> Work<'a> {
                 Plan::PublishReadBack => target::publish_read_back(self).await?,
                 Plan::Rest { until } => {
                     self.context.registry.resolved(&self.key(), term);
+                    if self.is_just_queued(now) {
+                        return Ok(Action::requeue(TURN_PAUSE.unsigned_abs()));
+                    }
                     self.report(Occasion::Rest).await?;
                     return Ok(self.rest(until));
                 }
@@ -343,6 +350,12 @@ impl<'a> Work<'a> {
         let is_impatient = since.plus(OTHERS_LIMIT).has_come(now);
         let is_resolved = |registry: &Arc<Registry>| registry.are_rejections_resolved(term, is_impatient);
         !self.context.registries.iter().all(is_resolved)
+    }
+
+    /// Whether the call has just begun to wait for its turn.
+    fn is_just_queued(&self, now: Moment) -> bool {
+        let is_in_flight = |account: &AccountView| account.next == Next::InFlight;
+        self.memory.is_just_queued(now) && self.observed(now).account().is_some_and(is_in_flight)
     }
 
     pub(super) fn key(&self) -> ObjectKey {

@@ -258,6 +258,11 @@ impl Registry {
         self.lock().credentials.get(key).is_some_and(|entry| entry.status.is_undone())
     }
 
+    /// The generation of a credential's specification, as the watch shows it.
+    pub(super) fn generation(&self, key: &ObjectKey) -> Option<i64> {
+        self.lock().credentials.get(key)?.sighting.generation
+    }
+
     /// Since when a credential's specification is known.
     pub(super) fn generation_since(&self, key: &ObjectKey) -> Option<Moment> {
         self.lock().credentials.get(key).map(|entry| entry.generation_since)

@@ -176,7 +176,7 @@ impl Settings {
 }
 
 fn log_start(settings: &Settings, admin: SocketAddr) {
-    let allowed: Vec<String> = settings.allow_list.origins().map(ToString::to_string).collect();
+    let allowed: Vec<String> = settings.allow_list.entries().map(|entry| entry.to_string()).collect();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         namespaces = settings.scope(),

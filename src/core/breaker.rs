@@ -4,11 +4,16 @@
 //! that it had accepted before: that is an outage, and no account's fault. From then on there is one probe at a time,
 //! at growing pauses. The first success lets everyone through again, over half a minute, and whoever is overdue at once.
 //!
+//! Each tenant has a breaker of its own at each origin, whatever the path, and one more is everybody's. That one opens only
+//! where the failures come from two tenants at least, and there all accounts of a tenant that were never accepted count as
+//! one: whoever names a wrong path, or a wrong CA, holds up nobody else.
+//!
 //! An issuer may also fail for some accounts only. So of those who are overdue, whoever has failed less often goes before the
 //! others: accounts that would be served are not kept waiting by those that are not.
 
 use jiff::SignedDuration;
 
+use super::gate::Tenant;
 use super::moment::Moment;
 use super::schedule::Pace;
 
@@ -49,9 +54,19 @@ pub struct Caller {
     pub place: f64,
 }
 
+/// Who has ended a call, as far as that says how much its failure means to others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// On whose behalf the call was.
+    pub tenant: Tenant,
+    /// Whether the issuer has accepted this very login before.
+    pub is_proven: bool,
+}
+
 #[derive(Clone, Debug)]
 struct Strike<T> {
     who: T,
+    standing: Standing,
     at: Moment,
     is_rejection: bool,
 }
@@ -76,11 +91,20 @@ pub struct Breaker<T> {
     strikes: Vec<Strike<T>>,
     failing: Option<Failing<T>>,
     released: Option<Moment>,
+    is_everybodys: bool,
 }
 
-impl<T> Default for Breaker<T> {
-    fn default() -> Self {
-        Self { strikes: Vec::new(), failing: None, released: None }
+impl<T> Breaker<T> {
+    /// The breaker of one tenant.
+    #[must_use]
+    pub fn of_one() -> Self {
+        Self { strikes: Vec::new(), failing: None, released: None, is_everybodys: false }
+    }
+
+    /// The breaker of all tenants together.
+    #[must_use]
+    pub fn of_all() -> Self {
+        Self { is_everybodys: true, ..Self::of_one() }
     }
 }
 
@@ -128,7 +152,7 @@ impl<T: Clone + PartialEq> Breaker<T> {
 
     /// A call has ended. Returns whose rejections say nothing: they came while the issuer rejected everyone, and now it
     /// has accepted somebody.
-    pub fn ends(&mut self, who: &T, verdict: Verdict, now: Moment) -> Vec<T> {
+    pub fn ends(&mut self, who: &T, standing: &Standing, verdict: Verdict, now: Moment) -> Vec<T> {
         match verdict {
             Verdict::Works => {
                 self.strikes.clear();
@@ -138,8 +162,8 @@ impl<T: Clone + PartialEq> Breaker<T> {
             }
             // It does answer, which may be all that was wrong: the next may probe at once.
             Verdict::Answers => self.gives_up(who),
-            Verdict::Fails { retry_after } => self.strike(who, retry_after, false, now),
-            Verdict::RejectsProven => self.strike(who, None, true, now),
+            Verdict::Fails { retry_after } => self.strike(who, standing, retry_after, false, now),
+            Verdict::RejectsProven => self.strike(who, standing, None, true, now),
         }
         Vec::new()
     }
@@ -156,7 +180,14 @@ impl<T: Clone + PartialEq> Breaker<T> {
             && self.released.is_none_or(is_past)
     }
 
-    fn strike(&mut self, who: &T, retry_after: Option<SignedDuration>, is_rejection: bool, now: Moment) {
+    fn strike(
+        &mut self,
+        who: &T,
+        standing: &Standing,
+        retry_after: Option<SignedDuration>,
+        is_rejection: bool,
+        now: Moment,
+    ) {
         if let Some(failing) = &mut self.failing {
             if is_rejection && !failing.rejected.contains(who) {
                 failing.rejected.push(who.clone());
@@ -168,10 +199,17 @@ impl<T: Clone + PartialEq> Breaker<T> {
             }
             return;
         }
-        self.strikes.retain(|strike| strike.who != *who && !strike.at.plus(WINDOW).has_come(now));
-        self.strikes.push(Strike { who: who.clone(), at: now, is_rejection });
-        let alike = self.strikes.iter().filter(|strike| strike.is_rejection == is_rejection).count();
-        if alike < STREAK {
+        let is_everybodys = self.is_everybodys;
+        let is_same = |other: &Strike<T>| {
+            let is_one = is_everybodys && !standing.is_proven && other.standing == *standing;
+            other.who == *who || is_one
+        };
+        self.strikes.retain(|other| !is_same(other) && !other.at.plus(WINDOW).has_come(now));
+        self.strikes.push(Strike { who: who.clone(), standing: standing.clone(), at: now, is_rejection });
+        let alike = self.strikes.iter().filter(|strike| strike.is_rejection == is_rejection);
+        let is_of_others = alike.clone().any(|strike| strike.standing.tenant != standing.tenant);
+        if alike.count() < STREAK || is_everybodys && !is_of_others {
+            self.forget_surplus(standing);
             return;
         }
         let rejected = std::mem::take(&mut self.strikes).into_iter().filter(|strike| strike.is_rejection);
@@ -182,6 +220,18 @@ impl<T: Clone + PartialEq> Breaker<T> {
             retry_after,
             probe: None,
         });
+    }
+}
+
+impl<T> Breaker<T> {
+    /// Of one tenant's strikes no more are kept than could ever matter.
+    fn forget_surplus(&mut self, standing: &Standing) {
+        let its = |strike: &Strike<T>| strike.standing.tenant == standing.tenant;
+        if self.strikes.iter().filter(|strike| its(strike)).count() > 2 * STREAK
+            && let Some(oldest) = self.strikes.iter().position(its)
+        {
+            self.strikes.remove(oldest);
+        }
     }
 }
 
@@ -205,6 +255,41 @@ mod tests {
 
     const FAILS: Verdict = Verdict::Fails { retry_after: None };
 
+    fn of(tenant: &str, is_proven: bool) -> Standing {
+        Standing { tenant: tenant.into(), is_proven }
+    }
+
+    fn shop() -> Standing {
+        of("shop", true)
+    }
+
+    #[test]
+    fn everybodys_opens_only_by_failures_of_two_tenants_and_new_logins_of_one_count_once() {
+        let (a, b, c) = (of("a", true), of("b", true), of("c", true));
+        let [new_a, new_b, new_c] = ["a", "b", "c"].map(|tenant| of(tenant, false));
+        let cases: [(&str, &[(u32, &Standing)], bool); 7] = [
+            ("many of one", &[(1, &a), (2, &a), (3, &a), (4, &a), (5, &a)], false),
+            ("new ones of one, and one more", &[(1, &new_a), (2, &new_a), (3, &new_a), (4, &new_b)], false),
+            ("new ones of three", &[(1, &new_a), (2, &new_b), (3, &new_c)], true),
+            ("two and one", &[(1, &a), (2, &a), (3, &b)], true),
+            ("of each one", &[(1, &a), (2, &b), (3, &c)], true),
+            ("old and new ones of one", &[(1, &a), (2, &new_a), (3, &a)], false),
+            ("one more after many", &[(1, &a), (2, &a), (3, &a), (4, &a), (5, &new_b)], true),
+        ];
+        for (case, failures, opens) in cases {
+            let mut breaker = Breaker::of_all();
+            for (who, standing) in failures {
+                breaker.ends(who, standing, FAILS, at(0));
+            }
+            assert_eq!(breaker.is_open(), opens, "{case}");
+        }
+        let mut breaker = Breaker::of_all();
+        for who in 0..1_000 {
+            breaker.ends(&who, &a, FAILS, at(0));
+        }
+        assert!(breaker.strikes.len() <= 2 * STREAK, "{}", breaker.strikes.len());
+    }
+
     fn caller(place: f64) -> Caller {
         Caller { pace: Pace::FULL, is_overdue: false, failures: 0, place }
     }
@@ -215,9 +300,9 @@ mod tests {
 
     /// A breaker that three accounts opened at the start.
     fn open() -> Breaker<u32> {
-        let mut breaker = Breaker::default();
+        let mut breaker = Breaker::of_one();
         for who in 1..=3 {
-            breaker.ends(&who, FAILS, at(0));
+            breaker.ends(&who, &shop(), FAILS, at(0));
         }
         assert!(breaker.is_open());
         breaker
@@ -243,9 +328,9 @@ mod tests {
             ("of both three", &[(1, FAILS, 0), (2, FAILS, 1), (3, RejectsProven, 2), (4, FAILS, 3)], true),
         ];
         for (case, ends, is_open) in cases {
-            let mut breaker = Breaker::default();
+            let mut breaker = Breaker::of_one();
             for (who, verdict, time) in ends {
-                breaker.ends(who, *verdict, at(*time));
+                breaker.ends(who, &shop(), *verdict, at(*time));
             }
             assert_eq!(breaker.is_open(), is_open, "{case}");
             let last = at(ends.last().unwrap().2);
@@ -264,18 +349,18 @@ mod tests {
             breaker.begins(&7);
             assert!(breaker.holds_back(overdue(), now).is_some(), "another has to wait, however urgent");
             assert!(breaker.lets_pass(&7) && !breaker.lets_pass(&8), "also one that had begun before");
-            breaker.ends(&1, FAILS, now);
+            breaker.ends(&1, &shop(), FAILS, now);
             assert!(breaker.holds_back(caller(0.5), now).is_some(), "a straggler's failure ends no probe");
-            breaker.ends(&7, FAILS, now);
+            breaker.ends(&7, &shop(), FAILS, now);
         }
     }
 
     #[test]
     fn the_issuers_wish_to_be_left_alone_is_kept_for_up_to_a_minute() {
         for (asked, kept) in [(3, 5), (20, 20), (3_600, 60)] {
-            let mut breaker = Breaker::default();
+            let mut breaker = Breaker::of_one();
             for who in 1..=3 {
-                breaker.ends(&who, Verdict::Fails { retry_after: Some(seconds(asked)) }, at(0));
+                breaker.ends(&who, &shop(), Verdict::Fails { retry_after: Some(seconds(asked)) }, at(0));
             }
             assert_eq!(breaker.holds_back(caller(0.0), at(0)), Some(at(kept)), "{asked}");
         }
@@ -285,7 +370,7 @@ mod tests {
     fn a_success_releases_everyone_over_half_a_minute_and_the_overdue_at_once() {
         let mut breaker = open();
         breaker.begins(&7);
-        breaker.ends(&7, Verdict::Works, at(5));
+        breaker.ends(&7, &shop(), Verdict::Works, at(5));
         assert_eq!(breaker.holds_back(caller(0.0), at(5)), None);
         assert_eq!(breaker.holds_back(caller(0.5), at(5)), Some(at(20)));
         assert_eq!(breaker.holds_back(overdue(), at(5)), None);
@@ -307,21 +392,21 @@ mod tests {
         let quick = Caller { pace: Pace::of(seconds(30)), ..caller(0.5) };
         assert_eq!(breaker.holds_back(quick, at(0)), Some(at(0).plus(SignedDuration::from_millis(500))));
         breaker.begins(&7);
-        breaker.ends(&7, Verdict::Works, at(5));
+        breaker.ends(&7, &shop(), Verdict::Works, at(5));
         assert_eq!(breaker.holds_back(quick, at(5)), Some(at(5).plus(SignedDuration::from_millis(1500))));
     }
 
     #[test]
     fn an_issuer_that_rejected_everyone_and_accepts_somebody_has_rejected_no_one() {
-        let mut breaker = Breaker::default();
+        let mut breaker = Breaker::of_one();
         for (who, time) in [(1, 0), (2, 1), (3, 2), (4, 7), (4, 17)] {
             breaker.begins(&who);
-            assert!(breaker.ends(&who, Verdict::RejectsProven, at(time)).is_empty(), "{who}");
+            assert!(breaker.ends(&who, &shop(), Verdict::RejectsProven, at(time)).is_empty(), "{who}");
         }
         assert!(breaker.is_open());
         breaker.begins(&2);
-        assert_eq!(breaker.ends(&2, Verdict::Works, at(37)), [1, 3, 4]);
-        assert!(breaker.ends(&5, Verdict::Works, at(38)).is_empty(), "each is told of once");
+        assert_eq!(breaker.ends(&2, &shop(), Verdict::Works, at(37)), [1, 3, 4]);
+        assert!(breaker.ends(&5, &shop(), Verdict::Works, at(38)).is_empty(), "each is told of once");
     }
 
     #[test]
@@ -329,7 +414,7 @@ mod tests {
         let mut breaker = open();
         for now in [5, 15, 35] {
             breaker.begins(&7);
-            breaker.ends(&7, FAILS, at(now));
+            breaker.ends(&7, &shop(), FAILS, at(now));
         }
         let failed = |failures| Caller { failures, ..overdue() };
         let cases = [
@@ -344,7 +429,7 @@ mod tests {
             assert_eq!(breaker.holds_back(caller, at(35)), Some(at(35 + pause)), "{caller:?}");
         }
         breaker.begins(&8);
-        breaker.ends(&8, Verdict::Fails { retry_after: Some(seconds(20)) }, at(40));
+        breaker.ends(&8, &shop(), Verdict::Fails { retry_after: Some(seconds(20)) }, at(40));
         assert_eq!(breaker.holds_back(failed(0), at(40)), Some(at(60)), "the issuer's wish counts for all");
     }
 
@@ -354,7 +439,7 @@ mod tests {
             let mut breaker = open();
             breaker.begins(&7);
             if answered {
-                breaker.ends(&7, Verdict::Answers, at(6));
+                breaker.ends(&7, &shop(), Verdict::Answers, at(6));
             } else {
                 breaker.gives_up(&7);
             }
@@ -378,7 +463,7 @@ mod tests {
         fn nobody_waits_for_more_than_a_minute_and_while_it_fails_one_call_is_under_way_at_most(
             steps in proptest::collection::vec((0_u32..6, verdicts(), 0_i64..40, any::<bool>()), 1..200),
         ) {
-            let mut breaker = Breaker::default();
+            let mut breaker = Breaker::of_one();
             let mut now = at(0);
             let mut probes: Vec<u32> = Vec::new();
             for (who, verdict, pause, ends) in steps {
@@ -397,14 +482,14 @@ mod tests {
                 if ends {
                     let ended = probes.pop().unwrap_or(who);
                     let was_open = breaker.is_open();
-                    breaker.ends(&ended, verdict, now);
+                    breaker.ends(&ended, &shop(), verdict, now);
                     if !was_open || !breaker.is_open() {
                         probes.clear();
                     }
                 }
             }
             // Once it works, everyone is through within half a minute.
-            breaker.ends(&9, Verdict::Works, now);
+            breaker.ends(&9, &shop(), Verdict::Works, now);
             prop_assert_eq!(breaker.holds_back(caller(0.999), now.plus(seconds(30))), None);
         }
     }

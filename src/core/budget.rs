@@ -5,6 +5,9 @@
 //! hour if it was. Whoever asks for an attempt gets one at once, unless logins that were never accepted had four
 //! rejections within the hour: new wrong passwords of one user name do not add up.
 
+use std::collections::HashMap;
+use std::hash::Hash;
+
 use jiff::SignedDuration;
 
 use super::moment::Moment;
@@ -112,7 +115,7 @@ impl RejectionLimit {
     /// Until when another attempt has to wait, if it has to.
     #[must_use]
     pub fn puts_off(&self, now: Moment) -> Option<Moment> {
-        let mut recent = self.recent.iter().filter(|rejection| !rejection.plus(Self::WINDOW).has_come(now));
+        let mut recent = self.recent(now);
         let oldest = recent.next();
         let count = oldest.iter().count() + recent.count();
         match oldest {
@@ -130,8 +133,81 @@ impl RejectionLimit {
     /// How many rejections there were lately.
     #[must_use]
     pub fn count(&self, now: Moment) -> u32 {
-        let recent = self.recent.iter().filter(|rejection| !rejection.plus(Self::WINDOW).has_come(now));
-        u32::try_from(recent.count()).unwrap_or(u32::MAX)
+        u32::try_from(self.recent(now).count()).unwrap_or(u32::MAX)
+    }
+
+    fn recent(&self, now: Moment) -> impl Iterator<Item = &Moment> {
+        self.recent.iter().filter(move |rejection| !rejection.plus(Self::WINDOW).has_come(now))
+    }
+}
+
+/// The limits of all user names that one tenant presents at one issuer, and the one over all of them together: whoever
+/// tries one user name after the other, or spellings that only the issuer takes for one, does not get far either.
+#[derive(Clone, Debug)]
+pub struct RejectionLimits<U> {
+    users: HashMap<U, RejectionLimit>,
+    /// Logins that are being presented; each may be rejected.
+    presented: usize,
+}
+
+impl<U> Default for RejectionLimits<U> {
+    fn default() -> Self {
+        Self { users: HashMap::new(), presented: 0 }
+    }
+}
+
+impl<U: Eq + Hash> RejectionLimits<U> {
+    /// The rejections that there may be within [`RejectionLimit::WINDOW`], over all user names: as many as six new accounts
+    /// have whose password is wrong, each three times, and two more. Issuers that lock an address out allow more.
+    pub const MOST: usize = 20;
+
+    /// Until when a login of this user name has to wait, if it has to.
+    #[must_use]
+    pub fn puts_off(&self, user: &U, now: Moment) -> Option<Moment> {
+        let own = self.users.get(user).and_then(|limit| limit.puts_off(now));
+        let later = |one: Moment, other: Moment| if one.earlier(other, now) == one { other } else { one };
+        own.into_iter().chain(self.puts_all_off(now)).reduce(later)
+    }
+
+    fn puts_all_off(&self, now: Moment) -> Option<Moment> {
+        let mut recent: Vec<Moment> =
+            self.users.values().flat_map(|limit| limit.recent(now)).copied().collect();
+        if recent.len() < Self::MOST {
+            return (recent.len() + self.presented >= Self::MOST).then(|| now.plus(RejectionLimit::LOOK));
+        }
+        recent.sort_by_key(|rejection| rejection.monotonic);
+        Some(recent[recent.len() - Self::MOST].plus(RejectionLimit::WINDOW))
+    }
+
+    /// A login is about to be presented, unless all of them together had too many rejections by now; whether it may be. (How
+    /// many wait for their turn says nothing: a team may bring a thousand good logins at once.)
+    pub fn presents(&mut self, now: Moment) -> bool {
+        let is_free = self.puts_all_off(now).is_none();
+        self.presented += usize::from(is_free);
+        is_free
+    }
+
+    /// One that was presented has ended.
+    pub fn has_presented(&mut self) {
+        self.presented = self.presented.saturating_sub(1);
+    }
+
+    /// The limit of this user name; what limits nothing any more is forgotten.
+    pub fn of(&mut self, user: U, now: Moment) -> &mut RejectionLimit {
+        self.users.retain(|_, limit| !limit.is_over(now));
+        self.users.entry(user).or_default()
+    }
+
+    /// How many rejections this user name had lately.
+    #[must_use]
+    pub fn count(&self, user: &U, now: Moment) -> u32 {
+        self.users.get(user).map_or(0, |limit| limit.count(now))
+    }
+
+    /// Whether they limit nothing any more.
+    #[must_use]
+    pub fn are_over(&self, now: Moment) -> bool {
+        self.presented == 0 && self.users.values().all(|limit| limit.is_over(now))
     }
 }
 
@@ -219,6 +295,39 @@ mod tests {
         assert_eq!(limit.puts_off(at(30)), None, "three");
         limit.remember(1_000, at(30));
         assert_eq!(limit.puts_off(at(30)), Some(at(3600)));
+    }
+
+    #[test]
+    fn all_user_names_of_a_tenant_together_have_twenty_rejections_within_an_hour_at_most() {
+        let mut limits = RejectionLimits::default();
+        let mut presented = 0;
+        for now in 0..100 {
+            let user = now % 30;
+            if limits.puts_off(&user, at(now)).is_none() && limits.presents(at(now)) {
+                limits.has_presented();
+                limits.of(user, at(now)).begins();
+                limits.of(user, at(now)).ends(true, at(now));
+                presented += 1;
+            }
+        }
+        assert_eq!(presented, 20);
+        assert_eq!(limits.puts_off(&99, at(200)), Some(at(3600)), "the first leaves the window");
+        assert_eq!(limits.puts_off(&99, at(3600)), None);
+        assert!(limits.presents(at(3600)) && !limits.presents(at(3600)));
+        assert_eq!(limits.puts_off(&98, at(3600)), Some(at(3602)), "it may be rejected");
+        limits.has_presented();
+        assert_eq!(limits.puts_off(&98, at(3600)), None);
+        assert!(!limits.are_over(at(3600)) && limits.are_over(at(4_000)));
+    }
+
+    #[test]
+    fn what_is_remembered_of_many_user_names_adds_up() {
+        let mut limits = RejectionLimits::default();
+        for user in 0..6 {
+            limits.of(user, at(10)).remember(4, at(0));
+        }
+        assert_eq!(limits.puts_off(&99, at(10)), Some(at(3600)));
+        assert_eq!(limits.count(&3, at(10)), 4);
     }
 
     #[test]

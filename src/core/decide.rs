@@ -21,8 +21,8 @@ pub enum Plan {
     ReadLogin,
     /// Ask the account for a new token. Its end is told; nobody waits for it.
     Obtain {
-        /// Record the attempt in status first, and do not log in if that fails: a password that was never accepted
-        /// must not be presented by a process that cannot remember it.
+        /// Record the attempt in status once it is the call's turn, and do not log in if that fails: a password that was
+        /// never accepted must not be presented by a process that cannot remember it.
         record_first: bool,
         /// Allow one attempt although the login is held.
         lift: bool,
@@ -133,11 +133,12 @@ fn obtain(observed: &Observed<'_>, account: &AccountView) -> Option<Plan> {
     Some(if observed.is_login_at_hand { Plan::Obtain { record_first, lift } } else { Plan::ReadLogin })
 }
 
-/// Whether an attempt that a change of the specification asked for has to wait: until it is made, the change is not carried
-/// out.
+/// Whether an attempt that a change of the specification asked for has to wait, also for its turn: until it is made, the
+/// change is not carried out.
 #[must_use]
 pub fn owes_attempt(observed: &Observed<'_>) -> bool {
-    observed.account().is_some_and(|account| account.put_off.is_some() && is_lift(observed, account))
+    let waits = |account: &AccountView| account.put_off.is_some() || account.next == Next::InFlight;
+    observed.account().is_some_and(|account| waits(account) && is_lift(observed, account))
 }
 
 /// Whether somebody asked for another attempt of a rejected login since the last one: by a change of the specification,

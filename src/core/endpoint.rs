@@ -146,17 +146,62 @@ fn is_safe_path(path: &str) -> bool {
         && !path.contains("..")
 }
 
+/// An entry of the allow-list: an origin, and perhaps the only path at it that may be called, or what lies under it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    origin: Origin,
+    path: Option<String>,
+}
+
+impl Allowed {
+    /// Parses `https://host[:port][/path]`. A path that is more than `/` is the only one that may be called, together with
+    /// those under it.
+    ///
+    /// # Errors
+    /// When it is no http(s) URL, or its path is none that a credential could name.
+    pub fn parse(text: &str) -> Result<Self, OriginDefect> {
+        let after_scheme = text.find("://").map(|at| at + 3).ok_or(OriginDefect::NotHttp)?;
+        let path_at = text[after_scheme..].find('/').map_or(text.len(), |at| after_scheme + at);
+        let (origin, path) = text.split_at(path_at);
+        let path = Some(path).filter(|path| !matches!(*path, "" | "/"));
+        if path.is_some_and(|path| !is_safe_path(path)) {
+            return Err(OriginDefect::MoreThanOrigin);
+        }
+        Ok(Self { origin: Origin::parse(origin)?, path: path.map(str::to_owned) })
+    }
+
+    fn permits(&self, path: &str) -> bool {
+        self.path.as_deref().is_none_or(|allowed| {
+            let under = path.strip_prefix(allowed.strip_suffix('/').unwrap_or(allowed));
+            path == allowed || under.is_some_and(|rest| rest.starts_with('/'))
+        })
+    }
+}
+
+impl From<Origin> for Allowed {
+    fn from(origin: Origin) -> Self {
+        Self { origin, path: None }
+    }
+}
+
+impl fmt::Display for Allowed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}{}", self.origin, self.path.as_deref().unwrap_or_default())
+    }
+}
+
 /// The origins that this process may send a password to.
 #[derive(Clone, Debug)]
 pub struct AllowList {
     default: Origin,
-    others: Vec<Origin>,
+    others: Vec<Allowed>,
 }
 
 impl AllowList {
-    /// The default issuer is always allowed. Plain http is allowed only for an origin that is listed as http.
+    /// The default issuer is always allowed, at every path unless an entry names one of it. Plain http is allowed only for
+    /// an origin that is listed as http.
     #[must_use]
-    pub fn new(default: Origin, others: Vec<Origin>) -> Self {
+    pub fn new(default: Origin, others: Vec<Allowed>) -> Self {
         Self { default, others }
     }
 
@@ -166,15 +211,29 @@ impl AllowList {
         &self.default
     }
 
-    /// Every allowed origin, the default first.
-    pub fn origins(&self) -> impl Iterator<Item = &Origin> {
-        std::iter::once(&self.default).chain(self.others.iter().filter(|origin| **origin != self.default))
+    /// Everything that is allowed, the default first.
+    pub fn entries(&self) -> impl Iterator<Item = Allowed> {
+        let default = self.is_default_whole().then(|| Allowed::from(self.default.clone()));
+        let others = self.others.iter().filter(|other| other.path.is_some() || other.origin != self.default);
+        default.into_iter().chain(others.cloned())
     }
 
-    /// Whether the final address of a call stays at an allowed origin.
+    /// Whether no entry names a path of the default issuer, or one names all of it.
+    fn is_default_whole(&self) -> bool {
+        let mut of_default = self.others.iter().filter(|other| other.origin == self.default).peekable();
+        of_default.peek().is_none() || of_default.any(|other| other.path.is_none())
+    }
+
+    /// Whether calls to this origin are allowed, at some path at least.
+    #[must_use]
+    pub fn permits_origin(&self, origin: &Origin) -> bool {
+        self.entries().any(|allowed| allowed.origin == *origin)
+    }
+
+    /// Whether the final address of a call stays at what is allowed.
     #[must_use]
     pub fn permits(&self, url: &Url) -> bool {
-        self.origins().any(|allowed| allowed.0.origin() == url.origin())
+        self.entries().any(|allowed| allowed.origin.0.origin() == url.origin() && allowed.permits(url.path()))
     }
 }
 
@@ -222,7 +281,7 @@ mod tests {
 
     #[test]
     fn plain_http_is_allowed_only_where_it_is_listed_as_http() {
-        let allowed = AllowList::new(origin(DEFAULT_ISSUER), vec![origin("http://127.0.0.1:8080")]);
+        let allowed = AllowList::new(origin(DEFAULT_ISSUER), vec![origin("http://127.0.0.1:8080").into()]);
         let permits = |text: &str| allowed.permits(&Url::parse(text).unwrap());
         assert!(permits("https://api.idissuer.pl/v2/auth/token"));
         assert!(permits("http://127.0.0.1:8080/v2/auth/token"));
@@ -230,6 +289,38 @@ mod tests {
         assert!(!permits("https://127.0.0.1:8080/"));
         assert!(!permits("https://api.idissuer.pl:8443/"));
         assert!(!permits("https://api.idissuer.pl.evil.example/"));
+    }
+
+    #[test]
+    fn an_entry_with_a_path_allows_that_and_what_lies_under_it_only() {
+        let other = "https://issuer.example";
+        let permits = |entries: &[&str], url: &str| {
+            let entries = entries.iter().map(|entry| Allowed::parse(entry).unwrap()).collect();
+            AllowList::new(origin(DEFAULT_ISSUER), entries).permits(&Url::parse(url).unwrap())
+        };
+        for pinned in ["https://issuer.example/v2/auth", "https://issuer.example/v2/auth/"] {
+            for (path, expected) in [
+                ("/v2/auth/token", true),
+                ("/v2/auth/", true),
+                ("/v2/auth", pinned.ends_with("auth")),
+                ("/v2/authorize", false),
+                ("/slow", false),
+                ("/", false),
+            ] {
+                assert_eq!(permits(&[pinned], &format!("{other}{path}")), expected, "{pinned} {path}");
+                assert!(permits(&[pinned, other], &format!("{other}{path}")), "named as a whole as well");
+                assert!(permits(&[pinned], &format!("{DEFAULT_ISSUER}{path}")), "nobody pinned the default");
+            }
+        }
+        let pinned = [&*format!("{DEFAULT_ISSUER}/v2/auth/")];
+        assert!(permits(&pinned, "https://api.idissuer.pl/v2/auth/token"));
+        assert!(!permits(&pinned, "https://api.idissuer.pl/slow"));
+        assert!(!permits(&pinned, "https://issuer.example/v2/auth/token"));
+        assert_eq!(Allowed::parse("https://A.example:443/b/").unwrap().to_string(), "https://a.example/b/");
+        for text in ["https://a.example//b", "https://a.example/b?c", "https://a.example/../b", "a.example/b"]
+        {
+            assert!(Allowed::parse(text).is_err(), "{text}");
+        }
     }
 
     proptest! {

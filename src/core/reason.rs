@@ -62,6 +62,11 @@ pub enum Reason {
         /// The origin.
         origin: String,
     },
+    /// The controller's allow-list has the issuer's origin, but none of these paths.
+    IssuerPathNotAllowed {
+        /// The origin.
+        origin: String,
+    },
     /// A key of the template cannot be rendered.
     TemplateError {
         /// The key.
@@ -233,6 +238,7 @@ impl Reason {
             Self::MalformedResource => "MalformedResource",
             Self::InvalidSpec { .. } => "InvalidSpec",
             Self::IssuerNotAllowed { .. } => "IssuerNotAllowed",
+            Self::IssuerPathNotAllowed { .. } => "IssuerPathNotAllowed",
             Self::TemplateError { .. } => "TemplateError",
             Self::TemplateTooLarge { .. } => "TemplateTooLarge",
             Self::TemplateTooLong => "TemplateTooLong",
@@ -333,6 +339,7 @@ impl Reason {
             Self::MalformedResource
             | Self::InvalidSpec { .. }
             | Self::IssuerNotAllowed { .. }
+            | Self::IssuerPathNotAllowed { .. }
             | Self::TemplateError { .. }
             | Self::TemplateTooLarge { .. }
             | Self::TemplateTooLong
@@ -388,7 +395,8 @@ mod tests {
             LoginNotTried => MalformedResource,
             MalformedResource => InvalidSpec { field: "spec.some.field" },
             InvalidSpec { .. } => IssuerNotAllowed { origin: "https://issuer.example".into() },
-            IssuerNotAllowed { .. } => TemplateError { key: key(), line: 7, kind: "syntax error".into() },
+            IssuerNotAllowed { .. } => IssuerPathNotAllowed { origin: "https://issuer.example".into() },
+            IssuerPathNotAllowed { .. } => TemplateError { key: key(), line: 7, kind: "syntax error".into() },
             TemplateError { .. } => TemplateTooLarge { key: key() },
             TemplateTooLarge { .. } => TemplateTooLong,
             TemplateTooLong => TargetRefused(TargetRefusal::Type("some.type/x".into())),

@@ -223,11 +223,11 @@ async fn what_another_process_may_do_by_now_is_not_sent_any_more() {
     sleep(Duration::from_secs(5)).await;
     assert_eq!(
         room.simulator.calls_since(0).len() - before,
-        16,
-        "the gate's sixteen, and none of those who waited"
+        14,
+        "the gate's fourteen of one tenant, and none of those who waited"
     );
     assert!(
-        parties[16..].iter().all(|party| party.view().next == Next::Refresh),
+        parties[14..].iter().all(|party| party.view().next == Next::Refresh),
         "their tokens are as good as before"
     );
 }

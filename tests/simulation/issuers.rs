@@ -130,7 +130,7 @@ impl Issuers {
     pub(crate) fn allow_list(&self) -> AllowList {
         let mut origins: Vec<_> = self.0.iter().map(|issuer| Origin::parse(&issuer.url).unwrap()).collect();
         let default = origins.remove(0);
-        AllowList::new(default, origins)
+        AllowList::new(default, origins.into_iter().map(Into::into).collect())
     }
 }
 

@@ -29,6 +29,7 @@ mod issuers;
 mod ledger;
 mod link;
 mod model;
+mod neighbours;
 mod population;
 mod powers;
 mod process;

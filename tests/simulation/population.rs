@@ -34,9 +34,14 @@ impl Account {
     }
 }
 
-/// The number of the account with this user name.
+/// The number of the account with this user name, in upper or lower case.
 pub(crate) fn account_of(username: &str) -> usize {
-    username.trim_start_matches("account-").trim_end_matches("@example.org").parse().unwrap()
+    username
+        .to_ascii_lowercase()
+        .trim_start_matches("account-")
+        .trim_end_matches("@example.org")
+        .parse()
+        .unwrap()
 }
 
 /// The number of the account whose login Secret has this name; none: it is a target.

@@ -33,6 +33,9 @@ impl Reason {
             Self::IssuerNotAllowed { origin } => format!(
                 "The controller is not allowed to log in at {origin}; use an allowed issuer, or start the controller with --allow-issuer={origin}"
             ),
+            Self::IssuerPathNotAllowed { origin } => format!(
+                "The controller is allowed to log in at {origin} at some paths only; correct spec.issuer.tokenPath and spec.issuer.refreshPath, or start the controller with another path in --allow-issuer"
+            ),
             Self::TemplateError { key, line, kind } => format!("spec.target.template.data[{key}] cannot be rendered: {kind} in line {line}; correct the template"),
             Self::TemplateTooLarge { key } => format!("spec.target.template.data[{key}] renders to more than 32 KiB, or all keys to more than 512 KiB; shorten the template"),
             Self::TemplateTooLong => "The values of spec.target.template.data have more than 64 KiB of text together; shorten them".into(),
@@ -59,7 +62,7 @@ impl Reason {
             Self::IssuerBlocked => "Something before the issuer answers in its place, such as a web application firewall, a proxy or a portal; see what blocks the controller's calls to the issuer".into(),
             Self::IssuerMisdirected => "The connection led to a server that does not serve the issuer; retrying over a new one. See what its name resolves to, and what stands before it".into(),
             Self::IssuerFailing => "The issuer fails for several accounts at once, or rejects logins that it accepted before; one call at a time finds out when it works again, and whose login it rejected meanwhile gets another try then. See what is wrong with the issuer".into(),
-            Self::LoginPutOff { secret, until } => format!("The issuer rejected the user name in Secret {secret} four times within an hour, so the next attempt waits until {until}, that the account is not locked; see that user name and password are right by then"),
+            Self::LoginPutOff { secret, until } => format!("The issuer rejected the user name in Secret {secret} four times within an hour, or user names of this namespace twenty times, so the next attempt waits until {until}, that no account is locked; see that the logins of the namespace are right by then"),
             Self::IssuerRedirects => "The issuer answers with a redirect, which a login never follows; correct spec.issuer.url or its paths (a trailing slash, http for https)".into(),
             Self::IssuerPathWrong => "The issuer does not know the path or method of the call; correct spec.issuer.tokenPath or spec.issuer.refreshPath".into(),
             Self::IssuerAnswerUnusable { defect } => format!("The issuer's answer cannot be used: {defect}; see that spec.issuer points to an ID Issuer API"),
@@ -80,7 +83,7 @@ impl Reason {
             Self::TokenPublished { secret, .. } => format!("Secret {secret} holds a valid token"),
             Self::Expired { .. } => "The published token expired and no new one could be obtained; see status.failures and the Stalled condition for the cause".into(),
             Self::RenewalOverdue { .. } => "The published token is about to expire and could not be renewed in time; see status.failures and the Stalled condition for the cause".into(),
-            Self::LoginPutOff { secret, .. } => format!("The issuer rejected the user name in Secret {secret} four times within an hour; the next attempt waits until that is over"),
+            Self::LoginPutOff { secret, .. } => format!("The issuer rejected the user name in Secret {secret} four times within an hour, or user names of this namespace twenty times; the next attempt waits until that is over"),
             _ => self.message(),
         }
     }

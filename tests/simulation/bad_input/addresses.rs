@@ -26,7 +26,7 @@ const LISTED: [&str; 4] = [
 
 fn allow_list() -> AllowList {
     let mut origins = LISTED.map(|text| Origin::parse(text).unwrap()).into_iter();
-    AllowList::new(origins.next().unwrap(), origins.collect())
+    AllowList::new(origins.next().unwrap(), origins.map(Into::into).collect())
 }
 
 /// Hosts that are listed, nearly listed, or look listed.

@@ -1,0 +1,55 @@
+//! The record of an attempt with a login that was never accepted: written when its call is let through, and not before.
+//!
+//! Until then the call waits for its turn at the gate, and the breakers may take it back: an outage would write one status
+//! after the other for calls that are never sent.
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+
+use super::cluster::ClusterError;
+use super::leadership::Term;
+use super::reconcile::{Context, Guarded, Work};
+use super::registry::ObjectKey;
+use super::report::Occasion;
+use crate::account::Record;
+use crate::core::account::Next;
+
+/// What records an attempt of this credential once it is its turn.
+pub(super) fn recorder(object: &Arc<Guarded>, context: &Arc<Context>, term: Term) -> Record {
+    let (object, context) = (Arc::clone(object), Arc::clone(context));
+    Box::pin(async move { record(&object, &context, term).await })
+}
+
+/// Records it, unless the credential, its login or who leads is another by now; whether it did.
+async fn record(object: &Guarded, context: &Context, term: Term) -> bool {
+    let Ok(credential) = &object.0 else { return false };
+    let key = ObjectKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
+    let memory = context.registry.memory(&key, &object.uid().unwrap_or_default());
+    let is_current = context.registry.generation(&key) == credential.metadata.generation;
+    let Some(memory) = memory.filter(|_| is_current) else { return false };
+    let mut memory = memory.lock().await;
+    if memory.term != Some(term) || context.leadership.term() != Some(term) {
+        return false;
+    }
+    let recorded = Work::new(context, credential, &key, &mut memory).record_attempt().await;
+    recorded.unwrap_or_else(|error| {
+        // Whoever works on the credential next takes it from there.
+        memory.failed_record = Some(error);
+        false
+    })
+}
+
+impl Work<'_> {
+    async fn record_attempt(&mut self) -> Result<bool, ClusterError> {
+        let now = self.look();
+        if self.observed(now).account().is_none_or(|account| account.next != Next::InFlight) {
+            return Ok(false);
+        }
+        self.report(Occasion::Attempt).await?;
+        self.memory.attempt_recorded = Some(self.memory.rejections());
+        self.memory.is_login_repaired = false;
+        self.memory.queued = None;
+        Ok(true)
+    }
+}
