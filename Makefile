@@ -50,11 +50,12 @@ $(DENY):
 deny: $(DENY) ## Check licences, sources and bans of all dependencies
 	$(DENY) --locked check bans licenses sources
 
-crds: ## Write crds/ anew from the code, and with it the chart's
+crds: ## Write crds/ anew from the code, and with it the chart's and that of deploy/
 	@$(BUILD)
 	$(CARGO) run --quiet --locked --bin idissuer -- crd > $(CRD).new
 	mv $(CRD).new $(CRD)
 	cp $(CRD) $(CHART)/files/
+	cp $(CRD) deploy/crds/
 
 chart: ## Write the chart's README and deploy/base anew from the chart
 	$(CARGO) test --quiet --locked --workspace --test house -- --ignored --exact \

@@ -198,7 +198,7 @@ fn run_controller(mut arguments: ControllerArguments) -> Result<(), String> {
 fn run_selftest(arguments: SelftestArguments) -> Result<(), String> {
     install_crypto_provider()?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("start the runtime: {error}"))?;
-    runtime.block_on(async { selftest::run(arguments, cluster::client(SELFTEST_SILENCE).await?).await })
+    runtime.block_on(selftest::run(arguments, cluster::client(SELFTEST_SILENCE)))
 }
 
 /// kube and reqwest share one TLS provider; it has to be named before either is used.

@@ -34,9 +34,9 @@ pub(super) struct SelftestArguments {
     #[arg(long, value_name = "NAME", default_value = "idissuer-selftest")]
     name: String,
 
-    /// A Secret with the keys `username` and `password`, in that namespace
+    /// A Secret with the keys `username` and `password`, in that namespace; without it, the test says what it needs
     #[arg(long, value_name = "NAME")]
-    login_secret: String,
+    login_secret: Option<String>,
 
     /// The issuer [default: the operator's own]
     #[arg(long, value_name = "URL", value_parser = origin)]
@@ -47,9 +47,18 @@ pub(super) struct SelftestArguments {
     timeout_seconds: u16,
 }
 
+/// What is said where there is nothing to log in with: a test that tries nothing must not pass.
+const NEEDS_LOGIN: &str = "nothing was tested, for a token takes an account: name a Secret with the keys `username` and \
+    `password` (--login-secret NAME; of the chart: test.login.secretName=NAME, in test.namespace), or have the chart \
+    simulate an issuer (test.simulator.enabled=true), by `helm upgrade --reuse-values --set …`";
+
 /// Creates a credential, looks at what the operator makes of it, and removes it again, whatever was seen.
-pub(super) async fn run(arguments: SelftestArguments, client: Client) -> Result<(), String> {
-    let test = Selftest::new(arguments, client);
+pub(super) async fn run(
+    mut arguments: SelftestArguments,
+    client: impl Future<Output = Result<Client, String>>,
+) -> Result<(), String> {
+    let login = arguments.login_secret.take().filter(|name| !name.is_empty()).ok_or(NEEDS_LOGIN)?;
+    let test = Selftest::new(arguments, login, client.await?);
     test.create().await?;
     let seen = test.see_token().await;
     let removed = test.remove().await;
@@ -59,17 +68,19 @@ pub(super) async fn run(arguments: SelftestArguments, client: Client) -> Result<
 
 struct Selftest {
     arguments: SelftestArguments,
+    login: String,
     credentials: Api<IdIssuerCredential>,
     secrets: Api<Secret>,
     clock: SystemClock,
 }
 
 impl Selftest {
-    fn new(arguments: SelftestArguments, client: Client) -> Self {
+    fn new(arguments: SelftestArguments, login: String, client: Client) -> Self {
         Self {
             credentials: Api::namespaced(client.clone(), &arguments.namespace),
             secrets: Api::namespaced(client, &arguments.namespace),
             arguments,
+            login,
             clock: SystemClock::start(),
         }
     }
@@ -85,7 +96,7 @@ impl Selftest {
     async fn create(&self) -> Result<(), String> {
         let spec = IdIssuerCredentialSpec {
             login_secret_ref: LoginSecretRef {
-                name: self.arguments.login_secret.clone(),
+                name: self.login.clone(),
                 username_key: "username".to_owned(),
                 password_key: "password".to_owned(),
             },

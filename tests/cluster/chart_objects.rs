@@ -29,6 +29,8 @@ const NAMESPACES: &str = "
 {apiVersion: v1, kind: Namespace, metadata: {name: shop}}
 ---
 {apiVersion: v1, kind: Namespace, metadata: {name: bank}}
+---
+{apiVersion: v1, kind: ServiceAccount, metadata: {name: default, namespace: shop}}
 ";
 
 /// The control plane with what the objects need, which only one test can bring there.
@@ -92,6 +94,19 @@ async fn the_api_server_accepts_all_that_the_chart_comes_to() {
             control_plane.kubectl().apply(&accounts).await.unwrap();
         }
         accepts(control_plane, what, &chart::manifest(&objects)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_test_of_a_chart_without_a_login_fails_and_says_what_it_needs() {
+    let objects = chart::render("shop", &json!({})).await;
+    let pod = &chart::of_kind(&objects, "Pod")[0]["spec"];
+    let arguments: Vec<String> = serde_json::from_value(pod["containers"][0]["args"].clone()).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_idissuer")).args(&arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{said}");
+    for value in ["test.login.secretName", "test.simulator.enabled"] {
+        assert!(said.contains(value), "{said}");
     }
 }
 

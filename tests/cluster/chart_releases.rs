@@ -11,6 +11,8 @@ use crate::operator::credential;
 /// A control plane without the CRD, for each Helm: the chart brings it, and leaves it.
 static WITH_HELM: Shared = Shared::new(|| Options::new().controllers(Controllers::None));
 static WITH_HELM3: Shared = Shared::new(|| Options::new().controllers(Controllers::None));
+/// And one for several releases.
+static SEVERAL: Shared = Shared::new(|| Options::new().controllers(Controllers::None));
 
 /// One release, in a namespace of its own.
 struct Release {
@@ -37,7 +39,7 @@ impl Release {
 
     async fn install_with(&self, more: &[&str]) -> Result<String, String> {
         let chart = chart::path().display().to_string();
-        let all = [&[chart.as_str(), "--set", "issuer.url=https://api.idissuer.pl"], more].concat();
+        let all = [&[chart.as_str()], more].concat();
         self.helm("install", &all).await
     }
 
@@ -57,6 +59,21 @@ impl Release {
         let said = String::from_utf8_lossy(&output.stdout);
         let is_done = ["secret/billing-login created", "idissuercredential.idissuer.pl/billing created"];
         assert!(is_done.iter().all(|done| said.contains(done)), "{output:?}");
+    }
+
+    /// A pod leads that loses its rights with the release, and a test is run that has no login: it says so, and is no
+    /// success. No pod runs here, so what it says is not seen, and Helm is not patient.
+    async fn is_led_and_tested_without_a_login(&self) {
+        let lease = json!({
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": chart::FULL_NAME},
+            "spec": {"holderIdentity": "a pod", "leaseDurationSeconds": 15},
+        });
+        self.namespace.kubectl().apply(&lease.to_string()).await.unwrap();
+        self.namespace.kubectl().run(&["create", "serviceaccount", "default"]).await.unwrap();
+        let told = self.helm("test", &["--timeout", "2s"]).await.unwrap_err();
+        assert!(!told.contains("TEST SUITE:     None"), "{told}");
     }
 
     async fn replicas(&self) -> String {
@@ -79,8 +96,11 @@ async fn lives_and_leaves_the_credentials(release: Release) {
     release.helm("rollback", &["1"]).await.unwrap();
     assert_eq!(release.replicas().await, "2");
 
+    release.is_led_and_tested_without_a_login().await;
     release.helm("uninstall", &[]).await.unwrap();
     assert_eq!(release.replicas().await, "");
+    let left = kubectl.run(&["get", "leases,pods", "--output=name"]).await.unwrap();
+    assert_eq!(left, "", "neither the lease nor a pod of the test is left");
     assert_eq!(kubectl.run(&["get", "iic", "--output=name"]).await.unwrap().lines().count(), 1);
     let roles = kubectl.run(&["get", "clusterroles", "--output=name"]).await.unwrap();
     assert!(!roles.contains("idissuer"), "{roles}");
@@ -113,4 +133,44 @@ async fn a_release_is_upgraded_rolled_back_removed_and_made_anew_with_its_creden
 async fn a_release_is_upgraded_rolled_back_removed_and_made_anew_with_its_credentials_by_helm_3() {
     let control_plane = WITH_HELM3.control_plane().await.unwrap();
     lives_and_leaves_the_credentials(Release::of(control_plane, Program::Helm3, "helm3").await).await;
+}
+
+/// Two releases over one namespace would be one too many: the second one is refused, and is told of the first.
+async fn no_two_work_in_one_namespace(control_plane: &'static ControlPlane, program: Program) {
+    let first = Release::of(control_plane, program, "first").await;
+    let second = Release::of(control_plane, program, "second").await;
+    let scope = |names: &str| format!("scope.namespaces={{{names}}}");
+    let [shop, both, bank] = ["shop", "bank,shop", "bank"].map(scope);
+    for name in ["shop", "bank"] {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        control_plane.kubectl().apply(&namespace.to_string()).await.unwrap();
+    }
+    first.install_with(&["--set", &shop]).await.unwrap();
+    let second_release = ["--set", "crds.enabled=false"];
+    let told_of_first = format!("{}/{} (shop)", first.namespace.name(), chart::FULL_NAME);
+    for scope in [&[][..], &["--set", &both]] {
+        let told = second.install_with(&[&second_release[..], scope].concat()).await.unwrap_err();
+        assert!(told.contains(&told_of_first) && told.contains("scope.namespaces"), "{told}");
+    }
+    second.install_with(&[&second_release[..], &["--set", &bank]].concat()).await.unwrap();
+
+    // What stands may be upgraded, but not without a word.
+    let chart = chart::path().display().to_string();
+    let said = second.helm("upgrade", &[&chart, "--reuse-values", "--set", &both]).await.unwrap();
+    assert!(said.contains("WARNING") && said.contains(&told_of_first), "{said}");
+    // One that does nothing is in nobody's way.
+    first.helm("upgrade", &[&chart, "--reuse-values", "--set", "replicas=0"]).await.unwrap();
+    let said = second.helm("upgrade", &[&chart, "--reuse-values"]).await.unwrap();
+    assert!(!said.contains("WARNING"), "{said}");
+    second.helm("uninstall", &[]).await.unwrap();
+    first.helm("uninstall", &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_second_release_over_the_same_namespaces_is_refused_and_told_of_the_first() {
+    for program in Program::HELM {
+        no_two_work_in_one_namespace(SEVERAL.control_plane().await.unwrap(), program).await;
+        let crd = ["delete", "crd", "idissuercredentials.idissuer.pl"];
+        SEVERAL.control_plane().await.unwrap().kubectl().run(&crd).await.unwrap();
+    }
 }

@@ -24,6 +24,7 @@ mod killing;
 mod leading;
 mod logging_in;
 mod login_budget;
+mod manifests;
 mod operator;
 mod outage;
 mod pausing;

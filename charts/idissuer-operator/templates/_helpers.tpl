@@ -43,18 +43,61 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- default (.Values.serviceAccount.create | ternary (include "idissuer-operator.fullname" .) "default") .Values.serviceAccount.name }}
 {{- end }}
 
-{{/* Takes [the image's values, the root]. */}}
+{{/* Takes [the image's values, the root]. `global.imageRegistry` stands in place of the registry that the repository names,
+or before one that names none. */}}
 {{- define "idissuer-operator.image" -}}
 {{- $image := index . 0 }}
+{{- $root := index . 1 }}
+{{- $repository := $image.repository }}
+{{- with ($root.Values.global).imageRegistry }}
+{{- $parts := splitList "/" $repository }}
+{{- if and (gt (len $parts) 1) (regexMatch "[.:]|^localhost$" (first $parts)) }}
+{{- $parts = rest $parts }}
+{{- end }}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) (join "/" $parts) }}
+{{- end }}
 {{- if $image.digest }}
-{{- printf "%s@%s" $image.repository $image.digest }}
+{{- printf "%s@%s" $repository $image.digest }}
 {{- else }}
-{{- printf "%s:%s" $image.repository (default (index . 1).Chart.AppVersion $image.tag) }}
+{{- printf "%s:%s" $repository (default $root.Chart.AppVersion $image.tag) }}
 {{- end }}
 {{- end }}
 
+{{/* With what every pod pulls its image: names, as other charts take them, or references. */}}
+{{- define "idissuer-operator.pullSecrets" -}}
+{{- $secrets := list }}
+{{- range concat (default list (.Values.global).imagePullSecrets) (default list .Values.image.pullSecrets) }}
+{{- $secrets = append $secrets (kindIs "string" . | ternary (dict "name" .) .) }}
+{{- end }}
+{{- with uniq $secrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Not empty if user, group and fsGroup are left to the cluster: OpenShift gives each namespace its own, and its profile
+`restricted-v2` refuses all others. */}}
+{{- define "idissuer-operator.omitsUserIds" -}}
+{{- $when := default "auto" .Values.omitUserIds }}
+{{- $isOpenShift := .Capabilities.APIVersions.Has "security.openshift.io/v1" }}
+{{- if or (eq $when "always") (and (eq $when "auto") $isOpenShift) }}true{{ end }}
+{{- end }}
+
+{{/* Takes [the security context of a pod or container, the root]. */}}
+{{- define "idissuer-operator.securityContext" -}}
+{{- $context := default dict (index . 0) }}
+{{- if include "idissuer-operator.omitsUserIds" (index . 1) }}
+{{- $context = omit $context "runAsUser" "runAsGroup" "fsGroup" }}
+{{- end }}
+{{- with $context }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* The default is that of the program. */}}
 {{- define "idissuer-operator.issuer" -}}
-{{- required "\n\nissuer.url is not set. Say which ID Issuer to log in at, for example:\n\n  --set issuer.url=https://api.idissuer.pl\n" .Values.issuer.url }}
+{{- default "https://api.idissuer.pl" .Values.issuer.url }}
 {{- end }}
 
 {{/* The rights in the scope, all of them. A test of the project holds them to what is used. */}}
@@ -83,6 +126,51 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - kind: ServiceAccount
   name: {{ include "idissuer-operator.serviceAccountName" . }}
   namespace: {{ .Release.Namespace }}
+{{- end }}
+
+{{/* The other operators of the cluster that work where this one would, as a text; empty if there are none, or if they cannot
+be looked for: who installs a release without anything cluster-wide need not be allowed to. An operator is known by its
+arguments, for it may have been installed without Helm. */}}
+{{- define "idissuer-operator.rivals" -}}
+{{- $mine := .Values.scope.namespaces }}
+{{- $rivals := list }}
+{{- if or (empty $mine) .Values.rbac.aggregate .Values.crds.enabled }}
+{{- range $other := (lookup "apps/v1" "Deployment" "" "").items }}
+{{- $isThisOne := and (eq .metadata.namespace $.Release.Namespace) (eq .metadata.name (include "idissuer-operator.fullname" $)) }}
+{{- if and (not $isThisOne) (ne (int (default 1 .spec.replicas)) 0) }}
+{{- range .spec.template.spec.containers }}
+{{- $arguments := join "\n" .args | replace "--namespace\n" "--namespace=" | splitList "\n" }}
+{{- $theirs := list }}
+{{- $marks := list }}
+{{- range $argument := $arguments }}
+{{- if hasPrefix "--namespace=" . }}
+{{- $theirs = concat $theirs (trimPrefix "--namespace=" . | splitList ",") }}
+{{- end }}
+{{- range list "--issuer-url" "--lease-name" }}
+{{- if hasPrefix . $argument }}
+{{- $marks = append $marks . }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- $shared := list }}
+{{- range $theirs }}
+{{- if has . $mine }}
+{{- $shared = append $shared . }}
+{{- end }}
+{{- end }}
+{{- if and (has "controller" $arguments) (eq (len (uniq $marks)) 2) (or (empty $mine) (empty $theirs) $shared) }}
+{{- $where := empty $theirs | ternary "the whole cluster" (join ", " $theirs) }}
+{{- $rivals = append $rivals (printf "%s/%s (%s)" $other.metadata.namespace $other.metadata.name $where) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- join ", " $rivals }}
+{{- end }}
+
+{{- define "idissuer-operator.rivalsCure" -}}
+One of the two would stand by wherever both may act. Give each of them namespaces of its own (scope.namespaces), so that none is worked in by two; or remove the other one, or scale it to 0.
 {{- end }}
 
 {{/* The object that holds the CA bundle, as a volume; empty if there is none. */}}

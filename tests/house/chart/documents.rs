@@ -1,5 +1,6 @@
 //! The chart's documents: one source for each thing that is told twice.
 
+use idissuer::core::endpoint::DEFAULT_ISSUER;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use regex_lite::Regex;
 
@@ -7,12 +8,20 @@ use super::{objects_of, read, read_of_chart, required, yaml};
 use crate::source::files;
 
 #[test]
-fn the_charts_crd_is_that_of_the_project() {
+fn the_crds_of_the_chart_and_of_the_manifests_are_that_of_the_project() {
     let file = "idissuer.pl_idissuercredentials.yaml";
-    assert!(
-        read_of_chart(&format!("files/{file}")) == read(&format!("crds/{file}")),
-        "the chart's {file} is not that of crds/: run `make crds` and commit it"
-    );
+    for folder in ["charts/idissuer-operator/files", "deploy/crds"] {
+        assert!(
+            read(&format!("{folder}/{file}")) == read(&format!("crds/{file}")),
+            "{folder}/{file} is not that of crds/: run `make crds` and commit it"
+        );
+    }
+}
+
+#[test]
+fn the_default_issuer_of_the_chart_is_that_of_the_program() {
+    assert_eq!(yaml(&read_of_chart("values.yaml"))["issuer"]["url"], DEFAULT_ISSUER);
+    assert!(read_of_chart("templates/_helpers.tpl").contains(&format!("default \"{DEFAULT_ISSUER}\" ")));
 }
 
 #[tokio::test]

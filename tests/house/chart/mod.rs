@@ -69,6 +69,15 @@ async fn objects_of(values: &Value) -> Vec<Value> {
     helm.render(&folder(), "release", "home", &values.to_string()).await.unwrap()
 }
 
+/// The same, of a cluster that serves what these arguments tell.
+async fn objects_where(arguments: &[&str], values: &Value) -> Vec<Value> {
+    let helm = Helm::provide(Program::Helm).await.unwrap();
+    let chart = folder().display().to_string();
+    let template = ["template", "release", &chart, "--namespace", "home", "--values", "-"];
+    let text = helm.run(&[&template[..], &Helm::KNOWN_KINDS, arguments].concat(), &values.to_string()).await;
+    serde_saphyr::from_multiple(&text.unwrap()).unwrap()
+}
+
 /// Values that lead through every template: none switched off, and all switched on.
 fn value_sets() -> Vec<(&'static str, Value)> {
     let everything = yaml(include_str!("everything.yaml"));

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{objects_of, required, value_sets, with};
+use super::{objects_of, objects_where, required, value_sets, with};
 
 /// The pod of an object that has one.
-fn pod(object: &Value) -> Option<&Value> {
+pub(super) fn pod(object: &Value) -> Option<&Value> {
     match object["kind"].as_str()? {
         "Deployment" => Some(&object["spec"]["template"]["spec"]),
         "Pod" => Some(&object["spec"]),
@@ -41,6 +41,41 @@ async fn every_pod_meets_the_profile_restricted() {
             }
         }
     }
+}
+
+/// Its profile `restricted-v2` refuses every user and group but those of the namespace.
+#[tokio::test]
+async fn on_openshift_user_and_group_are_left_to_the_cluster() {
+    let values = with(with(required(), "injection.enabled", json!(true)), "test.simulator.enabled", json!(true));
+    let ids = json!({"runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532, "runAsNonRoot": true});
+    let values = with(with(values, "podSecurityContext", ids.clone()), "securityContext", ids);
+    let cases =
+        [("auto", false, false), ("auto", true, true), ("always", false, true), ("never", true, false)];
+    for (when, is_openshift, are_omitted) in cases {
+        let values = with(values.clone(), "omitUserIds", json!(when));
+        let api = if is_openshift { "security.openshift.io/v1" } else { "example.com/v1" };
+        let objects = objects_where(&["--api-versions", api], &values).await;
+        let pods: Vec<_> = objects.iter().filter_map(pod).collect();
+        assert_eq!(pods.len(), 3, "operator, simulator and test");
+        for context in pods.iter().flat_map(|pod| [pod, &pod["containers"][0]]).map(|it| &it["securityContext"]) {
+            for field in ["runAsUser", "runAsGroup", "fsGroup"] {
+                assert_eq!(context[field].is_null(), are_omitted, "{when}: {context}");
+            }
+            assert_eq!(context["runAsNonRoot"], true, "{when}");
+        }
+        let policy = of_kind(&objects, "MutatingAdmissionPolicy")[0].to_string();
+        assert_eq!(policy.contains("runAsGroup"), !are_omitted, "{when}: {policy}");
+    }
+}
+
+#[tokio::test]
+async fn the_lease_is_no_object_of_the_release_and_goes_when_that_has_gone() {
+    let objects = objects_of(&required()).await;
+    let lease = of_kind(&objects, "Lease")[0];
+    assert_eq!(lease["metadata"]["annotations"]["helm.sh/hook"], "post-delete");
+    let arguments = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["args"];
+    let named = format!("--lease-name={}", lease["metadata"]["name"].as_str().unwrap());
+    assert!(arguments.as_array().unwrap().contains(&json!(named)), "{named}: {arguments}");
 }
 
 #[tokio::test]
