@@ -48,6 +48,18 @@ pub struct IdIssuerCredentialStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failures: Option<FailuresStatus>,
 
+    /// The controller that keeps this credential: the namespace and name of its lease, or `none` where it has no lease.
+    /// Others stand by as long as it lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 320))]
+    pub controller: Option<String>,
+
+    /// Another controller that asks whether the one that keeps this credential lives. That one takes it away; if it does
+    /// not, the other goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 320))]
+    pub claimed_by: Option<String>,
+
     /// The value of the annotation idissuer.pl/renew-requested-at that was acted on last, its first 256 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = super::RENEW_REQUEST_MAX_CHARACTERS))]

@@ -104,9 +104,11 @@ fn news(
 ) -> impl Stream<Item = Result<Guarded, watcher::Error>> + Send + 'static {
     let mut listed = Vec::new();
     events.filter_map(move |event| {
-        let Context { registry, metrics, clock, .. } = &*context;
+        let Context { registry, metrics, clock, neighbourhood, .. } = &*context;
+        let own = &neighbourhood.own;
         let see = |object: &Guarded| {
-            let news = registry.saw_credential(&key(object), sighting(object), remarks(object), clock.now());
+            let news =
+                registry.saw_credential(&key(object), sighting(object, own), remarks(object), clock.now());
             news.replaced.iter().for_each(|uid| metrics.forget_credential(uid));
             wake(&waker, news.placed);
             news.is_work
@@ -153,14 +155,17 @@ fn key(object: &impl ResourceExt) -> ObjectKey {
     ObjectKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }
 
-fn sighting(object: &Guarded) -> Sighting {
+fn sighting(object: &Guarded, own: &str) -> Sighting {
     let credential = object.0.as_ref().ok();
+    let status = credential.and_then(|credential| credential.status.as_ref());
     Sighting {
         uid: object.uid().unwrap_or_default(),
         generation: object.meta().generation,
         renew_request: credential.and_then(IdIssuerCredential::renew_request).map(str::to_owned),
         deleting: object.meta().deletion_timestamp.is_some(),
         secrets: credential.map(secrets).unwrap_or_default(),
+        keeper: status.and_then(|status| status.controller.clone()).filter(|keeper| keeper != own),
+        claim: status.and_then(|status| status.claimed_by.clone()),
     }
 }
 

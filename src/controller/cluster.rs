@@ -15,6 +15,7 @@ use kube::{Client, ResourceExt};
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::registry::ObjectKey;
 use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
 use crate::core::patience::Patience;
 use crate::core::target::ObjectVersion;
@@ -207,31 +208,57 @@ impl Cluster {
         Ok(version_of(&written.map_err(|error| error.without(&target))?))
     }
 
-    /// Writes the status of the credential with this uid, whole: what anybody else has put there is gone. Returns the
-    /// resourceVersion that this makes.
+    /// Writes the status of the credential with this uid, whole: what anybody else has put there is gone; with `version`, only
+    /// of that very version. Returns the resourceVersion that this makes.
     ///
     /// # Errors
-    /// When the API server does not answer or refuses, or the credential is not that one any more.
+    /// A conflict when it is another version; else when the API server does not answer or refuses, or the credential is not
+    /// that one any more.
     pub(super) async fn write_status(
         &self,
         namespace: &str,
         name: &str,
         uid: &str,
+        version: Option<&str>,
         status: &IdIssuerCredentialStatus,
         allowance: Allowance<'_>,
     ) -> Result<String, ClusterError> {
         const OPERATION: &str = "write status of IdIssuerCredential";
         let api: Api<PartialObjectMeta<IdIssuerCredential>> = Api::namespaced(self.client.clone(), namespace);
         // A server-side apply would leave what another writer has added.
-        let patch = serde_json::from_value(json!([
-            {"op": "test", "path": "/metadata/uid", "value": uid},
-            {"op": "add", "path": "/status", "value": status},
-        ]));
+        let mut patch = vec![
+            json!({"op": "test", "path": "/metadata/uid", "value": uid}),
+            json!({"op": "add", "path": "/status", "value": status}),
+        ];
+        patch.extend(version.map(|it| json!({"op": "replace", "path": "/metadata/resourceVersion", "value": it})));
+        let patch = serde_json::from_value(patch.into());
         let patch = Patch::<()>::Json(patch.map_err(|_| failed(OPERATION, namespace, name, Cause::Other))?);
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let write = api.patch_status(name, &parameters, &patch);
         let written = call(allowance, OPERATION, namespace, name, write).await?;
         Ok(written.resource_version().unwrap_or_default())
+    }
+
+    /// Changes what controllers tell each other in the status of a credential; with `version`, only of that very version.
+    /// Returns the resourceVersion that this makes.
+    ///
+    /// # Errors
+    /// A conflict when it is another version; else when the API server does not answer, or refuses.
+    pub(super) async fn mark_status(
+        &self,
+        key: &ObjectKey,
+        version: Option<&str>,
+        marks: serde_json::Value,
+        allowance: Allowance<'_>,
+    ) -> Result<String, ClusterError> {
+        let ObjectKey { namespace, name } = key;
+        let api: Api<PartialObjectMeta<IdIssuerCredential>> = Api::namespaced(self.client.clone(), namespace);
+        let metadata = version.map_or_else(|| json!({}), |version| json!({"resourceVersion": version}));
+        let patch = Patch::Merge(json!({"metadata": metadata, "status": marks}));
+        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let write = api.patch_status(name, &parameters, &patch);
+        let marked = call(allowance, "mark status of IdIssuerCredential", namespace, name, write).await?;
+        Ok(marked.resource_version().unwrap_or_default())
     }
 }
 

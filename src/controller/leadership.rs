@@ -51,9 +51,14 @@ impl LeaseSettings {
     /// A new identity: the host's name, which is the pod's, and a random part, for a restarted process is another one.
     #[must_use]
     pub fn new_identity() -> String {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        format!("{}_{:08x}", host.trim(), fastrand::u32(..))
+        format!("{}_{:08x}", host(), fastrand::u32(..))
     }
+}
+
+/// The host's name, which is the pod's.
+pub(super) fn host() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    host.trim().to_owned()
 }
 
 /// Whether this process may act.

@@ -79,6 +79,8 @@ pub(super) struct Memory {
     pub target_repairs: Repairs,
     /// Repairs of the status.
     pub status_repairs: Repairs,
+    /// The other controller that keeps the credential, once people were told of it.
+    pub told_of_rival: Option<String>,
 }
 
 /// Who was told what status remembers of a login; one after the other.
@@ -178,8 +180,15 @@ impl Memory {
     /// Nothing is remembered yet in this term, but for what was known of the API server before, and what follows from the
     /// specification alone.
     pub(super) fn begins_term(&mut self, term: Term) {
+        self.forgets();
+        self.term = Some(term);
+    }
+
+    /// Nothing is remembered any more, but for what is known of the API server, and what follows from the specification
+    /// alone.
+    pub(super) fn forgets(&mut self) {
         let (patience, intent) = (std::mem::take(&mut self.patience), self.intent.take());
-        *self = Self { term: Some(term), patience, intent, ..Self::default() };
+        *self = Self { patience, intent, ..Self::default() };
     }
 
     /// Whether it is known what the specification of this generation wants.
@@ -212,7 +221,8 @@ impl Memory {
         intent: Option<&Intent>,
         now: Moment,
     ) {
-        self.status = status;
+        // A claim is between controllers, and no part of what is written here.
+        self.status = IdIssuerCredentialStatus { claimed_by: None, ..status };
         // Only a status that calls this generation ready proves that the target was rendered for it.
         let is_ready = self.status.observed_generation == Some(generation)
             && self.status.conditions.iter().any(|condition| {

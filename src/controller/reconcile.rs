@@ -16,10 +16,11 @@ use super::leadership::{Leadership, Term};
 use super::memory::{Memory, TURN_PAUSE, Verdict};
 use super::registry::{ObjectKey, Registry};
 use super::report::Occasion;
+use super::rivals::{Neighbourhood, Standing};
 use super::slim::{self, WholeReads};
 use super::status_watch::StatusMark;
 use super::target_policy::TargetPolicy;
-use super::{attempt, login, report, target};
+use super::{attempt, login, malformed, report, rivals, target};
 use crate::account::{Accounts, Record};
 use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
 use crate::core::account::Next;
@@ -69,6 +70,8 @@ pub(super) struct Context {
     pub clock: Arc<dyn Clock>,
     /// Whether this process may act.
     pub leadership: Arc<Leadership>,
+    /// Other controllers.
+    pub neighbourhood: Arc<Neighbourhood>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Says that the process stops.
@@ -104,12 +107,21 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     let Some(term) = context.leadership.term() else { return Ok(Action::await_change()) };
     let mut memory = memory.lock().await;
     context.registry.sleeps_until(&key, None);
+    let standing = match &object.0 {
+        Ok(credential) => rivals::standing(&context, credential, &key, &mut memory).await?,
+        Err(_) => Standing::Acts,
+    };
+    if let Standing::StandsBy(action) = standing {
+        context.registry.resolved(&key, term);
+        context.registry.clear_errors(&key);
+        return Ok(action);
+    }
     let is_new_term = memory.term != Some(term);
     if is_new_term {
         memory.begins_term(term);
     }
     let Ok(credential) = &object.0 else {
-        let told = tell_malformed(&context, meta.generation, &key, &uid, &mut memory).await;
+        let told = malformed::tell(&context, meta.generation, &key, &uid, &mut memory).await;
         // Nothing was taken over: that is done once it can be read.
         memory.term = None;
         return told;
@@ -131,6 +143,9 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     }
     let mut work = Work::new(&context, credential, &key, &mut memory, verdict);
     let loaded = if is_new_term { work.load(term).await } else { Ok(()) };
+    if let Standing::TookOver(version) = &standing {
+        work.took_over(version);
+    }
     let action = match loaded {
         Ok(()) => {
             let recorder = || attempt::recorder(&object, &context, term);
@@ -177,27 +192,6 @@ pub(super) async fn finish(object: &Guarded, context: &Context) -> Result<(), Cl
         target::publish(&mut work, &token, repair).await?;
     }
     work.report(Occasion::Rest).await
-}
-
-async fn tell_malformed(
-    context: &Context,
-    generation: Option<i64>,
-    key: &ObjectKey,
-    uid: &str,
-    memory: &mut Memory,
-) -> Result<Action, ClusterError> {
-    let generation = generation.unwrap_or_default();
-    if memory.status.observed_generation != Some(generation) {
-        tracing::warn!(namespace = key.namespace, name = key.name, "{}", Reason::MalformedResource.message());
-        let (cluster, left) = (&context.cluster, context.leadership.left());
-        let previous = cluster.read_status(&key.namespace, &key.name, memory.allowance()).await?;
-        let previous = previous.map(|(status, _)| status).unwrap_or_default();
-        let status = report::malformed(previous, generation, context.clock.now().wall);
-        let allowance = memory.allowance().within(left);
-        cluster.write_status(&key.namespace, &key.name, uid, &status, allowance).await?;
-        memory.status = status;
-    }
-    Ok(Action::await_change())
 }
 
 /// The reconciliation of one credential that could be read.
@@ -258,6 +252,12 @@ impl<'a> Work<'a> {
         let generation = self.credential.metadata.generation.unwrap_or_default();
         let intent = self.intent.as_deref().ok();
         self.memory.load(status, generation, intent, self.context.clock.now());
+    }
+
+    /// The status as it was taken over, with our name in it.
+    fn took_over(&mut self, version: &str) {
+        self.memory.status.controller = Some(self.context.neighbourhood.own.clone());
+        self.context.registry.leaves_status(&self.key(), StatusMark::of(Some(&self.memory.status), version));
     }
 
     /// Observe (no client) → decide (no client) → act (client), until there is nothing to do; then report (client).

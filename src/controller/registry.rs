@@ -31,7 +31,7 @@ pub(super) struct ObjectKey {
     pub name: String,
 }
 
-/// The part of a credential that can cause work. Anything else about it, its status too, causes none.
+/// The part of a credential that can cause work. Anything else about it, the rest of its status too, causes none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sighting {
     /// `metadata.uid`.
@@ -44,6 +44,10 @@ pub(super) struct Sighting {
     pub deleting: bool,
     /// The Secrets of its namespace that it names.
     pub secrets: BTreeSet<String>,
+    /// The other controller that keeps it.
+    pub keeper: Option<String>,
+    /// The controller that claims it.
+    pub claim: Option<String>,
 }
 
 struct Entry {
@@ -402,6 +406,8 @@ mod tests {
             renew_request: None,
             deleting: false,
             secrets: secrets.iter().map(|name| (*name).to_owned()).collect(),
+            keeper: None,
+            claim: None,
         }
     }
 

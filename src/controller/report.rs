@@ -77,6 +77,8 @@ pub(super) fn status(
             reason: trouble.failure.reason.name().to_owned(),
             next_attempt_time: trouble.next_attempt.map(|at| wire_time(at.wall)),
         }),
+        controller: previous.controller.clone(),
+        claimed_by: None,
         last_handled_renew_request: handled(observed, memory, attempt, renew_request, now),
     }
 }
@@ -234,6 +236,7 @@ pub(super) fn malformed(
     IdIssuerCredentialStatus {
         observed_generation: Some(generation),
         conditions: merge(&previous.conditions, conditions.into_iter().flatten(), Some(generation), now),
+        claimed_by: None,
         ..previous
     }
 }

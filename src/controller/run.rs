@@ -16,10 +16,11 @@ use tokio_util::sync::CancellationToken;
 use super::area::{self, Waker};
 use super::cluster::{Cluster, FIELD_MANAGER};
 use super::events::{self, Recorder, Teller, Telling};
-use super::leadership::{Leadership, LeaseSettings};
+use super::leadership::{self, Leadership, LeaseSettings};
 use super::reconcile::Context;
 use super::registry::Registry;
 use super::rights::Rights;
+use super::rivals::Neighbourhood;
 use super::slim::WholeReads;
 use super::target_policy::TargetPolicy;
 use super::watchdog;
@@ -245,9 +246,12 @@ impl Operator {
             stop.clone(),
         ));
         let concurrency = Arc::new(tokio::sync::Semaphore::new(settings.concurrency));
-        let reporter = Reporter { controller: FIELD_MANAGER.into(), instance: None };
+        // Which of the replicas, and which of several controllers, says so.
+        let instance = Some(leadership::host()).filter(|host| !host.is_empty());
+        let reporter = Reporter { controller: FIELD_MANAGER.into(), instance };
         let recorder = Recorder::new(client.clone(), reporter);
         let (teller, told) = Teller::new(Arc::clone(&clock), Arc::clone(&metrics));
+        let neighbourhood = Arc::new(Neighbourhood::new(settings.lease_name()));
         let teller = Arc::new(teller);
         let namespaces: Vec<Option<String>> = if settings.namespaces.is_empty() {
             vec![None]
@@ -272,6 +276,7 @@ impl Operator {
                 clock: Arc::clone(&clock),
                 leadership: Arc::clone(&leadership),
                 stop: stop.clone(),
+                neighbourhood: Arc::clone(&neighbourhood),
                 metrics: Arc::clone(&metrics),
                 concurrency: Arc::clone(&concurrency),
             })

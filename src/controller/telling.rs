@@ -1,6 +1,6 @@
 //! Telling what there is to tell of a credential: its status is written, and Events are published.
 
-use kube::Resource as _;
+use kube::{Resource as _, ResourceExt as _};
 
 use super::cluster::ClusterError;
 use super::leadership::Term;
@@ -35,7 +35,9 @@ impl Work<'_> {
         let now = self.look();
         let request = self.credential.renew_request();
         let observed = self.observed(now);
-        let status = report::status(&observed, self.memory, occasion, request, now);
+        let own = &self.context.neighbourhood.own;
+        let mut status = report::status(&observed, self.memory, occasion, request, now);
+        status.controller = Some(own.clone());
         let events = report::events(&self.memory.status.conditions, &conditions(&observed, now));
         self.show(&status);
         let is_news = occasion == Occasion::Attempt || report::is_worth_writing(&status, self.memory, now);
@@ -45,8 +47,11 @@ impl Work<'_> {
         }
         let (Identity { namespace, name, uid }, registry) = (&self.identity, &self.context.registry);
         registry.writes_status(&self.key(), &status);
-        let allowance = self.memory.allowance().within(self.context.leadership.left());
-        let version = self.context.cluster.write_status(namespace, name, uid, &status, allowance).await?;
+        let (cluster, left) = (&self.context.cluster, self.context.leadership.left());
+        // What nobody keeps yet, another controller may come to at the same time.
+        let fence = self.credential.resource_version().filter(|_| self.memory.status.controller.is_none());
+        let allowance = self.memory.allowance().within(left);
+        let version = cluster.write_status(namespace, name, uid, fence.as_deref(), &status, allowance).await?;
         registry.leaves_status(&self.key(), StatusMark::of(Some(&status), &version));
         if is_put_back {
             self.memory.status_repairs.made(now);

@@ -28,6 +28,7 @@ pub mod patience;
 pub mod reason;
 mod refreshing;
 pub mod retry;
+pub mod rivals;
 pub mod schedule;
 pub mod sidecar;
 pub mod target;

@@ -220,6 +220,11 @@ pub enum Reason {
         /// What was to be done, with which object.
         call: String,
     },
+    /// Another controller works in the same namespace.
+    AnotherController {
+        /// Its lease, as namespace and name.
+        controller: String,
+    },
 }
 
 impl Reason {
@@ -270,6 +275,7 @@ impl Reason {
             Self::TargetContested { .. } => "TargetContested",
             Self::TargetWriteRefused { .. } => "TargetWriteRefused",
             Self::ApiServerCallFailed { .. } => "ApiServerCallFailed",
+            Self::AnotherController { .. } => "AnotherController",
         }
     }
 
@@ -363,7 +369,8 @@ impl Reason {
             | Self::TargetTypeMismatch { .. }
             | Self::TargetContested { .. }
             | Self::TargetWriteRefused { .. }
-            | Self::ApiServerCallFailed { .. } => true,
+            | Self::ApiServerCallFailed { .. }
+            | Self::AnotherController { .. } => true,
         }
     }
 }
@@ -443,7 +450,8 @@ mod tests {
             TargetTypeMismatch { .. } => TargetContested { secret: secret() },
             TargetContested { .. } => TargetWriteRefused { secret: secret() },
             TargetWriteRefused { .. } => ApiServerCallFailed { call: "read Secret shop/billing".into() },
-            ApiServerCallFailed { .. } => return None,
+            ApiServerCallFailed { .. } => AnotherController { controller: "idissuer/operator".into() },
+            AnotherController { .. } => return None,
         })
     }
 

@@ -49,11 +49,7 @@ async fn deleting_the_operators_manifests_leaves_the_resource_the_credentials_an
     kubectl(control_plane, &["apply", "--kustomize", &path("deploy/crds")]).await;
     kubectl(control_plane, &["wait", "--for=condition=Established", "crd", "--all", "--timeout=20s"]).await;
     let namespace = TestNamespace::create(control_plane, "tokens").await.unwrap();
-    control_plane
-        .kubectl()
-        .apply("{apiVersion: v1, kind: Namespace, metadata: {name: shop}}")
-        .await
-        .unwrap();
+    control_plane.kubectl().apply("{apiVersion: v1, kind: Namespace, metadata: {name: shop}}").await.unwrap();
     let target = published(&namespace).await;
 
     for folder in ["deploy/base", "deploy/overlays/one-namespace", "deploy/overlays/with-simulator"] {

@@ -132,6 +132,8 @@ fn make_status() -> IdIssuerCredentialStatus {
             reason: "IssuerUnavailable".to_owned(),
             next_attempt_time: Some(at("2026-01-02T03:05:05.9Z")),
         }),
+        controller: Some(format!("{}/{}", "n".repeat(63), "l".repeat(253))),
+        claimed_by: Some(format!("{}/{}", "n".repeat(63), "m".repeat(253))),
         last_handled_renew_request: Some("ż".repeat(RENEW_REQUEST_MAX_CHARACTERS)),
     }
 }

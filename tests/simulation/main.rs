@@ -34,6 +34,7 @@ mod population;
 mod powers;
 mod process;
 mod refusals;
+mod rivals;
 mod runs;
 mod sabotage;
 mod slowness;

@@ -96,6 +96,8 @@ pub(crate) struct Process {
 /// A machine, and the process that runs on it.
 pub(crate) struct Replica {
     name: &'static str,
+    /// Where its lease lies: replicas that share one are one controller.
+    lease_namespace: &'static str,
     pub(crate) machine: Machine,
     starts: u64,
     pub(crate) process: Option<Process>,
@@ -103,7 +105,12 @@ pub(crate) struct Replica {
 
 impl Replica {
     pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, machine: Machine::default(), starts: 0, process: None }
+        Self::of_another(name, LEASE_NAMESPACE)
+    }
+
+    /// One of another controller over the same namespaces.
+    pub(crate) fn of_another(name: &'static str, lease_namespace: &'static str) -> Self {
+        Self { name, lease_namespace, machine: Machine::default(), starts: 0, process: None }
     }
 
     /// Starts a process; one that still runs is stopped before.
@@ -127,7 +134,7 @@ impl Replica {
             metrics: Arc::clone(&metrics),
             keys: KeyMaker::new([seed.to_le_bytes(); 8].concat().try_into().unwrap()),
         };
-        let settings = settings(habitat, &name);
+        let settings = settings(habitat, self.lease_namespace, &name);
         let (readiness, stop) = (Readiness::default(), CancellationToken::new());
         let (gates, token) = (readiness.clone(), stop.clone());
         let task = tokio::spawn(async move {
@@ -174,7 +181,7 @@ impl Process {
     }
 }
 
-fn settings(habitat: &Habitat, name: &str) -> Settings {
+fn settings(habitat: &Habitat, lease_namespace: &str, name: &str) -> Settings {
     Settings {
         watch_timeout_seconds: 290,
         namespaces: habitat.namespaces.clone(),
@@ -184,7 +191,7 @@ fn settings(habitat: &Habitat, name: &str) -> Settings {
         concurrency: 64,
         max_credentials_per_namespace: habitat.max_credentials_per_namespace,
         lease: habitat.lease.map(|timings| LeaseSettings {
-            namespace: LEASE_NAMESPACE.into(),
+            namespace: lease_namespace.into(),
             name: "idissuer-operator".into(),
             identity: name.to_owned(),
             timings,

@@ -46,7 +46,8 @@ async fn every_pod_meets_the_profile_restricted() {
 /// Its profile `restricted-v2` refuses every user and group but those of the namespace.
 #[tokio::test]
 async fn on_openshift_user_and_group_are_left_to_the_cluster() {
-    let values = with(with(required(), "injection.enabled", json!(true)), "test.simulator.enabled", json!(true));
+    let values =
+        with(with(required(), "injection.enabled", json!(true)), "test.simulator.enabled", json!(true));
     let ids = json!({"runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532, "runAsNonRoot": true});
     let values = with(with(values, "podSecurityContext", ids.clone()), "securityContext", ids);
     let cases =
@@ -57,7 +58,9 @@ async fn on_openshift_user_and_group_are_left_to_the_cluster() {
         let objects = objects_where(&["--api-versions", api], &values).await;
         let pods: Vec<_> = objects.iter().filter_map(pod).collect();
         assert_eq!(pods.len(), 3, "operator, simulator and test");
-        for context in pods.iter().flat_map(|pod| [pod, &pod["containers"][0]]).map(|it| &it["securityContext"]) {
+        for context in
+            pods.iter().flat_map(|pod| [pod, &pod["containers"][0]]).map(|it| &it["securityContext"])
+        {
             for field in ["runAsUser", "runAsGroup", "fsGroup"] {
                 assert_eq!(context[field].is_null(), are_omitted, "{when}: {context}");
             }

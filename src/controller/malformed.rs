@@ -1,0 +1,40 @@
+//! A credential that cannot be read: nothing is done for it but to say so.
+
+use kube::runtime::controller::Action;
+
+use super::cluster::ClusterError;
+use super::memory::Memory;
+use super::reconcile::Context;
+use super::registry::ObjectKey;
+use super::report;
+use crate::core::reason::Reason;
+
+/// Says so in its status, once a generation, unless another controller keeps it.
+///
+/// # Errors
+/// When the API server does not answer or refuses.
+pub(super) async fn tell(
+    context: &Context,
+    generation: Option<i64>,
+    key: &ObjectKey,
+    uid: &str,
+    memory: &mut Memory,
+) -> Result<Action, ClusterError> {
+    let generation = generation.unwrap_or_default();
+    if memory.status.observed_generation != Some(generation) {
+        tracing::warn!(namespace = key.namespace, name = key.name, "{}", Reason::MalformedResource.message());
+        let (cluster, left) = (&context.cluster, context.leadership.left());
+        let previous = cluster.read_status(&key.namespace, &key.name, memory.allowance()).await?;
+        let previous = previous.map(|(status, _)| status).unwrap_or_default();
+        let own = &context.neighbourhood.own;
+        if previous.controller.as_ref().is_some_and(|keeper| keeper != own) {
+            return Ok(Action::await_change());
+        }
+        let mut status = report::malformed(previous, generation, context.clock.now().wall);
+        status.controller = Some(own.clone());
+        let allowance = memory.allowance().within(left);
+        cluster.write_status(&key.namespace, &key.name, uid, None, &status, allowance).await?;
+        memory.status = status;
+    }
+    Ok(Action::await_change())
+}

@@ -1,0 +1,170 @@
+//! Other controllers over the same credentials: one keeps each, the others stand by ([`crate::core::rivals`]).
+//!
+//! The keeper, and who claims to be the next one, stand in status. A keeper's writes are not fenced against another's, for it is
+//! asked before anything is taken from it; what nobody keeps yet is written in the version that was seen, so that of two
+//! controllers that come to it at once one fails.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::runtime::controller::Action;
+use kube::runtime::events::{Event, EventType};
+use kube::{Resource, ResourceExt};
+use serde_json::json;
+
+use super::cluster::ClusterError;
+use super::memory::Memory;
+use super::reconcile::Context;
+use super::registry::ObjectKey;
+use crate::api::IdIssuerCredential;
+use crate::core::moment::Moment;
+use crate::core::reason::Reason;
+use crate::core::rivals::{Claim, Rivals, Stance};
+
+/// The pause after another controller was faster.
+const RACED_PAUSE: Duration = Duration::from_secs(1);
+
+/// This controller among others.
+pub(super) struct Neighbourhood {
+    /// Its name to the others: that of its lease, which its replicas share.
+    pub(super) own: String,
+    rivals: Mutex<Rivals>,
+}
+
+/// What this controller does about a credential.
+pub(super) enum Standing {
+    /// It keeps the credential, or nobody does.
+    Acts,
+    /// It keeps the credential from now on; the resourceVersion that this made.
+    TookOver(String),
+    /// Another one keeps it; when to look again.
+    StandsBy(Action),
+}
+
+impl Neighbourhood {
+    pub(super) fn new(own: String) -> Self {
+        Self { own, rivals: Mutex::default() }
+    }
+
+    fn with_rivals<T>(&self, look: impl FnOnce(&mut Rivals) -> T) -> T {
+        look(&mut self.rivals.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Whether this controller acts on a credential; if not, everything that is remembered of it is forgotten.
+pub(super) async fn standing(
+    context: &Context,
+    credential: &IdIssuerCredential,
+    key: &ObjectKey,
+    memory: &mut Memory,
+) -> Result<Standing, ClusterError> {
+    let own = &context.neighbourhood.own;
+    let status = credential.status.as_ref();
+    let claim = status.and_then(|status| status.claimed_by.as_deref());
+    let keeper = status.and_then(|status| status.controller.as_deref()).filter(|keeper| keeper != own);
+    let Some(keeper) = keeper else {
+        if let Some(claim) = claim {
+            answer(context, key, memory, claim).await?;
+        }
+        return Ok(Standing::Acts);
+    };
+    if memory.status.controller.as_ref() == Some(own) {
+        // The watch may be behind our own write.
+        let live = context.cluster.read_status(&key.namespace, &key.name, memory.allowance()).await?;
+        let live = live.and_then(|(status, _)| status.controller);
+        let Some(keeper) = live.filter(|keeper| keeper != own) else { return Ok(Standing::Acts) };
+        shows_life(context, key, &keeper);
+    }
+    let claim = match claim {
+        None => Claim::None,
+        Some(claim) if claim == own => Claim::Ours,
+        Some(_) => Claim::Another,
+    };
+    let now = context.clock.now();
+    let stance = context
+        .neighbourhood
+        .with_rivals(|rivals| rivals.stance(keeper, &key.namespace, &key.name, claim, now));
+    let version = credential.resource_version();
+    let mark = async |memory: &mut Memory, marks| {
+        let allowance = memory.allowance().within(context.leadership.left());
+        context.cluster.mark_status(key, version.as_deref(), marks, allowance).await
+    };
+    match stance {
+        Stance::StandBy(until) => Ok(stands_by(context, credential, key, memory, keeper, until)),
+        Stance::Ask => match mark(memory, json!({"claimedBy": own})).await {
+            Ok(_) => Ok(stands_by(context, credential, key, memory, keeper, now)),
+            Err(error) if error.is_conflict() => Ok(Standing::StandsBy(Action::requeue(RACED_PAUSE))),
+            Err(error) => Err(error),
+        },
+        Stance::TakeOver => match mark(memory, json!({"controller": own, "claimedBy": null})).await {
+            Ok(version) => {
+                let ObjectKey { namespace, name } = key;
+                tracing::info!(namespace, name, keeper, "takes over: its controller is gone");
+                memory.forgets();
+                Ok(Standing::TookOver(version))
+            }
+            Err(error) if error.is_conflict() => {
+                shows_life(context, key, keeper);
+                Ok(Standing::StandsBy(Action::requeue(RACED_PAUSE)))
+            }
+            Err(error) => Err(error),
+        },
+    }
+}
+
+/// This controller lives: it takes away the claim of one that asks.
+async fn answer(
+    context: &Context,
+    key: &ObjectKey,
+    memory: &mut Memory,
+    claim: &str,
+) -> Result<(), ClusterError> {
+    if claim != context.neighbourhood.own {
+        shows_life(context, key, claim);
+    }
+    let allowance = memory.allowance().within(context.leadership.left());
+    context.cluster.mark_status(key, None, json!({"claimedBy": null}), allowance).await.map(drop)
+}
+
+/// Another controller works in this namespace.
+fn shows_life(context: &Context, key: &ObjectKey, rival: &str) {
+    let now = context.clock.now();
+    if context.neighbourhood.with_rivals(|rivals| rivals.lives(rival, &key.namespace, now)) {
+        let reason = Reason::AnotherController { controller: rival.to_owned() };
+        tracing::warn!(namespace = key.namespace, "{}", reason.message());
+    }
+}
+
+/// Another controller keeps the credential: nothing of it is remembered here, and people are told once. `until` that moment, or
+/// until something changes.
+fn stands_by(
+    context: &Context,
+    credential: &IdIssuerCredential,
+    key: &ObjectKey,
+    memory: &mut Memory,
+    keeper: &str,
+    until: Moment,
+) -> Standing {
+    let told = memory.told_of_rival.take();
+    if told.as_deref() != Some(keeper) {
+        let reason = Reason::AnotherController { controller: keeper.to_owned() };
+        let ObjectKey { namespace, name } = key;
+        tracing::warn!(namespace, name, "stands by: {}", reason.message());
+        let event = Event {
+            type_: EventType::Warning,
+            reason: reason.name().to_owned(),
+            note: Some(reason.note()),
+            action: "StandBy".into(),
+            secondary: None,
+        };
+        context.teller.tell(event, credential.object_ref(&()));
+    }
+    memory.forgets();
+    context.registry.leaves_status(key, None);
+    memory.told_of_rival = Some(keeper.to_owned());
+    if let Some(uid) = credential.uid() {
+        context.metrics.forget_credential(&uid);
+    }
+    let pause = Duration::try_from(until.remaining(context.clock.now())).unwrap_or_default();
+    Standing::StandsBy(Action::requeue(pause.max(RACED_PAUSE)))
+}

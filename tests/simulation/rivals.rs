@@ -1,0 +1,131 @@
+//! Two controllers over the same namespaces, each with a lease of its own: one keeps a credential, the other stands by and says
+//! so, until the first one is gone.
+
+use std::time::Duration;
+
+use idissuer::core::leader::Timings;
+
+use crate::issuers::{HOUR, Issuers};
+use crate::process::Replica;
+use crate::world::{Plan, World};
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// How long after the end of one controller another has gone on.
+const HANDOVER: Duration = Duration::from_secs(30);
+/// Where the lease of the other controller lies.
+const ELSEWHERE: &str = "elsewhere";
+
+const KEEPER: &str = "operator/idissuer-operator";
+const RIVAL: &str = "elsewhere/idissuer-operator";
+
+fn world(credentials: usize) -> World {
+    let plan = Plan { seed: 8, accounts: credentials, credentials, lease: Some(Timings::default()) };
+    World::new(&plan, Issuers::plain(8, HOUR))
+}
+
+/// The controller that status names for each credential.
+fn keepers(world: &World) -> Vec<String> {
+    let of = |credential| world.credential(credential)["status"]["controller"].as_str().unwrap().to_owned();
+    world.population.credentials.iter().map(of).collect()
+}
+
+/// The Events that a process told of a reason: what they say.
+fn told(world: &World, reason: &str) -> Vec<String> {
+    let namespaces = world.population.credentials.iter().map(|credential| credential.namespace.clone());
+    let namespaces: std::collections::BTreeSet<String> = namespaces.collect();
+    let events = namespaces.iter().flat_map(|namespace| world.habitat.api.list("events", namespace));
+    let is_of = |event: &std::sync::Arc<serde_json::Value>| event["reason"] == reason;
+    events.filter(is_of).map(|event| event.to_string()).collect()
+}
+
+/// Deletes all targets, and asserts that they are there again after this time, good for the issuer.
+async fn puts_targets_back(world: &World, after: Duration) {
+    for credential in &world.population.credentials {
+        world.vandalise(credential, None);
+    }
+    world.pass(after).await;
+    for credential in &world.population.credentials {
+        world.health(credential).unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_controller_stands_by_names_the_first_and_goes_on_within_half_a_minute_of_its_end() {
+    let mut world = world(4);
+    world.replicas[0].start(&world.habitat);
+    world.pass(2 * MINUTE).await;
+    world.assert_well();
+    let calls = world.habitat.ledger.calls();
+
+    let mut rival = Replica::of_another("rival", ELSEWHERE);
+    rival.start(&world.habitat);
+    world.pass(10 * MINUTE).await;
+    puts_targets_back(&world, MINUTE / 6).await;
+    assert_eq!(world.habitat.api.count("rival-1", "patch", "secrets"), 0, "it does not write");
+    assert_eq!(world.habitat.ledger.calls(), calls, "nor log in");
+    assert!(keepers(&world).iter().all(|keeper| keeper == KEEPER), "{:?}", keepers(&world));
+    let told = told(&world, "AnotherController");
+    assert_eq!(told.len(), 4, "once for each credential: {told:?}");
+    assert!(told.iter().all(|event| event.contains(KEEPER)), "{told:?}");
+    world.assert_well();
+
+    world.replicas[0].stop().unwrap().await.unwrap();
+    world.pass(HANDOVER).await;
+    assert!(keepers(&world).iter().all(|keeper| keeper == RIVAL), "{:?}", keepers(&world));
+    puts_targets_back(&world, MINUTE / 6).await;
+
+    // Who comes back finds another one, and stands by in turn.
+    world.replicas[0].start(&world.habitat);
+    world.pass(10 * MINUTE).await;
+    assert!(keepers(&world).iter().all(|keeper| keeper == RIVAL), "{:?}", keepers(&world));
+    assert_eq!(world.habitat.api.count("north-2", "patch", "secrets"), 0);
+    puts_targets_back(&world, MINUTE / 6).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_controller_that_dies_without_a_word_is_followed_as_well() {
+    let mut world = world(1);
+    world.replicas[0].start(&world.habitat);
+    world.pass(2 * MINUTE).await;
+    let mut rival = Replica::of_another("rival", ELSEWHERE);
+    rival.start(&world.habitat);
+    world.pass(2 * MINUTE).await;
+    world.replicas[0].crash(&world.habitat.api);
+    world.pass(HANDOVER).await;
+    assert_eq!(keepers(&world), [RIVAL]);
+    puts_targets_back(&world, MINUTE / 6).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failover_within_one_controller_changes_nothing_for_another() {
+    let mut world = world(1);
+    world.start();
+    world.pass(2 * MINUTE).await;
+    let mut rival = Replica::of_another("rival", ELSEWHERE);
+    rival.start(&world.habitat);
+    world.pass(2 * MINUTE).await;
+    let leader = world.leader().unwrap();
+    world.replicas[leader].stop().unwrap().await.unwrap();
+    world.pass(10 * MINUTE).await;
+    assert_eq!(keepers(&world), [KEEPER]);
+    assert_eq!(world.habitat.api.count("rival-1", "patch", "secrets"), 0);
+    puts_targets_back(&world, MINUTE / 6).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_that_come_at_once_share_what_there_is_and_leave_each_other_alone() {
+    let mut world = world(6);
+    let mut rival = Replica::of_another("rival", ELSEWHERE);
+    world.replicas[0].start(&world.habitat);
+    rival.start(&world.habitat);
+    world.pass(2 * MINUTE).await;
+    let shared = keepers(&world);
+    let written = |world: &World| {
+        ["north-1", "rival-1"].map(|process| world.habitat.api.count(process, "patch", "secrets"))
+    };
+    let (writes, calls) = (written(&world), world.habitat.ledger.calls());
+    assert_eq!(writes.iter().sum::<u64>(), 6, "each target once: {writes:?}");
+    assert_eq!(calls.sent(), 6, "one login each: {calls:?}");
+    world.pass(20 * MINUTE).await;
+    assert_eq!((written(&world), world.habitat.ledger.calls(), keepers(&world)), (writes, calls, shared));
+}
