@@ -34,6 +34,7 @@ mod repairing;
 mod resource_rules;
 mod resource_status;
 mod restarting;
+mod rivals;
 mod schema;
 mod secrecy;
 mod selftest;

@@ -137,7 +137,7 @@ arguments, for it may have been installed without Helm. */}}
 {{- if or (empty $mine) .Values.rbac.aggregate .Values.crds.enabled }}
 {{- range $other := (lookup "apps/v1" "Deployment" "" "").items }}
 {{- $isThisOne := and (eq .metadata.namespace $.Release.Namespace) (eq .metadata.name (include "idissuer-operator.fullname" $)) }}
-{{- if and (not $isThisOne) (ne (int (default 1 .spec.replicas)) 0) }}
+{{- if and (not $isThisOne) (ne (int .spec.replicas) 0) }}
 {{- range .spec.template.spec.containers }}
 {{- $arguments := join "\n" .args | replace "--namespace\n" "--namespace=" | splitList "\n" }}
 {{- $theirs := list }}
