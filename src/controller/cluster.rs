@@ -230,7 +230,8 @@ impl Cluster {
             json!({"op": "test", "path": "/metadata/uid", "value": uid}),
             json!({"op": "add", "path": "/status", "value": status}),
         ];
-        patch.extend(version.map(|it| json!({"op": "replace", "path": "/metadata/resourceVersion", "value": it})));
+        patch
+            .extend(version.map(|it| json!({"op": "add", "path": "/metadata/resourceVersion", "value": it})));
         let patch = serde_json::from_value(patch.into());
         let patch = Patch::<()>::Json(patch.map_err(|_| failed(OPERATION, namespace, name, Cause::Other))?);
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };

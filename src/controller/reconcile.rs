@@ -20,7 +20,7 @@ use super::rivals::{Neighbourhood, Standing};
 use super::slim::{self, WholeReads};
 use super::status_watch::StatusMark;
 use super::target_policy::TargetPolicy;
-use super::{attempt, login, malformed, report, rivals, target};
+use super::{attempt, login, malformed, rivals, target};
 use crate::account::{Accounts, Record};
 use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
 use crate::core::account::Next;

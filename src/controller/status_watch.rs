@@ -22,7 +22,8 @@ impl StatusMark {
 /// No status is an empty one. A claim is no part of it: another controller puts it there, and this one takes it away.
 fn digest(status: Option<&IdIssuerCredentialStatus>) -> u64 {
     let mut hasher = DefaultHasher::new();
-    let unclaimed = |it: &IdIssuerCredentialStatus| IdIssuerCredentialStatus { claimed_by: None, ..it.clone() };
+    let unclaimed =
+        |it: &IdIssuerCredentialStatus| IdIssuerCredentialStatus { claimed_by: None, ..it.clone() };
     let text = status.map_or_else(|| Ok("{}".to_owned()), |status| serde_json::to_string(&unclaimed(status)));
     text.unwrap_or_default().hash(&mut hasher);
     hasher.finish()

@@ -30,7 +30,10 @@ async fn a_second_controller_names_the_first_writes_nothing_and_goes_on_when_tha
     let keeper = format!("{}/first", stage.namespace.name());
     let told = wait::until("the Event", LIMIT, async || {
         let events = stage.namespace.api::<Event>().list(&ListParams::default()).await.unwrap().items;
-        events.into_iter().find(|event| event.reason.as_deref() == Some("AnotherController")).ok_or(())
+        events
+            .into_iter()
+            .find(|event| event.reason.as_deref() == Some("AnotherController"))
+            .ok_or("no such Event")
     })
     .await;
     assert!(told.note.as_ref().is_some_and(|note| note.contains(&keeper)), "{told:?}");
