@@ -51,7 +51,8 @@ impl Work<'_> {
         // What nobody keeps yet, another controller may come to at the same time.
         let fence = self.credential.resource_version().filter(|_| self.memory.status.controller.is_none());
         let allowance = self.memory.allowance().within(left);
-        let version = cluster.write_status(namespace, name, uid, fence.as_deref(), &status, allowance).await?;
+        let version =
+            cluster.write_status(namespace, name, uid, fence.as_deref(), &status, allowance).await?;
         registry.leaves_status(&self.key(), StatusMark::of(Some(&status), &version));
         if is_put_back {
             self.memory.status_repairs.made(now);
