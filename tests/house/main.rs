@@ -8,3 +8,4 @@ mod images;
 mod parts;
 mod rooms;
 mod source;
+mod threat_model;
