@@ -12,6 +12,7 @@ use super::leadership::Term;
 use super::reconcile::{Context, Guarded, Work};
 use super::registry::ObjectKey;
 use super::report::Occasion;
+use super::slim;
 use crate::account::Record;
 use crate::core::account::Next;
 
@@ -29,10 +30,11 @@ async fn record(object: &Guarded, context: &Context, term: Term) -> bool {
     let is_current = context.registry.generation(&key) == credential.metadata.generation;
     let Some(memory) = memory.filter(|_| is_current) else { return false };
     let mut memory = memory.lock().await;
-    if memory.term != Some(term) || context.leadership.term() != Some(term) {
+    let leads = memory.term == Some(term) && context.leadership.term() == Some(term);
+    if !leads || !slim::is_judged(&memory, credential) {
         return false;
     }
-    let recorded = Work::new(context, credential, &key, &mut memory).record_attempt().await;
+    let recorded = Work::new(context, credential, &key, &mut memory, None).record_attempt().await;
     recorded.unwrap_or_else(|error| {
         // Whoever works on the credential next takes it from there.
         memory.failed_record = Some(error);

@@ -107,57 +107,19 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     let Some(term) = context.leadership.term() else { return Ok(Action::await_change()) };
     let mut memory = memory.lock().await;
     context.registry.sleeps_until(&key, None);
-    let standing = match &object.0 {
-        Ok(credential) => rivals::standing(&context, credential, &key, &mut memory).await?,
-        Err(_) => Standing::Acts,
-    };
-    if let Standing::StandsBy(action) = standing {
-        context.registry.resolved(&key, term);
-        context.registry.clear_errors(&key);
-        return Ok(action);
-    }
-    let is_new_term = memory.term != Some(term);
-    if is_new_term {
-        memory.begins_term(term);
-    }
-    let Ok(credential) = &object.0 else {
-        let told = malformed::tell(&context, meta.generation, &key, &uid, &mut memory).await;
-        // Nothing was taken over: that is done once it can be read.
-        memory.term = None;
-        return told;
-    };
-    let mut verdict = None;
-    if slim::is_slim(credential)
-        && !memory.knows_intent(meta.generation)
-        && context.registry.has_place(&key).is_ok()
-    {
-        match slim::judge(&context, credential, memory.allowance()).await {
-            Ok(Some(judged)) => verdict = Some(judged),
-            // The watch is about to show another specification.
-            Ok(None) => return Ok(Action::requeue(RACED_PAUSE)),
-            Err(error) => {
-                context.registry.unresolvable(&key, term);
-                return Err(error);
-            }
-        }
-    }
-    let mut work = Work::new(&context, credential, &key, &mut memory, verdict);
-    let loaded = if is_new_term { work.load(term).await } else { Ok(()) };
-    if let Standing::TookOver(version) = &standing {
-        work.took_over(version);
-    }
-    let action = match loaded {
-        Ok(()) => {
+    let action = match &object.0 {
+        Ok(credential) => {
             let recorder = || attempt::recorder(&object, &context, term);
-            let carried = work.carry_out(term, &recorder).await;
-            if let Err(error) = &carried {
-                work.tell_failure(error, term).await;
-            }
-            carried
+            reconcile_readable(&context, credential, term, &key, &mut memory, &recorder).await
         }
-        Err(error) => {
-            work.memory.term = None;
-            Err(error)
+        Err(_) => {
+            if memory.term != Some(term) {
+                memory.begins_term(term);
+            }
+            let told = malformed::tell(&context, meta.generation, &key, &uid, &mut memory).await;
+            // Nothing was taken over: that is done once it can be read.
+            memory.term = None;
+            told
         }
     };
     login::forget_pair(&mut memory);
@@ -168,6 +130,47 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     let action = action?;
     context.registry.clear_errors(&key);
     Ok(action)
+}
+
+/// The same for a credential that matches its definition.
+async fn reconcile_readable(
+    context: &Context,
+    credential: &IdIssuerCredential,
+    term: Term,
+    key: &ObjectKey,
+    memory: &mut Memory,
+    recorder: &(dyn Fn() -> Record + Send + Sync),
+) -> Result<Action, ClusterError> {
+    let standing = rivals::standing(context, credential, key, memory).await?;
+    if let Standing::StandsBy(action) = standing {
+        context.registry.resolved(key, term);
+        return Ok(action);
+    }
+    let is_new_term = memory.term != Some(term);
+    if is_new_term {
+        memory.begins_term(term);
+    }
+    let mut verdict = None;
+    if !slim::is_judged(memory, credential) && context.registry.has_place(key).is_ok() {
+        verdict = slim::judge(context, credential, memory.allowance()).await?;
+        if verdict.is_none() {
+            // The watch is about to show another specification.
+            return Ok(Action::requeue(RACED_PAUSE));
+        }
+    }
+    let mut work = Work::new(context, credential, key, memory, verdict);
+    if is_new_term && let Err(error) = work.load(term).await {
+        work.memory.term = None;
+        return Err(error);
+    }
+    if let Standing::TookOver(version) = &standing {
+        work.took_over(version);
+    }
+    let carried = work.carry_out(term, recorder).await;
+    if let Err(error) = &carried {
+        work.tell_failure(error, term).await;
+    }
+    carried
 }
 
 /// Writes what the last calls have brought, once the process stops and nothing else is begun any more: a token that is
@@ -182,8 +185,7 @@ pub(super) async fn finish(object: &Guarded, context: &Context) -> Result<(), Cl
         return Ok(());
     };
     let mut memory = memory.lock().await;
-    let is_judged = memory.knows_intent(credential.metadata.generation) || !slim::is_slim(credential);
-    if memory.term != Some(term) || memory.login.is_none() || !is_judged {
+    if memory.term != Some(term) || memory.login.is_none() || !slim::is_judged(&memory, credential) {
         return Ok(());
     }
     let mut work = Work::new(context, credential, &key, &mut memory, None);

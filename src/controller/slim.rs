@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::cluster::{Allowance, ClusterError};
 use super::intent;
+use super::memory::Memory;
 use super::reconcile::{Context, Guarded, Work};
 use crate::api::{IdIssuerCredential, RENEW_REQUESTED_AT_ANNOTATION, Template, TemplateMetadata};
 use crate::core::observed::Intent;
@@ -62,6 +63,11 @@ fn size(Template { data, metadata: TemplateMetadata { labels, annotations }, .. 
 /// Whether the template of a credential was left out.
 pub(super) fn is_slim(credential: &IdIssuerCredential) -> bool {
     credential.annotations().contains_key(LEFT_OUT)
+}
+
+/// Whether it is known what a credential's specification wants, or follows from what is kept of it.
+pub(super) fn is_judged(memory: &Memory, credential: &IdIssuerCredential) -> bool {
+    !is_slim(credential) || memory.knows_intent(credential.metadata.generation)
 }
 
 /// What a specification wants, without the template where that is large.

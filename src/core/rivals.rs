@@ -19,6 +19,9 @@ const ASKED_AGAIN: SignedDuration = SignedDuration::from_secs(6);
 const GRACE: SignedDuration = SignedDuration::from_secs(1);
 /// For how long it counts as gone without being asked again.
 const GONE_FOR: SignedDuration = SignedDuration::from_mins(1);
+/// From so many on, those are forgotten of which nothing was seen for [`GONE_FOR`]: people who may write status can write
+/// any name there.
+const MANY: usize = 1000;
 
 /// The claim that stands on a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +62,14 @@ enum Sign {
     Gone { at: Moment },
 }
 
+impl Sign {
+    fn at(&self) -> Moment {
+        match self {
+            Self::Asked { since: at, .. } | Self::Alive { at } | Self::Gone { at } => *at,
+        }
+    }
+}
+
 impl Rivals {
     /// What to do about the credential `on`, which `keeper` keeps. If it is to be asked or taken over, that is what happens.
     pub fn stance(&mut self, keeper: &str, namespace: &str, on: &str, claim: Claim, now: Moment) -> Stance {
@@ -81,14 +92,21 @@ impl Rivals {
             Some(Sign::Gone { at }) if !has_come(*at, GONE_FOR) => return Stance::TakeOver,
             _ => (Stance::Ask, Sign::Asked { on: on.to_owned(), since: now }),
         };
-        self.0.insert((namespace.to_owned(), keeper.to_owned()), sign);
+        self.keep(keeper, namespace, sign, now);
         stance
     }
 
     /// There is a sign of life of another controller. Whether it is the first one.
     pub fn lives(&mut self, rival: &str, namespace: &str, now: Moment) -> bool {
-        let before = self.0.insert((namespace.to_owned(), rival.to_owned()), Sign::Alive { at: now });
+        let before = self.keep(rival, namespace, Sign::Alive { at: now }, now);
         matches!(before, None | Some(Sign::Gone { .. }))
+    }
+
+    fn keep(&mut self, rival: &str, namespace: &str, sign: Sign, now: Moment) -> Option<Sign> {
+        if self.0.len() >= MANY {
+            self.0.retain(|_, sign| !sign.at().plus(GONE_FOR).has_come(now));
+        }
+        self.0.insert((namespace.to_owned(), rival.to_owned()), sign)
     }
 }
 
@@ -145,5 +163,14 @@ mod tests {
         assert!(rivals.lives("a", NAMESPACE, at(55)), "it is news");
         assert!(!rivals.lives("a", NAMESPACE, at(56)), "it is none");
         assert_eq!(stance(&mut rivals, "two", Claim::None, 56), Stance::StandBy(at(62)));
+    }
+
+    #[test]
+    fn names_that_somebody_makes_up_are_forgotten_after_a_minute() {
+        let mut rivals = Rivals::default();
+        for number in 0..2 * i64::try_from(MANY).unwrap() {
+            rivals.lives(&format!("made-up-{number}"), NAMESPACE, at(number));
+        }
+        assert!(rivals.0.len() <= MANY, "{}", rivals.0.len());
     }
 }
