@@ -204,8 +204,8 @@ impl Session {
     /// Carries out a call. What follows from its answer is decided by those who are told of its end.
     async fn run(self: Arc<Self>, call: Call, place: Place, is_trial: bool, record: Option<Record>) {
         let (entrant, limit) = self.entrant(&place);
-        let (session, is_in_flight) = (&self, true);
-        let mut end = End { session, place, is_in_flight, is_trial, is_presented: false, is_rejected: false };
+        let trial = is_trial.then_some(Trial::Waits);
+        let mut end = End { session: &self, place, is_in_flight: true, trial };
         let Surroundings { gates, restraints, clock, stop, .. } = &*self.surroundings;
         let pass = tokio::select! {
             biased;
@@ -217,15 +217,18 @@ impl Session {
         let place = end.place.clone();
         let is_free = || self.may_call() && self.is_wanted() && restraints.lets_pass(&place, &who);
         let is_turn = pass.is_some() && is_free();
-        end.is_presented = is_turn && is_trial && restraints.presents(&place, clock.now());
-        let is_turn = is_turn && end.is_presented == is_trial;
+        if is_turn && is_trial && restraints.presents(&place, clock.now()) {
+            end.trial = Some(Trial::Presented);
+        }
+        let is_turn = is_turn && end.trial != Some(Trial::Waits);
         let is_sent = is_turn && self.is_recorded(record).await && is_free();
         if is_sent {
             let exchange = tokio::select! {
                 exchange = self.exchange(&call, limit) => exchange,
                 () = self.given_up() => return,
             };
-            end.is_rejected = self.finish(call, &place, exchange);
+            let is_rejected = self.finish(call, &place, exchange);
+            end.trial = end.trial.map(|trial| if is_rejected { Trial::Rejected } else { trial });
         } else {
             restraints.gives_up(&place, &who);
             self.account().withdraw(call);
@@ -363,11 +366,18 @@ struct End<'a> {
     session: &'a Arc<Session>,
     place: Place,
     is_in_flight: bool,
-    /// Whether it was a login that was never accepted before.
-    is_trial: bool,
-    /// Whether such a one was let through to be presented.
-    is_presented: bool,
-    is_rejected: bool,
+    trial: Option<Trial>,
+}
+
+/// How far a login came that was never accepted before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trial {
+    /// It waits for its turn.
+    Waits,
+    /// It was let through.
+    Presented,
+    /// The issuer rejected it.
+    Rejected,
 }
 
 impl Drop for End<'_> {
@@ -378,11 +388,11 @@ impl Drop for End<'_> {
             session.account().abandon();
             restraints.gives_up(&self.place, &session.who());
         }
-        if self.is_presented {
-            restraints.has_presented(&self.place);
-        }
-        if self.is_trial {
-            restraints.login_ends(&self.place, session.user, self.is_rejected, clock.now());
+        if let Some(trial) = self.trial {
+            if trial != Trial::Waits {
+                restraints.has_presented(&self.place);
+            }
+            restraints.login_ends(&self.place, session.user, trial == Trial::Rejected, clock.now());
         }
         session.tell_members();
     }

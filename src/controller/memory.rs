@@ -188,7 +188,7 @@ impl Memory {
     /// alone.
     pub(super) fn forgets(&mut self) {
         let (patience, intent) = (std::mem::take(&mut self.patience), self.intent.take());
-        *self = Self { patience, intent, ..Self::default() };
+        *self = Self { intent, patience, ..Self::default() };
     }
 
     /// Whether it is known what the specification of this generation wants.

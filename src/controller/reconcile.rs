@@ -107,20 +107,17 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     let Some(term) = context.leadership.term() else { return Ok(Action::await_change()) };
     let mut memory = memory.lock().await;
     context.registry.sleeps_until(&key, None);
-    let action = match &object.0 {
-        Ok(credential) => {
-            let recorder = || attempt::recorder(&object, &context, term);
-            reconcile_readable(&context, credential, term, &key, &mut memory, &recorder).await
+    let action = if let Ok(credential) = &object.0 {
+        let recorder = || attempt::recorder(&object, &context, term);
+        reconcile_readable(&context, credential, term, &key, &mut memory, &recorder).await
+    } else {
+        if memory.term != Some(term) {
+            memory.begins_term(term);
         }
-        Err(_) => {
-            if memory.term != Some(term) {
-                memory.begins_term(term);
-            }
-            let told = malformed::tell(&context, meta.generation, &key, &uid, &mut memory).await;
-            // Nothing was taken over: that is done once it can be read.
-            memory.term = None;
-            told
-        }
+        let told = malformed::tell(&context, meta.generation, &key, &uid, &mut memory).await;
+        // Nothing was taken over: that is done once it can be read.
+        memory.term = None;
+        told
     };
     login::forget_pair(&mut memory);
     context.registry.keeps_pace(&key, memory.pace());

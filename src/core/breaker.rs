@@ -263,11 +263,13 @@ mod tests {
         of("shop", true)
     }
 
+    type Failures<'a> = &'a [(u32, &'a Standing)];
+
     #[test]
     fn everybodys_opens_only_by_failures_of_two_tenants_and_new_logins_of_one_count_once() {
         let (a, b, c) = (of("a", true), of("b", true), of("c", true));
         let [new_a, new_b, new_c] = ["a", "b", "c"].map(|tenant| of(tenant, false));
-        let cases: [(&str, &[(u32, &Standing)], bool); 7] = [
+        let cases: [(&str, Failures<'_>, bool); 7] = [
             ("many of one", &[(1, &a), (2, &a), (3, &a), (4, &a), (5, &a)], false),
             ("new ones of one, and one more", &[(1, &new_a), (2, &new_a), (3, &new_a), (4, &new_b)], false),
             ("new ones of three", &[(1, &new_a), (2, &new_b), (3, &new_c)], true),

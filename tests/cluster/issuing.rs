@@ -71,7 +71,7 @@ async fn an_applied_resource_becomes_a_secret_with_a_token_that_the_issuer_accep
 async fn a_template_lays_out_the_keys_the_type_and_the_metadata_of_the_target() {
     let allow = ["--allow-secret-type=example.org/token", "--allow-metadata-domain=example.org"];
     let stage = Stage::set_with("template", issuer(HOUR), |operator, _| {
-        operator.arguments.extend(allow.map(str::to_owned))
+        operator.arguments.extend(allow.map(str::to_owned));
     })
     .await;
     let template = json!({

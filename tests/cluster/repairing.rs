@@ -131,7 +131,7 @@ async fn of_two_credentials_with_one_target_the_first_keeps_it() {
 async fn a_target_of_another_type_and_an_immutable_one_are_told_with_the_cure_which_works() {
     let allow = ["--allow-secret-type=example.org/token"];
     let stage = Stage::set_with("untouchable", issuer(HOUR), |operator, _| {
-        operator.arguments.extend(allow.map(str::to_owned))
+        operator.arguments.extend(allow.map(str::to_owned));
     })
     .await;
     stage.apply(json!({})).await;

@@ -69,5 +69,5 @@ async fn the_api_server_is_called_through_the_proxy_of_the_environment_but_for_w
         stage.operator.until_ready().await;
     }
     assert_eq!(proxy.asked().len(), asked.len());
-    wait::until("a correct target", LIMIT, async || stage.ready().await.status.is_some()).await;
+    Box::pin(wait::until("a correct target", LIMIT, async || stage.ready().await.status.is_some())).await;
 }

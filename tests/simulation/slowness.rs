@@ -23,10 +23,10 @@ fn world() -> (World, Arc<AtomicU64>) {
     let plan = Plan { seed: 12, accounts: 5, credentials: 10, lease: Some(Timings::default()) };
     let world = World::new(&plan, Issuers::plain(12, LIFETIME));
     let (links, takes) = (world.habitat.links.clone(), Arc::new(AtomicU64::new(0)));
-    let taken = Arc::clone(&takes);
+    let duration = Arc::clone(&takes);
     world.habitat.api.set_fault(move |facts| {
         let own = links.get(&facts.user).and_then(|link| link.api_fault());
-        let seconds = taken.load(Ordering::Relaxed);
+        let seconds = duration.load(Ordering::Relaxed);
         own.or_else(|| (seconds > 0).then(|| Fault::Delay(Duration::from_secs(seconds))))
     });
     (world, takes)

@@ -26,14 +26,19 @@ pub(super) enum Defect {
     NoAddress,
 }
 
+#[expect(clippy::disallowed_methods, reason = "a convention of all programs, and no flag of this one")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 impl Environment {
     pub(super) fn of_process() -> Self {
-        Self::read(|name| std::env::var(name).ok())
+        Self::read(variable)
     }
 
     /// Whether what `HTTPS_PROXY` says reads as an address at all.
     pub(super) fn is_address_of_process() -> bool {
-        let values = ["HTTPS_PROXY", "https_proxy"].into_iter().filter_map(|name| std::env::var(name).ok());
+        let values = ["HTTPS_PROXY", "https_proxy"].into_iter().filter_map(variable);
         values.filter(|value| !value.is_empty()).all(|value| value.parse::<Uri>().is_ok())
     }
 

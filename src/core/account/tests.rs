@@ -211,9 +211,8 @@ fn an_answer_without_a_token_counts_as_a_rejection_until_the_login_is_accepted_a
         account.lift(at(1_000));
         call(&mut account, at(1_000), Ok(obtained("first", at(1_000), 3600)));
         let mut now = at(5_000);
-        account.begin(Strategy::Login, Some(pair()), now).map(|call| {
-            account.finish(call, Err(failure.clone()), now, middle());
-        });
+        let login = account.begin(Strategy::Login, Some(pair()), now).unwrap();
+        account.finish(login, Err(failure.clone()), now, middle());
         for _ in 0..20 {
             assert_eq!((account.rejections(), account.trouble().map(|it| &it.failure)), (0, Some(&failure)));
             let Next::Wait(until) = account.next(Strategy::Login, now) else { panic!("{account:?}") };

@@ -37,16 +37,16 @@ impl Report {
         time: Duration,
     ) -> Self {
         let end = tokio::time::Instant::now() + CALM;
-        let mut ready = setup.ready().await.unwrap_or_default();
-        while ready < HONEST && tokio::time::Instant::now() < end {
+        let mut served = setup.ready().await.unwrap_or_default();
+        while served < HONEST && tokio::time::Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(500)).await;
-            ready = setup.ready().await.unwrap_or_default();
+            served = setup.ready().await.unwrap_or_default();
         }
         Self {
             time,
             accepted: reads.accepted.load(Ordering::Relaxed),
             refused: reads.refused.load(Ordering::Relaxed),
-            ready,
+            ready: served,
             probes_good: probes.good.load(Ordering::Relaxed),
             probes_failed: probes.failed.load(Ordering::Relaxed),
             restarts: probes.restarts.load(Ordering::Relaxed),
