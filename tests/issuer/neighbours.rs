@@ -72,7 +72,7 @@ impl Program {
 
     async fn is_alive(&self) {
         let probe = exchange(self.admin, b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        let answer = tokio::time::timeout(PROBE, probe).await.expect("an answer in time");
+        let answer = tokio::time::timeout(PROBE, probe).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}\n{}", self.process.output_tail());
     }
 
@@ -186,7 +186,7 @@ async fn a_lack_of_descriptors_is_named_and_an_idle_connection_gives_its_own_to_
     sidecar.write_login(name, "a-password");
     wait::until("the token", LIMIT, async || sidecar.process.output().contains("token published")).await;
     let used = sidecar.descriptors();
-    let open = (0..).find(|number| !used.contains(number)).unwrap();
+    let open = (0..DESCRIPTORS as u64).find(|number| !used.contains(number)).unwrap();
     let none_left = Rlimit { current: Some(open), maximum: Some(DESCRIPTORS as u64) };
     let pid = Pid::from_raw(sidecar.process.pid().try_into().unwrap());
     prlimit(pid, Resource::Nofile, none_left).unwrap();

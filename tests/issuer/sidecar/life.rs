@@ -55,7 +55,7 @@ async fn sigterm_ends_it_while_it_still_waits_for_what_it_reads_at_the_start() {
         // Whoever opens the other end without waiting finds it open once the sidecar reads.
         wait::until("the sidecar to read", LIMIT, async || {
             let writing = OpenOptions::new().write(true).custom_flags(NONBLOCK).open(&fifo);
-            writing.map(|end| std::mem::forget(end)).map_err(|error| error.to_string())
+            writing.map(std::mem::forget).map_err(|error| error.to_string())
         })
         .await;
         stage.sidecar().signal(Signal::Terminate).unwrap();

@@ -165,12 +165,15 @@ async fn a_body_that_is_encoded_for_its_way_is_refused_in_either_direction() {
 
 /// As many header fields as the path says.
 fn many_fields(request: Request) -> BoxFuture<'static, Response> {
-    let number = request.uri().path().trim_start_matches('/').parse::<usize>().unwrap();
-    let mut answer = Response::new("many".into());
-    for _ in 0..number {
-        answer.headers_mut().append("x-field", "value".parse().unwrap());
+    async move {
+        let number = request.uri().path().trim_start_matches('/').parse::<usize>().unwrap();
+        let mut answer = Response::new("many".into());
+        for _ in 0..number {
+            answer.headers_mut().append("x-field", "value".parse().unwrap());
+        }
+        answer
     }
-    async { answer }.boxed()
+    .boxed()
 }
 
 #[tokio::test]
