@@ -1,11 +1,9 @@
 //! What the process keeps of a credential: what decides. A large template is read again when it is rendered.
 
 use std::collections::BTreeMap;
-use std::ops::Deref;
-use std::sync::Arc;
 
 use kube::{Resource as _, ResourceExt};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 
 use super::cluster::{Allowance, ClusterError};
 use super::intent;
@@ -14,6 +12,7 @@ use super::reconcile::{Context, Guarded, Work};
 use crate::api::{IdIssuerCredential, RENEW_REQUESTED_AT_ANNOTATION, Template, TemplateMetadata};
 use crate::core::observed::Intent;
 use crate::core::reason::Reason;
+use crate::core::target::Identity;
 use crate::core::template;
 
 /// Says that a template was left out. The API server takes no annotation of such a name, so nobody else can set it.
@@ -77,35 +76,24 @@ pub(super) fn slim(mut intent: Intent) -> Intent {
     intent
 }
 
-/// What a specification wants, with its template. Only so many large ones exist at once.
-pub(super) struct Whole<'a> {
-    intent: Arc<Intent>,
-    _permit: Option<SemaphorePermit<'a>>,
-}
-
-impl Deref for Whole<'_> {
-    type Target = Intent;
-
-    fn deref(&self) -> &Intent {
-        &self.intent
-    }
-}
-
-/// What the specification wants, to be rendered. None if that is not known any more: then the watch is about to show
-/// another specification.
+/// Shows what the specification wants, with its template, to somebody who looks at it and lets it go: only so many large
+/// ones exist at once. Nothing is awaited meanwhile, so whoever waits for a share holds none. None if it is not known any
+/// more: then the watch is about to show another specification.
 ///
 /// # Errors
 /// When the API server does not answer, or refuses.
-pub(super) async fn whole<'a>(work: &mut Work<'a>) -> Result<Option<Whole<'a>>, ClusterError> {
+pub(super) async fn with_whole<T>(
+    work: &mut Work<'_>,
+    look: impl FnOnce(&Intent, &Identity) -> T,
+) -> Result<Option<T>, ClusterError> {
     let Ok(intent) = &work.intent else { return Ok(None) };
     if !is_slim(work.credential) {
-        return Ok(Some(Whole { intent: Arc::clone(intent), _permit: None }));
+        return Ok(Some(look(intent, &work.identity)));
     }
     let context = work.context;
-    // An error would say that the semaphore was closed, which nobody does.
-    let permit = context.whole_reads.0.acquire().await.ok();
+    let _permit = context.whole_reads.0.acquire().await;
     let read = read(context, work.credential, work.memory.allowance()).await?;
-    Ok(read.and_then(Result::ok).map(|intent| Whole { intent: Arc::new(intent), _permit: permit }))
+    Ok(read.and_then(Result::ok).map(|intent| look(&intent, &work.identity)))
 }
 
 /// Finds out whether a specification can be carried out whose template was left out. None if it is another one by now.

@@ -66,10 +66,10 @@ async fn is_intact(work: &mut Work<'_>, found: &Secret, read: &TargetRead) -> Re
     let access = held.map(|token| token.access.clone()).or_else(|| read.token.clone());
     let Some(access) = access else { return Ok(false) };
     let token = issued(published, access);
-    let Some(intent) = slim::whole(work).await? else { return Ok(false) };
-    let facts = Facts::of(&token, intent.renew_before, intent.jitter);
-    let manifest = target::render(&intent.target, &work.identity, &token, facts);
-    Ok(manifest.is_ok_and(|manifest| holds_all(found, &secret(&manifest, &intent, &work.identity))))
+    let rendered = slim::with_whole(work, |intent, identity| {
+        render(intent, identity, &token).is_ok_and(|wanted| holds_all(found, &wanted))
+    });
+    Ok(rendered.await?.unwrap_or_default())
 }
 
 /// Whether everything that is to be written stands there already, whatever stands beside it.
@@ -150,20 +150,20 @@ fn issued(published: &Published, access: AccessToken) -> IssuedToken {
 /// Renders and applies; whether it was written. When somebody else was faster, the target is read and all is decided
 /// again.
 async fn write(work: &mut Work<'_>, token: &IssuedToken, origin: Origin) -> Result<bool, ClusterError> {
-    let Some(intent) = slim::whole(work).await? else { return Ok(false) };
+    let rendered = slim::with_whole(work, |intent, identity| render(intent, identity, token)).await?;
+    let Some(rendered) = rendered else { return Ok(false) };
     let now = work.context.clock.now();
     let generation = work.credential.metadata.generation;
-    let facts = Facts::of(token, intent.renew_before, intent.jitter);
-    let manifest = match target::render(&intent.target, &work.identity, token, facts) {
-        Ok(manifest) => manifest,
+    let secret = match rendered {
+        Ok(secret) => secret,
         Err(reason) => {
             work.memory.refused(reason, generation, now, work.context.clock.chance());
             return Ok(false);
         }
     };
     let fence = work.observed(now).target_fence().cloned();
-    let secret = secret(&manifest, &intent, &work.identity);
-    let glance = work.context.registry.glance(&work.beside(&intent.target.secret));
+    let name = secret.name_any();
+    let glance = work.context.registry.glance(&work.beside(&name));
     let allowance = work.memory.allowance();
     let written = work.context.cluster.apply_target(secret, fence.as_ref(), allowance).await;
     match written {
@@ -178,9 +178,9 @@ async fn write(work: &mut Work<'_>, token: &IssuedToken, origin: Origin) -> Resu
             if matches!(work.observed(now).target_state(), TargetState::Blocked(_)) {
                 return Ok(false);
             }
+            let reason = Reason::TargetWriteRefused { secret: name };
             let Identity { namespace, name, .. } = &work.identity;
             tracing::warn!(namespace, name, "{error}");
-            let reason = Reason::TargetWriteRefused { secret: intent.target.secret.clone() };
             work.memory.refused(reason, generation, now, work.context.clock.chance());
             Ok(false)
         }
@@ -206,6 +206,13 @@ fn wrote(work: &mut Work<'_>, token: &IssuedToken, origin: Origin, version: Obje
     memory.target_written = Some(version);
     memory.target_read = None;
     memory.write_pause = None;
+}
+
+/// The target as it is to be written.
+fn render(intent: &Intent, identity: &Identity, token: &IssuedToken) -> Result<Secret, Reason> {
+    let facts = Facts::of(token, intent.renew_before, intent.jitter);
+    let manifest = target::render(&intent.target, identity, token, facts)?;
+    Ok(secret(&manifest, intent, identity))
 }
 
 fn secret(manifest: &Manifest, intent: &Intent, identity: &Identity) -> Secret {

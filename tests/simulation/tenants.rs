@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use idissuer_testbed::memory::Fault;
 use serde_json::json;
 
 use crate::issuers::{HOUR, Issuers};
@@ -167,4 +168,36 @@ async fn a_large_template_is_rendered_repaired_changed_and_refused_like_any_othe
     world.pass(HOUR).await;
     world.assert_well();
     assert!(holds(&world, "d"), "renewed");
+}
+
+/// What is read whole to be rendered is limited for all together: whoever waits for a share holds none.
+#[tokio::test(start_paused = true)]
+async fn writes_of_large_templates_that_are_all_refused_stop_nobody() {
+    for code in [409, 403] {
+        let mut world = crowd(Issuers::plain(9, HOUR), 12);
+        let crowd = world.population.credentials.clone();
+        let data = json!({"token": "{{ token }}", "long": "x".repeat(6000)});
+        for credential in &crowd {
+            world.apply(credential, &json!({"target": {"template": {"data": data}}}));
+        }
+        world.start();
+        world.pass(10 * SECOND).await;
+        world.assert_well();
+
+        world.habitat.api.set_fault(move |facts| {
+            let is_write = facts.resource == "secrets" && facts.verb == "patch";
+            is_write.then(|| Fault::refuse(code, "Conflict"))
+        });
+        for credential in &crowd {
+            world.vandalise(credential, Some(&json!({"data": {"long": "Zm9yZ2Vk"}})));
+        }
+        world.pass(3 * SECOND).await;
+        world.habitat.api.clear_fault();
+        world.pass(MINUTE).await;
+        for credential in &crowd {
+            let target = world.habitat.api.get("secrets", &credential.namespace, &credential.name).unwrap();
+            assert_eq!(text(&target, "long").map_or(0, |text| text.len()), 6000, "{code}: put back");
+        }
+        world.assert_well();
+    }
 }
