@@ -13,7 +13,6 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, ApiResource, DynamicObject, PartialObjectMeta, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use serde_json::json;
-use tokio::time::Instant;
 
 use super::registry::ObjectKey;
 use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
@@ -286,7 +285,7 @@ async fn call<T>(
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, ClusterError> {
     let limit = patience.limit(operation, slow).unsigned_abs();
-    let sent = Instant::now();
+    let sent = tokio::time::Instant::now();
     let answer = tokio::time::timeout(limit, request).await;
     match &answer {
         Ok(Ok(_) | Err(kube::Error::Api(_))) => {

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use kube::Client;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::cluster::FIELD_MANAGER;
@@ -147,7 +146,7 @@ impl Leadership {
         };
         let period = Duration::try_from(settings.timings.retry_period).unwrap_or(Duration::from_secs(2));
         while !stop.is_cancelled() {
-            let begun = Instant::now();
+            let begun = tokio::time::Instant::now();
             self.claim(settings, &mut claiming, &forget, &gained).await;
             tokio::select! {
                 // From one claim to the next: where answers take long, there is no pause between them.

@@ -10,7 +10,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::json;
-use tokio::time::Instant;
 
 use super::cluster::FIELD_MANAGER;
 use super::leadership::LeaseSettings;
@@ -120,7 +119,7 @@ impl SharedLease {
 
     async fn call<T>(&mut self, request: impl Future<Output = kube::Result<T>>) -> Result<T, LeaseError> {
         let limit = self.tempo.call_limit(self.configured).unsigned_abs();
-        let sent = Instant::now();
+        let sent = tokio::time::Instant::now();
         let answer = tokio::time::timeout(limit, request).await;
         match &answer {
             Ok(Ok(_) | Err(kube::Error::Api(_))) => {

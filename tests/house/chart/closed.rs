@@ -75,7 +75,7 @@ async fn what_cannot_be_meant_is_refused_with_the_cure() {
             "not both",
         ),
         (with(required(), "issuer.url", json!("api.idissuer.pl")), "/issuer/url"),
-        (with(required(), "issuer.allowed", json!(["https://a.example/path"])), "/issuer/allowed/0"),
+        (with(required(), "issuer.allowed", json!(["https://a.example/?path"])), "/issuer/allowed/0"),
         (with(required(), "replicas", json!("two")), "/replicas"),
         (with(required(), "omitUserIds", json!(true)), "/omitUserIds"),
         (with(required(), "global.imagePullSecrets", json!([{"secret": "a"}])), "/global/imagePullSecrets/0"),
