@@ -48,8 +48,8 @@ pub struct IdIssuerCredentialStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failures: Option<FailuresStatus>,
 
-    /// The controller that keeps this credential: the namespace and name of its lease, or `none` where it has no lease.
-    /// Others stand by as long as it lives.
+    /// The controller that keeps this credential: the namespace and name of its lease, or `none/HOST/ADDRESS` (of the
+    /// machine or pod, and its admin address) where it has no lease. Others stand by as long as it lives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 320))]
     pub controller: Option<String>,

@@ -19,14 +19,14 @@ use super::registry::ObjectKey;
 use crate::api::IdIssuerCredential;
 use crate::core::moment::Moment;
 use crate::core::reason::Reason;
-use crate::core::rivals::{Claim, Rivals, Stance};
+use crate::core::rivals::{ANSWER_LIMIT, Claim, Rivals, Stance};
 
 /// The pause after another controller was faster.
 const RACED_PAUSE: Duration = Duration::from_secs(1);
 
 /// This controller among others.
 pub(super) struct Neighbourhood {
-    /// Its name to the others: that of its lease, which its replicas share.
+    /// Its name to the others: that of its lease, which its replicas share; without one, of where it runs.
     pub(super) own: String,
     rivals: Mutex<Rivals>,
 }
@@ -84,31 +84,54 @@ pub(super) async fn standing(
     let stance = context
         .neighbourhood
         .with_rivals(|rivals| rivals.stance(keeper, &key.namespace, &key.name, claim, now));
-    let version = credential.resource_version();
-    let mark = async |memory: &mut Memory, marks| {
-        let allowance = memory.allowance().within(context.leadership.left());
-        context.cluster.mark_status(key, version.as_deref(), marks, allowance).await
-    };
+    let rival = Rival { context, key, keeper };
     match stance {
-        Stance::StandBy(until) => Ok(stands_by(context, credential, key, memory, keeper, until)),
-        Stance::Ask => match mark(memory, json!({"claimedBy": own})).await {
-            Ok(_) => Ok(stands_by(context, credential, key, memory, keeper, now)),
-            Err(error) if error.is_conflict() => Ok(Standing::StandsBy(Action::requeue(RACED_PAUSE))),
-            Err(error) => Err(error),
+        Stance::StandBy(until) => Ok(stands_by(&rival, credential, memory, until)),
+        Stance::Ask => match rival.mark(credential, memory, json!({"claimedBy": own})).await {
+            // The watch shows the claim, and that it is taken away.
+            Ok(_) => Ok(stands_by(&rival, credential, memory, now.plus(ANSWER_LIMIT))),
+            Err(error) => rival.was_late(error),
         },
-        Stance::TakeOver => match mark(memory, json!({"controller": own, "claimedBy": null})).await {
-            Ok(version) => {
-                let ObjectKey { namespace, name } = key;
-                tracing::info!(namespace, name, keeper, "takes over: its controller is gone");
-                memory.forgets();
-                Ok(Standing::TookOver(version))
+        Stance::TakeOver => {
+            match rival.mark(credential, memory, json!({"controller": own, "claimedBy": null})).await {
+                Ok(version) => {
+                    let ObjectKey { namespace, name } = key;
+                    tracing::info!(namespace, name, keeper, "takes over: its controller is gone");
+                    memory.forgets();
+                    Ok(Standing::TookOver(version))
+                }
+                Err(error) => rival.was_late(error),
             }
-            Err(error) if error.is_conflict() => {
-                shows_life(context, key, keeper);
-                Ok(Standing::StandsBy(Action::requeue(RACED_PAUSE)))
-            }
-            Err(error) => Err(error),
-        },
+        }
+    }
+}
+
+/// The other controller that keeps a credential.
+struct Rival<'a> {
+    context: &'a Context,
+    key: &'a ObjectKey,
+    keeper: &'a str,
+}
+
+impl Rival<'_> {
+    /// Writes our name into the status of the credential, if it is still as it was seen.
+    async fn mark(
+        &self,
+        credential: &IdIssuerCredential,
+        memory: &mut Memory,
+        marks: serde_json::Value,
+    ) -> Result<String, ClusterError> {
+        let allowance = memory.allowance().within(self.context.leadership.left());
+        let version = credential.resource_version();
+        self.context.cluster.mark_status(self.key, version.as_deref(), marks, allowance).await
+    }
+
+    /// That failed: what follows from it did not happen. Somebody else may have been faster, whoever that was.
+    fn was_late(&self, error: ClusterError) -> Result<Standing, ClusterError> {
+        let ObjectKey { namespace, name } = self.key;
+        let rivals = &self.context.neighbourhood;
+        rivals.with_rivals(|rivals| rivals.was_late(self.keeper, namespace, name));
+        if error.is_conflict() { Ok(Standing::StandsBy(Action::requeue(RACED_PAUSE))) } else { Err(error) }
     }
 }
 
@@ -138,15 +161,18 @@ fn shows_life(context: &Context, key: &ObjectKey, rival: &str) {
 /// Another controller keeps the credential: nothing of it is remembered here, and people are told once. `until` that moment, or
 /// until something changes.
 fn stands_by(
-    context: &Context,
+    rival: &Rival<'_>,
     credential: &IdIssuerCredential,
-    key: &ObjectKey,
     memory: &mut Memory,
-    keeper: &str,
     until: Moment,
 ) -> Standing {
+    let Rival { context, key, keeper } = *rival;
     let told = memory.told_of_rival.take();
     if told.as_deref() != Some(keeper) {
+        if let Some(before) = told {
+            let now = context.clock.now();
+            context.neighbourhood.with_rivals(|rivals| rivals.is_followed(&before, &key.namespace, now));
+        }
         let reason = Reason::AnotherController { controller: keeper.to_owned() };
         let ObjectKey { namespace, name } = key;
         tracing::warn!(namespace, name, "stands by: {}", reason.message());

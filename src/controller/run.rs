@@ -174,6 +174,17 @@ impl Settings {
             .as_ref()
             .map_or_else(|| "none".into(), |lease| format!("{}/{}", lease.namespace, lease.name))
     }
+
+    /// The name under which other controllers know this one: that of its lease. Without one it is made of what two processes
+    /// cannot share at a time, and a restarted one has again.
+    fn controller_name(&self) -> String {
+        let lease = self.lease_name();
+        if self.lease.is_some() {
+            lease
+        } else {
+            format!("{lease}/{}/{}", leadership::host(), self.admin_address)
+        }
+    }
 }
 
 fn log_start(settings: &Settings, admin: SocketAddr) {
@@ -251,7 +262,7 @@ impl Operator {
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance };
         let recorder = Recorder::new(client.clone(), reporter);
         let (teller, told) = Teller::new(Arc::clone(&clock), Arc::clone(&metrics));
-        let neighbourhood = Arc::new(Neighbourhood::new(settings.lease_name()));
+        let neighbourhood = Arc::new(Neighbourhood::new(settings.controller_name()));
         let teller = Arc::new(teller);
         let namespaces: Vec<Option<String>> = if settings.namespaces.is_empty() {
             vec![None]

@@ -222,7 +222,7 @@ pub enum Reason {
     },
     /// Another controller works in the same namespace.
     AnotherController {
-        /// Its lease, as namespace and name.
+        /// Its lease, as namespace and name, or where it runs.
         controller: String,
     },
 }

@@ -134,7 +134,12 @@ impl Replica {
             metrics: Arc::clone(&metrics),
             keys: KeyMaker::new([seed.to_le_bytes(); 8].concat().try_into().unwrap()),
         };
-        let settings = settings(habitat, self.lease_namespace, &name);
+        // Where there is no lease, controllers are told apart by this.
+        let port = self.name.bytes().fold(1024, |port, byte| port + u16::from(byte));
+        let settings = Settings {
+            admin_address: ([127, 0, 0, 1], port).into(),
+            ..settings(habitat, self.lease_namespace, &name)
+        };
         let (readiness, stop) = (Readiness::default(), CancellationToken::new());
         let (gates, token) = (readiness.clone(), stop.clone());
         let task = tokio::spawn(async move {

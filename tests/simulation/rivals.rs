@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use idissuer::core::leader::Timings;
+use serde_json::json;
 
 use crate::issuers::{HOUR, Issuers};
+use crate::population::{Credential, login_secret};
 use crate::process::Replica;
 use crate::world::{Plan, World};
 
@@ -128,4 +130,94 @@ async fn two_that_come_at_once_share_what_there_is_and_leave_each_other_alone() 
     assert_eq!(calls.sent(), 6, "one login each: {calls:?}");
     world.pass(20 * MINUTE).await;
     assert_eq!((written(&world), world.habitat.ledger.calls(), keepers(&world)), (writes, calls, shared));
+}
+
+/// The third one overwrote the second one's claim, which took that for a sign of the first one's life: no claim ever stood long
+/// enough, and the token died.
+#[tokio::test(start_paused = true)]
+async fn of_two_that_stand_by_each_leaves_the_others_question_alone_and_one_goes_on_within_half_a_minute() {
+    let mut world = world(1);
+    world.replicas[0].start(&world.habitat);
+    world.pass(2 * MINUTE).await;
+    let mut others =
+        [("rival", ELSEWHERE), ("third", "third")].map(|(name, at)| Replica::of_another(name, at));
+    for other in &mut others {
+        other.start(&world.habitat);
+        world.pass(MINUTE).await;
+    }
+    world.pass(10 * MINUTE).await;
+    assert_eq!(keepers(&world), [KEEPER]);
+    world.replicas[0].crash(&world.habitat.api);
+    world.pass(HANDOVER).await;
+    let successor = keepers(&world);
+    assert_ne!(successor, [KEEPER]);
+    world.pass(10 * MINUTE).await;
+    assert_eq!(keepers(&world), successor, "the other one leaves it alone");
+    puts_targets_back(&world, MINUTE / 6).await;
+}
+
+/// Each namespace was asked about every six seconds: ninety writes a second for three hundred of them.
+#[tokio::test(start_paused = true)]
+async fn a_controller_of_many_namespaces_is_asked_in_three_of_them_and_followed_in_all_and_in_one_that_it_leaves()
+ {
+    let mut world = world(1);
+    let (account, first) = (world.population.accounts[0].clone(), world.population.credentials[0].clone());
+    let of = |number: usize| Credential { namespace: format!("quarter-{number}"), ..first.clone() };
+    let credentials: Vec<Credential> = (0..60).map(of).collect();
+    for credential in &credentials {
+        world.write(&login_secret(&credential.namespace, &account, &account.password));
+        world.apply(credential, &json!({}));
+    }
+    let kept_by = |world: &World, keeper: &str| {
+        let is_kept = |it: &&Credential| world.credential(it)["status"]["controller"] == keeper;
+        credentials.iter().filter(is_kept).count()
+    };
+    world.replicas[0].start(&world.habitat);
+    world.pass(2 * MINUTE).await;
+    let mut rival = Replica::of_another("rival", ELSEWHERE);
+    rival.start(&world.habitat);
+    world.pass(2 * MINUTE).await;
+    world.habitat.api.reset_counts();
+    world.pass(10 * MINUTE).await;
+    for process in ["north-1", "rival-1"] {
+        let writes = world.habitat.api.count(process, "patch", "idissuercredentials/status");
+        assert!(writes < 600, "{process}: {writes} in ten minutes");
+    }
+    assert_eq!(kept_by(&world, KEEPER), 60);
+
+    // It comes back for all of them but one.
+    world.replicas[0].stop().unwrap().await.unwrap();
+    world.habitat.namespaces = credentials[1..].iter().map(|it| it.namespace.clone()).collect();
+    world.replicas[0].start(&world.habitat);
+    world.pass(7 * MINUTE).await;
+    assert_eq!(kept_by(&world, KEEPER), 59);
+    assert_eq!(kept_by(&world, RIVAL), 1);
+
+    world.replicas[0].crash(&world.habitat.api);
+    world.pass(HANDOVER).await;
+    assert_eq!(kept_by(&world, RIVAL), 60);
+}
+
+/// Both were called `none`, and each took the other for itself.
+#[tokio::test(start_paused = true)]
+async fn two_controllers_without_a_lease_know_each_other_apart_and_a_restarted_one_is_the_same() {
+    let plan = Plan { seed: 8, accounts: 2, credentials: 2, lease: None };
+    let mut world = World::new(&plan, Issuers::plain(8, HOUR));
+    world.start();
+    world.pass(2 * MINUTE).await;
+    let first = keepers(&world);
+    assert!(first.iter().all(|keeper| keeper.starts_with("none/")), "{first:?}");
+    let mut rival = Replica::of_another("rival", ELSEWHERE);
+    rival.start(&world.habitat);
+    world.pass(10 * MINUTE).await;
+    puts_targets_back(&world, MINUTE / 6).await;
+    assert_eq!(world.habitat.api.count("rival-1", "patch", "secrets"), 0);
+    world.start();
+    world.pass(2 * MINUTE).await;
+    assert_eq!(keepers(&world), first);
+    assert_eq!(world.habitat.api.count("rival-1", "patch", "secrets"), 0);
+    world.replicas[0].stop().unwrap().await.unwrap();
+    world.pass(HANDOVER).await;
+    assert!(keepers(&world).iter().all(|keeper| !first.contains(keeper)), "{:?}", keepers(&world));
+    puts_targets_back(&world, MINUTE / 6).await;
 }

@@ -73,7 +73,7 @@ impl Reason {
             Self::TargetContested { secret } => format!("Another writer keeps changing Secret {secret}; find it in the Secret's managedFields and stop it"),
             Self::TargetWriteRefused { secret } => format!("The API server refuses the write of Secret {secret}; see the controller's log for its answer (a quota, an admission policy or missing rights)"),
             Self::ApiServerCallFailed { call } => format!("The API server does not do it: {call}; retrying. See the controller's log for its answer (missing rights, or an admission webhook that does not answer)"),
-            Self::AnotherController { controller } => format!("Another controller, with the lease {controller}, works in this namespace too; each credential is kept by the one that had it first. Give the two of them namespaces of their own (--namespace), or stop one: within half a minute the other goes on"),
+            Self::AnotherController { controller } => format!("Another controller, {}, works in this namespace too; each credential is kept by the one that had it first. Give the two of them namespaces of their own (--namespace), or stop one: within half a minute the other goes on", other(controller)),
         }
     }
 
@@ -87,5 +87,13 @@ impl Reason {
             Self::LoginPutOff { secret, .. } => format!("The issuer rejected the user name in Secret {secret} four times within an hour, or user names of this namespace twenty times; the next attempt waits until that is over"),
             _ => self.message(),
         }
+    }
+}
+
+/// Another controller, by what it is known by: its lease, or where it runs.
+fn other(controller: &str) -> String {
+    match controller.strip_prefix("none/") {
+        Some(place) if place.contains('/') => format!("without a lease, at {place}"),
+        Some(_) | None => format!("with the lease {controller}"),
     }
 }
