@@ -1,7 +1,8 @@
 //! Who calls: a program, or a page in a browser that was led here. Plain functions of heads.
 //!
 //! A page in a browser on this machine could give its own name our address (DNS rebinding), send requests here that it
-//! must not read the answers to (CSRF), and open sockets. Browsers tell what they do; programs have no reason to.
+//! must not read the answers to (CSRF), and open sockets. Browsers tell what they do; programs have no reason to. Of what
+//! they only read from a page's own name, and by plain http, browsers tell nothing: that takes a list of names.
 
 use std::net::IpAddr;
 
@@ -46,10 +47,11 @@ impl Callers {
     }
 
     /// Whether a request calls us by one name, which is ours. A listener that others reach goes by any, unless some are
-    /// listed.
+    /// listed; but not for a page in a browser, whose own name a foreign name server may have given our address.
     pub(super) fn know_us(&self, head: &Parts) -> bool {
         let Ok(hosts) = hosts(head) else { return false };
-        let any_will_do = !self.is_loopback && self.allowed.is_empty();
+        let any_will_do =
+            !self.is_loopback && self.allowed.is_empty() && !comes_from_a_browser(&head.headers);
         // No browser speaks HTTP/1.0, which knows no Host.
         let may_be_silent = any_will_do || head.version == Version::HTTP_10;
         if hosts.is_empty() {
@@ -130,6 +132,11 @@ fn address(host: &Authority) -> Option<IpAddr> {
         Some(inside) => inside.parse().ok().map(IpAddr::V6),
         None => host.parse().ok().map(IpAddr::V4),
     }
+}
+
+/// Whether a browser sends this, as far as it says so.
+fn comes_from_a_browser(headers: &HeaderMap) -> bool {
+    headers.contains_key(ORIGIN) || headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"))
 }
 
 fn comes_from_elsewhere(headers: &HeaderMap) -> bool {
@@ -261,11 +268,32 @@ mod tests {
     }
 
     #[test]
-    fn where_others_call_the_pages_of_our_own_name_and_of_listed_ones_may_call() {
+    fn where_others_call_a_page_may_not_call_us_by_a_name_until_that_is_listed() {
+        let any = Callers::new(false, Vec::new());
+        let knows = |callers: &Callers, headers: &[_]| callers.know_us(&first(headers));
+        for mark in [
+            ("origin", "http://reports.shop:9441"),
+            ("origin", "null"),
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-mode", "navigate"),
+        ] {
+            assert!(!knows(&any, &[("host", "reports.shop:9441"), mark]), "{mark:?}");
+            assert!(!knows(&any, &[mark]), "{mark:?}");
+            for host in ["10.1.2.3:9441", "[fd00::1]:9441", "localhost"] {
+                assert!(knows(&any, &[("host", host), mark]), "{host}: {mark:?}");
+            }
+            assert!(knows(&listed(), &[("host", "reports.shop:9441"), mark]), "{mark:?}");
+        }
+    }
+
+    #[test]
+    fn where_others_call_the_pages_of_our_own_address_and_of_listed_names_may_call() {
         let any = Callers::new(false, Vec::new());
         let is_foreign = |callers: &Callers, headers: &[_]| callers.are_foreign_pages(&first(headers));
-        let (host, own) = (("host", "reports.shop:9441"), ("origin", "http://reports.shop:9441"));
-        assert!(!is_foreign(&any, &[host]) && !is_foreign(&any, &[host, own]));
+        let address = [("host", "10.1.2.3:9441"), ("origin", "http://10.1.2.3:9441")];
+        assert!(any.know_us(&first(&address)) && !is_foreign(&any, &address));
+        let host = ("host", "reports.shop:9441");
+        assert!(!is_foreign(&any, &[host]));
         assert!(is_foreign(&any, &[host, ("origin", "http://reports.shop:9442")]));
         assert!(is_foreign(&any, &[host, ("origin", "http://203.0.113.5")]));
         let cross = ("sec-fetch-site", "cross-site");

@@ -68,7 +68,7 @@ async fn a_page_from_elsewhere_does_not_end_the_sidecar_and_a_program_does() {
 }
 
 #[tokio::test]
-async fn where_others_reach_the_proxy_its_names_can_be_listed_and_foreign_pages_are_refused_in_any_case() {
+async fn where_others_reach_the_proxy_pages_call_it_by_names_that_are_listed_only_and_foreign_ones_never() {
     let upstream = Recorder::start(answer).await;
     for names in [None, Some("reports.shop")] {
         let mut stage = Stage::set(HOUR).await;
@@ -80,12 +80,15 @@ async fn where_others_reach_the_proxy_its_names_can_be_listed_and_foreign_pages_
         let port = stage.told("address").await.port();
         stage.until_answered("/startup", 200).await;
         let proxy = ([127, 0, 0, 1], port).into();
-        let others = if names.is_none() { "200" } else { "421" };
+        let (others, page) = if names.is_none() { ("200", "421") } else { ("421", "200") };
         for (lines, expected) in [
             ("Host: reports.shop\r\n", "200"),
-            ("Host: reports.shop\r\nOrigin: http://reports.shop\r\n", "200"),
+            ("Host: reports.shop\r\nOrigin: http://reports.shop\r\n", page),
+            ("Host: reports.shop\r\nSec-Fetch-Site: same-origin\r\n", page),
+            ("Host: 10.1.2.3:8081\r\nOrigin: http://10.1.2.3:8081\r\n", "200"),
+            ("Host: rebound.example\r\nOrigin: http://rebound.example\r\n", "421"),
             ("Host: rebound.example\r\n", others),
-            ("Host: reports.shop\r\nOrigin: https://evil.example\r\n", "403"),
+            ("Host: 10.1.2.3\r\nOrigin: https://evil.example\r\n", "403"),
             ("Host: user@reports.shop\r\n", "421"),
         ] {
             let status = status(proxy, &format!("GET / HTTP/1.1\r\n{lines}")).await;
