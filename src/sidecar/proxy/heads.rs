@@ -1,7 +1,7 @@
 //! What becomes of the head of a request and of an answer on the way through: plain functions of values.
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
@@ -24,6 +24,9 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     TRANSFER_ENCODING,
     UPGRADE,
 ];
+/// Headers that are for the other end in any case, whatever `Connection` names (RFC 9110 §7.6.1): without them a body is lost,
+/// or taken for another.
+const END_TO_END: [HeaderName; 5] = [HOST, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING];
 /// Methods that make a tunnel, or whose answer is the request as it came: with the token, which the program shall not see.
 const REFUSED_METHODS: [&str; 4] = ["CONNECT", "TRACE", "TRACK", "DEBUG"];
 /// How the issuer's APIs mark the answer to a token that has expired.
@@ -136,6 +139,7 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
         .iter()
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| !END_TO_END.contains(name))
         .collect();
     for name in named.into_iter().chain(HOP_BY_HOP) {
         headers.remove(name);
@@ -209,6 +213,22 @@ mod tests {
             ],
         );
         assert_eq!(lines, ["authorization: Bearer secret", "x-outer: 2"]);
+    }
+
+    #[test]
+    fn what_a_body_is_goes_on_whatever_connection_names() {
+        let lines = sent(
+            Version::HTTP_11,
+            &[
+                ("connection", "Content-Length, content-type,content-encoding, x-inner"),
+                ("content-length", "5"),
+                ("content-type", "text/plain"),
+                ("content-encoding", "gzip"),
+                ("x-inner", "1"),
+            ],
+        );
+        let body = ["content-encoding: gzip", "content-length: 5", "content-type: text/plain"];
+        assert_eq!(lines, [&["authorization: Bearer secret"], &body[..]].concat());
     }
 
     #[test]

@@ -131,6 +131,7 @@ async fn a_get_keeps_its_body_or_is_refused_and_never_loses_it() {
         (told(5), "5 bytes"),
         (chunked(5), "5 bytes"),
         (told(200_000), "200000 bytes"),
+        (format!("Connection: content-length\r\n{}", told(200_000)), "200000 bytes"),
         (chunked(65_536), "65536 bytes"),
         (chunked(65_537), "LengthRequired"),
     ] {
