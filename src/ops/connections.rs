@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::descriptors;
-use super::stream::ReadByPeer;
+use super::stream::{Patience, ReadByPeer};
 
 /// How long to wait for a place, or for a descriptor, before room is made once more.
 const ROOM_POLL: Duration = Duration::from_millis(50);
@@ -32,8 +32,8 @@ const ROOM_POLL: Duration = Duration::from_millis(50);
 pub struct Limits {
     /// The most connections at once; no more than a third of the file descriptors in any case.
     pub connections: usize,
-    /// How long the other end may read nothing of what is written to it.
-    pub write: Duration,
+    /// How long the other end may take to read what is written to it.
+    pub patience: Patience,
 }
 
 /// A listener with a limited number of connections.
@@ -64,7 +64,7 @@ impl Connections {
                     let place = Table::enter(&self.table, peer.ip().to_canonical(), permit);
                     // Without it, answers would only be late.
                     let _ = stream.set_nodelay(true);
-                    return (TokioIo::new(ReadByPeer::within(self.limits.write, stream)), place);
+                    return (TokioIo::new(ReadByPeer::within(self.limits.patience, stream)), place);
                 }
                 Err(error) => self.endure(&error).await,
             }

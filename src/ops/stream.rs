@@ -7,31 +7,47 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
-/// A stream that breaks when the other end has read nothing for some time of what is to be written.
+/// How long the other end may take to read.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// How long it may read nothing of what is to be written.
+    pub idle: Duration,
+    /// How long it may take to read all that is written between two flushes, which is one answer of HTTP/1.
+    pub whole: Option<Duration>,
+}
+
+/// A stream that breaks when the other end does not read in time what is to be written.
 #[derive(Debug)]
 pub struct ReadByPeer {
     stream: TcpStream,
-    limit: Duration,
+    patience: Patience,
+    /// When the first was written of what is not flushed yet.
+    begin: Option<Instant>,
     /// Since a write has to wait.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl ReadByPeer {
-    /// Waits for the other end for this long.
+    /// Waits for the other end with this patience.
     #[must_use]
-    pub fn within(limit: Duration, stream: TcpStream) -> Self {
-        Self { stream, limit, deadline: None }
+    pub fn within(patience: Patience, stream: TcpStream) -> Self {
+        Self { stream, patience, begin: None, deadline: None }
     }
 
     fn watch<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        let now = Instant::now();
+        let begin = *self.begin.get_or_insert(now);
+        let end = self.patience.whole.map(|whole| begin + whole);
         if outcome.is_ready() {
             self.deadline = None;
-            return outcome;
+            let is_late = end.is_some_and(|end| end <= now);
+            return if is_late { Poll::Ready(Err(io::ErrorKind::TimedOut.into())) } else { outcome };
         }
-        let limit = self.limit;
-        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        let idle = now + self.patience.idle;
+        let limit = end.map_or(idle, |end| end.min(idle));
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(limit)));
         ready!(deadline.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
@@ -71,6 +87,8 @@ impl AsyncWrite for ReadByPeer {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // What is to be written has all been taken.
+        self.begin = None;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

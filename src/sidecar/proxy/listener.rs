@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::IDLE_LIMIT;
 use super::forward::Proxy;
 use crate::ops::connections::{Connections, Limits};
+use crate::ops::stream::Patience;
 
 /// How long the head of a request may take, and how long a connection may wait for one.
 const HEAD_LIMIT: Duration = Duration::from_secs(60);
@@ -34,7 +35,8 @@ const SENT_AHEAD: usize = 128 * 1024;
 
 /// Serves until `stop` is cancelled, and then until the requests under way are answered.
 pub(in crate::sidecar) async fn serve(listener: TcpListener, proxy: Proxy, stop: CancellationToken) {
-    let limits = Limits { connections: CONNECTIONS, write: IDLE_LIMIT };
+    let patience = Patience { idle: IDLE_LIMIT, whole: None };
+    let limits = Limits { connections: CONNECTIONS, patience };
     let mut connections = Connections::new(listener, limits);
     let (proxy, server, graceful) = (Arc::new(proxy), server(), GracefulShutdown::new());
     loop {
