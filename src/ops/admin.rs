@@ -28,8 +28,7 @@ pub use scrapes::Scrapes;
 /// What is put up with from probes, scrapers, and everybody else who reaches the port.
 const LIMITS: Limits = Limits { connections: 64, patience: PATIENCE };
 /// How long whoever asked may take to read an answer. Scrapers give up earlier unless they are told otherwise.
-const PATIENCE: Patience =
-    Patience { idle: Duration::from_secs(10), whole: Some(Duration::from_secs(30)) };
+const PATIENCE: Patience = Patience { idle: Duration::from_secs(10), whole: Some(Duration::from_secs(30)) };
 /// How long the head of a request may take, and how long a connection may wait for one. Bodies are not read at all.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 /// The largest head of a request.
