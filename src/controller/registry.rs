@@ -5,8 +5,9 @@
 
 mod places;
 mod secrets;
+mod sighting;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -16,6 +17,7 @@ use super::memory::Memory;
 use places::{Places, Rank};
 pub(super) use secrets::Glance;
 use secrets::Watched;
+pub(super) use sighting::{CredentialNews, Remarks, Sighting};
 
 use super::status_watch::{StatusMark, StatusWatch};
 use crate::api::IdIssuerCredentialStatus;
@@ -29,25 +31,6 @@ pub(super) struct ObjectKey {
     pub namespace: String,
     /// The name.
     pub name: String,
-}
-
-/// The part of a credential that can cause work. Anything else about it, the rest of its status too, causes none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Sighting {
-    /// `metadata.uid`.
-    pub uid: String,
-    /// `metadata.generation`.
-    pub generation: Option<i64>,
-    /// The request for a renewal that stands on it.
-    pub renew_request: Option<String>,
-    /// Whether it is being deleted.
-    pub deleting: bool,
-    /// The Secrets of its namespace that it names.
-    pub secrets: BTreeSet<String>,
-    /// The other controller that keeps it.
-    pub keeper: Option<String>,
-    /// The controller that claims it.
-    pub claim: Option<String>,
 }
 
 struct Entry {
@@ -72,38 +55,31 @@ struct Entry {
     unresolvable: Option<Term>,
 }
 
+impl Entry {
+    /// Whether its status remembers a rejection that has not found its account in this term.
+    fn is_unresolved(&self, term: Option<Term>) -> bool {
+        self.is_rejected && !self.sighting.deleting && (self.resolved.is_none() || self.resolved != term)
+    }
+}
+
+/// The credentials whose status remembers a rejection that has not found its account in this term.
+#[derive(Default)]
+struct Unresolved {
+    term: Option<Term>,
+    keys: BTreeSet<ObjectKey>,
+}
+
 struct Inner {
     // In order, so that a run can be repeated.
     credentials: BTreeMap<ObjectKey, Entry>,
     secrets: BTreeMap<ObjectKey, Watched>,
+    /// The keys of the credentials by their uids.
+    uids: HashMap<String, ObjectKey>,
+    unresolved: Unresolved,
     places: Places,
     /// What the list that is going on has shown.
     listed_credentials: Option<HashSet<ObjectKey>>,
     listed_secrets: Option<HashSet<ObjectKey>>,
-}
-
-/// What a watch shows of a credential beside that. By itself it causes no work.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Remarks {
-    /// Its status.
-    pub status: Option<StatusMark>,
-    /// Whether its status remembers that its login was rejected.
-    pub is_rejected: bool,
-    /// Whether its status tells of a token.
-    pub has_token: bool,
-    /// The second in which it was created.
-    pub created: i64,
-}
-
-/// What a sighting of a credential means.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct CredentialNews {
-    /// It can cause work.
-    pub(super) is_work: bool,
-    /// The uid of another one that had its name before.
-    pub(super) replaced: Option<String>,
-    /// Others that are worked on from now on.
-    pub(super) placed: Vec<ObjectKey>,
 }
 
 /// Everything that is known of one watched area.
@@ -120,6 +96,8 @@ impl Registry {
         let inner = Inner {
             credentials: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            uids: HashMap::new(),
+            unresolved: Unresolved::default(),
             places: Places::new(limit),
             listed_credentials: None,
             listed_secrets: None,
@@ -142,6 +120,7 @@ impl Registry {
             entry.rank.is_without_token = !remarks.has_token;
             is_undone = entry.status.shows(remarks.status);
         }
+        inner.resolve(key);
         if let Some(listed) = &mut inner.listed_credentials {
             listed.insert(key.clone());
         }
@@ -173,9 +152,11 @@ impl Registry {
                 resolved: None,
                 unresolvable: None,
             };
+            inner.uids.insert(entry.sighting.uid.clone(), key.clone());
             inner.credentials.insert(key.clone(), entry);
             inner.places.comes(&key.namespace, rank);
         }
+        inner.resolve(key);
         // Before a list is complete, nobody knows who is the oldest.
         let placed =
             if inner.listed_credentials.is_none() { inner.places.fill(&key.namespace) } else { Vec::new() };
@@ -274,8 +255,10 @@ impl Registry {
 
     /// What status remembers of the credential's login has found its account, or turned out to have none.
     pub(super) fn resolved(&self, key: &ObjectKey, term: Term) {
-        if let Some(entry) = self.lock().credentials.get_mut(key) {
+        let mut inner = self.lock();
+        if let Some(entry) = inner.credentials.get_mut(key) {
             entry.resolved = Some(term);
+            inner.resolve(key);
         }
     }
 
@@ -290,20 +273,18 @@ impl Registry {
     /// term: before, nobody can tell whether a login that looks new is held. Who is `impatient` waits no longer for what
     /// may never come: lists that are not complete, and rejections that were looked at in vain.
     pub(super) fn are_rejections_resolved(&self, term: Term, impatient: bool) -> bool {
-        let is_resolved = |entry: &Entry| {
-            !entry.is_rejected
-                || entry.sighting.deleting
-                || entry.resolved == Some(term)
-                || impatient && entry.unresolvable == Some(term)
-        };
-        (impatient || *self.credentials_synced.borrow()) && self.lock().credentials.values().all(is_resolved)
+        let mut inner = self.lock();
+        inner.begins_term(term);
+        let is_in_vain = |key| inner.credentials.get(key).is_some_and(|it| it.unresolvable == Some(term));
+        let keys = &inner.unresolved.keys;
+        let is_resolved = if impatient { keys.iter().all(is_in_vain) } else { keys.is_empty() };
+        is_resolved && (impatient || *self.credentials_synced.borrow())
     }
 
     /// The credential with this uid.
     #[must_use]
     pub(super) fn find(&self, uid: &str) -> Option<ObjectKey> {
-        let inner = self.lock();
-        inner.credentials.iter().find(|(_, entry)| entry.sighting.uid == uid).map(|(key, _)| key.clone())
+        self.lock().uids.get(uid).cloned()
     }
 
     /// Notes when the queue will wake a credential.
@@ -362,7 +343,31 @@ impl Inner {
     fn forget(&mut self, key: &ObjectKey) -> Option<String> {
         self.relink(key, &BTreeSet::new());
         self.places.goes(key);
-        self.credentials.remove(key).map(|entry| entry.sighting.uid)
+        let uid = self.credentials.remove(key)?.sighting.uid;
+        self.uids.remove(&uid);
+        self.unresolved.keys.remove(key);
+        Some(uid)
+    }
+
+    /// Looks for all that is not resolved in this term, unless that was done.
+    fn begins_term(&mut self, term: Term) {
+        if self.unresolved.term == Some(term) {
+            return;
+        }
+        let of_term = |entry: &Entry| entry.is_unresolved(Some(term));
+        let unresolved = self.credentials.iter().filter(|(_, entry)| of_term(entry));
+        let keys = unresolved.map(|(key, _)| key.clone()).collect();
+        self.unresolved = Unresolved { term: Some(term), keys };
+    }
+
+    /// Looks whether a credential is resolved in this term.
+    fn resolve(&mut self, key: &ObjectKey) {
+        let Self { credentials, unresolved: Unresolved { term, keys }, .. } = self;
+        if credentials.get(key).is_some_and(|entry| entry.is_unresolved(*term)) {
+            keys.insert(key.clone());
+        } else {
+            keys.remove(key);
+        }
     }
 
     /// Watches these Secrets for the credential, and no others.
@@ -449,6 +454,21 @@ mod tests {
         assert!(registry.are_rejections_resolved(term, true));
         let another = Term { number: 2, follows_another: true, ..Term::default() };
         assert!(!registry.are_rejections_resolved(another, true), "in each term anew");
+    }
+
+    #[test]
+    fn a_credential_is_found_by_its_uid_while_it_is_there_and_under_no_other() {
+        let registry = Registry::new(10);
+        registry.saw_credential(&key("a"), sighting("u1", &[]), remarks(false), at(0));
+        registry.saw_credential(&key("b"), sighting("u2", &[]), remarks(true), at(0));
+        assert_eq!((registry.find("u1"), registry.find("u2")), (Some(key("a")), Some(key("b"))));
+        registry.saw_credential(&key("a"), sighting("u3", &[]), remarks(false), at(0));
+        assert_eq!((registry.find("u1"), registry.find("u3")), (None, Some(key("a"))), "made anew");
+        registry.lost_credential(&key("a"));
+        registry.lost_credential(&key("b"));
+        assert_eq!((registry.find("u2"), registry.find("u3")), (None, None));
+        let inner = registry.lock();
+        assert!(inner.uids.is_empty() && inner.unresolved.keys.is_empty());
     }
 
     #[test]

@@ -1,0 +1,48 @@
+//! What a watch shows of a credential, and what that means.
+
+use std::collections::BTreeSet;
+
+use super::{ObjectKey, StatusMark};
+
+/// The part of a credential that can cause work. Anything else about it, the rest of its status too, causes none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in super::super) struct Sighting {
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.generation`.
+    pub generation: Option<i64>,
+    /// The request for a renewal that stands on it.
+    pub renew_request: Option<String>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
+    /// The Secrets of its namespace that it names.
+    pub secrets: BTreeSet<String>,
+    /// The other controller that keeps it.
+    pub keeper: Option<String>,
+    /// The controller that claims it.
+    pub claim: Option<String>,
+}
+
+/// What a watch shows of a credential beside that. By itself it causes no work.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in super::super) struct Remarks {
+    /// Its status.
+    pub status: Option<StatusMark>,
+    /// Whether its status remembers that its login was rejected.
+    pub is_rejected: bool,
+    /// Whether its status tells of a token.
+    pub has_token: bool,
+    /// The second in which it was created.
+    pub created: i64,
+}
+
+/// What a sighting of a credential means.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in super::super) struct CredentialNews {
+    /// It can cause work.
+    pub(in super::super) is_work: bool,
+    /// The uid of another one that had its name before.
+    pub(in super::super) replaced: Option<String>,
+    /// Others that are worked on from now on.
+    pub(in super::super) placed: Vec<ObjectKey>,
+}
