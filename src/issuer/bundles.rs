@@ -50,7 +50,7 @@ impl Bundles {
             None => parsed,
         };
         known.count(tenant, &bundle)?;
-        Ok(bundle)
+        Ok(bundle.of_tenant(tenant))
     }
 }
 

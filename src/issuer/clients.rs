@@ -1,6 +1,6 @@
 //! The HTTP clients, and with them the connections: kept while they serve, and never for long.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,8 +25,14 @@ const SHORTEST_TRUST: SignedDuration = SignedDuration::from_secs(10);
 const LONGEST_CONNECT: Duration = Duration::from_secs(5);
 /// Clients kept at once, for one trust. Origins are few, as the allow-list names them.
 const CLIENTS_LIMIT: usize = 64;
-/// The most bytes of CA bundles that are kept ready. They come from users.
+/// What the CA bundles may cost that are kept ready, in bytes. They come from users.
 const BUNDLES_LIMIT: usize = 4 * 1024 * 1024;
+/// What those of one tenant may cost: room for its 28 small ones, or 3 of the largest.
+const BUNDLES_OF_ONE: usize = 1024 * 1024;
+/// What a bundle costs beside its text: a TLS configuration, clients and their connections.
+const BUNDLE_COST: usize = 36 * 1024;
+/// How long a connection is kept that nobody uses, where a CA bundle vouches for its server: a tenant can bring many.
+const BUNDLE_IDLE: Duration = Duration::from_secs(15);
 
 /// One HTTP client per trust, origin and connect limit, so that connections are reused and never shared across trusts.
 pub(super) struct Clients {
@@ -48,6 +54,8 @@ struct Trusting {
     tls: ClientConfig,
     read: Moment,
     used: Moment,
+    /// Who alone has brought the bundle.
+    tenant: Option<Arc<str>>,
     clients: HashMap<(Origin, Duration), Kept>,
 }
 
@@ -108,6 +116,9 @@ impl Clients {
             .https_only(request.url.scheme() == "https")
             .connect_timeout(connect_limit(request.limit))
             .tls_backend_preconfigured(tls);
+        if request.trust != Trust::PublicRoots {
+            builder = builder.pool_idle_timeout(BUNDLE_IDLE);
+        }
         if !self.use_environment_proxy {
             builder = builder.no_proxy();
         }
@@ -127,16 +138,32 @@ impl Store {
             trusting.clients.retain(|_, kept| is_young(kept.made));
             is_young(trusting.read) || !trusting.clients.is_empty()
         });
-        while !self.by_trust.contains_key(wanted) && self.bytes() + size(wanted) > BUNDLES_LIMIT {
-            let bundles = self.by_trust.iter().filter(|(trust, _)| size(trust) > 0);
-            let oldest = bundles.min_by_key(|(_, trusting)| trusting.used.monotonic);
-            let Some(oldest) = oldest.map(|(trust, _)| trust.clone()) else { return };
-            self.by_trust.remove(&oldest);
+        if self.by_trust.contains_key(wanted) {
+            return;
+        }
+        while let Some(least) = self.least_wanted(wanted) {
+            self.by_trust.remove(&least);
         }
     }
 
-    fn bytes(&self) -> usize {
-        self.by_trust.keys().map(size).sum()
+    /// Which bundle has to make room for this one, if any has to: one of its own tenant where those are many, and otherwise
+    /// one of whoever has most; of those, what was not used for longest.
+    fn least_wanted(&self, wanted: &Trust) -> Option<Trust> {
+        let mut costs: BTreeMap<&Option<Arc<str>>, usize> = BTreeMap::new();
+        for (trust, trusting) in &self.by_trust {
+            *costs.entry(&trusting.tenant).or_default() += cost(trust);
+        }
+        let (added, tenant) = (cost(wanted), tenant(wanted));
+        let own = costs.get(&&tenant).copied().unwrap_or_default();
+        let crowd = if tenant.is_some() && own > 0 && own + added > BUNDLES_OF_ONE {
+            &tenant
+        } else if added > 0 && costs.values().sum::<usize>() + added > BUNDLES_LIMIT {
+            costs.into_iter().max_by_key(|(_, cost)| *cost)?.0
+        } else {
+            return None;
+        };
+        let its = self.by_trust.iter().filter(|(trust, it)| cost(trust) > 0 && it.tenant == *crowd);
+        its.min_by_key(|(_, trusting)| trusting.used.monotonic).map(|(trust, _)| trust.clone())
     }
 
     /// What is kept for this trust, with authorities that were read not long ago.
@@ -148,10 +175,12 @@ impl Store {
             stale => {
                 let tls = trust.tls().map_err(|_| without_tls())?;
                 let clients = stale.map(|stale| stale.clients).unwrap_or_default();
-                Trusting { tls, read: now, used: now, clients }
+                Trusting { tls, read: now, used: now, tenant: tenant(trust), clients }
             }
         };
         trusting.used = now;
+        // What several have brought is not one's own to crowd out.
+        trusting.tenant = trusting.tenant.filter(|known| Some(known) == tenant(trust).as_ref());
         if trusting.clients.len() >= CLIENTS_LIMIT {
             trusting.clients.clear();
         }
@@ -159,10 +188,19 @@ impl Store {
     }
 }
 
-fn size(trust: &Trust) -> usize {
+/// What it costs to keep this trust ready, of what is bounded.
+fn cost(trust: &Trust) -> usize {
     match trust {
         Trust::PublicRoots => 0,
-        Trust::Bundle(bundle) => bundle.pem().len(),
+        Trust::Bundle(bundle) => bundle.pem().len() + BUNDLE_COST,
+    }
+}
+
+/// Who has brought it.
+fn tenant(trust: &Trust) -> Option<Arc<str>> {
+    match trust {
+        Trust::PublicRoots => None,
+        Trust::Bundle(bundle) => bundle.tenant().cloned(),
     }
 }
 
@@ -176,6 +214,7 @@ fn connect_limit(call_limit: Duration) -> Duration {
 mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};
 
+    use super::super::bundles::Bundles;
     use super::super::trust::CaBundle;
     use super::*;
     use crate::core::backoff::Chance;
@@ -252,8 +291,47 @@ mod tests {
             let pem = format!("# {count}\n{padding}\n{}", authority.cert.pem());
             let trust = Trust::Bundle(CaBundle::parse(pem.as_bytes()).unwrap());
             number(&clients, "https://one.example", &trust);
-            assert!(clients.store().bytes() <= BUNDLES_LIMIT);
+            let cost: usize = clients.store().by_trust.keys().map(cost).sum();
+            assert!(cost <= BUNDLES_LIMIT);
             assert!(clients.store().by_trust.contains_key(&trust));
         }
+    }
+
+    #[test]
+    fn a_tenant_of_a_thousand_small_bundles_keeps_few_ready_and_takes_none_from_its_neighbours() {
+        let (clients, bundles) = (clients(), Bundles::default());
+        let authority = rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap();
+        let trust = |tenant: &str, number: usize| {
+            let pem = format!("# {number}\n{}", authority.cert.pem());
+            Trust::Bundle(bundles.accept(tenant, pem.as_bytes()).unwrap())
+        };
+        let shared = [trust("hostile", 0), trust("shop", 0)];
+        assert!(shared[0] == shared[1]);
+        let its: Vec<_> =
+            ["shop", "bank", "mall"].into_iter().zip(1..).map(|(it, at)| trust(it, at)).collect();
+        let number_of = |trust: &Trust| number(&clients, "https://one.example", trust);
+        let numbers: Vec<_> = shared.iter().chain(&its).map(number_of).collect();
+        for count in 10..1_010 {
+            number_of(&trust("hostile", count));
+            assert!(clients.store().by_trust.len() <= 32);
+        }
+        let after: Vec<_> = shared.iter().chain(&its).map(number_of).collect();
+        assert_eq!(numbers, after);
+    }
+
+    #[test]
+    fn where_many_tenants_bring_bundles_whoever_has_most_makes_room() {
+        let (clients, bundles) = (clients(), Bundles::default());
+        let authority = rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap();
+        for tenant in 0..100 {
+            for number in 0..=tenant % 3 {
+                let pem = format!("# {tenant} {number}\n{}", authority.cert.pem());
+                let bundle = bundles.accept(&format!("tenant-{tenant}"), pem.as_bytes()).unwrap();
+                self::number(&clients, "https://one.example", &Trust::Bundle(bundle));
+            }
+        }
+        let store = clients.store();
+        let tenants: std::collections::BTreeSet<_> = store.by_trust.values().map(|it| &it.tenant).collect();
+        assert_eq!(tenants.len(), 100, "none has lost its only one");
     }
 }

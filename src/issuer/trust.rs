@@ -16,6 +16,8 @@ use sha2::{Digest, Sha256};
 pub struct CaBundle {
     pem: Arc<[u8]>,
     digest: [u8; 32],
+    /// Who has brought it; no part of what it is.
+    tenant: Option<Arc<str>>,
 }
 
 /// By its digest: bundles are compared at each call, and may be large.
@@ -51,7 +53,7 @@ impl CaBundle {
         if roots.is_empty() {
             return Err(CaBundleDefect);
         }
-        Ok(Self { pem: pem.into(), digest: Sha256::digest(pem).into() })
+        Ok(Self { pem: pem.into(), digest: Sha256::digest(pem).into(), tenant: None })
     }
 
     /// Its certificates as trust anchors.
@@ -67,6 +69,17 @@ impl CaBundle {
     #[must_use]
     pub(super) fn kept_in(self, pem: Arc<[u8]>) -> Self {
         Self { pem, ..self }
+    }
+
+    /// The same bundle, brought by this tenant.
+    #[must_use]
+    pub(super) fn of_tenant(self, tenant: &str) -> Self {
+        Self { tenant: Some(tenant.into()), ..self }
+    }
+
+    /// Who has brought it, where that is told.
+    pub(super) fn tenant(&self) -> Option<&Arc<str>> {
+        self.tenant.as_ref()
     }
 
     /// The PEM text as it is shared.
