@@ -39,7 +39,9 @@ impl Inner {
 
     fn holds_back(&self, place: &Place, caller: Caller, now: Moment) -> Option<Moment> {
         let later = |one: Moment, other: Moment| if one.earlier(other, now) == one { other } else { one };
-        self.breakers(place).filter_map(|breaker| breaker.holds_back(caller, now)).reduce(later)
+        self.breakers(place)
+            .filter_map(|breaker| breaker.holds_back(caller, &place.tenant, now))
+            .reduce(later)
     }
 }
 
@@ -91,7 +93,7 @@ impl Restraints {
         let is_free = inner.holds_back(place, caller, now).is_none();
         for scope in place.scopes().into_iter().filter(|_| is_free) {
             if let Some(breaker) = inner.breakers.get_mut(&scope) {
-                breaker.begins(who);
+                breaker.begins(who, caller.pace);
             }
         }
         is_free

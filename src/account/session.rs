@@ -21,7 +21,7 @@ use crate::core::observed::{AccountKey, AccountView};
 use crate::core::reason::Reason;
 use crate::core::retry::{Failure, RetryClass};
 use crate::core::token::Grant;
-use crate::issuer::{Exchange, IssuerError, Site};
+use crate::issuer::{Exchange, IssuerError, Site, Trust};
 
 /// Who uses an account; an opaque name.
 pub type Member = Arc<str>;
@@ -190,7 +190,8 @@ impl Session {
         let place = f64::from(u16::from_be_bytes([first, second])) / (f64::from(u16::MAX) + 1.0);
         let is_overdue = account.overdue().is_none_or(|overdue| overdue.has_come(now));
         let failures = account.trouble().map_or(0, |trouble| trouble.count);
-        Caller { pace: account.pace(), is_overdue, failures, place }
+        let is_proven = account.accepted().is_some();
+        Caller { pace: account.pace(), is_overdue, is_proven, failures, place }
     }
 
     fn who(self: &Arc<Self>) -> Who {
@@ -290,9 +291,8 @@ impl Session {
             let failure = Failure { class: error.class(), reason };
             account.judge(call.grant(), failure)
         });
-        let verdict = account.verdict(result.as_ref().map(drop));
-        let is_proven = account.accepted().is_some();
-        let forgiven = restraints.ends(place, &self.who(), is_proven, verdict, now);
+        let verdict = account.verdict(result.as_ref().map(drop), self.site.trust != Trust::PublicRoots);
+        let forgiven = restraints.ends(place, &self.who(), account.accepted().is_some(), verdict, now);
         let is_rejected = matches!(&result, Err(failure) if failure.class == RetryClass::Rejected);
         account.finish(call, result, now, clock.chance());
         drop(account);

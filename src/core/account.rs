@@ -211,18 +211,11 @@ impl Account {
         Failure { class: RetryClass::Rejected, reason }
     }
 
-    /// What a call's end says about the issuer.
+    /// What a call's end says about the issuer, where `has_own_trust` says that the account trusts authorities of its own.
     #[must_use]
-    pub fn verdict(&self, outcome: Result<(), &Failure>) -> Verdict {
-        let Err(failure) = outcome else { return Verdict::Works };
-        match failure.class {
-            RetryClass::Rejected if self.accepted.is_some() => Verdict::RejectsProven,
-            RetryClass::Rejected | RetryClass::Refused => Verdict::Answers,
-            RetryClass::Transient { retry_after, .. } => Verdict::Fails { retry_after },
-            RetryClass::Malformed | RetryClass::Misconfigured | RetryClass::Blocked => {
-                Verdict::Fails { retry_after: None }
-            }
-        }
+    pub fn verdict(&self, outcome: Result<(), &Failure>, has_own_trust: bool) -> Verdict {
+        let is_proven = self.accepted.is_some();
+        outcome.map_or_else(|failure| failure.verdict(is_proven, has_own_trust), |()| Verdict::Works)
     }
 
     /// What to do, were a new token needed `now`, and nothing kept the account from calling.

@@ -8,8 +8,15 @@
 //! where the failures come from two tenants at least, and there all accounts of a tenant that were never accepted count as
 //! one: whoever names a wrong path, or a wrong CA, holds up nobody else.
 //!
+//! At everybody's a probe that fails puts off its own tenant, and others only for a moment, in which its own tenant does not
+//! probe again; and what was never accepted does not probe while an account waits that was. So nobody who cannot be served
+//! keeps the turn from those who can, however many accounts they make.
+//!
 //! An issuer may also fail for some accounts only. So of those who are overdue, whoever has failed less often goes before the
 //! others: accounts that would be served are not kept waiting by those that are not.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 
@@ -35,6 +42,8 @@ pub enum Verdict {
         /// How long it asks to wait.
         retry_after: Option<SignedDuration>,
     },
+    /// It was not trusted, by authorities that the caller named and that never vouched for it: that may be the caller's fault.
+    Distrusted,
     /// It rejected a login that it has accepted before.
     RejectsProven,
     /// It said no, as it should or may: to a login that it never accepted, to a refresh.
@@ -48,6 +57,8 @@ pub struct Caller {
     pub pace: Pace,
     /// Whether its renewal is overdue, or nothing is published yet.
     pub is_overdue: bool,
+    /// Whether the issuer has accepted this very login before.
+    pub is_proven: bool,
     /// Its failures in a row.
     pub failures: u32,
     /// Its place among those who are let through again, in [0, 1).
@@ -75,14 +86,35 @@ struct Strike<T> {
 struct Failing<T> {
     /// Whose logins were rejected since then, or just before.
     rejected: Vec<T>,
-    /// Probes that failed.
+    /// How it began.
+    opened: Turn,
+    /// The probes that failed, by tenant.
+    turns: BTreeMap<Tenant, Turn>,
+    /// Whose the last one was.
+    last: Option<Last>,
+    /// Who probes now, and at which pace.
+    probe: Option<(T, Pace)>,
+}
+
+/// The probes of one tenant that failed.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
     probes: u32,
     /// When the last one ended, or the first failure was seen.
     since: Moment,
     /// How long the issuer asked to wait then.
     retry_after: Option<SignedDuration>,
-    /// Who probes now.
-    probe: Option<T>,
+}
+
+/// The last probe that failed.
+#[derive(Clone, Debug)]
+struct Last {
+    tenant: Tenant,
+    since: Moment,
+    /// The pause before another tenant may probe.
+    pause: SignedDuration,
+    /// How long the issuer asked an account to wait that it knows.
+    retry_after: Option<SignedDuration>,
 }
 
 /// The breaker of one issuer. `T` tells accounts apart.
@@ -117,11 +149,15 @@ impl<T: Clone + PartialEq> Breaker<T> {
 
     /// Until when this caller has to wait, if it has to.
     #[must_use]
-    pub fn holds_back(&self, caller: Caller, now: Moment) -> Option<Moment> {
+    pub fn holds_back(&self, caller: Caller, tenant: &Tenant, now: Moment) -> Option<Moment> {
         let until = match (&self.failing, self.released) {
             // It looks again soon: the probe may end any moment.
             (Some(Failing { probe: Some(_), .. }), _) => Some(now.plus(caller.pace.probe_look())),
-            (Some(failing), _) => Some(failing.since.plus(failing.pause(caller))),
+            (Some(failing), _) => {
+                let own = failing.turn_of(tenant).after(caller);
+                let last = failing.last.as_ref().filter(|_| self.is_everybodys);
+                Some(last.map_or(own, |last| own.not_before(last.lets(caller, tenant))))
+            }
             (None, Some(released)) if !caller.is_overdue => {
                 Some(released.plus(caller.pace.longest_probe_pause().mul_f64(caller.place)))
             }
@@ -131,22 +167,23 @@ impl<T: Clone + PartialEq> Breaker<T> {
     }
 
     /// A call begins that was not held back. While the issuer fails it is the probe.
-    pub fn begins(&mut self, who: &T) {
+    pub fn begins(&mut self, who: &T, pace: Pace) {
         if let Some(failing) = &mut self.failing {
-            failing.probe = Some(who.clone());
+            failing.probe = Some((who.clone(), pace));
         }
     }
 
     /// Whether a call that has begun may still be sent: it may have waited for its turn while the issuer began to fail.
     #[must_use]
     pub fn lets_pass(&self, who: &T) -> bool {
-        self.failing.as_ref().is_none_or(|failing| failing.probe.as_ref() == Some(who))
+        let is_probe = |failing: &Failing<T>| failing.probe.as_ref().is_some_and(|(probe, _)| probe == who);
+        self.failing.as_ref().is_none_or(is_probe)
     }
 
     /// A call was given up, and says nothing.
     pub fn gives_up(&mut self, who: &T) {
         if let Some(failing) = &mut self.failing {
-            failing.probe.take_if(|probe| probe == who);
+            failing.probe.take_if(|(probe, _)| probe == who);
         }
     }
 
@@ -163,6 +200,9 @@ impl<T: Clone + PartialEq> Breaker<T> {
             // It does answer, which may be all that was wrong: the next may probe at once.
             Verdict::Answers => self.gives_up(who),
             Verdict::Fails { retry_after } => self.strike(who, standing, retry_after, false, now),
+            // To others that says nothing about the issuer.
+            Verdict::Distrusted if self.is_everybodys && !self.is_open() => {}
+            Verdict::Distrusted => self.strike(who, standing, None, false, now),
             Verdict::RejectsProven => self.strike(who, standing, None, true, now),
         }
         Vec::new()
@@ -174,7 +214,7 @@ impl<T: Clone + PartialEq> Breaker<T> {
     pub fn is_idle(&self, now: Moment) -> bool {
         let is_past = |moment: Moment| moment.plus(WINDOW).has_come(now);
         let is_left =
-            |failing: &Failing<T>| failing.probe.is_none() && failing.since.plus(LEFT).has_come(now);
+            |failing: &Failing<T>| failing.probe.is_none() && failing.since().plus(LEFT).has_come(now);
         self.failing.as_ref().is_none_or(is_left)
             && self.strikes.iter().all(|strike| is_past(strike.at))
             && self.released.is_none_or(is_past)
@@ -192,10 +232,8 @@ impl<T: Clone + PartialEq> Breaker<T> {
             if is_rejection && !failing.rejected.contains(who) {
                 failing.rejected.push(who.clone());
             }
-            if failing.probe.take_if(|probe| probe == who).is_some() {
-                failing.probes = failing.probes.saturating_add(1);
-                failing.since = now;
-                failing.retry_after = retry_after;
+            if let Some((_, pace)) = failing.probe.take_if(|(probe, _)| probe == who) {
+                failing.probe_failed(standing, pace, retry_after, now);
             }
             return;
         }
@@ -215,9 +253,9 @@ impl<T: Clone + PartialEq> Breaker<T> {
         let rejected = std::mem::take(&mut self.strikes).into_iter().filter(|strike| strike.is_rejection);
         self.failing = Some(Failing {
             rejected: rejected.map(|strike| strike.who).collect(),
-            probes: 0,
-            since: now,
-            retry_after,
+            opened: Turn { probes: 0, since: now, retry_after },
+            turns: BTreeMap::new(),
+            last: None,
             probe: None,
         });
     }
@@ -236,15 +274,62 @@ impl<T> Breaker<T> {
 }
 
 impl<T> Failing<T> {
-    /// The pause before the next probe, for this caller.
-    fn pause(&self, caller: Caller) -> SignedDuration {
+    fn turn_of(&self, tenant: &Tenant) -> Turn {
+        self.turns.get(tenant).copied().unwrap_or(self.opened)
+    }
+
+    /// When the last probe ended, or the first failure was seen.
+    fn since(&self) -> Moment {
+        self.last.as_ref().map_or(self.opened.since, |last| last.since)
+    }
+
+    fn probe_failed(
+        &mut self,
+        standing: &Standing,
+        pace: Pace,
+        retry_after: Option<SignedDuration>,
+        now: Moment,
+    ) {
+        let Standing { tenant, is_proven } = standing;
+        let probes = self.turn_of(tenant).probes.saturating_add(1);
+        self.turns.insert(Arc::clone(tenant), Turn { probes, since: now, retry_after });
+        self.last = Some(Last {
+            tenant: Arc::clone(tenant),
+            since: now,
+            pause: pace.first_retry(),
+            retry_after: retry_after.filter(|_| *is_proven),
+        });
+    }
+}
+
+impl Turn {
+    /// When this caller may probe, as far as its own tenant's probes say.
+    fn after(self, caller: Caller) -> Moment {
         let failures = if caller.is_overdue { caller.failures } else { self.probes };
         let doublings = i32::try_from(failures.min(30)).unwrap_or(30);
         let own = caller.pace.first_retry().mul_f64(2_f64.powi(doublings));
         let own = own.min(caller.pace.longest_probe_pause());
-        let asked = self.retry_after.unwrap_or_default().min(caller.pace.longest_retry());
-        own.max(asked)
+        self.since.plus(own.max(asked(self.retry_after, caller)))
     }
+}
+
+impl Last {
+    /// When this caller may probe, as far as the last probe of all says: another tenant's first, and one that was accepted
+    /// before one that never was, which waits for longer than any of those does.
+    fn lets(&self, caller: Caller, tenant: &Tenant) -> Moment {
+        let again = if self.tenant == *tenant { self.pause } else { SignedDuration::ZERO };
+        let pause = if caller.is_proven {
+            self.pause
+        } else {
+            self.pause.max(caller.pace.longest_probe_pause() + caller.pace.first_retry())
+        };
+        self.since.plus(pause.max(asked(self.retry_after, caller)) + again)
+    }
+}
+
+/// How long a caller waits because the issuer asks for it.
+fn asked(retry_after: Option<SignedDuration>, caller: Caller) -> SignedDuration {
+    retry_after.unwrap_or_default().min(caller.pace.longest_retry())
 }
 
 #[cfg(test)]
@@ -293,7 +378,11 @@ mod tests {
     }
 
     fn caller(place: f64) -> Caller {
-        Caller { pace: Pace::FULL, is_overdue: false, failures: 0, place }
+        Caller { pace: Pace::FULL, is_overdue: false, is_proven: true, failures: 0, place }
+    }
+
+    fn held<T: Clone + PartialEq>(breaker: &Breaker<T>, caller: Caller, now: Moment) -> Option<Moment> {
+        breaker.holds_back(caller, &"shop".into(), now)
     }
 
     fn overdue() -> Caller {
@@ -336,7 +425,7 @@ mod tests {
             }
             assert_eq!(breaker.is_open(), is_open, "{case}");
             let last = at(ends.last().unwrap().2);
-            assert_eq!(breaker.holds_back(caller(0.0), last).is_some(), is_open, "{case}");
+            assert_eq!(held(&breaker, caller(0.0), last).is_some(), is_open, "{case}");
         }
     }
 
@@ -345,14 +434,14 @@ mod tests {
         let mut breaker = open();
         let mut now = at(0);
         for pause in [5, 10, 20, 30, 30] {
-            assert_eq!(breaker.holds_back(caller(0.5), now), Some(now.plus(seconds(pause))));
+            assert_eq!(held(&breaker, caller(0.5), now), Some(now.plus(seconds(pause))));
             now = now.plus(seconds(pause));
-            assert_eq!(breaker.holds_back(caller(0.5), now), None);
-            breaker.begins(&7);
-            assert!(breaker.holds_back(overdue(), now).is_some(), "another has to wait, however urgent");
+            assert_eq!(held(&breaker, caller(0.5), now), None);
+            breaker.begins(&7, Pace::FULL);
+            assert!(held(&breaker, overdue(), now).is_some(), "another has to wait, however urgent");
             assert!(breaker.lets_pass(&7) && !breaker.lets_pass(&8), "also one that had begun before");
             breaker.ends(&1, &shop(), FAILS, now);
-            assert!(breaker.holds_back(caller(0.5), now).is_some(), "a straggler's failure ends no probe");
+            assert!(held(&breaker, caller(0.5), now).is_some(), "a straggler's failure ends no probe");
             breaker.ends(&7, &shop(), FAILS, now);
         }
     }
@@ -364,19 +453,19 @@ mod tests {
             for who in 1..=3 {
                 breaker.ends(&who, &shop(), Verdict::Fails { retry_after: Some(seconds(asked)) }, at(0));
             }
-            assert_eq!(breaker.holds_back(caller(0.0), at(0)), Some(at(kept)), "{asked}");
+            assert_eq!(held(&breaker, caller(0.0), at(0)), Some(at(kept)), "{asked}");
         }
     }
 
     #[test]
     fn a_success_releases_everyone_over_half_a_minute_and_the_overdue_at_once() {
         let mut breaker = open();
-        breaker.begins(&7);
+        breaker.begins(&7, Pace::FULL);
         breaker.ends(&7, &shop(), Verdict::Works, at(5));
-        assert_eq!(breaker.holds_back(caller(0.0), at(5)), None);
-        assert_eq!(breaker.holds_back(caller(0.5), at(5)), Some(at(20)));
-        assert_eq!(breaker.holds_back(overdue(), at(5)), None);
-        assert_eq!(breaker.holds_back(caller(0.99), at(35)), None);
+        assert_eq!(held(&breaker, caller(0.0), at(5)), None);
+        assert_eq!(held(&breaker, caller(0.5), at(5)), Some(at(20)));
+        assert_eq!(held(&breaker, overdue(), at(5)), None);
+        assert_eq!(held(&breaker, caller(0.99), at(35)), None);
         assert!(!breaker.is_idle(at(5)) && breaker.is_idle(at(65)));
     }
 
@@ -384,7 +473,7 @@ mod tests {
     fn one_that_fails_is_forgotten_when_nobody_asked_for_an_hour() {
         let mut breaker = open();
         assert!(!breaker.is_idle(at(3599)) && breaker.is_idle(at(3600)));
-        breaker.begins(&7);
+        breaker.begins(&7, Pace::FULL);
         assert!(!breaker.is_idle(at(3600)), "a probe is under way");
     }
 
@@ -392,21 +481,21 @@ mod tests {
     fn short_lived_tokens_do_not_wait_as_long() {
         let mut breaker = open();
         let quick = Caller { pace: Pace::of(seconds(30)), ..caller(0.5) };
-        assert_eq!(breaker.holds_back(quick, at(0)), Some(at(0).plus(SignedDuration::from_millis(500))));
-        breaker.begins(&7);
+        assert_eq!(held(&breaker, quick, at(0)), Some(at(0).plus(SignedDuration::from_millis(500))));
+        breaker.begins(&7, Pace::FULL);
         breaker.ends(&7, &shop(), Verdict::Works, at(5));
-        assert_eq!(breaker.holds_back(quick, at(5)), Some(at(5).plus(SignedDuration::from_millis(1500))));
+        assert_eq!(held(&breaker, quick, at(5)), Some(at(5).plus(SignedDuration::from_millis(1500))));
     }
 
     #[test]
     fn an_issuer_that_rejected_everyone_and_accepts_somebody_has_rejected_no_one() {
         let mut breaker = Breaker::of_one();
         for (who, time) in [(1, 0), (2, 1), (3, 2), (4, 7), (4, 17)] {
-            breaker.begins(&who);
+            breaker.begins(&who, Pace::FULL);
             assert!(breaker.ends(&who, &shop(), Verdict::RejectsProven, at(time)).is_empty(), "{who}");
         }
         assert!(breaker.is_open());
-        breaker.begins(&2);
+        breaker.begins(&2, Pace::FULL);
         assert_eq!(breaker.ends(&2, &shop(), Verdict::Works, at(37)), [1, 3, 4]);
         assert!(breaker.ends(&5, &shop(), Verdict::Works, at(38)).is_empty(), "each is told of once");
     }
@@ -415,7 +504,7 @@ mod tests {
     fn of_the_overdue_whoever_has_failed_less_often_goes_first() {
         let mut breaker = open();
         for now in [5, 15, 35] {
-            breaker.begins(&7);
+            breaker.begins(&7, Pace::FULL);
             breaker.ends(&7, &shop(), FAILS, at(now));
         }
         let failed = |failures| Caller { failures, ..overdue() };
@@ -428,24 +517,94 @@ mod tests {
             (failed(9), 30),
         ];
         for (caller, pause) in cases {
-            assert_eq!(breaker.holds_back(caller, at(35)), Some(at(35 + pause)), "{caller:?}");
+            assert_eq!(held(&breaker, caller, at(35)), Some(at(35 + pause)), "{caller:?}");
         }
-        breaker.begins(&8);
+        breaker.begins(&8, Pace::FULL);
         breaker.ends(&8, &shop(), Verdict::Fails { retry_after: Some(seconds(20)) }, at(40));
-        assert_eq!(breaker.holds_back(failed(0), at(40)), Some(at(60)), "the issuer's wish counts for all");
+        assert_eq!(held(&breaker, failed(0), at(40)), Some(at(60)), "the issuer's wish counts for all");
+    }
+
+    /// Everybody's breaker, opened at the start by a shop and a bank whose accounts were accepted.
+    fn everybodys() -> Breaker<u32> {
+        let mut breaker = Breaker::of_all();
+        for (who, tenant) in [(1, "shop"), (2, "shop"), (3, "bank")] {
+            breaker.ends(&who, &of(tenant, true), FAILS, at(0));
+        }
+        assert!(breaker.is_open());
+        breaker
+    }
+
+    #[test]
+    fn at_everybodys_a_failed_probe_puts_off_its_own_tenant_and_others_for_a_moment_only() {
+        let mut breaker = everybodys();
+        breaker.begins(&1, Pace::FULL);
+        breaker.ends(&1, &of("shop", true), Verdict::Fails { retry_after: None }, at(40));
+        let failed = |failures| Caller { failures, ..overdue() };
+        let new = Caller { is_proven: false, ..overdue() };
+        let cases = [
+            ("the shop, where it never failed", "shop", failed(0), 50),
+            ("the shop, where it failed often", "shop", failed(5), 70),
+            ("the bank, whose turn has come long ago", "bank", failed(5), 45),
+            ("a new account", "mall", new, 75),
+            ("a new account of the shop", "shop", new, 80),
+        ];
+        for (case, tenant, caller, until) in cases {
+            assert_eq!(breaker.holds_back(caller, &tenant.into(), at(40)), Some(at(until)), "{case}");
+        }
+        breaker.begins(&3, Pace::FULL);
+        breaker.ends(&3, &of("bank", true), Verdict::Fails { retry_after: Some(seconds(20)) }, at(45));
+        let mall = breaker.holds_back(failed(0), &"mall".into(), at(45));
+        assert_eq!(mall, Some(at(65)), "the wish of an issuer that knows the account counts for all");
+    }
+
+    #[test]
+    fn new_accounts_of_however_many_tenants_do_not_keep_one_that_was_accepted_from_its_turn() {
+        let mut breaker = everybodys();
+        let new = Caller { is_proven: false, ..overdue() };
+        let waiting = Caller { failures: 9, ..overdue() };
+        let mut probes = 0;
+        for now in 0..300 {
+            // Whoever makes accounts asks first, each second with another one.
+            let tenant: Tenant = format!("hostile-{}", now % 7).into();
+            if breaker.holds_back(new, &tenant, at(now)).is_none() {
+                breaker.begins(&100, Pace::FULL);
+                breaker.ends(&100, &of(&tenant, false), FAILS, at(now));
+                probes += 1;
+            }
+            if breaker.holds_back(waiting, &"bank".into(), at(now)).is_none() {
+                assert!(now <= 35, "{now} s, after {probes} probes of others");
+                return;
+            }
+        }
+        panic!("never, with {probes} probes of others");
+    }
+
+    #[test]
+    fn a_server_that_is_not_trusted_by_new_authorities_of_ones_own_opens_no_breaker_of_others() {
+        for (mut breaker, opens) in [(Breaker::of_all(), false), (Breaker::of_one(), true)] {
+            for (who, tenant) in [(1, "shop"), (2, "bank"), (3, "mall")] {
+                breaker.ends(&who, &of(tenant, false), Verdict::Distrusted, at(0));
+            }
+            assert_eq!(breaker.is_open(), opens);
+        }
+        let mut breaker = everybodys();
+        breaker.begins(&9, Pace::FULL);
+        breaker.ends(&9, &of("mall", false), Verdict::Distrusted, at(40));
+        let again = breaker.holds_back(overdue(), &"mall".into(), at(40));
+        assert_eq!(again, Some(at(50)), "but a probe that failed is one");
     }
 
     #[test]
     fn a_probe_that_is_given_up_or_merely_answered_leaves_its_turn_to_the_next() {
         for answered in [false, true] {
             let mut breaker = open();
-            breaker.begins(&7);
+            breaker.begins(&7, Pace::FULL);
             if answered {
                 breaker.ends(&7, &shop(), Verdict::Answers, at(6));
             } else {
                 breaker.gives_up(&7);
             }
-            assert_eq!(breaker.holds_back(caller(0.5), at(6)), None, "answered: {answered}");
+            assert_eq!(held(&breaker, caller(0.5), at(6)), None, "answered: {answered}");
             assert!(breaker.is_open());
         }
     }
@@ -471,11 +630,11 @@ mod tests {
             for (who, verdict, pause, ends) in steps {
                 now = now.plus(seconds(pause));
                 let caller = Caller { place: f64::from(who) / 6.0, ..caller(0.0) };
-                let until = breaker.holds_back(caller, now);
+                let until = held(&breaker, caller, now);
                 prop_assert!(until.is_none_or(|until| until.remaining(now) <= seconds(60)));
                 if until.is_none() && !probes.contains(&who) {
                     let was_open = breaker.is_open();
-                    breaker.begins(&who);
+                    breaker.begins(&who, Pace::FULL);
                     if was_open {
                         prop_assert!(probes.is_empty(), "a second probe");
                         probes.push(who);
@@ -492,7 +651,7 @@ mod tests {
             }
             // Once it works, everyone is through within half a minute.
             breaker.ends(&9, &shop(), Verdict::Works, now);
-            prop_assert_eq!(breaker.holds_back(caller(0.999), now.plus(seconds(30))), None);
+            prop_assert_eq!(held(&breaker, caller(0.999), now.plus(seconds(30))), None);
         }
     }
 }

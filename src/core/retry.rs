@@ -2,6 +2,7 @@
 
 use jiff::SignedDuration;
 
+use super::breaker::Verdict;
 use super::reason::Reason;
 
 /// Whether a request may have reached the issuer.
@@ -51,4 +52,20 @@ pub struct Failure {
     pub class: RetryClass,
     /// What people are told.
     pub reason: Reason,
+}
+
+impl Failure {
+    /// What it says about the issuer. That a server is not trusted by new authorities of one's own may be due to those.
+    #[must_use]
+    pub fn verdict(&self, is_proven: bool, has_own_trust: bool) -> Verdict {
+        match self.class {
+            _ if has_own_trust && !is_proven && self.reason.is_of_tls() => Verdict::Distrusted,
+            RetryClass::Rejected if is_proven => Verdict::RejectsProven,
+            RetryClass::Rejected | RetryClass::Refused => Verdict::Answers,
+            RetryClass::Transient { retry_after, .. } => Verdict::Fails { retry_after },
+            RetryClass::Malformed | RetryClass::Misconfigured | RetryClass::Blocked => {
+                Verdict::Fails { retry_after: None }
+            }
+        }
+    }
 }

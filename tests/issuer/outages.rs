@@ -173,6 +173,42 @@ async fn an_issuer_that_fails_for_most_serves_the_others_before_their_tokens_die
     assert_eq!(left, 0, "of ten");
 }
 
+/// After an outage one tenant makes a new account every five seconds, which the issuer has never answered.
+#[tokio::test(start_paused = true)]
+async fn after_an_outage_a_neighbour_is_renewed_within_a_minute_whatever_new_accounts_a_tenant_makes_that_fail()
+ {
+    for hostile_tenants in [1, 3] {
+        let mut room = Room::new(|_| ());
+        let parties = room.due_parties(5, Strategy::Auto).await;
+        let wanted = room.clock.now();
+        let is_hostile = |number: u64| format!("hostile-{number}@example.org");
+        let fails = |name: String| FaultRule::new(Fault::status(503)).of_user(&name);
+        let mut hostile: Vec<Party> = Vec::new();
+        let mut served = None;
+        room.fails(Fault::status(503));
+        for second in 0..20 * MINUTE {
+            if second % 5 == 0 {
+                let tenant: Tenant = format!("hostile-{}", second / 5 % hostile_tenants).into();
+                hostile.push(room.party(&tenant, &is_hostile(second), "secret", Strategy::Auto));
+            }
+            if second == 10 * MINUTE {
+                let faults = (0..20 * MINUTE).map(|number| fails(is_hostile(number))).collect();
+                room.simulator.configure(|personality| personality.faults = faults);
+            }
+            // Those that are new come first, whenever it is anybody's turn.
+            hostile.iter().rev().for_each(Party::work);
+            room.pass(&parties, wanted, 1).await;
+            if parties.iter().all(|party| party.is_newer_than(wanted)) {
+                served = Some(second);
+                break;
+            }
+        }
+        let served = served.expect("a renewal");
+        assert!(served >= 10 * MINUTE, "{served}: while nothing worked");
+        assert!(served <= 11 * MINUTE, "{hostile_tenants}: {} s after the outage", served - 10 * MINUTE);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn two_accounts_whose_passwords_changed_are_no_outage_and_held_as_any() {
     let mut room = Room::new(|_| ());

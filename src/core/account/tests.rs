@@ -1,3 +1,4 @@
+use super::super::obstacle::Obstacle;
 use super::super::token::{Grant, LifetimeSource};
 use super::super::world::{
     at, blocked, malformed, misconfigured, obtained, pair, refused, rejected, seconds, transient,
@@ -192,10 +193,21 @@ fn what_a_calls_end_says_about_the_issuer() {
     for (case, outcome, unproven, proven) in cases {
         let says = |account: &Account| {
             let judged = outcome.clone().map_err(|failure| account.judge(Grant::Login, failure));
-            account.verdict(judged.as_ref().copied())
+            account.verdict(judged.as_ref().copied(), false)
         };
         assert_eq!(says(&Account::default()), unproven, "{case}");
         assert_eq!(says(&logged_in()), proven, "{case}");
+    }
+    let origin = "https://issuer.example".to_owned();
+    let reason = Reason::NoAnswer { origin, obstacle: Obstacle::CertificateNotInBundle };
+    let untrusted = Failure { reason, ..transient(Sent::No, None) };
+    let fails = Verdict::Fails { retry_after: None };
+    for (account, has_own_trust, verdict) in [
+        (Account::default(), true, Verdict::Distrusted),
+        (Account::default(), false, fails),
+        (logged_in(), true, fails),
+    ] {
+        assert_eq!(account.verdict(Err(&untrusted), has_own_trust), verdict, "{has_own_trust}");
     }
 }
 
