@@ -4,10 +4,9 @@
 //! an answer that proves it unspent puts it back. What is not there cannot be presented twice.
 
 mod call;
+mod pause;
 
 use std::sync::Arc;
-
-use jiff::SignedDuration;
 
 use super::backoff::{Chance, retry_pause};
 use super::breaker::Verdict;
@@ -19,6 +18,8 @@ use super::refreshing::Refreshing;
 use super::retry::{Failure, RetryClass, Sent};
 use super::schedule::{Pace, overdue_margin};
 use super::token::{Fingerprint, Grant, IssuedToken, RefreshToken, Validity};
+
+use pause::{Block, honoured};
 
 pub use super::refreshing::RefreshSupport;
 pub use call::{Call, Obtained};
@@ -86,6 +87,7 @@ pub struct Account {
     /// login with another password.
     published: Option<Validity>,
     refreshing: Refreshing,
+    block: Block,
     /// Whether the issuer called the present token expired, whatever it had said of its lifetime.
     is_called_expired: bool,
 }
@@ -339,19 +341,18 @@ impl Account {
             }
         }
         self.trouble = None;
+        self.block = Block::default();
         self.is_called_expired = false;
         self.token = Some(Arc::new(obtained.token));
     }
 
     fn fail_refresh(&mut self, refresh: RefreshToken, failure: Failure, now: Moment, chance: Chance) {
         match failure.class {
-            RetryClass::Transient { sent: Sent::No, .. } => {
-                self.refresh = Some(refresh);
+            RetryClass::Transient { sent, .. } | RetryClass::Inconclusive { sent } => {
+                self.refresh = (sent == Sent::No).then_some(refresh);
                 self.note(failure, now, chance);
             }
-            RetryClass::Transient { sent: Sent::Maybe, .. } | RetryClass::Blocked => {
-                self.note(failure, now, chance);
-            }
+            RetryClass::Blocked => self.note(failure, now, chance),
             // Dropped, and the login that follows at once tells whether anything is wrong.
             RetryClass::Refused
             | RetryClass::Rejected
@@ -362,6 +363,7 @@ impl Account {
 
     fn hold(&mut self, failure: Failure, now: Moment) {
         self.budget.reject(now);
+        self.block = Block::default();
         let count = self.failures() + 1;
         let next_attempt = self.budget.next_attempt(self.accepted.is_some());
         self.trouble = Some(Trouble { failure, count, last: now, next_attempt });
@@ -375,19 +377,14 @@ impl Account {
         let count = self.failures() + 1;
         let own = retry_pause(count, self.pace(), chance);
         let pause = match failure.class {
-            RetryClass::Transient { retry_after: Some(asked), .. } => own.max(self.honoured(asked, now)),
+            RetryClass::Transient { retry_after: Some(asked), .. } => {
+                own.max(honoured(asked, self.overdue(), self.pace(), now))
+            }
+            RetryClass::Blocked => self.block.pause(own, now),
             _ => own,
         };
         let next_attempt = Some(now.plus(pause));
         self.trouble = Some(Trouble { failure, count, last: now, next_attempt });
-    }
-
-    /// How much of a `Retry-After` is waited for: at most half of what is left until the renewal is overdue, and at
-    /// most a minute (less for short lives) once it is.
-    fn honoured(&self, asked: SignedDuration, now: Moment) -> SignedDuration {
-        let left = self.overdue().map_or(SignedDuration::ZERO, |overdue| overdue.remaining(now));
-        let bound = if left > SignedDuration::ZERO { left / 2 } else { self.pace().longest_retry() };
-        asked.clamp(SignedDuration::ZERO, bound)
     }
 }
 

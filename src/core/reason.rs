@@ -167,6 +167,8 @@ pub enum Reason {
     IssuerBlocked,
     /// The connection led to a server that does not serve the issuer.
     IssuerMisdirected,
+    /// An answer of success broke off, or did not end.
+    IssuerAnswerBroken,
     /// The issuer fails for several accounts at once, and calls take turns until it works again.
     IssuerFailing,
     /// The user name had too many rejections lately, whatever the password.
@@ -264,6 +266,7 @@ impl Reason {
             Self::IssuerUnavailable => "IssuerUnavailable",
             Self::IssuerBlocked => "IssuerBlocked",
             Self::IssuerMisdirected => "IssuerMisdirected",
+            Self::IssuerAnswerBroken => "IssuerAnswerBroken",
             Self::IssuerFailing => "IssuerFailing",
             Self::LoginPutOff { .. } => "LoginPutOff",
             Self::IssuerRedirects | Self::IssuerPathWrong => "IssuerMisconfigured",
@@ -340,6 +343,7 @@ impl Reason {
             | Self::IssuerUnavailable
             | Self::IssuerBlocked
             | Self::IssuerMisdirected
+            | Self::IssuerAnswerBroken
             | Self::IssuerFailing
             | Self::TargetAwaitingCollection { .. } => false,
             Self::MalformedResource
@@ -438,7 +442,8 @@ mod tests {
             }
             IssuerUnavailable => IssuerBlocked,
             IssuerBlocked => IssuerMisdirected,
-            IssuerMisdirected => IssuerFailing,
+            IssuerMisdirected => IssuerAnswerBroken,
+            IssuerAnswerBroken => IssuerFailing,
             IssuerFailing => LoginPutOff { secret: secret(), until: expiry },
             LoginPutOff { .. } => IssuerRedirects,
             IssuerRedirects => IssuerPathWrong,

@@ -32,8 +32,14 @@ pub enum RetryClass {
     Malformed,
     /// The address or its path is wrong.
     Misconfigured,
-    /// Something before the issuer answered in its place. It may work later, and the issuer has said nothing.
+    /// Something before the issuer answered in its place, or so it looks: it may be how the issuer says no. It may work
+    /// later.
     Blocked,
+    /// An answer that says nothing: it broke off, or whoever gave it never saw what was presented. It may work later.
+    Inconclusive {
+        /// Whether the request may have been carried out.
+        sent: Sent,
+    },
 }
 
 impl RetryClass {
@@ -63,9 +69,10 @@ impl Failure {
             RetryClass::Rejected if is_proven => Verdict::RejectsProven,
             RetryClass::Rejected | RetryClass::Refused => Verdict::Answers,
             RetryClass::Transient { retry_after, .. } => Verdict::Fails { retry_after },
-            RetryClass::Malformed | RetryClass::Misconfigured | RetryClass::Blocked => {
-                Verdict::Fails { retry_after: None }
-            }
+            RetryClass::Malformed
+            | RetryClass::Misconfigured
+            | RetryClass::Blocked
+            | RetryClass::Inconclusive { .. } => Verdict::Fails { retry_after: None },
         }
     }
 }

@@ -84,6 +84,10 @@ pub(crate) fn misconfigured() -> Failure {
     Failure { class: RetryClass::Misconfigured, reason: Reason::IssuerPathWrong }
 }
 
+pub(crate) fn inconclusive(sent: Sent) -> Failure {
+    Failure { class: RetryClass::Inconclusive { sent }, reason: Reason::IssuerAnswerBroken }
+}
+
 pub(crate) fn blocked() -> Failure {
     Failure { class: RetryClass::Blocked, reason: Reason::IssuerBlocked }
 }

@@ -88,8 +88,10 @@ impl IssuerClient {
         };
         let now = self.clock.now();
         let date = answer.as_ref().ok().and_then(|answer| wire::http_date(answer.date.as_deref()?));
+        let met = answer.as_ref().ok().map(|answer| (answer.status, answer.is_page, answer.connection));
         let result = match answer {
             Err(error) => Err(IssuerError::Transport(error)),
+            Ok(Answer { status: 200, broken: Some(obstacle), .. }) => Err(IssuerError::Broken(obstacle)),
             Ok(Answer { status: 200, body, content_encoding, .. }) => {
                 let encoding = content_encoding.as_deref();
                 body.ok_or(AnswerDefect::TooLarge)
@@ -105,10 +107,26 @@ impl IssuerClient {
                 Err(of(status, grant, retry_after))
             }
         };
+        if let Some((status, is_page, connection)) = met
+            && !(result.is_ok() || is_refusal(status, is_page))
+        {
+            self.transport.retire(url, trust, connection);
+        }
         Exchange {
             result,
             duration: now.monotonic - sent.monotonic,
             clock_skew: date.map(|date| date.duration_since(now.wall)),
         }
+    }
+}
+
+/// Whether it is the issuer itself that does not give a token. Any other answer may come from a server that the name no
+/// longer leads to, that serves other names, or that stands before the issuer on this way only.
+fn is_refusal(status: u16, is_page: bool) -> bool {
+    match status {
+        429 => true,
+        404 | 405 | 407 | 408 | 410 | 415 | 421 | 425 | 451 => false,
+        400..=499 => !is_page,
+        _ => false,
     }
 }

@@ -9,7 +9,7 @@ use super::defect::AnswerDefect;
 use super::transport::ANSWER_LIMIT;
 
 /// The magic number of gzip, and its only method (RFC 1952 §2.3). JSON never begins so.
-const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
+pub(super) const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
 
 /// The body as it was before it was compressed. What is gzip is known by itself, whatever the header says: some servers
 /// leave it out, and some proxies leave it in when they decode.

@@ -5,6 +5,7 @@ use jiff::SignedDuration;
 use super::defect::AnswerDefect;
 use super::transport::TransportError;
 use crate::core::endpoint::Origin;
+use crate::core::obstacle::Obstacle;
 use crate::core::reason::Reason;
 use crate::core::retry::{RetryClass, Sent};
 use crate::core::token::Grant;
@@ -59,9 +60,12 @@ pub enum IssuerError {
         /// The status code.
         status: u16,
     },
-    /// An HTML page where the issuer says no in JSON, or without a body.
-    #[error("call the issuer: an HTML page came in place of its answer")]
+    /// An HTML page or a line of text where the issuer says no in JSON, or without a body.
+    #[error("call the issuer: a page came in place of its answer")]
     Blocked,
+    /// A 200 whose body broke off, or did not end in time.
+    #[error("call the issuer: the body of its answer could not be read: {}", .0.phrase())]
+    Broken(Obstacle),
     /// A 200 that cannot be used, or a status that has no place here.
     #[error("log in: the issuer's answer cannot be used: {0}")]
     Unusable(#[source] AnswerDefect),
@@ -85,7 +89,7 @@ impl IssuerError {
         }
     }
 
-    /// What a status code other than 200 means that came with an HTML page: where the issuer itself would say no, a
+    /// What a status code other than 200 means that came with a page: where the issuer itself would say no, a
     /// firewall or a portal has answered. Of a refresh, the statuses by which it is refused are believed all the same: the
     /// login that follows tells more.
     #[must_use]
@@ -99,7 +103,8 @@ impl IssuerError {
 
     /// Every failure that is an answer to a login, and no plain rejection.
     pub fn unclear_answers() -> impl Iterator<Item = Self> {
-        [Self::Redirected, Self::PathWrong, Self::Blocked]
+        let elsewhere = Self::NotTheIssuer { status: MISDIRECTED };
+        [Self::Redirected, Self::PathWrong, Self::Blocked, elsewhere, Self::Broken(Obstacle::Lost)]
             .into_iter()
             .chain(AnswerDefect::ALL.map(Self::Unusable))
     }
@@ -111,7 +116,8 @@ impl IssuerError {
         match *self {
             Self::Transport(error) => transient(error.sent, None),
             Self::NotNow { retry_after } => transient(Sent::No, retry_after),
-            Self::NotTheIssuer { .. } => transient(Sent::No, None),
+            Self::NotTheIssuer { .. } => RetryClass::Inconclusive { sent: Sent::No },
+            Self::Broken(_) => RetryClass::Inconclusive { sent: Sent::Maybe },
             Self::Blocked => RetryClass::Blocked,
             Self::Unavailable { retry_after, .. } => transient(Sent::Maybe, retry_after),
             Self::LoginRejected(_) => RetryClass::Rejected,
@@ -136,6 +142,7 @@ impl IssuerError {
             Self::NotNow { .. } | Self::Unavailable { .. } => Reason::IssuerUnavailable,
             Self::NotTheIssuer { status: MISDIRECTED } => Reason::IssuerMisdirected,
             Self::NotTheIssuer { .. } | Self::Blocked => Reason::IssuerBlocked,
+            Self::Broken(_) => Reason::IssuerAnswerBroken,
             Self::Redirected => Reason::IssuerRedirects,
             Self::PathWrong => Reason::IssuerPathWrong,
             Self::Unusable(defect) => Reason::IssuerAnswerUnusable { defect: defect.describe() },
@@ -147,6 +154,7 @@ impl IssuerError {
     pub fn outcome(&self) -> &'static str {
         match self {
             Self::Transport(error) => error.outcome(),
+            Self::Broken(obstacle) => TransportError::perhaps_sent(*obstacle).outcome(),
             Self::LoginRejected(_) => "rejected",
             Self::RefreshRefused => "refused",
             Self::NotNow { .. } => "not_now",
@@ -169,7 +177,8 @@ mod tests {
         let cases = [
             (vec![400, 401, 402, 403, 409, 410, 413, 418, 422, 423, 499], RetryClass::Rejected),
             (vec![301, 302, 307, 308, 404, 405, 415], RetryClass::Misconfigured),
-            (vec![408, 425, 429, 407, 421, 451], no),
+            (vec![408, 425, 429], no),
+            (vec![407, 421, 451], RetryClass::Inconclusive { sent: Sent::No }),
             (vec![500, 502, 503, 504, 599], maybe),
             (vec![100, 101, 199, 201, 204, 206, 600, 999], RetryClass::Malformed),
         ];
@@ -195,27 +204,25 @@ mod tests {
         assert_eq!(limited.class(), RetryClass::Transient { sent: Sent::No, retry_after: asked });
         for status in [407, 421, 451] {
             let elsewhere = IssuerError::of_status(status, Grant::Refresh, None);
-            assert_eq!(
-                elsewhere.class(),
-                RetryClass::Transient { sent: Sent::No, retry_after: None },
-                "{status}"
-            );
+            assert_eq!(elsewhere.class(), RetryClass::Inconclusive { sent: Sent::No }, "{status}");
         }
         let failed = IssuerError::of_status(503, Grant::Refresh, None);
         assert_eq!(failed.class(), RetryClass::Transient { sent: Sent::Maybe, retry_after: None });
     }
 
     #[test]
-    fn an_html_page_where_the_issuer_would_say_no_is_none_of_its_answers() {
+    fn a_page_where_the_issuer_would_say_no_is_none_of_its_answers() {
         use RetryClass::{Blocked, Misconfigured, Refused};
         let no = RetryClass::Transient { sent: Sent::No, retry_after: None };
         let maybe = RetryClass::Transient { sent: Sent::Maybe, retry_after: None };
+        let elsewhere = RetryClass::Inconclusive { sent: Sent::No };
         let cases = [
             (vec![400, 401, 403, 406, 418, 422], Blocked, None),
             (vec![403, 406, 418, 422], Blocked, Some(Blocked)),
             (vec![400, 401, 410], Blocked, Some(Refused)),
             (vec![302, 404, 405, 415], Misconfigured, Some(Refused)),
-            (vec![429, 421, 451], no, Some(no)),
+            (vec![429], no, Some(no)),
+            (vec![407, 421, 451], elsewhere, Some(elsewhere)),
             (vec![503], maybe, Some(maybe)),
         ];
         for (statuses, login, refresh) in cases {

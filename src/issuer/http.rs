@@ -12,7 +12,8 @@ use zeroize::Zeroizing;
 
 use super::clients::Clients;
 use super::diagnosis::diagnose;
-use super::transport::{ANSWER_LIMIT, Answer, Request, Transport, TransportError, is_page};
+use super::encoding::GZIP;
+use super::transport::{ANSWER_LIMIT, Answer, Request, Transport, TransportError, first_byte, is_page};
 use super::trust::Trust;
 use crate::core::obstacle::Obstacle;
 use crate::ops::clock::{Clock, SystemClock};
@@ -47,14 +48,14 @@ impl HttpTransport {
         let (origin, trust) = (request.url.origin(), request.trust.clone());
         let is_proxied = self.is_proxied(&request.url);
         let answer = send(&client, request, &trust, is_proxied).await;
-        if !answer.as_ref().is_ok_and(|answer| is_of_the_right_server(answer.status)) {
+        if let Err(error) = &answer {
             // The name may have moved, and the server that is left behind would be asked on and on.
             self.clients.retire(&origin, &trust, number);
+            if error.obstacle.is_certificate() {
+                self.clients.distrust(&trust);
+            }
         }
-        if answer.as_ref().is_err_and(|error| error.obstacle.is_certificate()) {
-            self.clients.distrust(&trust);
-        }
-        answer
+        answer.map(|answer| Answer { connection: number, ..answer })
     }
 
     fn is_proxied(&self, url: &Url) -> bool {
@@ -64,19 +65,13 @@ impl HttpTransport {
     }
 }
 
-/// Whether the status is one of a server that does its work; any other may come from one that the name no longer leads
-/// to, or that serves other names (421).
-fn is_of_the_right_server(status: u16) -> bool {
-    matches!(status, 200..=299 | 400..=499) && !matches!(status, 404 | 408 | 410 | 421)
-}
-
 async fn send(
     client: &Client,
     request: Request,
     trust: &Trust,
     is_proxied: bool,
 ) -> Result<Answer, TransportError> {
-    let failed = |error| diagnose(&error, trust, is_proxied);
+    let failed = |error: reqwest::Error| diagnose(&error, trust, is_proxied);
     let is_plain = request.url.scheme() == "http";
     let response = client
         .post(request.url)
@@ -95,29 +90,44 @@ async fn send(
     let retry_after = text(headers, &RETRY_AFTER);
     let date = text(headers, &DATE);
     let content_encoding = text(headers, &CONTENT_ENCODING);
-    let (body, is_page) = match status {
-        200 => (read(response).await.map_err(failed)?, false),
-        400..=499 => (None, shows_page(response).await),
-        _ => (None, false),
-    };
-    Ok(Answer { status, retry_after, date, content_encoding, body, is_page })
+    let mut answer = Answer { status, retry_after, date, content_encoding, ..Answer::default() };
+    match status {
+        // With the head, the issuer has answered: what is lost of the body may have said no.
+        200 => match read(response).await {
+            Ok(body) => answer.body = body,
+            Err(error) => answer.broken = Some(failed(error).obstacle),
+        },
+        400..=499 => answer.is_page = shows_page(response, answer.content_encoding.as_deref()).await,
+        _ => {}
+    }
+    Ok(answer)
 }
 
-/// Whether a refusal is an HTML page. Of its body no more is looked at than how it begins, and nothing is kept.
-async fn shows_page(mut response: reqwest::Response) -> bool {
+/// Whether a refusal is a page. Of its body no more is looked at than how it begins, unless it is compressed, and nothing is
+/// kept.
+async fn shows_page(mut response: reqwest::Response, content_encoding: Option<&str>) -> bool {
     let content_type = text(response.headers(), &CONTENT_TYPE);
-    let is_json = content_type.as_deref().is_some_and(|kind| kind.contains("json"));
-    if is_json || is_page(content_type.as_deref(), b"") {
-        return !is_json;
-    }
+    let mut beginning = Vec::new();
+    let is_enough = |beginning: &[u8]| {
+        beginning.len() > ANSWER_LIMIT
+            || content_encoding.is_none() && first_byte(beginning).is_some_and(|first| first != GZIP[0])
+    };
     // One whose body does not come has said no all the same.
-    let beginning = response.chunk().await.ok().flatten();
-    is_page(content_type.as_deref(), beginning.as_deref().unwrap_or_default())
+    while !is_enough(&beginning)
+        && let Ok(Some(chunk)) = response.chunk().await
+    {
+        beginning.extend_from_slice(&chunk);
+    }
+    is_page(content_type.as_deref(), content_encoding, &beginning)
 }
 
 impl Transport for HttpTransport {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, TransportError>> {
         Box::pin(self.exchange(request))
+    }
+
+    fn retire(&self, url: &Url, trust: &Trust, connection: u64) {
+        self.clients.retire(&url.origin(), trust, connection);
     }
 }
 

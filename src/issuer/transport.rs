@@ -6,7 +6,9 @@ use futures::future::BoxFuture;
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::encoding::decode;
 use super::trust::Trust;
+use super::wire::BYTE_ORDER_MARK;
 use crate::core::obstacle::Obstacle;
 use crate::core::retry::Sent;
 
@@ -38,17 +40,32 @@ pub struct Answer {
     pub content_encoding: Option<String>,
     /// The body of a 200, whole and as it was sent; `None` when it exceeded 64 KiB.
     pub body: Option<Zeroizing<Vec<u8>>>,
-    /// Whether it is an HTML page, see [`is_page`].
+    /// Why the body of a 200 could not be read to its end, if it could not.
+    pub broken: Option<Obstacle>,
+    /// Whether it is a page, see [`is_page`].
     pub is_page: bool,
+    /// What it came over, by the transport's own count; for [`Transport::retire`].
+    pub connection: u64,
 }
 
-/// Whether an answer is an HTML page, by its `Content-Type` and by how its body begins: the issuer sends JSON or no body,
-/// so something before it has answered.
+/// Whether a refusal is a page or a line of text: the issuer sends JSON or no body, so something before it has answered. It
+/// is known by how the body begins, and by its label only where nothing else tells.
 #[must_use]
-pub fn is_page(content_type: Option<&str>, beginning: &[u8]) -> bool {
+pub fn is_page(content_type: Option<&str>, content_encoding: Option<&str>, body: &[u8]) -> bool {
     let kind = content_type.unwrap_or_default().trim_start().to_ascii_lowercase();
-    let text = beginning.strip_prefix(b"\xef\xbb\xbf").unwrap_or(beginning).trim_ascii_start();
-    kind.starts_with("text/html") || kind.starts_with("application/xhtml") || text.starts_with(b"<")
+    let is_html = || kind.starts_with("text/html") || kind.starts_with("application/xhtml");
+    if body.is_empty() {
+        return is_html();
+    }
+    match decode(Zeroizing::new(body.to_vec()), content_encoding) {
+        Ok(text) => first_byte(&text).map_or_else(is_html, |first| !matches!(first, b'{' | b'[' | b'"')),
+        Err(_) => !kind.contains("json"),
+    }
+}
+
+/// The first byte of a text that is no blank.
+pub(super) fn first_byte(text: &[u8]) -> Option<u8> {
+    text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).trim_ascii_start().first().copied()
 }
 
 /// Why no answer came back.
@@ -89,6 +106,9 @@ impl TransportError {
 pub trait Transport: Send + Sync {
     /// Sends a request and waits for its answer.
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, TransportError>>;
+
+    /// An answer was none of the issuer's: the next call to this address does not go over what brought it.
+    fn retire(&self, _url: &Url, _trust: &Trust, _connection: u64) {}
 }
 
 #[cfg(test)]
@@ -96,20 +116,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_is_known_by_its_type_or_its_first_character() {
-        let cases: [(Option<&str>, &[u8], bool); 9] = [
-            (Some("text/html; charset=utf-8"), b"", true),
-            (Some("Text/HTML"), b"denied", true),
-            (Some("application/xhtml+xml"), b"", true),
-            (None, b"<!doctype html>", true),
-            (Some("text/plain"), b"\xef\xbb\xbf\r\n <html>", true),
-            (Some("application/json"), b"{\"message\": \"<b>no</b>\"}", false),
-            (Some("application/json"), b"", false),
-            (None, b"", false),
-            (None, b"denied", false),
+    fn a_page_is_known_by_its_first_character_and_without_one_by_its_type() {
+        let gzip = [&b"\x1f\x8b\x08\0\0\0\0\0\0\xff\x01\x02\0\xfd\xff{}"[..], &[0; 8]].concat();
+        let html = Some("text/html; charset=utf-8");
+        let (json, plain) = (Some("application/json"), Some("text/plain"));
+        let cases: [(Option<&str>, Option<&str>, &[u8], bool); 17] = [
+            (html, None, b"", true),
+            (Some("application/xhtml+xml"), None, b" \r\n", true),
+            (Some("Text/HTML"), None, b"denied", true),
+            (html, None, b"\xef\xbb\xbf {\"message\": \"no\"}", false),
+            (None, None, b"<!doctype html>", true),
+            (plain, None, b"\xef\xbb\xbf\r\n <html>", true),
+            (plain, None, b"RBAC: access denied", true),
+            (plain, None, b"[\"no\"]", false),
+            (plain, None, b"\"no\"", false),
+            (json, None, b"{\"message\": \"<b>no</b>\"}", false),
+            (json, None, b"<html>", true),
+            (json, None, b"", false),
+            (plain, None, b"\r\n", false),
+            (None, None, b"", false),
+            (plain, Some("gzip"), &gzip, false),
+            (json, Some("br"), b"\x0b\x02\x80", false),
+            (html, Some("br"), b"\x0b\x02\x80", true),
         ];
-        for (content_type, body, expected) in cases {
-            assert_eq!(is_page(content_type, body), expected, "{content_type:?} {body:?}");
+        for (content_type, content_encoding, body, expected) in cases {
+            assert_eq!(is_page(content_type, content_encoding, body), expected, "{content_type:?} {body:?}");
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::core::token::{AccessToken, Claims, Grant, IssuedToken, RefreshToken, 
 const LONGEST_STATED: f64 = 10.0 * 365.0 * 86_400.0;
 
 /// What some editors and frameworks put before UTF-8.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 #[derive(Serialize)]
 struct LoginRequest<'a> {

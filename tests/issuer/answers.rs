@@ -226,11 +226,15 @@ async fn other_statuses_of_failure_are_transient_and_may_have_been_carried_out()
         assert_eq!(error, IssuerError::Unavailable { status, retry_after: None });
         assert_eq!(error.class(), crate::support::TRANSIENT_MAYBE_SENT, "{status}");
     }
-    for status in [408, 425, 429, 407, 421, 451] {
-        server.inject(FaultRule::new(Fault::status(status)).times(2));
-        assert_eq!(caller.login_error().await.class(), crate::support::TRANSIENT_NOT_SENT, "{status}");
-        let error = caller.refresh(&pair).await.err().unwrap();
-        assert_eq!(error.class(), crate::support::TRANSIENT_NOT_SENT, "{status}");
+    let elsewhere = RetryClass::Inconclusive { sent: Sent::No };
+    let later = crate::support::TRANSIENT_NOT_SENT;
+    for (statuses, class) in [([408, 425, 429], later), ([407, 421, 451], elsewhere)] {
+        for status in statuses {
+            server.inject(FaultRule::new(Fault::status(status)).times(2));
+            assert_eq!(caller.login_error().await.class(), class, "{status}");
+            let error = caller.refresh(&pair).await.err().unwrap();
+            assert_eq!(error.class(), class, "{status}");
+        }
     }
     for status in [201, 204] {
         server.inject(FaultRule::new(Fault::status(status)).once());
@@ -248,10 +252,15 @@ async fn a_page_in_place_of_a_refusal_is_told_from_the_issuers_own() {
         ("content-type: text/html\r\n", page, IssuerError::Blocked),
         ("", page, IssuerError::Blocked),
         ("content-type: text/plain\r\n", "\u{feff}\r\n<html>", IssuerError::Blocked),
+        ("content-type: text/plain\r\n", "RBAC: access denied", IssuerError::Blocked),
+        ("", "error code: 1020", IssuerError::Blocked),
+        ("content-type: application/json\r\n", "<html>", IssuerError::Blocked),
         ("", "", own),
+        ("content-type: text/plain\r\n", "\r\n", own),
         ("content-type: application/json\r\n", "{\"message\": \"no\"}", own),
-        ("content-type: application/problem+json\r\n", "<", own),
-        ("content-type: text/plain\r\n", "denied", own),
+        ("content-type: text/html\r\n", "\u{feff}\r\n {\"message\": \"no\"}", own),
+        ("content-type: text/plain\r\n", "[\"no\"]", own),
+        ("content-type: text/plain\r\n", "\"no\"", own),
     ];
     for (headers, body, expected) in cases {
         let server = RawServer::answering(crate::support::http("403 Forbidden", headers, body)).await;

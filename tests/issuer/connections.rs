@@ -118,6 +118,13 @@ async fn after_a_failure_the_next_call_connects_anew_and_finds_where_the_name_mo
         status("421 Misdirected Request"),
         status("404 Not Found"),
         status("301 Moved Permanently"),
+        status("405 Method Not Allowed"),
+        status("407 Proxy Authentication Required"),
+        status("451 Unavailable For Legal Reasons"),
+        status("403 Forbidden"),
+        Some(http("401 Unauthorized", "content-type: text/html\r\n", "<html>")),
+        status("200 OK"),
+        Some(http("200 OK", "", "{\"success\": false}")),
         None,
     ] {
         let server = moving(answer.clone()).await;
@@ -134,12 +141,14 @@ async fn after_a_failure_the_next_call_connects_anew_and_finds_where_the_name_mo
 #[tokio::test]
 async fn a_refusal_of_the_issuer_costs_no_connection() {
     for status in ["400 Bad Request", "401 Unauthorized", "403 Forbidden", "423 Locked", "429 Too Many"] {
-        let server = RawServer::answering(http(status, "", "no")).await;
-        let caller = Caller::of(&server.url());
-        for _ in 0..3 {
-            assert!(caller.login().await.is_err());
+        for body in ["", "{\"message\": \"no\"}"] {
+            let server = RawServer::answering(http(status, "", body)).await;
+            let caller = Caller::of(&server.url());
+            for _ in 0..3 {
+                assert!(caller.login().await.is_err());
+            }
+            assert_eq!(server.connections(), 1, "{status} {body:?}");
         }
-        assert_eq!(server.connections(), 1, "{status}");
     }
 }
 

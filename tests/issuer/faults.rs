@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use idissuer::core::obstacle::Obstacle;
-use idissuer::core::retry::RetryClass;
+use idissuer::core::retry::{RetryClass, Sent};
 use idissuer::issuer::{AnswerDefect, IssuerError, TransportError};
 use idissuer_simulator::{Fault, FaultRule};
 use tokio::io::AsyncWriteExt as _;
@@ -24,6 +24,9 @@ const fn unreachable(obstacle: Obstacle) -> IssuerError {
 const TIMED_OUT: IssuerError = IssuerError::Transport(TransportError::perhaps_sent(Obstacle::TimedOut));
 const NOT_HTTP: IssuerError = IssuerError::Transport(TransportError::perhaps_sent(Obstacle::NotHttp));
 const BROKEN: IssuerError = IssuerError::Transport(TransportError::perhaps_sent(Obstacle::Lost));
+const BROKEN_OFF: IssuerError = IssuerError::Broken(Obstacle::Lost);
+const ENDLESS: IssuerError = IssuerError::Broken(Obstacle::TimedOut);
+const INCONCLUSIVE: RetryClass = RetryClass::Inconclusive { sent: Sent::Maybe };
 
 /// Sends this in answer to each request, and closes.
 async fn answering_and_closing(answer: impl Into<Vec<u8>>) -> RawServer {
@@ -108,17 +111,41 @@ async fn an_answer_that_breaks_off_may_have_been_carried_out() {
         ("nothing", String::new()),
         ("half a status line", "HTTP/1.1 2".to_owned()),
         ("half a head", "HTTP/1.1 200 OK\r\ncontent-type: application".to_owned()),
+    ];
+    let with_head = [
         ("half a body", half(GOOD_BODY)),
         ("no body", http("200 OK", "", GOOD_BODY).replace(GOOD_BODY, "")),
         ("half a chunk", format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nff\r\n{GOOD_BODY}")),
         ("no last chunk", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\n{} \r\n".to_owned()),
     ];
-    for (name, answer) in cases {
+    let without = cases.map(|case| (case, (BROKEN, TRANSIENT_MAYBE_SENT)));
+    let with_head = with_head.map(|case| (case, (BROKEN_OFF, INCONCLUSIVE)));
+    for ((name, answer), expected) in without.into_iter().chain(with_head) {
         let server = answering_and_closing(answer).await;
         let error = within(AMPLE, Caller::of(&server.url()).login_error()).await;
-        assert_eq!((error, error.class()), (BROKEN, TRANSIENT_MAYBE_SENT), "{name}");
+        assert_eq!((error, error.class()), expected, "{name}");
         assert_eq!(server.requests().len(), 1, "{name}: not repeated");
     }
+}
+
+/// Some issuers refuse a password by a 200, and not every 200 comes whole.
+#[tokio::test]
+async fn an_answer_whose_body_cannot_be_read_is_one_that_a_login_pays_for() {
+    let cut = [
+        ("half a body", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"success\": false}"),
+        ("no body", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n"),
+        ("no last chunk", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\n{} \r\n"),
+        ("no chunk", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nno\r\n"),
+    ];
+    for (name, answer) in cut {
+        let server = answering_and_closing(answer).await;
+        let error = within(AMPLE, Caller::of(&server.url()).login_error()).await;
+        assert!(error.class().is_answer(), "{name}: {error:?}");
+    }
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n";
+    let server = dawdling(head, " ", Duration::from_millis(10)).await;
+    let error = within(SHORT, Caller::of(&server.url()).limit(SHORT).login_error()).await;
+    assert!(error.class().is_answer(), "no end: {error:?}");
 }
 
 #[tokio::test]
@@ -158,24 +185,26 @@ async fn the_limit_holds_for_every_kind_of_delay() {
     let server = start_simulator(|_| ()).await;
     let simulated = Caller::of(&server.url()).limit(SHORT);
     let second = Duration::from_secs(1);
-    for fault in [Fault::Hang, Fault::Trickle { interval: second }] {
+    let (silent, endless) = ((TIMED_OUT, TRANSIENT_MAYBE_SENT), (ENDLESS, INCONCLUSIVE));
+    for (fault, expected) in [(Fault::Hang, silent), (Fault::Trickle { interval: second }, endless)] {
         server.inject(FaultRule::new(fault.clone()).once());
         let (start, error) = (Instant::now(), within(SHORT, simulated.login_error()).await);
-        assert_eq!((error, error.class()), (TIMED_OUT, TRANSIENT_MAYBE_SENT), "{fault:?}");
+        assert_eq!((error, error.class()), expected, "{fault:?}");
         assert!(start.elapsed() >= SHORT, "{fault:?}");
     }
     let head = "HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n";
     let tick = Duration::from_millis(10);
-    for (name, first, rest) in [
-        ("the head, a byte at a time", "HTTP/1.1 200 OK\r\nx: ", "x"),
-        ("the body, a byte at a time", head, " "),
-        ("a status of 1xx, again and again", "", "HTTP/1.1 103 Early Hints\r\n\r\n"),
-        ("chunks of one byte", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", "1\r\n \r\n"),
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    for (name, first, rest, expected) in [
+        ("the head, a byte at a time", "HTTP/1.1 200 OK\r\nx: ", "x", silent),
+        ("the body, a byte at a time", head, " ", endless),
+        ("a status of 1xx, again and again", "", "HTTP/1.1 103 Early Hints\r\n\r\n", silent),
+        ("chunks of one byte", chunked, "1\r\n \r\n", endless),
     ] {
         let server = dawdling(first, rest, tick).await;
         let caller = Caller::of(&server.url()).limit(SHORT);
         let error = within(SHORT, caller.login_error()).await;
-        assert_eq!((error, error.class()), (TIMED_OUT, TRANSIENT_MAYBE_SENT), "{name}");
+        assert_eq!((error, error.class()), expected, "{name}");
     }
 }
 
@@ -227,7 +256,7 @@ async fn what_is_no_http_is_broken_and_what_is_no_json_is_malformed() {
         server.inject(FaultRule::new(fault.clone()).once());
         assert_eq!(caller.refresh(&pair).await.err(), Some(IssuerError::RefreshRefused), "{fault:?}");
     }
-    for (fault, expected) in [(Fault::NotHttp, NOT_HTTP), (Fault::Cut, BROKEN), (Fault::Lost, BROKEN)] {
+    for (fault, expected) in [(Fault::NotHttp, NOT_HTTP), (Fault::Cut, BROKEN_OFF), (Fault::Lost, BROKEN)] {
         server.inject(FaultRule::new(fault.clone()).once());
         assert_eq!(caller.login_error().await, expected, "{fault:?}");
     }

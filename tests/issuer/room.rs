@@ -78,17 +78,26 @@ impl InProcess {
         let sent = SimulatedRequest::post(request.url.path(), &body);
         let exchange = self.simulator.call(&sent, self.clock.now().wall);
         sleep(exchange.delay).await;
+        let head = |response: &idissuer_simulator::Response| Answer {
+            status: response.status,
+            retry_after: response.header("retry-after").map(str::to_owned),
+            date: response.header("date").map(str::to_owned),
+            content_encoding: response.header("content-encoding").map(str::to_owned),
+            ..Answer::default()
+        };
         match &exchange.answer {
             SimulatedAnswer::Complete(response) => Ok(Answer {
-                status: response.status,
-                retry_after: response.header("retry-after").map(str::to_owned),
-                date: response.header("date").map(str::to_owned),
-                content_encoding: response.header("content-encoding").map(str::to_owned),
                 body: Some(response.body.clone().into()),
-                is_page: idissuer::issuer::is_page(response.header("content-type"), &response.body),
+                is_page: idissuer::issuer::is_page(
+                    response.header("content-type"),
+                    response.header("content-encoding"),
+                    &response.body,
+                ),
+                ..head(response)
             }),
+            SimulatedAnswer::Cut(response) => Ok(Answer { broken: Some(Obstacle::Lost), ..head(response) }),
             SimulatedAnswer::Never | SimulatedAnswer::Trickle(..) => std::future::pending().await,
-            SimulatedAnswer::Cut(_) | SimulatedAnswer::NotHttp(_) | SimulatedAnswer::Lost => {
+            SimulatedAnswer::NotHttp(_) | SimulatedAnswer::Lost => {
                 Err(TransportError::perhaps_sent(Obstacle::Lost))
             }
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use idissuer::core::obstacle::Obstacle;
 use idissuer::issuer::{Answer, Request, Transport, TransportError, is_page};
-use idissuer_simulator::{Request as SimulatedRequest, SimulatedAnswer};
+use idissuer_simulator::{Request as SimulatedRequest, Response, SimulatedAnswer};
 use idissuer_testbed::memory::Fault;
 use serde_json::Value;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -131,7 +131,9 @@ impl Link {
         if self.wire() == Wire::Dead {
             return std::future::pending().await;
         }
-        answer(&exchange.answer).await
+        // A moment before the caller gives up altogether.
+        let left = carried.limit.saturating_sub(exchange.delay + Duration::from_millis(1));
+        answer(&exchange.answer, left).await
     }
 }
 
@@ -141,31 +143,55 @@ const ANSWER_LIMIT: usize = 64 * 1024;
 /// Whether the issuer itself says no to a login.
 fn is_rejection(answer: &SimulatedAnswer) -> bool {
     let SimulatedAnswer::Complete(response) = answer else { return false };
-    let is_page = is_page(response.header("content-type"), &response.body);
+    let is_page = shows_page(response);
     matches!(response.status, 400 | 401 | 403 | 423) && !is_page
 }
 
 /// Whether an answer to a login brings no token, and does not put it off: one that was never accepted pays for it.
 fn is_unclear(answer: &SimulatedAnswer) -> bool {
-    let SimulatedAnswer::Complete(response) = answer else { return false };
-    let is_put_off = matches!(response.status, 407 | 408 | 421 | 425 | 429 | 451 | 500..=599);
+    let is_put_off = |status| matches!(status, 408 | 425 | 429 | 500..=599);
+    let response = match answer {
+        SimulatedAnswer::Complete(response) => response,
+        SimulatedAnswer::Cut(response) | SimulatedAnswer::Trickle(response, _) => {
+            return !is_put_off(response.status);
+        }
+        SimulatedAnswer::Never | SimulatedAnswer::NotHttp(_) | SimulatedAnswer::Lost => return false,
+    };
     let is_small = response.body.len() <= ANSWER_LIMIT;
     let token = answer.json().filter(|_| response.status == 200 && is_small);
-    !is_put_off && token.is_none_or(|token| !token["access_token"]["token"].is_string())
+    !is_put_off(response.status) && token.is_none_or(|token| !token["access_token"]["token"].is_string())
 }
 
-async fn answer(answer: &SimulatedAnswer) -> Result<Answer, TransportError> {
+fn shows_page(response: &Response) -> bool {
+    is_page(response.header("content-type"), response.header("content-encoding"), &response.body)
+}
+
+/// An answer with its head, and with none of its body.
+fn head(response: &Response) -> Answer {
+    Answer {
+        status: response.status,
+        retry_after: response.header("retry-after").map(str::to_owned),
+        date: response.header("date").map(str::to_owned),
+        content_encoding: response.header("content-encoding").map(str::to_owned),
+        ..Answer::default()
+    }
+}
+
+/// What comes back within `limit`; of one whose body lasts longer, the head does.
+async fn answer(answer: &SimulatedAnswer, limit: Duration) -> Result<Answer, TransportError> {
     match answer {
         SimulatedAnswer::Complete(response) => Ok(Answer {
-            status: response.status,
-            retry_after: response.header("retry-after").map(str::to_owned),
-            date: response.header("date").map(str::to_owned),
-            content_encoding: response.header("content-encoding").map(str::to_owned),
             body: Some(response.body.clone()).filter(|body| body.len() <= ANSWER_LIMIT).map(Into::into),
-            is_page: is_page(response.header("content-type"), &response.body),
+            is_page: shows_page(response),
+            ..head(response)
         }),
-        SimulatedAnswer::Never | SimulatedAnswer::Trickle(..) => std::future::pending().await,
-        SimulatedAnswer::Cut(_) | SimulatedAnswer::NotHttp(_) | SimulatedAnswer::Lost => {
+        SimulatedAnswer::Cut(response) => Ok(Answer { broken: Some(Obstacle::Lost), ..head(response) }),
+        SimulatedAnswer::Trickle(response, _) => {
+            sleep(limit).await;
+            Ok(Answer { broken: Some(Obstacle::TimedOut), ..head(response) })
+        }
+        SimulatedAnswer::Never => std::future::pending().await,
+        SimulatedAnswer::NotHttp(_) | SimulatedAnswer::Lost => {
             Err(TransportError::perhaps_sent(Obstacle::Lost))
         }
     }

@@ -59,6 +59,12 @@ async fn a_login_that_was_never_accepted_is_presented_three_times_whatever_is_an
         ("IssuerMisconfigured", status(405, None)),
         ("IssuerMisconfigured", status(415, None)),
         ("IssuerBlocked", status(403, Some(PAGE))),
+        ("IssuerBlocked", status(401, Some("Unauthorized"))),
+        ("IssuerBlocked", status(407, None)),
+        ("IssuerBlocked", status(451, None)),
+        ("IssuerMisdirected", status(421, None)),
+        ("IssuerAnswerBroken", Fault::Cut),
+        ("IssuerAnswerBroken", Fault::Trickle { interval: HOUR }),
         ("LoginRejected", status(422, None)),
     ];
     for (reason, answer) in answers {
@@ -98,8 +104,8 @@ async fn a_login_that_was_never_accepted_is_presented_three_times_whatever_is_an
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_says_not_now_or_comes_from_elsewhere_costs_a_new_login_nothing() {
-    for code in [408, 421, 425, 429, 451, 500, 502, 503, 504] {
+async fn what_says_not_now_costs_a_new_login_nothing() {
+    for code in [408, 425, 429, 500, 502, 503, 504] {
         let mut world = world(HOUR);
         let credential = world.population.credentials[0].clone();
         world.habitat.issuers.get(0).simulator.inject(FaultRule::on_login(status(code, Some(PAGE))));
@@ -120,6 +126,9 @@ async fn a_block_of_a_login_that_was_accepted_is_over_a_minute_after_it_ends() {
         ("IssuerBlocked", status(403, Some(PAGE))),
         ("IssuerBlocked", status(401, Some(PAGE))),
         ("IssuerBlocked", status(406, Some(PAGE))),
+        ("IssuerBlocked", status(403, Some("RBAC: access denied"))),
+        ("IssuerBlocked", status(403, Some("error code: 1020"))),
+        ("IssuerBlocked", status(407, None)),
         ("IssuerBlocked", status(451, None)),
         ("IssuerMisdirected", status(421, None)),
     ];
@@ -147,5 +156,28 @@ async fn a_block_of_a_login_that_was_accepted_is_over_a_minute_after_it_ends() {
                 accepted == RefreshAccepted::Early && matches!(&block, Fault::Status { body: None, .. });
             assert_eq!(world.habitat.ledger.calls().logins == 1, is_unspent, "{block:?}, {accepted:?}");
         }
+    }
+}
+
+/// An issuer that refuses a password in HTML looks like a block: it must not lock the account whose password was changed.
+#[tokio::test(start_paused = true)]
+async fn a_block_that_lasts_is_met_by_a_login_every_fifteen_minutes_and_is_over_with_the_next_answer() {
+    for block in [status(401, Some(PAGE)), status(403, Some("RBAC: access denied"))] {
+        let mut world = world(HOUR);
+        let credential = world.population.credentials[0].clone();
+        world.start();
+        world.pass(42 * MINUTE).await;
+        let before = world.token(&credential).unwrap();
+        world.habitat.issuers.get(0).simulator.inject(FaultRule::new(block.clone()));
+        world.pass(21 * MINUTE).await;
+        let begun = world.logins().len();
+        world.pass(4 * HOUR).await;
+        let later = world.logins().len() - begun;
+        assert!((15..=17).contains(&later), "{block:?}: {later} logins in four hours");
+        assert_eq!(world.rejections(), 0, "{block:?}");
+        world.recovers(0);
+        world.pass(15 * MINUTE + Duration::from_secs(5)).await;
+        assert_ne!(world.token(&credential), Some(before), "{block:?}");
+        world.health(&credential).unwrap();
     }
 }

@@ -1,7 +1,10 @@
+use jiff::SignedDuration;
+
 use super::super::obstacle::Obstacle;
 use super::super::token::{Grant, LifetimeSource};
 use super::super::world::{
-    at, blocked, malformed, misconfigured, obtained, pair, refused, rejected, seconds, transient,
+    at, blocked, inconclusive, malformed, misconfigured, obtained, pair, refused, rejected, seconds,
+    transient,
 };
 use super::*;
 use proptest::prelude::{Just, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
@@ -67,6 +70,8 @@ fn what_a_failed_refresh_leads_to() {
         ("an answer of success that cannot be used", malformed(), Next::Login, Next::Login),
         ("no such path", misconfigured(), Next::Login, Next::Login),
         ("blocked", blocked(), pause, Next::Login),
+        ("answered by who never saw it", inconclusive(Sent::No), pause, Next::Refresh),
+        ("an answer that broke off", inconclusive(Sent::Maybe), pause, Next::Login),
         ("not sent", transient(Sent::No, None), pause, Next::Refresh),
         ("sent, and its answer lost", transient(Sent::Maybe, None), pause, Next::Login),
     ];
@@ -88,6 +93,8 @@ fn what_a_failed_login_leads_to() {
         ("unusable", malformed(), Next::Wait(at(300))),
         ("misconfigured", misconfigured(), Next::Wait(at(300))),
         ("blocked", blocked(), Next::Wait(at(300))),
+        ("answered by who never saw it", inconclusive(Sent::No), Next::Wait(at(300))),
+        ("an answer that broke off", inconclusive(Sent::Maybe), Next::Wait(at(300))),
     ];
     for (case, failure, next) in cases {
         let mut account = Account::default();
@@ -184,6 +191,12 @@ fn what_a_calls_end_says_about_the_issuer() {
         ("no such path", Err(misconfigured()), Verdict::Answers, Verdict::Fails { retry_after: None }),
         ("blocked", Err(blocked()), Verdict::Answers, Verdict::Fails { retry_after: None }),
         (
+            "broken off",
+            Err(inconclusive(Sent::Maybe)),
+            Verdict::Answers,
+            Verdict::Fails { retry_after: None },
+        ),
+        (
             "asked to wait",
             Err(transient(Sent::Maybe, Some(7))),
             Verdict::Fails { retry_after: asked },
@@ -213,7 +226,9 @@ fn what_a_calls_end_says_about_the_issuer() {
 
 #[test]
 fn an_answer_without_a_token_counts_as_a_rejection_until_the_login_is_accepted_and_never_again() {
-    for failure in [malformed(), misconfigured(), blocked()] {
+    for failure in
+        [malformed(), misconfigured(), blocked(), inconclusive(Sent::No), inconclusive(Sent::Maybe)]
+    {
         let mut account = Account::default();
         for now in [0, 300, 900] {
             assert_eq!(account.next(AUTO, at(now)), Next::Login, "{failure:?}");
@@ -228,11 +243,42 @@ fn an_answer_without_a_token_counts_as_a_rejection_until_the_login_is_accepted_a
         for _ in 0..20 {
             assert_eq!((account.rejections(), account.trouble().map(|it| &it.failure)), (0, Some(&failure)));
             let Next::Wait(until) = account.next(Strategy::Login, now) else { panic!("{account:?}") };
-            assert!(until.remaining(now) <= seconds(60), "{failure:?}");
+            let is_lasting = failure == blocked() && !at(5_900).is_after(now);
+            let longest = if is_lasting { seconds(900) } else { seconds(60) };
+            assert!(until.remaining(now) <= longest, "{failure:?}");
             now = until;
             let call = account.begin(Strategy::Login, Some(pair()), now).unwrap();
             account.finish(call, Err(failure.clone()), now, middle());
         }
+    }
+}
+
+#[test]
+fn only_a_word_of_the_issuer_about_the_login_ends_a_block() {
+    let (own, lasting) = (retry_pause(100, Pace::FULL, middle()), seconds(900));
+    let cases = [
+        ("nothing", None, lasting),
+        ("no answer", Some(Err(transient(Sent::Maybe, None))), lasting),
+        ("another odd answer", Some(Err(malformed())), lasting),
+        ("a rejection", Some(Err(rejected())), own),
+        ("a token", Some(Ok(obtained("second", at(2_000), 3600))), retry_pause(1, Pace::FULL, middle())),
+    ];
+    for (case, between, pause) in cases {
+        let mut account = Account::default();
+        account.remember_accepted(at(-10));
+        let mut answers = |now: i64, outcome| {
+            account.lift(at(now));
+            let login = account.begin(Strategy::Login, Some(pair()), at(now)).unwrap();
+            account.finish(login, outcome, at(now), middle());
+            account.next(Strategy::Login, at(now))
+        };
+        for now in (0..=40).map(|minute| minute * 30) {
+            answers(now, Err(blocked()));
+        }
+        if let Some(outcome) = between {
+            answers(2_000, outcome);
+        }
+        assert_eq!(answers(3_000, Err(blocked())), Next::Wait(at(3_000).plus(pause)), "{case}");
     }
 }
 
@@ -486,6 +532,8 @@ fn answers() -> impl Generator<Value = Vec<(Answer, i64, bool)>> {
         Just(malformed()),
         Just(misconfigured()),
         Just(blocked()),
+        Just(inconclusive(Sent::No)),
+        Just(inconclusive(Sent::Maybe)),
         (any::<bool>(), proptest::option::of(-10_i64..100_000))
             .prop_map(|(sent, after)| { transient(if sent { Sent::Maybe } else { Sent::No }, after) }),
     ];
@@ -561,7 +609,11 @@ proptest! {
                     Ok(good)
                 }
                 Answer::Fails(failure) => {
-                    let is_kept = matches!(failure.class, RetryClass::Transient { sent: Sent::No, .. });
+                    let is_kept = matches!(
+                        failure.class,
+                        RetryClass::Transient { sent: Sent::No, .. }
+                            | RetryClass::Inconclusive { sent: Sent::No }
+                    );
                     spent.extend(presented.filter(|_| !is_kept));
                     let is_counted = failure.class == RetryClass::Rejected
                         || account.accepted().is_none() && failure.class.is_answer();

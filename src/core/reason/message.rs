@@ -54,13 +54,14 @@ impl Reason {
                 let hint = if *blank { PASSWORD_HAS_BLANK } else { "" };
                 format!("The issuer rejected the user name and password in Secret {secret}; correct them{access}. {hint}A corrected Secret is tried at once. Otherwise the login is tried three times within 15 minutes, and then once an hour if it was accepted before, so that the account is not locked")
             }
-            Self::LoginNotAccepted { answer } => format!("{}. Some issuers refuse a password so, so a login that was never accepted is tried three times within 15 minutes and then held, that the account is not locked; correct the login Secret or spec.issuer, or request a renewal, to have it tried at once", answer.message()),
+            Self::LoginNotAccepted { answer } => format!("{}. Some issuers refuse a password so, so a login that was never accepted is tried three times within 15 minutes and then held, that the account is not locked; correct the login Secret or spec.issuer, or request a renewal, to have it tried at once", answer.of_answer()),
             Self::LoginUnanswered { secret } => format!("A login with Secret {secret} was under way when the controller ended, so it may have been rejected. So that the account is not locked, the next one waits for a few minutes, and after three of that kind until somebody asks: request a renewal to have it at once"),
             Self::RefreshRefused => "The issuer refused the refresh token; logging in instead".into(),
             Self::NoAnswer { origin, obstacle } => obstacle.message(origin, Terms::CONTROLLER),
             Self::IssuerUnavailable => "The issuer is unavailable or asks to come back later; retrying".into(),
-            Self::IssuerBlocked => "Something before the issuer answers in its place, such as a web application firewall, a proxy or a portal; see what blocks the controller's calls to the issuer".into(),
+            Self::IssuerBlocked => format!("{}. It is retried within a minute each time, and every 15 minutes once it has lasted for 15, that no account is locked whose password was changed: some issuers say no so", self.of_answer()),
             Self::IssuerMisdirected => "The connection led to a server that does not serve the issuer; retrying over a new one. See what its name resolves to, and what stands before it".into(),
+            Self::IssuerAnswerBroken => "The issuer's answer of success broke off, or did not end in time; see its log, and what stands between".into(),
             Self::IssuerFailing => "The issuer fails for several accounts at once, or rejects logins that it accepted before; one call at a time finds out when it works again, and whose login it rejected meanwhile gets another try then. See what is wrong with the issuer".into(),
             Self::LoginPutOff { secret, until } => format!("The issuer rejected the user name in Secret {secret} four times within an hour, or user names of this namespace twenty times, so the next attempt waits until {until}, that no account is locked; see that the logins of the namespace are right by then"),
             Self::IssuerRedirects => "The issuer answers with a redirect, which a login never follows; correct spec.issuer.url or its paths (a trailing slash, http for https)".into(),
@@ -74,6 +75,14 @@ impl Reason {
             Self::TargetWriteRefused { secret } => format!("The API server refuses the write of Secret {secret}; see the controller's log for its answer (a quota, an admission policy or missing rights)"),
             Self::ApiServerCallFailed { call } => format!("The API server does not do it: {call}; retrying. See the controller's log for its answer (missing rights, or an admission webhook that does not answer)"),
             Self::AnotherController { controller } => format!("Another controller, {}, works in this namespace too; each credential is kept by the one that had it first. Give the two of them namespaces of their own (--namespace), or stop one: within half a minute the other goes on", other(controller)),
+        }
+    }
+
+    /// What an answer was, without what follows from it.
+    fn of_answer(&self) -> String {
+        match self {
+            Self::IssuerBlocked => "Something before the issuer answers in its place, such as a web application firewall, a proxy or a portal; see what blocks the controller's calls to the issuer".into(),
+            other => other.message(),
         }
     }
 

@@ -31,7 +31,7 @@ pub enum Answer {
     Redirected,
     /// It was answered as an unknown path, and never accepted before.
     PathWrong,
-    /// It was answered with an HTML page, and never accepted before.
+    /// It was answered by something before the issuer, and never accepted before.
     Blocked,
     /// It was answered with what cannot be used, and never accepted before.
     Unusable,
@@ -51,7 +51,7 @@ impl Answer {
             Reason::LoginNotAccepted { answer } => Some(match **answer {
                 Reason::IssuerRedirects => Self::Redirected,
                 Reason::IssuerPathWrong => Self::PathWrong,
-                Reason::IssuerBlocked => Self::Blocked,
+                Reason::IssuerBlocked | Reason::IssuerMisdirected => Self::Blocked,
                 _ => Self::Unusable,
             }),
             _ => None,

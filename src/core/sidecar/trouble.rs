@@ -205,12 +205,20 @@ fn of_issuer(reason: &Reason) -> String {
         Reason::LoginUnanswered { .. } => "A login was under way when the sidecar last ended, so it may have been rejected; the next one waits for a few minutes, so that the account is not locked. Change the login files to have it at once".into(),
         Reason::LoginPutOff { until, .. } => format!("The issuer rejected the user name four times within an hour, so the next attempt waits until {until}, that the account is not locked; see that user name and password are right by then"),
         Reason::NoAnswer { origin, obstacle } => obstacle.message(origin, Terms::SIDECAR),
-        Reason::LoginNotAccepted { answer } => format!("{}. Some issuers refuse a password so, so a login that was never accepted is tried three times within 15 minutes and then held, that the account is not locked; correct the login files or the issuer's address, and it is tried at once", of_issuer(answer)),
-        Reason::IssuerBlocked => "Something before the issuer answers in its place, such as a web application firewall, a proxy or a portal; see what blocks the sidecar's calls to the issuer".into(),
+        Reason::LoginNotAccepted { answer } => format!("{}. Some issuers refuse a password so, so a login that was never accepted is tried three times within 15 minutes and then held, that the account is not locked; correct the login files or the issuer's address, and it is tried at once", of_answer(answer)),
+        Reason::IssuerBlocked => format!("{}. It is retried within a minute each time, and every 15 minutes once it has lasted for 15, that no account is locked whose password was changed: some issuers say no so", of_answer(reason)),
         Reason::IssuerRedirects => "The issuer answers with a redirect, which a login never follows; correct --issuer-url (http for https)".into(),
         Reason::IssuerPathWrong => "The issuer does not know the path or method of a login; correct --issuer-url".into(),
         Reason::IssuerAnswerUnusable { defect } => format!("The issuer's answer cannot be used: {defect}; see that --issuer-url points to an ID Issuer API"),
         other => other.message(),
+    }
+}
+
+/// What an answer was, without what follows from it.
+fn of_answer(answer: &Reason) -> String {
+    match answer {
+        Reason::IssuerBlocked => "Something before the issuer answers in its place, such as a web application firewall, a proxy or a portal; see what blocks the sidecar's calls to the issuer".into(),
+        other => of_issuer(other),
     }
 }
 
@@ -228,6 +236,8 @@ mod tests {
             Reason::IssuerFailing,
             Reason::IssuerBlocked,
             Reason::IssuerMisdirected,
+            Reason::IssuerAnswerBroken,
+            Reason::LoginNotAccepted { answer: Box::new(Reason::IssuerBlocked) },
             Reason::LoginNotAccepted { answer: Box::new(Reason::IssuerPathWrong) },
             Reason::IssuerRedirects,
             Reason::IssuerPathWrong,

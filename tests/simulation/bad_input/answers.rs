@@ -381,8 +381,11 @@ proptest! {
                 prop_assert!(matches!(status, 400..=499) && !has_its_own_meaning);
             }
             Err(RetryClass::Misconfigured) => prop_assert!(matches!(status, 300..=399 | 404 | 405 | 415)),
+            Err(RetryClass::Inconclusive { sent }) => {
+                prop_assert!(sent == Sent::No && matches!(status, 407 | 421 | 451));
+            }
             Err(RetryClass::Transient { sent, retry_after }) => {
-                prop_assert_eq!(sent == Sent::No, matches!(status, 407 | 408 | 421 | 425 | 429 | 451));
+                prop_assert_eq!(sent == Sent::No, matches!(status, 408 | 425 | 429));
                 prop_assert!(retry_after.is_none_or(|wait| !wait.is_negative()));
             }
             Err(RetryClass::Malformed) => prop_assert!(!matches!(status, 200 | 300..=599)),

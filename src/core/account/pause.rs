@@ -1,0 +1,53 @@
+//! How long an account waits after what was answered in the issuer's place, and after what asks it to.
+
+use jiff::SignedDuration;
+
+use crate::core::moment::Moment;
+use crate::core::schedule::Pace;
+
+/// A firewall lets go within minutes, mostly. What lasts longer may be an issuer that refuses a changed password in HTML or
+/// in a line of text, and a login that goes on once a minute would lock the account.
+const LASTING: SignedDuration = SignedDuration::from_mins(15);
+
+/// Since when answers came in the issuer's place. Only a word of the issuer about the login ends it: that nobody answered
+/// in between says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Block {
+    since: Option<Moment>,
+}
+
+impl Block {
+    /// Another such answer; the pause after it, which is otherwise `usual`.
+    pub(super) fn pause(&mut self, usual: SignedDuration, now: Moment) -> SignedDuration {
+        let since = *self.since.get_or_insert(now);
+        if since.plus(LASTING).has_come(now) { usual.max(LASTING) } else { usual }
+    }
+}
+
+/// How much of a `Retry-After` is waited for: at most half of what is left until the renewal is overdue, and at most a minute
+/// (less for short lives) once it is.
+pub(super) fn honoured(
+    asked: SignedDuration,
+    overdue: Option<Moment>,
+    pace: Pace,
+    now: Moment,
+) -> SignedDuration {
+    let left = overdue.map_or(SignedDuration::ZERO, |overdue| overdue.remaining(now));
+    let bound = if left > SignedDuration::ZERO { left / 2 } else { pace.longest_retry() };
+    asked.clamp(SignedDuration::ZERO, bound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::world::{at, seconds};
+    use super::*;
+
+    #[test]
+    fn a_block_that_has_lasted_for_fifteen_minutes_is_asked_every_fifteen_minutes() {
+        let mut block = Block::default();
+        for (now, pause) in [(100, 30), (160, 30), (999, 30), (1_000, 900), (1_900, 900), (100_000, 900)] {
+            assert_eq!(block.pause(seconds(30), at(now)), seconds(pause), "{now}");
+        }
+        assert_eq!(Block::default().pause(seconds(30), at(100_000)), seconds(30), "another one");
+    }
+}
