@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use idissuer_testbed::process::{Grace, Signal, Supervised, WorkFolder};
@@ -12,6 +13,9 @@ use crate::support::{RawServer, http};
 
 /// The configuration is looked at every ten seconds.
 const LIMIT: Duration = Duration::from_secs(40);
+
+const NO_CREDENTIALS: &str = r#"{"kind": "IdIssuerCredentialList", "apiVersion": "idissuer.pl/v1alpha1",
+    "metadata": {"resourceVersion": "1"}, "items": []}"#;
 
 /// The real operator, and where its pages are.
 struct Operator {
@@ -69,15 +73,36 @@ fn status(code: &str, message: &str) -> String {
     http(code, "content-type: application/json\r\n", &body.to_string())
 }
 
+fn refused(resource: &str, group: &str) -> String {
+    status(
+        "403 Forbidden",
+        &format!(
+            r#"{resource} is forbidden: User "it" cannot list resource "{resource}" in API group "{group}" at the cluster scope"#
+        ),
+    )
+}
+
 #[tokio::test]
 async fn rights_that_are_missing_are_named_by_readiness_and_in_the_log() {
-    let message = r#"secrets is forbidden: User "it" cannot list resource "secrets" in API group "" at the cluster scope"#;
-    let server = RawServer::answering(status("403 Forbidden", message)).await;
+    let may_list_credentials = Arc::new(AtomicBool::new(false));
+    let allowed = Arc::clone(&may_list_credentials);
+    let server = RawServer::answering_each(move |request| {
+        let answer = match request.split(' ').nth(1).unwrap_or_default() {
+            path if path.contains("/secrets") => refused("secrets", ""),
+            _ if !allowed.load(Ordering::SeqCst) => refused("idissuercredentials", "idissuer.pl"),
+            path if path.contains("watch=true") => status("410 Gone", "Expired"),
+            _ => http("200 OK", "content-type: application/json\r\n", NO_CREDENTIALS),
+        };
+        answer.into_bytes()
+    })
+    .await;
     let operator = Operator::start(&server).await;
-    operator.until_told("forbidden: the right to list secrets in all namespaces is missing").await;
     operator
         .until_told("forbidden: the right to list idissuercredentials.idissuer.pl in all namespaces")
         .await;
+    // Secrets are listed once the credentials are known.
+    may_list_credentials.store(true, Ordering::SeqCst);
+    operator.until_told("forbidden: the right to list secrets in all namespaces is missing").await;
 }
 
 #[tokio::test]

@@ -201,12 +201,18 @@ impl RawServer {
 
     /// Answers every request on every connection with these bytes, and leaves the connection open.
     pub(crate) async fn answering(answer: impl Into<Vec<u8>>) -> Self {
-        let answer: Arc<[u8]> = answer.into().into();
+        let answer = answer.into();
+        Self::answering_each(move |_| answer.clone()).await
+    }
+
+    /// Answers every request with what this makes of it, and leaves the connection open.
+    pub(crate) async fn answering_each(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        let answer = Arc::new(answer);
         Self::start(move |mut stream, requests| {
             let answer = Arc::clone(&answer);
             async move {
-                while requests.read(&mut stream).await.is_some() {
-                    if stream.write_all(&answer).await.is_err() {
+                while let Some(request) = requests.read(&mut stream).await {
+                    if stream.write_all(&answer(&request)).await.is_err() {
                         return;
                     }
                 }
