@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
 
-use super::cluster::{ClusterError, byte_strings, version_of};
+use super::cluster::{ClusterError, FIELD_MANAGER, byte_strings, version_of};
 use super::reconcile::Work;
 use super::registry::Glance;
 use super::slim;
@@ -14,6 +14,7 @@ use crate::api::{self, IdIssuerCredential};
 use crate::core::observed::{AccountKey, AccountReference, Intent, Published, Seen, TargetState};
 use crate::core::reason::Reason;
 use crate::core::target::{self, ControllerOwner, Facts, Identity, Manifest, ObjectVersion, TargetRead};
+use crate::core::template::Data;
 use crate::core::token::{AccessToken, Fingerprint, IssuedToken};
 
 /// Reads the target, and keeps of it what a decision needs.
@@ -55,7 +56,7 @@ fn keep(secret: &Secret, fingerprint: Option<&Fingerprint>, now: jiff::Timestamp
 }
 
 /// Whether all that we own of a target is as we would write it with the published token: then another writer changed
-/// what is not ours. Where the token is held nowhere, that cannot be known.
+/// what is not ours.
 async fn is_intact(work: &mut Work<'_>, found: &Secret, read: &TargetRead) -> Result<bool, ClusterError> {
     let Some(published) = &work.memory.published else { return Ok(false) };
     if published.generation != work.credential.metadata.generation {
@@ -64,12 +65,36 @@ async fn is_intact(work: &mut Work<'_>, found: &Secret, read: &TargetRead) -> Re
     let held = work.memory.session().and_then(|session| session.with_account(|it| it.token().cloned()));
     let held = held.filter(|token| token.fingerprint == published.fingerprint);
     let access = held.map(|token| token.access.clone()).or_else(|| read.token.clone());
-    let Some(access) = access else { return Ok(false) };
+    let Some(access) = access else { return is_kept(work, found).await };
     let token = issued(published, access);
     let rendered = slim::with_whole(work, |intent, identity| {
         render(intent, identity, &token).is_ok_and(|wanted| holds_all(found, &wanted))
     });
     Ok(rendered.await?.unwrap_or_default())
+}
+
+/// The same for a target that does not hold the token in a key of its own, where nobody else holds it either: its
+/// annotations name the token, and every key is owned by us. Whoever changes a value takes it from us.
+async fn is_kept(work: &mut Work<'_>, found: &Secret) -> Result<bool, ClusterError> {
+    let Some(published) = work.memory.published.clone() else { return Ok(false) };
+    let kept = slim::with_whole(work, |intent, identity| {
+        let Published { validity, fingerprint, .. } = &published;
+        let facts = Facts::of(validity, fingerprint, intent.renew_before, intent.jitter);
+        let manifest = Manifest { data: Data::default(), facts };
+        let mut keys = intent.target.template.keys();
+        holds_all(found, &secret(&manifest, intent, identity)) && keys.all(|key| is_owned(found, key))
+    });
+    Ok(kept.await?.unwrap_or_default())
+}
+
+/// Whether the value of a key is as we have applied it.
+fn is_owned(found: &Secret, key: &str) -> bool {
+    let field = format!("f:{key}");
+    found.managed_fields().iter().any(|entry| {
+        entry.manager.as_deref() == Some(FIELD_MANAGER)
+            && entry.operation.as_deref() == Some("Apply")
+            && entry.fields_v1.as_ref().is_some_and(|fields| fields.0["f:data"].get(&field).is_some())
+    })
 }
 
 /// Whether everything that is to be written stands there already, whatever stands beside it.
@@ -210,7 +235,7 @@ fn wrote(work: &mut Work<'_>, token: &IssuedToken, origin: Origin, version: Obje
 
 /// The target as it is to be written.
 fn render(intent: &Intent, identity: &Identity, token: &IssuedToken) -> Result<Secret, Reason> {
-    let facts = Facts::of(token, intent.renew_before, intent.jitter);
+    let facts = Facts::of(&token.validity, &token.fingerprint, intent.renew_before, intent.jitter);
     let manifest = target::render(&intent.target, identity, token, facts)?;
     Ok(secret(&manifest, intent, identity))
 }

@@ -8,7 +8,7 @@ use super::moment::to_second;
 use super::reason::Reason;
 use super::schedule::{Jitter, RenewBefore, Schedule};
 use super::template::{CredentialName, Data, Template, Values};
-use super::token::{AccessToken, Claims, Fingerprint, IssuedToken};
+use super::token::{AccessToken, Claims, Fingerprint, IssuedToken, Validity};
 
 /// Which credential a decision is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,14 +71,14 @@ pub struct Facts {
 impl Facts {
     /// Of a token, with the renewal that the credential wants. Times are cut to seconds, as status holds them.
     #[must_use]
-    pub fn of(token: &IssuedToken, wanted: RenewBefore, jitter: Jitter) -> Self {
-        let validity = token.validity.as_recorded();
+    pub fn of(validity: &Validity, fingerprint: &Fingerprint, wanted: RenewBefore, jitter: Jitter) -> Self {
+        let validity = validity.as_recorded();
         let schedule = Schedule::of(&validity, wanted, jitter);
         Self {
             issued: validity.issued.wall,
             expiration: schedule.expiry.wall,
             renewal: to_second(schedule.renewal.wall),
-            fingerprint: token.fingerprint.clone(),
+            fingerprint: fingerprint.clone(),
         }
     }
 }

@@ -182,6 +182,43 @@ async fn what_other_controllers_keep_on_a_target_leads_to_a_look_and_to_no_write
     world.assert_well();
 }
 
+/// Such a target holds the token in no key alone, so a process that begins cannot have it back from there: it logged in, and
+/// wrote target and status, for a version that was another one only by what is not ours.
+#[tokio::test(start_paused = true)]
+async fn a_target_without_a_bare_token_costs_a_restarted_process_one_look_whatever_others_keep_on_it() {
+    let mut world = settled(Issuers::plain(5, HOUR), 1, 1).await;
+    let credential = world.population.credentials[0].clone();
+    let template = json!({"data": {"header": "Bearer {{ token }}", "name": "{{ name }}"}});
+    world.edits(&credential, &json!({"target": {"template": template}}));
+    world.pass(10 * SECOND).await;
+    let header = |world: &World| {
+        let target = world.habitat.api.get("secrets", &credential.namespace, &credential.name).unwrap();
+        target["data"]["header"].as_str().unwrap().to_owned()
+    };
+    let written = header(&world);
+    let before = calls(&world);
+    for round in 0..3 {
+        merge(
+            &world,
+            "secrets",
+            &json!({"metadata": {"annotations": {"other.example/seen": round.to_string()}}}),
+        );
+        world.pass(2 * SECOND).await;
+        world.habitat.api.reset_counts();
+        restarts(&mut world).await;
+        world.pass(MINUTE).await;
+        assert_eq!((writes(&world), calls(&world), header(&world)), (0, before, written.clone()));
+    }
+
+    // A value that somebody has changed is not ours any more.
+    world.replicas[0].stop().unwrap().await.unwrap();
+    merge(&world, "secrets", &json!({"data": {"header": "Zm9yZ2Vk"}}));
+    world.replicas[0].start(&world.habitat);
+    world.pass(MINUTE).await;
+    assert_ne!(header(&world), "Zm9yZ2Vk");
+    assert_eq!(calls(&world), before + 1, "the token is nowhere");
+}
+
 /// A status that somebody edits or wipes is a lie to everybody who waits for it, until the next renewal wrote it anew.
 #[tokio::test(start_paused = true)]
 async fn a_status_that_is_edited_or_wiped_by_hand_is_put_back_and_whoever_goes_on_is_met_at_a_pace() {

@@ -61,6 +61,21 @@ pub(super) fn has_below(fields: &FieldSet, path: &Path) -> bool {
     rest.is_some_and(|rest| rest.starts_with([FIELD, ITEM]))
 }
 
+/// Leaves as `managedFields` shows them, but for those in lists.
+pub(super) fn tree(fields: &FieldSet) -> Value {
+    let mut tree = Value::Object(Map::new());
+    for path in fields.iter().filter(|path| !path.0.contains(ITEM)) {
+        let mut place = &mut tree;
+        for step in path.0.split(FIELD).skip(1) {
+            place = &mut place[format!("f:{step}")];
+        }
+        if place.is_null() {
+            *place = Value::Object(Map::new());
+        }
+    }
+    tree
+}
+
 /// The leaves that one manager owns.
 pub(super) type FieldSet = BTreeSet<Path>;
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::fields::{FieldSet, Scope, compare, field_set, has_below, merge, remove};
+use super::fields::{FieldSet, Scope, compare, field_set, has_below, merge, remove, tree};
 
 /// A field manager: by one name, what is applied and what is otherwise written are two.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +56,17 @@ impl Managers {
         self.0.insert(manager, Arc::new(named));
         self.forget_idle();
         Ok(object)
+    }
+
+    /// As an object's `managedFields` show them.
+    pub(super) fn shown(&self, api_version: &str) -> Value {
+        let entry = |(manager, fields): (&Manager, &Arc<FieldSet>)| {
+            json!({
+                "manager": manager.name, "operation": if manager.applies { "Apply" } else { "Update" },
+                "apiVersion": api_version, "fieldsType": "FieldsV1", "fieldsV1": tree(fields),
+            })
+        };
+        self.0.iter().map(entry).collect()
     }
 
     /// Notes what a write other than by apply has changed.

@@ -25,7 +25,7 @@
 //!
 //! A table in the testbed's own tests holds it to the real API server. What it leaves out: schemas and their
 //! defaults, rights, garbage collection, label selectors, pages of lists, other JSON patches and strategic merge patches, dry runs, and
-//! `managedFields` in what it returns.
+//! `managedFields` in what it returns, but for those of a Secret that is read alone.
 
 mod change;
 mod fault;

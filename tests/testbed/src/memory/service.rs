@@ -12,14 +12,15 @@ use http::{Response, StatusCode};
 use http_body::{Body, Frame};
 use kube::client::Body as KubeBody;
 use kube::core::Status;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::fault::Fault;
 use super::object::View;
 use super::request::{Request, Selection, Task};
-use super::resource::Resource;
+use super::resource::{Nature, Resource};
 use super::shared::Shared;
 use super::status::{not_found, refusal, render};
+use super::store::Stored;
 use super::watch::WatchBody;
 use super::write::{Deed, Written};
 
@@ -88,7 +89,7 @@ fn carry_out(shared: &Arc<Shared>, request: Request) -> Answer {
         Task::Get { resource, key } => shared
             .store()
             .find(&resource, &key)
-            .map(|stored| whole(StatusCode::OK, stored.object.json(view).clone()))
+            .map(|stored| whole(StatusCode::OK, read(stored, &resource, view)))
             .ok_or_else(|| not_found(&resource, &key.name)),
         Task::List { resource, selection } => Ok(list(shared, &resource, &selection, view)),
         Task::Watch(watch) => {
@@ -104,6 +105,16 @@ fn carry_out(shared: &Arc<Shared>, request: Request) -> Answer {
         }),
     };
     answer.unwrap_or_else(|status| refused(&status))
+}
+
+/// An object that is read alone; a Secret with who owns what of it.
+fn read(stored: &Stored, resource: &Resource, view: View) -> Bytes {
+    if view != View::Whole || resource.nature != Nature::Secret {
+        return stored.object.json(view).clone();
+    }
+    let mut object = Value::clone(&stored.object.value);
+    object["metadata"]["managedFields"] = stored.managers.shown(&resource.api_version());
+    object.to_string().into()
 }
 
 fn list(shared: &Shared, resource: &Resource, selection: &Selection, view: View) -> Answer {
