@@ -107,8 +107,9 @@ fn news(
         let Context { registry, metrics, clock, neighbourhood, .. } = &*context;
         let own = &neighbourhood.own;
         let see = |object: &Guarded| {
-            let news =
-                registry.saw_credential(&key(object), sighting(object, own), remarks(object), clock.now());
+            let (key, sighting) = (key(object), sighting(object, own));
+            let news = registry.saw_credential(&key, sighting, remarks(object), clock.now());
+            neighbourhood.sees_status(registry, &key);
             news.replaced.iter().for_each(|uid| metrics.forget_credential(uid));
             wake(&waker, news.placed);
             news.is_work

@@ -243,6 +243,12 @@ impl Registry {
         self.lock().credentials.get(key).is_some_and(|entry| entry.status.is_undone())
     }
 
+    /// Whether the API server has dropped the controller's name from the status that was written last.
+    #[must_use]
+    pub(super) fn is_status_pruned(&self, key: &ObjectKey) -> bool {
+        self.lock().credentials.get(key).is_some_and(|entry| entry.status.is_pruned())
+    }
+
     /// The generation of a credential's specification, as the watch shows it.
     pub(super) fn generation(&self, key: &ObjectKey) -> Option<i64> {
         self.lock().credentials.get(key)?.sighting.generation

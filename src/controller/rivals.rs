@@ -4,6 +4,7 @@
 //! asked before anything is taken from it; what nobody keeps yet is written in the version that was seen, so that of two
 //! controllers that come to it at once one fails.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use serde_json::json;
 use super::cluster::ClusterError;
 use super::memory::Memory;
 use super::reconcile::Context;
-use super::registry::ObjectKey;
+use super::registry::{ObjectKey, Registry};
 use crate::api::IdIssuerCredential;
 use crate::core::moment::Moment;
 use crate::core::reason::Reason;
@@ -29,6 +30,7 @@ pub(super) struct Neighbourhood {
     /// Its name to the others: that of its lease, which its replicas share; without one, of where it runs.
     pub(super) own: String,
     rivals: Mutex<Rivals>,
+    told_of_old_crd: AtomicBool,
 }
 
 /// What this controller does about a credential.
@@ -43,7 +45,16 @@ pub(super) enum Standing {
 
 impl Neighbourhood {
     pub(super) fn new(own: String) -> Self {
-        Self { own, rivals: Mutex::default() }
+        Self { own, rivals: Mutex::default(), told_of_old_crd: AtomicBool::new(false) }
+    }
+
+    /// Says once that nobody can know who keeps a credential where an old CRD drops that from its status.
+    pub(super) fn sees_status(&self, registry: &Registry, key: &ObjectKey) {
+        if registry.is_status_pruned(key) && !self.told_of_old_crd.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "the CRD in the cluster is older than this program, and drops status.controller: controllers over the same namespaces do not find each other; apply deploy/crds, or the chart with crds.enabled"
+            );
+        }
     }
 
     fn with_rivals<T>(&self, look: impl FnOnce(&mut Rivals) -> T) -> T {

@@ -10,12 +10,14 @@ use crate::api::IdIssuerCredentialStatus;
 pub(super) struct StatusMark {
     version: u64,
     digest: u64,
+    names_controller: bool,
 }
 
 impl StatusMark {
     /// Of a status in this version; none where that is no number.
     pub(super) fn of(status: Option<&IdIssuerCredentialStatus>, version: &str) -> Option<Self> {
-        Some(Self { version: version.parse().ok()?, digest: digest(status) })
+        let names_controller = status.is_some_and(|status| status.controller.is_some());
+        Some(Self { version: version.parse().ok()?, digest: digest(status), names_controller })
     }
 }
 
@@ -67,6 +69,13 @@ impl StatusWatch {
         let (Some(shown), Some(left)) = (self.shown, self.left) else { return false };
         shown.version > left.version && shown.digest != left.digest
     }
+
+    /// Whether the controller's name is missing in the very version that was left with it: the API server does not know the
+    /// field.
+    pub(super) fn is_pruned(&self) -> bool {
+        let (Some(shown), Some(left)) = (self.shown, self.left) else { return false };
+        shown.version == left.version && left.names_controller && !shown.names_controller
+    }
 }
 
 #[cfg(test)]
@@ -94,6 +103,20 @@ mod tests {
         watch.leaves(mark(3, "11"));
         assert!(!watch.shows(mark(2, "10")), "what stood there before the last write");
         assert!(!watch.shows(mark(3, "11")));
+    }
+
+    #[test]
+    fn a_field_that_the_api_server_does_not_know_is_told_from_one_that_somebody_has_removed() {
+        let kept = IdIssuerCredentialStatus { controller: Some("shop/operator".into()), ..status(1) };
+        let mut watch = StatusWatch::new(mark(1, "7"));
+        watch.leaves(StatusMark::of(Some(&kept), "8"));
+        assert!(!watch.is_pruned(), "it was not shown yet");
+        watch.shows(StatusMark::of(Some(&kept), "8"));
+        assert!(!watch.is_pruned());
+        watch.shows(mark(1, "9"));
+        assert!(!watch.is_pruned(), "somebody has removed it");
+        watch.leaves(StatusMark::of(Some(&kept), "9"));
+        assert!(watch.is_pruned(), "also where the watch was faster than the answer");
     }
 
     #[test]

@@ -54,6 +54,7 @@ impl Work<'_> {
         let version =
             cluster.write_status(namespace, name, uid, fence.as_deref(), &status, allowance).await?;
         registry.leaves_status(&self.key(), StatusMark::of(Some(&status), &version));
+        self.context.neighbourhood.sees_status(registry, &self.key());
         if is_put_back {
             self.memory.status_repairs.made(now);
         }
