@@ -1,50 +1,53 @@
-//! The gates before the issuers: a call waits here for its turn, see [`crate::core::gate`].
+//! Gates: whoever waits for its turn waits here, see [`crate::core::gate`].
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use crate::core::endpoint::Origin;
-use crate::core::gate::{Entrant, Gate};
+use crate::core::gate::{Capacity, Entrant, Gate};
 use crate::core::moment::Moment;
 
-type Turn = oneshot::Sender<Pass>;
+type Turn<K> = oneshot::Sender<Pass<K>>;
+type ByKey<K> = HashMap<K, Gate<Turn<K>>>;
 
-/// One gate an origin.
-#[derive(Default)]
-pub(super) struct Gates(Mutex<HashMap<Origin, Gate<Turn>>>);
+/// One gate a key, such as an issuer's origin. All of them are alike.
+pub(crate) struct Gates<K: Clone + Eq + Hash> {
+    capacity: Capacity,
+    by_key: Mutex<ByKey<K>>,
+}
 
 /// Someone who is through; dropping it, also unseen, makes room for the next.
-pub(super) struct Pass {
-    gates: Arc<Gates>,
-    origin: Origin,
+pub(crate) struct Pass<K: Clone + Eq + Hash> {
+    gates: Arc<Gates<K>>,
+    key: K,
     entrant: Entrant,
     is_used: bool,
 }
 
-impl Gates {
+impl<K: Clone + Eq + Hash> Gates<K> {
+    /// Nobody is through or waits.
+    pub(crate) fn new(capacity: Capacity) -> Self {
+        Self { capacity, by_key: Mutex::default() }
+    }
+
     /// Waits for its turn. `None` is never answered: the gate keeps everyone who waits until it is their turn.
-    pub(super) async fn enter(
-        self: &Arc<Self>,
-        origin: &Origin,
-        entrant: Entrant,
-        now: Moment,
-    ) -> Option<Pass> {
+    pub(crate) async fn enter(self: &Arc<Self>, key: &K, entrant: Entrant, now: Moment) -> Option<Pass<K>> {
         let (turn, pass) = oneshot::channel();
         {
             let mut gates = self.lock();
-            let gate = gates.entry(origin.clone()).or_default();
+            let gate = gates.entry(key.clone()).or_insert_with(|| Gate::new(self.capacity));
             gate.ask(entrant, turn, now);
-            self.admit(gate, origin);
+            self.admit(gate, key);
         }
         pass.await.ok()
     }
 
     /// Lets through whoever may; one who does not wait any more makes room at once.
-    fn admit(self: &Arc<Self>, gate: &mut Gate<Turn>, origin: &Origin) {
+    fn admit(self: &Arc<Self>, gate: &mut Gate<Turn<K>>, key: &K) {
         while let Some((entrant, turn)) = gate.admit() {
-            let pass = Pass { gates: Arc::clone(self), origin: origin.clone(), entrant, is_used: true };
+            let pass = Pass { gates: Arc::clone(self), key: key.clone(), entrant, is_used: true };
             if let Err(mut unused) = turn.send(pass) {
                 // Its end would lock the gates, which are locked.
                 unused.is_used = false;
@@ -53,22 +56,22 @@ impl Gates {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Origin, Gate<Turn>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, ByKey<K>> {
+        self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Pass {
+impl<K: Clone + Eq + Hash> Drop for Pass<K> {
     fn drop(&mut self) {
         if !self.is_used {
             return;
         }
         let mut gates = self.gates.lock();
-        let Some(gate) = gates.get_mut(&self.origin) else { return };
+        let Some(gate) = gates.get_mut(&self.key) else { return };
         gate.leave(&self.entrant);
-        self.gates.admit(gate, &self.origin);
+        self.gates.admit(gate, &self.key);
         if gate.is_idle() {
-            gates.remove(&self.origin);
+            gates.remove(&self.key);
         }
     }
 }
@@ -76,13 +79,13 @@ impl Drop for Pass {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::endpoint::DEFAULT_ISSUER;
+    use crate::core::endpoint::{DEFAULT_ISSUER, Origin};
     use crate::core::gate::Errand;
     use futures::FutureExt as _;
 
     #[tokio::test]
     async fn the_fifteenth_of_a_tenant_waits_until_one_leaves_and_one_that_gave_up_takes_no_room() {
-        let gates = Arc::new(Gates::default());
+        let gates = Arc::new(Gates::new(Capacity::ISSUER));
         let origin = Origin::parse(DEFAULT_ISSUER).unwrap();
         let now = Moment { wall: jiff::Timestamp::UNIX_EPOCH, monotonic: jiff::SignedDuration::ZERO };
         let entrant =

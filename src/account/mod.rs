@@ -5,7 +5,7 @@
 //! session does next is decided in [`crate::core::account`]; this room holds the state and carries calls out. It
 //! knows nothing of Kubernetes objects: a member is an opaque name.
 
-mod gates;
+pub(crate) mod gates;
 mod key;
 mod restraints;
 mod session;
@@ -23,6 +23,8 @@ pub use key::KeyMaker;
 pub use restraints::Tenant;
 pub use session::{Member, Record, Session};
 
+use crate::core::endpoint::Origin;
+use crate::core::gate::Capacity;
 use crate::core::login::LoginPair;
 use crate::core::moment::Moment;
 use crate::core::observed::AccountKey;
@@ -43,7 +45,7 @@ pub(crate) struct Surroundings {
     pub(crate) issuer: IssuerClient,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
-    gates: Arc<gates::Gates>,
+    gates: Arc<gates::Gates<Origin>>,
     restraints: restraints::Restraints,
     /// Whether this process may call now. Another one may use the accounts when it may not.
     may_call: Box<dyn Fn() -> bool + Send + Sync>,
@@ -78,7 +80,7 @@ impl Accounts {
             issuer,
             clock,
             metrics,
-            gates: Arc::default(),
+            gates: Arc::new(gates::Gates::new(Capacity::ISSUER)),
             restraints: restraints::Restraints::default(),
             may_call: Box::new(may_call),
             ended,

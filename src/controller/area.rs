@@ -61,7 +61,7 @@ pub(super) async fn reconcile_all(
         .reflect(writer);
     let news = news(events, Arc::clone(&context), waker);
     Controller::for_stream(news, reader.clone())
-        // The semaphore in the context bounds all areas together.
+        // The gate in the context bounds all areas together.
         .with_config(Config::default().concurrency(0))
         .reconcile_on(woken)
         .graceful_shutdown_on(stop.cancelled_owned())

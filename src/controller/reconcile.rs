@@ -21,11 +21,13 @@ use super::slim::{self, WholeReads};
 use super::status_watch::StatusMark;
 use super::target_policy::TargetPolicy;
 use super::{attempt, login, malformed, rivals, target};
+use crate::account::gates::Gates;
 use crate::account::{Accounts, Record};
 use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
 use crate::core::account::Next;
 use crate::core::decide::{Plan, decide};
 use crate::core::endpoint::AllowList;
+use crate::core::gate::Entrant;
 use crate::core::moment::Moment;
 use crate::core::observed::{AccountView, Intent, Login, Observed, Seen};
 use crate::core::reason::Reason;
@@ -76,8 +78,8 @@ pub(super) struct Context {
     pub metrics: Arc<Metrics>,
     /// Says that the process stops.
     pub stop: CancellationToken,
-    /// How many credentials are worked on at once.
-    pub concurrency: Arc<tokio::sync::Semaphore>,
+    /// How many credentials are worked on at once, and whose turn it is.
+    pub turns: Arc<Gates<()>>,
 }
 
 /// Brings one credential to where it should be.
@@ -85,19 +87,19 @@ pub(super) struct Context {
 /// # Errors
 /// When the API server does not answer or refuses what should not depend on a person.
 pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ClusterError> {
+    let namespace = object.namespace().unwrap_or_default();
     // Nothing is begun any more once the process stops.
-    let permit = tokio::select! {
+    let _pass = tokio::select! {
         biased;
         () = context.stop.cancelled() => return Ok(Action::await_change()),
-        permit = async {
+        pass = async {
             context.registry.secrets_synced().await;
-            context.concurrency.acquire().await
-        } => permit,
+            let now = context.clock.now();
+            context.turns.enter(&(), Entrant::in_turn(namespace.as_str().into(), now), now).await
+        } => pass,
     };
-    // An error would say that the semaphore was closed, which nobody does.
-    let Ok(_permit) = permit else { return Ok(Action::await_change()) };
     let meta = object.meta();
-    let key = ObjectKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
+    let key = ObjectKey { namespace, name: object.name_any() };
     let uid = object.uid().unwrap_or_default();
     let Some(memory) = context.registry.memory(&key, &uid) else { return Ok(Action::await_change()) };
     if meta.deletion_timestamp.is_some() {
@@ -151,7 +153,8 @@ async fn reconcile_readable(
     if !slim::is_judged(memory, credential) && context.registry.has_place(key).is_ok() {
         verdict = slim::judge(context, credential, memory.allowance()).await?;
         if verdict.is_none() {
-            // The watch is about to show another specification.
+            // The watch is about to show another specification. Whoever edits it all the time keeps nobody waiting.
+            context.registry.unresolvable(key, term);
             return Ok(Action::requeue(RACED_PAUSE));
         }
     }

@@ -24,9 +24,11 @@ use super::rivals::Neighbourhood;
 use super::slim::WholeReads;
 use super::target_policy::TargetPolicy;
 use super::watchdog;
+use crate::account::gates::Gates;
 use crate::account::{Accounts, KeyMaker, Member};
 use crate::api::IdIssuerCredential;
 use crate::core::endpoint::AllowList;
+use crate::core::gate::Capacity;
 use crate::issuer::{Bundles, HttpTransport, IssuerClient, Transport};
 use crate::ops::admin;
 use crate::ops::clock::{Clock, SystemClock};
@@ -256,7 +258,7 @@ impl Operator {
             move || leads.term().is_some(),
             stop.clone(),
         ));
-        let concurrency = Arc::new(tokio::sync::Semaphore::new(settings.concurrency));
+        let turns = Arc::new(Gates::new(Capacity::of(settings.concurrency)));
         // Which of the replicas, and which of several controllers, says so.
         let instance = Some(leadership::host()).filter(|host| !host.is_empty());
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance };
@@ -289,7 +291,7 @@ impl Operator {
                 stop: stop.clone(),
                 neighbourhood: Arc::clone(&neighbourhood),
                 metrics: Arc::clone(&metrics),
-                concurrency: Arc::clone(&concurrency),
+                turns: Arc::clone(&turns),
             })
         };
         let areas = namespaces.into_iter().zip(registries.iter().map(context)).collect();

@@ -1,8 +1,8 @@
-//! The gate before an issuer: how many calls may be in flight there, and who goes first.
+//! A gate: how many may be at work behind it, and who goes first.
 //!
-//! It is fair by tenant. While several wait, the next turn is that of the one with the fewest calls in flight, and among
-//! those the most urgent call's. A tenant alone never takes all turns, so that whoever comes next does not wait for the end
-//! of calls that an issuer is slow to answer.
+//! It is fair by tenant. While several wait, the next turn is that of the one with the fewest at work, and among those the
+//! most urgent call's. A tenant alone never takes all turns, so that whoever comes next does not wait for the end of what
+//! is slow to be answered. There is one before each issuer, and others before the API server.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,14 +14,33 @@ use super::moment::Moment;
 /// On whose behalf a call is made, such as a namespace. What one tenant does is never held against another.
 pub type Tenant = Arc<str>;
 
-/// Calls in flight at one origin.
-const CALLS: usize = 16;
-/// Of these, first issues at most: a thousand new credentials do not keep a single renewal waiting.
-const FIRST_ISSUES: usize = 12;
-/// Calls of one tenant: two are left for others, however slow its calls are.
-const CALLS_OF_ONE: usize = 14;
-/// First issues of one tenant, for the same reason.
-const FIRST_ISSUES_OF_ONE: usize = 10;
+/// How much goes through a gate at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Of all tenants.
+    all: Load,
+    /// Of one.
+    of_one: Load,
+}
+
+impl Capacity {
+    /// The calls in flight at one origin. Not all of them are first issues: a thousand new credentials do not keep a single
+    /// renewal waiting. Two are left for other tenants, however slow those of one are.
+    pub const ISSUER: Self =
+        Self { all: Load { calls: 16, first_issues: 12 }, of_one: Load { calls: 14, first_issues: 10 } };
+
+    /// So many at once, whatever for. An eighth, or one, is left for others than the tenant that has the rest.
+    #[must_use]
+    pub const fn of(calls: usize) -> Self {
+        let spared = if calls < 16 { 1 } else { calls / 8 };
+        let of_one = if calls > spared { calls - spared } else { calls };
+        Self {
+            all: Load { calls, first_issues: calls },
+            of_one: Load { calls: of_one, first_issues: of_one },
+        }
+    }
+}
+
 /// A first issue is as urgent as a renewal that will be overdue in a minute.
 const FIRST_ISSUE_URGENCY: SignedDuration = SignedDuration::from_secs(60);
 /// How much less urgent a call is after one failure; it doubles with each one more.
@@ -53,6 +72,12 @@ pub struct Entrant {
 }
 
 impl Entrant {
+    /// One without a deadline: of its tenant, the one that came first goes first.
+    #[must_use]
+    pub fn in_turn(tenant: Tenant, now: Moment) -> Self {
+        Self { tenant, errand: Errand::Renewal { overdue: now }, failures: 0 }
+    }
+
     /// By when it should be done, seen from `now`, by the clock that says sooner. What has failed has time: it would
     /// probably fail again, and keep others waiting.
     fn deadline(&self, now: Moment) -> SignedDuration {
@@ -80,84 +105,111 @@ struct Load {
 }
 
 impl Load {
-    fn has_room(self, is_first_issue: bool, calls: usize, first_issues: usize) -> bool {
-        self.calls < calls && (!is_first_issue || self.first_issues < first_issues)
+    fn has_room(self, limit: Self, is_first_issue: bool) -> bool {
+        self.calls < limit.calls && (!is_first_issue || self.first_issues < limit.first_issues)
     }
 }
 
-/// The gate of one origin. `T` is whatever the caller needs to let someone through.
+/// A gate. `T` is whatever the caller needs to let someone through.
 #[derive(Debug)]
 pub struct Gate<T> {
-    waiting: Vec<Waiting<T>>,
+    capacity: Capacity,
     all: Load,
-    /// By tenant, while it has calls in flight.
-    loads: BTreeMap<Tenant, Load>,
+    /// Who has calls in flight, or waits.
+    tenants: BTreeMap<Tenant, Queue<T>>,
+    /// How many ever asked.
+    asked: u64,
 }
 
+/// One tenant at a gate.
 #[derive(Debug)]
-struct Waiting<T> {
-    entrant: Entrant,
-    deadline: SignedDuration,
-    who: T,
+struct Queue<T> {
+    load: Load,
+    first_issues: Waiting<T>,
+    renewals: Waiting<T>,
 }
 
-impl<T> Default for Gate<T> {
+/// By deadline, and of two with the same by who came first.
+type Waiting<T> = BTreeMap<Place, (Entrant, T)>;
+type Place = (SignedDuration, u64);
+
+impl<T> Default for Queue<T> {
     fn default() -> Self {
-        Self { waiting: Vec::new(), all: Load::default(), loads: BTreeMap::new() }
+        Self { load: Load::default(), first_issues: BTreeMap::new(), renewals: BTreeMap::new() }
+    }
+}
+
+impl<T> Queue<T> {
+    fn waiting(&mut self, is_first_issue: bool) -> &mut Waiting<T> {
+        if is_first_issue { &mut self.first_issues } else { &mut self.renewals }
+    }
+
+    /// The most urgent for whom there is room, and whether it is a first issue.
+    fn next(&self, all: Load, Capacity { all: limit, of_one }: Capacity) -> Option<(Place, bool)> {
+        let fits = |is_first_issue: bool| {
+            all.has_room(limit, is_first_issue) && self.load.has_room(of_one, is_first_issue)
+        };
+        let first = |waiting: &Waiting<T>, is_first_issue: bool| {
+            let (place, _) = waiting.first_key_value().filter(|_| fits(is_first_issue))?;
+            Some((*place, is_first_issue))
+        };
+        [first(&self.first_issues, true), first(&self.renewals, false)].into_iter().flatten().min()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.load.calls == 0 && self.first_issues.is_empty() && self.renewals.is_empty()
     }
 }
 
 impl<T> Gate<T> {
+    /// Nobody is through or waits.
+    #[must_use]
+    pub fn new(capacity: Capacity) -> Self {
+        Self { capacity, all: Load::default(), tenants: BTreeMap::new(), asked: 0 }
+    }
+
     /// Someone wants through.
     pub fn ask(&mut self, entrant: Entrant, who: T, now: Moment) {
-        let deadline = entrant.deadline(now);
-        self.waiting.push(Waiting { entrant, deadline, who });
+        let place = (entrant.deadline(now), self.asked);
+        self.asked += 1;
+        let queue = self.tenants.entry(Arc::clone(&entrant.tenant)).or_default();
+        queue.waiting(entrant.is_first_issue()).insert(place, (entrant, who));
     }
 
     /// Lets the next one through for whom there is room: of the tenant with the fewest calls in flight, the most urgent.
     /// Of two that are as urgent, the one that came first.
     pub fn admit(&mut self) -> Option<(Entrant, T)> {
-        let fits = |waiting: &Waiting<T>| {
-            let is_first_issue = waiting.entrant.is_first_issue();
-            let own = self.load(&waiting.entrant.tenant);
-            self.all.has_room(is_first_issue, CALLS, FIRST_ISSUES)
-                && own.has_room(is_first_issue, CALLS_OF_ONE, FIRST_ISSUES_OF_ONE)
+        let (all, capacity) = (self.all, self.capacity);
+        let next = |queue: &mut Queue<T>| {
+            let (place, is_first_issue) = queue.next(all, capacity)?;
+            Some((queue.load.calls, place, is_first_issue))
         };
-        let (index, _) = self
-            .waiting
-            .iter()
-            .enumerate()
-            .filter(|(_, waiting)| fits(waiting))
-            .min_by_key(|(_, waiting)| (self.load(&waiting.entrant.tenant).calls, waiting.deadline))?;
-        let Waiting { entrant, who, .. } = self.waiting.remove(index);
-        let first_issues = usize::from(entrant.is_first_issue());
-        let own = self.loads.entry(Arc::clone(&entrant.tenant)).or_default();
-        for load in [own, &mut self.all] {
+        let queues = self.tenants.values_mut().filter_map(|queue| Some((next(queue)?, queue)));
+        let ((_, place, is_first_issue), queue) = queues.min_by_key(|(order, _)| *order)?;
+        let admitted = queue.waiting(is_first_issue).remove(&place)?;
+        for load in [&mut queue.load, &mut self.all] {
             load.calls += 1;
-            load.first_issues += first_issues;
+            load.first_issues += usize::from(is_first_issue);
         }
-        Some((entrant, who))
+        Some(admitted)
     }
 
     /// Someone who was let through is done.
     pub fn leave(&mut self, entrant: &Entrant) {
-        let first_issues = usize::from(entrant.is_first_issue());
-        let own = self.loads.entry(Arc::clone(&entrant.tenant)).or_default();
-        for load in [own, &mut self.all] {
+        let Some(queue) = self.tenants.get_mut(&entrant.tenant) else { return };
+        for load in [&mut queue.load, &mut self.all] {
             load.calls = load.calls.saturating_sub(1);
-            load.first_issues = load.first_issues.saturating_sub(first_issues);
+            load.first_issues = load.first_issues.saturating_sub(usize::from(entrant.is_first_issue()));
         }
-        self.loads.retain(|_, load| load.calls > 0);
+        if queue.is_idle() {
+            self.tenants.remove(&entrant.tenant);
+        }
     }
 
     /// Whether nobody is through or waits.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.all.calls == 0 && self.waiting.is_empty()
-    }
-
-    fn load(&self, tenant: &Tenant) -> Load {
-        self.loads.get(tenant).copied().unwrap_or_default()
+        self.tenants.is_empty()
     }
 }
 
@@ -181,7 +233,7 @@ mod tests {
 
     #[test]
     fn the_most_urgent_goes_first_and_a_first_issue_counts_as_a_minute() {
-        let mut gate = Gate::default();
+        let mut gate = Gate::new(Capacity::ISSUER);
         gate.ask(of("a", renewal(61)), "later", at(0));
         gate.ask(of("a", Errand::FirstIssue), "new", at(0));
         gate.ask(of("a", renewal(59)), "soon", at(0));
@@ -191,7 +243,7 @@ mod tests {
 
     #[test]
     fn what_has_failed_is_less_urgent_with_each_failure_but_never_by_more_than_ten_minutes() {
-        let mut gate = Gate::default();
+        let mut gate = Gate::new(Capacity::ISSUER);
         for (failures, name) in [(u32::MAX, "hopeless"), (3, "thrice"), (1, "once"), (0, "never")] {
             gate.ask(Entrant { failures, ..of("a", renewal(0)) }, name, at(0));
         }
@@ -202,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_thousand_first_issues_leave_room_for_renewals_and_for_another_tenant() {
-        let mut gate = Gate::default();
+        let mut gate = Gate::new(Capacity::ISSUER);
         for _ in 0..1_000 {
             gate.ask(of("a", Errand::FirstIssue), "new", at(0));
         }
@@ -224,7 +276,7 @@ mod tests {
 
     #[test]
     fn while_several_wait_each_has_its_share() {
-        let mut gate = Gate::default();
+        let mut gate = Gate::new(Capacity::ISSUER);
         for tenant in ["a", "b", "c", "d"] {
             for _ in 0..100 {
                 // The first one is always in a hurry.
@@ -238,6 +290,19 @@ mod tests {
         assert_eq!(shares, BTreeMap::from([("a", 4), ("b", 4), ("c", 4), ("d", 4)]));
     }
 
+    #[test]
+    fn whoever_has_no_deadline_goes_in_the_order_of_asking_and_one_tenant_never_has_the_last_share() {
+        for (calls, of_one) in [(1, 1), (2, 1), (4, 3), (64, 56)] {
+            let mut gate = Gate::new(Capacity::of(calls));
+            for number in 0..100 {
+                gate.ask(Entrant::in_turn("a".into(), at(number)), number, at(number));
+            }
+            assert_eq!(all(&mut gate), (0..of_one).collect::<Vec<_>>(), "{calls}");
+            gate.ask(Entrant::in_turn("b".into(), at(200)), 200, at(200));
+            assert_eq!(gate.admit().map(|(_, who)| who), (calls > 1).then_some(200), "{calls}");
+        }
+    }
+
     proptest! {
         #[test]
         fn whoever_asks_gets_through_and_never_more_than_allowed_at_once(
@@ -245,7 +310,7 @@ mod tests {
                 (any::<bool>(), any::<bool>(), -100_i64..1_000, 0_usize..3, 0_u32..5), 1..300,
             ),
         ) {
-            let mut gate = Gate::default();
+            let mut gate = Gate::new(Capacity::ISSUER);
             let mut inside: Vec<Entrant> = Vec::new();
             let (mut asked, mut admitted) = (0, 0);
             for (number, (asks, is_first, overdue, tenant, failures)) in steps.into_iter().enumerate() {
@@ -261,11 +326,7 @@ mod tests {
                     admitted += 1;
                     inside.push(entrant);
                 }
-                for (tenant, calls, first_issues) in [
-                    (None, CALLS, FIRST_ISSUES),
-                    (Some("a"), CALLS_OF_ONE, FIRST_ISSUES_OF_ONE),
-                    (Some("b"), CALLS_OF_ONE, FIRST_ISSUES_OF_ONE),
-                ] {
+                for (tenant, calls, first_issues) in [(None, 16, 12), (Some("a"), 14, 10), (Some("b"), 14, 10)] {
                     let its = |entrant: &&Entrant| tenant.is_none_or(|tenant| *entrant.tenant == *tenant);
                     prop_assert!(inside.iter().filter(its).count() <= calls);
                     let first = inside.iter().filter(its).filter(|entrant| entrant.is_first_issue()).count();

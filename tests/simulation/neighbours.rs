@@ -5,6 +5,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use idissuer_simulator::{Fault, FaultRule};
+use idissuer_testbed::memory as api;
 use serde_json::json;
 
 use crate::issuers::{HOUR, Issuers};
@@ -161,4 +162,29 @@ async fn all_user_names_of_a_namespace_that_were_never_accepted_have_twenty_reje
     let neighbour = world.moves_in(1, "another", &password);
     world.pass(2 * SECOND).await;
     world.health(&neighbour).unwrap();
+}
+
+/// Six hundred credentials of one namespace are edited all the time, and each call to the API server takes its while.
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_is_edited_without_end_delays_no_renewal_of_a_neighbour() {
+    let mut world = world_of_one(2, MINUTE);
+    let neighbour = world.population.credentials[0].clone();
+    let password = world.population.accounts[1].password.clone();
+    let first = world.moves_in(1, HOSTILE, &password);
+    let crowd: Vec<_> =
+        (0..600).map(|number| Credential { name: format!("c-{number}"), ..first.clone() }).collect();
+    world.start();
+    world.pass(10 * SECOND).await;
+    world.health(&neighbour).unwrap();
+    world.habitat.api.set_fault(|facts| (facts.verb != "watch").then_some(api::Fault::Delay(2 * SECOND)));
+    for round in 0..18 {
+        let data = json!({"token": "{{ token }}", "round": format!("{{{{ name }}}}-{round}")});
+        for credential in &crowd {
+            world.apply(credential, &json!({"target": {"template": {"data": data}}}));
+        }
+        for second in 0..10 {
+            world.pass(SECOND).await;
+            world.health(&neighbour).unwrap_or_else(|wrong| panic!("{round}, {second} s: {wrong}"));
+        }
+    }
 }

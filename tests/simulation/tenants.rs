@@ -1,12 +1,13 @@
 //! A tenant who asks for more than a tenant may have.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use idissuer_testbed::memory::Fault;
 use serde_json::json;
 
 use crate::issuers::{HOUR, Issuers};
-use crate::population::{Credential, text};
+use crate::population::{Credential, login_secret, text};
 use crate::world::{Plan, World};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -200,4 +201,40 @@ async fn writes_of_large_templates_that_are_all_refused_stop_nobody() {
         }
         world.assert_well();
     }
+}
+
+/// Whose rejection status remembers must find its account before anybody logs in for the first time; but not for ever.
+#[tokio::test(start_paused = true)]
+async fn a_rejected_credential_that_is_edited_whenever_it_is_read_keeps_no_first_login_waiting() {
+    let mut world = crowd(Issuers::plain(9, HOUR), 2);
+    let [rejected, newcomer] = [0, 1].map(|number| world.population.credentials[number].clone());
+    world.habitat.api.delete("owner", "idissuercredentials", &newcomer.namespace, &newcomer.name);
+    world.write(&login_secret(&rejected.namespace, &world.population.accounts[0], "wrong"));
+    let large = |round: u32| {
+        let data = json!({"token": "{{ token }}", "long": format!("{round}{}", "x".repeat(6000))});
+        json!({"target": {"template": {"data": data}}})
+    };
+    world.apply(&rejected, &large(0));
+    world.start();
+    world.pass(10 * SECOND).await;
+    assert_eq!(told(&world, &rejected, "LoginAccepted").unwrap().0, "False");
+
+    world.replicas[0].stop().unwrap().await.unwrap();
+    let (api, round) = (world.habitat.api.clone(), AtomicU32::new(1));
+    let edited = rejected.clone();
+    world.habitat.api.set_fault(move |facts| {
+        let is_read =
+            facts.verb == "get" && facts.resource == "idissuercredentials" && facts.name == edited.name;
+        if is_read {
+            let spec = large(round.fetch_add(1, Ordering::Relaxed));
+            let place = (edited.namespace.as_str(), edited.name.as_str());
+            api.merge("owner", "idissuercredentials", place, &json!({"spec": spec})).unwrap();
+        }
+        is_read.then_some(Fault::Delay(SECOND / 4))
+    });
+    world.replicas[0].start(&world.habitat);
+    world.pass(5 * SECOND).await;
+    world.apply(&newcomer, &json!({}));
+    world.pass(20 * SECOND).await;
+    world.health(&newcomer).unwrap();
 }
