@@ -1,5 +1,7 @@
 //! A credential that cannot be read: nothing is done for it but to say so.
 
+use std::time::Duration;
+
 use kube::runtime::controller::Action;
 
 use super::cluster::ClusterError;
@@ -22,6 +24,11 @@ pub(super) async fn tell(
 ) -> Result<Action, ClusterError> {
     let generation = generation.unwrap_or_default();
     if memory.status.observed_generation != Some(generation) {
+        let now = context.clock.now();
+        let pause = memory.writes.status.pause(now).or(context.writes.pause(&key.namespace, now));
+        if let Some(until) = pause {
+            return Ok(Action::requeue(Duration::try_from(until.remaining(now)).unwrap_or_default()));
+        }
         tracing::warn!(namespace = key.namespace, name = key.name, "{}", Reason::MalformedResource.message());
         let (cluster, left) = (&context.cluster, context.leadership.left());
         let previous = cluster.read_status(&key.namespace, &key.name, memory.allowance()).await?;
@@ -30,11 +37,13 @@ pub(super) async fn tell(
         if previous.controller.as_ref().is_some_and(|keeper| keeper != own) {
             return Ok(Action::await_change());
         }
-        let mut status = report::malformed(previous, generation, context.clock.now().wall);
+        let mut status = report::malformed(previous, generation, now.wall);
         status.controller = Some(own.clone());
         let allowance = memory.allowance().within(left);
         cluster.write_status(&key.namespace, &key.name, uid, None, &status, allowance).await?;
         memory.status = status;
+        memory.writes.status.made(now);
+        context.writes.made(&key.namespace, now);
     }
     Ok(Action::await_change())
 }

@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use super::cluster::{Allowance, ClusterError};
 use super::leadership::Term;
 use super::repairs::Repairs;
+use super::writes::Writes;
 use crate::account::{Member, Session, Tenant};
 use crate::api::{self, IdIssuerCredentialStatus, TokenStatus};
 use crate::core::account::Account;
@@ -77,6 +78,10 @@ pub(super) struct Memory {
     pub failed_record: Option<ClusterError>,
     /// Repairs of the target.
     pub target_repairs: Repairs,
+    /// What was written lately.
+    pub writes: Writes,
+    /// Until when a write of the status waits that is owed.
+    pub status_pause: Option<Moment>,
     /// Repairs of the status.
     pub status_repairs: Repairs,
     /// The other controller that keeps the credential, once people were told of it.
@@ -184,11 +189,12 @@ impl Memory {
         self.term = Some(term);
     }
 
-    /// Nothing is remembered any more, but for what is known of the API server, and what follows from the specification
-    /// alone.
+    /// Nothing is remembered any more, but for what is known of the API server, what was written there lately, and what
+    /// follows from the specification alone.
     pub(super) fn forgets(&mut self) {
         let (patience, intent) = (std::mem::take(&mut self.patience), self.intent.take());
-        *self = Self { intent, patience, ..Self::default() };
+        let writes = std::mem::take(&mut self.writes);
+        *self = Self { intent, patience, writes, ..Self::default() };
     }
 
     /// Whether it is known what the specification of this generation wants.

@@ -32,6 +32,7 @@ mod target;
 mod target_policy;
 mod telling;
 mod watchdog;
+mod writes;
 
 pub use cluster::FIELD_MANAGER;
 pub use leadership::LeaseSettings;

@@ -20,6 +20,7 @@ use super::rivals::{Neighbourhood, Standing};
 use super::slim::{self, WholeReads};
 use super::status_watch::StatusMark;
 use super::target_policy::TargetPolicy;
+use super::writes::NamespaceWrites;
 use super::{attempt, login, malformed, rivals, target};
 use crate::account::gates::Gates;
 use crate::account::{Accounts, Record};
@@ -60,6 +61,8 @@ pub(super) struct Context {
     pub whole_reads: Arc<WholeReads>,
     /// The CA bundles that are in use.
     pub bundles: Arc<Bundles>,
+    /// How much is written in each namespace.
+    pub writes: Arc<NamespaceWrites>,
     /// Which Secrets may be written.
     pub target_policy: TargetPolicy,
     /// What the watches have shown.
@@ -324,6 +327,8 @@ impl<'a> Work<'a> {
 
     pub(super) fn observed(&self, now: Moment) -> Observed<'_> {
         let login = self.intent.as_ref().map(|intent| self.memory.login(&self.login_seen, intent, now));
+        // Whoever stops does not write later.
+        let goes_on = !self.context.stop.is_cancelled();
         Observed {
             identity: &self.identity,
             generation: self.credential.metadata.generation.unwrap_or_default(),
@@ -341,6 +346,8 @@ impl<'a> Work<'a> {
             target_read: self.memory.target_read.as_ref(),
             write_pause: self.memory.write_pause(self.credential.metadata.generation),
             repair_pause: self.memory.target_repairs.pause(),
+            target_pause: self.memory.writes.target.pause(now).filter(|_| goes_on),
+            namespace_pause: self.context.writes.pause(&self.identity.namespace, now).filter(|_| goes_on),
             failing_call: self.memory.failing_call(),
         }
     }
@@ -373,7 +380,7 @@ impl<'a> Work<'a> {
         let now = self.context.clock.now();
         // A recheck that is over was not needed: the credential is suspended, say.
         let recheck = self.memory.recheck().filter(|moment| !moment.has_come(now));
-        let moments = [until, recheck, self.status_undone()].into_iter().flatten();
+        let moments = [until, recheck, self.status_undone(), self.memory.status_pause].into_iter().flatten();
         let wake_up = moments.reduce(|sooner, other| sooner.earlier(other, now));
         self.context.registry.sleeps_until(&self.key(), wake_up);
         let pause = wake_up.map(|moment| moment.remaining(now));

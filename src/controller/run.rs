@@ -24,6 +24,7 @@ use super::rivals::Neighbourhood;
 use super::slim::WholeReads;
 use super::target_policy::TargetPolicy;
 use super::watchdog;
+use super::writes::NamespaceWrites;
 use crate::account::gates::Gates;
 use crate::account::{Accounts, KeyMaker, Member};
 use crate::api::IdIssuerCredential;
@@ -275,6 +276,7 @@ impl Operator {
         let registries: Arc<[Arc<Registry>]> =
             namespaces.iter().map(|_| Arc::new(Registry::new(limit))).collect();
         let (bundles, whole_reads) = (Arc::new(Bundles::default()), Arc::new(WholeReads::default()));
+        let writes = Arc::new(NamespaceWrites::default());
         let context = |registry: &Arc<Registry>| {
             Arc::new(Context {
                 cluster: Cluster::new(client.clone()),
@@ -282,6 +284,7 @@ impl Operator {
                 allow_list: Arc::clone(&allow_list),
                 bundles: Arc::clone(&bundles),
                 whole_reads: Arc::clone(&whole_reads),
+                writes: Arc::clone(&writes),
                 target_policy: settings.target_policy.clone(),
                 registry: Arc::clone(registry),
                 registries: Arc::clone(&registries),

@@ -193,6 +193,8 @@ async fn write(work: &mut Work<'_>, token: &IssuedToken, origin: Origin) -> Resu
     let written = work.context.cluster.apply_target(secret, fence.as_ref(), allowance).await;
     match written {
         Ok(version) => {
+            work.memory.writes.target.made(now);
+            work.context.writes.made(&work.identity.namespace, now);
             wrote(work, token, origin, version, glance);
             Ok(true)
         }

@@ -42,8 +42,17 @@ impl Work<'_> {
         self.show(&status);
         let is_news = occasion == Occasion::Attempt || report::is_worth_writing(&status, self.memory, now);
         let is_put_back = !is_news && self.status_undone().is_some_and(|until| until.has_come(now));
+        self.memory.status_pause = None;
         if !is_news && !is_put_back {
             return Ok(());
+        }
+        // What is told later is told all the same, but for a stop: then nobody would.
+        if occasion == Occasion::Rest && !self.context.stop.is_cancelled() {
+            let of_namespace = self.context.writes.pause(&self.identity.namespace, now);
+            self.memory.status_pause = self.memory.writes.status.pause(now).or(of_namespace);
+            if self.memory.status_pause.is_some() {
+                return Ok(());
+            }
         }
         let (Identity { namespace, name, uid }, registry) = (&self.identity, &self.context.registry);
         registry.writes_status(&self.key(), &status);
@@ -60,6 +69,8 @@ impl Work<'_> {
         }
         self.memory.status = status;
         self.memory.status_written = Some(now);
+        self.memory.writes.status.made(now);
+        self.context.writes.made(namespace, now);
         for event in events {
             self.context.teller.tell(event, self.credential.object_ref(&()));
         }

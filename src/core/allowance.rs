@@ -1,5 +1,7 @@
 //! So many at once, and so many a minute later on: what may be done often must not be done without end.
 
+use jiff::SignedDuration;
+
 use super::moment::Moment;
 
 /// How much may be done.
@@ -36,6 +38,22 @@ impl Allowance {
         is_left
     }
 
+    /// Takes one whether or not one is left, for what cannot wait.
+    pub fn spend(&mut self, rate: Rate, now: Moment) {
+        self.left = (self.left(rate, now) - 1.0).max(0.0);
+        self.at = now;
+    }
+
+    /// When one is left again, if none is.
+    #[must_use]
+    pub fn pause(&self, rate: Rate, now: Moment) -> Option<Moment> {
+        let lacking = 1.0 - self.left(rate, now);
+        let seconds = lacking * 60.0 / f64::from(rate.a_minute);
+        // A millisecond more, so that no rounding makes it too early.
+        let pause = || SignedDuration::from_secs_f64(seconds) + SignedDuration::from_millis(1);
+        (lacking > 0.0).then(|| now.plus(pause()))
+    }
+
     /// Whether it is as if nothing had ever been taken.
     #[must_use]
     pub fn is_full(&self, rate: Rate, now: Moment) -> bool {
@@ -51,7 +69,7 @@ impl Allowance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::{SignedDuration, Timestamp};
+    use jiff::Timestamp;
     use proptest::prelude::*;
 
     const RATE: Rate = Rate { at_once: 3, a_minute: 60 };
@@ -71,6 +89,18 @@ mod tests {
         );
         assert_eq!([60_000; 4].map(&mut take), [true, true, true, false], "a rest fills it, and no more");
         assert!(!allowance.is_full(RATE, at(61_000)) && allowance.is_full(RATE, at(63_000)));
+    }
+
+    #[test]
+    fn what_cannot_wait_is_counted_and_makes_others_wait() {
+        let mut allowance = Allowance::full(RATE, at(0));
+        assert_eq!(allowance.pause(RATE, at(0)), None);
+        for _ in 0..5 {
+            allowance.spend(RATE, at(0));
+        }
+        assert_eq!(allowance.pause(RATE, at(0)), Some(at(1001)), "no debt beyond the next");
+        assert_eq!(allowance.pause(RATE, at(1001)), None);
+        assert!(allowance.take(RATE, at(1001)));
     }
 
     proptest! {

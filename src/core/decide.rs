@@ -65,16 +65,18 @@ pub fn decide(observed: &Observed<'_>, now: Moment) -> Plan {
         TargetState::Unverified => return Plan::ReadTarget,
         TargetState::Untouched | TargetState::Absent | TargetState::Ours(_) => {}
     }
-    if let Some(token) = better_token(observed, now) {
+    let is_paced = observed.paced_until().is_some_and(|until| !until.has_come(now));
+    if let Some(token) = better_token(observed, now).filter(|_| !is_paced) {
         return Plan::Publish { token, repair: false };
     }
-    let is_wanted = !is_unserved(observed, now) && wants_token(observed, &state, now);
+    let is_wanted = !is_paced && !is_unserved(observed, now) && wants_token(observed, &state, now);
     let plan = match &observed.login {
         Login::Unread if is_wanted || observed.is_login_changed() => Some(Plan::ReadLogin),
         Login::Account(account) if is_wanted => obtain(observed, account),
         Login::Unread | Login::Account(_) | Login::Defective(_) => None,
     };
-    plan.or_else(|| rewrite(observed, &state, now)).unwrap_or_else(|| rest(is_wanted))
+    let rewrite = || rewrite(observed, &state, now).filter(|_| !is_paced);
+    plan.or_else(rewrite).unwrap_or_else(|| rest(is_wanted))
 }
 
 /// The account's newest token, where that should replace what is published.
@@ -190,6 +192,7 @@ fn wake_up(observed: &Observed<'_>, is_wanted: bool, now: Moment) -> Option<Mome
         observed.write_pause.map(|(_, until)| until),
         observed.repair_pause,
         observed.unserved_until(),
+        observed.paced_until().filter(|_| renews),
         next_attempt,
         lifted,
     ]

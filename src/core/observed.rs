@@ -8,7 +8,9 @@ use super::account::{Account, Next, Restraint, Strategy, Trouble};
 use super::endpoint::Endpoint;
 use super::moment::{Moment, to_second};
 use super::reason::Reason;
-use super::schedule::{Jitter, Pace, RenewBefore, SHORTEST_SERVED, Schedule, UNSERVED_PAUSE};
+use super::schedule::{
+    Jitter, Pace, RenewBefore, SHORTEST_SERVED, SHORTEST_URGENT, Schedule, UNSERVED_PAUSE,
+};
 use super::target::{Identity, ObjectVersion, TargetIntent, TargetRead};
 use super::token::{Fingerprint, Grant, IssuedToken, Validity};
 pub use target_state::{TargetState, TokenSource};
@@ -243,6 +245,10 @@ pub struct Observed<'a> {
     pub write_pause: Option<(&'a Reason, Moment)>,
     /// Until when a changed target is left alone, because another writer keeps undoing its repair.
     pub repair_pause: Option<Moment>,
+    /// Until when the target is not written, because it was so often lately.
+    pub target_pause: Option<Moment>,
+    /// The same, because the namespace had so many writes.
+    pub namespace_pause: Option<Moment>,
     /// The call to the API server that fails over and over.
     pub failing_call: Option<&'a Reason>,
 }
@@ -273,6 +279,21 @@ impl Observed<'_> {
             && published.generation == Some(self.generation)
             && self.is_published_by_this_account();
         is_wanted.then(|| published.validity.issued.plus(UNSERVED_PAUSE))
+    }
+
+    /// Until when no token is written, nor obtained to be written, because there were many writes lately. A published token
+    /// that is near its death is replaced all the same; one that is always near it does not flood the API server.
+    #[must_use]
+    pub fn paced_until(&self) -> Option<Moment> {
+        let Some((schedule, published)) = self.schedule().zip(self.published) else {
+            return self.namespace_pause.or(self.target_pause);
+        };
+        let left = schedule.expiry.monotonic.saturating_sub(schedule.renewal.monotonic);
+        let urgent = |until: Moment| until.not_after(schedule.expiry.minus(left / 2));
+        let is_passable = published.validity.lifetime >= SHORTEST_URGENT;
+        let of_namespace = self.namespace_pause.map(|until| if is_passable { urgent(until) } else { until });
+        let of_target = self.target_pause.map(urgent);
+        of_namespace.into_iter().chain(of_target).reduce(Moment::not_before)
     }
 
     /// The account, if it is known and can be used.

@@ -3,6 +3,7 @@
 use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
 
+use super::allowance::Rate;
 use super::moment::Moment;
 use super::token::Validity;
 
@@ -17,6 +18,16 @@ pub const SHORTEST_SERVED: SignedDuration = SignedDuration::from_secs(3);
 
 /// While tokens live shorter than that, one is written so often, to show when the issuer gives longer lives again.
 pub const UNSERVED_PAUSE: SignedDuration = SignedDuration::from_secs(60);
+
+/// The writes of one credential's target, and as many of its status. Tokens of ten seconds or longer need no more.
+pub const WRITES: Rate = Rate { at_once: 20, a_minute: 15 };
+
+/// The writes of a namespace's targets and statuses together: those of a thousand credentials that are made at once, and
+/// later on as many as three hundred need whose tokens live half a minute.
+pub const NAMESPACE_WRITES: Rate = Rate { at_once: 4_000, a_minute: 3_000 };
+
+/// A token that lives shorter is written no more often than that for being near its death.
+pub const SHORTEST_URGENT: SignedDuration = SignedDuration::from_secs(10);
 
 /// How much of the lifetime the jitter takes at most. It only ever makes a renewal earlier.
 const JITTER: f64 = 0.05;

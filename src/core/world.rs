@@ -160,6 +160,8 @@ pub(crate) struct World {
     pub(crate) target: Option<TargetRead>,
     pub(crate) write_pause: Option<(Reason, Moment)>,
     pub(crate) repair_pause: Option<Moment>,
+    pub(crate) target_pause: Option<Moment>,
+    pub(crate) namespace_pause: Option<Moment>,
     /// A login that status remembers as rejected.
     pub(crate) remembered: Option<Trouble>,
     /// What keeps accounts from calling.
@@ -192,6 +194,8 @@ impl World {
             target: None,
             write_pause: None,
             repair_pause: None,
+            target_pause: None,
+            namespace_pause: None,
             remembered: None,
             restraint: Restraint::default(),
             versions: 1,
@@ -241,6 +245,8 @@ impl World {
             write_pause: self.write_pause.as_ref().map(|(reason, until)| (reason, *until)),
             failing_call: None,
             repair_pause: self.repair_pause,
+            target_pause: self.target_pause,
+            namespace_pause: self.namespace_pause,
         }
     }
 
@@ -534,6 +540,8 @@ impl World {
         self.target_read = None;
         self.write_pause = None;
         self.repair_pause = None;
+        self.target_pause = None;
+        self.namespace_pause = None;
         self.generation_since = restarted;
         self.now = restarted;
     }

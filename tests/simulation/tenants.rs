@@ -12,6 +12,7 @@ use crate::world::{Plan, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
+const STATUS: &str = "idissuercredentials/status";
 
 /// So many accounts with a credential each, all in one namespace. Nothing runs yet.
 fn crowd(issuers: Issuers, credentials: usize) -> World {
@@ -43,7 +44,7 @@ async fn tokens_that_die_at_once_are_written_once_a_minute_and_told_to_be_too_sh
     }
     world.habitat.api.reset_counts();
     world.pass(2 * MINUTE).await;
-    let (secrets, statuses) = (writes(&world, "secrets"), writes(&world, "idissuercredentials"));
+    let (secrets, statuses) = (writes(&world, "secrets"), writes(&world, STATUS));
     assert!((50..=150).contains(&secrets), "{secrets}: two or three of each");
     assert!(statuses <= 2 * secrets, "{statuses}");
     assert_eq!(writes(&world, "events"), 0);
@@ -55,6 +56,54 @@ async fn tokens_that_die_at_once_are_written_once_a_minute_and_told_to_be_too_sh
     for credential in &world.population.credentials {
         assert_eq!(told(&world, credential, "Ready"), Some(("True".into(), "TokenPublished".into())));
         assert_eq!(told(&world, credential, "Stalled"), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_of_five_seconds_stay_alive_and_are_written_no_more_often_than_that_needs() {
+    let mut world = crowd(Issuers::plain(9, 5 * SECOND), 50);
+    world.start();
+    world.pass(2 * MINUTE).await;
+    world.habitat.api.reset_counts();
+    for _ in 0..60 {
+        world.pass(SECOND).await;
+        world.assert_well();
+    }
+    let (secrets, statuses) = (writes(&world, "secrets"), writes(&world, STATUS));
+    assert!(secrets <= 50 * 17, "{secrets} in a minute");
+    assert!(statuses <= 50 * 16, "{statuses} in a minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_changed_over_and_over_is_written_at_a_pace_and_as_it_was_asked_for_last() {
+    let mut world = crowd(Issuers::plain(9, HOUR), 2);
+    world.start();
+    world.pass(10 * SECOND).await;
+    world.assert_well();
+    let credential = world.population.credentials[0].clone();
+    let place = (credential.namespace.as_str(), credential.name.as_str());
+    for edits_specification in [true, false] {
+        world.pass(5 * MINUTE).await;
+        world.habitat.api.reset_counts();
+        for number in 0..240 {
+            if edits_specification {
+                world.edits(&credential, &json!({"renewal": {"renewBeforePercent": 20 + number % 50}}));
+            } else {
+                let request = json!({"idissuer.pl/renew-requested-at": number.to_string()});
+                let patch = json!({"metadata": {"annotations": request}});
+                world.habitat.api.merge("owner", "idissuercredentials", place, &patch).unwrap();
+            }
+            world.pass(SECOND / 2).await;
+        }
+        let (secrets, statuses) = (writes(&world, "secrets"), writes(&world, STATUS));
+        assert!(secrets <= 55 && statuses <= 55, "{secrets} and {statuses} in two minutes");
+        world.pass(10 * SECOND).await;
+        let object = world.credential(&credential);
+        assert_eq!(object["status"]["observedGeneration"], object["metadata"]["generation"]);
+        if !edits_specification {
+            assert_eq!(object["status"]["lastHandledRenewRequest"], "239");
+        }
+        world.assert_well();
     }
 }
 

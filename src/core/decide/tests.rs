@@ -633,3 +633,43 @@ fn a_change_is_not_carried_out_while_the_attempt_that_it_asks_for_has_to_wait() 
     world.restraint.calls = None;
     assert!(world.settle().contains(&"Record, lift, Obtain"), "the change still asks for it");
 }
+
+#[test]
+fn what_was_written_often_lately_waits_until_its_token_is_near_its_death() {
+    let paced_until = |lifetime: i64, of_target: Option<i64>, of_namespace: Option<i64>| {
+        let mut world = World::published();
+        world.published.as_mut().unwrap().validity.lifetime = seconds(lifetime);
+        world.target_pause = of_target.map(at);
+        world.namespace_pause = of_namespace.map(at);
+        world.observe().paced_until()
+    };
+    let (first_near, short_near) = (Some(at(3150)), Some(at(3).plus(seconds(3) / 4)));
+    let cases = [
+        (3600, None, None, None),
+        (3600, Some(2704), None, Some(at(2704))),
+        (3600, Some(3600), None, first_near),
+        (3600, None, Some(3600), first_near),
+        (5, Some(60), None, short_near),
+        (5, None, Some(60), Some(at(60))),
+        (5, Some(60), Some(8), Some(at(8))),
+    ];
+    for (lifetime, of_target, of_namespace, expected) in cases {
+        let case = format!("{lifetime} s, {of_target:?}, {of_namespace:?}");
+        assert_eq!(paced_until(lifetime, of_target, of_namespace), expected, "{case}");
+    }
+    let mut world = published_at(DUE);
+    world.target_pause = Some(at(DUE + 4));
+    assert!(matches!(world.decide(), Plan::Rest { until: Some(until) } if until == at(DUE + 4)));
+    world.now = at(DUE + 4);
+    assert_ne!(name(&world.decide()), "Rest");
+    world.now = at(3150);
+    world.target_pause = Some(at(3200));
+    assert_ne!(name(&world.decide()), "Rest", "near its death");
+    let mut world = World::new();
+    world.namespace_pause = Some(at(4));
+    world.settle();
+    assert!(world.calls.is_empty(), "a first token waits for a namespace that floods");
+    world.now = at(4);
+    world.settle();
+    assert_eq!(world.calls.len(), 1);
+}

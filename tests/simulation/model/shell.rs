@@ -202,6 +202,8 @@ impl Process {
             write_pause: None,
             failing_call: None,
             repair_pause: None,
+            target_pause: None,
+            namespace_pause: None,
         }
     }
 
