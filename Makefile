@@ -120,10 +120,11 @@ LONG := killing::an_operator_that_is_killed_over_and_over_never_leaves_a_dead_to
 HAMMER := sidecar::hammer::no_reader_sees_a_torn_empty_mixed_or_wrong_mode_file_through_hundreds_of_publications \
 	sidecar::proxy::load::under_load_no_request_carries_an_expired_token_through_many_rotations
 full: export PROPTEST_CASES ?= 20000
-full: check reproducible materials test ## What takes too long for every change: more random cases, a hundred kills, a minute of outage, 5000 publications, the soak
+full: check reproducible materials test ## What takes too long for every change: more random cases, a hundred kills, a minute of outage, 5000 publications, the soaks
 	KILLS=100 $(CARGO) test --locked --workspace --test cluster -- --include-ignored --exact $(LONG)
 	PUBLICATIONS=5000 ROTATIONS=100 $(CARGO) test --locked --workspace --test issuer -- --exact --nocapture $(HAMMER)
 	$(MAKE) soak
+	$(MAKE) hostile
 	$(MAKE) demo ROTATIONS=10
 	PROPTEST_CASES=1000000 SIMULATION_FULL=1 SIMULATION_DAYS=30 SIMULATION_CREDENTIALS=1000 $(MAKE) simulation
 
