@@ -1,8 +1,8 @@
 //! Connections from outside: never more of them at once than a limit.
 //!
-//! Where all places are taken, a new connection still gets in: one that is not in use makes room for it. It is one of the
-//! address that has most of them, and of these the one that has been out of use for longest. So an address that opens many
-//! takes the places from itself, and a probe gets its answer.
+//! Where all places are taken, a new connection still gets in: one that is not in use makes room for it, or else one whose
+//! requests are all too slow. It is one of the address that has most of them, and of these the one that has been out of use
+//! for longest. So an address that opens many takes the places from itself, and a probe gets its answer.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use std::fmt::Display;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::descriptors;
+use super::pace::Pace;
 use super::stream::{Patience, ReadByPeer};
 
 /// How long to wait for a place, or for a descriptor, before room is made once more.
@@ -118,7 +119,8 @@ struct Entry {
 
 /// How a connection is used.
 struct Usage {
-    requests: AtomicUsize,
+    /// The paces of the requests under way.
+    requests: Mutex<HashMap<u64, Arc<Pace>>>,
     /// When it was made, or its last request ended.
     idle_since: AtomicU64,
     leave: Notify,
@@ -128,33 +130,54 @@ impl Table {
     fn enter(table: &Arc<Self>, peer: IpAddr, permit: OwnedSemaphorePermit) -> Arc<Place> {
         let id = table.now();
         let usage =
-            Usage { requests: AtomicUsize::new(0), idle_since: AtomicU64::new(id), leave: Notify::new() };
+            Usage { requests: Mutex::default(), idle_since: AtomicU64::new(id), leave: Notify::new() };
         let usage = Arc::new(usage);
         table.lock().insert(id, Entry { peer, usage: Arc::clone(&usage) });
         Arc::new(Place { id, usage, table: Arc::clone(table), _permit: permit })
     }
 
-    /// Tells a connection that is not in use to go, if there is one.
+    /// Tells a connection to go that is not in use, or one that is too slow, if there is one.
     fn make_room(&self) -> bool {
+        self.send_away(Usage::is_idle) || self.send_away(Usage::is_slow)
+    }
+
+    /// Tells one of these connections to go, if there is one.
+    fn send_away(&self, may_go: fn(&Usage) -> bool) -> bool {
         let mut places = self.lock();
         let mut numbers: HashMap<IpAddr, usize> = HashMap::new();
         for entry in places.values() {
             *numbers.entry(entry.peer).or_default() += 1;
         }
-        let idle = places.iter().filter(|(_, entry)| entry.usage.requests.load(Ordering::Acquire) == 0);
-        let goes = idle.min_by_key(|(_, entry)| {
+        let these = places.iter().filter(|(_, entry)| may_go(&entry.usage));
+        let goes = these.min_by_key(|(_, entry)| {
             (Reverse(numbers.get(&entry.peer).copied()), entry.usage.idle_since.load(Ordering::Relaxed))
         });
         let goes = goes.map(|(id, _)| *id).and_then(|id| places.remove(&id));
         goes.inspect(|entry| entry.usage.leave.notify_one()).is_some()
     }
 
+    /// A number for what happens now.
     fn now(&self) -> u64 {
         self.events.fetch_add(1, Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Entry>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Usage {
+    fn is_idle(&self) -> bool {
+        self.requests().is_empty()
+    }
+
+    fn is_slow(&self) -> bool {
+        let requests = self.requests();
+        !requests.is_empty() && requests.values().all(|pace| pace.is_slow())
+    }
+
+    fn requests(&self) -> MutexGuard<'_, HashMap<u64, Arc<Pace>>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -177,12 +200,24 @@ impl Place {
         }
     }
 
+    /// A permit for a request, if there is one, or a connection goes whose requests are too slow.
+    pub async fn permit(&self, free: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(free).try_acquire_owned() {
+            return Some(permit);
+        }
+        if !self.table.send_away(Usage::is_slow) {
+            return None;
+        }
+        tokio::time::timeout(ROOM_POLL, Arc::clone(free).acquire_owned()).await.ok()?.ok()
+    }
+
     /// Begins a request, which holds a permit of its own if it needs one. The connection is in use until all of that is
     /// dropped.
     #[must_use]
     pub fn request(self: Arc<Self>, permit: Option<OwnedSemaphorePermit>) -> InUse {
-        self.usage.requests.fetch_add(1, Ordering::AcqRel);
-        InUse { _request: Arc::new(Request { place: self, _permit: permit }) }
+        let (id, pace) = (self.table.now(), Arc::new(Pace::new()));
+        self.usage.requests().insert(id, Arc::clone(&pace));
+        InUse { request: Arc::new(Request { id, pace, place: self, _permit: permit }) }
     }
 }
 
@@ -195,18 +230,25 @@ impl Drop for Place {
 /// A request under way: its connection does not make room.
 #[derive(Clone)]
 pub struct InUse {
-    _request: Arc<Request>,
+    request: Arc<Request>,
 }
 
 struct Request {
+    id: u64,
+    pace: Arc<Pace>,
     place: Arc<Place>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl InUse {
-    /// The answer's body, which is part of the request.
+    /// The request's body, which the other end has to bring.
+    pub fn bringing<B>(&self, body: B) -> BodyBrought<B> {
+        BodyBrought { body, pace: Arc::clone(&self.request.pace) }
+    }
+
+    /// The answer's body, which is part of the request, and which the other end has to take.
     pub fn with_body<B>(self, body: B) -> BodyInUse<B> {
-        BodyInUse { body, _in_use: self }
+        BodyInUse { body, given: 0, in_use: self }
     }
 }
 
@@ -214,14 +256,57 @@ impl Drop for Request {
     fn drop(&mut self) {
         let usage = &self.place.usage;
         usage.idle_since.store(self.place.table.now(), Ordering::Relaxed);
-        usage.requests.fetch_sub(1, Ordering::AcqRel);
+        usage.requests().remove(&self.id);
     }
+}
+
+/// The body of a request under way.
+pub struct BodyBrought<B> {
+    body: B,
+    pace: Arc<Pace>,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for BodyBrought<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let outcome = Pin::new(&mut self.body).poll_frame(context);
+        match &outcome {
+            Poll::Pending => self.pace.waits(),
+            Poll::Ready(frame) => self.pace.moved(size(frame.as_ref())),
+        }
+        outcome
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B> Drop for BodyBrought<B> {
+    fn drop(&mut self) {
+        self.pace.moved(0);
+    }
+}
+
+fn size<E>(frame: Option<&Result<Frame<Bytes>, E>>) -> usize {
+    frame.and_then(|frame| frame.as_ref().ok()?.data_ref()).map_or(0, Bytes::len)
 }
 
 /// The body of an answer under way.
 pub struct BodyInUse<B> {
     body: B,
-    _in_use: InUse,
+    /// The bytes that were given last. The other end has them when more are asked for.
+    given: usize,
+    in_use: InUse,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Body for BodyInUse<B> {
@@ -232,7 +317,16 @@ impl<B: Body<Data = Bytes> + Unpin> Body for BodyInUse<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let given = std::mem::take(&mut self.given);
+        if given > 0 {
+            self.in_use.request.pace.moved(given);
+        }
+        let outcome = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(frame @ Some(_)) = &outcome {
+            self.given = size(frame.as_ref());
+            self.in_use.request.pace.waits();
+        }
+        outcome
     }
 
     fn is_end_stream(&self) -> bool {
@@ -250,6 +344,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
+    use crate::ops::pace;
     use tokio::task::JoinHandle;
 
     struct Stage {
@@ -288,6 +383,21 @@ mod tests {
         let served = [stage.enter(1), stage.enter(2), stage.enter(2), stage.enter(2)];
         drop(Arc::clone(&served[1].0).request(None));
         assert_eq!(stage.goes(&served).await, Some(2), "the first of the three had a request since");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_none_is_idle_one_makes_room_whose_requests_are_all_too_slow() {
+        let stage = Stage::new();
+        let served = [stage.enter(1), stage.enter(1), stage.enter(1)];
+        let request = |number: usize| Arc::clone(&served[number].0).request(None);
+        let requests = [request(0), request(1), request(1), request(2)];
+        assert_eq!(stage.goes(&served).await, None);
+        // The first waits for the upstream, the second is too slow with one of two only.
+        for slow in [1, 3] {
+            requests[slow].request.pace.waits();
+        }
+        tokio::time::sleep(pace::GRACE).await;
+        assert_eq!(stage.goes(&served).await, Some(2));
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ pub mod descriptors;
 pub mod listener;
 pub mod logging;
 pub mod metrics;
+pub mod pace;
 pub mod readiness;
 pub mod shutdown;
 pub mod stream;

@@ -1,23 +1,21 @@
 //! The way of one request.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
-use http_body::Body as _;
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tower_http::timeout::TimeoutBody;
+use tokio::sync::Semaphore;
 
 use super::heads::{Head, admit, calls_expired, is_encoded, strip_hop_by_hop, wants_upgrade};
+use super::kept::{Brought, KEPT_BODIES, Kept, take};
 use super::refusal::Refusal;
 use super::upstream::Failure;
-use super::{Body, IDLE_LIMIT, Upstream};
+use super::{Body, REQUESTS, Upstream};
 use crate::core::sidecar::held::Held;
 use crate::ops::clock::Clock;
 use crate::ops::connections::{BodyInUse, InUse, Place};
@@ -26,12 +24,6 @@ use crate::ops::metrics::SidecarMetrics;
 use crate::sidecar::callers::Callers;
 use crate::sidecar::source::Feed;
 
-/// The largest body that is kept, so that the request can be sent once more.
-const KEPT_BODY: usize = 64 * 1024;
-/// The most that is kept of all bodies at once. Beyond it they stream, and are sent once.
-const KEPT_BODIES: usize = 16 * 1024 * 1024;
-/// The most requests under way at once: each may need a connection to the upstream.
-const REQUESTS: usize = 4096;
 /// How long a request waits for a newer token of a source that does not ask the issuer itself.
 const WAIT_FOR_OTHERS: Duration = Duration::from_secs(5);
 /// How long it waits for a call to the issuer: a refresh that is refused, and a login.
@@ -48,20 +40,6 @@ pub(in crate::sidecar) struct Proxy {
     room: Arc<Semaphore>,
     /// The requests that may still be under way.
     requests: Arc<Semaphore>,
-}
-
-/// A body that is here as a whole, and the room that it takes.
-struct Kept {
-    bytes: Bytes,
-    _room: Option<OwnedSemaphorePermit>,
-}
-
-/// A body on its way to the upstream.
-enum Outgoing {
-    /// Here as a whole. It can be sent again.
-    Kept(Kept),
-    /// Still on its way from the program. It can be sent once.
-    Streamed(Incoming),
 }
 
 impl Proxy {
@@ -84,9 +62,9 @@ impl Proxy {
         request: Request<Incoming>,
         place: Arc<Place>,
     ) -> Response<BodyInUse<Body>> {
-        let permit = Arc::clone(&self.requests).try_acquire_owned();
-        let is_busy = permit.is_err();
-        let in_use = place.request(permit.ok());
+        let permit = place.permit(&self.requests).await;
+        let is_busy = permit.is_none();
+        let in_use = place.request(permit);
         let outcome = if is_busy { Err(Refusal::Busy) } else { self.forward(request, &in_use).await };
         self.metrics.proxied(match &outcome {
             Ok(_) => "forwarded",
@@ -111,7 +89,8 @@ impl Proxy {
         let program = wants_upgrade(&parts).then(|| (program, in_use.clone()));
         let is_upgrade = program.is_some();
         let head = Head::of(&parts, self.upstream.scheme(), self.upstream.authority())?;
-        let (body, kept, is_cut) = self.take(&parts.method, body).await?.split();
+        let body: Brought = in_use.bringing(body);
+        let (body, kept, is_cut) = take(&parts.method, body, &self.room).await?.split();
         // The body may have taken longer than the token lived that was there before.
         let token = self.token()?;
         let first = self.send(&head, &token, body, kept.as_ref(), is_upgrade).await;
@@ -180,55 +159,6 @@ impl Proxy {
 
     fn is_living(&self, token: &Held) -> bool {
         !token.last_use().is_some_and(|last| last.has_come(self.clock.now()))
-    }
-
-    /// Takes in a body that is small, if there is room; another one streams.
-    async fn take(&self, method: &Method, body: Incoming) -> Result<Outgoing, Refusal> {
-        let exact = body.size_hint().exact().map(usize::try_from);
-        let size = match exact {
-            Some(Ok(size)) if size <= KEPT_BODY => size,
-            // Of unknown length it would be lost on its way to an upstream of HTTP/1, where it is not expected.
-            None if [Method::GET, Method::HEAD].contains(method) => KEPT_BODY,
-            _ => return Ok(Outgoing::Streamed(body)),
-        };
-        let room = match u32::try_from(size) {
-            Ok(0) | Err(_) => None,
-            Ok(size) => match Arc::clone(&self.room).try_acquire_many_owned(size) {
-                Ok(room) => Some(room),
-                Err(_) if exact.is_none() => return Err(Refusal::Length),
-                Err(_) => return Ok(Outgoing::Streamed(body)),
-            },
-        };
-        let limited = Limited::new(TimeoutBody::new(IDLE_LIMIT, body), size);
-        let whole = limited
-            .collect()
-            .await
-            .map_err(|error| if error.is::<LengthLimitError>() { Refusal::Length } else { Refusal::Body })?;
-        Ok(Outgoing::Kept(Kept { bytes: whole.to_bytes(), _room: room }))
-    }
-}
-
-impl Kept {
-    fn body(&self) -> Body {
-        Full::new(self.bytes.clone()).map_err(|never| match never {}).boxed_unsync()
-    }
-}
-
-impl Outgoing {
-    /// What is sent, what is kept to send it again, and whether the program failed to bring it to its end.
-    fn split(self) -> (Body, Option<Kept>, Arc<AtomicBool>) {
-        let is_cut = Arc::new(AtomicBool::new(false));
-        match self {
-            Self::Kept(kept) => (kept.body(), Some(kept), is_cut),
-            Self::Streamed(body) => {
-                let cut = Arc::clone(&is_cut);
-                let body = TimeoutBody::new(IDLE_LIMIT, body).map_err(move |error| {
-                    cut.store(true, Ordering::Relaxed);
-                    error
-                });
-                (body.boxed_unsync(), None, is_cut)
-            }
-        }
     }
 }
 

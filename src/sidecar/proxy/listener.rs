@@ -12,26 +12,24 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::IDLE_LIMIT;
 use super::forward::Proxy;
+use super::{BUFFER, IDLE_LIMIT};
 use crate::ops::connections::{Connections, Limits};
 use crate::ops::stream::Patience;
 
 /// How long the head of a request may take, and how long a connection may wait for one.
 const HEAD_LIMIT: Duration = Duration::from_secs(60);
-/// The largest head of a request, and what is read ahead of a body.
-const BUFFER: usize = 64 * 1024;
-/// The largest list of headers of HTTP/2.
-const HEADERS: u32 = 64 * 1024;
+/// The largest list of headers of HTTP/2, and what a stream brings before it is read.
+const WINDOW: u32 = 64 * 1024;
+/// What all streams of a connection of HTTP/2 bring before it is read: some may stand still, and others pass.
+const WINDOW_OF_ALL: u32 = 16 * WINDOW;
 /// How many requests of one connection of HTTP/2 may be under way at once.
 const STREAMS: u32 = 200;
 /// How often a connection of HTTP/2 is asked whether its program is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// The most connections at once.
-const CONNECTIONS: usize = 1024;
-/// The most of an answer that waits for each request of a connection of HTTP/2.
-const SENT_AHEAD: usize = 128 * 1024;
+const CONNECTIONS: usize = 256;
 
 /// Serves until `stop` is cancelled, and then until the requests under way are answered.
 pub(in crate::sidecar) async fn serve(listener: TcpListener, proxy: Proxy, stop: CancellationToken) {
@@ -78,9 +76,11 @@ fn server() -> Builder<TokioExecutor> {
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_header_list_size(HEADERS)
+        .max_header_list_size(WINDOW)
         .max_concurrent_streams(STREAMS)
-        .max_send_buf_size(SENT_AHEAD)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW_OF_ALL)
+        .max_send_buf_size(BUFFER)
         .keep_alive_interval(KEEP_ALIVE);
     builder
 }
@@ -89,13 +89,15 @@ fn server() -> Builder<TokioExecutor> {
 mod tests {
     use std::net::SocketAddr;
 
-    use super::super::Upstream;
+    use super::super::kept::{KEEPING_LIMIT, KEPT_BODIES, KEPT_BODY};
+    use super::super::{REQUESTS, Upstream};
     use super::*;
     use crate::core::endpoint::Origin;
     use crate::core::sidecar::held::Held;
     use crate::core::world::token;
     use crate::issuer::Trust;
     use crate::ops::clock::{Clock, SystemClock};
+    use crate::ops::descriptors;
     use crate::ops::metrics::Metrics;
     use crate::sidecar::callers::Callers;
     use crate::sidecar::source::channel;
@@ -168,5 +170,74 @@ mod tests {
                 assert!(request.ends_with("partpartpart"), "{request}");
             }
         }
+    }
+
+    /// An upstream that reads all, and answers a GET at once.
+    async fn answering() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    let mut bytes = vec![0; 4096];
+                    while stream.read(&mut bytes).await.is_ok_and(|read| read > 0) {
+                        if bytes.starts_with(b"GET") {
+                            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+                        }
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    async fn said(address: SocketAddr, words: &[&str]) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(words.concat().as_bytes()).await.unwrap();
+        stream
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bodies_that_come_slowly_take_the_room_for_kept_ones_for_half_a_minute_and_others_are_told_why() {
+        let address = served(answering().await).await;
+        let head =
+            "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+        let mut slow = Vec::new();
+        for _ in 0..KEPT_BODIES / KEPT_BODY {
+            slow.push(said(address, &[head, "1\r\nx\r\n"]).await);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let other = async || rest(&mut said(address, &[head, "1\r\nx\r\n0\r\n\r\n"]).await).await;
+        let answer = other().await;
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("TooManyBodies"), "{answer}");
+        for stream in &mut slow {
+            let answer = tokio::time::timeout(KEEPING_LIMIT, rest(stream)).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("BodyTooSlow"), "{answer}");
+        }
+        let answer = other().await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bodies_that_hardly_come_make_room_for_a_request_that_needs_a_place() {
+        descriptors::raise_limit();
+        let address = served(answering().await).await;
+        let mut slow = Vec::new();
+        for _ in 0..descriptors::share(REQUESTS) {
+            let head = "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n";
+            slow.push(said(address, &[head, "x"]).await);
+        }
+        for seconds in [25, 25, 1] {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            for stream in &mut slow {
+                stream.write_all(b"x").await.unwrap();
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let head = "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        let asking = async { rest(&mut said(address, &[head]).await).await };
+        let answer = tokio::time::timeout(Duration::from_secs(5), asking).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 }

@@ -30,6 +30,10 @@ pub(super) enum Refusal {
     Body,
     /// A body of unknown length with a method that nearly never has one, and too large to be counted.
     Length,
+    /// A body of unknown length with such a method that did not come in time.
+    SlowBody,
+    /// There is no room for a body of unknown length with such a method.
+    KeptBodies,
     /// There is no token that could be sent.
     NoToken {
         /// Its name, for programs.
@@ -74,7 +78,7 @@ impl Refusal {
         match self {
             Self::NoToken { seconds, .. } => Some(*seconds),
             // There may be a newer token already.
-            Self::ConnectedTooLate | Self::Busy | Self::Descriptors => Some(1),
+            Self::ConnectedTooLate | Self::KeptBodies | Self::Busy | Self::Descriptors => Some(1),
             _ => None,
         }
     }
@@ -86,11 +90,13 @@ impl Refusal {
             Self::Host => StatusCode::MISDIRECTED_REQUEST,
             Self::Page => StatusCode::FORBIDDEN,
             Self::Encoding => StatusCode::NOT_IMPLEMENTED,
-            Self::Body => StatusCode::REQUEST_TIMEOUT,
+            Self::Body | Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::Length => StatusCode::LENGTH_REQUIRED,
-            Self::NoToken { .. } | Self::ConnectedTooLate | Self::Busy | Self::Descriptors => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NoToken { .. }
+            | Self::ConnectedTooLate
+            | Self::KeptBodies
+            | Self::Busy
+            | Self::Descriptors => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamUnreachable(_)
             | Self::UpstreamTls(_)
             | Self::UpstreamBroken
@@ -108,6 +114,8 @@ impl Refusal {
             Self::Encoding => "TransferEncodingRefused",
             Self::Body => "BodyIncomplete",
             Self::Length => "LengthRequired",
+            Self::SlowBody => "BodyTooSlow",
+            Self::KeptBodies => "TooManyBodies",
             Self::NoToken { reason, .. } => reason,
             Self::ConnectedTooLate => "TokenExpired",
             Self::UpstreamUnreachable(_) => "UpstreamUnreachable",
@@ -129,12 +137,14 @@ impl Refusal {
             Self::Encoding => "This proxy takes bodies as they are, or in chunks; send it without another Transfer-Encoding".into(),
             Self::Body => "The body did not come whole; send it again".into(),
             Self::Length => "A GET or HEAD with a body of more than 64 KiB has to tell its length; add Content-Length".into(),
+            Self::SlowBody => "The body of a GET or HEAD that does not tell its length has to come within 30 seconds; add Content-Length, or send it quicker".into(),
+            Self::KeptBodies => "This proxy has as many bodies of unknown length from GET and HEAD as it takes; add Content-Length, or ask again".into(),
             Self::NoToken { message, .. } => message.clone(),
             Self::ConnectedTooLate => "The token expired before there was a connection to the upstream, and nothing was sent; ask again".into(),
             Self::UpstreamUnreachable(obstacle) | Self::UpstreamTls(obstacle) => obstacle.problem("the upstream", Terms::UPSTREAM),
             Self::UpstreamBroken => "The upstream ended the connection without an answer; whether it carried the request out is unknown".into(),
-            Self::UpstreamMalformed => "The upstream's answer cannot be passed on: it is no HTTP, or has more than 1,000 header fields or 400 KiB of them, or a Transfer-Encoding other than chunked".into(),
-            Self::Busy => "This proxy has as many requests under way as it takes, 4,096 or a third of its file descriptors; ask again".into(),
+            Self::UpstreamMalformed => "The upstream's answer cannot be passed on: it is no HTTP, or has more than 1,000 header fields or 64 KiB of them, or a Transfer-Encoding other than chunked".into(),
+            Self::Busy => "This proxy has as many requests under way as it takes, 128 or a third of its file descriptors; ask again".into(),
             Self::Descriptors => "The sidecar has no file descriptor left for a connection to the upstream, and nothing was sent; raise its limit of open files".into(),
         }
     }

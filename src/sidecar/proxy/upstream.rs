@@ -16,8 +16,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use jiff::SignedDuration;
 use rustls::ClientConfig;
 
-use super::Body;
 use super::refusal::Refusal;
+use super::{BUFFER, Body};
 use crate::core::endpoint::Origin;
 use crate::core::moment::Moment;
 use crate::core::obstacle::Obstacle;
@@ -37,8 +37,11 @@ const LONGEST_USE: SignedDuration = SignedDuration::from_secs(300);
 const SHORTEST_USE: SignedDuration = SignedDuration::from_secs(1);
 /// The most header fields of an answer.
 const FIELDS: usize = 1000;
-/// The most bytes of them, which is what is read ahead of a body with HTTP/1.
-const HEAD_SIZE: u32 = 400 * 1024;
+/// The most bytes of them with HTTP/2, and what a stream brings before it is read.
+const WINDOW: u32 = 64 * 1024;
+/// What all streams of a connection of HTTP/2 bring before it is read. All requests may share one, and those that nobody
+/// reads must not hold up the others.
+const WINDOW_OF_ALL: u32 = 128 * WINDOW;
 
 type Connector = TimeoutConnector<HttpsConnector<HttpConnector>>;
 
@@ -266,7 +269,11 @@ fn client(tls: &ClientConfig, versions: Versions) -> Client<Connector, Body> {
         .pool_idle_timeout(POOL_IDLE_LIMIT)
         .http2_keep_alive_interval(KEEP_ALIVE)
         .http1_max_headers(FIELDS)
-        .http2_max_header_list_size(HEAD_SIZE)
+        .http1_max_buf_size(BUFFER)
+        .http2_max_header_list_size(WINDOW)
+        .http2_initial_stream_window_size(WINDOW)
+        .http2_initial_connection_window_size(WINDOW_OF_ALL)
+        .http2_max_send_buf_size(BUFFER)
         .build(connector)
 }
 

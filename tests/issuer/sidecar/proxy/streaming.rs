@@ -1,5 +1,6 @@
 //! Bodies that are large, slow, or broken off.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -11,15 +12,19 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http_body::Frame;
 use http_body_util::BodyExt as _;
+use idissuer::ops::descriptors;
 use idissuer_testbed::wait;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 use super::super::{HOUR, LIMIT};
 use super::{Recorder, ask_with_http_2, forwarding, within_limit};
 
 const GIGABYTE: u64 = 1_000_000_000;
 const CHUNK: usize = 1_000_000;
+/// What all bodies that nobody reads may cost, in KiB.
+const ENOUGH: u64 = 48 * 1024;
 
 /// Answers with as many bytes as came, as they come.
 fn mirror(request: Request) -> BoxFuture<'static, Response> {
@@ -143,6 +148,97 @@ async fn slow_programs_neither_fill_the_memory_nor_hold_up_others() {
     }
     let grown = peak_memory(stage.sidecar().pid()) - before;
     assert!(grown < 64 * 1024, "{grown} KiB more than at rest, for {} slow programs", slow.len());
+}
+
+/// An upstream that reads no bodies, and of the answer to a GET gives as much as is taken.
+async fn deaf() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            tokio::spawn(listen_to_nothing(listener.accept().await.unwrap().0));
+        }
+    });
+    address
+}
+
+async fn listen_to_nothing(mut stream: TcpStream) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    if head.starts_with(b"POST") {
+        std::future::pending::<()>().await;
+    }
+    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
+    let chunk = vec![b'x'; 65_536];
+    loop {
+        stream.write_all(&chunk).await?;
+    }
+}
+
+/// Asks for a body without end, or brings one.
+async fn asks(stream: &mut TcpStream, is_upload: bool) -> std::io::Result<()> {
+    if !is_upload {
+        return stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    }
+    let head = format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {GIGABYTE}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await?;
+    let chunk = vec![b'x'; 65_536];
+    loop {
+        stream.write_all(&chunk).await?;
+    }
+}
+
+/// More requests than the proxy takes.
+const MANY: usize = 300;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_nobody_reads_in_either_direction_cost_little_memory() {
+    descriptors::raise_limit();
+    let upstream = deaf().await;
+    for request in ["GET", "POST", "both"] {
+        let (stage, proxy) = forwarding(HOUR, &format!("http://{upstream}")).await;
+        let before = peak_memory(stage.sidecar().pid());
+        let mut programs = JoinSet::new();
+        for number in 0..MANY {
+            let is_upload = request == "POST" || (request == "both" && number % 2 == 0);
+            programs.spawn(async move {
+                let mut stream = TcpStream::connect(proxy).await.unwrap();
+                let _ = tokio::time::timeout(Duration::from_secs(5), asks(&mut stream, is_upload)).await;
+                stream
+            });
+        }
+        let programs = programs.join_all().await;
+        // Downloads fill what they can meanwhile.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let grown = peak_memory(stage.sidecar().pid()) - before;
+        eprintln!("{request}: {grown} KiB more than {before} at rest");
+        assert!(grown < ENOUGH, "{request}: {grown} KiB more than {before} at rest");
+        drop(programs);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_nobody_reads_on_connections_of_http_2_cost_no_more() {
+    let upstream = deaf().await;
+    let (stage, proxy) = forwarding(HOUR, &format!("http://{upstream}")).await;
+    let before = peak_memory(stage.sidecar().pid());
+    let mut asked = Vec::new();
+    for _ in 0..MANY / 2 {
+        let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+        let download = tokio::spawn(client.get(format!("http://{proxy}/")).send());
+        let (send, upload) = ask_with_http_2(proxy, "/").await;
+        for _ in 0..32 {
+            // It may be refused already.
+            let _ = send.unbounded_send(Frame::data(Bytes::from(vec![b'x'; 65_536])));
+        }
+        asked.push((download, send, upload));
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let grown = peak_memory(stage.sidecar().pid()) - before;
+    eprintln!("HTTP/2: {grown} KiB more than {before} at rest");
+    assert!(grown < ENOUGH, "{grown} KiB more than {before} at rest");
 }
 
 #[tokio::test]
