@@ -115,12 +115,15 @@ pub trait Transport: Send + Sync {
 mod tests {
     use super::*;
 
+    /// Type, what compresses it, the first bytes, and whether it is a page.
+    type Case<'a> = (Option<&'a str>, Option<&'a str>, &'a [u8], bool);
+
     #[test]
     fn a_page_is_known_by_its_first_character_and_without_one_by_its_type() {
         let gzip = [&b"\x1f\x8b\x08\0\0\0\0\0\0\xff\x01\x02\0\xfd\xff{}"[..], &[0; 8]].concat();
         let html = Some("text/html; charset=utf-8");
         let (json, plain) = (Some("application/json"), Some("text/plain"));
-        let cases: [(Option<&str>, Option<&str>, &[u8], bool); 17] = [
+        let cases: [Case<'_>; 17] = [
             (html, None, b"", true),
             (Some("application/xhtml+xml"), None, b" \r\n", true),
             (Some("Text/HTML"), None, b"denied", true),
