@@ -287,9 +287,9 @@ impl Session {
         let now = clock.now();
         let mut account = self.account();
         let result = exchange.result.map_err(|error| {
-            let reason = self.reason(&error).of_password(blank);
-            let failure = Failure { class: error.class(), reason };
-            account.judge(call.grant(), failure)
+            let failure = Failure { class: error.class(), reason: self.reason(&error) };
+            let Failure { class, reason } = account.judge(call.grant(), failure);
+            Failure { class, reason: reason.of_password(blank) }
         });
         let verdict = account.verdict(result.as_ref().map(drop), self.site.trust != Trust::PublicRoots);
         let forgiven = restraints.ends(place, &self.who(), account.accepted().is_some(), verdict, now);

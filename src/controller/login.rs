@@ -200,9 +200,11 @@ fn remember(work: &mut Work<'_>, session: &Session, seen: &Seen, now: Moment) {
 /// How the login was rejected that status remembers.
 fn rejection(status: &IdIssuerCredentialStatus, account: &AccountReference) -> Failure {
     let (secret, origin) = (account.login.secret.clone(), &account.endpoint.origin);
-    let unclear = IssuerError::unclear_answers()
-        .map(|error| Reason::LoginNotAccepted { answer: Box::new(error.reason(&secret, origin)) });
     // Which of them it was stands in the condition only.
+    let unclear = IssuerError::unclear_answers().flat_map(|error| {
+        let answer = Box::new(error.reason(&secret, origin));
+        [false, true].map(|blank| Reason::LoginNotAccepted { answer: answer.clone(), blank })
+    });
     let rejected = [(true, false), (true, true), (false, true), (false, false)]
         .map(|(forbidden, blank)| Reason::LoginRejected { secret: secret.clone(), forbidden, blank });
     let [.., plain] = rejected.clone();

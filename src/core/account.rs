@@ -209,7 +209,7 @@ impl Account {
         if grant == Grant::Refresh || self.accepted.is_some() || is_plain || !failure.class.is_answer() {
             return failure;
         }
-        let reason = Reason::LoginNotAccepted { answer: Box::new(failure.reason) };
+        let reason = Reason::LoginNotAccepted { answer: Box::new(failure.reason), blank: false };
         Failure { class: RetryClass::Rejected, reason }
     }
 

@@ -15,8 +15,13 @@ pub use refusal::TargetRefusal;
 /// What a 403 may mean.
 pub(super) const API_ACCESS: &str = ", and see to it that the user has the \"API Access\" authorization";
 /// Nothing more: neither where it stands, nor what stands around it.
-pub(super) const PASSWORD_HAS_BLANK: &str =
+const PASSWORD_HAS_BLANK: &str =
     "The password holds a blank or an invisible character: see that it is meant. ";
+
+/// What is said of a refused password that holds a blank or an invisible character.
+pub(super) fn hint_at(blank: bool) -> &'static str {
+    if blank { PASSWORD_HAS_BLANK } else { "" }
+}
 
 /// Why a condition is as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,6 +151,8 @@ pub enum Reason {
     LoginNotAccepted {
         /// What the answer was.
         answer: Box<Reason>,
+        /// Whether the password holds a blank or an invisible character, which may be a slip.
+        blank: bool,
     },
     /// A login was begun by an earlier process, and nobody heard the answer.
     LoginUnanswered {
@@ -259,7 +266,7 @@ impl Reason {
             Self::TokenLifeTooShort => "TokenLifeTooShort",
             Self::TooManyCredentials { .. } => "TooManyCredentials",
             Self::LoginRejected { .. } => "LoginRejected",
-            Self::LoginNotAccepted { answer } => answer.name(),
+            Self::LoginNotAccepted { answer, .. } => answer.name(),
             Self::LoginUnanswered { .. } => "LoginUnanswered",
             Self::RefreshRefused => "RefreshRefused",
             Self::NoAnswer { obstacle, .. } => obstacle.name(),
@@ -301,8 +308,8 @@ impl Reason {
             Self::LoginRejected { forbidden, blank, .. } => {
                 Self::LoginRejected { secret: name.to_owned(), forbidden, blank }
             }
-            Self::LoginNotAccepted { answer } => {
-                Self::LoginNotAccepted { answer: Box::new(answer.of_secret(name)) }
+            Self::LoginNotAccepted { answer, blank } => {
+                Self::LoginNotAccepted { answer: Box::new(answer.of_secret(name)), blank }
             }
             Self::LoginUnanswered { .. } => Self::LoginUnanswered { secret: name.to_owned() },
             Self::LoginPutOff { until, .. } => Self::LoginPutOff { secret: name.to_owned(), until },
@@ -315,6 +322,7 @@ impl Reason {
     pub fn of_password(self, blank: bool) -> Self {
         match self {
             Self::LoginRejected { secret, forbidden, .. } => Self::LoginRejected { secret, forbidden, blank },
+            Self::LoginNotAccepted { answer, .. } => Self::LoginNotAccepted { answer, blank },
             other => other,
         }
     }
@@ -392,6 +400,7 @@ mod tests {
         let expiry = Timestamp::UNIX_EPOCH;
         let unusable = |defect| LoginSecretUnusable { secret: secret(), key: key(), defect };
         let rejected = |forbidden, blank| LoginRejected { secret: secret(), forbidden, blank };
+        let not_accepted = |blank| LoginNotAccepted { answer: Box::new(IssuerPathWrong), blank };
         Some(match reason {
             TokenPublished { outruns_kubelet: false, .. } => {
                 TokenPublished { secret: secret(), expiry, outruns_kubelet: true }
@@ -430,8 +439,9 @@ mod tests {
             TooManyCredentials { .. } => rejected(false, false),
             LoginRejected { forbidden: false, blank: false, .. } => rejected(true, false),
             LoginRejected { forbidden: true, blank: false, .. } => rejected(true, true),
-            LoginRejected { blank: true, .. } => LoginNotAccepted { answer: Box::new(IssuerPathWrong) },
-            LoginNotAccepted { .. } => LoginUnanswered { secret: secret() },
+            LoginRejected { blank: true, .. } => not_accepted(false),
+            LoginNotAccepted { blank: false, .. } => not_accepted(true),
+            LoginNotAccepted { blank: true, .. } => LoginUnanswered { secret: secret() },
             LoginUnanswered { .. } => RefreshRefused,
             RefreshRefused => {
                 NoAnswer { origin: "https://issuer.example".into(), obstacle: Obstacle::ALL[0] }

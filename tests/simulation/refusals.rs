@@ -104,6 +104,25 @@ async fn a_login_that_was_never_accepted_is_presented_three_times_whatever_is_an
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_blank_in_a_password_is_hinted_at_however_the_issuer_refuses_it() {
+    for answer in
+        [status(401, None), status(200, Some(r#"{"success": false}"#)), status(302, None), status(404, None)]
+    {
+        let mut world = world(HOUR);
+        let credential = world.population.credentials[0].clone();
+        world.write(&login_secret(&credential.namespace, &world.population.accounts[0], "two words"));
+        world.habitat.issuers.get(0).simulator.inject(FaultRule::on_login(answer.clone()));
+        world.start();
+        for restart in 0..2 {
+            world.pass(2 * MINUTE).await;
+            let told = world.credential(&credential)["status"]["conditions"].to_string();
+            assert!(told.contains("The password holds a blank"), "{answer:?}, {restart}: {told}");
+            world.restarts().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_says_not_now_costs_a_new_login_nothing() {
     for code in [408, 425, 429, 500, 502, 503, 504] {
         let mut world = world(HOUR);

@@ -2,7 +2,7 @@
 
 use super::super::login::LoginDefect;
 use super::super::obstacle::Terms;
-use super::{API_ACCESS, PASSWORD_HAS_BLANK, Reason};
+use super::{API_ACCESS, Reason, hint_at};
 
 impl Reason {
     /// What a person reads: what is wrong, and the cure.
@@ -51,10 +51,10 @@ impl Reason {
             Self::TooManyCredentials { limit } => format!("The namespace has more than {limit} credentials, and older ones go first; delete some that are not needed, or start the controller with a larger --max-credentials-per-namespace"),
             Self::LoginRejected { secret, forbidden, blank } => {
                 let access = if *forbidden { API_ACCESS } else { "" };
-                let hint = if *blank { PASSWORD_HAS_BLANK } else { "" };
+                let hint = hint_at(*blank);
                 format!("The issuer rejected the user name and password in Secret {secret}; correct them{access}. {hint}A corrected Secret is tried at once. Otherwise the login is tried three times within 15 minutes, and then once an hour if it was accepted before, so that the account is not locked")
             }
-            Self::LoginNotAccepted { answer } => format!("{}. Some issuers refuse a password so, so a login that was never accepted is tried three times within 15 minutes and then held, that the account is not locked; correct the login Secret or spec.issuer, or request a renewal, to have it tried at once", answer.of_answer()),
+            Self::LoginNotAccepted { answer, blank } => format!("{}. {}Some issuers refuse a password so, so a login that was never accepted is tried three times within 15 minutes and then held, that the account is not locked; correct the login Secret or spec.issuer, or request a renewal, to have it tried at once", answer.of_answer(), hint_at(*blank)),
             Self::LoginUnanswered { secret } => format!("A login with Secret {secret} was under way when the controller ended, so it may have been rejected. So that the account is not locked, the next one waits for a few minutes, and after three of that kind until somebody asks: request a renewal to have it at once"),
             Self::RefreshRefused => "The issuer refused the refresh token; logging in instead".into(),
             Self::NoAnswer { origin, obstacle } => obstacle.message(origin, Terms::CONTROLLER),

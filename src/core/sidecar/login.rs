@@ -48,7 +48,7 @@ impl Answer {
         match reason {
             Reason::LoginRejected { forbidden: true, .. } => Some(Self::Forbidden),
             Reason::LoginRejected { forbidden: false, .. } => Some(Self::Rejected),
-            Reason::LoginNotAccepted { answer } => Some(match **answer {
+            Reason::LoginNotAccepted { answer, .. } => Some(match **answer {
                 Reason::IssuerRedirects => Self::Redirected,
                 Reason::IssuerPathWrong => Self::PathWrong,
                 Reason::IssuerBlocked | Reason::IssuerMisdirected => Self::Blocked,
@@ -62,7 +62,7 @@ impl Answer {
     #[must_use]
     pub fn reason(self) -> Option<Reason> {
         let secret = String::new();
-        let unclear = |answer| Reason::LoginNotAccepted { answer: Box::new(answer) };
+        let unclear = |answer| Reason::LoginNotAccepted { answer: Box::new(answer), blank: false };
         Some(match self {
             Self::Awaited => Reason::LoginUnanswered { secret },
             Self::Rejected => Reason::LoginRejected { secret, forbidden: false, blank: false },

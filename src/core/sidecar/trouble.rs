@@ -4,7 +4,7 @@ use std::io;
 
 use crate::core::login::LoginDefect;
 use crate::core::obstacle::Terms;
-use crate::core::reason::{API_ACCESS, PASSWORD_HAS_BLANK, Reason};
+use crate::core::reason::{API_ACCESS, Reason, hint_at};
 use crate::core::token::TokenDefect;
 
 /// Why a file is not read, whoever may read it.
@@ -122,7 +122,7 @@ impl Trouble {
     pub fn of_call(reason: Reason, proven: bool, blank: bool) -> Self {
         match reason {
             Reason::LoginRejected { forbidden, .. } => Self::LoginRejected { forbidden, proven, blank },
-            other => Self::Issuer(other),
+            other => Self::Issuer(other.of_password(blank)),
         }
     }
 
@@ -161,7 +161,7 @@ impl Trouble {
             Self::CaFile { file } => format!("{file} holds no PEM certificate that can be used; put the issuer's CA certificates there"),
             Self::LoginRejected { forbidden, proven, blank } => {
                 let access = if *forbidden { API_ACCESS } else { "" };
-                let hint = if *blank { PASSWORD_HAS_BLANK } else { "" };
+                let hint = hint_at(*blank);
                 let again = if *proven { "Otherwise the login is tried three times within 15 minutes, and then once an hour" } else { "The same files are not tried again" };
                 format!("The issuer rejected the user name and password; correct the login files{access}. {hint}Corrected ones are tried at once. {again}, so that the account is not locked")
             }
@@ -205,7 +205,7 @@ fn of_issuer(reason: &Reason) -> String {
         Reason::LoginUnanswered { .. } => "A login was under way when the sidecar last ended, so it may have been rejected; the next one waits for a few minutes, so that the account is not locked. Change the login files to have it at once".into(),
         Reason::LoginPutOff { until, .. } => format!("The issuer rejected the user name four times within an hour, so the next attempt waits until {until}, that the account is not locked; see that user name and password are right by then"),
         Reason::NoAnswer { origin, obstacle } => obstacle.message(origin, Terms::SIDECAR),
-        Reason::LoginNotAccepted { answer } => format!("{}. Some issuers refuse a password so, so a login that was never accepted is tried three times within 15 minutes and then held, that the account is not locked; correct the login files or the issuer's address, and it is tried at once", of_answer(answer)),
+        Reason::LoginNotAccepted { answer, blank } => format!("{}. {}Some issuers refuse a password so, so a login that was never accepted is tried three times within 15 minutes and then held, that the account is not locked; correct the login files or the issuer's address, and it is tried at once", of_answer(answer), hint_at(*blank)),
         Reason::IssuerBlocked => format!("{}. It is retried within a minute each time, and every 15 minutes once it has lasted for 15, that no account is locked whose password was changed: some issuers say no so", of_answer(reason)),
         Reason::IssuerRedirects => "The issuer answers with a redirect, which a login never follows; correct --issuer-url (http for https)".into(),
         Reason::IssuerPathWrong => "The issuer does not know the path or method of a login; correct --issuer-url".into(),
@@ -237,8 +237,8 @@ mod tests {
             Reason::IssuerBlocked,
             Reason::IssuerMisdirected,
             Reason::IssuerAnswerBroken,
-            Reason::LoginNotAccepted { answer: Box::new(Reason::IssuerBlocked) },
-            Reason::LoginNotAccepted { answer: Box::new(Reason::IssuerPathWrong) },
+            Reason::LoginNotAccepted { answer: Box::new(Reason::IssuerBlocked), blank: true },
+            Reason::LoginNotAccepted { answer: Box::new(Reason::IssuerPathWrong), blank: false },
             Reason::IssuerRedirects,
             Reason::IssuerPathWrong,
             Reason::IssuerAnswerUnusable { defect: "no token" },
@@ -271,6 +271,18 @@ mod tests {
             let message = trouble.message();
             assert!(!message.contains("spec.") && !message.contains("controller"), "{message}");
             assert!(message.contains(';') || !trouble.needs_person(), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_blank_in_a_password_is_hinted_at_however_the_issuer_refused_it() {
+        let unclear = Reason::LoginNotAccepted { answer: Box::new(Reason::IssuerRedirects), blank: false };
+        let plain = Reason::LoginRejected { secret: String::new(), forbidden: false, blank: false };
+        for reason in [unclear, plain] {
+            for blank in [true, false] {
+                let message = Trouble::of_call(reason.clone(), false, blank).message();
+                assert_eq!(message.contains("holds a blank"), blank, "{message}");
+            }
         }
     }
 }
