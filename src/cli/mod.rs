@@ -167,6 +167,10 @@ fn run_controller(mut arguments: ControllerArguments) -> Result<(), String> {
     logging::start(arguments.log_format);
     descriptors::raise_limit();
     install_crypto_provider()?;
+    if arguments.use_environment_proxy {
+        let listed = arguments.allow_issuers.iter().map(Allowed::origin);
+        listed.chain([&arguments.issuer_url]).try_for_each(cluster::proxy::check_for_issuer)?;
+    }
     let timings = arguments.lease.timings()?;
     arguments.namespaces.sort_unstable();
     arguments.namespaces.dedup();

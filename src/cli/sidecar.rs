@@ -232,6 +232,9 @@ async fn check(settings: &Settings) -> Result<(), String> {
 
 impl SidecarArguments {
     async fn settings(self) -> Result<Settings, String> {
+        if self.use_environment_proxy && matches!(self.source, SourceKind::Login) {
+            cluster::proxy::check_for_issuer(&self.issuer_url)?;
+        }
         let (source, output) = (self.source().await?, self.output()?);
         let (proxy, hooks) = (self.proxy.settings()?, self.hooks()?);
         if self.once && proxy.is_some() {

@@ -170,6 +170,12 @@ impl Allowed {
         Ok(Self { origin: Origin::parse(origin)?, path: path.map(str::to_owned) })
     }
 
+    /// The origin.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
     fn permits(&self, path: &str) -> bool {
         self.path.as_deref().is_none_or(|allowed| {
             let under = path.strip_prefix(allowed.strip_suffix('/').unwrap_or(allowed));

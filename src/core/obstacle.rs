@@ -43,6 +43,8 @@ pub enum Obstacle {
     NoTls,
     /// No version or cipher that both sides speak.
     TlsIncompatible,
+    /// The server ends the handshake without saying why.
+    HandshakeRefused,
     /// The server knows no site of this name.
     TlsNameUnknown,
     /// The server wants a certificate of the caller.
@@ -82,7 +84,7 @@ impl Terms {
 
 impl Obstacle {
     /// Every one.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::NameUnresolved,
         Self::Refused,
         Self::NoRoute,
@@ -103,6 +105,7 @@ impl Obstacle {
         Self::CertificateInvalid,
         Self::NoTls,
         Self::TlsIncompatible,
+        Self::HandshakeRefused,
         Self::TlsNameUnknown,
         Self::ClientCertificateWanted,
         Self::TlsFailed,
@@ -133,7 +136,7 @@ impl Obstacle {
             Self::CertificateOfAuthority => "IssuerCertificateOfAuthority",
             Self::CertificateInvalid => "IssuerCertificateInvalid",
             Self::NoTls => "IssuerSpeaksNoTls",
-            Self::TlsIncompatible => "IssuerTlsIncompatible",
+            Self::TlsIncompatible | Self::HandshakeRefused => "IssuerTlsIncompatible",
             Self::TlsNameUnknown => "IssuerTlsNameUnknown",
             Self::ClientCertificateWanted => "IssuerWantsClientCertificate",
             Self::TlsFailed => "IssuerTlsFailed",
@@ -169,6 +172,7 @@ impl Obstacle {
             Self::CertificateInvalid => "its certificate is not made for a server, or is malformed",
             Self::NoTls => "it does not speak TLS there",
             Self::TlsIncompatible => "it offers no TLS version or cipher that is safe",
+            Self::HandshakeRefused => "it refuses the TLS handshake",
             Self::TlsNameUnknown => "it serves no site of that name",
             Self::ClientCertificateWanted => "it wants a client certificate",
             Self::TlsFailed => "TLS failed",
@@ -223,6 +227,9 @@ impl Obstacle {
             Self::TlsIncompatible => {
                 "let the server speak TLS 1.3, or 1.2 with ECDHE and AES-GCM or ChaCha20".into()
             }
+            Self::HandshakeRefused => format!(
+                "the usual causes are no TLS version (1.2 or 1.3) or cipher in common, a host in {address} that it does not know (SNI), and a client certificate that it demands and {caller} does not have"
+            ),
             Self::TlsNameUnknown => format!("correct the host in {address}, or let the server know it"),
             Self::ClientCertificateWanted => format!("let the server do without: {caller} has none to show"),
             Self::ProxyUnreachable => "correct HTTPS_PROXY, or name the host in NO_PROXY".into(),
@@ -255,6 +262,7 @@ impl Obstacle {
                 self,
                 Self::NoTls
                     | Self::TlsIncompatible
+                    | Self::HandshakeRefused
                     | Self::TlsNameUnknown
                     | Self::ClientCertificateWanted
                     | Self::TlsFailed

@@ -171,7 +171,10 @@ pub enum Reason {
     /// The issuer asked to come back later, or failed by itself.
     IssuerUnavailable,
     /// Something before the issuer answers in its place.
-    IssuerBlocked,
+    IssuerBlocked {
+        /// Whether it was called over plain http: so answers a port of TLS, too.
+        plain: bool,
+    },
     /// The connection led to a server that does not serve the issuer.
     IssuerMisdirected,
     /// An answer of success broke off, or did not end.
@@ -271,7 +274,7 @@ impl Reason {
             Self::RefreshRefused => "RefreshRefused",
             Self::NoAnswer { obstacle, .. } => obstacle.name(),
             Self::IssuerUnavailable => "IssuerUnavailable",
-            Self::IssuerBlocked => "IssuerBlocked",
+            Self::IssuerBlocked { .. } => "IssuerBlocked",
             Self::IssuerMisdirected => "IssuerMisdirected",
             Self::IssuerAnswerBroken => "IssuerAnswerBroken",
             Self::IssuerFailing => "IssuerFailing",
@@ -349,7 +352,7 @@ impl Reason {
             | Self::RefreshRefused
             | Self::NoAnswer { .. }
             | Self::IssuerUnavailable
-            | Self::IssuerBlocked
+            | Self::IssuerBlocked { .. }
             | Self::IssuerMisdirected
             | Self::IssuerAnswerBroken
             | Self::IssuerFailing
@@ -450,8 +453,9 @@ mod tests {
                 let next = Obstacle::ALL.iter().skip_while(|it| *it != obstacle).nth(1);
                 next.map_or(IssuerUnavailable, |&obstacle| NoAnswer { origin: origin.clone(), obstacle })
             }
-            IssuerUnavailable => IssuerBlocked,
-            IssuerBlocked => IssuerMisdirected,
+            IssuerUnavailable => IssuerBlocked { plain: false },
+            IssuerBlocked { plain: false } => IssuerBlocked { plain: true },
+            IssuerBlocked { plain: true } => IssuerMisdirected,
             IssuerMisdirected => IssuerAnswerBroken,
             IssuerAnswerBroken => IssuerFailing,
             IssuerFailing => LoginPutOff { secret: secret(), until: expiry },

@@ -89,7 +89,7 @@ pub(crate) fn inconclusive(sent: Sent) -> Failure {
 }
 
 pub(crate) fn blocked() -> Failure {
-    Failure { class: RetryClass::Blocked, reason: Reason::IssuerBlocked }
+    Failure { class: RetryClass::Blocked, reason: Reason::IssuerBlocked { plain: false } }
 }
 
 pub(crate) fn intent() -> Intent {

@@ -118,9 +118,11 @@ fn of_certificate(error: &CertificateError, trust: &Trust) -> Obstacle {
 
 fn of_alert(alert: AlertDescription) -> Obstacle {
     match alert {
-        AlertDescription::ProtocolVersion
-        | AlertDescription::HandshakeFailure
-        | AlertDescription::InsufficientSecurity => Obstacle::TlsIncompatible,
+        AlertDescription::ProtocolVersion | AlertDescription::InsufficientSecurity => {
+            Obstacle::TlsIncompatible
+        }
+        // Up to TLS 1.2 there is no alert of its own for a client certificate that is wanted: servers send one of these.
+        AlertDescription::HandshakeFailure | AlertDescription::BadCertificate => Obstacle::HandshakeRefused,
         AlertDescription::UnrecognisedName => Obstacle::TlsNameUnknown,
         AlertDescription::CertificateRequired => Obstacle::ClientCertificateWanted,
         _ => Obstacle::TlsFailed,
@@ -166,6 +168,8 @@ mod tests {
             (TlsError::InvalidCertificate(CertificateError::UnknownIssuer), Obstacle::CertificateUntrusted),
             (TlsError::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon), Obstacle::TlsIncompatible),
             (TlsError::AlertReceived(AlertDescription::UnrecognisedName), Obstacle::TlsNameUnknown),
+            (TlsError::AlertReceived(AlertDescription::HandshakeFailure), Obstacle::HandshakeRefused),
+            (TlsError::AlertReceived(AlertDescription::BadCertificate), Obstacle::HandshakeRefused),
             (
                 TlsError::AlertReceived(AlertDescription::CertificateRequired),
                 Obstacle::ClientCertificateWanted,

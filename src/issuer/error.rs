@@ -141,7 +141,7 @@ impl IssuerError {
             Self::RefreshRefused => Reason::RefreshRefused,
             Self::NotNow { .. } | Self::Unavailable { .. } => Reason::IssuerUnavailable,
             Self::NotTheIssuer { status: MISDIRECTED } => Reason::IssuerMisdirected,
-            Self::NotTheIssuer { .. } | Self::Blocked => Reason::IssuerBlocked,
+            Self::NotTheIssuer { .. } | Self::Blocked => Reason::IssuerBlocked { plain: !origin.is_https() },
             Self::Broken(_) => Reason::IssuerAnswerBroken,
             Self::Redirected => Reason::IssuerRedirects,
             Self::PathWrong => Reason::IssuerPathWrong,
@@ -244,6 +244,14 @@ mod tests {
         messages.dedup();
         assert_eq!(messages.len(), count);
         assert!(IssuerError::unclear_answers().all(|error| error.class().is_answer()));
+    }
+
+    #[test]
+    fn a_page_at_a_plain_address_may_be_that_of_a_port_of_tls() {
+        for (url, is_plain) in [("http://issuer.example", true), ("https://issuer.example", false)] {
+            let reason = IssuerError::Blocked.reason("login", &Origin::parse(url).unwrap());
+            assert_eq!(reason.message().contains("https for http"), is_plain, "{}", reason.message());
+        }
     }
 
     #[test]

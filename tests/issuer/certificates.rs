@@ -142,7 +142,8 @@ async fn what_is_no_modern_tls_gets_no_request() {
     let cases = [
         ("TLS 1.1 only", hello_of_tls_1_1(), Obstacle::TlsIncompatible),
         ("an alert: protocol version", alert(70), Obstacle::TlsIncompatible),
-        ("an alert: handshake failure", alert(40), Obstacle::TlsIncompatible),
+        ("an alert: handshake failure", alert(40), Obstacle::HandshakeRefused),
+        ("an alert: bad certificate", alert(42), Obstacle::HandshakeRefused),
         ("an alert: unrecognised name", alert(112), Obstacle::TlsNameUnknown),
         ("an alert: internal error", alert(80), Obstacle::TlsFailed),
         ("plain http", http_error().into_bytes(), Obstacle::NoTls),

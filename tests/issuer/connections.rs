@@ -272,6 +272,26 @@ async fn a_proxy_that_does_not_connect_is_told_from_an_issuer_that_does_not_answ
 }
 
 #[tokio::test]
+async fn a_socks_proxy_is_named_at_the_start() {
+    let folder = idissuer_testbed::process::WorkFolder::create().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let sidecar = ["sidecar", "--source=login", "--login-dir", path, "--output-dir", path];
+    for arguments in [&["controller"][..], &sidecar] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_idissuer"));
+        child.args(arguments).args(["--issuer-url=https://issuer.example", "--use-environment-proxy"]);
+        for name in ["NO_PROXY", "no_proxy", "https_proxy", "KUBECONFIG", "REQUEST_METHOD"] {
+            child.env_remove(name);
+        }
+        child.env("HTTPS_PROXY", "socks5://user:hidden@127.0.0.1:1").kill_on_drop(true);
+        let output = tokio::time::timeout(Duration::from_secs(10), child.stdin(Stdio::null()).output());
+        let output = output.await.expect("it ends at once").unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {told}");
+        assert!(told.contains("it is a SOCKS proxy") && !told.contains("hidden"), "{arguments:?}: {told}");
+    }
+}
+
+#[tokio::test]
 async fn http_2_is_spoken_where_it_is_offered() {
     let identity = crate::certificates::Identity::make(&["127.0.0.1"], |_| ());
     let mut config = identity.server();

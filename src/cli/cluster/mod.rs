@@ -6,7 +6,7 @@
 
 mod configuration;
 mod connections;
-mod proxy;
+pub(super) mod proxy;
 mod renewal;
 
 use std::time::Duration;

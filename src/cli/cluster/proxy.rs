@@ -9,6 +9,8 @@ use std::net::IpAddr;
 use http::Uri;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 
+use crate::core::endpoint::Origin;
+
 /// The variables of the environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Environment {
@@ -24,6 +26,20 @@ pub(super) enum Defect {
     Socks,
     #[error("it is no address like http://proxy.example.com:3128")]
     NoAddress,
+}
+
+/// Refuses a proxy of the environment that issuers cannot be called through: nothing would ever get through it.
+pub(in crate::cli) fn check_for_issuer(issuer: &Origin) -> Result<(), String> {
+    refuse_socks(&Matcher::from_env(), issuer)
+}
+
+fn refuse_socks(proxies: &Matcher, issuer: &Origin) -> Result<(), String> {
+    let proxy = issuer.to_string().parse::<Uri>().ok().and_then(|uri| proxies.intercept(&uri));
+    let is_socks = |proxy: &Intercept| !matches!(proxy.uri().scheme_str(), Some("http" | "https"));
+    proxy.filter(is_socks).map_or(Ok(()), |_| {
+        let defect = Defect::Socks;
+        Err(format!("--use-environment-proxy: the proxy of the environment for {issuer} cannot be used: {defect}; name another one in HTTPS_PROXY, or the host in NO_PROXY"))
+    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "a convention of all programs, and no flag of this one")]
@@ -159,6 +175,20 @@ mod tests {
             let proxy = through(&[("HTTPS_PROXY", PROXY), ("NO_PROXY", none)], server).unwrap();
             assert_eq!(proxy.is_none(), is_direct, "{server} with {none}");
         }
+    }
+
+    #[test]
+    fn a_socks_proxy_for_an_issuer_is_refused_unless_its_host_is_excepted() {
+        let issuer = Origin::parse("https://issuer.example.com").unwrap();
+        let checked = |proxy: &str, none: &str| {
+            refuse_socks(&Matcher::builder().https(proxy).no(none.to_owned()).build(), &issuer)
+        };
+        for proxy in ["socks5://proxy.example.com:1080", "socks5h://user:pass@proxy.example.com:1080"] {
+            let told = checked(proxy, "").unwrap_err();
+            assert!(told.contains("it is a SOCKS proxy") && !told.contains("pass"), "{told}");
+            assert_eq!(checked(proxy, "example.com"), Ok(()), "{proxy}");
+        }
+        assert_eq!(checked(PROXY, ""), Ok(()));
     }
 
     #[test]

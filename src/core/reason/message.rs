@@ -59,7 +59,7 @@ impl Reason {
             Self::RefreshRefused => "The issuer refused the refresh token; logging in instead".into(),
             Self::NoAnswer { origin, obstacle } => obstacle.message(origin, Terms::CONTROLLER),
             Self::IssuerUnavailable => "The issuer is unavailable or asks to come back later; retrying".into(),
-            Self::IssuerBlocked => format!("{}. It is retried within a minute each time, and every 15 minutes once it has lasted for 15, that no account is locked whose password was changed: some issuers say no so", self.of_answer()),
+            Self::IssuerBlocked { .. } => format!("{}. It is retried within a minute each time, and every 15 minutes once it has lasted for 15, that no account is locked whose password was changed: some issuers say no so", self.of_answer()),
             Self::IssuerMisdirected => "The connection led to a server that does not serve the issuer; retrying over a new one. See what its name resolves to, and what stands before it".into(),
             Self::IssuerAnswerBroken => "The issuer's answer of success broke off, or did not end in time; see its log, and what stands between".into(),
             Self::IssuerFailing => "The issuer fails for several accounts at once, or rejects logins that it accepted before; one call at a time finds out when it works again, and whose login it rejected meanwhile gets another try then. See what is wrong with the issuer".into(),
@@ -81,7 +81,12 @@ impl Reason {
     /// What an answer was, without what follows from it.
     fn of_answer(&self) -> String {
         match self {
-            Self::IssuerBlocked => "Something before the issuer answers in its place, such as a web application firewall, a proxy or a portal; see what blocks the controller's calls to the issuer".into(),
+            Self::IssuerBlocked { plain } => {
+                let scheme = if *plain { ", or correct spec.issuer.url (https for http)" } else { "" };
+                format!(
+                    "Something before the issuer answers in its place, such as a web application firewall, a proxy or a portal; see what blocks the controller's calls to the issuer{scheme}"
+                )
+            }
             other => other.message(),
         }
     }

@@ -51,7 +51,7 @@ impl Answer {
             Reason::LoginNotAccepted { answer, .. } => Some(match **answer {
                 Reason::IssuerRedirects => Self::Redirected,
                 Reason::IssuerPathWrong => Self::PathWrong,
-                Reason::IssuerBlocked | Reason::IssuerMisdirected => Self::Blocked,
+                Reason::IssuerBlocked { .. } | Reason::IssuerMisdirected => Self::Blocked,
                 _ => Self::Unusable,
             }),
             _ => None,
@@ -69,7 +69,7 @@ impl Answer {
             Self::Forbidden => Reason::LoginRejected { secret, forbidden: true, blank: false },
             Self::Redirected => unclear(Reason::IssuerRedirects),
             Self::PathWrong => unclear(Reason::IssuerPathWrong),
-            Self::Blocked => unclear(Reason::IssuerBlocked),
+            Self::Blocked => unclear(Reason::IssuerBlocked { plain: false }),
             Self::Unusable => unclear(Reason::IssuerAnswerUnusable { defect: SOME_DEFECT }),
             Self::Accepted => return None,
         })

@@ -206,7 +206,7 @@ fn of_issuer(reason: &Reason) -> String {
         Reason::LoginPutOff { until, .. } => format!("The issuer rejected the user name four times within an hour, so the next attempt waits until {until}, that the account is not locked; see that user name and password are right by then"),
         Reason::NoAnswer { origin, obstacle } => obstacle.message(origin, Terms::SIDECAR),
         Reason::LoginNotAccepted { answer, blank } => format!("{}. {}Some issuers refuse a password so, so a login that was never accepted is tried three times within 15 minutes and then held, that the account is not locked; correct the login files or the issuer's address, and it is tried at once", of_answer(answer), hint_at(*blank)),
-        Reason::IssuerBlocked => format!("{}. It is retried within a minute each time, and every 15 minutes once it has lasted for 15, that no account is locked whose password was changed: some issuers say no so", of_answer(reason)),
+        Reason::IssuerBlocked { .. } => format!("{}. It is retried within a minute each time, and every 15 minutes once it has lasted for 15, that no account is locked whose password was changed: some issuers say no so", of_answer(reason)),
         Reason::IssuerRedirects => "The issuer answers with a redirect, which a login never follows; correct --issuer-url (http for https)".into(),
         Reason::IssuerPathWrong => "The issuer does not know the path or method of a login; correct --issuer-url".into(),
         Reason::IssuerAnswerUnusable { defect } => format!("The issuer's answer cannot be used: {defect}; see that --issuer-url points to an ID Issuer API"),
@@ -217,7 +217,12 @@ fn of_issuer(reason: &Reason) -> String {
 /// What an answer was, without what follows from it.
 fn of_answer(answer: &Reason) -> String {
     match answer {
-        Reason::IssuerBlocked => "Something before the issuer answers in its place, such as a web application firewall, a proxy or a portal; see what blocks the sidecar's calls to the issuer".into(),
+        Reason::IssuerBlocked { plain } => {
+            let scheme = if *plain { ", or correct --issuer-url (https for http)" } else { "" };
+            format!(
+                "Something before the issuer answers in its place, such as a web application firewall, a proxy or a portal; see what blocks the sidecar's calls to the issuer{scheme}"
+            )
+        }
         other => of_issuer(other),
     }
 }
@@ -234,10 +239,13 @@ mod tests {
         let issuer = [
             Reason::IssuerUnavailable,
             Reason::IssuerFailing,
-            Reason::IssuerBlocked,
+            Reason::IssuerBlocked { plain: true },
             Reason::IssuerMisdirected,
             Reason::IssuerAnswerBroken,
-            Reason::LoginNotAccepted { answer: Box::new(Reason::IssuerBlocked), blank: true },
+            Reason::LoginNotAccepted {
+                answer: Box::new(Reason::IssuerBlocked { plain: false }),
+                blank: true,
+            },
             Reason::LoginNotAccepted { answer: Box::new(Reason::IssuerPathWrong), blank: false },
             Reason::IssuerRedirects,
             Reason::IssuerPathWrong,
