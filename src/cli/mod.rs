@@ -126,7 +126,7 @@ pub fn main() -> ExitCode {
         Command::Controller(arguments) => run_controller(*arguments).map_err(Failure::from),
         Command::Sidecar(arguments) => sidecar::run(*arguments),
         Command::Crd => print_crd().map_err(Failure::from),
-        Command::Selftest(arguments) => run_selftest(arguments).map_err(Failure::from),
+        Command::Selftest(arguments) => run_selftest(arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -199,10 +199,13 @@ fn run_controller(mut arguments: ControllerArguments) -> Result<(), String> {
     outcome
 }
 
-fn run_selftest(arguments: SelftestArguments) -> Result<(), String> {
+fn run_selftest(arguments: SelftestArguments) -> Result<(), Failure> {
     install_crypto_provider()?;
+    // As process 1 it would not even be ended by a signal that nobody handles, but killed.
+    let stop = shutdown::on_signal(selftest::STOP_LIMIT)
+        .map_err(|error| format!("register signal handlers: {error}"))?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("start the runtime: {error}"))?;
-    runtime.block_on(selftest::run(arguments, cluster::client(SELFTEST_SILENCE)))
+    runtime.block_on(selftest::run(arguments, cluster::client(SELFTEST_SILENCE), &stop))
 }
 
 /// kube and reqwest share one TLS provider; it has to be named before either is used.

@@ -8,10 +8,11 @@ use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, PostParams};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt as _};
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
-use super::origin;
+use super::{Failure, origin};
 use crate::api::conditions::ConditionType;
 use crate::api::{IdIssuerCredential, IdIssuerCredentialSpec, Issuer, LoginSecretRef, Renewal, Target};
 use crate::core::endpoint::Origin;
@@ -24,13 +25,18 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// kind that it does not know yet at intervals that double: right after an installation that takes one or two minutes.
 const REMOVAL_LIMIT: Duration = Duration::from_secs(180);
 
+/// How long it may take to delete the credential once a signal has come. A pod is killed after half a minute.
+pub(super) const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// The label of a credential that a selftest made: one that was left behind is nobody's.
+const MADE_BY: (&str, &str) = ("app.kubernetes.io/created-by", "idissuer-selftest");
+
 #[derive(Debug, Args)]
 pub(super) struct SelftestArguments {
     /// Where the credential is created
     #[arg(long, env = "IDISSUER_NAMESPACE", value_name = "NAME")]
     namespace: String,
 
-    /// The name of the credential and of its target Secret; there must be none of that name
+    /// The name of the credential and of its target Secret; there must be none of that name but of an earlier test
     #[arg(long, value_name = "NAME", default_value = "idissuer-selftest")]
     name: String,
 
@@ -52,18 +58,35 @@ const NEEDS_LOGIN: &str = "nothing was tested, for a token takes an account: nam
     `password` (--login-secret NAME; of the chart: test.login.secretName=NAME, in test.namespace), or have the chart \
     simulate an issuer (test.simulator.enabled=true), by `helm upgrade --reuse-values --set …`";
 
-/// Creates a credential, looks at what the operator makes of it, and removes it again, whatever was seen.
+/// Creates a credential, looks at what the operator makes of it, and removes it again, whatever was seen, and also when it is
+/// told to stop.
 pub(super) async fn run(
     mut arguments: SelftestArguments,
     client: impl Future<Output = Result<Client, String>>,
-) -> Result<(), String> {
-    let login = arguments.login_secret.take().filter(|name| !name.is_empty()).ok_or(NEEDS_LOGIN)?;
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let login = arguments.login_secret.take().filter(|name| !name.is_empty());
+    let login = login.ok_or_else(|| NEEDS_LOGIN.to_owned())?;
     let test = Selftest::new(arguments, login, client.await?);
+    test.take_over(stop).await?;
+    if stop.is_cancelled() {
+        return Err(Failure::unfinished());
+    }
     test.create().await?;
-    let seen = test.see_token().await;
-    let removed = test.remove().await;
-    seen.and(removed)?;
-    tell("The operator works.")
+    let seen = tokio::select! {
+        biased;
+        () = stop.cancelled() => None,
+        seen = test.see_token() => Some(seen),
+    };
+    test.delete().await?;
+    let gone = tokio::select! {
+        biased;
+        () = stop.cancelled() => None,
+        gone = test.see_it_gone() => Some(gone),
+    };
+    let (Some(seen), Some(gone)) = (seen, gone) else { return Err(Failure::unfinished()) };
+    seen.and(gone)?;
+    tell("The operator works.").map_err(Failure::from)
 }
 
 struct Selftest {
@@ -109,7 +132,8 @@ impl Selftest {
                 .map(|origin| Issuer { url: Some(origin.to_string()), ..Issuer::default() }),
             suspend: false,
         };
-        let credential = IdIssuerCredential::new(&self.arguments.name, spec);
+        let mut credential = IdIssuerCredential::new(&self.arguments.name, spec);
+        credential.labels_mut().insert(MADE_BY.0.to_owned(), MADE_BY.1.to_owned());
         match self.credentials.create(&PostParams::default(), &credential).await {
             Ok(_) => tell(&format!("Created {}.", self.credential())),
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
@@ -162,11 +186,35 @@ impl Selftest {
         }
     }
 
-    /// Deletes the credential; its Secret has to go with it.
-    async fn remove(&self) -> Result<(), String> {
-        let deleted = self.credentials.delete(&self.arguments.name, &DeleteParams::default()).await;
-        deleted.map_err(|error| failed("delete", &self.credential(), &error))?;
-        tell(&format!("Deleted {}; its Secret is the garbage collector's now.", self.credential()))?;
+    /// Removes what an earlier test left behind, as one that was killed.
+    async fn take_over(&self, stop: &CancellationToken) -> Result<(), String> {
+        let left = self.credentials.get_opt(&self.arguments.name).await;
+        let left = left.map_err(|error| failed("read", &self.credential(), &error))?;
+        let is_ours =
+            |left: &IdIssuerCredential| left.labels().get(MADE_BY.0).is_some_and(|by| by == MADE_BY.1);
+        if !left.is_some_and(|left| is_ours(&left)) {
+            return Ok(());
+        }
+        tell(&format!("An earlier test has left {} behind.", self.credential()))?;
+        self.delete().await?;
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Ok(()),
+            gone = self.see_it_gone() => gone,
+        }
+    }
+
+    async fn delete(&self) -> Result<(), String> {
+        match self.credentials.delete(&self.arguments.name, &DeleteParams::default()).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            Err(error) => return Err(failed("delete", &self.credential(), &error)),
+        }
+        tell(&format!("Deleted {}; its Secret is the garbage collector's now.", self.credential()))
+    }
+
+    /// With the credential its Secret has to go.
+    async fn see_it_gone(&self) -> Result<(), String> {
         match timeout(REMOVAL_LIMIT, self.gone()).await {
             Ok(gone) => gone?,
             Err(_) => {

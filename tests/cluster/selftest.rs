@@ -3,7 +3,8 @@
 use std::process::Command;
 use std::time::Duration;
 
-use idissuer_testbed::process::{Grace, Supervised};
+use idissuer_testbed::process::{Grace, Signal, Supervised};
+use idissuer_testbed::wait;
 use serde_json::json;
 
 use crate::chart::{self, FULL_NAME};
@@ -12,9 +13,15 @@ use crate::operator::{HOUR, LOGIN, PASSWORD, Stage, USER, issuer};
 /// How long the test may take, the three minutes for the garbage collection included.
 const LIMIT: Duration = Duration::from_secs(240);
 
-/// Binds the rights that the chart gives to its test, and runs the test with the arguments that the chart gives. A token is
-/// waited for so many seconds.
+/// Runs the test to its end. A token is waited for so many seconds.
 async fn selftest(stage: &Stage, patience: u8) -> (i32, String) {
+    let process = start(stage, patience).await;
+    let code = process.wait_timeout(LIMIT).await.unwrap();
+    (code, process.output())
+}
+
+/// Binds the rights that the chart gives to its test, and starts the test with the arguments that the chart gives.
+async fn start(stage: &Stage, patience: u8) -> Supervised {
     let namespace = stage.namespace.name();
     let values = json!({
         "issuer": {"url": stage.issuer.url()},
@@ -35,10 +42,7 @@ async fn selftest(stage: &Stage, patience: u8) -> (i32, String) {
         .args(arguments.iter().map(|argument| argument.as_str().unwrap()))
         .env("KUBECONFIG", stage.control_plane.kubeconfig_as(&user, None).unwrap());
     let folder = stage.control_plane.folder();
-    let process =
-        Supervised::spawn(&format!("selftest-{namespace}"), &command, Grace::SHORT, folder).unwrap();
-    let code = process.wait_timeout(LIMIT).await.unwrap();
-    (code, process.output())
+    Supervised::spawn(&format!("selftest-{namespace}"), &command, Grace::SHORT, folder).unwrap()
 }
 
 #[tokio::test]
@@ -75,4 +79,32 @@ async fn a_selftest_of_an_operator_that_does_not_run_says_what_to_look_at() {
     let (code, said) = selftest(&stage, 5).await;
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("see that the operator runs"), "{said}");
+}
+
+#[tokio::test]
+async fn a_selftest_that_is_told_to_stop_deletes_its_credential_and_one_that_was_killed_is_taken_over() {
+    let mut stage = Stage::set("selftest-stopped", issuer(HOUR)).await;
+    stage.operator.stop().await;
+    // What is said goes into one file, after what was said before.
+    let created = async |process: &Supervised, before: &str| {
+        wait::until("the credential", LIMIT, async || {
+            let said = process.output();
+            let after =
+                said.split_once(before).map(|(_, after)| after.contains("Created IdIssuerCredential"));
+            if after == Some(true) { Ok(()) } else { Err(said) }
+        })
+        .await;
+    };
+    let list = async || stage.namespace.kubectl().run(&["get", "iic", "--output=name"]).await.unwrap();
+    let killed = start(&stage, 200).await;
+    created(&killed, "").await;
+    killed.kill().await.unwrap();
+    assert_ne!(list().await, "", "it was killed");
+
+    let stopped = start(&stage, 200).await;
+    created(&stopped, "An earlier test has left").await;
+    stopped.signal(Signal::Terminate).unwrap();
+    let code = stopped.wait_timeout(LIMIT).await.unwrap();
+    assert_eq!(code, 143, "{}", stopped.output());
+    assert_eq!(list().await, "", "{}", stopped.output());
 }
