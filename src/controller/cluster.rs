@@ -15,6 +15,7 @@ use kube::{Client, ResourceExt};
 use serde_json::json;
 
 use super::registry::ObjectKey;
+use super::slim::Share;
 use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
 use crate::core::patience::Patience;
 use crate::core::target::ObjectVersion;
@@ -121,6 +122,7 @@ impl Cluster {
         &self,
         namespace: &str,
         name: &str,
+        _: &Share,
         allowance: Allowance<'_>,
     ) -> Result<Option<Secret>, ClusterError> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
@@ -156,6 +158,7 @@ impl Cluster {
         &self,
         namespace: &str,
         name: &str,
+        _: &Share,
         allowance: Allowance<'_>,
     ) -> Result<Option<IdIssuerCredential>, ClusterError> {
         let api: Api<IdIssuerCredential> = Api::namespaced(self.client.clone(), namespace);
@@ -172,10 +175,11 @@ impl Cluster {
         in_secret: bool,
         name: &str,
         key: &str,
+        share: &Share,
         allowance: Allowance<'_>,
     ) -> Result<Option<Vec<u8>>, ClusterError> {
         if in_secret {
-            let secret = self.read_secret(namespace, name, allowance).await?;
+            let secret = self.read_secret(namespace, name, share, allowance).await?;
             return Ok(secret.and_then(|secret| Some(secret.data?.remove(key)?.0)));
         }
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);

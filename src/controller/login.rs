@@ -26,13 +26,18 @@ pub(super) async fn read(work: &mut Work<'_>) -> Result<(), ClusterError> {
     let reference = &intent.account.login;
     let key = work.beside(&reference.secret);
     let glance = work.context.registry.glance(&key);
-    let secret = work.context.cluster.read_secret(&key.namespace, &key.name, work.memory.allowance()).await?;
+    let share = work.context.share(&key.namespace).await;
+    let secret =
+        work.context.cluster.read_secret(&key.namespace, &key.name, &share, work.memory.allowance()).await?;
     let seen = secret.as_ref().map_or(Seen::Absent, |secret| Seen::Version(version_of(secret)));
     work.context.registry.read_secret(&key, seen.clone(), glance);
+    let parsed = parse(secret.as_ref(), reference);
+    // Reading the bundle takes a share of its own.
+    drop((secret, share));
     let bundle_seen = bundle_seen(work, &intent);
     let now = work.context.clock.now();
     let tenant: Tenant = key.namespace.as_str().into();
-    let (outcome, pair) = match parse(secret.as_ref(), reference) {
+    let (outcome, pair) = match parsed {
         Err(reason) => (Err(reason), None),
         Ok(pair) => match trust(work, &intent.account, now).await? {
             Err(reason) => (Err(reason), None),
@@ -243,8 +248,9 @@ async fn trust(
     let kind = if *in_secret { "Secret" } else { "ConfigMap" };
     let (object, key_name) = (format!("{kind} {name}"), key.clone());
     let namespace = &work.identity.namespace;
-    let pem =
-        work.context.cluster.read_key(namespace, *in_secret, name, key, work.memory.allowance()).await?;
+    let share = work.context.share(namespace).await;
+    let allowance = work.memory.allowance();
+    let pem = work.context.cluster.read_key(namespace, *in_secret, name, key, &share, allowance).await?;
     let Some(pem) = pem else { return Ok(Err(Reason::CaBundleMissing { object, key: key_name })) };
     let accepted = work.context.bundles.accept(namespace, &pem);
     Ok(accepted.map(Trust::Bundle).map_err(|refusal| match refusal {

@@ -17,7 +17,7 @@ use super::memory::{Memory, TURN_PAUSE, Verdict};
 use super::registry::{ObjectKey, Registry};
 use super::report::Occasion;
 use super::rivals::{Neighbourhood, Standing};
-use super::slim::{self, WholeReads};
+use super::slim::{self, Share, WholeReads};
 use super::status_watch::StatusMark;
 use super::target_policy::TargetPolicy;
 use super::writes::NamespaceWrites;
@@ -57,7 +57,7 @@ pub(super) struct Context {
     pub accounts: Arc<Accounts>,
     /// Where a password may be sent.
     pub allow_list: Arc<AllowList>,
-    /// Bounds how many credentials are in memory whole.
+    /// Bounds how many objects of tenants are in memory whole.
     pub whole_reads: Arc<WholeReads>,
     /// The CA bundles that are in use.
     pub bundles: Arc<Bundles>,
@@ -83,6 +83,13 @@ pub(super) struct Context {
     pub stop: CancellationToken,
     /// How many credentials are worked on at once, and whose turn it is.
     pub turns: Arc<Gates<()>>,
+}
+
+impl Context {
+    /// Waits until an object of this namespace may be read whole.
+    pub(super) async fn share(&self, namespace: &str) -> Share {
+        self.whole_reads.share(namespace, self.clock.now()).await
+    }
 }
 
 /// Brings one credential to where it should be.

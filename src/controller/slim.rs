@@ -1,15 +1,18 @@
 //! What the process keeps of a credential: what decides. A large template is read again when it is rendered.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use kube::{Resource as _, ResourceExt};
-use tokio::sync::Semaphore;
 
 use super::cluster::{Allowance, ClusterError};
 use super::intent;
 use super::memory::Memory;
 use super::reconcile::{Context, Guarded, Work};
+use crate::account::gates::{Gates, Pass};
 use crate::api::{IdIssuerCredential, RENEW_REQUESTED_AT_ANNOTATION, Template, TemplateMetadata};
+use crate::core::gate::{Capacity, Entrant};
+use crate::core::moment::Moment;
 use crate::core::observed::Intent;
 use crate::core::reason::Reason;
 use crate::core::target::Identity;
@@ -19,15 +22,28 @@ use crate::core::template;
 const LEFT_OUT: &str = "idissuer.pl//template-left-out";
 /// The largest template that is kept, with its keys, labels and annotations.
 const KEPT_MAX_SIZE: usize = 4 * 1024;
-/// How many of the larger ones are in memory at once.
-const READ_AT_ONCE: usize = 4;
+/// How many objects of tenants, each of which may hold a megabyte, are read at once.
+const READ_AT_ONCE: usize = 8;
 
-/// Bounds how many credentials are in memory whole.
-pub(super) struct WholeReads(Semaphore);
+/// Bounds how many objects of tenants are in memory whole, fairly by namespace.
+pub(super) struct WholeReads(Arc<Gates<()>>);
+
+/// The right to have one object of a tenant in memory, at a time. Who holds one asks for no second: then everybody could
+/// wait for everybody.
+pub(super) struct Share {
+    _pass: Option<Pass<()>>,
+}
 
 impl Default for WholeReads {
     fn default() -> Self {
-        Self(Semaphore::new(READ_AT_ONCE))
+        Self(Arc::new(Gates::new(Capacity::of(READ_AT_ONCE))))
+    }
+}
+
+impl WholeReads {
+    /// Waits for a share.
+    pub(super) async fn share(&self, namespace: &str, now: Moment) -> Share {
+        Share { _pass: self.0.enter(&(), Entrant::in_turn(namespace.into(), now), now).await }
     }
 }
 
@@ -76,9 +92,8 @@ pub(super) fn slim(mut intent: Intent) -> Intent {
     intent
 }
 
-/// Shows what the specification wants, with its template, to somebody who looks at it and lets it go: only so many large
-/// ones exist at once. Nothing is awaited meanwhile, so whoever waits for a share holds none. None if it is not known any
-/// more: then the watch is about to show another specification.
+/// Shows what the specification wants, with its template, to somebody who looks at it and lets it go. None if it is not
+/// known any more: then the watch is about to show another specification.
 ///
 /// # Errors
 /// When the API server does not answer, or refuses.
@@ -86,13 +101,28 @@ pub(super) async fn with_whole<T>(
     work: &mut Work<'_>,
     look: impl FnOnce(&Intent, &Identity) -> T,
 ) -> Result<Option<T>, ClusterError> {
+    // What is kept whole need not wait.
+    let share = match &work.intent {
+        Ok(_) if is_slim(work.credential) => Some(work.context.share(&work.identity.namespace).await),
+        Ok(_) | Err(_) => None,
+    };
+    with_whole_beside(work, share.as_ref(), look).await
+}
+
+/// The same for somebody who looks at another object that was read with this share.
+///
+/// # Errors
+/// When the API server does not answer, or refuses.
+pub(super) async fn with_whole_beside<T>(
+    work: &mut Work<'_>,
+    share: Option<&Share>,
+    look: impl FnOnce(&Intent, &Identity) -> T,
+) -> Result<Option<T>, ClusterError> {
     let Ok(intent) = &work.intent else { return Ok(None) };
-    if !is_slim(work.credential) {
+    let Some(share) = share.filter(|_| is_slim(work.credential)) else {
         return Ok(Some(look(intent, &work.identity)));
-    }
-    let context = work.context;
-    let _permit = context.whole_reads.0.acquire().await;
-    let read = read(context, work.credential, work.memory.allowance()).await?;
+    };
+    let read = read(work.context, work.credential, share, work.memory.allowance()).await?;
     Ok(read.and_then(Result::ok).map(|intent| look(&intent, &work.identity)))
 }
 
@@ -105,17 +135,18 @@ pub(super) async fn judge(
     credential: &IdIssuerCredential,
     allowance: Allowance<'_>,
 ) -> Result<Option<Result<Intent, Reason>>, ClusterError> {
-    let _permit = context.whole_reads.0.acquire().await;
-    Ok(read(context, credential, allowance).await?.map(|intent| intent.map(slim)))
+    let share = context.share(&credential.namespace().unwrap_or_default()).await;
+    Ok(read(context, credential, &share, allowance).await?.map(|intent| intent.map(slim)))
 }
 
 async fn read(
     context: &Context,
     credential: &IdIssuerCredential,
+    share: &Share,
     allowance: Allowance<'_>,
 ) -> Result<Option<Result<Intent, Reason>>, ClusterError> {
     let (namespace, name) = (credential.namespace().unwrap_or_default(), credential.name_any());
-    let read = context.cluster.read_credential(&namespace, &name, allowance).await?;
+    let read = context.cluster.read_credential(&namespace, &name, share, allowance).await?;
     let is_same = |read: &IdIssuerCredential| {
         read.metadata.uid == credential.metadata.uid
             && read.metadata.generation == credential.metadata.generation

@@ -9,7 +9,7 @@ use kube::{Resource, ResourceExt};
 use super::cluster::{ClusterError, FIELD_MANAGER, byte_strings, version_of};
 use super::reconcile::Work;
 use super::registry::Glance;
-use super::slim;
+use super::slim::{self, Share};
 use crate::api::{self, IdIssuerCredential};
 use crate::core::observed::{AccountKey, AccountReference, Intent, Published, Seen, TargetState};
 use crate::core::reason::Reason;
@@ -22,13 +22,15 @@ pub(super) async fn read(work: &mut Work<'_>) -> Result<(), ClusterError> {
     let Ok(intent) = &work.intent else { return Ok(()) };
     let key = work.beside(&intent.target.secret);
     let glance = work.context.registry.glance(&key);
-    let secret = work.context.cluster.read_secret(&key.namespace, &key.name, work.memory.allowance()).await?;
+    let share = work.context.share(&key.namespace).await;
+    let secret =
+        work.context.cluster.read_secret(&key.namespace, &key.name, &share, work.memory.allowance()).await?;
     let now = work.context.clock.now();
     let fingerprint = work.memory.published.as_ref().map(|published| &published.fingerprint);
     let mut read = None;
     if let Some(secret) = secret {
         let kept = keep(&secret, fingerprint, now.wall);
-        read = Some(TargetRead { intact: is_intact(work, &secret, &kept).await?, ..kept });
+        read = Some(TargetRead { intact: is_intact(work, &share, &secret, &kept).await?, ..kept });
     }
     let seen = read.as_ref().map_or(Seen::Absent, |read| Seen::Version(read.version.clone()));
     work.context.registry.read_secret(&key, seen, glance);
@@ -57,7 +59,12 @@ fn keep(secret: &Secret, fingerprint: Option<&Fingerprint>, now: jiff::Timestamp
 
 /// Whether all that we own of a target is as we would write it with the published token: then another writer changed
 /// what is not ours.
-async fn is_intact(work: &mut Work<'_>, found: &Secret, read: &TargetRead) -> Result<bool, ClusterError> {
+async fn is_intact(
+    work: &mut Work<'_>,
+    share: &Share,
+    found: &Secret,
+    read: &TargetRead,
+) -> Result<bool, ClusterError> {
     let Some(published) = &work.memory.published else { return Ok(false) };
     if published.generation != work.credential.metadata.generation {
         return Ok(false);
@@ -65,9 +72,9 @@ async fn is_intact(work: &mut Work<'_>, found: &Secret, read: &TargetRead) -> Re
     let held = work.memory.session().and_then(|session| session.with_account(|it| it.token().cloned()));
     let held = held.filter(|token| token.fingerprint == published.fingerprint);
     let access = held.map(|token| token.access.clone()).or_else(|| read.token.clone());
-    let Some(access) = access else { return is_kept(work, found).await };
+    let Some(access) = access else { return is_kept(work, share, found).await };
     let token = issued(published, access);
-    let rendered = slim::with_whole(work, |intent, identity| {
+    let rendered = slim::with_whole_beside(work, Some(share), |intent, identity| {
         render(intent, identity, &token).is_ok_and(|wanted| holds_all(found, &wanted))
     });
     Ok(rendered.await?.unwrap_or_default())
@@ -75,9 +82,9 @@ async fn is_intact(work: &mut Work<'_>, found: &Secret, read: &TargetRead) -> Re
 
 /// The same for a target that does not hold the token in a key of its own, where nobody else holds it either: its
 /// annotations name the token, and every key is owned by us. Whoever changes a value takes it from us.
-async fn is_kept(work: &mut Work<'_>, found: &Secret) -> Result<bool, ClusterError> {
+async fn is_kept(work: &mut Work<'_>, share: &Share, found: &Secret) -> Result<bool, ClusterError> {
     let Some(published) = work.memory.published.clone() else { return Ok(false) };
-    let kept = slim::with_whole(work, |intent, identity| {
+    let kept = slim::with_whole_beside(work, Some(share), |intent, identity| {
         let Published { validity, fingerprint, .. } = &published;
         let facts = Facts::of(validity, fingerprint, intent.renew_before, intent.jitter);
         let manifest = Manifest { data: Data::default(), facts };

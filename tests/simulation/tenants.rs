@@ -1,10 +1,12 @@
 //! A tenant who asks for more than a tenant may have.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use idissuer_testbed::memory::Fault;
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::issuers::{HOUR, Issuers};
 use crate::population::{Credential, login_secret, text};
@@ -286,4 +288,35 @@ async fn a_rejected_credential_that_is_edited_whenever_it_is_read_keeps_no_first
     world.apply(&newcomer, &json!({}));
     world.pass(20 * SECOND).await;
     world.health(&newcomer).unwrap();
+}
+
+/// An object of a tenant may hold a megabyte, whatever a credential needs of it.
+#[tokio::test(start_paused = true)]
+async fn of_a_login_that_a_hundred_credentials_name_eight_copies_are_read_at_once() {
+    let mut world =
+        World::new(&Plan { seed: 9, accounts: 1, credentials: 100, lease: None }, Issuers::plain(9, HOUR));
+    world.start();
+    world.pass(10 * SECOND).await;
+    world.assert_well();
+    let reads = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&reads);
+    world.habitat.api.set_fault(move |facts| {
+        let is_read = facts.resource == "secrets" && facts.verb == "get";
+        if is_read {
+            seen.lock().unwrap().push(Instant::now());
+        }
+        is_read.then_some(Fault::Delay(SECOND))
+    });
+    let account = &world.population.accounts[0];
+    for namespace in world.population.namespaces_of(0) {
+        let mut login = login_secret(&namespace, account, &account.password);
+        login["data"]["padding"] = json!("eHh4");
+        world.write(&login);
+    }
+    world.pass(MINUTE).await;
+    let reads = reads.lock().unwrap();
+    let at_once = |first: &Instant| reads.iter().filter(|at| (*first..*first + SECOND).contains(at)).count();
+    let most = reads.iter().map(at_once).max().unwrap();
+    assert!(reads.len() >= 100 && most <= 8, "{} reads, {most} at once", reads.len());
+    world.assert_well();
 }
