@@ -29,7 +29,7 @@ const STREAMS: u32 = 200;
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// The most connections at once.
-const CONNECTIONS: usize = 256;
+const CONNECTIONS: usize = 512;
 
 /// Serves until `stop` is cancelled, and then until the requests under way are answered.
 pub(in crate::sidecar) async fn serve(listener: TcpListener, proxy: Proxy, stop: CancellationToken) {

@@ -33,7 +33,7 @@ type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
 /// The most requests under way at once: each may need a connection to the upstream, and some 300 KiB of buffers, so
 /// that all of them together fit into the memory of a small container.
-const REQUESTS: usize = 128;
+const REQUESTS: usize = 256;
 /// What is read ahead of a head or a body, and what waits to be written, of each connection of HTTP/1 and each stream of
 /// HTTP/2. Heads have to fit in.
 const BUFFER: usize = 64 * 1024;

@@ -144,7 +144,7 @@ impl Refusal {
             Self::UpstreamUnreachable(obstacle) | Self::UpstreamTls(obstacle) => obstacle.problem("the upstream", Terms::UPSTREAM),
             Self::UpstreamBroken => "The upstream ended the connection without an answer; whether it carried the request out is unknown".into(),
             Self::UpstreamMalformed => "The upstream's answer cannot be passed on: it is no HTTP, or has more than 1,000 header fields or 64 KiB of them, or a Transfer-Encoding other than chunked".into(),
-            Self::Busy => "This proxy has as many requests under way as it takes, 128 or a third of its file descriptors; ask again".into(),
+            Self::Busy => "This proxy has as many requests under way as it takes, 256 or a third of its file descriptors; ask again".into(),
             Self::Descriptors => "The sidecar has no file descriptor left for a connection to the upstream, and nothing was sent; raise its limit of open files".into(),
         }
     }

@@ -24,7 +24,7 @@ use super::{Recorder, ask_with_http_2, forwarding, within_limit};
 const GIGABYTE: u64 = 1_000_000_000;
 const CHUNK: usize = 1_000_000;
 /// What all bodies that nobody reads may cost, in KiB.
-const ENOUGH: u64 = 48 * 1024;
+const ENOUGH: u64 = 96 * 1024;
 
 /// Answers with as many bytes as came, as they come.
 fn mirror(request: Request) -> BoxFuture<'static, Response> {
