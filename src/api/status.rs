@@ -177,6 +177,11 @@ pub struct FailuresStatus {
     #[schemars(length(max = 1024))]
     pub reason: String,
 
+    /// The last one in a sentence, and its cure. The controller of an earlier version wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32_768))]
+    pub message: Option<String>,
+
     /// When it is tried again. Absent: not before something changes; the conditions say what.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_time: Option<Time>,

@@ -63,7 +63,9 @@ enum Cause {
     /// Only the API server's own verdict is shown: other errors of the client may quote what they could not parse.
     #[error("{0}")]
     Api(String, u16),
-    #[error("the API server could not be reached, or its answer not be understood")]
+    #[error(
+        "no usable answer came from the API server; see that it runs, that network policies let the controller reach it, and that the controller has file descriptors left"
+    )]
     Other,
 }
 

@@ -75,6 +75,7 @@ pub(super) fn status(
             consecutive_failures: i32::try_from(trouble.count).unwrap_or(i32::MAX),
             last_failure_time: wire_time(trouble.last.wall),
             reason: trouble.failure.reason.name().to_owned(),
+            message: Some(trouble.failure.reason.message()),
             next_attempt_time: trouble.next_attempt.map(|at| wire_time(at.wall)),
         }),
         controller: previous.controller.clone(),

@@ -73,6 +73,22 @@ impl Right {
             }
         }
     }
+
+    /// That it is there again, without the words by which people look for what is missing.
+    fn regained(&self) -> String {
+        match self {
+            Self::Identity => {
+                "accepted again: the API server takes this operator's token or certificate".into()
+            }
+            Self::Verb { verb, resource, namespace } => {
+                format!("allowed again: the right to {verb} {resource} in {}", place(namespace.as_deref()))
+            }
+        }
+    }
+}
+
+fn place(namespace: Option<&str>) -> String {
+    namespace.map_or_else(|| "all namespaces".to_owned(), |namespace| format!("namespace {namespace}"))
 }
 
 /// What is wrong and the cure.
@@ -83,16 +99,11 @@ impl fmt::Display for Right {
                 formatter,
                 "unauthorized: the API server does not accept this operator's token or certificate; renew it where the kubeconfig or the service account has it"
             ),
-            Self::Verb { verb, resource, namespace } => {
-                let place = namespace.as_ref().map_or_else(
-                    || "all namespaces".to_owned(),
-                    |namespace| format!("namespace {namespace}"),
-                );
-                write!(
-                    formatter,
-                    "forbidden: the right to {verb} {resource} in {place} is missing; bind the operator's Role or ClusterRole to its service account"
-                )
-            }
+            Self::Verb { verb, resource, namespace } => write!(
+                formatter,
+                "forbidden: the right to {verb} {resource} in {} is missing; give it in the operator's Role or ClusterRole, and bind that to its service account",
+                place(namespace.as_deref())
+            ),
         }
     }
 }
@@ -151,7 +162,7 @@ impl Rights {
 
     fn has(&self, right: &Right) {
         if self.missing().remove(right).is_some() {
-            tracing::info!("no longer {right}");
+            tracing::info!("{}", right.regained());
         }
     }
 

@@ -38,16 +38,19 @@ pub fn conditions(observed: &Observed<'_>, now: Moment) -> Conditions {
     let blocker = blocker(observed, &state, now);
     let ready = ready(observed, &state, blocker.as_ref(), now);
     let is_suspended = observed.intent.is_ok_and(|intent| intent.suspended);
+    let renewal_overdue = observed
+        .schedule()
+        .filter(|schedule| !is_suspended && schedule.overdue.has_come(now))
+        .filter(|_| observed.unserved_until().is_none())
+        .map(|schedule| Reason::RenewalOverdue {
+            expiry: to_second(schedule.expiry.wall),
+            cause: blocker.clone().map(Box::new),
+        });
     let stalled = blocker.filter(Reason::needs_person);
     let reconciling = match &ready {
         Err(reason) if stalled.is_none() && !is_suspended => Some(reason.clone()),
         _ => None,
     };
-    let renewal_overdue = observed
-        .schedule()
-        .filter(|schedule| !is_suspended && schedule.overdue.has_come(now))
-        .filter(|_| observed.unserved_until().is_none())
-        .map(|schedule| Reason::RenewalOverdue { expiry: to_second(schedule.expiry.wall) });
     Conditions { ready, reconciling, stalled, login_accepted: login_answer(observed), renewal_overdue }
 }
 
@@ -104,7 +107,8 @@ fn ready(
     }
     let expiry = to_second(published.validity.expiry().wall);
     if !observed.is_published_alive(now) {
-        return Err(Reason::Expired { expiry });
+        let cause = if intent.suspended { Some(Reason::Suspended) } else { blocker.cloned() };
+        return Err(Reason::Expired { expiry, cause: cause.map(Box::new) });
     }
     if !holds_token(observed, state) {
         return if intent.suspended { Err(Reason::Suspended) } else { otherwise(Reason::Issuing) };

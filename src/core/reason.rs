@@ -3,6 +3,7 @@
 //! A message names the object, what is wrong and the cure. It is constant but for names and times, and holds no
 //! text of the issuer, no user name and no secret: whoever may read status may not therefore read the Secret.
 
+mod hint;
 mod message;
 mod refusal;
 
@@ -10,18 +11,8 @@ use jiff::Timestamp;
 
 use super::login::LoginDefect;
 use super::obstacle::Obstacle;
+pub(super) use hint::{API_ACCESS, hint_at, with_cure};
 pub use refusal::TargetRefusal;
-
-/// What a 403 may mean.
-pub(super) const API_ACCESS: &str = ", and see to it that the user has the \"API Access\" authorization";
-/// Nothing more: neither where it stands, nor what stands around it.
-const PASSWORD_HAS_BLANK: &str =
-    "The password holds a blank or an invisible character: see that it is meant. ";
-
-/// What is said of a refused password that holds a blank or an invisible character.
-pub(super) fn hint_at(blank: bool) -> &'static str {
-    if blank { PASSWORD_HAS_BLANK } else { "" }
-}
 
 /// Why a condition is as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,15 +30,19 @@ pub enum Reason {
     Issuing,
     /// A new specification is being carried out.
     Updating,
-    /// The published token is dead and no new one could be obtained; the cause is told by the other conditions.
+    /// The published token is dead and no new one could be obtained.
     Expired {
         /// When it died.
         expiry: Timestamp,
+        /// What keeps a new one from coming, as far as is known.
+        cause: Option<Box<Reason>>,
     },
     /// The renewal is late.
     RenewalOverdue {
         /// When the published token dies.
         expiry: Timestamp,
+        /// What keeps a new one from coming, as far as is known.
+        cause: Option<Box<Reason>>,
     },
     /// `spec.suspend` is set and there is no token.
     Suspended,
@@ -410,8 +405,9 @@ mod tests {
             }
             TokenPublished { outruns_kubelet: true, .. } => Issuing,
             Issuing => Updating,
-            Updating => Expired { expiry },
-            Expired { .. } => RenewalOverdue { expiry },
+            Updating => Expired { expiry, cause: None },
+            Expired { cause: None, .. } => Expired { expiry, cause: Some(Box::new(Suspended)) },
+            Expired { .. } => RenewalOverdue { expiry, cause: Some(Box::new(IssuerFailing)) },
             RenewalOverdue { .. } => Suspended,
             Suspended => LoginAccepted,
             LoginAccepted => LoginNotTried,
@@ -528,6 +524,14 @@ mod tests {
             ] {
                 assert_eq!(message.contains(part), spoken_of.contains(part), "{name}: {part} in {message:?}");
             }
+        }
+    }
+
+    #[test]
+    fn every_cause_of_a_late_renewal_fits_into_an_event() {
+        for cause in all() {
+            let late = Reason::RenewalOverdue { expiry: Timestamp::UNIX_EPOCH, cause: Some(Box::new(cause)) };
+            assert!(late.message().len() <= 1024 && late.note().len() <= 1024, "{late:?}");
         }
     }
 

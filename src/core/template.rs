@@ -1,6 +1,6 @@
 //! The user's template of the target Secret: what it may say, and how it is rendered.
 //!
-//! The language is a small one of our own ([`grammar`]): whoever may create a credential writes templates, and an engine
+//! The language is a small one of our own (see `template/grammar.rs`): whoever may create a credential writes templates, and an engine
 //! that can do more can be made to do too much. What is wrong is an error that names key, line and kind, and never a
 //! value. The password and the refresh token are not reachable from a template.
 

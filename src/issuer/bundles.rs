@@ -17,9 +17,9 @@ type Digest = [u8; 32];
 pub enum BundleRefusal {
     /// It holds nothing that can be used.
     Defective(CaBundleDefect),
-    /// It is larger than [`BUNDLE_MAX_SIZE`].
+    /// It is larger than 256 KiB.
     TooLarge,
-    /// With it, the tenant's would be larger than [`TENANT_MAX_SIZE`].
+    /// With it, the tenant's would be larger than 8 MiB.
     TooMany,
 }
 

@@ -89,12 +89,18 @@ impl AnswerDefect {
     pub fn describe(self) -> &'static str {
         match self {
             Self::TooLarge => "it is larger than 64 KiB",
-            Self::BadCompression => "it is compressed (gzip or deflate) and cannot be decompressed",
-            Self::Brotli => "it is compressed with Brotli (Content-Encoding: br), which was not asked for",
-            Self::Zstandard => {
-                "it is compressed with Zstandard (Content-Encoding: zstd), which was not asked for"
+            Self::BadCompression => {
+                "it is compressed (gzip or deflate) and cannot be decompressed; switch compression off at the issuer, or at the proxy before it"
             }
-            Self::UnknownEncoding => "it has a Content-Encoding that was not asked for",
+            Self::Brotli => {
+                "it is compressed with Brotli (Content-Encoding: br), which was not asked for; switch that off at the issuer, or at the proxy before it"
+            }
+            Self::Zstandard => {
+                "it is compressed with Zstandard (Content-Encoding: zstd), which was not asked for; switch that off at the issuer, or at the proxy before it"
+            }
+            Self::UnknownEncoding => {
+                "it has a Content-Encoding that was not asked for; switch that off at the issuer, or at the proxy before it"
+            }
             Self::Empty => "it is empty",
             Self::Html => "it is a web page (HTML), not JSON",
             Self::NotUtf8 => "it is not UTF-8 text",
@@ -113,10 +119,12 @@ impl AnswerDefect {
                 "its token does not fit into an HTTP header (white space, control or non-ASCII characters)"
             }
             Self::UnusableRefreshToken => "its refresh token cannot be used",
-            Self::DeadOnArrival => "its token has no lifetime left",
+            Self::DeadOnArrival => {
+                "it gives its token no lifetime; correct the lifetime of tokens at the issuer"
+            }
             Self::WrongStatus => "its status is neither 200 nor one of an error",
             Self::ExpiredOnArrival => {
-                "its token has expired already (exp), by the Date of the same answer; see that the clocks of the issuer's servers agree"
+                "its token was expired when it was sent: its exp is earlier than the Date of the answer; set the clocks of the issuer's servers right"
             }
         }
     }

@@ -61,8 +61,11 @@ pub enum IssuerError {
         status: u16,
     },
     /// An HTML page or a line of text where the issuer says no in JSON, or without a body.
-    #[error("call the issuer: a page came in place of its answer")]
-    Blocked,
+    #[error("call the issuer: status {status} came with a page or plain text, not with the issuer's JSON")]
+    Blocked {
+        /// The status code.
+        status: u16,
+    },
     /// A 200 whose body broke off, or did not end in time.
     #[error("call the issuer: the body of its answer could not be read: {}", .0.phrase())]
     Broken(Obstacle),
@@ -95,8 +98,10 @@ impl IssuerError {
     #[must_use]
     pub fn of_page(status: u16, grant: Grant, retry_after: Option<SignedDuration>) -> Self {
         match Self::of_status(status, grant, retry_after) {
-            Self::LoginRejected(_) => Self::Blocked,
-            Self::RefreshRefused if !matches!(status, 300..=401 | 404 | 405 | 410 | 415) => Self::Blocked,
+            Self::LoginRejected(_) => Self::Blocked { status },
+            Self::RefreshRefused if !matches!(status, 300..=401 | 404 | 405 | 410 | 415) => {
+                Self::Blocked { status }
+            }
             other => other,
         }
     }
@@ -104,9 +109,15 @@ impl IssuerError {
     /// Every failure that is an answer to a login, and no plain rejection.
     pub fn unclear_answers() -> impl Iterator<Item = Self> {
         let elsewhere = Self::NotTheIssuer { status: MISDIRECTED };
-        [Self::Redirected, Self::PathWrong, Self::Blocked, elsewhere, Self::Broken(Obstacle::Lost)]
-            .into_iter()
-            .chain(AnswerDefect::ALL.map(Self::Unusable))
+        [
+            Self::Redirected,
+            Self::PathWrong,
+            Self::Blocked { status: 403 },
+            elsewhere,
+            Self::Broken(Obstacle::Lost),
+        ]
+        .into_iter()
+        .chain(AnswerDefect::ALL.map(Self::Unusable))
     }
 
     /// What it means for the next call.
@@ -118,7 +129,7 @@ impl IssuerError {
             Self::NotNow { retry_after } => transient(Sent::No, retry_after),
             Self::NotTheIssuer { .. } => RetryClass::Inconclusive { sent: Sent::No },
             Self::Broken(_) => RetryClass::Inconclusive { sent: Sent::Maybe },
-            Self::Blocked => RetryClass::Blocked,
+            Self::Blocked { .. } => RetryClass::Blocked,
             Self::Unavailable { retry_after, .. } => transient(Sent::Maybe, retry_after),
             Self::LoginRejected(_) => RetryClass::Rejected,
             Self::RefreshRefused => RetryClass::Refused,
@@ -141,7 +152,9 @@ impl IssuerError {
             Self::RefreshRefused => Reason::RefreshRefused,
             Self::NotNow { .. } | Self::Unavailable { .. } => Reason::IssuerUnavailable,
             Self::NotTheIssuer { status: MISDIRECTED } => Reason::IssuerMisdirected,
-            Self::NotTheIssuer { .. } | Self::Blocked => Reason::IssuerBlocked { plain: !origin.is_https() },
+            Self::NotTheIssuer { .. } | Self::Blocked { .. } => {
+                Reason::IssuerBlocked { plain: !origin.is_https() }
+            }
             Self::Broken(_) => Reason::IssuerAnswerBroken,
             Self::Redirected => Reason::IssuerRedirects,
             Self::PathWrong => Reason::IssuerPathWrong,
@@ -159,7 +172,7 @@ impl IssuerError {
             Self::RefreshRefused => "refused",
             Self::NotNow { .. } => "not_now",
             Self::Unavailable { .. } => "unavailable",
-            Self::NotTheIssuer { .. } | Self::Blocked => "blocked",
+            Self::NotTheIssuer { .. } | Self::Blocked { .. } => "blocked",
             Self::Redirected | Self::PathWrong => "misconfigured",
             Self::Unusable(_) => "malformed",
         }
@@ -249,8 +262,8 @@ mod tests {
     #[test]
     fn a_page_at_a_plain_address_may_be_that_of_a_port_of_tls() {
         for (url, is_plain) in [("http://issuer.example", true), ("https://issuer.example", false)] {
-            let reason = IssuerError::Blocked.reason("login", &Origin::parse(url).unwrap());
-            assert_eq!(reason.message().contains("https for http"), is_plain, "{}", reason.message());
+            let reason = IssuerError::Blocked { status: 403 }.reason("login", &Origin::parse(url).unwrap());
+            assert_eq!(reason.message().contains("use https"), is_plain, "{}", reason.message());
         }
     }
 

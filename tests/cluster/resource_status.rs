@@ -130,6 +130,7 @@ fn make_status() -> IdIssuerCredentialStatus {
             consecutive_failures: 3,
             last_failure_time: at("2026-01-02T03:04:05.9Z"),
             reason: "IssuerUnavailable".to_owned(),
+            message: Some("some message".into()),
             next_attempt_time: Some(at("2026-01-02T03:05:05.9Z")),
         }),
         controller: Some(format!("{}/{}", "n".repeat(63), "l".repeat(253))),

@@ -248,13 +248,13 @@ async fn a_page_in_place_of_a_refusal_is_told_from_the_issuers_own() {
     let own = IssuerError::LoginRejected(Refusal::Forbidden);
     let page = "<!DOCTYPE html><title>Request blocked</title>";
     let cases = [
-        ("content-type: text/html; charset=utf-8\r\n", "", IssuerError::Blocked),
-        ("content-type: text/html\r\n", page, IssuerError::Blocked),
-        ("", page, IssuerError::Blocked),
-        ("content-type: text/plain\r\n", "\u{feff}\r\n<html>", IssuerError::Blocked),
-        ("content-type: text/plain\r\n", "RBAC: access denied", IssuerError::Blocked),
-        ("", "error code: 1020", IssuerError::Blocked),
-        ("content-type: application/json\r\n", "<html>", IssuerError::Blocked),
+        ("content-type: text/html; charset=utf-8\r\n", "", IssuerError::Blocked { status: 403 }),
+        ("content-type: text/html\r\n", page, IssuerError::Blocked { status: 403 }),
+        ("", page, IssuerError::Blocked { status: 403 }),
+        ("content-type: text/plain\r\n", "\u{feff}\r\n<html>", IssuerError::Blocked { status: 403 }),
+        ("content-type: text/plain\r\n", "RBAC: access denied", IssuerError::Blocked { status: 403 }),
+        ("", "error code: 1020", IssuerError::Blocked { status: 403 }),
+        ("content-type: application/json\r\n", "<html>", IssuerError::Blocked { status: 403 }),
         ("", "", own),
         ("content-type: text/plain\r\n", "\r\n", own),
         ("content-type: application/json\r\n", "{\"message\": \"no\"}", own),

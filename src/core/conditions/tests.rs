@@ -312,3 +312,19 @@ fn a_renewal_by_another_member_ends_an_overdue_one() {
     world.settle();
     assert_eq!(row(&world), READY);
 }
+
+#[test]
+fn a_late_renewal_and_a_dead_token_say_what_keeps_a_new_one_from_coming() {
+    let missing = |now| published(now, |world| world.edit_login(Err(missing())));
+    let (mut late, mut dead) = (missing(3400), missing(3600));
+    let mut suspended = published(3600, |world| world.edit_spec(|spec| spec.suspended = true));
+    for world in [&mut late, &mut dead, &mut suspended] {
+        world.settle();
+    }
+    let overdue = late.conditions().renewal_overdue.map(|reason| reason.message()).unwrap_or_default();
+    assert!(overdue.contains("Secret billing-login does not exist; create it"), "{overdue}");
+    let expired =
+        |world: &World| world.conditions().ready.map_or_else(|reason| reason.message(), |_| String::new());
+    assert!(expired(&dead).contains("Secret billing-login does not exist; create it"), "{}", expired(&dead));
+    assert!(expired(&suspended).contains("spec.suspend is set; set it to false"), "{}", expired(&suspended));
+}

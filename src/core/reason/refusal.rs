@@ -35,7 +35,7 @@ impl TargetRefusal {
                 "Secret {secret} has a name under which Helm keeps its releases; choose another spec.target.secretName in a new credential"
             ),
             Self::Literal(key) => format!(
-                "spec.target.template.data[{key}] has no variable in it, which only a Secret of type Opaque may have; put one in, or use the type Opaque"
+                "spec.target.template.data[{key}] has no variable in it; put one in, or use the type Opaque, which alone may hold plain text"
             ),
         }
     }

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::core::login::LoginDefect;
 use crate::core::obstacle::Terms;
-use crate::core::reason::{API_ACCESS, Reason, hint_at};
+use crate::core::reason::{API_ACCESS, Reason, hint_at, with_cure};
 use crate::core::token::TokenDefect;
 
 /// Why a file is not read, whoever may read it.
@@ -203,13 +203,13 @@ impl Trouble {
 fn of_issuer(reason: &Reason) -> String {
     match reason {
         Reason::LoginUnanswered { .. } => "A login was under way when the sidecar last ended, so it may have been rejected; the next one waits for a few minutes, so that the account is not locked. Change the login files to have it at once".into(),
-        Reason::LoginPutOff { until, .. } => format!("The issuer rejected the user name four times within an hour, so the next attempt waits until {until}, that the account is not locked; see that user name and password are right by then"),
+        Reason::LoginPutOff { until, .. } => format!("Make user name and password right by {until}; until then no login is tried, not even with corrected files, so that the account is not locked. Logins with this user name failed four times within an hour; an answer without a token counts, too"),
         Reason::NoAnswer { origin, obstacle } => obstacle.message(origin, Terms::SIDECAR),
-        Reason::LoginNotAccepted { answer, blank } => format!("{}. {}Some issuers refuse a password so, so a login that was never accepted is tried three times within 15 minutes and then held, that the account is not locked; correct the login files or the issuer's address, and it is tried at once", of_answer(answer), hint_at(*blank)),
-        Reason::IssuerBlocked { .. } => format!("{}. It is retried within a minute each time, and every 15 minutes once it has lasted for 15, that no account is locked whose password was changed: some issuers say no so", of_answer(reason)),
-        Reason::IssuerRedirects => "The issuer answers with a redirect, which a login never follows; correct --issuer-url (http for https)".into(),
+        Reason::LoginNotAccepted { answer, blank } => format!("{}. {}This need not be the password; once the cause is removed, change the login files or the issuer's address to have the login tried at once. A login that was never accepted is tried three times within 15 minutes and then held, so that the account is not locked, because some issuers refuse a wrong password with such an answer", of_answer(answer), hint_at(*blank)),
+        Reason::IssuerBlocked { .. } => format!("{}. It is retried within a minute each time; if pages go on for 15 minutes, every 15 minutes, because some issuers refuse a changed password with such a page, and the account must not be locked", of_answer(reason)),
+        Reason::IssuerRedirects => "The issuer answers the login with a redirect, which is never followed; correct --issuer-url (use https, not http)".into(),
         Reason::IssuerPathWrong => "The issuer does not know the path or method of a login; correct --issuer-url".into(),
-        Reason::IssuerAnswerUnusable { defect } => format!("The issuer's answer cannot be used: {defect}; see that --issuer-url points to an ID Issuer API"),
+        Reason::IssuerAnswerUnusable { defect } => format!("The issuer's answer cannot be used: {}", with_cure(defect, "--issuer-url")),
         other => other.message(),
     }
 }
@@ -218,7 +218,7 @@ fn of_issuer(reason: &Reason) -> String {
 fn of_answer(answer: &Reason) -> String {
     match answer {
         Reason::IssuerBlocked { plain } => {
-            let scheme = if *plain { ", or correct --issuer-url (https for http)" } else { "" };
+            let scheme = if *plain { ", or correct --issuer-url (use https, not http)" } else { "" };
             format!(
                 "Something before the issuer answers in its place, such as a web application firewall, a proxy or a portal; see what blocks the sidecar's calls to the issuer{scheme}"
             )

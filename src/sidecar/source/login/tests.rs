@@ -193,7 +193,7 @@ async fn a_login_that_was_never_accepted_and_is_answered_oddly_is_presented_thre
         assert_eq!(stage.calls(), 3, "{status}");
         let trouble = stage.feed.now().trouble.unwrap();
         assert_eq!(trouble.name(), reason);
-        assert!(trouble.message().contains("correct the login files"), "{}", trouble.message());
+        assert!(trouble.message().contains("change the login files"), "{}", trouble.message());
         std::fs::write(stage.place.0.join("new"), "secret").unwrap();
         std::fs::rename(stage.place.0.join("new"), stage.place.0.join("password")).unwrap();
         stage.issuer.status.store(200, Ordering::SeqCst);
