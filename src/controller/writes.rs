@@ -41,24 +41,38 @@ impl Pace {
 
 /// The writes of each namespace lately.
 #[derive(Default)]
-pub(super) struct NamespaceWrites(Mutex<HashMap<String, Allowance>>);
+pub(super) struct NamespaceWrites(Mutex<HashMap<String, OfNamespace>>);
+
+struct OfNamespace {
+    allowance: Allowance,
+    /// Whether it was said that the allowance is used up; once, until it is full again.
+    is_told: bool,
+}
 
 impl NamespaceWrites {
     /// A target or a status of this namespace was written.
     pub(super) fn made(&self, namespace: &str, now: Moment) {
         let mut allowances = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if allowances.len() >= NAMESPACES {
-            allowances.retain(|_, allowance| !allowance.is_full(NAMESPACE_WRITES, now));
+            allowances.retain(|_, it| !it.allowance.is_full(NAMESPACE_WRITES, now));
         }
-        let full = || Allowance::full(NAMESPACE_WRITES, now);
-        let allowance = allowances.entry(namespace.to_owned()).or_insert_with(full);
+        let full = || OfNamespace { allowance: Allowance::full(NAMESPACE_WRITES, now), is_told: false };
+        let OfNamespace { allowance, is_told } = allowances.entry(namespace.to_owned()).or_insert_with(full);
+        *is_told &= !allowance.is_full(NAMESPACE_WRITES, now);
         allowance.spend(NAMESPACE_WRITES, now);
+        if !*is_told && allowance.pause(NAMESPACE_WRITES, now).is_some() {
+            *is_told = true;
+            tracing::warn!(
+                namespace,
+                "Secrets and statuses of this namespace are written late, 50 a second at most; see what changes there all the time"
+            );
+        }
     }
 
     /// Until when the next one has to wait, if it has to.
     pub(super) fn pause(&self, namespace: &str, now: Moment) -> Option<Moment> {
         let allowances = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = allowances.get(namespace)?.pause(NAMESPACE_WRITES, now)?;
+        let until = allowances.get(namespace)?.allowance.pause(NAMESPACE_WRITES, now)?;
         Some(until.not_before(now.plus(LOOK)))
     }
 }
@@ -102,6 +116,10 @@ mod tests {
             written += 1;
         }
         assert_eq!(written, 500, "fifty a second");
+        let is_told = || writes.0.lock().unwrap()["hostile"].is_told;
+        assert!(is_told());
+        writes.made("hostile", at(90));
+        assert!(!is_told(), "it was full again");
         for number in 0..3_000 {
             writes.made(&number.to_string(), at(100 + number));
         }
