@@ -24,9 +24,9 @@ use crate::api::{CaBundleKind, IdIssuerCredential};
 use crate::core::backoff::cluster_pause;
 
 /// How many credentials a page of their list holds. A tenant can make each a megabyte large, and a page is in memory whole.
-const CREDENTIALS_A_PAGE: u32 = 20;
+const CREDENTIALS_A_PAGE: u32 = 10;
 /// How many Secrets, of which only the metadata is listed: that can be a quarter of a megabyte.
-const SECRETS_A_PAGE: u32 = 50;
+const SECRETS_A_PAGE: u32 = 20;
 /// How many credentials are finished at once when the process stops.
 const FINISHED_AT_ONCE: usize = 64;
 
