@@ -59,6 +59,8 @@ async fn helm_3_installs_it_and_its_test_passes_against_the_simulator() {
 #[ignore = "takes minutes and a node: make installed runs it"]
 async fn kustomize_installs_it_for_one_namespace_or_with_a_simulator_to_try_it_out() {
     let Some(place) = Place::set(Program::Helm).await else { return };
+    let resource = of_project("deploy/crds").display().to_string();
+    place.kubectl().run(&["apply", "--kustomize", &resource]).await.unwrap();
     // Its issuer is the real one, which is out of reach here.
     let one_namespace = place.kubectl().run(&["kustomize", &overlay("one-namespace")]).await.unwrap();
     let (asked, there) = ("--issuer-url=https://api.idissuer.pl", format!("--issuer-url={ISSUER}"));
