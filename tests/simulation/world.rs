@@ -83,7 +83,8 @@ impl World {
             lease,
             seed,
             namespaces,
-            max_credentials_per_namespace: 1000,
+            // Whoever has a larger crowd in one namespace raises it.
+            max_credentials_per_namespace: plan.credentials.max(1000),
             target_policy,
             carry,
         };
