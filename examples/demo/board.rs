@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use idissuer::api::{Grant, IdIssuerCredential, TokenStatus};
-use idissuer::core::moment::Moment;
+use idissuer::core::time::Moment;
 use idissuer::core::token::Fingerprint;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::{Command, Stdio};
 
-use idissuer::core::moment::Moment;
+use idissuer::core::time::Moment;
 use jiff::{SignedDuration, Unit};
 
 use crate::board::{Board, News, Row, describe, grant, short};

@@ -6,9 +6,9 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::core::endpoint::RefreshShape;
-use crate::core::login::LoginPair;
 use crate::core::observed::AccountKey;
-use crate::issuer::{Site, Trust};
+use crate::core::username_password::LoginPair;
+use crate::issuer::{IssuerAddress, Trust};
 
 /// The key of a user, whatever the password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,7 +38,7 @@ impl KeyMaker {
     /// The key of an account: issuer, paths, shape, trust, user name and password. Members that share all of them
     /// share a session.
     #[must_use]
-    pub fn key(&self, site: &Site, pair: &LoginPair) -> AccountKey {
+    pub fn key(&self, site: &IssuerAddress, pair: &LoginPair) -> AccountKey {
         let trust: &[u8] = match &site.trust {
             Trust::PublicRoots => b"",
             Trust::Bundle(bundle) => bundle.digest(),
@@ -108,7 +108,7 @@ mod tests {
         let endpoint = Endpoint::new(origin, Some(path), None, RefreshShape::Flat).unwrap();
         let pair =
             LoginPair::parse(("u", Some(username.as_bytes())), ("p", Some(password.as_bytes()))).unwrap();
-        keys.key(&Site { endpoint, trust: Trust::PublicRoots }, &pair)
+        keys.key(&IssuerAddress { endpoint, trust: Trust::PublicRoots }, &pair)
     }
 
     #[test]

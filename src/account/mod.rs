@@ -5,9 +5,9 @@
 //! session does next is decided in [`crate::core::account`]; this room holds the state and carries calls out. It
 //! knows nothing of Kubernetes objects: a member is an opaque name.
 
-pub(crate) mod gates;
+pub(crate) mod call_limiters;
+mod call_limits;
 mod key;
-mod restraints;
 mod session;
 
 use std::collections::HashMap;
@@ -19,16 +19,16 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use call_limits::Tenant;
 pub use key::KeyMaker;
-pub use restraints::Tenant;
-pub use session::{Member, Record, Session};
+pub use session::{AttemptRecorder, Member, Session};
 
+use crate::core::call_limiter::Capacity;
 use crate::core::endpoint::Origin;
-use crate::core::gate::Capacity;
-use crate::core::login::LoginPair;
-use crate::core::moment::Moment;
 use crate::core::observed::AccountKey;
-use crate::issuer::{IssuerClient, Site};
+use crate::core::time::Moment;
+use crate::core::username_password::LoginPair;
+use crate::issuer::{IssuerAddress, IssuerClient};
 use crate::ops::clock::Clock;
 use crate::ops::metrics::Metrics;
 
@@ -41,12 +41,12 @@ const IDLE_LIFE: SignedDuration = SignedDuration::from_hours(1);
 const IDLE_LIMIT: usize = 10_000;
 
 /// What sessions need to carry out calls.
-pub(crate) struct Surroundings {
+pub(crate) struct Shared {
     pub(crate) issuer: IssuerClient,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
-    gates: Arc<gates::Gates<Origin>>,
-    restraints: restraints::Restraints,
+    gates: Arc<call_limiters::CallLimiters<Origin>>,
+    restraints: call_limits::CallLimits,
     /// Whether this process may call now. Another one may use the accounts when it may not.
     may_call: Box<dyn Fn() -> bool + Send + Sync>,
     /// Told once for each member when a call has ended. Unbounded, for it holds at most one entry a member and call,
@@ -60,7 +60,7 @@ pub(crate) struct Surroundings {
 pub struct Accounts {
     sessions: Mutex<HashMap<AccountKey, Arc<Session>>>,
     keys: KeyMaker,
-    surroundings: Arc<Surroundings>,
+    surroundings: Arc<Shared>,
 }
 
 impl Accounts {
@@ -76,12 +76,12 @@ impl Accounts {
         may_call: impl Fn() -> bool + Send + Sync + 'static,
         stop: CancellationToken,
     ) -> Self {
-        let surroundings = Surroundings {
+        let surroundings = Shared {
             issuer,
             clock,
             metrics,
-            gates: Arc::new(gates::Gates::new(Capacity::ISSUER)),
-            restraints: restraints::Restraints::default(),
+            gates: Arc::new(call_limiters::CallLimiters::new(Capacity::ISSUER)),
+            restraints: call_limits::CallLimits::default(),
             may_call: Box::new(may_call),
             ended,
             tasks: TaskTracker::new(),
@@ -92,7 +92,7 @@ impl Accounts {
 
     /// The session of the account that this login names at this site. Of the login only a keyed digest is kept;
     /// `source` says where it came from, for logs; another member of the account may have it from elsewhere.
-    pub fn open(&self, site: Site, pair: &LoginPair, source: &str) -> Arc<Session> {
+    pub fn open(&self, site: IssuerAddress, pair: &LoginPair, source: &str) -> Arc<Session> {
         let (key, user) = (self.keys.key(&site, pair), self.keys.user(pair));
         let now = self.surroundings.clock.now();
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,7 +110,7 @@ impl Accounts {
     pub fn remember_rejections(
         &self,
         tenant: &Tenant,
-        site: &Site,
+        site: &IssuerAddress,
         pair: &LoginPair,
         count: u32,
         last: Moment,
@@ -123,9 +123,9 @@ impl Accounts {
     /// many rejections. Who was told
     /// whether an account of others has this very password could guess it, without one call to the issuer.
     #[must_use]
-    pub fn puts_off(&self, tenant: &Tenant, site: &Site, pair: &LoginPair) -> Option<Moment> {
+    pub fn blocked_until(&self, tenant: &Tenant, site: &IssuerAddress, pair: &LoginPair) -> Option<Moment> {
         let (place, user) = (place(tenant, site), self.keys.user(pair));
-        self.surroundings.restraints.puts_off(&place, user, self.surroundings.clock.now())
+        self.surroundings.restraints.blocked_until(&place, user, self.surroundings.clock.now())
     }
 
     /// Forgets every session: another process may have used the accounts since.
@@ -141,8 +141,8 @@ impl Accounts {
     }
 }
 
-fn place(tenant: &Tenant, site: &Site) -> restraints::Place {
-    restraints::Place { origin: site.endpoint.origin.clone(), tenant: Arc::clone(tenant) }
+fn place(tenant: &Tenant, site: &IssuerAddress) -> call_limits::CallSite {
+    call_limits::CallSite { origin: site.endpoint.origin.clone(), tenant: Arc::clone(tenant) }
 }
 
 /// Whether a session has had no member since this moment, or longer, and nobody holds it who may join it again: a

@@ -9,35 +9,35 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use jiff::SignedDuration;
 
+use super::call_limits::{AccountHandle, CallSite, Tenant};
 use super::key::UserKey;
-use super::restraints::{Place, Tenant, Who};
-use super::{STOP_GRACE, Surroundings};
-use crate::core::account::{Account, Call, Next, Obtained, Restraint, Strategy};
-use crate::core::breaker::Caller;
-use crate::core::gate::{Entrant, Errand};
-use crate::core::login::LoginPair;
-use crate::core::moment::Moment;
+use super::{STOP_GRACE, Shared};
+use crate::core::account::{Account, Call, Next, Strategy, Throttle, TokenResponse};
+use crate::core::call_limiter::{CallRequest, Priority};
+use crate::core::circuit_breaker::Caller;
 use crate::core::observed::{AccountKey, AccountView};
 use crate::core::reason::Reason;
 use crate::core::retry::{Failure, RetryClass};
+use crate::core::time::Moment;
 use crate::core::token::Grant;
-use crate::issuer::{Exchange, IssuerError, Site, Trust};
+use crate::core::username_password::LoginPair;
+use crate::issuer::{Exchange, IssuerAddress, IssuerError, Trust};
 
 /// Who uses an account; an opaque name.
 pub type Member = Arc<str>;
 /// Records the attempt of a login that was never accepted, just before it is sent; whether it did.
-pub type Record = BoxFuture<'static, bool>;
+pub type AttemptRecorder = BoxFuture<'static, bool>;
 
 /// The session of one account.
 pub struct Session {
     key: AccountKey,
     user: UserKey,
-    site: Site,
+    site: IssuerAddress,
     source: String,
     is_retired: AtomicBool,
     account: Mutex<Account>,
     members: Mutex<Members>,
-    surroundings: Arc<Surroundings>,
+    surroundings: Arc<Shared>,
 }
 
 #[derive(Default)]
@@ -52,9 +52,9 @@ impl Session {
     pub(super) fn new(
         key: AccountKey,
         user: UserKey,
-        site: Site,
+        site: IssuerAddress,
         source: String,
-        surroundings: Arc<Surroundings>,
+        surroundings: Arc<Shared>,
     ) -> Self {
         let members = Members { idle_since: Some(surroundings.clock.now()), ..Members::default() };
         Self {
@@ -77,7 +77,7 @@ impl Session {
 
     /// Where its issuer is called.
     #[must_use]
-    pub fn site(&self) -> &Site {
+    pub fn site(&self) -> &IssuerAddress {
         &self.site
     }
 
@@ -139,7 +139,7 @@ impl Session {
         tenant: &Tenant,
         pair: Option<LoginPair>,
         lift: bool,
-        record: Option<Record>,
+        record: Option<AttemptRecorder>,
     ) -> bool {
         if !self.may_call() {
             return false;
@@ -152,7 +152,12 @@ impl Session {
     }
 
     /// Begins a call, and says whether it is a login that was never accepted.
-    fn begin(self: &Arc<Self>, place: &Place, pair: Option<LoginPair>, lift: bool) -> Option<(Call, bool)> {
+    fn begin(
+        self: &Arc<Self>,
+        place: &CallSite,
+        pair: Option<LoginPair>,
+        lift: bool,
+    ) -> Option<(Call, bool)> {
         let (strategy, now) = (self.strategy(), self.surroundings.clock.now());
         let restraints = &self.surroundings.restraints;
         let mut account = self.account();
@@ -177,25 +182,25 @@ impl Session {
         account.begin(strategy, pair, now).map(|call| (call, is_trial))
     }
 
-    fn restraint(&self, account: &Account, place: &Place, now: Moment) -> Restraint {
+    fn restraint(&self, account: &Account, place: &CallSite, now: Moment) -> Throttle {
         self.surroundings.restraints.of(place, self.caller(account, now), self.user, now)
     }
 
-    fn place(&self, tenant: &Tenant) -> Place {
-        Place { origin: self.site.endpoint.origin.clone(), tenant: Arc::clone(tenant) }
+    fn place(&self, tenant: &Tenant) -> CallSite {
+        CallSite { origin: self.site.endpoint.origin.clone(), tenant: Arc::clone(tenant) }
     }
 
     fn caller(&self, account: &Account, now: Moment) -> Caller {
         let [first, second, ..] = self.key.0;
         let place = f64::from(u16::from_be_bytes([first, second])) / (f64::from(u16::MAX) + 1.0);
-        let is_overdue = account.overdue().is_none_or(|overdue| overdue.has_come(now));
+        let is_overdue = account.overdue().is_none_or(|overdue| overdue.is_reached(now));
         let failures = account.trouble().map_or(0, |trouble| trouble.count);
         let is_proven = account.accepted().is_some();
         Caller { pace: account.pace(), is_overdue, is_proven, failures, place }
     }
 
-    fn who(self: &Arc<Self>) -> Who {
-        Who { key: self.key, session: Arc::downgrade(self) }
+    fn who(self: &Arc<Self>) -> AccountHandle {
+        AccountHandle { key: self.key, session: Arc::downgrade(self) }
     }
 
     fn may_call(&self) -> bool {
@@ -203,11 +208,17 @@ impl Session {
     }
 
     /// Carries out a call. What follows from its answer is decided by those who are told of its end.
-    async fn run(self: Arc<Self>, call: Call, place: Place, is_trial: bool, record: Option<Record>) {
+    async fn run(
+        self: Arc<Self>,
+        call: Call,
+        place: CallSite,
+        is_trial: bool,
+        record: Option<AttemptRecorder>,
+    ) {
         let (entrant, limit) = self.entrant(&place);
         let trial = is_trial.then_some(Trial::Waits);
-        let mut end = End { session: &self, place, is_in_flight: true, trial };
-        let Surroundings { gates, restraints, clock, stop, .. } = &*self.surroundings;
+        let mut end = CallGuard { session: &self, place, is_in_flight: true, trial };
+        let Shared { gates, restraints, clock, stop, .. } = &*self.surroundings;
         let pass = tokio::select! {
             biased;
             () = stop.cancelled() => None,
@@ -238,7 +249,7 @@ impl Session {
     }
 
     /// Has the attempt recorded, if it has to be; whether the call may be sent.
-    async fn is_recorded(&self, record: Option<Record>) -> bool {
+    async fn is_recorded(&self, record: Option<AttemptRecorder>) -> bool {
         let Some(record) = record else { return true };
         tokio::select! {
             biased;
@@ -267,11 +278,11 @@ impl Session {
     }
 
     /// What the next call is for, and how long it may take.
-    fn entrant(&self, place: &Place) -> (Entrant, SignedDuration) {
+    fn entrant(&self, place: &CallSite) -> (CallRequest, SignedDuration) {
         let account = self.account();
-        let errand = account.overdue().map_or(Errand::FirstIssue, |overdue| Errand::Renewal { overdue });
+        let errand = account.overdue().map_or(Priority::FirstIssue, |overdue| Priority::Renewal { overdue });
         let failures = account.trouble().map_or(0, |trouble| trouble.count);
-        (Entrant { tenant: Arc::clone(&place.tenant), errand, failures }, account.pace().call_limit())
+        (CallRequest { tenant: Arc::clone(&place.tenant), errand, failures }, account.pace().call_limit())
     }
 
     async fn given_up(&self) {
@@ -280,10 +291,10 @@ impl Session {
     }
 
     /// Takes in how a call went; whether the login was rejected, and that counts.
-    fn finish(self: &Arc<Self>, call: Call, place: &Place, exchange: Exchange) -> bool {
+    fn finish(self: &Arc<Self>, call: Call, place: &CallSite, exchange: Exchange) -> bool {
         self.tell(call.grant(), &exchange);
         let blank = matches!(&call, Call::Login(pair) if pair.password_has_blank());
-        let Surroundings { restraints, clock, .. } = &*self.surroundings;
+        let Shared { restraints, clock, .. } = &*self.surroundings;
         let now = clock.now();
         let mut account = self.account();
         let result = exchange.result.map_err(|error| {
@@ -326,12 +337,12 @@ impl Session {
         }
         let login = &self.source;
         match &exchange.result {
-            Ok(Obtained { token, .. }) => tracing::info!(
+            Ok(TokenResponse { token, .. }) => tracing::info!(
                 login, %origin, ?grant, fingerprint = %token.fingerprint,
                 lifetime_seconds = token.validity.lifetime.as_secs(), "token obtained"
             ),
             // No failure: a login follows at once, and tells whether anything is wrong.
-            Err(error @ IssuerError::RefreshRefused) => tracing::info!(login, %origin, "{error}"),
+            Err(error @ IssuerError::RefreshRejected) => tracing::info!(login, %origin, "{error}"),
             Err(error) => {
                 let reason = self.reason(error);
                 tracing::warn!(login, %origin, ?grant, outcome, reason = reason.name(), "{error}");
@@ -362,9 +373,9 @@ impl fmt::Debug for Session {
 
 /// The end of a call, also when its task is dropped or panics: the members are told, and the account does not wait
 /// for ever for what was given up.
-struct End<'a> {
+struct CallGuard<'a> {
     session: &'a Arc<Session>,
-    place: Place,
+    place: CallSite,
     is_in_flight: bool,
     trial: Option<Trial>,
 }
@@ -380,10 +391,10 @@ enum Trial {
     Rejected,
 }
 
-impl Drop for End<'_> {
+impl Drop for CallGuard<'_> {
     fn drop(&mut self) {
         let session = self.session;
-        let Surroundings { restraints, clock, .. } = &*session.surroundings;
+        let Shared { restraints, clock, .. } = &*session.surroundings;
         if self.is_in_flight {
             session.account().abandon();
             restraints.gives_up(&self.place, &session.who());

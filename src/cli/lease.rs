@@ -4,7 +4,7 @@ use clap::Args;
 use jiff::SignedDuration;
 
 use crate::controller::LeaseSettings;
-use crate::core::leader::Timings;
+use crate::core::lease::Timings;
 
 #[derive(Debug, Args)]
 pub(super) struct LeaseArguments {

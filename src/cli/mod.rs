@@ -1,6 +1,6 @@
 //! The command line: what was typed, and what it means. The only room that prints to standard output.
 
-mod cluster;
+mod api_server;
 mod lease;
 mod proxy;
 mod selftest;
@@ -169,7 +169,7 @@ fn run_controller(mut arguments: ControllerArguments) -> Result<(), String> {
     install_crypto_provider()?;
     if arguments.use_environment_proxy {
         let listed = arguments.allow_issuers.iter().map(Allowed::origin);
-        listed.chain([&arguments.issuer_url]).try_for_each(cluster::proxy::check_for_issuer)?;
+        listed.chain([&arguments.issuer_url]).try_for_each(api_server::proxy::check_for_issuer)?;
     }
     let timings = arguments.lease.timings()?;
     arguments.namespaces.sort_unstable();
@@ -190,7 +190,7 @@ fn run_controller(mut arguments: ControllerArguments) -> Result<(), String> {
         .map_err(|error| format!("register signal handlers: {error}"))?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("start the runtime: {error}"))?;
     let outcome = runtime.block_on(async {
-        let client = cluster::client(Duration::from_secs(settings.watch_timeout_seconds.into())).await?;
+        let client = api_server::client(Duration::from_secs(settings.watch_timeout_seconds.into())).await?;
         settings.lease = arguments.lease.settings(timings, &settings.namespaces, client.default_namespace());
         controller::run(settings, client, stop).await.map_err(|error| error.to_string())
     });
@@ -205,7 +205,7 @@ fn run_selftest(arguments: SelftestArguments) -> Result<(), Failure> {
     let stop = shutdown::on_signal(selftest::STOP_LIMIT)
         .map_err(|error| format!("register signal handlers: {error}"))?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("start the runtime: {error}"))?;
-    runtime.block_on(selftest::run(arguments, cluster::client(SELFTEST_SILENCE), &stop))
+    runtime.block_on(selftest::run(arguments, api_server::client(SELFTEST_SILENCE), &stop))
 }
 
 /// kube and reqwest share one TLS provider; it has to be named before either is used.

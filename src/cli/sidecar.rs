@@ -11,16 +11,16 @@ use clap::{Args, ValueEnum};
 use url::Url;
 
 use super::proxy::ProxyArguments;
-use super::{Failure, cluster, install_crypto_provider, origin};
+use super::{Failure, api_server, install_crypto_provider, origin};
 use crate::core::account::Strategy;
 use crate::core::endpoint::{DEFAULT_ISSUER, Endpoint, Origin, RefreshShape};
-use crate::core::sidecar::names::Files;
+use crate::core::sidecar::files::Files;
 use crate::ops::descriptors;
 use crate::ops::logging::{self, LogFormat};
 use crate::ops::shutdown;
 use crate::sidecar::file::read_text;
-use crate::sidecar::folder::{FileMode, Folder};
 use crate::sidecar::hooks::{Hook, SignalHook};
+use crate::sidecar::output_dir::{FileMode, OutputDir};
 use crate::sidecar::source::{LoginFiles, SecretKeys, SecretName};
 use crate::sidecar::{self, Output, RunError, Settings, SourceSettings};
 
@@ -233,7 +233,7 @@ async fn check(settings: &Settings) -> Result<(), String> {
 impl SidecarArguments {
     async fn settings(self) -> Result<Settings, String> {
         if self.use_environment_proxy && matches!(self.source, SourceKind::Login) {
-            cluster::proxy::check_for_issuer(&self.issuer_url)?;
+            api_server::proxy::check_for_issuer(&self.issuer_url)?;
         }
         let (source, output) = (self.source().await?, self.output()?);
         let (proxy, hooks) = (self.proxy.settings()?, self.hooks()?);
@@ -273,7 +273,7 @@ impl SidecarArguments {
             }
             SourceKind::Secret => {
                 let name = self.secret.clone().ok_or("--source secret needs --secret")?;
-                SourceSettings::Secret { name, keys, client: cluster::client(WATCH).await? }
+                SourceSettings::Secret { name, keys, client: api_server::client(WATCH).await? }
             }
             SourceKind::Login => {
                 let files = LoginFiles {
@@ -313,7 +313,7 @@ impl SidecarArguments {
         };
         let templates = self.template_dir.as_deref().map(read_templates).transpose()?.unwrap_or_default();
         let files = Files::new(templates).map_err(|defect| format!("--template-dir: {defect}"))?;
-        Ok(Some(Output { folder: Folder::new(path, self.file_mode), files }))
+        Ok(Some(Output { folder: OutputDir::new(path, self.file_mode), files }))
     }
 
     fn hooks(&self) -> Result<Vec<Hook>, String> {

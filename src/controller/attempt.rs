@@ -7,17 +7,17 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
-use super::cluster::ClusterError;
-use super::leadership::Term;
-use super::reconcile::{Context, Guarded, Work};
+use super::api_server::ApiServerError;
+use super::leader_election::Term;
+use super::reconcile::{Context, Guarded, Reconciliation};
 use super::registry::ObjectKey;
-use super::report::Occasion;
-use super::slim;
-use crate::account::Record;
+use super::status::StatusTrigger;
+use super::trim;
+use crate::account::AttemptRecorder;
 use crate::core::account::Next;
 
 /// What records an attempt of this credential once it is its turn.
-pub(super) fn recorder(object: &Arc<Guarded>, context: &Arc<Context>, term: Term) -> Record {
+pub(super) fn recorder(object: &Arc<Guarded>, context: &Arc<Context>, term: Term) -> AttemptRecorder {
     let (object, context) = (Arc::clone(object), Arc::clone(context));
     Box::pin(async move { record(&object, &context, term).await })
 }
@@ -31,10 +31,10 @@ async fn record(object: &Guarded, context: &Context, term: Term) -> bool {
     let Some(memory) = memory.filter(|_| is_current) else { return false };
     let mut memory = memory.lock().await;
     let leads = memory.term == Some(term) && context.leadership.term() == Some(term);
-    if !leads || !slim::is_judged(&memory, credential) {
+    if !leads || !trim::is_judged(&memory, credential) {
         return false;
     }
-    let recorded = Work::new(context, credential, &key, &mut memory, None).record_attempt().await;
+    let recorded = Reconciliation::new(context, credential, &key, &mut memory, None).record_attempt().await;
     recorded.unwrap_or_else(|error| {
         // Whoever works on the credential next takes it from there.
         memory.failed_record = Some(error);
@@ -42,13 +42,13 @@ async fn record(object: &Guarded, context: &Context, term: Term) -> bool {
     })
 }
 
-impl Work<'_> {
-    async fn record_attempt(&mut self) -> Result<bool, ClusterError> {
+impl Reconciliation<'_> {
+    async fn record_attempt(&mut self) -> Result<bool, ApiServerError> {
         let now = self.look();
         if self.observed(now).account().is_none_or(|account| account.next != Next::InFlight) {
             return Ok(false);
         }
-        self.report(Occasion::Attempt).await?;
+        self.report(StatusTrigger::Attempt).await?;
         self.memory.attempt_recorded = Some(self.memory.rejections());
         self.memory.is_login_repaired = false;
         self.memory.queued = None;

@@ -18,7 +18,7 @@ use kube::{Api, Client};
 use serde_json::json;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use crate::core::allowance::{Allowance, Rate};
+use crate::core::rate_limiter::{Rate, RateLimiter};
 use crate::ops::clock::Clock;
 use crate::ops::metrics::Metrics;
 
@@ -38,23 +38,23 @@ const REPEATS: SignedDuration = SignedDuration::from_mins(6);
 const NAME_MAX_LENGTH: usize = 253;
 
 /// An Event, and the credential that it is about.
-pub(super) struct Telling {
+pub(super) struct PendingEvent {
     event: Event,
     about: ObjectReference,
     at: Timestamp,
 }
 
 /// Takes Events that are to be published.
-pub(super) struct Teller {
-    sender: Sender<Telling>,
+pub(super) struct EventPublisher {
+    sender: Sender<PendingEvent>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    allowances: Mutex<HashMap<String, Allowance>>,
+    allowances: Mutex<HashMap<String, RateLimiter>>,
 }
 
-impl Teller {
+impl EventPublisher {
     /// A teller, and what it is told.
-    pub(super) fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> (Self, Receiver<Telling>) {
+    pub(super) fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> (Self, Receiver<PendingEvent>) {
         let (sender, told) = channel(WAITING);
         (Self { sender, clock, metrics, allowances: Mutex::default() }, told)
     }
@@ -62,7 +62,7 @@ impl Teller {
     /// Has an Event published. Where too many wait already, or its namespace has had too many, it is dropped and counted.
     pub(super) fn tell(&self, event: Event, about: ObjectReference) {
         let at = self.clock.now().wall;
-        let telling = Telling { event, about, at };
+        let telling = PendingEvent { event, about, at };
         if !self.is_allowed(telling.about.namespace.as_deref().unwrap_or_default()) {
             self.metrics.event_dropped();
             let ObjectReference { namespace, name, .. } = &telling.about;
@@ -85,11 +85,11 @@ impl Teller {
             allowances.retain(|_, allowance| !allowance.is_full(RATE, now));
         }
         let allowance = allowances.entry(namespace.to_owned());
-        allowance.or_insert_with(|| Allowance::full(RATE, now)).take(RATE, now)
+        allowance.or_insert_with(|| RateLimiter::full(RATE, now)).take(RATE, now)
     }
 }
 
-impl Telling {
+impl PendingEvent {
     async fn publish(self, recorder: &Recorder) {
         match tokio::time::timeout(LIMIT, recorder.publish(&self)).await {
             Ok(Ok(())) => {}
@@ -155,7 +155,7 @@ impl Recorder {
         Self { client, reporter, recent: Mutex::default(), published: AtomicI64::default() }
     }
 
-    async fn publish(&self, telling: &Telling) -> kube::Result<()> {
+    async fn publish(&self, telling: &PendingEvent) -> kube::Result<()> {
         let namespace = telling.about.namespace.as_deref().unwrap_or_default();
         let api: Api<v1::Event> = Api::namespaced(self.client.clone(), namespace);
         if let Some(Recent { name, count, .. }) = self.recent(telling) {
@@ -174,13 +174,13 @@ impl Recorder {
         Ok(())
     }
 
-    fn recent(&self, telling: &Telling) -> Option<Recent> {
+    fn recent(&self, telling: &PendingEvent) -> Option<Recent> {
         let mut recent = self.lock();
         recent.retain(|_, it| telling.at.duration_since(it.at) < REPEATS);
         recent.get(&telling.key()).cloned()
     }
 
-    fn remember(&self, telling: &Telling, name: String, count: i32) {
+    fn remember(&self, telling: &PendingEvent, name: String, count: i32) {
         self.lock().insert(telling.key(), Recent { name, count, at: telling.at });
     }
 
@@ -198,7 +198,7 @@ fn name(about: &str, at: Timestamp, number: i64) -> String {
 }
 
 /// Publishes what is told, until there is no teller any more.
-pub(super) async fn publish_all(recorder: Recorder, mut told: Receiver<Telling>) {
+pub(super) async fn publish_all(recorder: Recorder, mut told: Receiver<PendingEvent>) {
     let told = poll_fn(|context| told.poll_recv(context));
     told.for_each_concurrent(AT_ONCE, |telling| telling.publish(&recorder)).await;
 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use kube::runtime::controller::Action;
 
-use super::cluster::ClusterError;
-use super::memory::Memory;
+use super::api_server::ApiServerError;
 use super::reconcile::Context;
 use super::registry::ObjectKey;
-use super::report;
+use super::state::CredentialState;
+use super::status;
 use crate::core::reason::Reason;
 
 /// Says so in its status, once a generation, unless another controller keeps it.
@@ -20,8 +20,8 @@ pub(super) async fn tell(
     generation: Option<i64>,
     key: &ObjectKey,
     uid: &str,
-    memory: &mut Memory,
-) -> Result<Action, ClusterError> {
+    memory: &mut CredentialState,
+) -> Result<Action, ApiServerError> {
     let generation = generation.unwrap_or_default();
     if memory.status.observed_generation != Some(generation) {
         let now = context.clock.now();
@@ -37,7 +37,7 @@ pub(super) async fn tell(
         if previous.controller.as_ref().is_some_and(|keeper| keeper != own) {
             return Ok(Action::await_change());
         }
-        let mut status = report::malformed(previous, generation, now.wall);
+        let mut status = status::malformed(previous, generation, now.wall);
         status.controller = Some(own.clone());
         let allowance = memory.allowance().within(left);
         cluster.write_status(&key.namespace, &key.name, uid, None, &status, allowance).await?;

@@ -8,33 +8,33 @@
 //!
 //! It decides nothing: that is done in [`crate::core`].
 
-mod area;
+mod account_binding;
+mod api_server;
 mod attempt;
-mod cluster;
 mod events;
-mod intent;
-mod leadership;
-mod lease;
-mod login;
+mod leader_election;
+mod lease_client;
 mod malformed;
-mod memory;
 mod patterns;
+mod peer_controllers;
 mod reconcile;
 mod registry;
 mod repairs;
-mod report;
 mod rights;
-mod rivals;
 mod run;
-mod slim;
+mod spec;
+mod state;
+mod status;
 mod status_watch;
+mod status_writer;
 mod target;
 mod target_policy;
-mod telling;
+mod trim;
 mod watchdog;
-mod writes;
+mod watches;
+mod write_limits;
 
-pub use cluster::FIELD_MANAGER;
-pub use leadership::LeaseSettings;
-pub use run::{Means, RunError, STOP_LIMIT, Settings, operate, run};
-pub use target_policy::{MetadataDomain, PolicyDefect, SecretType, TargetPolicy};
+pub use api_server::FIELD_MANAGER;
+pub use leader_election::LeaseSettings;
+pub use run::{Dependencies, RunError, STOP_LIMIT, Settings, operate, run};
+pub use target_policy::{MetadataDomain, PolicyError, SecretType, TargetPolicy};

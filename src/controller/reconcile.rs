@@ -9,30 +9,30 @@ use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
-use super::cluster::{Cluster, ClusterError};
-use super::events::Teller;
-use super::intent;
-use super::leadership::{Leadership, Term};
-use super::memory::{Memory, TURN_PAUSE, Verdict};
+use super::api_server::{ApiServer, ApiServerError};
+use super::events::EventPublisher;
+use super::leader_election::{LeaderElection, Term};
+use super::peer_controllers::{Ownership, PeerWatch};
 use super::registry::{ObjectKey, Registry};
-use super::report::Occasion;
-use super::rivals::{Neighbourhood, Standing};
-use super::slim::{self, Share, WholeReads};
+use super::spec;
+use super::state::{CredentialState, TURN_PAUSE, ValidatedSpec};
+use super::status::StatusTrigger;
 use super::status_watch::StatusMark;
 use super::target_policy::TargetPolicy;
-use super::writes::NamespaceWrites;
-use super::{attempt, login, malformed, rivals, target};
-use crate::account::gates::Gates;
-use crate::account::{Accounts, Record};
+use super::trim::{self, LargeReads, ReadPermit};
+use super::write_limits::NamespaceWrites;
+use super::{account_binding, attempt, malformed, peer_controllers, target};
+use crate::account::call_limiters::CallLimiters;
+use crate::account::{Accounts, AttemptRecorder};
 use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
 use crate::core::account::Next;
+use crate::core::call_limiter::CallRequest;
 use crate::core::decide::{Plan, decide};
 use crate::core::endpoint::AllowList;
-use crate::core::gate::Entrant;
-use crate::core::moment::Moment;
-use crate::core::observed::{AccountView, Intent, Login, Observed, Seen};
+use crate::core::observed::{AccountView, CredentialSpec, LastSeen, Login, Observed};
 use crate::core::reason::Reason;
 use crate::core::target::Identity;
+use crate::core::time::Moment;
 use crate::issuer::Bundles;
 use crate::ops::clock::Clock;
 use crate::ops::metrics::Metrics;
@@ -52,13 +52,13 @@ const OTHERS_LIMIT: SignedDuration = SignedDuration::from_secs(10);
 /// What every reconciliation uses.
 pub(super) struct Context {
     /// The API server.
-    pub cluster: Cluster,
+    pub cluster: ApiServer,
     /// The sessions.
     pub accounts: Arc<Accounts>,
     /// Where a password may be sent.
     pub allow_list: Arc<AllowList>,
     /// Bounds how many objects of tenants are in memory whole.
-    pub whole_reads: Arc<WholeReads>,
+    pub whole_reads: Arc<LargeReads>,
     /// The CA bundles that are in use.
     pub bundles: Arc<Bundles>,
     /// How much is written in each namespace.
@@ -70,24 +70,24 @@ pub(super) struct Context {
     /// What those of all areas have shown, which share the sessions.
     pub registries: Arc<[Arc<Registry>]>,
     /// Takes Events.
-    pub teller: Arc<Teller>,
+    pub teller: Arc<EventPublisher>,
     /// Time and chance.
     pub clock: Arc<dyn Clock>,
     /// Whether this process may act.
-    pub leadership: Arc<Leadership>,
+    pub leadership: Arc<LeaderElection>,
     /// Other controllers.
-    pub neighbourhood: Arc<Neighbourhood>,
+    pub neighbourhood: Arc<PeerWatch>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Says that the process stops.
     pub stop: CancellationToken,
     /// How many credentials are worked on at once, and whose turn it is.
-    pub turns: Arc<Gates<()>>,
+    pub turns: Arc<CallLimiters<()>>,
 }
 
 impl Context {
     /// Waits until an object of this namespace may be read whole.
-    pub(super) async fn share(&self, namespace: &str) -> Share {
+    pub(super) async fn share(&self, namespace: &str) -> ReadPermit {
         self.whole_reads.share(namespace, self.clock.now()).await
     }
 }
@@ -96,7 +96,7 @@ impl Context {
 ///
 /// # Errors
 /// When the API server does not answer or refuses what should not depend on a person.
-pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ClusterError> {
+pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ApiServerError> {
     let namespace = object.namespace().unwrap_or_default();
     // Nothing is begun any more once the process stops.
     let _pass = tokio::select! {
@@ -105,7 +105,7 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
         pass = async {
             context.registry.secrets_synced().await;
             let now = context.clock.now();
-            context.turns.enter(&(), Entrant::in_turn(namespace.as_str().into(), now), now).await
+            context.turns.enter(&(), CallRequest::in_turn(namespace.as_str().into(), now), now).await
         } => pass,
     };
     let meta = object.meta();
@@ -118,21 +118,21 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     // Whoever begins to lead wakes every credential.
     let Some(term) = context.leadership.term() else { return Ok(Action::await_change()) };
     let mut memory = memory.lock().await;
-    context.registry.sleeps_until(&key, None);
+    context.registry.schedule_wake_up(&key, None);
     let action = if let Ok(credential) = &object.0 {
         let recorder = || attempt::recorder(&object, &context, term);
         reconcile_readable(&context, credential, term, &key, &mut memory, &recorder).await
     } else {
         if memory.term != Some(term) {
-            memory.begins_term(term);
+            memory.begin_term(term);
         }
         let told = malformed::tell(&context, meta.generation, &key, &uid, &mut memory).await;
         // Nothing was taken over: that is done once it can be read.
         memory.term = None;
         told
     };
-    login::forget_pair(&mut memory);
-    context.registry.keeps_pace(&key, memory.pace());
+    account_binding::forget_pair(&mut memory);
+    context.registry.set_time_scale(&key, memory.pace());
     if action.is_err() {
         context.registry.unresolvable(&key, term);
     }
@@ -147,38 +147,38 @@ async fn reconcile_readable(
     credential: &IdIssuerCredential,
     term: Term,
     key: &ObjectKey,
-    memory: &mut Memory,
-    recorder: &(dyn Fn() -> Record + Send + Sync),
-) -> Result<Action, ClusterError> {
-    let standing = rivals::standing(context, credential, key, memory).await?;
-    if let Standing::StandsBy(action) = standing {
+    memory: &mut CredentialState,
+    recorder: &(dyn Fn() -> AttemptRecorder + Send + Sync),
+) -> Result<Action, ApiServerError> {
+    let standing = peer_controllers::standing(context, credential, key, memory).await?;
+    if let Ownership::StandsBy(action) = standing {
         context.registry.resolved(key, term);
         return Ok(action);
     }
     let is_new_term = memory.term != Some(term);
     if is_new_term {
-        memory.begins_term(term);
+        memory.begin_term(term);
     }
     let mut verdict = None;
-    if !slim::is_judged(memory, credential) && context.registry.has_place(key).is_ok() {
-        verdict = slim::judge(context, credential, memory.allowance()).await?;
+    if !trim::is_judged(memory, credential) && context.registry.has_place(key).is_ok() {
+        verdict = trim::judge(context, credential, memory.allowance()).await?;
         if verdict.is_none() {
             // The watch is about to show another specification. Whoever edits it all the time keeps nobody waiting.
             context.registry.unresolvable(key, term);
             return Ok(Action::requeue(RACED_PAUSE));
         }
     }
-    let mut work = Work::new(context, credential, key, memory, verdict);
+    let mut work = Reconciliation::new(context, credential, key, memory, verdict);
     if is_new_term && let Err(error) = work.load(term).await {
         work.memory.term = None;
         return Err(error);
     }
-    if let Standing::TookOver(version) = &standing {
+    if let Ownership::TookOver(version) = &standing {
         work.took_over(version);
     }
     let carried = work.carry_out(term, recorder).await;
     if let Err(error) = &carried {
-        work.tell_failure(error, term).await;
+        work.report_failure(error, term).await;
     }
     carried
 }
@@ -188,43 +188,43 @@ async fn reconcile_readable(
 ///
 /// # Errors
 /// When the API server does not answer or refuses.
-pub(super) async fn finish(object: &Guarded, context: &Context) -> Result<(), ClusterError> {
+pub(super) async fn finish(object: &Guarded, context: &Context) -> Result<(), ApiServerError> {
     let key = ObjectKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
     let memory = context.registry.memory(&key, &object.uid().unwrap_or_default());
     let (Some(memory), Some(term), Ok(credential)) = (memory, context.leadership.term(), &object.0) else {
         return Ok(());
     };
     let mut memory = memory.lock().await;
-    if memory.term != Some(term) || memory.login.is_none() || !slim::is_judged(&memory, credential) {
+    if memory.term != Some(term) || memory.login.is_none() || !trim::is_judged(&memory, credential) {
         return Ok(());
     }
-    let mut work = Work::new(context, credential, &key, &mut memory, None);
+    let mut work = Reconciliation::new(context, credential, &key, &mut memory, None);
     let now = work.look();
     if let Plan::Publish { token, repair } = decide(&work.observed(now), now) {
         target::publish(&mut work, &token, repair).await?;
     }
-    work.report(Occasion::Rest).await
+    work.report(StatusTrigger::Rest).await
 }
 
 /// The reconciliation of one credential that could be read.
-pub(super) struct Work<'a> {
+pub(super) struct Reconciliation<'a> {
     pub(super) context: &'a Context,
     pub(super) credential: &'a IdIssuerCredential,
     pub(super) identity: Identity,
-    pub(super) intent: Verdict,
-    pub(super) memory: &'a mut Memory,
+    pub(super) intent: ValidatedSpec,
+    pub(super) memory: &'a mut CredentialState,
     pub(super) generation_since: Moment,
-    login_seen: Seen,
-    target_seen: Seen,
+    login_seen: LastSeen,
+    target_seen: LastSeen,
 }
 
-impl<'a> Work<'a> {
+impl<'a> Reconciliation<'a> {
     pub(super) fn new(
         context: &'a Context,
         credential: &'a IdIssuerCredential,
         key: &ObjectKey,
-        memory: &'a mut Memory,
-        verdict: Option<Result<Intent, Reason>>,
+        memory: &'a mut CredentialState,
+        verdict: Option<Result<CredentialSpec, Reason>>,
     ) -> Self {
         let identity = Identity {
             namespace: key.namespace.clone(),
@@ -233,20 +233,20 @@ impl<'a> Work<'a> {
         };
         let generation = credential.metadata.generation;
         let parse = || {
-            verdict.unwrap_or_else(|| intent::parse(credential, &context.allow_list, &context.target_policy))
+            verdict.unwrap_or_else(|| spec::parse(credential, &context.allow_list, &context.target_policy))
         };
         let intent = match context.registry.has_place(key) {
             Ok(()) => memory.intent(generation, parse),
             Err(limit) => Err(Reason::TooManyCredentials { limit }),
         };
-        let (login_seen, target_seen) = (Seen::Unknown, Seen::Unknown);
+        let (login_seen, target_seen) = (LastSeen::Unknown, LastSeen::Unknown);
         let generation_since = context.registry.generation_since(key);
         let generation_since = generation_since.unwrap_or_else(|| context.clock.now());
         Self { context, credential, identity, intent, memory, generation_since, login_seen, target_seen }
     }
 
     /// Takes over what status remembers.
-    async fn load(&mut self, term: Term) -> Result<(), ClusterError> {
+    async fn load(&mut self, term: Term) -> Result<(), ApiServerError> {
         // Also where it has to be read: what the watch has shown sets the pace of a retry.
         let version = self.credential.resource_version().unwrap_or_default();
         self.take_over(self.credential.status.clone().unwrap_or_default(), &version);
@@ -276,12 +276,12 @@ impl<'a> Work<'a> {
     async fn carry_out(
         &mut self,
         term: Term,
-        recorder: &(dyn Fn() -> Record + Send + Sync),
-    ) -> Result<Action, ClusterError> {
+        recorder: &(dyn Fn() -> AttemptRecorder + Send + Sync),
+    ) -> Result<Action, ApiServerError> {
         if let Some(error) = self.memory.failed_record.take() {
             return Err(error);
         }
-        login::forget_replaced_bundle(self);
+        account_binding::forget_replaced_bundle(self);
         for _ in 0..STEPS_LIMIT {
             if self.context.leadership.term() != Some(term) {
                 return Ok(Action::await_change());
@@ -290,7 +290,7 @@ impl<'a> Work<'a> {
             match decide(&self.observed(now), now) {
                 Plan::ReadTarget => target::read(self).await?,
                 Plan::ReadLogin => {
-                    login::read(self).await?;
+                    account_binding::read(self).await?;
                     self.context.registry.resolved(&self.key(), term);
                 }
                 Plan::Obtain { record_first, .. } if record_first && self.waits_for_others(term, now) => {
@@ -298,7 +298,7 @@ impl<'a> Work<'a> {
                 }
                 Plan::Obtain { record_first, lift } => {
                     // The term is looked at once more where the call begins.
-                    if !login::obtain(self.memory, lift, record_first.then(recorder), now) {
+                    if !account_binding::obtain(self.memory, lift, record_first.then(recorder), now) {
                         break;
                     }
                 }
@@ -309,14 +309,14 @@ impl<'a> Work<'a> {
                     if self.is_just_queued(now) {
                         return Ok(Action::requeue(TURN_PAUSE.unsigned_abs()));
                     }
-                    self.report(Occasion::Rest).await?;
+                    self.report(StatusTrigger::Rest).await?;
                     return Ok(self.rest(until));
                 }
             }
         }
         // Raced by another writer, or the process is stopping.
         self.context.registry.unresolvable(&self.key(), term);
-        self.report(Occasion::Rest).await?;
+        self.report(StatusTrigger::Rest).await?;
         Ok(Action::requeue(RACED_PAUSE))
     }
 
@@ -327,7 +327,7 @@ impl<'a> Work<'a> {
         if let Ok(intent) = &self.intent {
             self.login_seen = self.context.registry.seen(&self.beside(&intent.account.login.secret));
             self.target_seen = self.context.registry.seen(&self.beside(&intent.target.secret));
-            login::take_part(self.memory, intent, self.credential.metadata.generation);
+            account_binding::take_part(self.memory, intent, self.credential.metadata.generation);
         }
         now
     }
@@ -363,7 +363,7 @@ impl<'a> Work<'a> {
     /// one's login Secret may be out of reach.
     fn waits_for_others(&mut self, term: Term, now: Moment) -> bool {
         let since = *self.memory.waits_for_others.get_or_insert(now);
-        let is_impatient = since.plus(OTHERS_LIMIT).has_come(now);
+        let is_impatient = since.plus(OTHERS_LIMIT).is_reached(now);
         let is_resolved = |registry: &Arc<Registry>| registry.are_rejections_resolved(term, is_impatient);
         !self.context.registries.iter().all(is_resolved)
     }
@@ -386,10 +386,10 @@ impl<'a> Work<'a> {
     fn rest(&self, until: Option<Moment>) -> Action {
         let now = self.context.clock.now();
         // A recheck that is over was not needed: the credential is suspended, say.
-        let recheck = self.memory.recheck().filter(|moment| !moment.has_come(now));
+        let recheck = self.memory.recheck().filter(|moment| !moment.is_reached(now));
         let moments = [until, recheck, self.status_undone(), self.memory.status_pause].into_iter().flatten();
         let wake_up = moments.reduce(|sooner, other| sooner.earlier(other, now));
-        self.context.registry.sleeps_until(&self.key(), wake_up);
+        self.context.registry.schedule_wake_up(&self.key(), wake_up);
         let pause = wake_up.map(|moment| moment.remaining(now));
         pause.map_or_else(Action::await_change, |pause| {
             Action::requeue(Duration::try_from(pause).unwrap_or_default())

@@ -3,26 +3,26 @@
 //! Secrets themselves are not kept, and of those that no credential names nothing at all: memory does not depend on
 //! them.
 
-mod places;
+mod quota;
 mod secrets;
-mod sighting;
+mod snapshot;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::leadership::Term;
-use super::memory::Memory;
-use places::{Places, Rank};
+use super::leader_election::Term;
+use super::state::CredentialState;
+use quota::{NamespaceQuotas, QuotaRank};
 pub(super) use secrets::Glance;
 use secrets::Watched;
-pub(super) use sighting::{CredentialNews, Remarks, Sighting};
+pub(super) use snapshot::{CredentialNews, Remarks, Sighting};
 
 use super::status_watch::{StatusMark, StatusWatch};
 use crate::api::IdIssuerCredentialStatus;
-use crate::core::moment::Moment;
-use crate::core::schedule::Pace;
+use crate::core::schedule::TimeScale;
+use crate::core::time::Moment;
 
 /// Namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -37,10 +37,10 @@ struct Entry {
     sighting: Sighting,
     /// Since when its specification is known.
     generation_since: Moment,
-    memory: Arc<tokio::sync::Mutex<Memory>>,
+    memory: Arc<tokio::sync::Mutex<CredentialState>>,
     errors: u32,
     /// The pace that its tokens set.
-    pace: Pace,
+    pace: TimeScale,
     /// When the queue shall have woken it.
     wake_up: Option<Moment>,
     /// Whether its status remembers that its login was rejected.
@@ -48,7 +48,7 @@ struct Entry {
     /// Its status, as far as it tells whether somebody else has changed it.
     status: StatusWatch,
     /// When it gets a place, beside others.
-    rank: Rank,
+    rank: QuotaRank,
     /// The term in which that has found its account, or turned out to have none.
     resolved: Option<Term>,
     /// The term in which that was tried in vain.
@@ -76,7 +76,7 @@ struct Inner {
     /// The keys of the credentials by their uids.
     uids: HashMap<String, ObjectKey>,
     unresolved: Unresolved,
-    places: Places,
+    places: NamespaceQuotas,
     /// What the list that is going on has shown.
     listed_credentials: Option<HashSet<ObjectKey>>,
     listed_secrets: Option<HashSet<ObjectKey>>,
@@ -98,7 +98,7 @@ impl Registry {
             secrets: BTreeMap::new(),
             uids: HashMap::new(),
             unresolved: Unresolved::default(),
-            places: Places::new(limit),
+            places: NamespaceQuotas::new(limit),
             listed_credentials: None,
             listed_secrets: None,
         };
@@ -106,7 +106,7 @@ impl Registry {
     }
 
     /// Takes in a credential as the watch shows it. Its status causes work only where somebody else has changed it.
-    pub(super) fn saw_credential(
+    pub(super) fn on_credential_applied(
         &self,
         key: &ObjectKey,
         sighting: Sighting,
@@ -132,7 +132,7 @@ impl Registry {
         let replaced = if is_same { None } else { inner.forget(key) };
         inner.relink(key, &sighting.secrets);
         let (is_without_token, created) = (!remarks.has_token, remarks.created);
-        let rank = Rank { is_without_token, created, name: key.name.clone() };
+        let rank = QuotaRank { is_without_token, created, name: key.name.clone() };
         if let Some(entry) = inner.credentials.get_mut(key) {
             if entry.sighting.generation != sighting.generation {
                 entry.generation_since = now;
@@ -144,7 +144,7 @@ impl Registry {
                 generation_since: now,
                 memory: Arc::default(),
                 errors: 0,
-                pace: Pace::FULL,
+                pace: TimeScale::FULL,
                 wake_up: None,
                 is_rejected: remarks.is_rejected,
                 status: StatusWatch::new(remarks.status),
@@ -164,7 +164,7 @@ impl Registry {
     }
 
     /// A credential is gone. Returns its uid, and who is worked on in its place.
-    pub(super) fn lost_credential(&self, key: &ObjectKey) -> (Option<String>, Vec<ObjectKey>) {
+    pub(super) fn on_credential_deleted(&self, key: &ObjectKey) -> (Option<String>, Vec<ObjectKey>) {
         let mut inner = self.lock();
         let uid = inner.forget(key);
         let is_listing = inner.listed_credentials.is_some();
@@ -172,13 +172,13 @@ impl Registry {
     }
 
     /// A new list of credentials begins.
-    pub(super) fn begins_credential_list(&self) {
+    pub(super) fn on_credential_relist(&self) {
         self.lock().listed_credentials = Some(HashSet::new());
     }
 
     /// A list of credentials is complete: what was not in it is gone. Returns the uids of those, and who is worked on from
     /// now on.
-    pub(super) fn ends_credential_list(&self) -> (Vec<String>, Vec<ObjectKey>) {
+    pub(super) fn on_credential_list_end(&self) -> (Vec<String>, Vec<ObjectKey>) {
         let mut inner = self.lock();
         let listed = inner.listed_credentials.take().unwrap_or_default();
         let gone: Vec<ObjectKey> =
@@ -200,7 +200,7 @@ impl Registry {
     pub(super) fn gives_places_anew(&self) {
         let mut inner = self.lock();
         let Inner { credentials, places, listed_credentials, .. } = &mut *inner;
-        *places = Places::new(places.limit());
+        *places = NamespaceQuotas::new(places.limit());
         for (key, entry) in credentials {
             places.comes(&key.namespace, entry.rank.clone());
         }
@@ -217,7 +217,11 @@ impl Registry {
 
     /// What is remembered of the credential with this uid.
     #[must_use]
-    pub(super) fn memory(&self, key: &ObjectKey, uid: &str) -> Option<Arc<tokio::sync::Mutex<Memory>>> {
+    pub(super) fn memory(
+        &self,
+        key: &ObjectKey,
+        uid: &str,
+    ) -> Option<Arc<tokio::sync::Mutex<CredentialState>>> {
         let inner = self.lock();
         let entry = inner.credentials.get(key).filter(|entry| entry.sighting.uid == uid)?;
         Some(Arc::clone(&entry.memory))
@@ -280,7 +284,7 @@ impl Registry {
     /// may never come: lists that are not complete, and rejections that were looked at in vain.
     pub(super) fn are_rejections_resolved(&self, term: Term, impatient: bool) -> bool {
         let mut inner = self.lock();
-        inner.begins_term(term);
+        inner.begin_term(term);
         let is_in_vain = |key| inner.credentials.get(key).is_some_and(|it| it.unresolvable == Some(term));
         let keys = &inner.unresolved.keys;
         let is_resolved = if impatient { keys.iter().all(is_in_vain) } else { keys.is_empty() };
@@ -294,7 +298,7 @@ impl Registry {
     }
 
     /// Notes when the queue will wake a credential.
-    pub(super) fn sleeps_until(&self, key: &ObjectKey, wake_up: Option<Moment>) {
+    pub(super) fn schedule_wake_up(&self, key: &ObjectKey, wake_up: Option<Moment>) {
         if let Some(entry) = self.lock().credentials.get_mut(key) {
             entry.wake_up = wake_up;
         }
@@ -305,7 +309,7 @@ impl Registry {
         let mut inner = self.lock();
         let mut late = Vec::new();
         for (key, entry) in &mut inner.credentials {
-            if entry.wake_up.take_if(|moment| moment.has_come(then)).is_some() {
+            if entry.wake_up.take_if(|moment| moment.is_reached(then)).is_some() {
                 late.push(key.clone());
             }
         }
@@ -318,16 +322,16 @@ impl Registry {
     }
 
     /// Counts errors in a row; returns how many there were with this one, and the pace at which to go on.
-    pub(super) fn count_error(&self, key: &ObjectKey) -> (u32, Pace) {
+    pub(super) fn count_error(&self, key: &ObjectKey) -> (u32, TimeScale) {
         let mut inner = self.lock();
-        inner.credentials.get_mut(key).map_or((1, Pace::FULL), |entry| {
+        inner.credentials.get_mut(key).map_or((1, TimeScale::FULL), |entry| {
             entry.errors = entry.errors.saturating_add(1);
             (entry.errors, entry.pace)
         })
     }
 
     /// Notes the pace that a credential's tokens set.
-    pub(super) fn keeps_pace(&self, key: &ObjectKey, pace: Pace) {
+    pub(super) fn set_time_scale(&self, key: &ObjectKey, pace: TimeScale) {
         if let Some(entry) = self.lock().credentials.get_mut(key) {
             entry.pace = pace;
         }
@@ -356,7 +360,7 @@ impl Inner {
     }
 
     /// Looks for all that is not resolved in this term, unless that was done.
-    fn begins_term(&mut self, term: Term) {
+    fn begin_term(&mut self, term: Term) {
         if self.unresolved.term == Some(term) {
             return;
         }
@@ -397,7 +401,7 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::observed::Seen;
+    use crate::core::observed::LastSeen;
     use crate::core::target::ObjectVersion;
     use jiff::{SignedDuration, Timestamp};
 
@@ -433,11 +437,11 @@ mod tests {
     #[test]
     fn a_first_login_waits_until_every_remembered_rejection_has_found_its_account() {
         let (registry, term) = (Registry::new(10), Term::default());
-        registry.begins_credential_list();
-        registry.saw_credential(&key("new"), sighting("u2", &[]), remarks(false), at(0));
+        registry.on_credential_relist();
+        registry.on_credential_applied(&key("new"), sighting("u2", &[]), remarks(false), at(0));
         assert!(!registry.are_rejections_resolved(term, false), "more may be listed");
-        registry.saw_credential(&key("held"), sighting("u1", &[]), remarks(true), at(0));
-        registry.ends_credential_list();
+        registry.on_credential_applied(&key("held"), sighting("u1", &[]), remarks(true), at(0));
+        registry.on_credential_list_end();
         assert!(!registry.are_rejections_resolved(term, false));
         registry.resolved(&key("new"), term);
         assert!(!registry.are_rejections_resolved(term, false));
@@ -445,15 +449,15 @@ mod tests {
         assert!(registry.are_rejections_resolved(term, false));
         let another = Term { number: 2, follows_another: true, ..Term::default() };
         assert!(!registry.are_rejections_resolved(another, false), "in each term anew");
-        registry.saw_credential(&key("held"), sighting("u1", &[]), remarks(false), at(0));
+        registry.on_credential_applied(&key("held"), sighting("u1", &[]), remarks(false), at(0));
         assert!(registry.are_rejections_resolved(another, false), "its status remembers none any more");
     }
 
     #[test]
     fn a_first_login_does_not_wait_for_ever_for_what_cannot_be_read_but_for_what_nobody_has_looked_at() {
         let (registry, term) = (Registry::new(10), Term::default());
-        registry.begins_credential_list();
-        registry.saw_credential(&key("held"), sighting("u1", &[]), remarks(true), at(0));
+        registry.on_credential_relist();
+        registry.on_credential_applied(&key("held"), sighting("u1", &[]), remarks(true), at(0));
         assert!(!registry.are_rejections_resolved(term, true), "nobody has looked");
         registry.unresolvable(&key("held"), term);
         assert!(!registry.are_rejections_resolved(term, false), "it may be read the next time");
@@ -465,13 +469,13 @@ mod tests {
     #[test]
     fn a_credential_is_found_by_its_uid_while_it_is_there_and_under_no_other() {
         let registry = Registry::new(10);
-        registry.saw_credential(&key("a"), sighting("u1", &[]), remarks(false), at(0));
-        registry.saw_credential(&key("b"), sighting("u2", &[]), remarks(true), at(0));
+        registry.on_credential_applied(&key("a"), sighting("u1", &[]), remarks(false), at(0));
+        registry.on_credential_applied(&key("b"), sighting("u2", &[]), remarks(true), at(0));
         assert_eq!((registry.find("u1"), registry.find("u2")), (Some(key("a")), Some(key("b"))));
-        registry.saw_credential(&key("a"), sighting("u3", &[]), remarks(false), at(0));
+        registry.on_credential_applied(&key("a"), sighting("u3", &[]), remarks(false), at(0));
         assert_eq!((registry.find("u1"), registry.find("u3")), (None, Some(key("a"))), "made anew");
-        registry.lost_credential(&key("a"));
-        registry.lost_credential(&key("b"));
+        registry.on_credential_deleted(&key("a"));
+        registry.on_credential_deleted(&key("b"));
         assert_eq!((registry.find("u2"), registry.find("u3")), (None, None));
         let inner = registry.lock();
         assert!(inner.uids.is_empty() && inner.unresolved.keys.is_empty());
@@ -482,105 +486,115 @@ mod tests {
         let registry = Registry::new(10);
         assert!(
             registry
-                .saw_credential(&key("billing"), sighting("u1", &["login"]), remarks(false), at(0))
+                .on_credential_applied(&key("billing"), sighting("u1", &["login"]), remarks(false), at(0))
                 .is_work
         );
         assert!(
             !registry
-                .saw_credential(&key("billing"), sighting("u1", &["login"]), remarks(false), at(0))
+                .on_credential_applied(&key("billing"), sighting("u1", &["login"]), remarks(false), at(0))
                 .is_work,
             "the same again"
         );
         let changed = Sighting { generation: Some(2), ..sighting("u1", &["login"]) };
-        assert!(registry.saw_credential(&key("billing"), changed, remarks(false), at(0)).is_work);
+        assert!(registry.on_credential_applied(&key("billing"), changed, remarks(false), at(0)).is_work);
     }
 
     #[test]
     fn a_secret_concerns_the_credentials_that_name_it_and_an_own_write_concerns_none() {
         let registry = Registry::new(10);
-        registry.saw_credential(&key("a"), sighting("u1", &["login", "target"]), remarks(false), at(0));
-        registry.saw_credential(&key("b"), sighting("u2", &["login"]), remarks(false), at(0));
-        assert_eq!(registry.saw_secret(&key("login"), version(1)), [key("a"), key("b")]);
-        assert_eq!(registry.saw_secret(&key("login"), version(1)), [], "the same again");
-        assert_eq!(registry.saw_secret(&key("unrelated"), version(1)), []);
-        registry.wrote_secret(&key("target"), version(5), registry.glance(&key("target")));
-        assert_eq!(registry.saw_secret(&key("target"), version(5)), []);
-        assert_eq!(registry.saw_secret(&key("target"), version(6)), [key("a")]);
-        assert_eq!(registry.lost_secret(&key("target"), "another"), []);
-        assert_eq!(registry.lost_secret(&key("target"), "s"), [key("a")]);
+        registry.on_credential_applied(
+            &key("a"),
+            sighting("u1", &["login", "target"]),
+            remarks(false),
+            at(0),
+        );
+        registry.on_credential_applied(&key("b"), sighting("u2", &["login"]), remarks(false), at(0));
+        assert_eq!(registry.on_secret_applied(&key("login"), version(1)), [key("a"), key("b")]);
+        assert_eq!(registry.on_secret_applied(&key("login"), version(1)), [], "the same again");
+        assert_eq!(registry.on_secret_applied(&key("unrelated"), version(1)), []);
+        registry.on_secret_written(&key("target"), version(5), registry.glance(&key("target")));
+        assert_eq!(registry.on_secret_applied(&key("target"), version(5)), []);
+        assert_eq!(registry.on_secret_applied(&key("target"), version(6)), [key("a")]);
+        assert_eq!(registry.on_secret_deleted(&key("target"), "another"), []);
+        assert_eq!(registry.on_secret_deleted(&key("target"), "s"), [key("a")]);
     }
 
     #[test]
     fn what_the_watch_shows_during_a_read_or_a_write_is_not_overwritten() {
         let registry = Registry::new(10);
-        registry.saw_credential(&key("a"), sighting("u1", &["login", "target"]), remarks(false), at(0));
+        registry.on_credential_applied(
+            &key("a"),
+            sighting("u1", &["login", "target"]),
+            remarks(false),
+            at(0),
+        );
         let glance = registry.glance(&key("login"));
-        registry.saw_secret(&key("login"), version(9));
-        registry.read_secret(&key("login"), Seen::Absent, glance);
-        assert_eq!(registry.seen(&key("login")), Seen::Version(version(9)), "created after it was read");
+        registry.on_secret_applied(&key("login"), version(9));
+        registry.read_secret(&key("login"), LastSeen::Absent, glance);
+        assert_eq!(registry.seen(&key("login")), LastSeen::Version(version(9)), "created after it was read");
 
         let glance = registry.glance(&key("target"));
-        registry.saw_secret(&key("target"), version(5));
-        registry.lost_secret(&key("target"), "s");
-        registry.wrote_secret(&key("target"), version(5), glance);
-        assert_eq!(registry.seen(&key("target")), Seen::Absent, "deleted right after it was written");
+        registry.on_secret_applied(&key("target"), version(5));
+        registry.on_secret_deleted(&key("target"), "s");
+        registry.on_secret_written(&key("target"), version(5), glance);
+        assert_eq!(registry.seen(&key("target")), LastSeen::Absent, "deleted right after it was written");
 
-        registry.read_secret(&key("target"), Seen::Version(version(6)), registry.glance(&key("target")));
-        assert_eq!(registry.seen(&key("target")), Seen::Version(version(6)));
+        registry.read_secret(&key("target"), LastSeen::Version(version(6)), registry.glance(&key("target")));
+        assert_eq!(registry.seen(&key("target")), LastSeen::Version(version(6)));
     }
 
     #[test]
     fn nothing_is_kept_of_secrets_that_no_credential_names() {
         let registry = Registry::new(10);
-        registry.saw_credential(&key("a"), sighting("u1", &["login"]), remarks(false), at(0));
+        registry.on_credential_applied(&key("a"), sighting("u1", &["login"]), remarks(false), at(0));
         for number in 0..1000 {
-            registry.saw_secret(&key(&format!("unrelated-{number}")), version(1));
+            registry.on_secret_applied(&key(&format!("unrelated-{number}")), version(1));
         }
-        registry.ends_secret_list();
+        registry.on_secret_list_end();
         assert_eq!(registry.lock().secrets.len(), 1);
         assert!(registry.lock().listed_secrets.is_none());
-        registry.lost_credential(&key("a"));
+        registry.on_credential_deleted(&key("a"));
         assert!(registry.lock().secrets.is_empty());
     }
 
     #[test]
     fn what_a_new_list_does_not_show_is_gone() {
         let registry = Registry::new(10);
-        registry.begins_credential_list();
-        registry.saw_credential(&key("a"), sighting("u1", &["login"]), remarks(false), at(0));
-        registry.saw_credential(&key("b"), sighting("u2", &["other"]), remarks(false), at(0));
-        assert!(registry.ends_credential_list().0.is_empty());
-        registry.saw_secret(&key("login"), version(1));
-        registry.begins_credential_list();
-        registry.saw_credential(&key("a"), sighting("u1", &["login"]), remarks(false), at(0));
-        assert_eq!(registry.ends_credential_list().0, ["u2"]);
-        registry.begins_secret_list();
-        assert_eq!(registry.ends_secret_list(), [key("a")]);
-        assert_eq!(registry.seen(&key("login")), Seen::Absent);
+        registry.on_credential_relist();
+        registry.on_credential_applied(&key("a"), sighting("u1", &["login"]), remarks(false), at(0));
+        registry.on_credential_applied(&key("b"), sighting("u2", &["other"]), remarks(false), at(0));
+        assert!(registry.on_credential_list_end().0.is_empty());
+        registry.on_secret_applied(&key("login"), version(1));
+        registry.on_credential_relist();
+        registry.on_credential_applied(&key("a"), sighting("u1", &["login"]), remarks(false), at(0));
+        assert_eq!(registry.on_credential_list_end().0, ["u2"]);
+        registry.on_secret_relist();
+        assert_eq!(registry.on_secret_list_end(), [key("a")]);
+        assert_eq!(registry.seen(&key("login")), LastSeen::Absent);
     }
 
     #[test]
     fn what_the_queue_did_not_wake_by_either_clock_is_late_and_is_named_once() {
         let registry = Registry::new(10);
-        registry.saw_credential(&key("a"), sighting("u1", &[]), remarks(false), at(0));
+        registry.on_credential_applied(&key("a"), sighting("u1", &[]), remarks(false), at(0));
         let at = |wall: i64, monotonic: i64| Moment {
             wall: jiff::Timestamp::from_second(wall).unwrap(),
             monotonic: jiff::SignedDuration::from_secs(monotonic),
         };
-        registry.sleeps_until(&key("a"), Some(at(1000, 100)));
+        registry.schedule_wake_up(&key("a"), Some(at(1000, 100)));
         assert_eq!(registry.late(at(999, 99)), []);
         assert_eq!(registry.late(at(5000, 10)), [key("a")], "the machine was suspended");
         assert_eq!(registry.late(at(5000, 10)), []);
-        registry.sleeps_until(&key("a"), None);
+        registry.schedule_wake_up(&key("a"), None);
         assert_eq!(registry.late(at(9000, 900)), []);
     }
 
     #[test]
     fn a_credential_that_was_made_anew_remembers_nothing() {
         let registry = Registry::new(10);
-        registry.saw_credential(&key("a"), sighting("u1", &[]), remarks(false), at(0));
+        registry.on_credential_applied(&key("a"), sighting("u1", &[]), remarks(false), at(0));
         let before = registry.memory(&key("a"), "u1").unwrap();
-        let news = registry.saw_credential(&key("a"), sighting("u2", &[]), remarks(false), at(0));
+        let news = registry.on_credential_applied(&key("a"), sighting("u2", &[]), remarks(false), at(0));
         assert_eq!(news.replaced.as_deref(), Some("u1"));
         assert!(registry.memory(&key("a"), "u1").is_none());
         assert!(!Arc::ptr_eq(&before, &registry.memory(&key("a"), "u2").unwrap()));

@@ -2,8 +2,8 @@
 
 use jiff::SignedDuration;
 
-use crate::core::backoff::{self, Chance};
-use crate::core::moment::Moment;
+use crate::core::backoff::{self, RandomFraction};
+use crate::core::time::Moment;
 
 /// Repairs that are made at once; from the next one on, another writer is taken to be at work.
 const AT_ONCE: u32 = 3;
@@ -17,7 +17,7 @@ pub(super) struct Repairs(Option<(u32, Moment)>);
 impl Repairs {
     /// A repair was made.
     pub(super) fn made(&mut self, now: Moment) {
-        let recent = self.0.filter(|(_, last)| !last.plus(FORGOTTEN).has_come(now));
+        let recent = self.0.filter(|(_, last)| !last.plus(FORGOTTEN).is_reached(now));
         self.0 = Some((recent.map_or(0, |(count, _)| count) + 1, now));
     }
 
@@ -27,7 +27,12 @@ impl Repairs {
         let (count, last) = self.0?;
         let beyond = count.checked_sub(AT_ONCE)?;
         let first = SignedDuration::from_secs(1);
-        Some(last.plus(backoff::pause(beyond + 1, first, SignedDuration::from_mins(1), Chance::new(1.0))))
+        Some(last.plus(backoff::pause(
+            beyond + 1,
+            first,
+            SignedDuration::from_mins(1),
+            RandomFraction::new(1.0),
+        )))
     }
 }
 

@@ -12,7 +12,7 @@ use jiff::SignedDuration;
 use kube::Client;
 use kube::client::Body;
 
-use crate::core::moment::Moment;
+use crate::core::time::Moment;
 use crate::ops::clock::Clock;
 use crate::ops::readiness::Readiness;
 
@@ -170,7 +170,7 @@ impl Rights {
     fn vital(&self) -> Vec<String> {
         let now = self.clock.now();
         let mut missing = self.missing();
-        missing.retain(|_, seen| !seen.plus(REMEMBERED).has_come(now));
+        missing.retain(|_, seen| !seen.plus(REMEMBERED).is_reached(now));
         missing.keys().filter(|right| right.is_vital()).map(ToString::to_string).collect()
     }
 

@@ -13,23 +13,23 @@ use kube::runtime::watcher;
 use kube::{Api, Client};
 use tokio_util::sync::CancellationToken;
 
-use super::area::{self, Waker};
-use super::cluster::{Cluster, FIELD_MANAGER};
-use super::events::{self, Recorder, Teller, Telling};
-use super::leadership::{self, Leadership, LeaseSettings};
+use super::api_server::{ApiServer, FIELD_MANAGER};
+use super::events::{self, EventPublisher, PendingEvent, Recorder};
+use super::leader_election::{self, LeaderElection, LeaseSettings};
+use super::peer_controllers::PeerWatch;
 use super::reconcile::Context;
 use super::registry::Registry;
 use super::rights::Rights;
-use super::rivals::Neighbourhood;
-use super::slim::WholeReads;
 use super::target_policy::TargetPolicy;
+use super::trim::LargeReads;
 use super::watchdog;
-use super::writes::NamespaceWrites;
-use crate::account::gates::Gates;
+use super::watches::{self, Waker};
+use super::write_limits::NamespaceWrites;
+use crate::account::call_limiters::CallLimiters;
 use crate::account::{Accounts, KeyMaker, Member};
 use crate::api::IdIssuerCredential;
+use crate::core::call_limiter::Capacity;
 use crate::core::endpoint::AllowList;
-use crate::core::gate::Capacity;
 use crate::issuer::{Bundles, HttpTransport, IssuerClient, Transport};
 use crate::ops::admin;
 use crate::ops::clock::{Clock, SystemClock};
@@ -89,7 +89,7 @@ pub enum RunError {
 }
 
 /// What the operator reaches the world by. A simulation brings its own.
-pub struct Means {
+pub struct Dependencies {
     /// The API server.
     pub client: Client,
     /// Carries requests to issuers.
@@ -121,7 +121,7 @@ pub async fn run(settings: Settings, client: Client, stop: CancellationToken) ->
         .map_err(|source| RunError::Admin { address, source })?;
     let admin = tokio::spawn(admin);
     log_start(&settings, address);
-    let means = Means {
+    let means = Dependencies {
         client,
         transport: Arc::new(HttpTransport::new(settings.use_environment_proxy)),
         clock: Arc::new(SystemClock::start()),
@@ -137,9 +137,14 @@ pub async fn run(settings: Settings, client: Client, stop: CancellationToken) ->
 }
 
 /// Does the operator's work by these means until `stop` is cancelled, through any trouble.
-pub async fn operate(settings: &Settings, means: Means, readiness: &Readiness, stop: CancellationToken) {
+pub async fn operate(
+    settings: &Settings,
+    means: Dependencies,
+    readiness: &Readiness,
+    stop: CancellationToken,
+) {
     let client = Rights::watched(means.client, readiness, Arc::clone(&means.clock));
-    let means = Means { client, ..means };
+    let means = Dependencies { client, ..means };
     let crd_gate = readiness.gate("crd", "the API server to serve idissuercredentials.idissuer.pl");
     let watch_gate = readiness.gate("watches", "the first lists of credentials and Secrets");
     tokio::select! {
@@ -185,7 +190,7 @@ impl Settings {
         if self.lease.is_some() {
             lease
         } else {
-            format!("{lease}/{}/{}", leadership::host(), self.admin_address)
+            format!("{lease}/{}/{}", leader_election::host(), self.admin_address)
         }
     }
 }
@@ -206,7 +211,7 @@ fn log_start(settings: &Settings, admin: SocketAddr) {
 
 /// Waits until the resource is served where we work: the CRD may be installed after us.
 async fn crd_is_served(client: &Client, namespace: Option<&str>) {
-    let api: Api<IdIssuerCredential> = area::api(client, namespace);
+    let api: Api<IdIssuerCredential> = watches::api(client, namespace);
     let one = ListParams::default().limit(1);
     let (mut told, mut limit) = ("", CRD_LIMIT);
     loop {
@@ -233,8 +238,8 @@ struct Operator {
     accounts: Arc<Accounts>,
     ended: tokio::sync::mpsc::UnboundedReceiver<Member>,
     recorder: Recorder,
-    told: tokio::sync::mpsc::Receiver<Telling>,
-    leadership: Arc<Leadership>,
+    told: tokio::sync::mpsc::Receiver<PendingEvent>,
+    leadership: Arc<LeaderElection>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     areas: Vec<(Option<String>, Arc<Context>)>,
@@ -243,12 +248,12 @@ struct Operator {
 }
 
 impl Operator {
-    fn new(settings: &Settings, means: Means, stop: CancellationToken) -> Self {
-        let Means { client, transport, clock, metrics, keys } = means;
+    fn new(settings: &Settings, means: Dependencies, stop: CancellationToken) -> Self {
+        let Dependencies { client, transport, clock, metrics, keys } = means;
         let allow_list = Arc::new(settings.allow_list.clone());
         let issuer = IssuerClient::new(transport, Arc::clone(&allow_list), Arc::clone(&clock));
         let (ended_sender, ended) = tokio::sync::mpsc::unbounded_channel();
-        let leadership = Arc::new(Leadership::new(settings.lease.clone(), Arc::clone(&clock)));
+        let leadership = Arc::new(LeaderElection::new(settings.lease.clone(), Arc::clone(&clock)));
         let leads = Arc::clone(&leadership);
         let accounts = Arc::new(Accounts::new(
             issuer,
@@ -259,13 +264,13 @@ impl Operator {
             move || leads.term().is_some(),
             stop.clone(),
         ));
-        let turns = Arc::new(Gates::new(Capacity::of(settings.concurrency)));
+        let turns = Arc::new(CallLimiters::new(Capacity::of(settings.concurrency)));
         // Which of the replicas, and which of several controllers, says so.
-        let instance = Some(leadership::host()).filter(|host| !host.is_empty());
+        let instance = Some(leader_election::host()).filter(|host| !host.is_empty());
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance };
         let recorder = Recorder::new(client.clone(), reporter);
-        let (teller, told) = Teller::new(Arc::clone(&clock), Arc::clone(&metrics));
-        let neighbourhood = Arc::new(Neighbourhood::new(settings.controller_name()));
+        let (teller, told) = EventPublisher::new(Arc::clone(&clock), Arc::clone(&metrics));
+        let neighbourhood = Arc::new(PeerWatch::new(settings.controller_name()));
         let teller = Arc::new(teller);
         let namespaces: Vec<Option<String>> = if settings.namespaces.is_empty() {
             vec![None]
@@ -275,11 +280,11 @@ impl Operator {
         let limit = settings.max_credentials_per_namespace;
         let registries: Arc<[Arc<Registry>]> =
             namespaces.iter().map(|_| Arc::new(Registry::new(limit))).collect();
-        let (bundles, whole_reads) = (Arc::new(Bundles::default()), Arc::new(WholeReads::default()));
+        let (bundles, whole_reads) = (Arc::new(Bundles::default()), Arc::new(LargeReads::default()));
         let writes = Arc::new(NamespaceWrites::default());
         let context = |registry: &Arc<Registry>| {
             Arc::new(Context {
-                cluster: Cluster::new(client.clone()),
+                cluster: ApiServer::new(client.clone()),
                 accounts: Arc::clone(&accounts),
                 allow_list: Arc::clone(&allow_list),
                 bundles: Arc::clone(&bundles),
@@ -304,7 +309,7 @@ impl Operator {
 
     /// Works until stopped: no credential is begun any more, those at work are finished, then calls are drained,
     /// and what there was to tell is told.
-    async fn work(self, watch_gate: crate::ops::readiness::Gate) {
+    async fn work(self, watch_gate: crate::ops::readiness::ReadinessGate) {
         let mut wakers: Vec<(Arc<Registry>, Waker)> = Vec::new();
         let mut reconciling = Vec::new();
         let mut watching = Vec::new();
@@ -313,7 +318,7 @@ impl Operator {
             let (waker, woken) = unbounded();
             let registry = Arc::clone(&context.registry);
             wakers.push((Arc::clone(&registry), waker.clone()));
-            reconciling.push(area::reconcile_all(
+            reconciling.push(watches::reconcile_all(
                 self.client.clone(),
                 namespace.clone(),
                 Arc::clone(context),
@@ -322,7 +327,7 @@ impl Operator {
                 self.watching.clone(),
                 self.stop.clone(),
             ));
-            watching.push(tokio::spawn(area::watch_secrets(
+            watching.push(tokio::spawn(watches::watch_secrets(
                 self.client.clone(),
                 namespace.clone(),
                 registry,
@@ -338,7 +343,7 @@ impl Operator {
             tracing::info!("ready: the first lists of credentials and Secrets are complete");
             watch_gate.open();
         });
-        tokio::spawn(pass_on(self.ended, wakers.clone()));
+        tokio::spawn(forward_wake_ups(self.ended, wakers.clone()));
         let metrics = self.metrics;
         let leadership = Arc::clone(&self.leadership);
         let leads = move || leadership.term().is_some();
@@ -348,7 +353,7 @@ impl Operator {
         let gained = || {
             for (registry, waker) in &wakers {
                 registry.gives_places_anew();
-                area::wake(waker, registry.keys());
+                watches::wake(waker, registry.keys());
             }
         };
         let forget = || {
@@ -361,7 +366,7 @@ impl Operator {
             let credentials = join_all(reconciling).await;
             self.accounts.drain().await;
             let finishing = credentials.into_iter().zip(&areas);
-            join_all(finishing.map(|(credentials, (_, context))| area::finish_all(credentials, context)))
+            join_all(finishing.map(|(credentials, (_, context))| watches::finish_all(credentials, context)))
                 .await;
             done.cancel();
             // With the last of them, nobody tells anything any more.
@@ -373,13 +378,13 @@ impl Operator {
 }
 
 /// Wakes the credentials whose account's call has ended.
-async fn pass_on(
+async fn forward_wake_ups(
     mut ended: tokio::sync::mpsc::UnboundedReceiver<Member>,
     wakers: Vec<(Arc<Registry>, Waker)>,
 ) {
     while let Some(member) = ended.recv().await {
         for (registry, waker) in &wakers {
-            area::wake(waker, registry.find(&member).into_iter().collect());
+            watches::wake(waker, registry.find(&member).into_iter().collect());
         }
     }
 }

@@ -6,19 +6,21 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
 
-use super::cluster::{ClusterError, FIELD_MANAGER, byte_strings, version_of};
-use super::reconcile::Work;
+use super::api_server::{ApiServerError, FIELD_MANAGER, byte_strings, version_of};
+use super::reconcile::Reconciliation;
 use super::registry::Glance;
-use super::slim::{self, Share};
+use super::trim::{self, ReadPermit};
 use crate::api::{self, IdIssuerCredential};
-use crate::core::observed::{AccountKey, AccountReference, Intent, Published, Seen, TargetState};
+use crate::core::observed::{AccountKey, AccountReference, CredentialSpec, LastSeen, Published, TargetState};
 use crate::core::reason::Reason;
-use crate::core::target::{self, ControllerOwner, Facts, Identity, Manifest, ObjectVersion, TargetRead};
+use crate::core::target::{
+    self, ControllerOwner, Identity, Manifest, ObjectVersion, TargetSnapshot, TokenAnnotations,
+};
 use crate::core::template::Data;
 use crate::core::token::{AccessToken, Fingerprint, IssuedToken};
 
 /// Reads the target, and keeps of it what a decision needs.
-pub(super) async fn read(work: &mut Work<'_>) -> Result<(), ClusterError> {
+pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerError> {
     let Ok(intent) = &work.intent else { return Ok(()) };
     let key = work.beside(&intent.target.secret);
     let glance = work.context.registry.glance(&key);
@@ -30,18 +32,18 @@ pub(super) async fn read(work: &mut Work<'_>) -> Result<(), ClusterError> {
     let mut read = None;
     if let Some(secret) = secret {
         let kept = keep(&secret, fingerprint, now.wall);
-        read = Some(TargetRead { intact: is_intact(work, &share, &secret, &kept).await?, ..kept });
+        read = Some(TargetSnapshot { intact: is_intact(work, &share, &secret, &kept).await?, ..kept });
     }
-    let seen = read.as_ref().map_or(Seen::Absent, |read| Seen::Version(read.version.clone()));
+    let seen = read.as_ref().map_or(LastSeen::Absent, |read| LastSeen::Version(read.version.clone()));
     work.context.registry.read_secret(&key, seen, glance);
     work.memory.target_read = read;
     Ok(())
 }
 
-fn keep(secret: &Secret, fingerprint: Option<&Fingerprint>, now: jiff::Timestamp) -> TargetRead {
+fn keep(secret: &Secret, fingerprint: Option<&Fingerprint>, now: jiff::Timestamp) -> TargetSnapshot {
     let controller = secret.owner_references().iter().find(|owner| owner.controller == Some(true));
     let values = secret.data.iter().flatten().map(|(_, value)| value.0.as_slice());
-    TargetRead {
+    TargetSnapshot {
         version: version_of(secret),
         secret_type: secret.type_.clone().unwrap_or_else(|| "Opaque".into()),
         immutable: secret.immutable.unwrap_or_default(),
@@ -60,11 +62,11 @@ fn keep(secret: &Secret, fingerprint: Option<&Fingerprint>, now: jiff::Timestamp
 /// Whether all that we own of a target is as we would write it with the published token: then another writer changed
 /// what is not ours.
 async fn is_intact(
-    work: &mut Work<'_>,
-    share: &Share,
+    work: &mut Reconciliation<'_>,
+    share: &ReadPermit,
     found: &Secret,
-    read: &TargetRead,
-) -> Result<bool, ClusterError> {
+    read: &TargetSnapshot,
+) -> Result<bool, ApiServerError> {
     let Some(published) = &work.memory.published else { return Ok(false) };
     if published.generation != work.credential.metadata.generation {
         return Ok(false);
@@ -74,7 +76,7 @@ async fn is_intact(
     let access = held.map(|token| token.access.clone()).or_else(|| read.token.clone());
     let Some(access) = access else { return is_kept(work, share, found).await };
     let token = issued(published, access);
-    let rendered = slim::with_whole_beside(work, Some(share), |intent, identity| {
+    let rendered = trim::with_whole_beside(work, Some(share), |intent, identity| {
         render(intent, identity, &token).is_ok_and(|wanted| holds_all(found, &wanted))
     });
     Ok(rendered.await?.unwrap_or_default())
@@ -82,11 +84,15 @@ async fn is_intact(
 
 /// The same for a target that does not hold the token in a key of its own, where nobody else holds it either: its
 /// annotations name the token, and every key is owned by us. Whoever changes a value takes it from us.
-async fn is_kept(work: &mut Work<'_>, share: &Share, found: &Secret) -> Result<bool, ClusterError> {
+async fn is_kept(
+    work: &mut Reconciliation<'_>,
+    share: &ReadPermit,
+    found: &Secret,
+) -> Result<bool, ApiServerError> {
     let Some(published) = work.memory.published.clone() else { return Ok(false) };
-    let kept = slim::with_whole_beside(work, Some(share), |intent, identity| {
+    let kept = trim::with_whole_beside(work, Some(share), |intent, identity| {
         let Published { validity, fingerprint, .. } = &published;
-        let facts = Facts::of(validity, fingerprint, intent.renew_before, intent.jitter);
+        let facts = TokenAnnotations::of(validity, fingerprint, intent.renew_before, intent.jitter);
         let manifest = Manifest { data: Data::default(), facts };
         let mut keys = intent.target.template.keys();
         holds_all(found, &secret(&manifest, intent, identity)) && keys.all(|key| is_owned(found, key))
@@ -131,21 +137,21 @@ fn is_same(found: &OwnerReference, wanted: &OwnerReference) -> bool {
 
 /// Which account a token comes from, as far as that is certain. A token that is read back stays what it was, also
 /// when the specification names another account by now.
-struct Origin {
+struct TokenOrigin {
     account: Option<AccountReference>,
     key: Option<AccountKey>,
 }
 
 /// Writes a token that the account holds.
 pub(super) async fn publish(
-    work: &mut Work<'_>,
+    work: &mut Reconciliation<'_>,
     token: &IssuedToken,
     repair: bool,
-) -> Result<(), ClusterError> {
+) -> Result<(), ApiServerError> {
     let is_new = work.memory.published.as_ref().is_none_or(|old| old.fingerprint != token.fingerprint);
     let account = work.intent.as_ref().ok().map(|intent| intent.account.clone());
     let key = work.memory.session().map(|session| session.key());
-    let outcome = write(work, token, Origin { account, key }).await;
+    let outcome = write(work, token, TokenOrigin { account, key }).await;
     let now = work.context.clock.now();
     match &outcome {
         Ok(true) if repair => work.memory.target_repairs.made(now),
@@ -157,11 +163,11 @@ pub(super) async fn publish(
 }
 
 /// Writes the token that was found in the target, and is held nowhere else.
-pub(super) async fn publish_read_back(work: &mut Work<'_>) -> Result<(), ClusterError> {
+pub(super) async fn publish_read_back(work: &mut Reconciliation<'_>) -> Result<(), ApiServerError> {
     let found = work.memory.target_read.as_ref().and_then(|read| read.token.clone());
     let (Some(access), Some(published)) = (found, &work.memory.published) else { return Ok(()) };
     let token = issued(published, access);
-    let origin = Origin { account: published.account.clone(), key: published.key };
+    let origin = TokenOrigin { account: published.account.clone(), key: published.key };
     let is_repair = published.generation.is_some();
     if write(work, &token, origin).await? && is_repair {
         work.memory.target_repairs.made(work.context.clock.now());
@@ -181,8 +187,12 @@ fn issued(published: &Published, access: AccessToken) -> IssuedToken {
 
 /// Renders and applies; whether it was written. When somebody else was faster, the target is read and all is decided
 /// again.
-async fn write(work: &mut Work<'_>, token: &IssuedToken, origin: Origin) -> Result<bool, ClusterError> {
-    let rendered = slim::with_whole(work, |intent, identity| render(intent, identity, token)).await?;
+async fn write(
+    work: &mut Reconciliation<'_>,
+    token: &IssuedToken,
+    origin: TokenOrigin,
+) -> Result<bool, ApiServerError> {
+    let rendered = trim::with_whole(work, |intent, identity| render(intent, identity, token)).await?;
     let Some(rendered) = rendered else { return Ok(false) };
     let now = work.context.clock.now();
     let generation = work.credential.metadata.generation;
@@ -222,10 +232,16 @@ async fn write(work: &mut Work<'_>, token: &IssuedToken, origin: Origin) -> Resu
     }
 }
 
-fn wrote(work: &mut Work<'_>, token: &IssuedToken, origin: Origin, version: ObjectVersion, glance: Glance) {
+fn wrote(
+    work: &mut Reconciliation<'_>,
+    token: &IssuedToken,
+    origin: TokenOrigin,
+    version: ObjectVersion,
+    glance: Glance,
+) {
     let Ok(intent) = &work.intent else { return };
     let key = work.beside(&intent.target.secret);
-    work.context.registry.wrote_secret(&key, version.clone(), glance);
+    work.context.registry.on_secret_written(&key, version.clone(), glance);
     let Identity { namespace, name, .. } = &work.identity;
     tracing::info!(namespace, name, secret = key.name, fingerprint = %token.fingerprint, "token published");
     let memory = &mut *work.memory;
@@ -243,14 +259,14 @@ fn wrote(work: &mut Work<'_>, token: &IssuedToken, origin: Origin, version: Obje
 }
 
 /// The target as it is to be written.
-fn render(intent: &Intent, identity: &Identity, token: &IssuedToken) -> Result<Secret, Reason> {
-    let facts = Facts::of(&token.validity, &token.fingerprint, intent.renew_before, intent.jitter);
+fn render(intent: &CredentialSpec, identity: &Identity, token: &IssuedToken) -> Result<Secret, Reason> {
+    let facts = TokenAnnotations::of(&token.validity, &token.fingerprint, intent.renew_before, intent.jitter);
     let manifest = target::render(&intent.target, identity, token, facts)?;
     Ok(secret(&manifest, intent, identity))
 }
 
-fn secret(manifest: &Manifest, intent: &Intent, identity: &Identity) -> Secret {
-    let Facts { issued, expiration, renewal, fingerprint } = &manifest.facts;
+fn secret(manifest: &Manifest, intent: &CredentialSpec, identity: &Identity) -> Secret {
+    let TokenAnnotations { issued, expiration, renewal, fingerprint } = &manifest.facts;
     let mut labels = intent.target.labels.clone();
     labels.insert(api::MANAGED_BY_LABEL.into(), api::MANAGED_BY.into());
     let own = [

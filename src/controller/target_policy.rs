@@ -29,7 +29,7 @@ pub struct MetadataDomain(Option<String>);
 
 /// Why something cannot be allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PolicyDefect {
+pub enum PolicyError {
     /// No type of a Secret.
     #[error("no type of a Secret; write it like example.com/token")]
     Type,
@@ -46,10 +46,10 @@ impl SecretType {
     ///
     /// # Errors
     /// When it is none, or a reserved one.
-    pub fn parse(text: &str) -> Result<Self, PolicyDefect> {
+    pub fn parse(text: &str) -> Result<Self, PolicyError> {
         match text {
-            _ if !is_type(text) => Err(PolicyDefect::Type),
-            _ if is_reserved_type(text) => Err(PolicyDefect::Reserved),
+            _ if !is_type(text) => Err(PolicyError::Type),
+            _ if is_reserved_type(text) => Err(PolicyError::Reserved),
             _ => Ok(Self(text.to_owned())),
         }
     }
@@ -60,11 +60,11 @@ impl MetadataDomain {
     ///
     /// # Errors
     /// When it is none, or a reserved one.
-    pub fn parse(text: &str) -> Result<Self, PolicyDefect> {
+    pub fn parse(text: &str) -> Result<Self, PolicyError> {
         match text {
             "*" => Ok(Self(None)),
-            _ if text.len() > rules::NAME_MAX_LENGTH || !is_match(&NAME, text) => Err(PolicyDefect::Domain),
-            _ if is_reserved_domain(text) => Err(PolicyDefect::Reserved),
+            _ if text.len() > rules::NAME_MAX_LENGTH || !is_match(&NAME, text) => Err(PolicyError::Domain),
+            _ if is_reserved_domain(text) => Err(PolicyError::Reserved),
             _ => Ok(Self(Some(text.to_owned()))),
         }
     }
@@ -235,9 +235,9 @@ mod tests {
         let lenient = policy(&["example.com/token"], &[]);
         for (secret_type, expected) in [
             ("Opaque", None),
-            ("kubernetes.io/basic-auth", Some("TemplateLiteral")),
-            ("kubernetes.io/dockerconfigjson", Some("TemplateLiteral")),
-            ("example.com/token", Some("TemplateLiteral")),
+            ("kubernetes.io/basic-auth", Some("TemplateLiteralNotAllowed")),
+            ("kubernetes.io/dockerconfigjson", Some("TemplateLiteralNotAllowed")),
+            ("example.com/token", Some("TemplateLiteralNotAllowed")),
         ] {
             for literal in ["x", "", "{{ 'x' }}", "{% if token %}x{% endif %}"] {
                 let template = json!({"type": secret_type, "data": {"a": "{{ token }}", "b": literal}});
@@ -265,20 +265,20 @@ mod tests {
     #[test]
     fn what_is_reserved_or_nothing_cannot_be_allowed() {
         for (text, defect) in [
-            ("kubernetes.io/tls", PolicyDefect::Reserved),
-            ("x.k8s.io/y", PolicyDefect::Reserved),
-            ("", PolicyDefect::Type),
-            ("a b", PolicyDefect::Type),
+            ("kubernetes.io/tls", PolicyError::Reserved),
+            ("x.k8s.io/y", PolicyError::Reserved),
+            ("", PolicyError::Type),
+            ("a b", PolicyError::Type),
         ] {
             assert_eq!(SecretType::parse(text), Err(defect), "{text}");
         }
         for (text, defect) in [
-            ("kubernetes.io", PolicyDefect::Reserved),
-            ("sub.k8s.io", PolicyDefect::Reserved),
-            ("idissuer.pl", PolicyDefect::Reserved),
-            ("", PolicyDefect::Domain),
-            ("*.example.com", PolicyDefect::Domain),
-            ("example.com/", PolicyDefect::Domain),
+            ("kubernetes.io", PolicyError::Reserved),
+            ("sub.k8s.io", PolicyError::Reserved),
+            ("idissuer.pl", PolicyError::Reserved),
+            ("", PolicyError::Domain),
+            ("*.example.com", PolicyError::Domain),
+            ("example.com/", PolicyError::Domain),
         ] {
             assert_eq!(MetadataDomain::parse(text), Err(defect), "{text}");
         }

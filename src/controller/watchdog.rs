@@ -10,8 +10,8 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
-use super::area::{self, Waker};
 use super::registry::Registry;
+use super::watches::{self, Waker};
 use crate::ops::clock::Clock;
 use crate::ops::metrics::Metrics;
 
@@ -47,7 +47,7 @@ pub(super) async fn watch(
         for (registry, waker) in &areas {
             let late = registry.late(now.minus(PATIENCE));
             metrics.late_wakeups(late.len());
-            area::wake(waker, late);
+            watches::wake(waker, late);
         }
     }
 }

@@ -8,21 +8,21 @@ mod pause;
 
 use std::sync::Arc;
 
-use super::backoff::{Chance, retry_pause};
-use super::breaker::Verdict;
+use super::backoff::{RandomFraction, retry_pause};
 use super::budget::LoginBudget;
-use super::login::LoginPair;
-use super::moment::Moment;
+use super::circuit_breaker::CallOutcome;
 use super::reason::Reason;
-use super::refreshing::Refreshing;
+use super::refresh_support::RefreshHistory;
 use super::retry::{Failure, RetryClass, Sent};
-use super::schedule::{Pace, overdue_margin};
+use super::schedule::{TimeScale, overdue_margin};
+use super::time::Moment;
 use super::token::{Fingerprint, Grant, IssuedToken, RefreshToken, Validity};
+use super::username_password::LoginPair;
 
 use pause::{Block, honoured};
 
-pub use super::refreshing::RefreshSupport;
-pub use call::{Call, Obtained};
+pub use super::refresh_support::RefreshSupport;
+pub use call::{Call, TokenResponse};
 
 /// How new tokens may be obtained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -51,7 +51,7 @@ pub enum Next {
 
 /// What outside of the account keeps it from calling, and until when.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Restraint {
+pub struct Throttle {
     /// The issuer fails for everyone: no call.
     pub calls: Option<Moment>,
     /// The user name had too many rejections: no login that was never accepted.
@@ -60,7 +60,7 @@ pub struct Restraint {
 
 /// The last failure and what follows from it. Gone with the next success.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Trouble {
+pub struct LastFailure {
     /// The last failure.
     pub failure: Failure,
     /// Failures in a row.
@@ -77,7 +77,7 @@ pub struct Account {
     token: Option<Arc<IssuedToken>>,
     refresh: Option<RefreshToken>,
     in_flight: bool,
-    trouble: Option<Trouble>,
+    trouble: Option<LastFailure>,
     budget: LoginBudget,
     /// Whether a rejection was forgiven since the login was accepted last.
     is_forgiven: bool,
@@ -86,7 +86,7 @@ pub struct Account {
     /// The token that stands in the targets until this account has one of its own: of an earlier process, or of the same
     /// login with another password.
     published: Option<Validity>,
-    refreshing: Refreshing,
+    refreshing: RefreshHistory,
     block: Block,
     /// Whether the issuer called the present token expired, whatever it had said of its lifetime.
     is_called_expired: bool,
@@ -101,7 +101,7 @@ impl Account {
 
     /// The last failure, if nothing succeeded since.
     #[must_use]
-    pub fn trouble(&self) -> Option<&Trouble> {
+    pub fn trouble(&self) -> Option<&LastFailure> {
         self.trouble.as_ref()
     }
 
@@ -125,8 +125,8 @@ impl Account {
 
     /// The pace that the account's tokens set.
     #[must_use]
-    pub fn pace(&self) -> Pace {
-        self.validity().map_or(Pace::FULL, |validity| Pace::of(validity.lifetime))
+    pub fn pace(&self) -> TimeScale {
+        self.validity().map_or(TimeScale::FULL, |validity| TimeScale::of(validity.lifetime))
     }
 
     /// From when on the renewal of what stands in the targets is overdue, if anything stands there.
@@ -158,7 +158,7 @@ impl Account {
         }
         self.budget = LoginBudget::remembered(count, last);
         let next_attempt = self.budget.next_attempt(self.accepted.is_some());
-        self.trouble = Some(Trouble { failure, count, last, next_attempt });
+        self.trouble = Some(LastFailure { failure, count, last, next_attempt });
     }
 
     /// Takes over how long the token lives that this account is to replace in a target, and until when: retries are in a
@@ -193,7 +193,7 @@ impl Account {
     /// The last rejection perhaps says nothing: the issuer rejected everyone then. It is not counted, and the login tried
     /// again at once. But once only: whoever is rejected again while others are accepted has a wrong password.
     pub fn forgive(&mut self, now: Moment) {
-        let is_rejected = |it: &&mut Trouble| it.failure.class == RetryClass::Rejected;
+        let is_rejected = |it: &&mut LastFailure| it.failure.class == RetryClass::Rejected;
         if let Some(trouble) = self.trouble.as_mut().filter(is_rejected).filter(|_| !self.is_forgiven) {
             self.is_forgiven = true;
             self.budget.forgive();
@@ -215,9 +215,9 @@ impl Account {
 
     /// What a call's end says about the issuer, where `has_own_trust` says that the account trusts authorities of its own.
     #[must_use]
-    pub fn verdict(&self, outcome: Result<(), &Failure>, has_own_trust: bool) -> Verdict {
+    pub fn verdict(&self, outcome: Result<(), &Failure>, has_own_trust: bool) -> CallOutcome {
         let is_proven = self.accepted.is_some();
-        outcome.map_or_else(|failure| failure.verdict(is_proven, has_own_trust), |()| Verdict::Works)
+        outcome.map_or_else(|failure| failure.verdict(is_proven, has_own_trust), |()| CallOutcome::Works)
     }
 
     /// What to do, were a new token needed `now`, and nothing kept the account from calling.
@@ -227,8 +227,10 @@ impl Account {
             return Next::InFlight;
         }
         match &self.trouble {
-            Some(Trouble { next_attempt: None, .. }) => return Next::Held,
-            Some(Trouble { next_attempt: Some(at), .. }) if !at.has_come(now) => return Next::Wait(*at),
+            Some(LastFailure { next_attempt: None, .. }) => return Next::Held,
+            Some(LastFailure { next_attempt: Some(at), .. }) if !at.is_reached(now) => {
+                return Next::Wait(*at);
+            }
             _ => {}
         }
         let spacing = if self.is_called_expired {
@@ -238,7 +240,7 @@ impl Account {
         };
         let spaced = self.token.as_ref().map(|token| token.validity.issued.plus(spacing));
         match spaced {
-            Some(at) if !at.has_come(now) && self.trouble.is_none() => Next::Wait(at),
+            Some(at) if !at.is_reached(now) && self.trouble.is_none() => Next::Wait(at),
             _ if self.refreshes(strategy, now) => Next::Refresh,
             _ => Next::Login,
         }
@@ -246,23 +248,23 @@ impl Account {
 
     /// What to do, were a new token needed `now`.
     #[must_use]
-    pub fn next_under(&self, restraint: Restraint, strategy: Strategy, now: Moment) -> Next {
+    pub fn next_under(&self, restraint: Throttle, strategy: Strategy, now: Moment) -> Next {
         let next = self.next(strategy, now);
         let until = match next {
             Next::Refresh => restraint.calls,
             Next::Login => self.put_off(restraint, now),
             Next::Wait(_) | Next::InFlight | Next::Held => None,
         };
-        until.filter(|until| !until.has_come(now)).map_or(next, Next::Wait)
+        until.filter(|until| !until.is_reached(now)).map_or(next, Next::Wait)
     }
 
     /// Until when even an attempt that somebody asks for has to wait.
     #[must_use]
-    pub fn put_off(&self, restraint: Restraint, now: Moment) -> Option<Moment> {
+    pub fn put_off(&self, restraint: Throttle, now: Moment) -> Option<Moment> {
         let logins = restraint.logins.filter(|_| self.accepted.is_none());
         let later =
             |until: Moment, other: Moment| if until.earlier(other, now) == until { other } else { until };
-        restraint.calls.into_iter().chain(logins).filter(|until| !until.has_come(now)).reduce(later)
+        restraint.calls.into_iter().chain(logins).filter(|until| !until.is_reached(now)).reduce(later)
     }
 
     fn refreshes(&self, strategy: Strategy, now: Moment) -> bool {
@@ -292,7 +294,13 @@ impl Account {
 
     /// Takes in how a call ended. A refresh that failed without being sent, or that was answered with "not now",
     /// gets its token back; any other may have spent it.
-    pub fn finish(&mut self, call: Call, outcome: Result<Obtained, Failure>, now: Moment, chance: Chance) {
+    pub fn finish(
+        &mut self,
+        call: Call,
+        outcome: Result<TokenResponse, Failure>,
+        now: Moment,
+        chance: RandomFraction,
+    ) {
         self.in_flight = false;
         match (call, outcome) {
             (call, Ok(obtained)) => self.succeed(&call, obtained, now),
@@ -324,7 +332,7 @@ impl Account {
         self.in_flight = false;
     }
 
-    fn succeed(&mut self, call: &Call, obtained: Obtained, now: Moment) {
+    fn succeed(&mut self, call: &Call, obtained: TokenResponse, now: Moment) {
         match call {
             Call::Login(_) => {
                 self.accepted = Some(now);
@@ -334,7 +342,7 @@ impl Account {
                 self.refresh = obtained.refresh;
             }
             Call::Refresh { refresh, .. } => {
-                let is_early = |old: &Arc<IssuedToken>| !old.validity.expiry().has_come(now);
+                let is_early = |old: &Arc<IssuedToken>| !old.validity.expiry().is_reached(now);
                 self.refreshing.accepted(self.token.as_ref().is_some_and(is_early));
                 // An answer without a refresh token leaves the presented one valid.
                 self.refresh = Some(obtained.refresh.unwrap_or_else(|| refresh.clone()));
@@ -346,7 +354,7 @@ impl Account {
         self.token = Some(Arc::new(obtained.token));
     }
 
-    fn fail_refresh(&mut self, refresh: RefreshToken, failure: Failure, now: Moment, chance: Chance) {
+    fn fail_refresh(&mut self, refresh: RefreshToken, failure: Failure, now: Moment, chance: RandomFraction) {
         match failure.class {
             RetryClass::Transient { sent, .. } | RetryClass::Inconclusive { sent } => {
                 self.refresh = (sent == Sent::No).then_some(refresh);
@@ -366,14 +374,14 @@ impl Account {
         self.block = Block::default();
         let count = self.failures() + 1;
         let next_attempt = self.budget.next_attempt(self.accepted.is_some());
-        self.trouble = Some(Trouble { failure, count, last: now, next_attempt });
+        self.trouble = Some(LastFailure { failure, count, last: now, next_attempt });
     }
 
     fn failures(&self) -> u32 {
         self.trouble.as_ref().map_or(0, |trouble| trouble.count.min(u32::MAX - 1))
     }
 
-    fn note(&mut self, failure: Failure, now: Moment, chance: Chance) {
+    fn note(&mut self, failure: Failure, now: Moment, chance: RandomFraction) {
         let count = self.failures() + 1;
         let own = retry_pause(count, self.pace(), chance);
         let pause = match failure.class {
@@ -384,7 +392,7 @@ impl Account {
             _ => own,
         };
         let next_attempt = Some(now.plus(pause));
-        self.trouble = Some(Trouble { failure, count, last: now, next_attempt });
+        self.trouble = Some(LastFailure { failure, count, last: now, next_attempt });
     }
 }
 

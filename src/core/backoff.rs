@@ -2,13 +2,13 @@
 
 use jiff::SignedDuration;
 
-use super::schedule::Pace;
+use super::schedule::TimeScale;
 
 /// A number in [0, 1), drawn by the caller.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Chance(f64);
+pub struct RandomFraction(f64);
 
-impl Chance {
+impl RandomFraction {
     /// Clamps any number into [0, 1).
     #[must_use]
     pub fn new(number: f64) -> Self {
@@ -31,7 +31,7 @@ pub fn pause(
     failures: u32,
     first: SignedDuration,
     longest: SignedDuration,
-    chance: Chance,
+    chance: RandomFraction,
 ) -> SignedDuration {
     let doublings = i32::try_from(failures.saturating_sub(1).min(30)).unwrap_or(30);
     let ceiling = first.mul_f64(2_f64.powi(doublings)).min(longest);
@@ -40,14 +40,14 @@ pub fn pause(
 
 /// The pause after the API server did not answer, or refused: from one second on, more slowly each time.
 #[must_use]
-pub fn cluster_pause(failures: u32, pace: Pace, chance: Chance) -> SignedDuration {
+pub fn cluster_pause(failures: u32, pace: TimeScale, chance: RandomFraction) -> SignedDuration {
     let first = pace.first_retry().min(SignedDuration::from_secs(1));
     pause(failures, first, pace.longest_retry(), chance)
 }
 
 /// The pause after a transient answer of the issuer.
 #[must_use]
-pub fn retry_pause(failures: u32, pace: Pace, chance: Chance) -> SignedDuration {
+pub fn retry_pause(failures: u32, pace: TimeScale, chance: RandomFraction) -> SignedDuration {
     pause(failures, pace.first_retry(), pace.longest_retry(), chance)
 }
 
@@ -58,9 +58,10 @@ mod tests {
 
     #[test]
     fn retries_double_from_five_seconds_to_a_minute() {
-        let always = Chance::new(1.0);
+        let always = RandomFraction::new(1.0);
         for (failures, seconds) in (1..=6).zip([5, 10, 20, 40, 60, 60]) {
-            let difference = retry_pause(failures, Pace::FULL, always) - SignedDuration::from_secs(seconds);
+            let difference =
+                retry_pause(failures, TimeScale::FULL, always) - SignedDuration::from_secs(seconds);
             assert!(difference.abs() < SignedDuration::from_millis(1), "{failures}: {difference:?}");
         }
     }
@@ -68,7 +69,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_pause_is_never_nothing_and_never_above_the_longest(failures in 0_u32.., chance in -1.0..2.0) {
-            let pause = retry_pause(failures, Pace::FULL, Chance::new(chance));
+            let pause = retry_pause(failures, TimeScale::FULL, RandomFraction::new(chance));
             prop_assert!(pause >= SignedDuration::from_millis(500));
             prop_assert!(pause <= SignedDuration::from_secs(60));
         }

@@ -10,7 +10,7 @@ use std::hash::Hash;
 
 use jiff::SignedDuration;
 
-use super::moment::Moment;
+use super::time::Moment;
 
 /// When a rejected login is presented the second and the third time, counted from the first rejection.
 const AGAIN: [SignedDuration; 2] = [SignedDuration::from_mins(5), SignedDuration::from_mins(15)];
@@ -114,7 +114,7 @@ impl RejectionLimit {
 
     /// Until when another attempt has to wait, if it has to.
     #[must_use]
-    pub fn puts_off(&self, now: Moment) -> Option<Moment> {
+    pub fn blocked_until(&self, now: Moment) -> Option<Moment> {
         let mut recent = self.recent(now);
         let oldest = recent.next();
         let count = oldest.iter().count() + recent.count();
@@ -137,7 +137,7 @@ impl RejectionLimit {
     }
 
     fn recent(&self, now: Moment) -> impl Iterator<Item = &Moment> {
-        self.recent.iter().filter(move |rejection| !rejection.plus(Self::WINDOW).has_come(now))
+        self.recent.iter().filter(move |rejection| !rejection.plus(Self::WINDOW).is_reached(now))
     }
 }
 
@@ -163,8 +163,8 @@ impl<U: Eq + Hash> RejectionLimits<U> {
 
     /// Until when a login of this user name has to wait, if it has to.
     #[must_use]
-    pub fn puts_off(&self, user: &U, now: Moment) -> Option<Moment> {
-        let own = self.users.get(user).and_then(|limit| limit.puts_off(now));
+    pub fn blocked_until(&self, user: &U, now: Moment) -> Option<Moment> {
+        let own = self.users.get(user).and_then(|limit| limit.blocked_until(now));
         let later = |one: Moment, other: Moment| if one.earlier(other, now) == one { other } else { one };
         own.into_iter().chain(self.puts_all_off(now)).reduce(later)
     }
@@ -213,7 +213,7 @@ impl<U: Eq + Hash> RejectionLimits<U> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::world::{at, seconds};
+    use super::super::testing::{at, seconds};
     use super::*;
     use proptest::prelude::*;
 
@@ -263,10 +263,10 @@ mod tests {
     #[test]
     fn a_user_name_has_four_rejections_within_an_hour_at_most() {
         let limit = limited(&[0, 60, 120, 180]);
-        assert_eq!(limit.puts_off(at(200)), Some(at(3600)), "the first leaves the window");
-        assert_eq!(limit.puts_off(at(3600)), None);
-        assert_eq!(limited(&[0, 60, 120]).puts_off(at(130)), None);
-        assert_eq!(limited(&[0, 60, 120, 180, 3600]).puts_off(at(3601)), Some(at(3660)));
+        assert_eq!(limit.blocked_until(at(200)), Some(at(3600)), "the first leaves the window");
+        assert_eq!(limit.blocked_until(at(3600)), None);
+        assert_eq!(limited(&[0, 60, 120]).blocked_until(at(130)), None);
+        assert_eq!(limited(&[0, 60, 120, 180, 3600]).blocked_until(at(3601)), Some(at(3660)));
         assert_eq!([0, 3_599, 3_600, 3_779, 3_780].map(|now| limit.count(at(now))), [4, 4, 3, 1, 0]);
     }
 
@@ -274,16 +274,16 @@ mod tests {
     fn logins_under_way_count_until_they_end_otherwise() {
         let mut limit = limited(&[0, 1]);
         limit.begins();
-        assert_eq!(limit.puts_off(at(2)), None, "the fourth");
+        assert_eq!(limit.blocked_until(at(2)), None, "the fourth");
         limit.begins();
-        assert_eq!(limit.puts_off(at(2)), Some(at(4)), "two of them may be rejected");
+        assert_eq!(limit.blocked_until(at(2)), Some(at(4)), "two of them may be rejected");
         limit.ends(false, at(3));
-        assert_eq!(limit.puts_off(at(3)), None);
+        assert_eq!(limit.blocked_until(at(3)), None);
         limit.ends(true, at(3));
-        assert_eq!(limit.puts_off(at(3)), None, "three");
+        assert_eq!(limit.blocked_until(at(3)), None, "three");
         limit.begins();
         limit.ends(true, at(4));
-        assert_eq!(limit.puts_off(at(4)), Some(at(3600)));
+        assert_eq!(limit.blocked_until(at(4)), Some(at(3600)));
     }
 
     #[test]
@@ -292,9 +292,9 @@ mod tests {
         limit.remember(2, at(0));
         limit.remember(3, at(10));
         limit.remember(1, at(20));
-        assert_eq!(limit.puts_off(at(30)), None, "three");
+        assert_eq!(limit.blocked_until(at(30)), None, "three");
         limit.remember(1_000, at(30));
-        assert_eq!(limit.puts_off(at(30)), Some(at(3600)));
+        assert_eq!(limit.blocked_until(at(30)), Some(at(3600)));
     }
 
     #[test]
@@ -303,7 +303,7 @@ mod tests {
         let mut presented = 0;
         for now in 0..100 {
             let user = now % 30;
-            if limits.puts_off(&user, at(now)).is_none() && limits.presents(at(now)) {
+            if limits.blocked_until(&user, at(now)).is_none() && limits.presents(at(now)) {
                 limits.has_presented();
                 limits.of(user, at(now)).begins();
                 limits.of(user, at(now)).ends(true, at(now));
@@ -311,12 +311,12 @@ mod tests {
             }
         }
         assert_eq!(presented, 20);
-        assert_eq!(limits.puts_off(&99, at(200)), Some(at(3600)), "the first leaves the window");
-        assert_eq!(limits.puts_off(&99, at(3600)), None);
+        assert_eq!(limits.blocked_until(&99, at(200)), Some(at(3600)), "the first leaves the window");
+        assert_eq!(limits.blocked_until(&99, at(3600)), None);
         assert!(limits.presents(at(3600)) && !limits.presents(at(3600)));
-        assert_eq!(limits.puts_off(&98, at(3600)), Some(at(3602)), "it may be rejected");
+        assert_eq!(limits.blocked_until(&98, at(3600)), Some(at(3602)), "it may be rejected");
         limits.has_presented();
-        assert_eq!(limits.puts_off(&98, at(3600)), None);
+        assert_eq!(limits.blocked_until(&98, at(3600)), None);
         assert!(!limits.are_over(at(3600)) && limits.are_over(at(4_000)));
     }
 
@@ -326,7 +326,7 @@ mod tests {
         for user in 0..6 {
             limits.of(user, at(10)).remember(4, at(0));
         }
-        assert_eq!(limits.puts_off(&99, at(10)), Some(at(3600)));
+        assert_eq!(limits.blocked_until(&99, at(10)), Some(at(3600)));
         assert_eq!(limits.count(&3, at(10)), 4);
     }
 
@@ -346,7 +346,7 @@ mod tests {
             let (mut now, mut presented) = (at(0), Vec::new());
             for pause in pauses {
                 now = now.plus(seconds(pause));
-                if limit.puts_off(now).is_none() {
+                if limit.blocked_until(now).is_none() {
                     limit.begins();
                     limit.ends(true, now);
                     presented.push(now);

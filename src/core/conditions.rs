@@ -1,9 +1,9 @@
 //! What people are told of a credential: its conditions, as a function of what is observed and the time.
 
-use super::moment::{Moment, to_second};
 use super::observed::{Login, Observed, TargetState};
 use super::reason::Reason;
-use super::schedule::Pace;
+use super::schedule::TimeScale;
+use super::time::{Moment, to_second};
 
 /// The conditions of a credential. `Ready` and `LoginAccepted` always stand; the others only while they are true.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,7 +40,7 @@ pub fn conditions(observed: &Observed<'_>, now: Moment) -> Conditions {
     let is_suspended = observed.intent.is_ok_and(|intent| intent.suspended);
     let renewal_overdue = observed
         .schedule()
-        .filter(|schedule| !is_suspended && schedule.overdue.has_come(now))
+        .filter(|schedule| !is_suspended && schedule.overdue.is_reached(now))
         .filter(|_| observed.unserved_until().is_none())
         .map(|schedule| Reason::RenewalOverdue {
             expiry: to_second(schedule.expiry.wall),
@@ -73,7 +73,7 @@ pub fn blocker(observed: &Observed<'_>, state: &TargetState<'_>, now: Moment) ->
     if let Some(reason) = observed.failing_call {
         return Some(reason.clone());
     }
-    if observed.repair_pause.is_some_and(|until| !until.has_come(now)) && observed.needs_write(state) {
+    if observed.repair_pause.is_some_and(|until| !until.is_reached(now)) && observed.needs_write(state) {
         return Some(Reason::TargetContested { secret: intent.target.secret.clone() });
     }
     let of_login = match &observed.login {
@@ -82,12 +82,12 @@ pub fn blocker(observed: &Observed<'_>, state: &TargetState<'_>, now: Moment) ->
         Login::Account(account) => {
             let trouble = account.trouble.as_ref().map(|trouble| &trouble.failure.reason);
             match (trouble, &account.waits_for) {
-                (_, Some(put_off @ Reason::LoginPutOff { .. })) => Some(put_off.clone()),
+                (_, Some(put_off @ Reason::LoginRateLimited { .. })) => Some(put_off.clone()),
                 (trouble, waits_for) => trouble.or(waits_for.as_ref()).cloned(),
             }
         }
     };
-    of_login.or_else(|| observed.unserved_until().map(|_| Reason::TokenLifeTooShort))
+    of_login.or_else(|| observed.unserved_until().map(|_| Reason::TokenLifetimeTooShort))
 }
 
 fn ready(
@@ -103,7 +103,7 @@ fn ready(
     };
     if observed.unserved_until().is_some() {
         // Told in the same words while the token lives and when it is dead: each change would be another write.
-        return otherwise(Reason::TokenLifeTooShort);
+        return otherwise(Reason::TokenLifetimeTooShort);
     }
     let expiry = to_second(published.validity.expiry().wall);
     if !observed.is_published_alive(now) {
@@ -122,7 +122,7 @@ fn ready(
     Ok(Reason::TokenPublished {
         secret: intent.target.secret.clone(),
         expiry,
-        outruns_kubelet: Pace::of(published.validity.lifetime).outruns_kubelet(),
+        outruns_kubelet: TimeScale::of(published.validity.lifetime).outruns_kubelet(),
     })
 }
 

@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use super::account::Next;
-use super::moment::Moment;
 use super::observed::{AccountView, Login, Observed, Rejection, TargetState, TokenSource};
 use super::retry::RetryClass;
-use super::schedule::{Pace, SHORTEST_SERVED};
+use super::schedule::{SHORTEST_SERVED, TimeScale};
+use super::time::Moment;
 use super::token::IssuedToken;
 
 /// The next step for a credential.
@@ -54,7 +54,7 @@ pub fn decide(observed: &Observed<'_>, now: Moment) -> Plan {
     if is_rejected && matches!(observed.login, Login::Unread) {
         return Plan::ReadLogin;
     }
-    let is_paused = observed.write_pause.is_some_and(|(_, until)| !until.has_come(now));
+    let is_paused = observed.write_pause.is_some_and(|(_, until)| !until.is_reached(now));
     if intent.suspended || is_paused {
         return rest(false);
     }
@@ -65,7 +65,7 @@ pub fn decide(observed: &Observed<'_>, now: Moment) -> Plan {
         TargetState::Unverified => return Plan::ReadTarget,
         TargetState::Untouched | TargetState::Absent | TargetState::Ours(_) => {}
     }
-    let is_paced = observed.paced_until().is_some_and(|until| !until.has_come(now));
+    let is_paced = observed.paced_until().is_some_and(|until| !until.is_reached(now));
     if let Some(token) = better_token(observed, now).filter(|_| !is_paced) {
         return Plan::Publish { token, repair: false };
     }
@@ -84,7 +84,7 @@ pub fn decide(observed: &Observed<'_>, now: Moment) -> Plan {
 /// Never an older one over a younger one; but a token of another account does not fulfil the specification.
 fn better_token(observed: &Observed<'_>, now: Moment) -> Option<Arc<IssuedToken>> {
     let token = observed.account()?.token.as_ref()?;
-    if token.validity.expiry().has_come(now) {
+    if token.validity.expiry().is_reached(now) {
         return None;
     }
     if is_unserved(observed, now) && token.validity.lifetime < SHORTEST_SERVED {
@@ -99,7 +99,7 @@ fn better_token(observed: &Observed<'_>, now: Moment) -> Option<Arc<IssuedToken>
 
 /// Whether another token that dies at once would only be another write.
 fn is_unserved(observed: &Observed<'_>, now: Moment) -> bool {
-    observed.unserved_until().is_some_and(|until| !until.has_come(now))
+    observed.unserved_until().is_some_and(|until| !until.is_reached(now))
 }
 
 /// Whether a token is wanted that is newer than the published one.
@@ -107,7 +107,7 @@ fn wants_token(observed: &Observed<'_>, state: &TargetState<'_>, now: Moment) ->
     let Some(schedule) = observed.schedule() else { return true };
     let is_lost = observed.needs_write(state) && matches!(observed.token_source(state), TokenSource::Nowhere);
     is_lost
-        || schedule.renewal.has_come(now)
+        || schedule.renewal.is_reached(now)
         || !observed.is_published_by_this_account()
         || observed.renewal_requested.is_some_and(|since| !is_answered(observed, since, now))
 }
@@ -118,8 +118,8 @@ fn wants_token(observed: &Observed<'_>, state: &TargetState<'_>, now: Moment) ->
 pub fn is_answered(observed: &Observed<'_>, requested: Moment, now: Moment) -> bool {
     observed.published.is_some_and(|published| {
         let issued = published.validity.issued;
-        let spacing = Pace::of(published.validity.lifetime).token_spacing();
-        issued.is_after(requested) || !issued.plus(spacing).has_come(now)
+        let spacing = TimeScale::of(published.validity.lifetime).token_spacing();
+        issued.is_after(requested) || !issued.plus(spacing).is_reached(now)
     })
 }
 
@@ -129,7 +129,9 @@ fn obtain(observed: &Observed<'_>, account: &AccountView) -> Option<Plan> {
     let (record_first, lift) = match account.next {
         Next::Refresh => return Some(Plan::Obtain { record_first: false, lift: false }),
         Next::Login => (!account.proven && !is_recorded, false),
-        Next::Held | Next::Wait(_) if is_lift(observed, account) && account.put_off.is_none() => (true, true),
+        Next::Held | Next::Wait(_) if is_hold_overridden(observed, account) && account.put_off.is_none() => {
+            (true, true)
+        }
         Next::Held | Next::Wait(_) | Next::InFlight => return None,
     };
     Some(if observed.is_login_at_hand { Plan::Obtain { record_first, lift } } else { Plan::ReadLogin })
@@ -140,13 +142,13 @@ fn obtain(observed: &Observed<'_>, account: &AccountView) -> Option<Plan> {
 #[must_use]
 pub fn owes_attempt(observed: &Observed<'_>) -> bool {
     let waits = |account: &AccountView| account.put_off.is_some() || account.next == Next::InFlight;
-    observed.account().is_some_and(|account| waits(account) && is_lift(observed, account))
+    observed.account().is_some_and(|account| waits(account) && is_hold_overridden(observed, account))
 }
 
 /// Whether somebody asked for another attempt of a rejected login since the last one: by a change of the specification,
 /// by a request for a renewal, or perhaps by repairing the login Secret while no controller ran. (A new login that this
 /// process sees is another account, which was not rejected; a new credential of an account that was asks for nothing.)
-fn is_lift(observed: &Observed<'_>, account: &AccountView) -> bool {
+fn is_hold_overridden(observed: &Observed<'_>, account: &AccountView) -> bool {
     account.trouble.as_ref().filter(|trouble| trouble.failure.class == RetryClass::Rejected).is_some_and(
         |trouble| {
             let is_new = |since: Moment| since.is_after(trouble.last);
@@ -164,7 +166,7 @@ fn rewrite(observed: &Observed<'_>, state: &TargetState<'_>, now: Moment) -> Opt
         return None;
     }
     let repair = !matches!(state, TargetState::Untouched);
-    if repair && observed.repair_pause.is_some_and(|until| !until.has_come(now)) {
+    if repair && observed.repair_pause.is_some_and(|until| !until.is_reached(now)) {
         return None;
     }
     match observed.token_source(state) {
@@ -184,7 +186,8 @@ fn wake_up(observed: &Observed<'_>, is_wanted: bool, now: Moment) -> Option<Mome
         Next::Wait(at) => Some(at),
         Next::Refresh | Next::Login | Next::InFlight | Next::Held => None,
     });
-    let lifted = account.filter(|account| is_lift(observed, account)).and_then(|account| account.put_off);
+    let lifted =
+        account.filter(|account| is_hold_overridden(observed, account)).and_then(|account| account.put_off);
     [
         schedule.filter(|_| renews).map(|schedule| schedule.renewal),
         schedule.map(|schedule| schedule.overdue),
@@ -198,7 +201,7 @@ fn wake_up(observed: &Observed<'_>, is_wanted: bool, now: Moment) -> Option<Mome
     ]
     .into_iter()
     .flatten()
-    .filter(|moment| !moment.has_come(now))
+    .filter(|moment| !moment.is_reached(now))
     .reduce(|sooner, other| sooner.earlier(other, now))
 }
 

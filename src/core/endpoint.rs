@@ -17,7 +17,7 @@ pub struct Origin(Url);
 
 /// Why a text is no issuer address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OriginDefect {
+pub enum OriginError {
     /// It cannot be parsed, or its scheme is neither https nor http.
     #[error("not an http or https URL")]
     NotHttp,
@@ -31,21 +31,21 @@ impl Origin {
     ///
     /// # Errors
     /// When it is no http(s) URL, or holds anything beyond an origin.
-    pub fn parse(text: &str) -> Result<Self, OriginDefect> {
+    pub fn parse(text: &str) -> Result<Self, OriginError> {
         // URL parsers forgive much, and people read what stands there: refused before anything is forgiven.
-        let (_, rest) = text.split_once("://").ok_or(OriginDefect::NotHttp)?;
+        let (_, rest) = text.split_once("://").ok_or(OriginError::NotHttp)?;
         if rest.starts_with('/') || text.contains(|c: char| c.is_control() || c.is_whitespace()) {
-            return Err(OriginDefect::NotHttp);
+            return Err(OriginError::NotHttp);
         }
         if rest.strip_suffix('/').unwrap_or(rest).contains(['/', '\\', '@']) {
-            return Err(OriginDefect::MoreThanOrigin);
+            return Err(OriginError::MoreThanOrigin);
         }
-        let url = Url::parse(text).map_err(|_| OriginDefect::NotHttp)?;
+        let url = Url::parse(text).map_err(|_| OriginError::NotHttp)?;
         if !matches!(url.scheme(), "https" | "http") || !url.has_host() {
-            return Err(OriginDefect::NotHttp);
+            return Err(OriginError::NotHttp);
         }
         let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-        if is_bare { Ok(Self(url)) } else { Err(OriginDefect::MoreThanOrigin) }
+        if is_bare { Ok(Self(url)) } else { Err(OriginError::MoreThanOrigin) }
     }
 
     /// Whether calls there are encrypted.
@@ -111,7 +111,7 @@ pub struct Endpoint {
 
 /// Which path of an endpoint is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PathDefect {
+pub enum PathError {
     /// The login's.
     Token,
     /// The refresh's.
@@ -128,10 +128,10 @@ impl Endpoint {
         token_path: Option<&str>,
         refresh_path: Option<&str>,
         refresh_shape: RefreshShape,
-    ) -> Result<Self, PathDefect> {
+    ) -> Result<Self, PathError> {
         let at = |path: &str| is_safe_path(path).then(|| origin.at(path)).flatten();
-        let token = at(token_path.unwrap_or(DEFAULT_TOKEN_PATH)).ok_or(PathDefect::Token)?;
-        let refresh = at(refresh_path.unwrap_or(DEFAULT_REFRESH_PATH)).ok_or(PathDefect::Refresh)?;
+        let token = at(token_path.unwrap_or(DEFAULT_TOKEN_PATH)).ok_or(PathError::Token)?;
+        let refresh = at(refresh_path.unwrap_or(DEFAULT_REFRESH_PATH)).ok_or(PathError::Refresh)?;
         Ok(Self { origin, token, refresh, refresh_shape })
     }
 }
@@ -159,13 +159,13 @@ impl Allowed {
     ///
     /// # Errors
     /// When it is no http(s) URL, or its path is none that a credential could name.
-    pub fn parse(text: &str) -> Result<Self, OriginDefect> {
-        let after_scheme = text.find("://").map(|at| at + 3).ok_or(OriginDefect::NotHttp)?;
+    pub fn parse(text: &str) -> Result<Self, OriginError> {
+        let after_scheme = text.find("://").map(|at| at + 3).ok_or(OriginError::NotHttp)?;
         let path_at = text[after_scheme..].find('/').map_or(text.len(), |at| after_scheme + at);
         let (origin, path) = text.split_at(path_at);
         let path = Some(path).filter(|path| !matches!(*path, "" | "/"));
         if path.is_some_and(|path| !is_safe_path(path)) {
-            return Err(OriginDefect::MoreThanOrigin);
+            return Err(OriginError::MoreThanOrigin);
         }
         Ok(Self { origin: Origin::parse(origin)?, path: path.map(str::to_owned) })
     }
@@ -259,14 +259,14 @@ mod tests {
             assert_eq!(origin(text), origin(DEFAULT_ISSUER), "{text}");
         }
         let refused = [
-            ("ftp://api.idissuer.pl", OriginDefect::NotHttp),
-            ("api.idissuer.pl", OriginDefect::NotHttp),
-            ("https://", OriginDefect::NotHttp),
-            ("https://me@api.idissuer.pl", OriginDefect::MoreThanOrigin),
-            ("https://@api.idissuer.pl", OriginDefect::MoreThanOrigin),
-            ("https://api.idissuer.pl/v2", OriginDefect::MoreThanOrigin),
-            ("https://api.idissuer.pl?x", OriginDefect::MoreThanOrigin),
-            ("https://api.idissuer.pl#x", OriginDefect::MoreThanOrigin),
+            ("ftp://api.idissuer.pl", OriginError::NotHttp),
+            ("api.idissuer.pl", OriginError::NotHttp),
+            ("https://", OriginError::NotHttp),
+            ("https://me@api.idissuer.pl", OriginError::MoreThanOrigin),
+            ("https://@api.idissuer.pl", OriginError::MoreThanOrigin),
+            ("https://api.idissuer.pl/v2", OriginError::MoreThanOrigin),
+            ("https://api.idissuer.pl?x", OriginError::MoreThanOrigin),
+            ("https://api.idissuer.pl#x", OriginError::MoreThanOrigin),
         ];
         for (text, defect) in refused {
             assert_eq!(Origin::parse(text).err(), Some(defect), "{text}");
@@ -281,7 +281,7 @@ mod tests {
             "https://api.idissuer.pl/v2/auth/token/"
         );
         for path in ["//evil.example/x", "/a/../b", "v2", "/a?b", "/a#b", "/a b", "/\\evil", "/./a/", ""] {
-            assert_eq!(build(path).err(), Some(PathDefect::Token), "{path:?}");
+            assert_eq!(build(path).err(), Some(PathError::Token), "{path:?}");
         }
     }
 

@@ -10,29 +10,29 @@
 //! ```
 
 pub mod account;
-pub mod allowance;
+pub mod adaptive_timeout;
 pub mod backoff;
-pub mod breaker;
 pub mod budget;
+pub mod call_limiter;
+pub mod circuit_breaker;
 pub mod conditions;
+pub mod connection_failure;
 pub mod decide;
 pub mod endpoint;
-pub mod gate;
-pub mod leader;
+pub mod lease;
 pub mod lifetime;
-pub mod login;
-pub mod moment;
 pub mod observed;
-pub mod obstacle;
-pub mod patience;
+pub mod peer_controllers;
+pub mod rate_limiter;
 pub mod reason;
-mod refreshing;
+mod refresh_support;
 pub mod retry;
-pub mod rivals;
 pub mod schedule;
 pub mod sidecar;
 pub mod target;
 pub mod template;
-pub mod token;
 #[cfg(test)]
-pub(crate) mod world;
+pub(crate) mod testing;
+pub mod time;
+pub mod token;
+pub mod username_password;

@@ -4,14 +4,14 @@ mod target_state;
 
 use std::sync::Arc;
 
-use super::account::{Account, Next, Restraint, Strategy, Trouble};
+use super::account::{Account, LastFailure, Next, Strategy, Throttle};
 use super::endpoint::Endpoint;
-use super::moment::{Moment, to_second};
 use super::reason::Reason;
 use super::schedule::{
-    Jitter, Pace, RenewBefore, SHORTEST_SERVED, SHORTEST_URGENT, Schedule, UNSERVED_PAUSE,
+    Jitter, RenewBefore, SHORTEST_SERVED, SHORTEST_URGENT, Schedule, TimeScale, UNSERVED_PAUSE,
 };
-use super::target::{Identity, ObjectVersion, TargetIntent, TargetRead};
+use super::target::{Identity, ObjectVersion, TargetSnapshot, TargetSpec};
+use super::time::{Moment, to_second};
 use super::token::{Fingerprint, Grant, IssuedToken, Validity};
 pub use target_state::{TargetState, TokenSource};
 
@@ -50,7 +50,7 @@ pub struct AccountReference {
 
 /// A specification, parsed: what it holds can be carried out.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Intent {
+pub struct CredentialSpec {
     /// Nothing is renewed, written or repaired.
     pub suspended: bool,
     /// Which account is used.
@@ -62,7 +62,7 @@ pub struct Intent {
     /// How much earlier it comes, so that many do not fall together.
     pub jitter: Jitter,
     /// What is written where.
-    pub target: TargetIntent,
+    pub target: TargetSpec,
 }
 
 /// The key under which credentials of one account share a session. A keyed digest; it reveals nothing.
@@ -71,7 +71,7 @@ pub struct AccountKey(pub [u8; 32]);
 
 /// The last version of an object that a watch or a read has shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Seen {
+pub enum LastSeen {
     /// Nothing yet.
     #[default]
     Unknown,
@@ -81,7 +81,7 @@ pub enum Seen {
     Version(ObjectVersion),
 }
 
-impl Seen {
+impl LastSeen {
     /// The version, if it exists.
     #[must_use]
     pub fn version(&self) -> Option<&ObjectVersion> {
@@ -128,7 +128,7 @@ pub struct AccountView {
     /// The newest token.
     pub token: Option<Arc<IssuedToken>>,
     /// The last failure, if nothing succeeded since.
-    pub trouble: Option<Trouble>,
+    pub trouble: Option<LastFailure>,
     /// What would be done for a new token now.
     pub next: Next,
     /// Until when even an attempt that somebody asks for has to wait; it may be made at once if it does not.
@@ -136,7 +136,7 @@ pub struct AccountView {
     /// Why it waits, when that is for no failure of its own.
     pub waits_for: Option<Reason>,
     /// The pace that its tokens set.
-    pub pace: Pace,
+    pub pace: TimeScale,
     /// Whether the issuer has accepted this very login before.
     pub proven: bool,
     /// Whether this process has sent a login.
@@ -149,7 +149,7 @@ impl AccountView {
     pub fn of(
         key: AccountKey,
         account: &Account,
-        restraint: Restraint,
+        restraint: Throttle,
         strategy: Strategy,
         now: Moment,
     ) -> Self {
@@ -163,9 +163,9 @@ impl AccountView {
             put_off,
             waits_for: put_off.filter(|until| next == Next::Wait(*until)).map(|until| {
                 if restraint.calls == Some(until) {
-                    Reason::IssuerFailing
+                    Reason::IssuerCircuitOpen
                 } else {
-                    Reason::LoginPutOff { secret: String::new(), until: to_second(until.wall) }
+                    Reason::LoginRateLimited { secret: String::new(), until: to_second(until.wall) }
                 }
             }),
             pace: account.pace(),
@@ -222,13 +222,13 @@ pub struct Observed<'a> {
     /// The generation that status was last written for.
     pub observed_generation: Option<i64>,
     /// The specification, or why it cannot be carried out.
-    pub intent: Result<&'a Intent, &'a Reason>,
+    pub intent: Result<&'a CredentialSpec, &'a Reason>,
     /// Since when a renewal is requested that was not carried out yet.
     pub renewal_requested: Option<Moment>,
     /// What status remembers of the login.
     pub login_record: LoginRecord,
     /// The login Secret's last known version.
-    pub login_seen: &'a Seen,
+    pub login_seen: &'a LastSeen,
     /// What it holds.
     pub login: Login,
     /// Whether user name and password were read just now and can be sent. They are not kept: each login reads them.
@@ -238,9 +238,9 @@ pub struct Observed<'a> {
     /// The version of the target that our last write left.
     pub target_written: Option<&'a ObjectVersion>,
     /// The target's last known version.
-    pub target_seen: &'a Seen,
+    pub target_seen: &'a LastSeen,
     /// The target as it was last read.
-    pub target_read: Option<&'a TargetRead>,
+    pub target_read: Option<&'a TargetSnapshot>,
     /// Why the API server's refusal keeps the target from being written, and until when.
     pub write_pause: Option<(&'a Reason, Moment)>,
     /// Until when a changed target is left alone, because another writer keeps undoing its repair.
@@ -308,7 +308,7 @@ impl Observed<'_> {
     /// Whether the published token lives.
     #[must_use]
     pub fn is_published_alive(&self, now: Moment) -> bool {
-        self.published.is_some_and(|published| !published.validity.expiry().has_come(now))
+        self.published.is_some_and(|published| !published.validity.expiry().is_reached(now))
     }
 
     /// Whether the published token comes from the account that the specification names.
@@ -332,9 +332,9 @@ impl Observed<'_> {
     #[must_use]
     pub fn is_login_changed(&self) -> bool {
         match self.login_seen {
-            Seen::Unknown => false,
-            Seen::Absent => true,
-            Seen::Version(version) => {
+            LastSeen::Unknown => false,
+            LastSeen::Absent => true,
+            LastSeen::Version(version) => {
                 self.login_record.resource_version.as_deref() != Some(version.resource_version.as_str())
             }
         }

@@ -9,8 +9,8 @@ mod refusal;
 
 use jiff::Timestamp;
 
-use super::login::LoginDefect;
-use super::obstacle::Obstacle;
+use super::connection_failure::ConnectionFailure;
+use super::username_password::LoginError;
 pub(super) use hint::{API_ACCESS, hint_at, with_cure};
 pub use refusal::TargetRefusal;
 
@@ -49,7 +49,7 @@ pub enum Reason {
     /// The issuer accepted the login.
     LoginAccepted,
     /// No login has been tried yet.
-    LoginNotTried,
+    LoginPending,
     /// The resource could not be read at all.
     MalformedResource,
     /// A field of the specification that the schema should have refused.
@@ -97,7 +97,7 @@ pub enum Reason {
         /// The key.
         key: String,
         /// What is wrong with it.
-        defect: LoginDefect,
+        defect: LoginError,
     },
     /// The CA bundle's object or key does not exist.
     CaBundleMissing {
@@ -126,7 +126,7 @@ pub enum Reason {
         object: String,
     },
     /// The issuer's tokens die before anybody could use them from a Secret.
-    TokenLifeTooShort,
+    TokenLifetimeTooShort,
     /// The namespace has more credentials than are worked on.
     TooManyCredentials {
         /// How many are.
@@ -150,18 +150,18 @@ pub enum Reason {
         blank: bool,
     },
     /// A login was begun by an earlier process, and nobody heard the answer.
-    LoginUnanswered {
+    LoginOutcomeUnknown {
         /// The login Secret.
         secret: String,
     },
     /// The issuer refused the refresh token.
-    RefreshRefused,
+    RefreshRejected,
     /// No answer of the issuer came.
     NoAnswer {
         /// Its origin.
         origin: String,
         /// Why.
-        obstacle: Obstacle,
+        obstacle: ConnectionFailure,
     },
     /// The issuer asked to come back later, or failed by itself.
     IssuerUnavailable,
@@ -173,11 +173,11 @@ pub enum Reason {
     /// The connection led to a server that does not serve the issuer.
     IssuerMisdirected,
     /// An answer of success broke off, or did not end.
-    IssuerAnswerBroken,
+    IssuerResponseIncomplete,
     /// The issuer fails for several accounts at once, and calls take turns until it works again.
-    IssuerFailing,
+    IssuerCircuitOpen,
     /// The user name had too many rejections lately, whatever the password.
-    LoginPutOff {
+    LoginRateLimited {
         /// The login Secret.
         secret: String,
         /// When the next attempt may be made.
@@ -188,7 +188,7 @@ pub enum Reason {
     /// The issuer's address does not know the path or the method.
     IssuerPathWrong,
     /// An answer of success that cannot be used.
-    IssuerAnswerUnusable {
+    IssuerResponseInvalid {
         /// What is wrong with it, from a closed set.
         defect: &'static str,
     },
@@ -198,7 +198,7 @@ pub enum Reason {
         secret: String,
     },
     /// The target belongs to an earlier credential of the same name and waits for garbage collection.
-    TargetAwaitingCollection {
+    TargetPendingDeletion {
         /// The target Secret.
         secret: String,
     },
@@ -228,7 +228,7 @@ pub enum Reason {
         call: String,
     },
     /// Another controller works in the same namespace.
-    AnotherController {
+    ManagedByAnotherController {
         /// Its lease, as namespace and name, or where it runs.
         controller: String,
     },
@@ -246,7 +246,7 @@ impl Reason {
             Self::RenewalOverdue { .. } => "RenewalOverdue",
             Self::Suspended => "Suspended",
             Self::LoginAccepted => "LoginAccepted",
-            Self::LoginNotTried => "LoginNotTried",
+            Self::LoginPending => "LoginPending",
             Self::MalformedResource => "MalformedResource",
             Self::InvalidSpec { .. } => "InvalidSpec",
             Self::IssuerNotAllowed { .. } => "IssuerNotAllowed",
@@ -261,29 +261,29 @@ impl Reason {
             Self::CaBundleInvalid { .. } => "CaBundleInvalid",
             Self::CaBundleTooLarge { .. } => "CaBundleTooLarge",
             Self::CaBundlesTooMany { .. } => "CaBundlesTooMany",
-            Self::TokenLifeTooShort => "TokenLifeTooShort",
+            Self::TokenLifetimeTooShort => "TokenLifetimeTooShort",
             Self::TooManyCredentials { .. } => "TooManyCredentials",
             Self::LoginRejected { .. } => "LoginRejected",
             Self::LoginNotAccepted { answer, .. } => answer.name(),
-            Self::LoginUnanswered { .. } => "LoginUnanswered",
-            Self::RefreshRefused => "RefreshRefused",
+            Self::LoginOutcomeUnknown { .. } => "LoginOutcomeUnknown",
+            Self::RefreshRejected => "RefreshRejected",
             Self::NoAnswer { obstacle, .. } => obstacle.name(),
             Self::IssuerUnavailable => "IssuerUnavailable",
             Self::IssuerBlocked { .. } => "IssuerBlocked",
             Self::IssuerMisdirected => "IssuerMisdirected",
-            Self::IssuerAnswerBroken => "IssuerAnswerBroken",
-            Self::IssuerFailing => "IssuerFailing",
-            Self::LoginPutOff { .. } => "LoginPutOff",
+            Self::IssuerResponseIncomplete => "IssuerResponseIncomplete",
+            Self::IssuerCircuitOpen => "IssuerCircuitOpen",
+            Self::LoginRateLimited { .. } => "LoginRateLimited",
             Self::IssuerRedirects | Self::IssuerPathWrong => "IssuerMisconfigured",
-            Self::IssuerAnswerUnusable { .. } => "IssuerAnswerUnusable",
+            Self::IssuerResponseInvalid { .. } => "IssuerResponseInvalid",
             Self::TargetConflict { .. } => "TargetConflict",
-            Self::TargetAwaitingCollection { .. } => "TargetAwaitingCollection",
+            Self::TargetPendingDeletion { .. } => "TargetPendingDeletion",
             Self::TargetImmutable { .. } => "TargetImmutable",
             Self::TargetTypeMismatch { .. } => "TargetTypeMismatch",
             Self::TargetContested { .. } => "TargetContested",
             Self::TargetWriteRefused { .. } => "TargetWriteRefused",
             Self::ApiServerCallFailed { .. } => "ApiServerCallFailed",
-            Self::AnotherController { .. } => "AnotherController",
+            Self::ManagedByAnotherController { .. } => "ManagedByAnotherController",
         }
     }
 
@@ -309,8 +309,8 @@ impl Reason {
             Self::LoginNotAccepted { answer, blank } => {
                 Self::LoginNotAccepted { answer: Box::new(answer.of_secret(name)), blank }
             }
-            Self::LoginUnanswered { .. } => Self::LoginUnanswered { secret: name.to_owned() },
-            Self::LoginPutOff { until, .. } => Self::LoginPutOff { secret: name.to_owned(), until },
+            Self::LoginOutcomeUnknown { .. } => Self::LoginOutcomeUnknown { secret: name.to_owned() },
+            Self::LoginRateLimited { until, .. } => Self::LoginRateLimited { secret: name.to_owned(), until },
             other => other,
         }
     }
@@ -342,16 +342,16 @@ impl Reason {
             | Self::RenewalOverdue { .. }
             | Self::Suspended
             | Self::LoginAccepted
-            | Self::LoginNotTried
-            | Self::LoginUnanswered { .. }
-            | Self::RefreshRefused
+            | Self::LoginPending
+            | Self::LoginOutcomeUnknown { .. }
+            | Self::RefreshRejected
             | Self::NoAnswer { .. }
             | Self::IssuerUnavailable
             | Self::IssuerBlocked { .. }
             | Self::IssuerMisdirected
-            | Self::IssuerAnswerBroken
-            | Self::IssuerFailing
-            | Self::TargetAwaitingCollection { .. } => false,
+            | Self::IssuerResponseIncomplete
+            | Self::IssuerCircuitOpen
+            | Self::TargetPendingDeletion { .. } => false,
             Self::MalformedResource
             | Self::InvalidSpec { .. }
             | Self::IssuerNotAllowed { .. }
@@ -366,21 +366,21 @@ impl Reason {
             | Self::CaBundleInvalid { .. }
             | Self::CaBundleTooLarge { .. }
             | Self::CaBundlesTooMany { .. }
-            | Self::TokenLifeTooShort
+            | Self::TokenLifetimeTooShort
             | Self::TooManyCredentials { .. }
             | Self::LoginRejected { .. }
             | Self::LoginNotAccepted { .. }
-            | Self::LoginPutOff { .. }
+            | Self::LoginRateLimited { .. }
             | Self::IssuerRedirects
             | Self::IssuerPathWrong
-            | Self::IssuerAnswerUnusable { .. }
+            | Self::IssuerResponseInvalid { .. }
             | Self::TargetConflict { .. }
             | Self::TargetImmutable { .. }
             | Self::TargetTypeMismatch { .. }
             | Self::TargetContested { .. }
             | Self::TargetWriteRefused { .. }
             | Self::ApiServerCallFailed { .. }
-            | Self::AnotherController { .. } => true,
+            | Self::ManagedByAnotherController { .. } => true,
         }
     }
 }
@@ -407,11 +407,11 @@ mod tests {
             Issuing => Updating,
             Updating => Expired { expiry, cause: None },
             Expired { cause: None, .. } => Expired { expiry, cause: Some(Box::new(Suspended)) },
-            Expired { .. } => RenewalOverdue { expiry, cause: Some(Box::new(IssuerFailing)) },
+            Expired { .. } => RenewalOverdue { expiry, cause: Some(Box::new(IssuerCircuitOpen)) },
             RenewalOverdue { .. } => Suspended,
             Suspended => LoginAccepted,
-            LoginAccepted => LoginNotTried,
-            LoginNotTried => MalformedResource,
+            LoginAccepted => LoginPending,
+            LoginPending => MalformedResource,
             MalformedResource => InvalidSpec { field: "spec.some.field" },
             InvalidSpec { .. } => IssuerNotAllowed { origin: "https://issuer.example".into() },
             IssuerNotAllowed { .. } => IssuerPathNotAllowed { origin: "https://issuer.example".into() },
@@ -425,48 +425,48 @@ mod tests {
             TargetRefused(TargetRefusal::Domain(_)) => TargetRefused(TargetRefusal::Name(secret())),
             TargetRefused(TargetRefusal::Name(_)) => TargetRefused(TargetRefusal::Literal(key())),
             TargetRefused(TargetRefusal::Literal(_)) => LoginSecretMissing { secret: secret() },
-            LoginSecretMissing { .. } => unusable(LoginDefect::ALL[0]),
+            LoginSecretMissing { .. } => unusable(LoginError::ALL[0]),
             LoginSecretUnusable { defect, .. } => {
-                let rest = LoginDefect::ALL.iter().skip_while(|other| *other != defect);
+                let rest = LoginError::ALL.iter().skip_while(|other| *other != defect);
                 rest.copied().nth(1).map_or(CaBundleMissing { object: object(), key: key() }, unusable)
             }
             CaBundleMissing { .. } => CaBundleInvalid { object: object(), key: key() },
             CaBundleInvalid { .. } => CaBundleTooLarge { object: object(), key: key() },
             CaBundleTooLarge { .. } => CaBundlesTooMany { object: object() },
-            CaBundlesTooMany { .. } => TokenLifeTooShort,
-            TokenLifeTooShort => TooManyCredentials { limit: 1000 },
+            CaBundlesTooMany { .. } => TokenLifetimeTooShort,
+            TokenLifetimeTooShort => TooManyCredentials { limit: 1000 },
             TooManyCredentials { .. } => rejected(false, false),
             LoginRejected { forbidden: false, blank: false, .. } => rejected(true, false),
             LoginRejected { forbidden: true, blank: false, .. } => rejected(true, true),
             LoginRejected { blank: true, .. } => not_accepted(false),
             LoginNotAccepted { blank: false, .. } => not_accepted(true),
-            LoginNotAccepted { blank: true, .. } => LoginUnanswered { secret: secret() },
-            LoginUnanswered { .. } => RefreshRefused,
-            RefreshRefused => {
-                NoAnswer { origin: "https://issuer.example".into(), obstacle: Obstacle::ALL[0] }
+            LoginNotAccepted { blank: true, .. } => LoginOutcomeUnknown { secret: secret() },
+            LoginOutcomeUnknown { .. } => RefreshRejected,
+            RefreshRejected => {
+                NoAnswer { origin: "https://issuer.example".into(), obstacle: ConnectionFailure::ALL[0] }
             }
             NoAnswer { origin, obstacle } => {
-                let next = Obstacle::ALL.iter().skip_while(|it| *it != obstacle).nth(1);
+                let next = ConnectionFailure::ALL.iter().skip_while(|it| *it != obstacle).nth(1);
                 next.map_or(IssuerUnavailable, |&obstacle| NoAnswer { origin: origin.clone(), obstacle })
             }
             IssuerUnavailable => IssuerBlocked { plain: false },
             IssuerBlocked { plain: false } => IssuerBlocked { plain: true },
             IssuerBlocked { plain: true } => IssuerMisdirected,
-            IssuerMisdirected => IssuerAnswerBroken,
-            IssuerAnswerBroken => IssuerFailing,
-            IssuerFailing => LoginPutOff { secret: secret(), until: expiry },
-            LoginPutOff { .. } => IssuerRedirects,
+            IssuerMisdirected => IssuerResponseIncomplete,
+            IssuerResponseIncomplete => IssuerCircuitOpen,
+            IssuerCircuitOpen => LoginRateLimited { secret: secret(), until: expiry },
+            LoginRateLimited { .. } => IssuerRedirects,
             IssuerRedirects => IssuerPathWrong,
-            IssuerPathWrong => IssuerAnswerUnusable { defect: "some defect" },
-            IssuerAnswerUnusable { .. } => TargetConflict { secret: secret() },
-            TargetConflict { .. } => TargetAwaitingCollection { secret: secret() },
-            TargetAwaitingCollection { .. } => TargetImmutable { secret: secret() },
+            IssuerPathWrong => IssuerResponseInvalid { defect: "some defect" },
+            IssuerResponseInvalid { .. } => TargetConflict { secret: secret() },
+            TargetConflict { .. } => TargetPendingDeletion { secret: secret() },
+            TargetPendingDeletion { .. } => TargetImmutable { secret: secret() },
             TargetImmutable { .. } => TargetTypeMismatch { secret: secret() },
             TargetTypeMismatch { .. } => TargetContested { secret: secret() },
             TargetContested { .. } => TargetWriteRefused { secret: secret() },
             TargetWriteRefused { .. } => ApiServerCallFailed { call: "read Secret shop/billing".into() },
-            ApiServerCallFailed { .. } => AnotherController { controller: "idissuer/operator".into() },
-            AnotherController { .. } => return None,
+            ApiServerCallFailed { .. } => ManagedByAnotherController { controller: "idissuer/operator".into() },
+            ManagedByAnotherController { .. } => return None,
         })
     }
 

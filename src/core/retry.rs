@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::breaker::Verdict;
+use super::circuit_breaker::CallOutcome;
 use super::reason::Reason;
 
 /// Whether a request may have reached the issuer.
@@ -63,16 +63,16 @@ pub struct Failure {
 impl Failure {
     /// What it says about the issuer. That a server is not trusted by new authorities of one's own may be due to those.
     #[must_use]
-    pub fn verdict(&self, is_proven: bool, has_own_trust: bool) -> Verdict {
+    pub fn verdict(&self, is_proven: bool, has_own_trust: bool) -> CallOutcome {
         match self.class {
-            _ if has_own_trust && !is_proven && self.reason.is_of_tls() => Verdict::Distrusted,
-            RetryClass::Rejected if is_proven => Verdict::RejectsProven,
-            RetryClass::Rejected | RetryClass::Refused => Verdict::Answers,
-            RetryClass::Transient { retry_after, .. } => Verdict::Fails { retry_after },
+            _ if has_own_trust && !is_proven && self.reason.is_of_tls() => CallOutcome::Distrusted,
+            RetryClass::Rejected if is_proven => CallOutcome::RejectsProven,
+            RetryClass::Rejected | RetryClass::Refused => CallOutcome::Answers,
+            RetryClass::Transient { retry_after, .. } => CallOutcome::Fails { retry_after },
             RetryClass::Malformed
             | RetryClass::Misconfigured
             | RetryClass::Blocked
-            | RetryClass::Inconclusive { .. } => Verdict::Fails { retry_after: None },
+            | RetryClass::Inconclusive { .. } => CallOutcome::Fails { retry_after: None },
         }
     }
 }

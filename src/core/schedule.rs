@@ -3,8 +3,8 @@
 use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
 
-use super::allowance::Rate;
-use super::moment::Moment;
+use super::rate_limiter::Rate;
+use super::time::Moment;
 use super::token::Validity;
 
 /// The longest lifetime that is believed for scheduling: a longer-lived token is still renewed once a day.
@@ -114,11 +114,11 @@ pub fn overdue_margin(lifetime: SignedDuration) -> SignedDuration {
 
 /// The constants of time for tokens of one lifetime. Below five minutes they shrink with it, down to a floor each.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pace {
+pub struct TimeScale {
     scale: f64,
 }
 
-impl Pace {
+impl TimeScale {
     /// For a token that lives five minutes or longer, and while the lifetime is not known yet.
     pub const FULL: Self = Self { scale: 1.0 };
 
@@ -238,16 +238,16 @@ mod tests {
 
     #[test]
     fn constants_shrink_with_short_lives_down_to_their_floors() {
-        let minute = Pace::of(SignedDuration::from_secs(60));
+        let minute = TimeScale::of(SignedDuration::from_secs(60));
         assert_eq!(minute.first_retry(), SignedDuration::from_secs(1));
         assert_eq!(minute.longest_retry(), SignedDuration::from_secs(12));
         assert_eq!(minute.call_limit(), SignedDuration::from_secs(2));
         assert_eq!(minute.slow_call_limit(), SignedDuration::from_secs(12));
-        let second = Pace::of(SignedDuration::from_secs(1));
+        let second = TimeScale::of(SignedDuration::from_secs(1));
         assert_eq!(second.first_retry(), SignedDuration::from_millis(200));
         assert_eq!(second.longest_retry(), SignedDuration::from_secs(1));
         assert_eq!(second.slow_call_limit(), SignedDuration::from_secs(5));
-        assert_eq!(Pace::of(SignedDuration::from_secs(301)), Pace::FULL);
+        assert_eq!(TimeScale::of(SignedDuration::from_secs(301)), TimeScale::FULL);
     }
 
     fn wishes() -> impl Strategy<Value = RenewBefore> {
@@ -299,28 +299,28 @@ mod tests {
             let validity = Validity { issued: moment(issued), ..validity(lifetime) };
             let schedule = Schedule::of(&validity, wanted, Jitter::seeded_by("uid"));
             let now = moment(now);
-            prop_assert!(!schedule.expiry.has_come(now) || schedule.overdue.has_come(now) || lifetime < 0);
-            prop_assert!(!schedule.overdue.has_come(now) || schedule.renewal.has_come(now) || lifetime < 0);
-            let pace = Pace::of(validity.lifetime);
+            prop_assert!(!schedule.expiry.is_reached(now) || schedule.overdue.is_reached(now) || lifetime < 0);
+            prop_assert!(!schedule.overdue.is_reached(now) || schedule.renewal.is_reached(now) || lifetime < 0);
+            let pace = TimeScale::of(validity.lifetime);
             prop_assert!(pace.first_retry() <= pace.longest_retry());
         }
 
         #[test]
         fn a_longer_life_never_makes_the_pace_faster(one in 0_i64..1_000_000, more in 0_i64..1_000_000) {
-            let pace = |lifetime| Pace::of(SignedDuration::from_millis(lifetime));
+            let pace = |lifetime| TimeScale::of(SignedDuration::from_millis(lifetime));
             let (short, long) = (pace(one), pace(one + more));
-            let constants: [fn(Pace) -> SignedDuration; 7] = [
-                Pace::first_retry,
-                Pace::longest_retry,
-                Pace::call_limit,
-                Pace::token_spacing,
-                Pace::hurried_token_spacing,
-                Pace::longest_probe_pause,
-                Pace::probe_look,
+            let constants: [fn(TimeScale) -> SignedDuration; 7] = [
+                TimeScale::first_retry,
+                TimeScale::longest_retry,
+                TimeScale::call_limit,
+                TimeScale::token_spacing,
+                TimeScale::hurried_token_spacing,
+                TimeScale::longest_probe_pause,
+                TimeScale::probe_look,
             ];
             for constant in constants {
                 prop_assert!(constant(short) <= constant(long));
-                prop_assert!(constant(long) <= constant(Pace::FULL));
+                prop_assert!(constant(long) <= constant(TimeScale::FULL));
             }
             prop_assert_eq!(pace(one).outruns_kubelet(), one < 300_000);
         }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::moment::to_second;
 use super::reason::Reason;
 use super::schedule::{Jitter, RenewBefore, Schedule};
 use super::template::{CredentialName, Data, Template, Values};
+use super::time::to_second;
 use super::token::{AccessToken, Claims, Fingerprint, IssuedToken, Validity};
 
 /// Which credential a decision is about.
@@ -23,7 +23,7 @@ pub struct Identity {
 
 /// What the specification wants of the target.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetIntent {
+pub struct TargetSpec {
     /// The Secret's name.
     pub secret: String,
     /// Whether the Secret goes when the credential goes.
@@ -52,12 +52,12 @@ pub struct Manifest {
     /// The data, rendered.
     pub data: Data,
     /// The times and the name of the token in it, for people.
-    pub facts: Facts,
+    pub facts: TokenAnnotations,
 }
 
 /// What annotations on the target tell people.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
+pub struct TokenAnnotations {
     /// When the token was issued.
     pub issued: Timestamp,
     /// When it dies.
@@ -68,11 +68,11 @@ pub struct Facts {
     pub fingerprint: Fingerprint,
 }
 
-impl Facts {
+impl TokenAnnotations {
     /// Of a token, with the renewal that the credential wants. Times are cut to seconds, as status holds them.
     #[must_use]
     pub fn of(validity: &Validity, fingerprint: &Fingerprint, wanted: RenewBefore, jitter: Jitter) -> Self {
-        let validity = validity.as_recorded();
+        let validity = validity.with_recorded();
         let schedule = Schedule::of(&validity, wanted, jitter);
         Self {
             issued: validity.issued.wall,
@@ -88,10 +88,10 @@ impl Facts {
 /// # Errors
 /// The template's, see [`Template::render`].
 pub fn render(
-    intent: &TargetIntent,
+    intent: &TargetSpec,
     identity: &Identity,
     token: &IssuedToken,
-    facts: Facts,
+    facts: TokenAnnotations,
 ) -> Result<Manifest, Reason> {
     let data = intent.template.render(&Values {
         token: token.access.expose(),
@@ -116,7 +116,7 @@ pub struct ControllerOwner {
 
 /// A target as it was read, without its data but for the token that was recognised in it.
 #[derive(Clone, Debug)]
-pub struct TargetRead {
+pub struct TargetSnapshot {
     /// The version that was read.
     pub version: ObjectVersion,
     /// Its type.
@@ -136,7 +136,7 @@ pub struct TargetRead {
     pub intact: bool,
 }
 
-impl TargetRead {
+impl TargetSnapshot {
     /// Whether this Secret may be written for the credential.
     ///
     /// Ours is one whose uid stands in our status or whose annotation names us, and that has no controller owner but
@@ -148,7 +148,7 @@ impl TargetRead {
     pub fn judge(
         &self,
         identity: &Identity,
-        intent: &TargetIntent,
+        intent: &TargetSpec,
         recorded: Option<&ObjectVersion>,
     ) -> Result<(), Reason> {
         let secret = intent.secret.clone();
@@ -159,14 +159,14 @@ impl TargetRead {
         let named_here = self.names_credential.as_deref() == Some(identity.name.as_str());
         match &self.controller {
             Some(owner) if predecessor(owner) => {
-                return Err(Reason::TargetAwaitingCollection { secret });
+                return Err(Reason::TargetPendingDeletion { secret });
             }
             Some(owner) if owner.uid != identity.uid => return Err(Reason::TargetConflict { secret }),
             _ if !recorded_here && !named_here => return Err(Reason::TargetConflict { secret }),
             _ => {}
         }
         if self.deleting {
-            return Err(Reason::TargetAwaitingCollection { secret });
+            return Err(Reason::TargetPendingDeletion { secret });
         }
         if self.immutable {
             return Err(Reason::TargetImmutable { secret });
@@ -203,8 +203,8 @@ mod tests {
         Identity { namespace: "shop".into(), name: "billing".into(), uid: "u1".into() }
     }
 
-    fn intent() -> TargetIntent {
-        TargetIntent {
+    fn intent() -> TargetSpec {
+        TargetSpec {
             secret: "billing-token".into(),
             owned: true,
             secret_type: "Opaque".into(),
@@ -214,8 +214,8 @@ mod tests {
         }
     }
 
-    fn read() -> TargetRead {
-        TargetRead {
+    fn read() -> TargetSnapshot {
+        TargetSnapshot {
             version: ObjectVersion { uid: "s1".into(), resource_version: "7".into() },
             secret_type: "Opaque".into(),
             immutable: false,
@@ -238,16 +238,16 @@ mod tests {
             ("a stranger's", read(), None, Some("TargetConflict")),
             ("recorded in status", read(), Some("s1"), None),
             ("recorded, but deleted and created anew by someone", read(), Some("s0"), Some("TargetConflict")),
-            ("our annotation", TargetRead { names_credential: named(), ..read() }, None, None),
+            ("our annotation", TargetSnapshot { names_credential: named(), ..read() }, None, None),
             (
                 "another credential's annotation",
-                TargetRead { names_credential: Some("other".into()), ..read() },
+                TargetSnapshot { names_credential: Some("other".into()), ..read() },
                 None,
                 Some("TargetConflict"),
             ),
             (
                 "our annotation, another controller's reference",
-                TargetRead {
+                TargetSnapshot {
                     names_credential: named(),
                     controller: Some(owner(false, "billing", "u9")),
                     ..read()
@@ -257,23 +257,23 @@ mod tests {
             ),
             (
                 "recorded, but another credential became its owner",
-                TargetRead { controller: Some(owner(true, "other", "u9")), ..read() },
+                TargetSnapshot { controller: Some(owner(true, "other", "u9")), ..read() },
                 Some("s1"),
                 Some("TargetConflict"),
             ),
             (
                 "our namesake's of an earlier life",
-                TargetRead {
+                TargetSnapshot {
                     names_credential: named(),
                     controller: Some(owner(true, "billing", "u0")),
                     ..read()
                 },
                 None,
-                Some("TargetAwaitingCollection"),
+                Some("TargetPendingDeletion"),
             ),
             (
                 "ours, with our reference",
-                TargetRead {
+                TargetSnapshot {
                     names_credential: named(),
                     controller: Some(owner(true, "billing", "u1")),
                     ..read()
@@ -283,27 +283,31 @@ mod tests {
             ),
             (
                 "only our reference, put there by someone else",
-                TargetRead { controller: Some(owner(true, "billing", "u1")), ..read() },
+                TargetSnapshot { controller: Some(owner(true, "billing", "u1")), ..read() },
                 None,
                 Some("TargetConflict"),
             ),
             (
                 "ours, but immutable",
-                TargetRead { names_credential: named(), immutable: true, ..read() },
+                TargetSnapshot { names_credential: named(), immutable: true, ..read() },
                 None,
                 Some("TargetImmutable"),
             ),
             (
                 "ours, but of another type",
-                TargetRead { names_credential: named(), secret_type: "kubernetes.io/tls".into(), ..read() },
+                TargetSnapshot {
+                    names_credential: named(),
+                    secret_type: "kubernetes.io/tls".into(),
+                    ..read()
+                },
                 None,
                 Some("TargetTypeMismatch"),
             ),
             (
                 "ours, but being deleted",
-                TargetRead { names_credential: named(), deleting: true, ..read() },
+                TargetSnapshot { names_credential: named(), deleting: true, ..read() },
                 None,
-                Some("TargetAwaitingCollection"),
+                Some("TargetPendingDeletion"),
             ),
         ];
         for (case, read, recorded, expected) in cases {

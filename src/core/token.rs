@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use super::moment::{Moment, to_second};
 use super::schedule::latest_renewal;
+use super::time::{Moment, to_second};
 
 /// The longest token that is accepted, in bytes: it has to fit into an HTTP header.
 pub const LONGEST_TOKEN: usize = 16 * 1024;
@@ -23,7 +23,7 @@ pub struct AccessToken(SecretString);
 
 /// Why a text cannot be used as a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TokenDefect {
+pub enum TokenError {
     /// Nothing in it.
     #[error("the token is empty")]
     Empty,
@@ -40,15 +40,15 @@ impl AccessToken {
     ///
     /// # Errors
     /// When the text is empty, too long or not visible ASCII.
-    pub fn parse(text: &str) -> Result<Self, TokenDefect> {
+    pub fn parse(text: &str) -> Result<Self, TokenError> {
         if text.is_empty() {
-            return Err(TokenDefect::Empty);
+            return Err(TokenError::Empty);
         }
         if text.len() > LONGEST_TOKEN {
-            return Err(TokenDefect::TooLong);
+            return Err(TokenError::TooLong);
         }
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(TokenDefect::NotVisibleAscii);
+            return Err(TokenError::NotVisibleAscii);
         }
         Ok(Self(text.into()))
     }
@@ -178,7 +178,7 @@ impl Validity {
     /// As status holds it: in whole seconds. What is told of a token is derived from this, so that it is the same
     /// after a restart, when status is all that is known.
     #[must_use]
-    pub fn as_recorded(&self) -> Self {
+    pub fn with_recorded(&self) -> Self {
         let issued = to_second(self.issued.wall);
         let lifetime = to_second(self.expiry().wall).duration_since(issued);
         Self { issued: Moment { wall: issued, ..self.issued }, lifetime, source: self.source }
@@ -260,18 +260,18 @@ pub(crate) mod tests {
     #[test]
     fn only_what_fits_an_http_header_is_a_token() {
         let cases = [
-            ("", Some(TokenDefect::Empty)),
+            ("", Some(TokenError::Empty)),
             ("abc", None),
-            ("a b", Some(TokenDefect::NotVisibleAscii)),
-            ("abc\n", Some(TokenDefect::NotVisibleAscii)),
-            ("a\u{0}", Some(TokenDefect::NotVisibleAscii)),
-            ("zażółć", Some(TokenDefect::NotVisibleAscii)),
+            ("a b", Some(TokenError::NotVisibleAscii)),
+            ("abc\n", Some(TokenError::NotVisibleAscii)),
+            ("a\u{0}", Some(TokenError::NotVisibleAscii)),
+            ("zażółć", Some(TokenError::NotVisibleAscii)),
         ];
         for (text, defect) in cases {
             assert_eq!(AccessToken::parse(text).err(), defect, "{text:?}");
         }
         assert!(AccessToken::parse(&"x".repeat(LONGEST_TOKEN)).is_ok());
-        assert_eq!(AccessToken::parse(&"x".repeat(LONGEST_TOKEN + 1)).err(), Some(TokenDefect::TooLong));
+        assert_eq!(AccessToken::parse(&"x".repeat(LONGEST_TOKEN + 1)).err(), Some(TokenError::TooLong));
     }
 
     #[test]
@@ -309,7 +309,7 @@ pub(crate) mod tests {
     #[test]
     fn a_record_from_the_future_is_due_for_renewal_for_nobody_knows_how_old_it_is() {
         use super::super::schedule::{Jitter, RenewBefore, Schedule};
-        use super::super::world::{at, seconds};
+        use super::super::testing::{at, seconds};
         let now = at(0);
         let recorded = |ahead: i64| {
             let issued = at(ahead).wall;
@@ -318,8 +318,8 @@ pub(crate) mod tests {
         for (ahead, is_due) in [(-10, false), (0, false), (60, false), (61, true), (1_000_000, true)] {
             let validity = recorded(ahead);
             let schedule = Schedule::of(&validity, RenewBefore::Percent(5), Jitter::NONE);
-            assert_eq!(schedule.renewal.has_come(now), is_due, "{ahead}");
-            assert!(!schedule.overdue.has_come(now) && !validity.issued.is_after(now), "{ahead}");
+            assert_eq!(schedule.renewal.is_reached(now), is_due, "{ahead}");
+            assert!(!schedule.overdue.is_reached(now) && !validity.issued.is_after(now), "{ahead}");
         }
     }
 
@@ -336,8 +336,8 @@ pub(crate) mod tests {
                 lifetime: SignedDuration::from_millis(lifetime_milliseconds),
                 source: LifetimeSource::ExpiresIn,
             };
-            let recorded = validity.as_recorded();
-            proptest::prop_assert_eq!(recorded.as_recorded(), recorded);
+            let recorded = validity.with_recorded();
+            proptest::prop_assert_eq!(recorded.with_recorded(), recorded);
             proptest::prop_assert!(recorded.expiry().wall <= validity.expiry().wall);
             proptest::prop_assert_eq!(recorded.expiry().wall.subsec_nanosecond(), 0);
         }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::trust::{CaBundle, CaBundleDefect};
+use super::trust::{CaBundle, CaBundleError};
 
 /// The largest bundle. All public roots together are smaller.
 pub(super) const BUNDLE_MAX_SIZE: usize = 256 * 1024;
@@ -16,7 +16,7 @@ type Digest = [u8; 32];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BundleRefusal {
     /// It holds nothing that can be used.
-    Defective(CaBundleDefect),
+    Defective(CaBundleError),
     /// It is larger than 256 KiB.
     TooLarge,
     /// With it, the tenant's would be larger than 8 MiB.
@@ -104,7 +104,7 @@ mod tests {
     fn a_tenants_different_bundles_are_bounded_together_until_some_are_not_used_any_more() {
         let bundles = Bundles::default();
         assert_eq!(bundles.accept("shop", &bundle(0, BUNDLE_MAX_SIZE)), Err(BundleRefusal::TooLarge));
-        assert_eq!(bundles.accept("shop", b"garbage"), Err(BundleRefusal::Defective(CaBundleDefect)));
+        assert_eq!(bundles.accept("shop", b"garbage"), Err(BundleRefusal::Defective(CaBundleError)));
         let large = |number| bundle(number, BUNDLE_MAX_SIZE - 2000);
         let mut kept: Vec<_> = (0..32).map(|it| bundles.accept("shop", &large(it)).unwrap()).collect();
         assert_eq!(bundles.accept("shop", &large(32)), Err(BundleRefusal::TooMany));

@@ -7,21 +7,21 @@ use jiff::SignedDuration;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::defect::AnswerDefect;
+use super::defect::AnswerError;
 use super::error::IssuerError;
 use super::transport::{Answer, Request, Transport, TransportError};
 use super::trust::Trust;
-use super::wire::{self, Circumstances};
-use crate::core::account::Obtained;
+use super::wire::{self, ResponseContext};
+use crate::core::account::TokenResponse;
+use crate::core::connection_failure::ConnectionFailure;
 use crate::core::endpoint::{AllowList, Endpoint};
-use crate::core::login::LoginPair;
-use crate::core::obstacle::Obstacle;
 use crate::core::token::{Grant, IssuedToken, RefreshToken};
+use crate::core::username_password::LoginPair;
 use crate::ops::clock::Clock;
 
 /// Where an issuer is called, and whom its certificate is trusted by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Site {
+pub struct IssuerAddress {
     /// The addresses and the shape of a refresh.
     pub endpoint: Endpoint,
     /// Whose certificate is accepted there.
@@ -31,7 +31,7 @@ pub struct Site {
 /// How a call went, beside its result.
 pub struct Exchange {
     /// The token, or why there is none.
-    pub result: Result<Obtained, IssuerError>,
+    pub result: Result<TokenResponse, IssuerError>,
     /// How long it took.
     pub duration: SignedDuration,
     /// How far the issuer's clock is ahead of ours, by its `Date` header.
@@ -54,7 +54,7 @@ impl IssuerClient {
     }
 
     /// Logs in.
-    pub async fn login(&self, site: &Site, pair: &LoginPair, limit: Duration) -> Exchange {
+    pub async fn login(&self, site: &IssuerAddress, pair: &LoginPair, limit: Duration) -> Exchange {
         let body = wire::login_body(pair);
         self.exchange(&site.endpoint.token, body, Grant::Login, &site.trust, limit).await
     }
@@ -62,7 +62,7 @@ impl IssuerClient {
     /// Refreshes: presents the refresh token together with the access token that it belongs to.
     pub async fn refresh(
         &self,
-        site: &Site,
+        site: &IssuerAddress,
         token: &IssuedToken,
         refresh: &RefreshToken,
         limit: Duration,
@@ -84,7 +84,7 @@ impl IssuerClient {
         let answer = if self.allow_list.permits(url) {
             self.transport.send(Request { url: url.clone(), body, trust: trust.clone(), limit }).await
         } else {
-            Err(TransportError::not_sent(Obstacle::Refused))
+            Err(TransportError::not_sent(ConnectionFailure::Refused))
         };
         let now = self.clock.now();
         let date = answer.as_ref().ok().and_then(|answer| wire::http_date(answer.date.as_deref()?));
@@ -94,11 +94,13 @@ impl IssuerClient {
             Ok(Answer { status: 200, broken: Some(obstacle), .. }) => Err(IssuerError::Broken(obstacle)),
             Ok(Answer { status: 200, body, content_encoding, .. }) => {
                 let encoding = content_encoding.as_deref();
-                body.ok_or(AnswerDefect::TooLarge)
-                    .and_then(|body| wire::parse_answer(body, Circumstances { encoding, grant, sent, date }))
+                body.ok_or(AnswerError::TooLarge)
+                    .and_then(|body| {
+                        wire::parse_answer(body, ResponseContext { encoding, grant, sent, date })
+                    })
                     .map_err(|defect| match grant {
                         Grant::Login => IssuerError::Unusable(defect),
-                        Grant::Refresh => IssuerError::RefreshRefused,
+                        Grant::Refresh => IssuerError::RefreshRejected,
                     })
             }
             Ok(Answer { status, retry_after, date, is_page, .. }) => {

@@ -12,8 +12,8 @@ use url::Origin;
 use super::diagnosis::without_tls;
 use super::transport::{Request, TransportError};
 use super::trust::Trust;
-use crate::core::moment::Moment;
-use crate::core::obstacle::Obstacle;
+use crate::core::connection_failure::ConnectionFailure;
+use crate::core::time::Moment;
 use crate::ops::clock::Clock;
 
 /// No connection carries new requests for longer, so that a name that moves is followed. The system's certificate
@@ -43,24 +43,24 @@ pub(super) struct Clients {
 
 #[derive(Default)]
 struct Store {
-    by_trust: HashMap<Trust, Trusting>,
+    by_trust: HashMap<Trust, TrustClients>,
     /// The number of the newest client.
     newest: u64,
 }
 
 /// What is kept for one trust.
-struct Trusting {
+struct TrustClients {
     /// To parse hundreds of authorities is dear, and so it is shared.
     tls: ClientConfig,
     read: Moment,
     used: Moment,
     /// Who alone has brought the bundle.
     tenant: Option<Arc<str>>,
-    clients: HashMap<(Origin, Duration), Kept>,
+    clients: HashMap<(Origin, Duration), PooledClient>,
 }
 
 #[derive(Clone)]
-struct Kept {
+struct PooledClient {
     client: Client,
     /// Clients are numbered in the order in which they were made.
     number: u64,
@@ -84,8 +84,8 @@ impl Clients {
             return Ok((kept.client.clone(), kept.number));
         }
         let client = self.build(request, trusting.tls.clone());
-        let client = client.map_err(|_| TransportError::not_sent(Obstacle::TlsFailed))?;
-        trusting.clients.insert(key, Kept { client: client.clone(), number, made: now });
+        let client = client.map_err(|_| TransportError::not_sent(ConnectionFailure::TlsFailed))?;
+        trusting.clients.insert(key, PooledClient { client: client.clone(), number, made: now });
         store.newest = number;
         Ok((client, number))
     }
@@ -101,7 +101,10 @@ impl Clients {
     /// The authorities may have changed, or could not all be read.
     pub(super) fn distrust(&self, trust: &Trust) {
         let (now, mut store) = (self.clock.now(), self.store());
-        if store.by_trust.get(trust).is_some_and(|trusting| trusting.read.plus(SHORTEST_TRUST).has_come(now))
+        if store
+            .by_trust
+            .get(trust)
+            .is_some_and(|trusting| trusting.read.plus(SHORTEST_TRUST).is_reached(now))
         {
             store.by_trust.remove(trust);
         }
@@ -133,7 +136,7 @@ impl Clients {
 impl Store {
     /// Drops what is too old, and of the rest what was not used for longest, until there is room for this trust.
     fn make_room(&mut self, wanted: &Trust, now: Moment) {
-        let is_young = |since: Moment| !since.plus(LONGEST_USE).has_come(now);
+        let is_young = |since: Moment| !since.plus(LONGEST_USE).is_reached(now);
         self.by_trust.retain(|_, trusting| {
             trusting.clients.retain(|_, kept| is_young(kept.made));
             is_young(trusting.read) || !trusting.clients.is_empty()
@@ -167,15 +170,15 @@ impl Store {
     }
 
     /// What is kept for this trust, with authorities that were read not long ago.
-    fn trusting(&mut self, trust: &Trust, now: Moment) -> Result<&mut Trusting, TransportError> {
+    fn trusting(&mut self, trust: &Trust, now: Moment) -> Result<&mut TrustClients, TransportError> {
         let known = self.by_trust.remove(trust);
-        let is_fresh = |trusting: &Trusting| !trusting.read.plus(LONGEST_USE).has_come(now);
+        let is_fresh = |trusting: &TrustClients| !trusting.read.plus(LONGEST_USE).is_reached(now);
         let mut trusting = match known {
             Some(trusting) if is_fresh(&trusting) => trusting,
             stale => {
                 let tls = trust.tls().map_err(|_| without_tls())?;
                 let clients = stale.map(|stale| stale.clients).unwrap_or_default();
-                Trusting { tls, read: now, used: now, tenant: tenant(trust), clients }
+                TrustClients { tls, read: now, used: now, tenant: tenant(trust), clients }
             }
         };
         trusting.used = now;
@@ -217,8 +220,8 @@ mod tests {
     use super::super::bundles::Bundles;
     use super::super::trust::CaBundle;
     use super::*;
-    use crate::core::backoff::Chance;
-    use crate::core::world::at;
+    use crate::core::backoff::RandomFraction;
+    use crate::core::testing::at;
 
     fn request(url: &str, trust: Trust) -> Request {
         let limit = Duration::from_secs(10);
@@ -236,26 +239,26 @@ mod tests {
 
     /// A clock that is set by hand.
     #[derive(Default)]
-    struct Hands(AtomicI64);
+    struct ManualClock(AtomicI64);
 
-    impl Clock for Hands {
+    impl Clock for ManualClock {
         fn now(&self) -> Moment {
             at(self.0.load(Ordering::SeqCst))
         }
 
-        fn chance(&self) -> Chance {
-            Chance::new(0.5)
+        fn chance(&self) -> RandomFraction {
+            RandomFraction::new(0.5)
         }
     }
 
     fn clients() -> Clients {
-        Clients::new(false, Arc::<Hands>::default())
+        Clients::new(false, Arc::<ManualClock>::default())
     }
 
     #[test]
     fn a_client_is_kept_for_five_minutes_and_no_longer() {
-        let hands = Arc::<Hands>::default();
-        let (clients, trust) = (Clients::new(false, Arc::<Hands>::clone(&hands)), bundle());
+        let hands = Arc::<ManualClock>::default();
+        let (clients, trust) = (Clients::new(false, Arc::<ManualClock>::clone(&hands)), bundle());
         let first = number(&clients, "https://one.example", &trust);
         for (seconds, is_first) in [(1, true), (150, true), (299, true), (300, false)] {
             hands.0.store(seconds, Ordering::SeqCst);

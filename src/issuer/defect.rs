@@ -4,11 +4,11 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::core::token::TokenDefect;
+use crate::core::token::TokenError;
 
 /// What is wrong with an answer of success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnswerDefect {
+pub enum AnswerError {
     /// More than 64 KiB, as sent or decompressed.
     TooLarge,
     /// In gzip or deflate, and broken.
@@ -44,7 +44,7 @@ pub enum AnswerDefect {
     /// Otherwise not the JSON document that the API describes.
     NotATokenAnswer,
     /// The token is empty, too long, or has characters that do not fit into an HTTP header.
-    UnusableToken(TokenDefect),
+    UnusableToken(TokenError),
     /// The refresh token cannot be used, and the one before it is spent.
     UnusableRefreshToken,
     /// No lifetime left, as it says itself.
@@ -55,7 +55,7 @@ pub enum AnswerDefect {
     WrongStatus,
 }
 
-impl AnswerDefect {
+impl AnswerError {
     /// Every one.
     pub(super) const ALL: [Self; 24] = [
         Self::TooLarge,
@@ -75,9 +75,9 @@ impl AnswerDefect {
         Self::NoTokenType,
         Self::NotBearer,
         Self::NotATokenAnswer,
-        Self::UnusableToken(TokenDefect::Empty),
-        Self::UnusableToken(TokenDefect::TooLong),
-        Self::UnusableToken(TokenDefect::NotVisibleAscii),
+        Self::UnusableToken(TokenError::Empty),
+        Self::UnusableToken(TokenError::TooLong),
+        Self::UnusableToken(TokenError::NotVisibleAscii),
         Self::UnusableRefreshToken,
         Self::DeadOnArrival,
         Self::ExpiredOnArrival,
@@ -113,9 +113,9 @@ impl AnswerDefect {
             Self::NoTokenType => "its access_token has no token_type",
             Self::NotBearer => "its token is not of type bearer",
             Self::NotATokenAnswer => "it is not the JSON document of a token",
-            Self::UnusableToken(TokenDefect::Empty) => "its token is empty",
-            Self::UnusableToken(TokenDefect::TooLong) => "its token is longer than 16 KiB",
-            Self::UnusableToken(TokenDefect::NotVisibleAscii) => {
+            Self::UnusableToken(TokenError::Empty) => "its token is empty",
+            Self::UnusableToken(TokenError::TooLong) => "its token is longer than 16 KiB",
+            Self::UnusableToken(TokenError::NotVisibleAscii) => {
                 "its token does not fit into an HTTP header (white space, control or non-ASCII characters)"
             }
             Self::UnusableRefreshToken => "its refresh token cannot be used",
@@ -169,13 +169,13 @@ impl AnswerDefect {
     }
 }
 
-impl fmt::Display for AnswerDefect {
+impl fmt::Display for AnswerError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.describe())
     }
 }
 
-impl std::error::Error for AnswerDefect {}
+impl std::error::Error for AnswerError {}
 
 #[derive(serde::Deserialize)]
 struct Outer<T> {
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_body_that_is_no_answer_with_a_token_names_what_it_is_or_lacks() {
-        use AnswerDefect as Defect;
+        use AnswerError as Defect;
         let cases: [(&[u8], Defect); 20] = [
             (b"", Defect::Empty),
             (b" \r\n", Defect::Empty),
@@ -279,7 +279,7 @@ mod tests {
             (br#"{"access_token":{"token":"t"},"access_token":{}}"#, Defect::NotATokenAnswer),
         ];
         for (body, expected) in cases {
-            assert_eq!(AnswerDefect::of_body(body), expected, "{}", String::from_utf8_lossy(body));
+            assert_eq!(AnswerError::of_body(body), expected, "{}", String::from_utf8_lossy(body));
         }
     }
 }

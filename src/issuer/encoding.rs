@@ -5,7 +5,7 @@
 use miniz_oxide::inflate::{TINFLStatus, decompress_slice_iter_to_slice};
 use zeroize::Zeroizing;
 
-use super::defect::AnswerDefect;
+use super::defect::AnswerError;
 use super::transport::ANSWER_LIMIT;
 
 /// The magic number of gzip, and its only method (RFC 1952 §2.3). JSON never begins so.
@@ -16,9 +16,9 @@ pub(super) const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
 pub(super) fn decode(
     body: Zeroizing<Vec<u8>>,
     encoding: Option<&str>,
-) -> Result<Zeroizing<Vec<u8>>, AnswerDefect> {
+) -> Result<Zeroizing<Vec<u8>>, AnswerError> {
     if body.starts_with(&GZIP) {
-        let deflated = beyond_gzip_header(&body).ok_or(AnswerDefect::BadCompression)?;
+        let deflated = beyond_gzip_header(&body).ok_or(AnswerError::BadCompression)?;
         return inflate(deflated, Wrapping::None);
     }
     match encoding.map(str::trim).unwrap_or_default().to_ascii_lowercase().as_str() {
@@ -27,9 +27,9 @@ pub(super) fn decode(
         "deflate" => inflate(&body, Wrapping::Zlib)
             .or_else(|error| if is_limit(error) { Err(error) } else { inflate(&body, Wrapping::None) })
             .or_else(|error| if is_json_object(&body) { Ok(body) } else { Err(error) }),
-        "br" => Err(AnswerDefect::Brotli),
-        "zstd" => Err(AnswerDefect::Zstandard),
-        _ => Err(AnswerDefect::UnknownEncoding),
+        "br" => Err(AnswerError::Brotli),
+        "zstd" => Err(AnswerError::Zstandard),
+        _ => Err(AnswerError::UnknownEncoding),
     }
 }
 
@@ -40,7 +40,7 @@ enum Wrapping {
     Zlib,
 }
 
-fn inflate(deflated: &[u8], wrapping: Wrapping) -> Result<Zeroizing<Vec<u8>>, AnswerDefect> {
+fn inflate(deflated: &[u8], wrapping: Wrapping) -> Result<Zeroizing<Vec<u8>>, AnswerError> {
     let mut body = Zeroizing::new(vec![0; ANSWER_LIMIT]);
     let is_zlib = wrapping == Wrapping::Zlib;
     match decompress_slice_iter_to_slice(&mut body, std::iter::once(deflated), is_zlib, false) {
@@ -48,13 +48,13 @@ fn inflate(deflated: &[u8], wrapping: Wrapping) -> Result<Zeroizing<Vec<u8>>, An
             body.truncate(length);
             Ok(body)
         }
-        Err(TINFLStatus::HasMoreOutput) => Err(AnswerDefect::TooLarge),
-        Err(_) => Err(AnswerDefect::BadCompression),
+        Err(TINFLStatus::HasMoreOutput) => Err(AnswerError::TooLarge),
+        Err(_) => Err(AnswerError::BadCompression),
     }
 }
 
-fn is_limit(defect: AnswerDefect) -> bool {
-    defect == AnswerDefect::TooLarge
+fn is_limit(defect: AnswerError) -> bool {
+    defect == AnswerError::TooLarge
 }
 
 fn is_json_object(body: &[u8]) -> bool {
@@ -92,7 +92,7 @@ mod tests {
 
     use super::*;
 
-    fn decoded(body: &[u8], encoding: Option<&str>) -> Result<Vec<u8>, AnswerDefect> {
+    fn decoded(body: &[u8], encoding: Option<&str>) -> Result<Vec<u8>, AnswerError> {
         decode(body.to_vec().into(), encoding).map(|body| body.to_vec())
     }
 
@@ -148,14 +148,14 @@ mod tests {
             body
         };
         let cases = [
-            (TEXT.to_vec(), "br", AnswerDefect::Brotli),
-            (TEXT.to_vec(), "zstd", AnswerDefect::Zstandard),
-            (TEXT.to_vec(), "gzip, gzip", AnswerDefect::UnknownEncoding),
-            (half(gzip(TEXT)), "gzip", AnswerDefect::BadCompression),
-            (GZIP.to_vec(), "gzip", AnswerDefect::BadCompression),
-            (half(zlib(TEXT)), "deflate", AnswerDefect::BadCompression),
-            (gzip(&vec![b' '; 10_000_000]), "gzip", AnswerDefect::TooLarge),
-            (zlib(&vec![b' '; ANSWER_LIMIT + 1]), "deflate", AnswerDefect::TooLarge),
+            (TEXT.to_vec(), "br", AnswerError::Brotli),
+            (TEXT.to_vec(), "zstd", AnswerError::Zstandard),
+            (TEXT.to_vec(), "gzip, gzip", AnswerError::UnknownEncoding),
+            (half(gzip(TEXT)), "gzip", AnswerError::BadCompression),
+            (GZIP.to_vec(), "gzip", AnswerError::BadCompression),
+            (half(zlib(TEXT)), "deflate", AnswerError::BadCompression),
+            (gzip(&vec![b' '; 10_000_000]), "gzip", AnswerError::TooLarge),
+            (zlib(&vec![b' '; ANSWER_LIMIT + 1]), "deflate", AnswerError::TooLarge),
         ];
         for (body, encoding, expected) in cases {
             assert_eq!(decoded(&body, Some(encoding)), Err(expected), "{encoding}");

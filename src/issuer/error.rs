@@ -2,10 +2,10 @@
 
 use jiff::SignedDuration;
 
-use super::defect::AnswerDefect;
+use super::defect::AnswerError;
 use super::transport::TransportError;
+use crate::core::connection_failure::ConnectionFailure;
 use crate::core::endpoint::Origin;
-use crate::core::obstacle::Obstacle;
 use crate::core::reason::Reason;
 use crate::core::retry::{RetryClass, Sent};
 use crate::core::token::Grant;
@@ -33,7 +33,7 @@ pub enum IssuerError {
     LoginRejected(Refusal),
     /// The issuer does not accept the refresh token, or answered it with what cannot be used.
     #[error("refresh: the issuer refused the refresh token")]
-    RefreshRefused,
+    RefreshRejected,
     /// 408, 425 or 429: not now. Nothing was carried out.
     #[error("call the issuer: it asks to come back later")]
     NotNow {
@@ -68,10 +68,10 @@ pub enum IssuerError {
     },
     /// A 200 whose body broke off, or did not end in time.
     #[error("call the issuer: the body of its answer could not be read: {}", .0.phrase())]
-    Broken(Obstacle),
+    Broken(ConnectionFailure),
     /// A 200 that cannot be used, or a status that has no place here.
     #[error("log in: the issuer's answer cannot be used: {0}")]
-    Unusable(#[source] AnswerDefect),
+    Unusable(#[source] AnswerError),
 }
 
 impl IssuerError {
@@ -86,9 +86,9 @@ impl IssuerError {
             (Grant::Login, 403) => Self::LoginRejected(Refusal::Forbidden),
             // Some issuers say 422 or 410 to a wrong password. Presented again and again it would lock the account.
             (Grant::Login, 400..=499) => Self::LoginRejected(Refusal::Other),
-            (Grant::Refresh, 300..=499) => Self::RefreshRefused,
+            (Grant::Refresh, 300..=499) => Self::RefreshRejected,
             (_, 500..=599) | (Grant::Refresh, _) => Self::Unavailable { status, retry_after },
-            (Grant::Login, _) => Self::Unusable(AnswerDefect::WrongStatus),
+            (Grant::Login, _) => Self::Unusable(AnswerError::WrongStatus),
         }
     }
 
@@ -99,7 +99,7 @@ impl IssuerError {
     pub fn of_page(status: u16, grant: Grant, retry_after: Option<SignedDuration>) -> Self {
         match Self::of_status(status, grant, retry_after) {
             Self::LoginRejected(_) => Self::Blocked { status },
-            Self::RefreshRefused if !matches!(status, 300..=401 | 404 | 405 | 410 | 415) => {
+            Self::RefreshRejected if !matches!(status, 300..=401 | 404 | 405 | 410 | 415) => {
                 Self::Blocked { status }
             }
             other => other,
@@ -114,10 +114,10 @@ impl IssuerError {
             Self::PathWrong,
             Self::Blocked { status: 403 },
             elsewhere,
-            Self::Broken(Obstacle::Lost),
+            Self::Broken(ConnectionFailure::Lost),
         ]
         .into_iter()
-        .chain(AnswerDefect::ALL.map(Self::Unusable))
+        .chain(AnswerError::ALL.map(Self::Unusable))
     }
 
     /// What it means for the next call.
@@ -132,7 +132,7 @@ impl IssuerError {
             Self::Blocked { .. } => RetryClass::Blocked,
             Self::Unavailable { retry_after, .. } => transient(Sent::Maybe, retry_after),
             Self::LoginRejected(_) => RetryClass::Rejected,
-            Self::RefreshRefused => RetryClass::Refused,
+            Self::RefreshRejected => RetryClass::Refused,
             Self::Redirected | Self::PathWrong => RetryClass::Misconfigured,
             Self::Unusable(_) => RetryClass::Malformed,
         }
@@ -149,16 +149,16 @@ impl IssuerError {
                 let forbidden = refusal == Refusal::Forbidden;
                 Reason::LoginRejected { secret: secret.to_owned(), forbidden, blank: false }
             }
-            Self::RefreshRefused => Reason::RefreshRefused,
+            Self::RefreshRejected => Reason::RefreshRejected,
             Self::NotNow { .. } | Self::Unavailable { .. } => Reason::IssuerUnavailable,
             Self::NotTheIssuer { status: MISDIRECTED } => Reason::IssuerMisdirected,
             Self::NotTheIssuer { .. } | Self::Blocked { .. } => {
                 Reason::IssuerBlocked { plain: !origin.is_https() }
             }
-            Self::Broken(_) => Reason::IssuerAnswerBroken,
+            Self::Broken(_) => Reason::IssuerResponseIncomplete,
             Self::Redirected => Reason::IssuerRedirects,
             Self::PathWrong => Reason::IssuerPathWrong,
-            Self::Unusable(defect) => Reason::IssuerAnswerUnusable { defect: defect.describe() },
+            Self::Unusable(defect) => Reason::IssuerResponseInvalid { defect: defect.describe() },
         }
     }
 
@@ -169,7 +169,7 @@ impl IssuerError {
             Self::Transport(error) => error.outcome(),
             Self::Broken(obstacle) => TransportError::perhaps_sent(*obstacle).outcome(),
             Self::LoginRejected(_) => "rejected",
-            Self::RefreshRefused => "refused",
+            Self::RefreshRejected => "refused",
             Self::NotNow { .. } => "not_now",
             Self::Unavailable { .. } => "unavailable",
             Self::NotTheIssuer { .. } | Self::Blocked { .. } => "blocked",

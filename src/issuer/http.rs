@@ -15,7 +15,7 @@ use super::diagnosis::diagnose;
 use super::encoding::GZIP;
 use super::transport::{ANSWER_LIMIT, Answer, Request, Transport, TransportError, first_byte, is_page};
 use super::trust::Trust;
-use crate::core::obstacle::Obstacle;
+use crate::core::connection_failure::ConnectionFailure;
 use crate::ops::clock::{Clock, SystemClock};
 
 /// Only a proxy says so.
@@ -84,7 +84,7 @@ async fn send(
         .map_err(failed)?;
     let status = response.status().as_u16();
     if status == PROXY_WANTS_LOGIN && is_plain && is_proxied {
-        return Err(TransportError::not_sent(Obstacle::ProxyWantsLogin));
+        return Err(TransportError::not_sent(ConnectionFailure::ProxyWantsLogin));
     }
     let headers = response.headers();
     let retry_after = text(headers, &RETRY_AFTER);

@@ -16,10 +16,10 @@ mod trust;
 mod wire;
 
 pub use bundles::{BundleRefusal, Bundles};
-pub use client::{Exchange, IssuerClient, Site};
-pub use defect::AnswerDefect;
+pub use client::{Exchange, IssuerAddress, IssuerClient};
+pub use defect::AnswerError;
 pub use diagnosis::obstacle_to_connecting;
 pub use error::{IssuerError, Refusal};
 pub use http::HttpTransport;
 pub use transport::{Answer, Request, Transport, TransportError, is_page};
-pub use trust::{CaBundle, CaBundleDefect, Trust};
+pub use trust::{CaBundle, CaBundleError, Trust};

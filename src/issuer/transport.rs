@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::encoding::decode;
 use super::trust::Trust;
 use super::wire::BYTE_ORDER_MARK;
-use crate::core::obstacle::Obstacle;
+use crate::core::connection_failure::ConnectionFailure;
 use crate::core::retry::Sent;
 
 /// The most of an answer that is read, in bytes. A real one holds about 2 KiB.
@@ -41,7 +41,7 @@ pub struct Answer {
     /// The body of a 200, whole and as it was sent; `None` when it exceeded 64 KiB.
     pub body: Option<Zeroizing<Vec<u8>>>,
     /// Why the body of a 200 could not be read to its end, if it could not.
-    pub broken: Option<Obstacle>,
+    pub broken: Option<ConnectionFailure>,
     /// Whether it is a page, see [`is_page`].
     pub is_page: bool,
     /// What it came over, by the transport's own count; for [`Transport::retire`].
@@ -75,26 +75,26 @@ pub struct TransportError {
     /// Whether the request may have been carried out.
     pub sent: Sent,
     /// What came between.
-    pub obstacle: Obstacle,
+    pub obstacle: ConnectionFailure,
 }
 
 impl TransportError {
     /// The request was certainly not sent.
     #[must_use]
-    pub const fn not_sent(obstacle: Obstacle) -> Self {
+    pub const fn not_sent(obstacle: ConnectionFailure) -> Self {
         Self { sent: Sent::No, obstacle }
     }
 
     /// The request may have been carried out.
     #[must_use]
-    pub const fn perhaps_sent(obstacle: Obstacle) -> Self {
+    pub const fn perhaps_sent(obstacle: ConnectionFailure) -> Self {
         Self { sent: Sent::Maybe, obstacle }
     }
 
     /// As a metric's label: a closed set.
     pub(super) fn outcome(self) -> &'static str {
         match (self.sent, self.obstacle) {
-            (_, Obstacle::TimedOut) => "timeout",
+            (_, ConnectionFailure::TimedOut) => "timeout",
             (Sent::Maybe, _) => "broken",
             (Sent::No, obstacle) if obstacle.is_tls() => "tls",
             (Sent::No, _) => "unreachable",

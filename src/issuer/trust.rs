@@ -38,20 +38,20 @@ impl Hash for CaBundle {
 /// A bundle without a usable certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no PEM certificate that can be used")]
-pub struct CaBundleDefect;
+pub struct CaBundleError;
 
 impl CaBundle {
     /// Accepts PEM with at least one certificate, all of which can be trust anchors.
     ///
     /// # Errors
-    /// [`CaBundleDefect`].
-    pub fn parse(pem: &[u8]) -> Result<Self, CaBundleDefect> {
+    /// [`CaBundleError`].
+    pub fn parse(pem: &[u8]) -> Result<Self, CaBundleError> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {
-            roots.add(certificate.map_err(|_| CaBundleDefect)?).map_err(|_| CaBundleDefect)?;
+            roots.add(certificate.map_err(|_| CaBundleError)?).map_err(|_| CaBundleError)?;
         }
         if roots.is_empty() {
-            return Err(CaBundleDefect);
+            return Err(CaBundleError);
         }
         Ok(Self { pem: pem.into(), digest: Sha256::digest(pem).into(), tenant: None })
     }

@@ -4,14 +4,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::defect::AnswerDefect;
+use super::defect::AnswerError;
 use super::encoding::decode;
-use crate::core::account::Obtained;
+use crate::core::account::TokenResponse;
 use crate::core::endpoint::RefreshShape;
 use crate::core::lifetime::{Clocks, NoLifetime, lifetime};
-use crate::core::login::LoginPair;
-use crate::core::moment::Moment;
+use crate::core::time::Moment;
 use crate::core::token::{AccessToken, Claims, Grant, IssuedToken, RefreshToken, Validity};
+use crate::core::username_password::LoginPair;
 
 /// A lifetime nobody can mean is cut to this; ten years.
 const LONGEST_STATED: f64 = 10.0 * 365.0 * 86_400.0;
@@ -62,7 +62,7 @@ struct TokenInAnswer {
 /// The refresh token in an answer; none where it is absent or empty.
 ///
 /// One that cannot be used is none after a login. After a refresh it is a defect: the one that was presented is spent.
-fn refresh_token(value: serde_json::Value, grant: Grant) -> Result<Option<RefreshToken>, AnswerDefect> {
+fn refresh_token(value: serde_json::Value, grant: Grant) -> Result<Option<RefreshToken>, AnswerError> {
     let text = match value {
         serde_json::Value::Null => return Ok(None),
         serde_json::Value::String(text) => Zeroizing::new(text),
@@ -74,10 +74,10 @@ fn refresh_token(value: serde_json::Value, grant: Grant) -> Result<Option<Refres
     }
 }
 
-fn unusable_refresh_token(grant: Grant) -> Result<Option<RefreshToken>, AnswerDefect> {
+fn unusable_refresh_token(grant: Grant) -> Result<Option<RefreshToken>, AnswerError> {
     match grant {
         Grant::Login => Ok(None),
-        Grant::Refresh => Err(AnswerDefect::UnusableRefreshToken),
+        Grant::Refresh => Err(AnswerError::UnusableRefreshToken),
     }
 }
 
@@ -119,7 +119,7 @@ fn to_json(document: &impl Serialize) -> Zeroizing<Vec<u8>> {
 
 /// What an answer of success says of itself beside its body.
 #[derive(Clone, Copy)]
-pub(super) struct Circumstances<'a> {
+pub(super) struct ResponseContext<'a> {
     /// The `Content-Encoding` header.
     pub(super) encoding: Option<&'a str>,
     /// What was presented for it.
@@ -133,27 +133,27 @@ pub(super) struct Circumstances<'a> {
 /// Reads an answer of success.
 pub(super) fn parse_answer(
     body: Zeroizing<Vec<u8>>,
-    circumstances: Circumstances<'_>,
-) -> Result<Obtained, AnswerDefect> {
-    let Circumstances { encoding, grant, sent, date } = circumstances;
+    circumstances: ResponseContext<'_>,
+) -> Result<TokenResponse, AnswerError> {
+    let ResponseContext { encoding, grant, sent, date } = circumstances;
     let body = decode(body, encoding)?;
     // RFC 8259 §8.1 lets a parser ignore it.
     let text = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&body);
-    let answer: TokenAnswer = serde_json::from_slice(text).map_err(|_| AnswerDefect::of_body(text))?;
+    let answer: TokenAnswer = serde_json::from_slice(text).map_err(|_| AnswerError::of_body(text))?;
     if !answer.access_token.token_type.eq_ignore_ascii_case("bearer") {
-        return Err(AnswerDefect::NotBearer);
+        return Err(AnswerError::NotBearer);
     }
-    let access = AccessToken::parse(&answer.access_token.token).map_err(AnswerDefect::UnusableToken)?;
+    let access = AccessToken::parse(&answer.access_token.token).map_err(AnswerError::UnusableToken)?;
     let stated = stated_lifetime(&answer.access_token.expires_in);
     let clocks = Clocks { issuer: date, own: sent.wall };
     let (lifetime, source) =
         lifetime(stated, Claims::of(&access), clocks).map_err(|defect| match defect {
-            NoLifetime::Stated => AnswerDefect::DeadOnArrival,
-            NoLifetime::Passed => AnswerDefect::ExpiredOnArrival,
+            NoLifetime::Stated => AnswerError::DeadOnArrival,
+            NoLifetime::Passed => AnswerError::ExpiredOnArrival,
         })?;
     let fingerprint = access.fingerprint();
     let validity = Validity { issued: sent, lifetime, source };
-    Ok(Obtained {
+    Ok(TokenResponse {
         token: IssuedToken { access, validity, grant, fingerprint },
         refresh: refresh_token(answer.refresh_token, grant)?,
     })
@@ -196,19 +196,19 @@ pub(super) fn http_date(text: &str) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::token::{LifetimeSource, TokenDefect};
+    use crate::core::token::{LifetimeSource, TokenError};
     use proptest::prelude::*;
 
     fn sent() -> Moment {
         Moment { wall: Timestamp::UNIX_EPOCH, monotonic: SignedDuration::ZERO }
     }
 
-    fn parsed(body: &[u8], grant: Grant) -> Result<Obtained, AnswerDefect> {
-        let circumstances = Circumstances { encoding: None, grant, sent: sent(), date: None };
+    fn parsed(body: &[u8], grant: Grant) -> Result<TokenResponse, AnswerError> {
+        let circumstances = ResponseContext { encoding: None, grant, sent: sent(), date: None };
         parse_answer(body.to_vec().into(), circumstances)
     }
 
-    fn parse(expires_in: &str) -> Result<(i64, LifetimeSource), AnswerDefect> {
+    fn parse(expires_in: &str) -> Result<(i64, LifetimeSource), AnswerError> {
         let body = format!(
             r#"{{"access_token":{{"token_type":"Bearer","token":"opaque"{expires_in}}},"refresh_token":"r"}}"#
         );
@@ -231,9 +231,9 @@ mod tests {
             (r#","expires_in":"soon""#, Ok((3600, Assumed))),
             (r#","expires_in":"NaN""#, Ok((3600, Assumed))),
             (r#","expires_in":{}"#, Ok((3600, Assumed))),
-            (r#","expires_in":0"#, Err(AnswerDefect::DeadOnArrival)),
-            (r#","expires_in":-1"#, Err(AnswerDefect::DeadOnArrival)),
-            (r#","expires_in":"0""#, Err(AnswerDefect::DeadOnArrival)),
+            (r#","expires_in":0"#, Err(AnswerError::DeadOnArrival)),
+            (r#","expires_in":-1"#, Err(AnswerError::DeadOnArrival)),
+            (r#","expires_in":"0""#, Err(AnswerError::DeadOnArrival)),
         ];
         for (text, expected) in cases {
             assert_eq!(parse(text), expected, "{text}");
@@ -247,13 +247,13 @@ mod tests {
                 .to_string()
         };
         let cases = [
-            (String::new(), AnswerDefect::Empty),
-            ("\u{feff}".into(), AnswerDefect::Empty),
-            (r#"{"success":false}"#.into(), AnswerDefect::NoAccessToken),
-            (token("mac", "x"), AnswerDefect::NotBearer),
-            (token("bearer", ""), AnswerDefect::UnusableToken(TokenDefect::Empty)),
-            (token("bearer", "a\r\nX: y"), AnswerDefect::UnusableToken(TokenDefect::NotVisibleAscii)),
-            (token("bearer", &"x".repeat(16 * 1024 + 1)), AnswerDefect::UnusableToken(TokenDefect::TooLong)),
+            (String::new(), AnswerError::Empty),
+            ("\u{feff}".into(), AnswerError::Empty),
+            (r#"{"success":false}"#.into(), AnswerError::NoAccessToken),
+            (token("mac", "x"), AnswerError::NotBearer),
+            (token("bearer", ""), AnswerError::UnusableToken(TokenError::Empty)),
+            (token("bearer", "a\r\nX: y"), AnswerError::UnusableToken(TokenError::NotVisibleAscii)),
+            (token("bearer", &"x".repeat(16 * 1024 + 1)), AnswerError::UnusableToken(TokenError::TooLong)),
         ];
         for (body, expected) in cases {
             let found = parsed(body.as_bytes(), Grant::Login).err();
@@ -266,7 +266,7 @@ mod tests {
         let body = r#"{"access_token":{"token_type":"bearer","token":"t","expires_in":60}}"#;
         assert!(parsed(format!("\u{feff}{body}").as_bytes(), Grant::Login).is_ok());
         for odd in [format!("\u{feff}\u{feff}{body}"), format!("{body}\u{feff}")] {
-            assert_eq!(parsed(odd.as_bytes(), Grant::Login).err(), Some(AnswerDefect::NotJson));
+            assert_eq!(parsed(odd.as_bytes(), Grant::Login).err(), Some(AnswerError::NotJson));
         }
     }
 
@@ -290,7 +290,7 @@ mod tests {
             assert_eq!(with(Grant::Login, unusable), Ok(false), "{unusable:.40}");
             assert_eq!(
                 with(Grant::Refresh, unusable),
-                Err(AnswerDefect::UnusableRefreshToken),
+                Err(AnswerError::UnusableRefreshToken),
                 "{unusable:.40}"
             );
         }

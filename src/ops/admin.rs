@@ -22,13 +22,14 @@ use super::connections::{Connections, Limits};
 use super::listener;
 use super::metrics::Metrics;
 use super::readiness::Readiness;
-use super::stream::Patience;
+use super::write_timeout::WriteTimeout;
 pub use scrapes::Scrapes;
 
 /// What is put up with from probes, scrapers, and everybody else who reaches the port.
 const LIMITS: Limits = Limits { connections: 64, patience: PATIENCE };
 /// How long whoever asked may take to read an answer. Scrapers give up earlier unless they are told otherwise.
-const PATIENCE: Patience = Patience { idle: Duration::from_secs(10), whole: Some(Duration::from_secs(30)) };
+const PATIENCE: WriteTimeout =
+    WriteTimeout { idle: Duration::from_secs(10), whole: Some(Duration::from_secs(30)) };
 /// How long the head of a request may take, and how long a connection may wait for one. Bodies are not read at all.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 /// The largest head of a request.
@@ -125,13 +126,13 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::ops::metrics::CredentialFacts;
+    use crate::ops::metrics::CredentialSample;
 
     /// The endpoints of a process with so many credentials.
     async fn served(credentials: u32) -> SocketAddr {
         let metrics = Arc::new(Metrics::new());
         for number in 0..credentials {
-            let facts = CredentialFacts {
+            let facts = CredentialSample {
                 namespace: "shop".into(),
                 name: format!("{}-{number}", "n".repeat(240)),
                 conditions: Vec::new(),

@@ -4,15 +4,15 @@ use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::core::backoff::Chance;
-use crate::core::moment::Moment;
+use crate::core::backoff::RandomFraction;
+use crate::core::time::Moment;
 
 /// Tells the time on both clocks, and draws chances.
 pub trait Clock: Send + Sync {
     /// Now, on both clocks.
     fn now(&self) -> Moment;
     /// A number in [0, 1) that nobody can foresee.
-    fn chance(&self) -> Chance;
+    fn chance(&self) -> RandomFraction;
 }
 
 /// The clocks of this machine.
@@ -36,7 +36,7 @@ impl Clock for SystemClock {
         Moment { wall: Timestamp::now(), monotonic }
     }
 
-    fn chance(&self) -> Chance {
-        Chance::new(f64::from(fastrand::u32(..)) / (f64::from(u32::MAX) + 1.0))
+    fn chance(&self) -> RandomFraction {
+        RandomFraction::new(f64::from(fastrand::u32(..)) / (f64::from(u32::MAX) + 1.0))
     }
 }

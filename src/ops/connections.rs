@@ -22,8 +22,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::descriptors;
-use super::pace::Pace;
-use super::stream::{Patience, ReadByPeer};
+use super::transfer_rate::TransferRate;
+use super::write_timeout::{WriteTimeout, WriteTimeoutStream};
 
 /// How long to wait for a place, or for a descriptor, before room is made once more.
 const ROOM_POLL: Duration = Duration::from_millis(50);
@@ -34,7 +34,7 @@ pub struct Limits {
     /// The most connections at once; no more than a third of the file descriptors in any case.
     pub connections: usize,
     /// How long the other end may take to read what is written to it.
-    pub patience: Patience,
+    pub patience: WriteTimeout,
 }
 
 /// A listener with a limited number of connections.
@@ -56,7 +56,7 @@ impl Connections {
     }
 
     /// Waits for the next connection.
-    pub async fn next(&mut self) -> (TokioIo<ReadByPeer>, Arc<Place>) {
+    pub async fn next(&mut self) -> (TokioIo<WriteTimeoutStream>, Arc<ConnectionPermit>) {
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
@@ -65,7 +65,7 @@ impl Connections {
                     let place = Table::enter(&self.table, peer.ip().to_canonical(), permit);
                     // Without it, answers would only be late.
                     let _ = stream.set_nodelay(true);
-                    return (TokioIo::new(ReadByPeer::within(self.limits.patience, stream)), place);
+                    return (TokioIo::new(WriteTimeoutStream::within(self.limits.patience, stream)), place);
                 }
                 Err(error) => self.endure(&error).await,
             }
@@ -120,20 +120,20 @@ struct Entry {
 /// How a connection is used.
 struct Usage {
     /// The paces of the requests under way.
-    requests: Mutex<HashMap<u64, Arc<Pace>>>,
+    requests: Mutex<HashMap<u64, Arc<TransferRate>>>,
     /// When it was made, or its last request ended.
     idle_since: AtomicU64,
     leave: Notify,
 }
 
 impl Table {
-    fn enter(table: &Arc<Self>, peer: IpAddr, permit: OwnedSemaphorePermit) -> Arc<Place> {
+    fn enter(table: &Arc<Self>, peer: IpAddr, permit: OwnedSemaphorePermit) -> Arc<ConnectionPermit> {
         let id = table.now();
         let usage =
             Usage { requests: Mutex::default(), idle_since: AtomicU64::new(id), leave: Notify::new() };
         let usage = Arc::new(usage);
         table.lock().insert(id, Entry { peer, usage: Arc::clone(&usage) });
-        Arc::new(Place { id, usage, table: Arc::clone(table), _permit: permit })
+        Arc::new(ConnectionPermit { id, usage, table: Arc::clone(table), _permit: permit })
     }
 
     /// Tells a connection to go that is not in use, or one that is too slow, if there is one.
@@ -176,20 +176,20 @@ impl Usage {
         !requests.is_empty() && requests.values().all(|pace| pace.is_slow())
     }
 
-    fn requests(&self) -> MutexGuard<'_, HashMap<u64, Arc<Pace>>> {
+    fn requests(&self) -> MutexGuard<'_, HashMap<u64, Arc<TransferRate>>> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The place of a connection. It is free again once the connection is over, and all requests on it.
-pub struct Place {
+pub struct ConnectionPermit {
     id: u64,
     usage: Arc<Usage>,
     table: Arc<Table>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Place {
+impl ConnectionPermit {
     /// Serves the connection to its end, or until it has to make room.
     pub async fn serve<E: Display>(self: Arc<Self>, connection: impl Future<Output = Result<(), E>>) {
         tokio::select! {
@@ -214,14 +214,14 @@ impl Place {
     /// Begins a request, which holds a permit of its own if it needs one. The connection is in use until all of that is
     /// dropped.
     #[must_use]
-    pub fn request(self: Arc<Self>, permit: Option<OwnedSemaphorePermit>) -> InUse {
-        let (id, pace) = (self.table.now(), Arc::new(Pace::new()));
+    pub fn request(self: Arc<Self>, permit: Option<OwnedSemaphorePermit>) -> RequestGuard {
+        let (id, pace) = (self.table.now(), Arc::new(TransferRate::new()));
         self.usage.requests().insert(id, Arc::clone(&pace));
-        InUse { request: Arc::new(Request { id, pace, place: self, _permit: permit }) }
+        RequestGuard { request: Arc::new(Request { id, pace, place: self, _permit: permit }) }
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.table.lock().remove(&self.id);
     }
@@ -229,26 +229,26 @@ impl Drop for Place {
 
 /// A request under way: its connection does not make room.
 #[derive(Clone)]
-pub struct InUse {
+pub struct RequestGuard {
     request: Arc<Request>,
 }
 
 struct Request {
     id: u64,
-    pace: Arc<Pace>,
-    place: Arc<Place>,
+    pace: Arc<TransferRate>,
+    place: Arc<ConnectionPermit>,
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl InUse {
+impl RequestGuard {
     /// The request's body, which the other end has to bring.
-    pub fn bringing<B>(&self, body: B) -> BodyBrought<B> {
-        BodyBrought { body, pace: Arc::clone(&self.request.pace) }
+    pub fn bringing<B>(&self, body: B) -> RequestBody<B> {
+        RequestBody { body, pace: Arc::clone(&self.request.pace) }
     }
 
     /// The answer's body, which is part of the request, and which the other end has to take.
-    pub fn with_body<B>(self, body: B) -> BodyInUse<B> {
-        BodyInUse { body, given: 0, in_use: self }
+    pub fn with_body<B>(self, body: B) -> ResponseBody<B> {
+        ResponseBody { body, given: 0, in_use: self }
     }
 }
 
@@ -261,12 +261,12 @@ impl Drop for Request {
 }
 
 /// The body of a request under way.
-pub struct BodyBrought<B> {
+pub struct RequestBody<B> {
     body: B,
-    pace: Arc<Pace>,
+    pace: Arc<TransferRate>,
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for BodyBrought<B> {
+impl<B: Body<Data = Bytes> + Unpin> Body for RequestBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -291,7 +291,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for BodyBrought<B> {
     }
 }
 
-impl<B> Drop for BodyBrought<B> {
+impl<B> Drop for RequestBody<B> {
     fn drop(&mut self) {
         self.pace.moved(0);
     }
@@ -302,14 +302,14 @@ fn size<E>(frame: Option<&Result<Frame<Bytes>, E>>) -> usize {
 }
 
 /// The body of an answer under way.
-pub struct BodyInUse<B> {
+pub struct ResponseBody<B> {
     body: B,
     /// The bytes that were given last. The other end has them when more are asked for.
     given: usize,
-    in_use: InUse,
+    in_use: RequestGuard,
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for BodyInUse<B> {
+impl<B: Body<Data = Bytes> + Unpin> Body for ResponseBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -344,7 +344,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
-    use crate::ops::pace;
+    use crate::ops::transfer_rate;
     use tokio::task::JoinHandle;
 
     struct Stage {
@@ -352,7 +352,7 @@ mod tests {
         free: Arc<Semaphore>,
     }
 
-    type Served = (Arc<Place>, JoinHandle<()>);
+    type Served = (Arc<ConnectionPermit>, JoinHandle<()>);
 
     impl Stage {
         fn new() -> Self {
@@ -396,7 +396,7 @@ mod tests {
         for slow in [1, 3] {
             requests[slow].request.pace.waits();
         }
-        tokio::time::sleep(pace::GRACE).await;
+        tokio::time::sleep(transfer_rate::GRACE).await;
         assert_eq!(stage.goes(&served).await, Some(2));
     }
 

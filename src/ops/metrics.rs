@@ -218,7 +218,7 @@ impl Metrics {
     }
 
     /// Replaces what is shown of a credential.
-    pub fn show_credential(&self, uid: &str, facts: CredentialFacts) {
+    pub fn show_credential(&self, uid: &str, facts: CredentialSample) {
         self.credentials.lock().insert(uid.to_owned(), facts);
     }
 
@@ -258,7 +258,7 @@ fn grant_label(grant: Grant) -> &'static str {
 
 /// What metrics show of one credential.
 #[derive(Clone, Debug)]
-pub struct CredentialFacts {
+pub struct CredentialSample {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -270,10 +270,10 @@ pub struct CredentialFacts {
 }
 
 #[derive(Debug, Default)]
-struct Credentials(Mutex<BTreeMap<String, CredentialFacts>>);
+struct Credentials(Mutex<BTreeMap<String, CredentialSample>>);
 
 impl Credentials {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, CredentialFacts>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, CredentialSample>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -320,7 +320,7 @@ impl Collector for Credentials {
 
 fn encode_times<'a>(
     mut gauges: MetricEncoder<'_>,
-    times: impl Iterator<Item = (&'a CredentialFacts, Option<Timestamp>)>,
+    times: impl Iterator<Item = (&'a CredentialSample, Option<Timestamp>)>,
 ) -> Result<(), fmt::Error> {
     for (facts, time) in times {
         let Some(time) = time else { continue };
@@ -339,7 +339,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.issuer_call(Grant::Login, "rejected", SignedDuration::from_millis(30));
         metrics.renewal(Grant::Refresh, "published");
-        let facts = CredentialFacts {
+        let facts = CredentialSample {
             namespace: "shop".into(),
             name: "billing".into(),
             conditions: vec![("Ready".into(), "True".into())],

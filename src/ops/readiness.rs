@@ -22,7 +22,7 @@ impl fmt::Debug for Check {
 
 /// One closed gate. It has to be opened; dropping it keeps it closed, for whoever would have opened it is gone.
 #[derive(Debug)]
-pub struct Gate {
+pub struct ReadinessGate {
     name: &'static str,
     readiness: Readiness,
 }
@@ -42,9 +42,9 @@ impl Readiness {
 
     /// Adds a closed gate; `waits_for` says what opens it.
     #[must_use]
-    pub fn gate(&self, name: &'static str, waits_for: impl Into<String>) -> Gate {
+    pub fn gate(&self, name: &'static str, waits_for: impl Into<String>) -> ReadinessGate {
         self.lock().push((name, waits_for.into()));
-        Gate { name, readiness: self.clone() }
+        ReadinessGate { name, readiness: self.clone() }
     }
 
     /// Adds a check, which is carried out whenever somebody asks: the process is not ready while it finds something.
@@ -72,7 +72,7 @@ impl Readiness {
     }
 }
 
-impl Gate {
+impl ReadinessGate {
     /// Opens it for good.
     pub fn open(self) {
         let mut gates = self.readiness.lock();

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::callers::Callers;
 use super::publisher::Published;
-use super::source::Feed;
-use crate::core::sidecar::held::Held;
+use super::source::TokenReceiver;
+use crate::core::sidecar::token::HeldToken;
 use crate::ops::admin::{self, Scrapes};
 use crate::ops::clock::Clock;
 use crate::ops::metrics::{Metrics, SidecarMetrics};
@@ -24,7 +24,7 @@ use crate::ops::metrics::{Metrics, SidecarMetrics};
 /// How the sidecar does. Every clone sees the same.
 #[derive(Clone)]
 pub(super) struct Health {
-    feed: Feed,
+    feed: TokenReceiver,
     /// What stands in the output directory, if there is one.
     published: Option<watch::Receiver<Published>>,
     clock: Arc<dyn Clock>,
@@ -34,7 +34,7 @@ pub(super) struct Health {
 
 impl Health {
     pub(super) fn new(
-        feed: Feed,
+        feed: TokenReceiver,
         published: Option<watch::Receiver<Published>>,
         clock: Arc<dyn Clock>,
         metrics: SidecarMetrics,
@@ -44,7 +44,7 @@ impl Health {
     }
 
     /// The token that programs get from this sidecar: the published one; without files, the one that is held.
-    fn token(&self) -> Option<Arc<Held>> {
+    fn token(&self) -> Option<Arc<HeldToken>> {
         match &self.published {
             Some(published) => published.borrow().token.clone(),
             None => self.feed.now().token,
@@ -52,7 +52,7 @@ impl Health {
     }
 
     /// The same, unless it has died.
-    fn living_token(&self) -> Option<Arc<Held>> {
+    fn living_token(&self) -> Option<Arc<HeldToken>> {
         self.token().filter(|token| !token.is_expired(self.clock.now()))
     }
 

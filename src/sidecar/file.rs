@@ -9,7 +9,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
-use crate::core::sidecar::trouble::{FileDefect, Trouble};
+use crate::core::sidecar::error::{FileError, SourceError};
 use crate::ops::descriptors;
 
 /// The most that is read of a file; far more than a token, a login or a bundle of certificates takes.
@@ -18,7 +18,7 @@ const READ_LIMIT: u64 = 1024 * 1024;
 /// Reads a file into a buffer that is wiped.
 ///
 /// # Errors
-/// When it cannot be read; a [`FileDefect`] stands in the error when it must not be.
+/// When it cannot be read; a [`FileError`] stands in the error when it must not be.
 pub(crate) fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let file = open(path)?;
     let length = usize::try_from(file.metadata()?.len().min(READ_LIMIT)).unwrap_or(0);
@@ -26,7 +26,7 @@ pub(crate) fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut content = Zeroizing::new(Vec::with_capacity(length + 1));
     file.take(READ_LIMIT + 1).read_to_end(&mut content)?;
     if u64::try_from(content.len()).is_ok_and(|length| length > READ_LIMIT) {
-        return Err(io::Error::other(FileDefect::TooLarge));
+        return Err(io::Error::other(FileError::TooLarge));
     }
     Ok(content)
 }
@@ -42,10 +42,10 @@ pub(crate) fn read_text(path: &Path) -> io::Result<String> {
 }
 
 /// What an error of [`read`] is told as; `otherwise` where it is neither the kind of the file nor the fault of this process.
-pub(super) fn trouble_of(error: &io::Error, file: String, otherwise: Trouble) -> Trouble {
-    match FileDefect::of(error) {
-        Some(defect) => Trouble::FileUnfit { file, defect },
-        None if descriptors::are_lacking(error) => Trouble::TooManyOpenFiles { file },
+pub(super) fn trouble_of(error: &io::Error, file: String, otherwise: SourceError) -> SourceError {
+    match FileError::of(error) {
+        Some(defect) => SourceError::FileUnfit { file, defect },
+        None if descriptors::are_lacking(error) => SourceError::TooManyOpenFiles { file },
         None => otherwise,
     }
 }
@@ -78,10 +78,10 @@ fn be_regular(metadata: &fs::Metadata) -> io::Result<()> {
     let kind = metadata.file_type();
     let defect = match () {
         () if kind.is_file() => return Ok(()),
-        () if kind.is_fifo() => FileDefect::Fifo,
-        () if kind.is_socket() => FileDefect::Socket,
-        () if kind.is_dir() => FileDefect::Directory,
-        () => FileDefect::Device,
+        () if kind.is_fifo() => FileError::Fifo,
+        () if kind.is_socket() => FileError::Socket,
+        () if kind.is_dir() => FileError::Directory,
+        () => FileError::Device,
     };
     Err(io::Error::other(defect))
 }
@@ -89,33 +89,33 @@ fn be_regular(metadata: &fs::Metadata) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sidecar::folder::tests::Place;
+    use crate::sidecar::output_dir::tests::ConnectionPermit;
     use rustix::fs::{CWD, FileType, Mode, mknodat};
     use std::os::unix::net::UnixListener;
 
     #[test]
     fn what_is_no_regular_file_is_named_and_not_waited_for() {
-        let place = Place::make();
+        let place = ConnectionPermit::make();
         let path = |name: &str| place.0.join(name);
         mknodat(CWD, path("fifo"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         let _socket = UnixListener::bind(path("socket")).unwrap();
         fs::create_dir(path("directory")).unwrap();
         File::create(path("large")).unwrap().set_len(READ_LIMIT + 1).unwrap();
         fs::write(path("file"), "text").unwrap();
-        let defect = |path: &Path| read(path).err().and_then(|error| FileDefect::of(&error));
+        let defect = |path: &Path| read(path).err().and_then(|error| FileError::of(&error));
         for (name, expected) in [
-            ("fifo", Some(FileDefect::Fifo)),
-            ("socket", Some(FileDefect::Socket)),
-            ("directory", Some(FileDefect::Directory)),
-            ("large", Some(FileDefect::TooLarge)),
+            ("fifo", Some(FileError::Fifo)),
+            ("socket", Some(FileError::Socket)),
+            ("directory", Some(FileError::Directory)),
+            ("large", Some(FileError::TooLarge)),
             ("absent", None),
             ("file", None),
         ] {
             assert_eq!(defect(&path(name)), expected, "{name}");
         }
-        assert_eq!(defect(Path::new("/dev/null")), Some(FileDefect::Device));
+        assert_eq!(defect(Path::new("/dev/null")), Some(FileError::Device));
         assert_eq!(read_text(&path("file")).unwrap(), "text");
         let touched = touch(&path("fifo"), std::time::SystemTime::UNIX_EPOCH).unwrap_err();
-        assert_eq!(FileDefect::of(&touched), Some(FileDefect::Fifo));
+        assert_eq!(FileError::of(&touched), Some(FileError::Fifo));
     }
 }

@@ -14,11 +14,11 @@ mod callers;
 mod check;
 mod endpoints;
 pub(crate) mod file;
-pub mod folder;
 pub mod hooks;
+pub mod output_dir;
 pub mod proxy;
 mod publisher;
-mod record;
+mod record_file;
 mod run;
 pub mod source;
 

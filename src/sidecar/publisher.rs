@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::folder::{Folder, Written};
-use super::source::{Feed, Supply};
+use super::output_dir::{OutputDir, Written};
+use super::source::{TokenReceiver, TokenState};
 use crate::core::backoff::cluster_pause;
-use crate::core::schedule::Pace;
-use crate::core::sidecar::held::Held;
-use crate::core::sidecar::names::Files;
+use crate::core::schedule::TimeScale;
+use crate::core::sidecar::files::Files;
+use crate::core::sidecar::token::HeldToken;
 use crate::ops::clock::Clock;
 use crate::ops::metrics::SidecarMetrics;
 
@@ -18,14 +18,14 @@ use crate::ops::metrics::SidecarMetrics;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Published {
     /// The token, once this process has published it or found it there.
-    pub(super) token: Option<Arc<Held>>,
+    pub(super) token: Option<Arc<HeldToken>>,
     /// Why a newer one could not be published, for people.
     pub(super) failure: Option<String>,
 }
 
 /// Publishes every token that a source supplies.
 pub(super) struct Publisher {
-    pub(super) folder: Folder,
+    pub(super) folder: OutputDir,
     pub(super) files: Files,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: SidecarMetrics,
@@ -35,7 +35,7 @@ pub(super) struct Publisher {
 
 impl Publisher {
     /// Publishes until the source ends. What failed is tried again, more slowly each time; a newer token at once.
-    pub(super) async fn run(self, feed: Feed) {
+    pub(super) async fn run(self, feed: TokenReceiver) {
         let mut supplied = feed.watch();
         let mut failures = 0;
         let mut is_open = true;
@@ -60,14 +60,14 @@ impl Publisher {
     }
 
     /// The token that is to be published, if that is not done. A dead one never is: the one that stands there may live.
-    fn wanted(&self, supply: &Supply) -> Option<Arc<Held>> {
+    fn wanted(&self, supply: &TokenState) -> Option<Arc<HeldToken>> {
         let token = supply.token.as_ref().filter(|token| !token.is_expired(self.clock.now()))?;
         let published = self.published.borrow();
         let is_done = published.token.as_ref().is_some_and(|published| Arc::ptr_eq(published, token));
         (!is_done).then(|| Arc::clone(token))
     }
 
-    async fn publish(&self, token: Arc<Held>) -> Result<(), String> {
+    async fn publish(&self, token: Arc<HeldToken>) -> Result<(), String> {
         let now = self.clock.now().wall;
         let data =
             self.files.render(&token).map_err(|defect| self.failed("template", &defect.to_string()))?;
@@ -90,7 +90,7 @@ impl Publisher {
     }
 
     fn pause(&self, failures: u32) -> Duration {
-        let pause = cluster_pause(failures, Pace::FULL, self.clock.chance());
+        let pause = cluster_pause(failures, TimeScale::FULL, self.clock.chance());
         Duration::try_from(pause).unwrap_or(Duration::from_secs(1))
     }
 }

@@ -13,20 +13,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::callers::Callers;
 use super::endpoints::{Health, serve, serve_quit};
-use super::folder::Folder;
 use super::hooks::{Hook, HookRunner, Programs};
+use super::output_dir::OutputDir;
 use super::proxy::{self, Proxy, ProxySettings};
 use super::publisher::{Published, Publisher};
-use super::record::RecordFile;
+use super::record_file::RecordFile;
 use super::source::{
-    Directory, Feed, LoginFiles, LoginParts, LoginSource, Outlet, SecretKeys, SecretName, SecretSource,
-    channel,
+    Directory, LoginFiles, LoginParts, LoginSource, SecretKeys, SecretName, SecretSource, TokenReceiver,
+    TokenSender, channel,
 };
 use crate::account::{Accounts, KeyMaker};
 use crate::core::account::Strategy;
 use crate::core::endpoint::{AllowList, Endpoint};
-use crate::core::sidecar::held::{Found, Held};
-use crate::core::sidecar::names::{Files, TOKEN, TOKEN_JSON};
+use crate::core::sidecar::files::{Files, TOKEN, TOKEN_JSON};
+use crate::core::sidecar::token::{HeldToken, TokenFields};
 use crate::issuer::{HttpTransport, IssuerClient, Transport};
 use crate::ops::clock::{Clock, SystemClock};
 use crate::ops::listener;
@@ -67,7 +67,7 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Output {
     /// The directory.
-    pub folder: Folder,
+    pub folder: OutputDir,
     /// What is written into it.
     pub files: Files,
 }
@@ -152,11 +152,11 @@ pub async fn run(settings: Settings, signalled: CancellationToken) -> Result<(),
 
     let held = settings.output.as_ref().and_then(|output| recall(&output.folder, &*clock));
     let (outlet, feed) = channel(held, matches!(settings.source, SourceSettings::Login { .. }));
-    let means = Means { clock, transport, metrics, all_metrics };
+    let means = Shared { clock, transport, metrics, all_metrics };
     let source = means.source(&settings, outlet, stop.clone())?;
     let (publishing, published) = means.publishing(settings.output.clone(), &feed);
     let proxying = means.proxying(settings.proxy.clone(), &feed, stop.clone()).await?;
-    let Means { clock, metrics, all_metrics, .. } = means.clone();
+    let Shared { clock, metrics, all_metrics, .. } = means.clone();
     let health = Health::new(feed, published.clone(), clock, metrics, all_metrics);
 
     let endpoints_stop = CancellationToken::new();
@@ -241,32 +241,32 @@ async fn listen(
 }
 
 /// The token that an earlier process published, if it is still valid: it costs no login.
-fn recall(folder: &Folder, clock: &dyn Clock) -> Option<Held> {
+fn recall(folder: &OutputDir, clock: &dyn Clock) -> Option<HeldToken> {
     let now = clock.now();
     let read = |name| {
         let content = folder.read(name);
         content.inspect_err(|error| tracing::warn!("{error}")).ok().flatten()
     };
     let (token, json) = (read(TOKEN)?, read(TOKEN_JSON)?);
-    let found = Found { token: Some(&token), json: Some(&json), ..Found::default() };
-    Held::found(found, now).ok().filter(|held| !held.is_expired(now))
+    let found = TokenFields { token: Some(&token), json: Some(&json), ..TokenFields::default() };
+    HeldToken::found(found, now).ok().filter(|held| !held.is_expired(now))
 }
 
 /// What the parts share.
 #[derive(Clone)]
-struct Means {
+struct Shared {
     clock: Arc<dyn Clock>,
     transport: Arc<dyn Transport>,
     metrics: SidecarMetrics,
     all_metrics: Arc<Metrics>,
 }
 
-impl Means {
+impl Shared {
     /// The work of the source, until `stop` is cancelled.
     fn source(
         &self,
         settings: &Settings,
-        outlet: Outlet,
+        outlet: TokenSender,
         stop: CancellationToken,
     ) -> Result<futures::future::BoxFuture<'static, ()>, RunError> {
         let clock = Arc::clone(&self.clock);
@@ -304,7 +304,7 @@ impl Means {
     fn publishing(
         &self,
         output: Option<Output>,
-        feed: &Feed,
+        feed: &TokenReceiver,
     ) -> (futures::future::BoxFuture<'static, ()>, Option<watch::Receiver<Published>>) {
         let Some(Output { folder, files }) = output else {
             return (Box::pin(std::future::ready(())), None);
@@ -319,7 +319,7 @@ impl Means {
     async fn proxying(
         &self,
         settings: Option<ProxySettings>,
-        feed: &Feed,
+        feed: &TokenReceiver,
         stop: CancellationToken,
     ) -> Result<futures::future::BoxFuture<'static, ()>, RunError> {
         let Some(ProxySettings { address, upstream, allowed_hosts }) = settings else {

@@ -9,9 +9,9 @@ use serde_json::json;
 use crate::operator::{HOUR, LIMIT, NAME, Stage, issuer, text, token_status};
 
 /// Rewrites the token key by forced server-side apply as another manager, over and over, until stopped.
-struct Rival(tokio::task::JoinHandle<usize>);
+struct PeerController(tokio::task::JoinHandle<usize>);
 
-impl Rival {
+impl PeerController {
     fn start(stage: &Stage, pause: Duration) -> Self {
         let secrets = stage.secrets();
         Self(tokio::spawn(async move {
@@ -44,7 +44,7 @@ async fn a_writer_that_rewrites_the_token_for_seconds_is_named_and_loses_in_the_
     stage.until_correct(NAME).await;
     let token = text(&stage.target().await, "token");
     let mark = stage.mark().await;
-    let rival = Rival::start(&stage, Duration::from_millis(50));
+    let rival = PeerController::start(&stage, Duration::from_millis(50));
     stage.told("Stalled", "True", "TargetContested").await;
     // It does not take part in the race: some repairs at once, then with pauses of whole seconds.
     let repairs = || {
@@ -73,7 +73,7 @@ async fn a_renewal_comes_through_against_another_writer_and_costs_one_call() {
     let stage = Stage::set("rival-renewal", issuer(Duration::from_secs(12))).await;
     stage.apply(json!({})).await;
     let first = stage.ready().await;
-    let rival = Rival::start(&stage, Duration::from_millis(50));
+    let rival = PeerController::start(&stage, Duration::from_millis(50));
     let second = stage.renewed(token_status(&first)).await;
     rival.stop().await;
     let third = stage.renewed(token_status(&second)).await;

@@ -115,7 +115,7 @@ async fn a_wrong_path_and_an_unusable_answer_are_told_to_a_person() {
     stage.issuer.inject(rule);
     stage.apply_as("other", json!({"issuer": {"refreshPath": "/v2/other"}})).await;
     stage
-        .until("other", "its answer refused", |it| holds(it, "Stalled", "True", "IssuerAnswerUnusable"))
+        .until("other", "its answer refused", |it| holds(it, "Stalled", "True", "IssuerResponseInvalid"))
         .await;
 }
 

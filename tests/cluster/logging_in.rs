@@ -49,7 +49,7 @@ async fn a_login_secret_that_cannot_be_used_is_named_never_sent_and_taken_as_soo
         });
         let seen = seen.await;
         assert!(holds(&seen, "Stalled", "True", reason), "{:#?}", seen.status);
-        assert!(holds(&seen, "LoginAccepted", "Unknown", "LoginNotTried"), "{:#?}", seen.status);
+        assert!(holds(&seen, "LoginAccepted", "Unknown", "LoginPending"), "{:#?}", seen.status);
     }
     assert_eq!(stage.issuer_calls(), 0);
     stage.write_login(USER, PASSWORD).await;
@@ -133,7 +133,7 @@ async fn a_process_that_dies_while_it_logs_in_is_followed_by_one_that_waits() {
         stage.operator.take_process().kill().await.unwrap();
         stage.operator.start(stage.control_plane).await;
         stage.operator.until_ready().await;
-        stage.told("Ready", "False", "LoginUnanswered").await;
+        stage.told("Ready", "False", "LoginOutcomeUnknown").await;
     }
     stays("one attempt", SOON, async || stage.issuer.calls_since(0).len() == 1).await;
     // Whoever asks has it at once.

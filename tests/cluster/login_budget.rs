@@ -56,12 +56,12 @@ async fn ever_new_wrong_passwords_are_presented_four_times_an_hour_also_across_r
         wait::until("its rejection", LIMIT, async || stage.counts().logins_rejected == rejected).await;
     }
     stage.write_login(USER, "guess 5").await;
-    let message = stage.told("Stalled", "True", "LoginPutOff").await;
+    let message = stage.told("Stalled", "True", "LoginRateLimited").await;
     assert!(message.contains(LOGIN), "{message}");
     assert!(holds(&stage.credentials().get(NAME).await.unwrap(), "Ready", "True", "TokenPublished"));
     stays("four attempts", SOON, async || stage.counts().logins_rejected == 4).await;
     stage.restart_operator().await;
-    stage.told("Stalled", "True", "LoginPutOff").await;
+    stage.told("Stalled", "True", "LoginRateLimited").await;
     stays("four attempts", SOON, async || stage.counts().logins_rejected == 4).await;
 
     assert!(holds(&stage.credentials().get(NAME).await.unwrap(), "Ready", "True", "TokenPublished"));

@@ -32,7 +32,7 @@ async fn a_second_controller_names_the_first_writes_nothing_and_goes_on_when_tha
         let events = stage.namespace.api::<Event>().list(&ListParams::default()).await.unwrap().items;
         events
             .into_iter()
-            .find(|event| event.reason.as_deref() == Some("AnotherController"))
+            .find(|event| event.reason.as_deref() == Some("ManagedByAnotherController"))
             .ok_or("no such Event")
     })
     .await;

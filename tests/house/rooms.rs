@@ -274,7 +274,7 @@ fn a_room_that_breaks_a_rule_is_found() {
 #[test]
 fn what_is_allowed_is_not_found() {
     let cases = [
-        ("src/core/x.rs", "use super::token::AccessToken; use crate::core::moment::Moment;"),
+        ("src/core/x.rs", "use super::token::AccessToken; use crate::core::time::Moment;"),
         ("src/core/x.rs", "use std::{fmt, time::Duration}; use jiff::Timestamp;"),
         ("src/core/x.rs", "// tokio::spawn, crate::ops\nlet text = \"crate::ops::clock\";"),
         ("src/core/x.rs", "let tokio = 1; my_tokio::f(); core::mem::take(x);"),
@@ -282,7 +282,7 @@ fn what_is_allowed_is_not_found() {
         ("src/core/x/y.rs", "use super::super::token;"),
         ("src/issuer/x.rs", "use crate::core::token; use crate::ops::clock::Clock; use reqwest::Client;"),
         ("src/account/x.rs", "let at = tokio::time::Instant::now();"),
-        ("src/ops/x.rs", "use crate::core::moment::Moment; let now = Timestamp::now();"),
+        ("src/ops/x.rs", "use crate::core::time::Moment; let now = Timestamp::now();"),
         ("src/lib.rs", "pub mod core;"),
     ];
     for (path, code) in cases {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use idissuer::account::Member;
 use idissuer::core::account::{Next, Strategy};
+use idissuer::core::connection_failure::ConnectionFailure;
 use idissuer::core::endpoint::RefreshShape;
-use idissuer::core::obstacle::Obstacle;
 use idissuer::core::token::Grant;
 use idissuer::issuer::TransportError;
 use idissuer::ops::clock::Clock as _;
@@ -186,8 +186,12 @@ async fn a_refresh_that_was_certainly_not_sent_or_not_carried_out_is_presented_a
         let mut room = Room::new(|_| ());
         let session = room.due().await;
         match name {
-            "unreachable" => room.meets(OnTheWay::Fails(TransportError::not_sent(Obstacle::Refused))),
-            "TLS" => room.meets(OnTheWay::Fails(TransportError::not_sent(Obstacle::CertificateUntrusted))),
+            "unreachable" => {
+                room.meets(OnTheWay::Fails(TransportError::not_sent(ConnectionFailure::Refused)))
+            }
+            "TLS" => {
+                room.meets(OnTheWay::Fails(TransportError::not_sent(ConnectionFailure::CertificateUntrusted)))
+            }
             _ => room.simulator.inject(FaultRule::on_refresh(later.clone()).once()),
         }
         room.obtain(&session).await;

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use idissuer::core::endpoint::RefreshShape;
 use idissuer::core::retry::{RetryClass, Sent};
 use idissuer::core::token::{Grant, LifetimeSource};
-use idissuer::issuer::{AnswerDefect, IssuerError, Refusal};
+use idissuer::issuer::{AnswerError, IssuerError, Refusal};
 use idissuer_simulator::{
     Compression, ExpiresIn, Fault, FaultRule, Lockout, Missing, RefreshAccepted, RefreshRequest,
     RefreshTokens, RetryAfter, TokenFormat, TrailingSlash, User,
@@ -50,7 +50,7 @@ async fn the_nested_request_is_the_documented_example() {
     assert!(caller.refresh(&first).await.is_ok());
     let flat = Caller::of(&server.url()).paths("/own/login", "/somewhere/else", RefreshShape::Flat);
     let second = flat.login().await.unwrap();
-    assert_eq!(flat.refresh(&second).await.err(), Some(IssuerError::RefreshRefused), "the shape matters");
+    assert_eq!(flat.refresh(&second).await.err(), Some(IssuerError::RefreshRejected), "the shape matters");
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn a_wrong_path_is_a_wrong_path() {
 async fn the_lifetime_is_what_expires_in_says_then_what_the_jwt_says_then_an_hour() {
     use LifetimeSource::{Assumed, ExpiresIn as Stated, Jwt};
     use TokenFormat::{JwtOfAnHourAgo, JwtWithoutIat, JwtWithoutTimes, Opaque};
-    let dead = Err(IssuerError::Unusable(AnswerDefect::DeadOnArrival));
+    let dead = Err(IssuerError::Unusable(AnswerError::DeadOnArrival));
     let ten_years = 315_360_000;
     let cases = [
         (ExpiresIn::Exact, TokenFormat::Jwt, Ok((1200, Stated))),
@@ -118,7 +118,7 @@ async fn a_token_that_fits_no_header_or_is_no_bearer_is_refused() {
         server.configure(|personality| personality.token.format = format);
         let error = caller.login_error().await;
         assert!(
-            matches!(error, IssuerError::Unusable(AnswerDefect::UnusableToken(_))),
+            matches!(error, IssuerError::Unusable(AnswerError::UnusableToken(_))),
             "{format:?}: {error:?}"
         );
         assert_eq!(error.class(), RetryClass::Malformed, "{format:?}");
@@ -129,7 +129,7 @@ async fn a_token_that_fits_no_header_or_is_no_bearer_is_refused() {
     {
         server.configure(|personality| personality.token.token_type = token_type.to_owned());
         let found = caller.login().await.err();
-        let expected = (!is_bearer).then_some(IssuerError::Unusable(AnswerDefect::NotBearer));
+        let expected = (!is_bearer).then_some(IssuerError::Unusable(AnswerError::NotBearer));
         assert_eq!(found, expected, "{token_type:?}");
     }
 }
@@ -142,7 +142,7 @@ async fn a_refused_refresh_is_refused_whatever_its_status() {
     for status in [400, 401, 403, 404, 200] {
         server.configure(|personality| personality.refresh.refused_status = status);
         let error = caller.refresh(&pair).await.err().unwrap();
-        assert_eq!((error, error.class()), (IssuerError::RefreshRefused, RetryClass::Refused), "{status}");
+        assert_eq!((error, error.class()), (IssuerError::RefreshRejected, RetryClass::Refused), "{status}");
     }
 }
 
@@ -239,7 +239,7 @@ async fn other_statuses_of_failure_are_transient_and_may_have_been_carried_out()
     for status in [201, 204] {
         server.inject(FaultRule::new(Fault::status(status)).once());
         let error = caller.login_error().await;
-        assert_eq!(error, IssuerError::Unusable(AnswerDefect::WrongStatus), "{status}");
+        assert_eq!(error, IssuerError::Unusable(AnswerError::WrongStatus), "{status}");
     }
 }
 
@@ -287,7 +287,7 @@ async fn a_redirect_is_never_followed_and_the_password_does_not_go_there() {
                 (IssuerError::Redirected, RetryClass::Misconfigured),
                 "{status}"
             );
-            assert_eq!(caller.refresh(&pair).await.err(), Some(IssuerError::RefreshRefused), "{status}");
+            assert_eq!(caller.refresh(&pair).await.err(), Some(IssuerError::RefreshRejected), "{status}");
         }
     }
     assert_eq!(elsewhere.connections(), 0);
@@ -349,7 +349,7 @@ async fn a_token_that_has_expired_by_the_issuers_own_clock_is_refused_by_name() 
         let body = token(now.as_second() - 60);
         let server = RawServer::answering(http("200 OK", &format!("date: {date}\r\n"), &body)).await;
         let error = Caller::of(&server.url()).login().await.err();
-        let expected = dead.then_some(IssuerError::Unusable(AnswerDefect::ExpiredOnArrival));
+        let expected = dead.then_some(IssuerError::Unusable(AnswerError::ExpiredOnArrival));
         assert_eq!(error, expected, "{hours}");
     }
     let without_date = RawServer::answering(http("200 OK", "", &token(now.as_second() - 60))).await;
@@ -386,7 +386,7 @@ async fn an_answer_that_cannot_be_used_names_why() {
         let server = RawServer::answering(http("200 OK", "", body)).await;
         let caller = Caller::of(&server.url());
         let reason = caller.login_error().await.reason("billing-login", &caller.origin());
-        assert_eq!(reason.name(), "IssuerAnswerUnusable");
+        assert_eq!(reason.name(), "IssuerResponseInvalid");
         assert!(reason.message().contains(why), "{body}: {}", reason.message());
     }
 }

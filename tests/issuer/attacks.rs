@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use idissuer::core::connection_failure::ConnectionFailure;
 use idissuer::core::endpoint::{AllowList, Endpoint, Origin, RefreshShape};
-use idissuer::core::obstacle::Obstacle;
 use idissuer::core::retry::RetryClass;
-use idissuer::issuer::{AnswerDefect, CaBundle, IssuerError, TransportError};
+use idissuer::issuer::{AnswerError, CaBundle, IssuerError, TransportError};
 use jiff::SignedDuration;
 use tokio::io::AsyncWriteExt as _;
 
@@ -159,7 +159,7 @@ async fn an_answer_planted_on_a_kept_connection_is_given_to_nobody() {
 #[tokio::test]
 async fn an_answer_of_two_lengths_is_no_answer() {
     let long = GOOD_BODY.len();
-    let broken = IssuerError::Transport(TransportError::perhaps_sent(Obstacle::NotHttp));
+    let broken = IssuerError::Transport(TransportError::perhaps_sent(ConnectionFailure::NotHttp));
     for headers in [
         format!("content-length: {long}\r\ncontent-length: 5\r\n"),
         format!("content-length: {long}, 5\r\n"),
@@ -197,11 +197,11 @@ async fn json_that_is_twisted_is_refused_and_overflows_nothing() {
 #[tokio::test]
 async fn an_answer_that_claims_to_be_packed_and_is_not_is_refused_by_name() {
     for (coding, expected) in [
-        ("gzip", AnswerDefect::NotJson),
-        ("deflate", AnswerDefect::BadCompression),
-        ("br", AnswerDefect::Brotli),
-        ("zstd", AnswerDefect::Zstandard),
-        ("gzip, br", AnswerDefect::UnknownEncoding),
+        ("gzip", AnswerError::NotJson),
+        ("deflate", AnswerError::BadCompression),
+        ("br", AnswerError::Brotli),
+        ("zstd", AnswerError::Zstandard),
+        ("gzip, br", AnswerError::UnknownEncoding),
     ] {
         let headers = format!("content-encoding: {coding}\r\n");
         let server = RawServer::answering(http("200 OK", &headers, "\u{1f}\u{8b}\u{8}")).await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use idissuer::core::obstacle::Obstacle;
+use idissuer::core::connection_failure::ConnectionFailure;
 use idissuer::issuer::{IssuerError, TransportError};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use tokio::io::AsyncWriteExt as _;
@@ -12,7 +12,7 @@ use tokio_rustls::rustls::{ServerConfig, crypto::aws_lc_rs};
 
 use crate::support::{AMPLE, Caller, RawServer, TRANSIENT_NOT_SENT, drain, good_answer, within};
 
-const fn because(obstacle: Obstacle) -> IssuerError {
+const fn because(obstacle: ConnectionFailure) -> IssuerError {
     IssuerError::Transport(TransportError::not_sent(obstacle))
 }
 
@@ -102,13 +102,13 @@ async fn a_certificate_that_is_not_good_is_not_trusted_and_its_fault_is_named() 
     let future = |params: &mut CertificateParams| params.not_before = rcgen::date_time_ymd(2999, 1, 1);
     let authority = IsCa::Ca(BasicConstraints::Unconstrained);
     let bad = [
-        (Identity::make(here, past), Obstacle::CertificateExpired),
-        (Identity::make(here, future), Obstacle::CertificateNotYetValid),
-        (Identity::make(&["localhost", "127.0.0.2"], |_| ()), Obstacle::CertificateWrongHost),
-        (Identity::make(&[], |_| ()), Obstacle::CertificateWithoutName),
-        (Identity::self_signed(here), Obstacle::CertificateNotInBundle),
-        (Identity::authority(here, authority), Obstacle::CertificateOfAuthority),
-        (Identity::make(here, purpose), Obstacle::CertificateInvalid),
+        (Identity::make(here, past), ConnectionFailure::CertificateExpired),
+        (Identity::make(here, future), ConnectionFailure::CertificateNotYetValid),
+        (Identity::make(&["localhost", "127.0.0.2"], |_| ()), ConnectionFailure::CertificateWrongHost),
+        (Identity::make(&[], |_| ()), ConnectionFailure::CertificateWithoutName),
+        (Identity::self_signed(here), ConnectionFailure::CertificateNotInBundle),
+        (Identity::authority(here, authority), ConnectionFailure::CertificateOfAuthority),
+        (Identity::make(here, purpose), ConnectionFailure::CertificateInvalid),
     ];
     for (identity, obstacle) in bad {
         let server = serve(&identity).await;
@@ -140,16 +140,16 @@ fn hello_of_tls_1_1() -> Vec<u8> {
 async fn what_is_no_modern_tls_gets_no_request() {
     let alert = |description| record(21, [3, 1], &[2, description]);
     let cases = [
-        ("TLS 1.1 only", hello_of_tls_1_1(), Obstacle::TlsIncompatible),
-        ("an alert: protocol version", alert(70), Obstacle::TlsIncompatible),
-        ("an alert: handshake failure", alert(40), Obstacle::HandshakeRefused),
-        ("an alert: bad certificate", alert(42), Obstacle::HandshakeRefused),
-        ("an alert: unrecognised name", alert(112), Obstacle::TlsNameUnknown),
-        ("an alert: internal error", alert(80), Obstacle::TlsFailed),
-        ("plain http", http_error().into_bytes(), Obstacle::NoTls),
-        ("garbage", (0..=255).rev().cycle().take(5000).collect(), Obstacle::NoTls),
-        ("closed at once", Vec::new(), Obstacle::ClosedEarly),
-        ("closed within a record", vec![22, 3, 3], Obstacle::ClosedEarly),
+        ("TLS 1.1 only", hello_of_tls_1_1(), ConnectionFailure::TlsIncompatible),
+        ("an alert: protocol version", alert(70), ConnectionFailure::TlsIncompatible),
+        ("an alert: handshake failure", alert(40), ConnectionFailure::HandshakeRefused),
+        ("an alert: bad certificate", alert(42), ConnectionFailure::HandshakeRefused),
+        ("an alert: unrecognised name", alert(112), ConnectionFailure::TlsNameUnknown),
+        ("an alert: internal error", alert(80), ConnectionFailure::TlsFailed),
+        ("plain http", http_error().into_bytes(), ConnectionFailure::NoTls),
+        ("garbage", (0..=255).rev().cycle().take(5000).collect(), ConnectionFailure::NoTls),
+        ("closed at once", Vec::new(), ConnectionFailure::ClosedEarly),
+        ("closed within a record", vec![22, 3, 3], ConnectionFailure::ClosedEarly),
     ];
     for (name, answer, expected) in cases {
         let answer: Arc<[u8]> = answer.into();

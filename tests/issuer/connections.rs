@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use idissuer::core::backoff::Chance;
-use idissuer::core::moment::Moment;
-use idissuer::core::obstacle::Obstacle;
+use idissuer::core::backoff::RandomFraction;
+use idissuer::core::connection_failure::ConnectionFailure;
 use idissuer::core::retry::RetryClass;
+use idissuer::core::time::Moment;
 use idissuer::issuer::{HttpTransport, IssuerError, TransportError};
 use idissuer::ops::clock::{Clock, SystemClock};
 use idissuer_simulator::{Config, Simulator, Tls};
@@ -19,7 +19,7 @@ use crate::support::{
     Caller, RawServer, SHORT, TRANSIENT_NOT_SENT, USER, drain, good_answer, http, start_simulator,
 };
 
-const fn because(obstacle: Obstacle) -> IssuerError {
+const fn because(obstacle: ConnectionFailure) -> IssuerError {
     IssuerError::Transport(TransportError::not_sent(obstacle))
 }
 
@@ -37,8 +37,8 @@ async fn a_private_authority_is_trusted_where_it_is_named_and_nowhere_else() {
     let trusting = Caller::of(&server.url()).trusting(own);
     assert!(trusting.login().await.is_ok());
     for (obstacle, caller) in [
-        (Obstacle::CertificateUntrusted, trusting.clone().public_roots()),
-        (Obstacle::CertificateNotInBundle, trusting.clone().trusting(other)),
+        (ConnectionFailure::CertificateUntrusted, trusting.clone().public_roots()),
+        (ConnectionFailure::CertificateNotInBundle, trusting.clone().trusting(other)),
     ] {
         let error = caller.login_error().await;
         assert_eq!((error, error.class()), (because(obstacle), TRANSIENT_NOT_SENT));
@@ -51,7 +51,10 @@ async fn a_private_authority_is_trusted_where_it_is_named_and_nowhere_else() {
 async fn a_certificate_for_another_host_is_not_trusted() {
     let server = start_https(&["api.idissuer.example"]).await;
     let error = Caller::of(&server.url()).trusting(server.ca_pem().unwrap()).login_error().await;
-    assert_eq!((error, error.class()), (because(Obstacle::CertificateWrongHost), TRANSIENT_NOT_SENT));
+    assert_eq!(
+        (error, error.class()),
+        (because(ConnectionFailure::CertificateWrongHost), TRANSIENT_NOT_SENT)
+    );
     assert!(server.calls_since(0).is_empty());
 }
 
@@ -164,8 +167,8 @@ impl Clock for MinuteHand {
         self.start.plus(jiff::SignedDuration::from_mins(minutes))
     }
 
-    fn chance(&self) -> Chance {
-        Chance::new(0.5)
+    fn chance(&self) -> RandomFraction {
+        RandomFraction::new(0.5)
     }
 }
 
@@ -248,8 +251,8 @@ async fn a_proxy_that_does_not_connect_is_told_from_an_issuer_that_does_not_answ
     let (cannot, closes) =
         (refusing("502 Bad Gateway").await, RawServer::start(|stream, _| async { drop(stream) }).await);
     let cases = [
-        (wants_login.url(), "https://issuer.example", "IssuerProxyWantsLogin"),
-        (wants_login.url(), "http://issuer.example", "IssuerProxyWantsLogin"),
+        (wants_login.url(), "https://issuer.example", "IssuerProxyAuthenticationRequired"),
+        (wants_login.url(), "http://issuer.example", "IssuerProxyAuthenticationRequired"),
         (forbids.url(), "https://issuer.example", "IssuerProxyRefused"),
         (cannot.url(), "https://issuer.example", "IssuerProxyRefused"),
         (closes.url(), "https://issuer.example", "IssuerProxyRefused"),
@@ -313,7 +316,7 @@ async fn http_2_is_spoken_where_it_is_offered() {
     assert_eq!(preface.recv().await.as_ref(), Some(b"PRI * HTTP/2.0"));
     assert_eq!(
         error,
-        IssuerError::Transport(TransportError::perhaps_sent(Obstacle::Lost)),
+        IssuerError::Transport(TransportError::perhaps_sent(ConnectionFailure::Lost)),
         "it was closed in the middle"
     );
 }
@@ -339,7 +342,7 @@ async fn a_connection_that_let_a_call_time_out_is_not_used_again() {
     for calls in 1..=3 {
         assert_eq!(
             caller.login_error().await,
-            IssuerError::Transport(TransportError::perhaps_sent(Obstacle::TimedOut))
+            IssuerError::Transport(TransportError::perhaps_sent(ConnectionFailure::TimedOut))
         );
         assert_eq!(server.connections(), calls);
     }

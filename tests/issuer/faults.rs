@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use idissuer::core::obstacle::Obstacle;
+use idissuer::core::connection_failure::ConnectionFailure;
 use idissuer::core::retry::{RetryClass, Sent};
-use idissuer::issuer::{AnswerDefect, IssuerError, TransportError};
+use idissuer::issuer::{AnswerError, IssuerError, TransportError};
 use idissuer_simulator::{Fault, FaultRule};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -17,15 +17,17 @@ use crate::support::{
     drain, good_answer, http, start_simulator, within,
 };
 
-const fn unreachable(obstacle: Obstacle) -> IssuerError {
+const fn unreachable(obstacle: ConnectionFailure) -> IssuerError {
     IssuerError::Transport(TransportError::not_sent(obstacle))
 }
 
-const TIMED_OUT: IssuerError = IssuerError::Transport(TransportError::perhaps_sent(Obstacle::TimedOut));
-const NOT_HTTP: IssuerError = IssuerError::Transport(TransportError::perhaps_sent(Obstacle::NotHttp));
-const BROKEN: IssuerError = IssuerError::Transport(TransportError::perhaps_sent(Obstacle::Lost));
-const BROKEN_OFF: IssuerError = IssuerError::Broken(Obstacle::Lost);
-const ENDLESS: IssuerError = IssuerError::Broken(Obstacle::TimedOut);
+const TIMED_OUT: IssuerError =
+    IssuerError::Transport(TransportError::perhaps_sent(ConnectionFailure::TimedOut));
+const NOT_HTTP: IssuerError =
+    IssuerError::Transport(TransportError::perhaps_sent(ConnectionFailure::NotHttp));
+const BROKEN: IssuerError = IssuerError::Transport(TransportError::perhaps_sent(ConnectionFailure::Lost));
+const BROKEN_OFF: IssuerError = IssuerError::Broken(ConnectionFailure::Lost);
+const ENDLESS: IssuerError = IssuerError::Broken(ConnectionFailure::TimedOut);
 const INCONCLUSIVE: RetryClass = RetryClass::Inconclusive { sent: Sent::Maybe };
 
 /// Sends this in answer to each request, and closes.
@@ -64,14 +66,14 @@ async fn where_nobody_listens_nothing_is_sent() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let error = within(AMPLE, Caller::of(&url).login_error()).await;
-    assert_eq!((error, error.class()), (unreachable(Obstacle::Refused), TRANSIENT_NOT_SENT));
+    assert_eq!((error, error.class()), (unreachable(ConnectionFailure::Refused), TRANSIENT_NOT_SENT));
 }
 
 #[tokio::test]
 async fn a_name_that_does_not_resolve_is_unreachable() {
     // By RFC 6761 no resolver answers for it.
     let error = within(AMPLE, Caller::of("https://issuer.invalid").login_error()).await;
-    assert_eq!((error, error.class()), (unreachable(Obstacle::NameUnresolved), TRANSIENT_NOT_SENT));
+    assert_eq!((error, error.class()), (unreachable(ConnectionFailure::NameUnresolved), TRANSIENT_NOT_SENT));
 }
 
 /// A listener whose queue is full drops further connections in silence, as a firewall does. The streams fill it.
@@ -98,7 +100,10 @@ async fn a_connection_that_does_not_come_about_takes_half_the_limit_and_sent_not
     let (start, both) = (Instant::now(), tokio::join!(no_answer_to_tcp.login(), no_answer_to_tls.login()));
     for result in [both.0, both.1] {
         let error = result.err().unwrap();
-        assert_eq!((error, error.class()), (unreachable(Obstacle::ConnectTimedOut), TRANSIENT_NOT_SENT));
+        assert_eq!(
+            (error, error.class()),
+            (unreachable(ConnectionFailure::ConnectTimedOut), TRANSIENT_NOT_SENT)
+        );
     }
     assert!(start.elapsed() >= Duration::from_millis(900), "{:?}", start.elapsed());
     assert!(start.elapsed() < limit, "{:?}", start.elapsed());
@@ -245,8 +250,7 @@ async fn what_is_no_http_is_broken_and_what_is_no_json_is_malformed() {
     }
     let server = start_simulator(|_| ()).await;
     let caller = Caller::of(&server.url());
-    for (fault, defect) in
-        [(Fault::Garbage, AnswerDefect::NotUtf8), (Fault::Truncated, AnswerDefect::NotJson)]
+    for (fault, defect) in [(Fault::Garbage, AnswerError::NotUtf8), (Fault::Truncated, AnswerError::NotJson)]
     {
         server.inject(FaultRule::new(fault.clone()).once());
         let error = caller.login_error().await;
@@ -254,7 +258,7 @@ async fn what_is_no_http_is_broken_and_what_is_no_json_is_malformed() {
         assert_eq!((error, error.class()), (expected, RetryClass::Malformed), "{fault:?}");
         let pair = caller.login().await.unwrap();
         server.inject(FaultRule::new(fault.clone()).once());
-        assert_eq!(caller.refresh(&pair).await.err(), Some(IssuerError::RefreshRefused), "{fault:?}");
+        assert_eq!(caller.refresh(&pair).await.err(), Some(IssuerError::RefreshRejected), "{fault:?}");
     }
     for (fault, expected) in [(Fault::NotHttp, NOT_HTTP), (Fault::Cut, BROKEN_OFF), (Fault::Lost, BROKEN)] {
         server.inject(FaultRule::new(fault.clone()).once());
@@ -288,7 +292,7 @@ async fn rambling(head: &'static str) -> (RawServer, Arc<AtomicU64>) {
 async fn of_a_hundred_megabytes_next_to_nothing_is_taken_in() {
     // Most of this is what the kernel buffers on both sides of a loopback connection.
     const BUFFERED: u64 = 16 * 1024 * 1024;
-    let too_large = IssuerError::Unusable(AnswerDefect::TooLarge);
+    let too_large = IssuerError::Unusable(AnswerError::TooLarge);
     let unavailable = IssuerError::Unavailable { status: 500, retry_after: None };
     for (name, head, expected) in [
         ("as a body of known length", "HTTP/1.1 200 OK\r\ncontent-length: 104857600\r\n\r\n", too_large),
@@ -312,7 +316,7 @@ async fn an_answer_of_64_kib_is_read_and_one_byte_more_is_not() {
     let caller = Caller::of(&server.url());
     for (bytes, fits) in [(64 * 1024, true), (64 * 1024 + 1, false)] {
         server.inject(FaultRule::on_login(Fault::Oversize { bytes }).once());
-        let expected = (!fits).then_some(IssuerError::Unusable(AnswerDefect::TooLarge));
+        let expected = (!fits).then_some(IssuerError::Unusable(AnswerError::TooLarge));
         assert_eq!(caller.login().await.err(), expected, "{bytes}");
     }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use idissuer::account::{Session, Tenant};
 use idissuer::core::account::{Account, Next, Strategy};
-use idissuer::core::login::LoginPair;
-use idissuer::core::moment::Moment;
 use idissuer::core::observed::AccountView;
 use idissuer::core::reason::Reason;
+use idissuer::core::time::Moment;
+use idissuer::core::username_password::LoginPair;
 use idissuer::ops::clock::Clock as _;
 use idissuer_simulator::{DurationRange, Fault, FaultRule, User};
 use tokio::time::sleep;
@@ -103,7 +103,7 @@ async fn an_issuer_that_fails_for_everyone_is_asked_by_one_at_a_time_and_serves_
     let first = room.pass(&parties, wanted, 3).await;
     assert!(first <= 16, "those that were in flight when it showed, and no more: {first}");
     let view = parties.last().unwrap().view();
-    assert_eq!((view.trouble, view.waits_for), (None, Some(Reason::IssuerFailing)), "it waits its turn");
+    assert_eq!((view.trouble, view.waits_for), (None, Some(Reason::IssuerCircuitOpen)), "it waits its turn");
     let probes = room.pass(&parties, wanted, 10 * MINUTE).await;
     assert!((20..=25).contains(&probes), "every thirty seconds: {probes}");
     assert!(parties.iter().all(|party| !party.is_newer_than(wanted)));
@@ -235,7 +235,7 @@ async fn ever_new_wrong_passwords_of_one_user_get_four_attempts_an_hour_and_no_o
     }
     assert_eq!(room.simulator.counts().of(name).logins_rejected, 4);
     let right = room.party(&wrong, name, "secret", Strategy::Auto);
-    assert!(matches!(right.view().waits_for, Some(Reason::LoginPutOff { .. })), "{:?}", right.view());
+    assert!(matches!(right.view().waits_for, Some(Reason::LoginRateLimited { .. })), "{:?}", right.view());
     let neighbour = room.party(&other, name, "another guess", Strategy::Auto);
     room.pass(&[neighbour], wanted, 10).await;
     assert_eq!(room.simulator.counts().of(name).logins_rejected, 5, "another tenant has its own four");

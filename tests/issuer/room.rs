@@ -8,13 +8,13 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use idissuer::account::{Accounts, KeyMaker, Member, Session};
 use idissuer::core::account::{Next, Strategy};
-use idissuer::core::backoff::Chance;
+use idissuer::core::backoff::RandomFraction;
+use idissuer::core::connection_failure::ConnectionFailure;
 use idissuer::core::endpoint::{AllowList, Origin, RefreshShape};
-use idissuer::core::login::LoginPair;
-use idissuer::core::moment::Moment;
-use idissuer::core::obstacle::Obstacle;
+use idissuer::core::time::Moment;
 use idissuer::core::token::Grant;
-use idissuer::issuer::{Answer, IssuerClient, Request, Site, Transport, TransportError};
+use idissuer::core::username_password::LoginPair;
+use idissuer::issuer::{Answer, IssuerAddress, IssuerClient, Request, Transport, TransportError};
 use idissuer::ops::clock::Clock;
 use idissuer::ops::metrics::Metrics;
 use idissuer_simulator::{
@@ -38,8 +38,8 @@ impl Clock for RuntimeClock {
         Moment { wall: Timestamp::from_second(1_800_000_000).unwrap() + monotonic, monotonic }
     }
 
-    fn chance(&self) -> Chance {
-        Chance::new(0.5)
+    fn chance(&self) -> RandomFraction {
+        RandomFraction::new(0.5)
     }
 }
 
@@ -67,7 +67,7 @@ impl Transport for InProcess {
         }
         Box::pin(async move {
             let answer = tokio::time::timeout(request.limit, self.exchange(&request)).await;
-            answer.unwrap_or(Err(TransportError::perhaps_sent(Obstacle::TimedOut)))
+            answer.unwrap_or(Err(TransportError::perhaps_sent(ConnectionFailure::TimedOut)))
         })
     }
 }
@@ -95,10 +95,12 @@ impl InProcess {
                 ),
                 ..head(response)
             }),
-            SimulatedAnswer::Cut(response) => Ok(Answer { broken: Some(Obstacle::Lost), ..head(response) }),
+            SimulatedAnswer::Cut(response) => {
+                Ok(Answer { broken: Some(ConnectionFailure::Lost), ..head(response) })
+            }
             SimulatedAnswer::Never | SimulatedAnswer::Trickle(..) => std::future::pending().await,
             SimulatedAnswer::NotHttp(_) | SimulatedAnswer::Lost => {
-                Err(TransportError::perhaps_sent(Obstacle::Lost))
+                Err(TransportError::perhaps_sent(ConnectionFailure::Lost))
             }
         }
     }
@@ -193,7 +195,7 @@ impl Room {
 
 pub(crate) const MOST_OF_AN_HOUR: Duration = Duration::from_secs(45 * 60);
 
-pub(crate) fn site() -> Site {
+pub(crate) fn site() -> IssuerAddress {
     make_site(Origin::parse("https://api.idissuer.pl").unwrap(), None, None, RefreshShape::Flat)
 }
 

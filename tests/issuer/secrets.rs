@@ -7,13 +7,13 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex};
 
 use idissuer::account::{Accounts, KeyMaker, Session};
-use idissuer::core::account::{Account, Call, Obtained, Strategy};
+use idissuer::core::account::{Account, Call, Strategy, TokenResponse};
+use idissuer::core::connection_failure::ConnectionFailure;
 use idissuer::core::endpoint::{AllowList, Origin, RefreshShape};
 use idissuer::core::observed::AccountView;
-use idissuer::core::obstacle::Obstacle;
 use idissuer::issuer::{
-    Answer, Exchange, HttpTransport, IssuerClient, IssuerError, Request, Site, Transport, TransportError,
-    Trust,
+    Answer, Exchange, HttpTransport, IssuerAddress, IssuerClient, IssuerError, Request, Transport,
+    TransportError, Trust,
 };
 use idissuer::ops::clock::{Clock, SystemClock};
 use idissuer::ops::metrics::Metrics;
@@ -44,7 +44,7 @@ macro_rules! has_debug {
 
 #[test]
 fn what_is_made_of_secrets_has_no_debug_at_all() {
-    assert!(has_debug!(Site) && has_debug!(Session), "the question is answered");
+    assert!(has_debug!(IssuerAddress) && has_debug!(Session), "the question is answered");
     assert!(!has_debug!(Request), "its body holds the password");
     assert!(!has_debug!(Answer), "its body holds the token");
     assert!(!has_debug!(Exchange) && !has_debug!(IssuerClient) && !has_debug!(HttpTransport));
@@ -78,7 +78,7 @@ fn assert_free_of(text: &str, secrets: &[String]) {
     }
 }
 
-fn secrets_of(obtained: &Obtained) -> [String; 2] {
+fn secrets_of(obtained: &TokenResponse) -> [String; 2] {
     [obtained.token.access.expose().to_owned(), obtained.refresh.as_ref().unwrap().expose().to_owned()]
 }
 
@@ -223,8 +223,8 @@ async fn no_error_repeats_what_was_sent_or_what_the_issuer_said() {
         );
         assert_free_of(&text, &secrets);
     }
-    let transport = Obstacle::ALL.map(TransportError::not_sent).into_iter();
-    for error in transport.chain(Obstacle::ALL.map(TransportError::perhaps_sent)) {
+    let transport = ConnectionFailure::ALL.map(TransportError::not_sent).into_iter();
+    for error in transport.chain(ConnectionFailure::ALL.map(TransportError::perhaps_sent)) {
         assert_free_of(&everything_of(&IssuerError::Transport(error)), &secrets);
     }
 }

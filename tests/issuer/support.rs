@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use idissuer::account::Tenant;
-use idissuer::core::account::Obtained;
+use idissuer::core::account::TokenResponse;
 use idissuer::core::endpoint::{AllowList, Endpoint, Origin, RefreshShape};
-use idissuer::core::login::LoginPair;
 use idissuer::core::retry::{RetryClass, Sent};
-use idissuer::issuer::{CaBundle, Exchange, HttpTransport, IssuerClient, IssuerError, Site, Trust};
+use idissuer::core::username_password::LoginPair;
+use idissuer::issuer::{CaBundle, Exchange, HttpTransport, IssuerAddress, IssuerClient, IssuerError, Trust};
 use idissuer::ops::clock::SystemClock;
 use idissuer_simulator::{Config, Personality, Server, Simulator};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -38,7 +38,7 @@ pub(crate) const GOOD_BODY: &str =
 #[derive(Clone)]
 pub(crate) struct Caller {
     client: IssuerClient,
-    site: Site,
+    site: IssuerAddress,
     pair: LoginPair,
     limit: Duration,
 }
@@ -96,7 +96,7 @@ impl Caller {
         self.client.login(&self.site, &self.pair, self.limit).await
     }
 
-    pub(crate) async fn login(&self) -> Result<Obtained, IssuerError> {
+    pub(crate) async fn login(&self) -> Result<TokenResponse, IssuerError> {
         self.login_exchange().await.result
     }
 
@@ -104,7 +104,7 @@ impl Caller {
         self.login().await.err().unwrap()
     }
 
-    pub(crate) async fn refresh(&self, pair: &Obtained) -> Result<Obtained, IssuerError> {
+    pub(crate) async fn refresh(&self, pair: &TokenResponse) -> Result<TokenResponse, IssuerError> {
         let refresh = pair.refresh.as_ref().unwrap();
         self.client.refresh(&self.site, &pair.token, refresh, self.limit).await.result
     }
@@ -115,9 +115,9 @@ pub(crate) fn make_site(
     token: Option<&str>,
     refresh: Option<&str>,
     refresh_shape: RefreshShape,
-) -> Site {
+) -> IssuerAddress {
     let endpoint = Endpoint::new(origin, token, refresh, refresh_shape).unwrap();
-    Site { endpoint, trust: Trust::PublicRoots }
+    IssuerAddress { endpoint, trust: Trust::PublicRoots }
 }
 
 /// On whose behalf accounts are used.

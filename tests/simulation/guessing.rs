@@ -28,7 +28,7 @@ async fn a_password_of_another_namespace_is_guessed_no_quicker_than_the_issuer_w
     guess(&world, &account.password);
     world.pass(Duration::from_secs(600)).await;
     assert_eq!(world.token(&guesser), None, "nobody is told that this is the one");
-    assert_eq!(world.condition(&guesser, "Stalled").unwrap().1, "LoginPutOff");
+    assert_eq!(world.condition(&guesser, "Stalled").unwrap().1, "LoginRateLimited");
     world.pass(HOUR).await;
     assert_eq!(
         (world.token(&guesser), rejected()),
@@ -50,7 +50,7 @@ async fn a_password_that_was_never_tried_is_told_to_be_put_off_also_after_a_rest
     }
     for restart in 0..3 {
         world.pass(Duration::from_secs(60)).await;
-        assert_eq!(world.condition(&credential, "Stalled").unwrap().1, "LoginPutOff", "{restart}");
+        assert_eq!(world.condition(&credential, "Stalled").unwrap().1, "LoginRateLimited", "{restart}");
         assert_eq!(world.habitat.ledger.calls().logins_rejected, 4, "{restart}");
         for replica in &mut world.replicas {
             replica.stop().unwrap().await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use idissuer::core::leader::Timings;
+use idissuer::core::lease::Timings;
 use idissuer_simulator::{Fault, FaultRule};
 use idissuer_testbed::memory;
 

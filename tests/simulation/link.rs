@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use idissuer::core::obstacle::Obstacle;
+use idissuer::core::connection_failure::ConnectionFailure;
 use idissuer::issuer::{Answer, Request, Transport, TransportError, is_page};
 use idissuer_simulator::{Request as SimulatedRequest, Response, SimulatedAnswer};
 use idissuer_testbed::memory::Fault;
@@ -102,7 +102,7 @@ impl Link {
         let issuer = self.issuers.get(carried.issuer);
         if issuer.is_unreachable() {
             self.ledger.unsent();
-            return Err(TransportError::not_sent(Obstacle::Refused));
+            return Err(TransportError::not_sent(ConnectionFailure::Refused));
         }
         let (now, asked) = (self.time.now(), &carried.asked);
         self.ledger.arrives(&self.process, asked, now);
@@ -185,14 +185,16 @@ async fn answer(answer: &SimulatedAnswer, limit: Duration) -> Result<Answer, Tra
             is_page: shows_page(response),
             ..head(response)
         }),
-        SimulatedAnswer::Cut(response) => Ok(Answer { broken: Some(Obstacle::Lost), ..head(response) }),
+        SimulatedAnswer::Cut(response) => {
+            Ok(Answer { broken: Some(ConnectionFailure::Lost), ..head(response) })
+        }
         SimulatedAnswer::Trickle(response, _) => {
             sleep(limit).await;
-            Ok(Answer { broken: Some(Obstacle::TimedOut), ..head(response) })
+            Ok(Answer { broken: Some(ConnectionFailure::TimedOut), ..head(response) })
         }
         SimulatedAnswer::Never => std::future::pending().await,
         SimulatedAnswer::NotHttp(_) | SimulatedAnswer::Lost => {
-            Err(TransportError::perhaps_sent(Obstacle::Lost))
+            Err(TransportError::perhaps_sent(ConnectionFailure::Lost))
         }
     }
 }
@@ -265,7 +267,7 @@ impl Transport for Carrier {
             } else {
                 timeout(limit, exchange).await
             };
-            outcome.unwrap_or(Err(TransportError::perhaps_sent(Obstacle::TimedOut)))
+            outcome.unwrap_or(Err(TransportError::perhaps_sent(ConnectionFailure::TimedOut)))
         })
     }
 }

@@ -22,7 +22,7 @@ use std::collections::HashSet;
 
 use idissuer::core::account::Call;
 use idissuer::core::decide::Plan;
-use idissuer::core::moment::Moment;
+use idissuer::core::time::Moment;
 use idissuer_simulator::{RefreshAccepted, RefreshTokens};
 
 use issuer::{Family, Outcome};

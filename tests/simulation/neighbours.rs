@@ -157,7 +157,7 @@ async fn all_user_names_of_a_namespace_that_were_never_accepted_have_twenty_reje
     world.pass(20 * MINUTE).await;
     assert_eq!(world.habitat.ledger.calls().logins_rejected, 20, "after a restart as well");
     let told = |credential: &Credential| world.condition(credential, "Stalled").unwrap().1;
-    assert!(hostile.iter().filter(|credential| told(credential) == "LoginPutOff").count() >= 40);
+    assert!(hostile.iter().filter(|credential| told(credential) == "LoginRateLimited").count() >= 40);
     let password = world.population.accounts[1].password.clone();
     let neighbour = world.moves_in(1, "another", &password);
     world.pass(2 * SECOND).await;

@@ -89,7 +89,7 @@ fn wishes() -> Vec<(Value, &'static str, &'static str)> {
             template(
                 json!({"type": "kubernetes.io/basic-auth", "data": {"username": "admin", "password": "{{ token }}"}}),
             ),
-            "TemplateLiteral",
+            "TemplateLiteralNotAllowed",
             "the type Opaque",
         ),
         (template(json!({"type": "kubernetes.io/service-account-token"})), "InvalidSpec", "kubectl explain"),

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use idissuer::account::KeyMaker;
-use idissuer::controller::{LeaseSettings, Means, Settings, TargetPolicy, operate};
-use idissuer::core::leader::Timings;
+use idissuer::controller::{Dependencies, LeaseSettings, Settings, TargetPolicy, operate};
+use idissuer::core::lease::Timings;
 use idissuer::issuer::Transport;
 use idissuer::ops::metrics::Metrics;
 use idissuer::ops::readiness::Readiness;
@@ -124,7 +124,7 @@ impl Replica {
             name.bytes().fold(habitat.seed, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
         let clock = ProcessClock::start(habitat.time.clone(), self.machine.clone(), seed);
         let metrics = Arc::new(Metrics::new());
-        let means = Means {
+        let means = Dependencies {
             client: habitat.api.client(&name),
             transport: match &habitat.carry {
                 None => Arc::new(Carrier(Arc::clone(&link))),

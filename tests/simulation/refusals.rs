@@ -46,13 +46,13 @@ impl World {
 #[tokio::test(start_paused = true)]
 async fn a_login_that_was_never_accepted_is_presented_three_times_whatever_is_answered_but_no_token() {
     let answers = [
-        ("IssuerAnswerUnusable", status(200, Some(r#"{"success": false}"#))),
-        ("IssuerAnswerUnusable", status(200, None)),
-        ("IssuerAnswerUnusable", Fault::Garbage),
-        ("IssuerAnswerUnusable", Fault::Truncated),
-        ("IssuerAnswerUnusable", Fault::Oversize { bytes: 100_000 }),
-        ("IssuerAnswerUnusable", status(201, None)),
-        ("IssuerAnswerUnusable", status(204, None)),
+        ("IssuerResponseInvalid", status(200, Some(r#"{"success": false}"#))),
+        ("IssuerResponseInvalid", status(200, None)),
+        ("IssuerResponseInvalid", Fault::Garbage),
+        ("IssuerResponseInvalid", Fault::Truncated),
+        ("IssuerResponseInvalid", Fault::Oversize { bytes: 100_000 }),
+        ("IssuerResponseInvalid", status(201, None)),
+        ("IssuerResponseInvalid", status(204, None)),
         ("IssuerMisconfigured", status(302, None)),
         ("IssuerMisconfigured", status(404, None)),
         ("IssuerMisconfigured", status(404, Some(PAGE))),
@@ -63,8 +63,8 @@ async fn a_login_that_was_never_accepted_is_presented_three_times_whatever_is_an
         ("IssuerBlocked", status(407, None)),
         ("IssuerBlocked", status(451, None)),
         ("IssuerMisdirected", status(421, None)),
-        ("IssuerAnswerBroken", Fault::Cut),
-        ("IssuerAnswerBroken", Fault::Trickle { interval: HOUR }),
+        ("IssuerResponseIncomplete", Fault::Cut),
+        ("IssuerResponseIncomplete", Fault::Trickle { interval: HOUR }),
         ("LoginRejected", status(422, None)),
     ];
     for (reason, answer) in answers {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use idissuer::core::leader::Timings;
+use idissuer::core::lease::Timings;
 use serde_json::json;
 
 use crate::issuers::{HOUR, Issuers};
@@ -66,7 +66,7 @@ async fn a_second_controller_stands_by_names_the_first_and_goes_on_within_half_a
     assert_eq!(world.habitat.api.count("rival-1", "patch", "secrets"), 0, "it does not write");
     assert_eq!(world.habitat.ledger.calls(), calls, "nor log in");
     assert!(keepers(&world).iter().all(|keeper| keeper == KEEPER), "{:?}", keepers(&world));
-    let told = told(&world, "AnotherController");
+    let told = told(&world, "ManagedByAnotherController");
     assert_eq!(told.len(), 4, "once for each credential: {told:?}");
     assert!(told.iter().all(|event| event.contains(KEEPER)), "{told:?}");
     world.assert_well();

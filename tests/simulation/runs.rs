@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use idissuer::core::leader::Timings;
+use idissuer::core::lease::Timings;
 use jiff::SignedDuration;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;

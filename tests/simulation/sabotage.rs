@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use idissuer::core::leader::Timings;
+use idissuer::core::lease::Timings;
 use idissuer::issuer::{Answer, Request, Transport, TransportError};
 use serde_json::{Value, json};
 use tokio::time::sleep;

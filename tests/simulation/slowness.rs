@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use idissuer::core::leader::Timings;
+use idissuer::core::lease::Timings;
 use idissuer_testbed::memory::Fault;
 use jiff::Timestamp;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use idissuer::core::leader::Timings;
+use idissuer::core::lease::Timings;
 use idissuer_testbed::memory::Fault;
 
 use crate::issuers::{HOUR, Issuers};

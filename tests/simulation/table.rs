@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use idissuer::core::moment::Moment;
 use idissuer::core::schedule::{Jitter, RenewBefore, Schedule};
+use idissuer::core::time::Moment;
 use idissuer::core::token::{LifetimeSource, Validity};
 use jiff::{SignedDuration, Timestamp};
 

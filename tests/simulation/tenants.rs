@@ -40,7 +40,7 @@ async fn tokens_that_die_at_once_are_written_once_a_minute_and_told_to_be_too_sh
     world.start();
     world.pass(10 * SECOND).await;
     for credential in &world.population.credentials {
-        let expected = |status: &str| Some((status.to_owned(), "TokenLifeTooShort".to_owned()));
+        let expected = |status: &str| Some((status.to_owned(), "TokenLifetimeTooShort".to_owned()));
         assert_eq!(told(&world, credential, "Ready"), expected("False"));
         assert_eq!(told(&world, credential, "Stalled"), expected("True"));
     }

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use idissuer::core::backoff::Chance;
-use idissuer::core::moment::Moment;
+use idissuer::core::backoff::RandomFraction;
+use idissuer::core::time::Moment;
 use idissuer::ops::clock::Clock;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
@@ -80,7 +80,7 @@ impl Clock for ProcessClock {
         Moment { wall: self.time.now() + self.machine.ahead(), monotonic }
     }
 
-    fn chance(&self) -> Chance {
-        Chance::new(self.chances.lock().unwrap().f64())
+    fn chance(&self) -> RandomFraction {
+        RandomFraction::new(self.chances.lock().unwrap().f64())
     }
 }

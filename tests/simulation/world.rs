@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use idissuer::controller::TargetPolicy;
-use idissuer::core::leader::Timings;
+use idissuer::core::lease::Timings;
 use idissuer_simulator::{CallRecord, FaultRule};
 use idissuer_testbed::memory::MemoryApi;
 use jiff::{SignedDuration, Timestamp};

@@ -4,12 +4,12 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::{Inner, ObjectKey, Registry};
-use crate::core::observed::Seen;
+use crate::core::observed::LastSeen;
 use crate::core::target::ObjectVersion;
 
 #[derive(Default)]
 pub(super) struct Watched {
-    seen: Seen,
+    seen: LastSeen,
     written: Option<ObjectVersion>,
     /// How often the watch has shown something new.
     news: u64,
@@ -22,46 +22,50 @@ pub(in super::super) struct Glance(u64);
 
 impl Registry {
     /// Takes in a Secret as the watch shows it. Returns the credentials that this concerns; an own write concerns none.
-    pub(in super::super) fn saw_secret(&self, key: &ObjectKey, version: ObjectVersion) -> Vec<ObjectKey> {
+    pub(in super::super) fn on_secret_applied(
+        &self,
+        key: &ObjectKey,
+        version: ObjectVersion,
+    ) -> Vec<ObjectKey> {
         let mut inner = self.lock();
         let Inner { secrets, listed_secrets, .. } = &mut *inner;
         let Some(watched) = secrets.get_mut(key) else { return Vec::new() };
         if let Some(listed) = listed_secrets {
             listed.insert(key.clone());
         }
-        let is_news = watched.seen != Seen::Version(version.clone());
+        let is_news = watched.seen != LastSeen::Version(version.clone());
         let is_own = watched.written.as_ref() == Some(&version);
         watched.news += u64::from(is_news);
-        watched.seen = Seen::Version(version);
+        watched.seen = LastSeen::Version(version);
         if is_news && !is_own { watched.concerned(&key.namespace) } else { Vec::new() }
     }
 
     /// A Secret is gone. Returns the credentials that this concerns.
-    pub(in super::super) fn lost_secret(&self, key: &ObjectKey, uid: &str) -> Vec<ObjectKey> {
+    pub(in super::super) fn on_secret_deleted(&self, key: &ObjectKey, uid: &str) -> Vec<ObjectKey> {
         let mut inner = self.lock();
         let Some(watched) = inner.secrets.get_mut(key) else { return Vec::new() };
         if watched.seen.version().is_some_and(|version| version.uid != uid) {
             return Vec::new(); // Another one of that name was read or written since.
         }
         watched.news += 1;
-        watched.seen = Seen::Absent;
+        watched.seen = LastSeen::Absent;
         watched.concerned(&key.namespace)
     }
 
     /// A new list of Secrets begins.
-    pub(in super::super) fn begins_secret_list(&self) {
+    pub(in super::super) fn on_secret_relist(&self) {
         self.lock().listed_secrets = Some(HashSet::new());
     }
 
     /// A list of Secrets is complete: what was not in it is gone. Returns the credentials that this concerns.
-    pub(in super::super) fn ends_secret_list(&self) -> Vec<ObjectKey> {
+    pub(in super::super) fn on_secret_list_end(&self) -> Vec<ObjectKey> {
         let mut inner = self.lock();
         let listed = inner.listed_secrets.take().unwrap_or_default();
         let mut concerned = Vec::new();
         for (key, watched) in &mut inner.secrets {
-            if !listed.contains(key) && watched.seen != Seen::Absent {
+            if !listed.contains(key) && watched.seen != LastSeen::Absent {
                 watched.news += 1;
-                watched.seen = Seen::Absent;
+                watched.seen = LastSeen::Absent;
                 concerned.extend(watched.concerned(&key.namespace));
             }
         }
@@ -83,25 +87,30 @@ impl Registry {
 
     /// A Secret was read in this version, or found absent. Where the watch has shown something since the glance, that
     /// stands: which of the two is newer is not known, and another read tells.
-    pub(in super::super) fn read_secret(&self, key: &ObjectKey, seen: Seen, glance: Glance) {
+    pub(in super::super) fn read_secret(&self, key: &ObjectKey, seen: LastSeen, glance: Glance) {
         if let Some(watched) = self.lock().secrets.get_mut(key).filter(|watched| watched.news == glance.0) {
             watched.seen = seen;
         }
     }
 
     /// This process wrote a Secret. What the watch has shown since the glance stands, as for a read.
-    pub(in super::super) fn wrote_secret(&self, key: &ObjectKey, version: ObjectVersion, glance: Glance) {
+    pub(in super::super) fn on_secret_written(
+        &self,
+        key: &ObjectKey,
+        version: ObjectVersion,
+        glance: Glance,
+    ) {
         if let Some(watched) = self.lock().secrets.get_mut(key) {
             watched.written = Some(version.clone());
             if watched.news == glance.0 {
-                watched.seen = Seen::Version(version);
+                watched.seen = LastSeen::Version(version);
             }
         }
     }
 
     /// The last version that is known of a Secret.
     #[must_use]
-    pub(in super::super) fn seen(&self, key: &ObjectKey) -> Seen {
+    pub(in super::super) fn seen(&self, key: &ObjectKey) -> LastSeen {
         self.lock().secrets.get(key).map(|watched| watched.seen.clone()).unwrap_or_default()
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::core::login::LoginPair;
 use crate::core::token::{Grant, IssuedToken, RefreshToken};
+use crate::core::username_password::LoginPair;
 
 /// What a call needs beside the login itself.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Call {
 
 /// A good answer.
 #[derive(Debug)]
-pub struct Obtained {
+pub struct TokenResponse {
     /// The new token.
     pub token: IssuedToken,
     /// The refresh token in the answer, if any.

@@ -2,8 +2,8 @@
 
 use jiff::SignedDuration;
 
-use crate::core::moment::Moment;
-use crate::core::schedule::Pace;
+use crate::core::schedule::TimeScale;
+use crate::core::time::Moment;
 
 /// A firewall lets go within minutes, mostly. What lasts longer may be an issuer that refuses a changed password in HTML or
 /// in a line of text, and a login that goes on once a minute would lock the account.
@@ -20,7 +20,7 @@ impl Block {
     /// Another such answer; the pause after it, which is otherwise `usual`.
     pub(super) fn pause(&mut self, usual: SignedDuration, now: Moment) -> SignedDuration {
         let since = *self.since.get_or_insert(now);
-        if since.plus(LASTING).has_come(now) { usual.max(LASTING) } else { usual }
+        if since.plus(LASTING).is_reached(now) { usual.max(LASTING) } else { usual }
     }
 }
 
@@ -29,7 +29,7 @@ impl Block {
 pub(super) fn honoured(
     asked: SignedDuration,
     overdue: Option<Moment>,
-    pace: Pace,
+    pace: TimeScale,
     now: Moment,
 ) -> SignedDuration {
     let left = overdue.map_or(SignedDuration::ZERO, |overdue| overdue.remaining(now));
@@ -39,7 +39,7 @@ pub(super) fn honoured(
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::world::{at, seconds};
+    use super::super::super::testing::{at, seconds};
     use super::*;
 
     #[test]

@@ -1,23 +1,23 @@
 use jiff::SignedDuration;
 
-use super::super::obstacle::Obstacle;
-use super::super::token::{Grant, LifetimeSource};
-use super::super::world::{
+use super::super::connection_failure::ConnectionFailure;
+use super::super::testing::{
     at, blocked, inconclusive, malformed, misconfigured, obtained, pair, refused, rejected, seconds,
     transient,
 };
+use super::super::token::{Grant, LifetimeSource};
 use super::*;
 use proptest::prelude::{Just, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::strategy::Strategy as Generator;
 
 const AUTO: Strategy = Strategy::Auto;
 
-fn middle() -> Chance {
-    Chance::new(0.5)
+fn middle() -> RandomFraction {
+    RandomFraction::new(0.5)
 }
 
 /// Begins what is next and ends it so.
-fn call(account: &mut Account, now: Moment, outcome: Result<Obtained, Failure>) -> Grant {
+fn call(account: &mut Account, now: Moment, outcome: Result<TokenResponse, Failure>) -> Grant {
     let call = account.begin(AUTO, Some(pair()), now).expect("something to begin");
     let grant = call.grant();
     account.finish(call, outcome, now, middle());
@@ -64,7 +64,7 @@ fn a_new_account_logs_in_and_a_renewal_refreshes_with_the_pair_it_holds() {
 
 #[test]
 fn what_a_failed_refresh_leads_to() {
-    let pause = Next::Wait(at(2700).plus(retry_pause(1, Pace::FULL, middle())));
+    let pause = Next::Wait(at(2700).plus(retry_pause(1, TimeScale::FULL, middle())));
     let cases = [
         ("refused", refused(), Next::Login, Next::Login),
         ("an answer of success that cannot be used", malformed(), Next::Login, Next::Login),
@@ -85,7 +85,7 @@ fn what_a_failed_refresh_leads_to() {
 
 #[test]
 fn what_a_failed_login_leads_to() {
-    let pause = Next::Wait(at(0).plus(retry_pause(1, Pace::FULL, middle())));
+    let pause = Next::Wait(at(0).plus(retry_pause(1, TimeScale::FULL, middle())));
     let cases = [
         ("rejected", rejected(), Next::Wait(at(300))),
         ("not sent", transient(Sent::No, None), pause),
@@ -115,7 +115,7 @@ fn a_success_ends_all_trouble_and_the_backoff_begins_anew() {
     for (failures, longest) in (1..=6).zip([5, 10, 20, 40, 60, 60]) {
         call(&mut account, now, Err(transient(Sent::No, None)));
         let Next::Wait(until) = account.next(AUTO, now) else { panic!("{account:?}") };
-        assert_eq!(until, now.plus(retry_pause(failures, Pace::FULL, middle())));
+        assert_eq!(until, now.plus(retry_pause(failures, TimeScale::FULL, middle())));
         assert!(until.remaining(now) <= seconds(longest));
         now = until;
     }
@@ -164,10 +164,10 @@ fn a_held_login_goes_on_at_once_when_it_is_lifted_and_once_only() {
 fn what_keeps_an_account_from_calling_puts_off_what_would_come_next() {
     let (calls, logins) = (Some(at(10)), Some(at(20)));
     let cases = [
-        ("nothing", Restraint::default(), Next::Login, Next::Refresh),
-        ("the issuer fails", Restraint { calls, logins: None }, Next::Wait(at(10)), Next::Wait(at(10))),
-        ("too many rejections", Restraint { calls: None, logins }, Next::Wait(at(20)), Next::Refresh),
-        ("both", Restraint { calls, logins }, Next::Wait(at(20)), Next::Wait(at(10))),
+        ("nothing", Throttle::default(), Next::Login, Next::Refresh),
+        ("the issuer fails", Throttle { calls, logins: None }, Next::Wait(at(10)), Next::Wait(at(10))),
+        ("too many rejections", Throttle { calls: None, logins }, Next::Wait(at(20)), Next::Refresh),
+        ("both", Throttle { calls, logins }, Next::Wait(at(20)), Next::Wait(at(10))),
     ];
     let (unproven, mut proven) = (Account::default(), Account::default());
     call(&mut proven, at(-100), Ok(obtained("first", at(-100), 3600)));
@@ -177,30 +177,35 @@ fn what_keeps_an_account_from_calling_puts_off_what_would_come_next() {
         assert_eq!(unproven.next_under(restraint, AUTO, at(20)), Next::Login, "{case}: it is over");
     }
     let held = held();
-    assert_eq!(held.next_under(Restraint { calls, logins }, AUTO, at(2_000)), Next::Held, "the rest stands");
+    assert_eq!(held.next_under(Throttle { calls, logins }, AUTO, at(2_000)), Next::Held, "the rest stands");
 }
 
 #[test]
 fn what_a_calls_end_says_about_the_issuer() {
     let asked = Some(seconds(7));
     let cases = [
-        ("a token", Ok(()), Verdict::Works, Verdict::Works),
-        ("rejected", Err(rejected()), Verdict::Answers, Verdict::RejectsProven),
-        ("refused", Err(refused()), Verdict::Answers, Verdict::Answers),
-        ("unusable", Err(malformed()), Verdict::Answers, Verdict::Fails { retry_after: None }),
-        ("no such path", Err(misconfigured()), Verdict::Answers, Verdict::Fails { retry_after: None }),
-        ("blocked", Err(blocked()), Verdict::Answers, Verdict::Fails { retry_after: None }),
+        ("a token", Ok(()), CallOutcome::Works, CallOutcome::Works),
+        ("rejected", Err(rejected()), CallOutcome::Answers, CallOutcome::RejectsProven),
+        ("refused", Err(refused()), CallOutcome::Answers, CallOutcome::Answers),
+        ("unusable", Err(malformed()), CallOutcome::Answers, CallOutcome::Fails { retry_after: None }),
+        (
+            "no such path",
+            Err(misconfigured()),
+            CallOutcome::Answers,
+            CallOutcome::Fails { retry_after: None },
+        ),
+        ("blocked", Err(blocked()), CallOutcome::Answers, CallOutcome::Fails { retry_after: None }),
         (
             "broken off",
             Err(inconclusive(Sent::Maybe)),
-            Verdict::Answers,
-            Verdict::Fails { retry_after: None },
+            CallOutcome::Answers,
+            CallOutcome::Fails { retry_after: None },
         ),
         (
             "asked to wait",
             Err(transient(Sent::Maybe, Some(7))),
-            Verdict::Fails { retry_after: asked },
-            Verdict::Fails { retry_after: asked },
+            CallOutcome::Fails { retry_after: asked },
+            CallOutcome::Fails { retry_after: asked },
         ),
     ];
     for (case, outcome, unproven, proven) in cases {
@@ -212,11 +217,11 @@ fn what_a_calls_end_says_about_the_issuer() {
         assert_eq!(says(&logged_in()), proven, "{case}");
     }
     let origin = "https://issuer.example".to_owned();
-    let reason = Reason::NoAnswer { origin, obstacle: Obstacle::CertificateNotInBundle };
+    let reason = Reason::NoAnswer { origin, obstacle: ConnectionFailure::CertificateNotInBundle };
     let untrusted = Failure { reason, ..transient(Sent::No, None) };
-    let fails = Verdict::Fails { retry_after: None };
+    let fails = CallOutcome::Fails { retry_after: None };
     for (account, has_own_trust, verdict) in [
-        (Account::default(), true, Verdict::Distrusted),
+        (Account::default(), true, CallOutcome::Distrusted),
         (Account::default(), false, fails),
         (logged_in(), true, fails),
     ] {
@@ -255,13 +260,13 @@ fn an_answer_without_a_token_counts_as_a_rejection_until_the_login_is_accepted_a
 
 #[test]
 fn only_a_word_of_the_issuer_about_the_login_ends_a_block() {
-    let (own, lasting) = (retry_pause(100, Pace::FULL, middle()), seconds(900));
+    let (own, lasting) = (retry_pause(100, TimeScale::FULL, middle()), seconds(900));
     let cases = [
         ("nothing", None, lasting),
         ("no answer", Some(Err(transient(Sent::Maybe, None))), lasting),
         ("another odd answer", Some(Err(malformed())), lasting),
         ("a rejection", Some(Err(rejected())), own),
-        ("a token", Some(Ok(obtained("second", at(2_000), 3600))), retry_pause(1, Pace::FULL, middle())),
+        ("a token", Some(Ok(obtained("second", at(2_000), 3600))), retry_pause(1, TimeScale::FULL, middle())),
     ];
     for (case, between, pause) in cases {
         let mut account = Account::default();
@@ -332,14 +337,14 @@ fn after_a_restart_retries_are_as_much_in_a_hurry_as_before() {
         source: LifetimeSource::ExpiresIn,
     };
     let mut account = Account::default();
-    assert_eq!((account.pace(), account.overdue()), (Pace::FULL, None));
+    assert_eq!((account.pace(), account.overdue()), (TimeScale::FULL, None));
     account.remember_published(published(-10, 40), at(0));
     account.remember_published(published(-5, 20), at(0));
     account.remember_published(published(0, 3600), at(0));
-    assert_eq!(account.pace(), Pace::of(seconds(20)), "what ends first counts");
+    assert_eq!(account.pace(), TimeScale::of(seconds(20)), "what ends first counts");
     assert_eq!(account.overdue(), Some(at(13)));
     call(&mut account, at(0), Ok(obtained("first", at(0), 3600)));
-    assert_eq!(account.pace(), Pace::FULL, "the newest token tells");
+    assert_eq!(account.pace(), TimeScale::FULL, "the newest token tells");
     assert_eq!(account.overdue(), Some(at(3300)));
 }
 
@@ -387,7 +392,7 @@ fn an_abandoned_refresh_is_spent_and_nothing_stays_in_flight() {
 
 #[test]
 fn an_answer_without_a_refresh_token_keeps_the_old_one_after_a_refresh_and_none_after_a_login() {
-    let bare = |text, now| Obtained { refresh: None, ..obtained(text, now, 3600) };
+    let bare = |text, now| TokenResponse { refresh: None, ..obtained(text, now, 3600) };
     let mut account = logged_in();
     call(&mut account, at(2700), Ok(bare("second", at(2700))));
     let Some(Call::Refresh { token, refresh }) = account.begin(AUTO, Some(pair()), at(5400)) else {
@@ -476,8 +481,8 @@ fn a_retry_after_is_honoured_up_to_half_the_time_left_and_at_most_a_minute_past_
     let cases = [
         (3600, 2700, 100, seconds(100)),
         (3600, 2700, 100_000, seconds(300)),
-        (3600, 2700, 1, own(Pace::FULL)),
-        (3600, 2700, -5, own(Pace::FULL)),
+        (3600, 2700, 1, own(TimeScale::FULL)),
+        (3600, 2700, -5, own(TimeScale::FULL)),
         (3600, 3300, 30, seconds(30)),
         (3600, 3300, 100_000, seconds(60)),
         (3600, 5000, 100_000, seconds(60)),
@@ -560,7 +565,7 @@ proptest! {
         for (number, (answer, pause, login_only)) in answers.into_iter().enumerate() {
             let strategy = if login_only { Strategy::Login } else { AUTO };
             if let Next::Wait(until) = account.next(strategy, now) {
-                prop_assert!(!until.has_come(now), "a wait that is over");
+                prop_assert!(!until.is_reached(now), "a wait that is over");
             }
             let Some(call) = account.begin(strategy, Some(pair()), now) else {
                 if let Next::Wait(until) = account.next(strategy, now) {
@@ -625,7 +630,7 @@ proptest! {
             };
             let is_good = outcome.is_ok();
             rejected_at = rejected_at.filter(|_| !is_good);
-            account.finish(call, outcome, now, Chance::new(chance));
+            account.finish(call, outcome, now, RandomFraction::new(chance));
             prop_assert_eq!(account.trouble().is_none(), is_good || !is_login && account.trouble().is_none());
             let next = account.next(strategy, now);
             prop_assert!(

@@ -2,15 +2,15 @@ use super::super::account::Strategy;
 use super::super::reason::Reason;
 use super::super::retry::{Failure, Sent};
 use super::super::target::ControllerOwner;
-use super::super::world::{
-    BILLING, OTHER, World, at, malformed, misconfigured, obtained, rejected, seconds, token, transient,
+use super::super::testing::{
+    BILLING, OTHER, TestWorld, at, malformed, misconfigured, obtained, rejected, seconds, token, transient,
 };
 use super::*;
 
 /// Ready as True or False and its reason, Reconciling, Stalled, `LoginAccepted`, `RenewalOverdue`.
 type Row = (Result<&'static str, &'static str>, &'static str, &'static str, &'static str, &'static str);
 
-fn row(world: &World) -> Row {
+fn row(world: &TestWorld) -> Row {
     let Conditions { ready, reconciling, stalled, login_accepted, renewal_overdue } = world.conditions();
     let name = |reason: Option<Reason>| reason.map_or("-", |reason| reason.name());
     let ready = ready.map(|reason| reason.name()).map_err(|reason| reason.name());
@@ -23,22 +23,22 @@ fn row(world: &World) -> Row {
     (ready, name(reconciling), name(stalled), login, name(renewal_overdue))
 }
 
-fn check(cases: Vec<(&str, World, Row)>) {
+fn check(cases: Vec<(&str, TestWorld, Row)>) {
     for (case, mut world, expected) in cases {
         world.settle();
         assert_eq!(row(&world), expected, "{case}");
     }
 }
 
-fn new(change: impl FnOnce(&mut World)) -> World {
-    let mut world = World::new();
+fn new(change: impl FnOnce(&mut TestWorld)) -> TestWorld {
+    let mut world = TestWorld::new();
     change(&mut world);
     world
 }
 
 /// A credential with a token of an hour, so many seconds later.
-fn published(now: i64, change: impl FnOnce(&mut World)) -> World {
-    let mut world = World::published();
+fn published(now: i64, change: impl FnOnce(&mut TestWorld)) -> TestWorld {
+    let mut world = TestWorld::published();
     world.now = at(now);
     change(&mut world);
     world
@@ -67,12 +67,12 @@ fn a_credential_without_a_token_says_what_it_waits_for() {
         (
             "waiting its turn while the issuer fails for everyone",
             new(|world| world.restraint.calls = Some(at(5))),
-            (Err("IssuerFailing"), "IssuerFailing", "-", "not tried", "-"),
+            (Err("IssuerCircuitOpen"), "IssuerCircuitOpen", "-", "not tried", "-"),
         ),
         (
             "put off because its user name was rejected too often",
             new(|world| world.restraint.logins = Some(at(3600))),
-            (Err("LoginPutOff"), "-", "LoginPutOff", "not tried", "-"),
+            (Err("LoginRateLimited"), "-", "LoginRateLimited", "not tried", "-"),
         ),
         (
             "misconfigured",
@@ -82,7 +82,7 @@ fn a_credential_without_a_token_says_what_it_waits_for() {
         (
             "unusable",
             answered(malformed()),
-            (Err("IssuerAnswerUnusable"), "-", "IssuerAnswerUnusable", "rejected", "-"),
+            (Err("IssuerResponseInvalid"), "-", "IssuerResponseInvalid", "rejected", "-"),
         ),
         (
             "no login Secret",
@@ -91,7 +91,7 @@ fn a_credential_without_a_token_says_what_it_waits_for() {
         ),
         (
             "a stranger's Secret stands there",
-            new(World::put_stranger),
+            new(TestWorld::put_stranger),
             (Err("TargetConflict"), "-", "TargetConflict", "as before", "-"),
         ),
         (
@@ -101,7 +101,7 @@ fn a_credential_without_a_token_says_what_it_waits_for() {
                 let owner = ControllerOwner { is_credential: true, name: "billing".into(), uid: "u0".into() };
                 world.edit_target(|target| target.controller = Some(owner));
             }),
-            (Err("TargetAwaitingCollection"), "TargetAwaitingCollection", "-", "as before", "-"),
+            (Err("TargetPendingDeletion"), "TargetPendingDeletion", "-", "as before", "-"),
         ),
         (
             "suspended",
@@ -197,10 +197,10 @@ fn a_published_token_keeps_its_credential_ready_until_it_dies() {
             }),
             (Ok("TokenPublished"), "-", "LoginRejected", "rejected", "-"),
         ),
-        ("restarted", published(60, World::restart), (Ok("TokenPublished"), "-", "-", "as before", "-")),
+        ("restarted", published(60, TestWorld::restart), (Ok("TokenPublished"), "-", "-", "as before", "-")),
         (
             "restarted, and the renewal in flight",
-            published(2700, World::restart),
+            published(2700, TestWorld::restart),
             (Ok("TokenPublished"), "-", "-", "accepted", "-"),
         ),
         (
@@ -229,7 +229,7 @@ fn a_target_that_somebody_changed_is_told_by_what_it_still_holds() {
     let owner = || ControllerOwner { is_credential: false, name: "other".into(), uid: "u9".into() };
     check(vec![
         ("edited and put back", published(60, |world| world.edit_target(|_| ())), READY),
-        ("deleted and put back", published(60, World::delete_target), READY),
+        ("deleted and put back", published(60, TestWorld::delete_target), READY),
         (
             "edited again and again",
             published(60, |world| {
@@ -258,7 +258,7 @@ fn a_target_that_somebody_changed_is_told_by_what_it_still_holds() {
         ),
         (
             "replaced by a stranger's",
-            published(60, World::put_stranger),
+            published(60, TestWorld::put_stranger),
             (Err("TargetConflict"), "-", "TargetConflict", "accepted", "-"),
         ),
         (
@@ -290,7 +290,7 @@ fn a_target_that_somebody_changed_is_told_by_what_it_still_holds() {
 #[test]
 fn short_lives_are_told_to_lag_behind_in_mounted_files_and_times_are_cut_to_seconds() {
     for (lifetime, lags) in [(299, true), (300, false)] {
-        let mut world = World::new();
+        let mut world = TestWorld::new();
         world.now.wall += jiff::SignedDuration::from_millis(999);
         world.settle();
         world.answer(Ok(obtained("first", world.now, lifetime)));
@@ -323,8 +323,9 @@ fn a_late_renewal_and_a_dead_token_say_what_keeps_a_new_one_from_coming() {
     }
     let overdue = late.conditions().renewal_overdue.map(|reason| reason.message()).unwrap_or_default();
     assert!(overdue.contains("Secret billing-login does not exist; create it"), "{overdue}");
-    let expired =
-        |world: &World| world.conditions().ready.map_or_else(|reason| reason.message(), |_| String::new());
+    let expired = |world: &TestWorld| {
+        world.conditions().ready.map_or_else(|reason| reason.message(), |_| String::new())
+    };
     assert!(expired(&dead).contains("Secret billing-login does not exist; create it"), "{}", expired(&dead));
     assert!(expired(&suspended).contains("spec.suspend is set; set it to false"), "{}", expired(&suspended));
 }

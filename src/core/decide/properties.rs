@@ -1,21 +1,22 @@
 //! Whatever happens to a credential, its decisions keep these promises. What happens is drawn; the world of
-//! [`super::super::world`] acts on the plans and asserts on its own that the decision comes to rest within eight
+//! [`super::super::testing`] acts on the plans and asserts on its own that the decision comes to rest within eight
 //! steps, that no wake-up lies in the past, that each plan to obtain starts a call, that nothing is written while
 //! suspended, and that no dead token and no older one of the same account is published.
 
 use proptest::prelude::{Just, ProptestConfig, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use proptest::strategy::Strategy as Generator;
 
-use super::super::account::Obtained;
 use super::super::account::Strategy;
-use super::super::observed::{Intent, LoginRecord, Seen};
+use super::super::account::TokenResponse;
+use super::super::observed::{CredentialSpec, LastSeen, LoginRecord};
 use super::super::reason::Reason;
 use super::super::retry::{Failure, Sent};
 use super::super::target::ControllerOwner;
-use super::super::token::Grant;
-use super::super::world::{
-    BILLING, OTHER, World, malformed, misconfigured, obtained, refused, rejected, seconds, token, transient,
+use super::super::testing::{
+    BILLING, OTHER, TestWorld, malformed, misconfigured, obtained, refused, rejected, seconds, token,
+    transient,
 };
+use super::super::token::Grant;
 use super::*;
 
 /// Something that happens.
@@ -103,7 +104,7 @@ fn answers() -> impl Generator<Value = Answer> {
     ]
 }
 
-fn happen(world: &mut World, event: &Event, number: usize) {
+fn happen(world: &mut TestWorld, event: &Event, number: usize) {
     let key = |other: bool| if other { OTHER } else { BILLING };
     match event {
         Event::Passes(duration) => world.pass(seconds(*duration)),
@@ -141,7 +142,7 @@ fn happen(world: &mut World, event: &Event, number: usize) {
             world.edit_spec(|spec| spec.target.secret_type = secret_type.into());
         }
         Event::StrangerAppears => world.put_stranger(),
-        Event::TargetWatchRestarts => world.target_seen = Seen::Unknown,
+        Event::TargetWatchRestarts => world.target_seen = LastSeen::Unknown,
         Event::LoginIsTouched => {
             let holds = world.login_holds.clone();
             world.edit_login(holds);
@@ -174,7 +175,7 @@ fn happen(world: &mut World, event: &Event, number: usize) {
 }
 
 /// Acts, and lets the issuer answer at once, until nothing is left to do at this moment. Returns the calls it took.
-fn run(world: &mut World, answer: &Answer, number: usize) -> Vec<Grant> {
+fn run(world: &mut TestWorld, answer: &Answer, number: usize) -> Vec<Grant> {
     let mut grants = Vec::new();
     loop {
         world.settle();
@@ -185,7 +186,7 @@ fn run(world: &mut World, answer: &Answer, number: usize) -> Vec<Grant> {
         let text = format!("token-{number}-{}", grants.len());
         assert!(grants.len() < 8, "{grants:?} without any time passing");
         grants.push(world.calls[0].1.grant());
-        let outcome: Result<Obtained, Failure> = match answer {
+        let outcome: Result<TokenResponse, Failure> = match answer {
             Answer::Token(lifetime) => Ok(obtained(&text, world.now, *lifetime)),
             Answer::Fails(failure) => Err(failure.clone()),
             Answer::Nothing => return grants,
@@ -201,7 +202,7 @@ proptest! {
     fn whatever_happens_the_decision_comes_to_rest_and_costs_at_most_one_refresh_and_one_login(
         happenings in proptest::collection::vec((events(), answers()), 1..40),
     ) {
-        let mut world = World::new();
+        let mut world = TestWorld::new();
         for (number, (event, answer)) in happenings.iter().enumerate() {
             happen(&mut world, event, number);
             let target_before = world.target.clone().map(|target| target.version);
@@ -211,7 +212,7 @@ proptest! {
             let allowed: [&[Grant]; 4] =
                 [&[], &[Grant::Refresh], &[Grant::Login], &[Grant::Refresh, Grant::Login]];
             prop_assert!(allowed.contains(&fresh), "{grants:?} at once, {pending} pending, by {event:?}");
-            let is_still = matches!(&world.intent, Err(_) | Ok(Intent { suspended: true, .. }));
+            let is_still = matches!(&world.intent, Err(_) | Ok(CredentialSpec { suspended: true, .. }));
             if is_still {
                 let target_after = world.target.clone().map(|target| target.version);
                 prop_assert_eq!(target_before, target_after, "written while suspended");
@@ -224,7 +225,7 @@ proptest! {
     fn once_everything_works_again_the_target_holds_a_living_token_for_the_present_specification(
         happenings in proptest::collection::vec((events(), answers()), 1..40),
     ) {
-        let mut world = World::new();
+        let mut world = TestWorld::new();
         for (number, (event, answer)) in happenings.iter().enumerate() {
             happen(&mut world, event, number);
             run(&mut world, answer, number);
@@ -258,7 +259,7 @@ proptest! {
     fn without_anything_happening_a_credential_is_renewed_for_ever_before_it_is_overdue(
         lifetime in 2_i64..200_000, refreshes in any::<bool>(), login_only in any::<bool>(),
     ) {
-        let mut world = World::new();
+        let mut world = TestWorld::new();
         if login_only {
             world.edit_spec(|spec| spec.strategy = Strategy::Login);
         }
@@ -288,7 +289,7 @@ fn the_world_is_rich_enough_to_reach_every_plan() {
     let mut seen = std::collections::BTreeSet::new();
     let happenings = proptest::collection::vec((events(), answers()), 30..40);
     for _ in 0..200 {
-        let mut world = World::new();
+        let mut world = TestWorld::new();
         let drawn = happenings.new_tree(&mut runner).unwrap().current();
         for (number, (event, answer)) in drawn.iter().enumerate() {
             happen(&mut world, event, number);

@@ -1,28 +1,28 @@
 use super::super::account::Strategy;
-use super::super::observed::Seen;
+use super::super::observed::LastSeen;
 use super::super::observed::{LoginRecord, Published};
 use super::super::reason::Reason;
 use super::super::retry::Sent;
 use super::super::schedule::RenewBefore;
 use super::super::target::ControllerOwner;
-use super::super::token::Grant;
-use super::super::world::{
-    BILLING, OTHER, World, at, name, obtained, refused, rejected, seconds, token, transient,
+use super::super::testing::{
+    BILLING, OTHER, TestWorld, at, name, obtained, refused, rejected, seconds, token, transient,
 };
+use super::super::token::Grant;
 use super::*;
 
-/// When the first token of [`World::published`] is to be renewed.
+/// When the first token of [`TestWorld::published`] is to be renewed.
 const DUE: i64 = 2700;
 
-fn published_at(now: i64) -> World {
-    let mut world = World::published();
+fn published_at(now: i64) -> TestWorld {
+    let mut world = TestWorld::published();
     world.now = at(now);
     world
 }
 
 /// A world in which the login was rejected so often that it is held.
-fn held() -> World {
-    let mut world = World::new();
+fn held() -> TestWorld {
+    let mut world = TestWorld::new();
     for pause in [300, 600, 0] {
         world.settle();
         world.answer(Err(rejected()));
@@ -32,7 +32,7 @@ fn held() -> World {
 }
 
 /// A world in which status remembers a login that another process found rejected.
-fn held_and_restarted() -> World {
+fn held_and_restarted() -> TestWorld {
     let mut world = held();
     world.settle();
     world.restart();
@@ -44,7 +44,7 @@ fn missing_login() -> Reason {
 }
 
 /// A situation, and the steps until the decision is to rest.
-type Case = (&'static str, World, &'static [&'static str]);
+type Case = (&'static str, TestWorld, &'static [&'static str]);
 
 fn check(cases: Vec<Case>) {
     for (case, mut world, steps) in cases {
@@ -53,7 +53,7 @@ fn check(cases: Vec<Case>) {
     }
 }
 
-fn with(mut world: World, change: impl FnOnce(&mut World)) -> World {
+fn with(mut world: TestWorld, change: impl FnOnce(&mut TestWorld)) -> TestWorld {
     change(&mut world);
     world
 }
@@ -61,16 +61,16 @@ fn with(mut world: World, change: impl FnOnce(&mut World)) -> World {
 #[test]
 fn a_first_token_costs_one_look_at_the_login_and_one_recorded_attempt() {
     check(vec![
-        ("nothing there yet", World::new(), &["ReadLogin", "Record, Obtain"]),
+        ("nothing there yet", TestWorld::new(), &["ReadLogin", "Record, Obtain"]),
         (
             "the target's state is not known",
-            with(World::new(), |world| world.target_seen = Seen::Unknown),
+            with(TestWorld::new(), |world| world.target_seen = LastSeen::Unknown),
             &["ReadTarget", "ReadLogin", "Record, Obtain"],
         ),
-        ("a stranger stands there", with(World::new(), World::put_stranger), &["ReadTarget"]),
+        ("a stranger stands there", with(TestWorld::new(), TestWorld::put_stranger), &["ReadTarget"]),
         (
             "the answer came",
-            with(World::new(), |world| {
+            with(TestWorld::new(), |world| {
                 world.settle();
                 world.answer(Ok(obtained("first", at(0), 3600)));
             }),
@@ -78,7 +78,7 @@ fn a_first_token_costs_one_look_at_the_login_and_one_recorded_attempt() {
         ),
         (
             "it failed in passing",
-            with(World::new(), |world| {
+            with(TestWorld::new(), |world| {
                 world.settle();
                 world.answer(Err(transient(Sent::Maybe, None)));
             }),
@@ -86,7 +86,7 @@ fn a_first_token_costs_one_look_at_the_login_and_one_recorded_attempt() {
         ),
         (
             "it failed in passing, and the pause is over: one record covers the retries",
-            with(World::new(), |world| {
+            with(TestWorld::new(), |world| {
                 world.settle();
                 world.answer(Err(transient(Sent::Maybe, None)));
                 world.pass(seconds(5));
@@ -96,26 +96,26 @@ fn a_first_token_costs_one_look_at_the_login_and_one_recorded_attempt() {
         ("rejected", held(), &[]),
         (
             "the login Secret does not exist",
-            with(World::new(), |world| {
-                world.login_seen = Seen::Absent;
+            with(TestWorld::new(), |world| {
+                world.login_seen = LastSeen::Absent;
                 world.login_holds = Err(missing_login());
             }),
             &["ReadLogin"],
         ),
-        ("suspended", with(World::new(), |world| world.edit_spec(|spec| spec.suspended = true)), &[]),
+        ("suspended", with(TestWorld::new(), |world| world.edit_spec(|spec| spec.suspended = true)), &[]),
         (
             "a specification that cannot be carried out",
-            with(World::new(), |world| world.intent = Err(Reason::InvalidSpec { field: "spec" })),
+            with(TestWorld::new(), |world| world.intent = Err(Reason::InvalidSpec { field: "spec" })),
             &[],
         ),
         (
             "another credential has a token of this account",
-            with(World::new(), |world| world.renew_by_another_member(BILLING, "shared", 3600)),
+            with(TestWorld::new(), |world| world.renew_by_another_member(BILLING, "shared", 3600)),
             &["ReadLogin", "Publish"],
         ),
         (
             "another credential proved this login",
-            with(World::new(), |world| {
+            with(TestWorld::new(), |world| {
                 world.renew_by_another_member(BILLING, "dead", 10);
                 world.pass(seconds(10));
             }),
@@ -126,7 +126,7 @@ fn a_first_token_costs_one_look_at_the_login_and_one_recorded_attempt() {
 
 #[test]
 fn a_renewal_refreshes_and_logs_in_where_a_refresh_is_refused() {
-    let is_refresh = |world: &World| world.calls[0].1.grant() == Grant::Refresh;
+    let is_refresh = |world: &TestWorld| world.calls[0].1.grant() == Grant::Refresh;
     let mut world = published_at(DUE - 1);
     let Plan::Rest { until } = world.decide() else { panic!() };
     assert_eq!(until, Some(at(DUE)));
@@ -152,7 +152,7 @@ fn a_renewal_refreshes_and_logs_in_where_a_refresh_is_refused() {
 
 #[test]
 fn a_published_token_is_left_alone_until_something_asks_for_another() {
-    let template_change = |world: &mut World| world.edit_spec(|spec| spec.target.owned = false);
+    let template_change = |world: &mut TestWorld| world.edit_spec(|spec| spec.target.owned = false);
     check(vec![
         ("fresh", published_at(60), &[]),
         (
@@ -233,7 +233,7 @@ fn a_login_that_changed_is_read_and_only_another_account_costs_a_login() {
         ),
         (
             "another account, which has a token that is older than the published one",
-            with(World::new(), |world| {
+            with(TestWorld::new(), |world| {
                 world.renew_by_another_member(OTHER, "older", 3600);
                 world.pass(seconds(60));
                 world.settle();
@@ -272,8 +272,8 @@ fn a_login_that_changed_is_read_and_only_another_account_costs_a_login() {
 #[test]
 fn a_restart_with_a_fresh_token_reads_nothing_and_asks_nothing() {
     check(vec![
-        ("fresh", with(published_at(60), World::restart), &[]),
-        ("renewal due", with(published_at(DUE), World::restart), &["ReadLogin", "Obtain"]),
+        ("fresh", with(published_at(60), TestWorld::restart), &[]),
+        ("renewal due", with(published_at(DUE), TestWorld::restart), &["ReadLogin", "Obtain"]),
         (
             "deleted meanwhile",
             with(published_at(60), |world| {
@@ -357,7 +357,7 @@ fn a_specification_that_names_another_issuer_has_its_first_attempt_recorded() {
 #[test]
 fn what_somebody_changed_is_put_back_without_asking_the_issuer() {
     check(vec![
-        ("deleted", with(published_at(60), World::delete_target), &["Publish to repair"]),
+        ("deleted", with(published_at(60), TestWorld::delete_target), &["Publish to repair"]),
         (
             "edited",
             with(published_at(60), |world| world.edit_target(|_| ())),
@@ -389,7 +389,7 @@ fn what_somebody_changed_is_put_back_without_asking_the_issuer() {
         ),
         (
             "deleted when the renewal is due",
-            with(published_at(DUE), World::delete_target),
+            with(published_at(DUE), TestWorld::delete_target),
             &["Obtain", "Publish to repair"],
         ),
         (
@@ -401,7 +401,7 @@ fn what_somebody_changed_is_put_back_without_asking_the_issuer() {
             }),
             &[],
         ),
-        ("deleted, and the token is dead", with(published_at(3600), World::delete_target), &["Obtain"]),
+        ("deleted, and the token is dead", with(published_at(3600), TestWorld::delete_target), &["Obtain"]),
         (
             "deleted while suspended",
             with(published_at(60), |world| {
@@ -437,7 +437,7 @@ fn what_somebody_changed_is_put_back_without_asking_the_issuer() {
         ),
         (
             "not seen yet since it was written",
-            with(published_at(60), |world| world.target_seen = Seen::Unknown),
+            with(published_at(60), |world| world.target_seen = LastSeen::Unknown),
             &[],
         ),
     ]);
@@ -450,7 +450,7 @@ fn a_requested_renewal_is_answered_by_a_token_just_obtained_or_by_a_new_one() {
         ("just obtained", requested(59), &[]),
         ("a minute old", requested(60), &["Obtain"]),
         ("suspended", with(requested(60), |world| world.edit_spec(|spec| spec.suspended = true)), &[]),
-        ("after a restart", with(requested(60), World::restart), &["ReadLogin", "Obtain"]),
+        ("after a restart", with(requested(60), TestWorld::restart), &["ReadLogin", "Obtain"]),
     ]);
     let mut world = requested(100);
     world.settle();
@@ -462,23 +462,23 @@ fn a_requested_renewal_is_answered_by_a_token_just_obtained_or_by_a_new_one() {
 
 #[test]
 fn a_request_is_answered_by_what_was_obtained_after_it_or_less_than_a_minute_before_now() {
-    let world = World::published();
+    let world = TestWorld::published();
     // (requested, now): the token was obtained at 0.
     for (requested, now, answered) in
         [(-1, 1_000, true), (0, 59, true), (0, 60, false), (30, 59, true), (30, 60, false)]
     {
         assert_eq!(is_answered(&world.observe(), at(requested), at(now)), answered, "{requested} {now}");
     }
-    assert!(!is_answered(&World::new().observe(), at(0), at(0)), "no token");
+    assert!(!is_answered(&TestWorld::new().observe(), at(0), at(0)), "no token");
 }
 
 #[test]
 fn a_held_login_is_lifted_once_by_a_request_or_a_new_specification() {
-    let request = |world: &mut World| {
+    let request = |world: &mut TestWorld| {
         world.pass(seconds(1));
         world.renewal_requested = Some(world.now);
     };
-    let change = |world: &mut World| {
+    let change = |world: &mut TestWorld| {
         world.pass(seconds(1));
         world.edit_spec(|_| ());
     };
@@ -543,7 +543,7 @@ fn an_older_token_of_the_account_never_replaces_a_younger_one() {
         put_off: None,
         waits_for: None,
         next: Next::Wait(at(120)),
-        pace: Pace::FULL,
+        pace: TimeScale::FULL,
         proven: true,
         tried: true,
     };
@@ -565,13 +565,13 @@ fn a_status_from_a_clock_that_was_ahead_is_not_believed_and_a_new_token_is_publi
 
 #[test]
 fn a_rest_ends_at_the_next_moment_that_changes_anything() {
-    let until = |world: &World| match world.decide() {
+    let until = |world: &TestWorld| match world.decide() {
         Plan::Rest { until } => until,
         plan => panic!("{plan:?}"),
     };
     let suspended = |now| with(published_at(now), |world| world.edit_spec(|spec| spec.suspended = true));
     let unable = |now| with(published_at(now), |world| world.edit_login(Err(missing_login())));
-    let settled = |mut world: World| {
+    let settled = |mut world: TestWorld| {
         world.settle();
         world
     };
@@ -586,7 +586,7 @@ fn a_rest_ends_at_the_next_moment_that_changes_anything() {
         world.settle();
         world.answer(Err(transient(Sent::No, Some(50))));
     });
-    let rejected_once = with(World::new(), |world| {
+    let rejected_once = with(TestWorld::new(), |world| {
         world.settle();
         world.answer(Err(rejected()));
     });
@@ -602,7 +602,7 @@ fn a_rest_ends_at_the_next_moment_that_changes_anything() {
         ("a pause between calls", waiting, Some(DUE + 50)),
         (
             "a new one that is suspended",
-            with(World::new(), |world| world.edit_spec(|spec| spec.suspended = true)),
+            with(TestWorld::new(), |world| world.edit_spec(|spec| spec.suspended = true)),
             None,
         ),
     ];
@@ -613,7 +613,7 @@ fn a_rest_ends_at_the_next_moment_that_changes_anything() {
 
 #[test]
 fn a_rejection_on_record_finds_its_account_also_where_nothing_else_is_done() {
-    let suspend = |world: &mut World| world.edit_spec(|spec| spec.suspended = true);
+    let suspend = |world: &mut TestWorld| world.edit_spec(|spec| spec.suspended = true);
     check(vec![("suspended", with(held_and_restarted(), suspend), &["ReadLogin"])]);
     let mut world = with(held_and_restarted(), |world| {
         world.write_pause = Some((Reason::TargetWriteRefused { secret: String::new() }, at(1_000_000)));
@@ -637,7 +637,7 @@ fn a_change_is_not_carried_out_while_the_attempt_that_it_asks_for_has_to_wait() 
 #[test]
 fn what_was_written_often_lately_waits_until_its_token_is_near_its_death() {
     let paced_until = |lifetime: i64, of_target: Option<i64>, of_namespace: Option<i64>| {
-        let mut world = World::published();
+        let mut world = TestWorld::published();
         world.published.as_mut().unwrap().validity.lifetime = seconds(lifetime);
         world.target_pause = of_target.map(at);
         world.namespace_pause = of_namespace.map(at);
@@ -665,7 +665,7 @@ fn what_was_written_often_lately_waits_until_its_token_is_near_its_death() {
     world.now = at(3150);
     world.target_pause = Some(at(3200));
     assert_ne!(name(&world.decide()), "Rest", "near its death");
-    let mut world = World::new();
+    let mut world = TestWorld::new();
     world.namespace_pause = Some(at(4));
     world.settle();
     assert!(world.calls.is_empty(), "a first token waits for a namespace that floods");

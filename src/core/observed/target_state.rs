@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Observed, Seen};
+use super::{LastSeen, Observed};
 use crate::core::reason::Reason;
-use crate::core::target::{ObjectVersion, TargetRead};
+use crate::core::target::{ObjectVersion, TargetSnapshot};
 use crate::core::token::IssuedToken;
 
 /// Where the published token can be had from without asking the issuer.
@@ -30,7 +30,7 @@ pub enum TargetState<'a> {
     /// It does not exist.
     Absent,
     /// It is not as we left it, and may be written.
-    Ours(&'a TargetRead),
+    Ours(&'a TargetSnapshot),
     /// It may not or cannot be written.
     Blocked(Reason),
 }
@@ -42,11 +42,11 @@ impl<'a> Observed<'a> {
         let Ok(intent) = self.intent else { return TargetState::Untouched };
         let written = self.target_written;
         let seen = match self.target_seen {
-            Seen::Absent => return TargetState::Absent,
+            LastSeen::Absent => return TargetState::Absent,
             // Written in this process, and no watch event came yet.
-            Seen::Unknown if written.is_some() => return TargetState::Untouched,
-            Seen::Unknown => return TargetState::Unverified,
-            Seen::Version(seen) => seen,
+            LastSeen::Unknown if written.is_some() => return TargetState::Untouched,
+            LastSeen::Unknown => return TargetState::Unverified,
+            LastSeen::Version(seen) => seen,
         };
         let read = self.target_read.filter(|read| read.version == *seen);
         // Even what we wrote last may be of another type than the specification wants by now.

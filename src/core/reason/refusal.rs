@@ -19,7 +19,7 @@ impl TargetRefusal {
             Self::Type(_) => "SecretTypeNotAllowed",
             Self::Domain(_) => "MetadataDomainNotAllowed",
             Self::Name(_) => "TargetNameReserved",
-            Self::Literal(_) => "TemplateLiteral",
+            Self::Literal(_) => "TemplateLiteralNotAllowed",
         }
     }
 

@@ -4,7 +4,7 @@
 //! there is no status to remember by, only a record on the volume, and N replicas have N budgets. So a login that was
 //! never accepted is presented once, and again only when its files are others.
 
-pub mod held;
-pub mod login;
-pub mod names;
-pub mod trouble;
+pub mod attempts;
+pub mod error;
+pub mod files;
+pub mod token;

@@ -10,7 +10,7 @@ use rustix::process::{getegid, geteuid, getgroups};
 
 use super::{Finding, bad, good};
 use crate::sidecar::file::open;
-use crate::sidecar::folder::{DATA_LINK, FileMode, SET_GROUP_ID};
+use crate::sidecar::output_dir::{DATA_LINK, FileMode, SET_GROUP_ID};
 
 const GROUP_MAY_PASS: u32 = 0o010;
 const ALL_MAY_PASS: u32 = 0o001;

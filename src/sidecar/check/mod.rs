@@ -13,14 +13,14 @@ use jiff::SignedDuration;
 
 use super::file::{read, trouble_of};
 use super::hooks::Hook;
-use super::record::RecordFile;
+use super::record_file::RecordFile;
 use super::run::{Output, Settings, SourceSettings};
 use super::source::{LoginFiles, SecretKeys};
-use crate::core::moment::{Moment, to_second};
-use crate::core::sidecar::held::{Found, Held};
-use crate::core::sidecar::login::{Answer, Record};
-use crate::core::sidecar::names::{TOKEN, TOKEN_JSON};
-use crate::core::sidecar::trouble::Trouble;
+use crate::core::sidecar::attempts::{Answer, Record};
+use crate::core::sidecar::error::SourceError;
+use crate::core::sidecar::files::{TOKEN, TOKEN_JSON};
+use crate::core::sidecar::token::{HeldToken, TokenFields};
+use crate::core::time::{Moment, to_second};
 use crate::ops::clock::{Clock, SystemClock};
 use access::{Identity, Rights};
 use mounts::sub_path;
@@ -45,12 +45,12 @@ fn bad(text: impl Into<String>) -> Finding {
     Finding { is_good: false, text: text.into() }
 }
 
-fn of_trouble(trouble: &Trouble) -> Finding {
+fn of_trouble(trouble: &SourceError) -> Finding {
     bad(format!("{}: {}", trouble.name(), trouble.message()))
 }
 
 /// What is looked at from.
-struct Place {
+struct ConnectionPermit {
     own: Identity,
     mounts: String,
     clock: SystemClock,
@@ -59,7 +59,7 @@ struct Place {
 /// Looks at everything that the settings name.
 pub async fn check(settings: &Settings) -> Vec<Finding> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let place = Place { own: Identity::own(), mounts, clock: SystemClock::start() };
+    let place = ConnectionPermit { own: Identity::own(), mounts, clock: SystemClock::start() };
     let mut findings = vec![good(format!("runs as {}", place.own))];
     if let Some(output) = &settings.output {
         findings.extend(place.output(output));
@@ -89,7 +89,7 @@ pub async fn check(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-impl Place {
+impl ConnectionPermit {
     fn output(&self, output: &Output) -> Vec<Finding> {
         let path = output.folder.path();
         let mut findings: Vec<Finding> = sub_path(path, &self.mounts).into_iter().collect();
@@ -114,7 +114,7 @@ impl Place {
             Ok(Some(token)) => {
                 let json = output.folder.read(TOKEN_JSON).ok().flatten();
                 let json = json.as_deref().map(Vec::as_slice);
-                let found = Found { token: Some(&token), json, ..Found::default() };
+                let found = TokenFields { token: Some(&token), json, ..TokenFields::default() };
                 findings.extend(of_token(found, &place, self.clock.now()));
             }
         }
@@ -129,12 +129,12 @@ impl Place {
         let place = file.display().to_string();
         match &token {
             Err(error) => {
-                let otherwise = Trouble::SourceUnreadable { place: place.clone() };
+                let otherwise = SourceError::SourceUnreadable { place: place.clone() };
                 findings.push(of_trouble(&trouble_of(error, place, otherwise)));
                 findings.extend(access::obstacle(&file, &self.own));
             }
             Ok(token) => {
-                let found = Found {
+                let found = TokenFields {
                     token: Some(token),
                     expires_at: expires_at.as_deref().map(Vec::as_slice),
                     json: json.as_deref().map(Vec::as_slice),
@@ -171,7 +171,7 @@ fn of_record(record: &Record, blank: bool) -> Finding {
     match record.answer {
         Answer::Awaited => good("this login was tried, and nobody heard the answer"),
         _ => match record.answer.reason() {
-            Some(reason) => of_trouble(&Trouble::of_call(reason, record.accepted.is_some(), blank)),
+            Some(reason) => of_trouble(&SourceError::of_call(reason, record.accepted.is_some(), blank)),
             None => good("the issuer accepted this login"),
         },
     }
@@ -185,10 +185,10 @@ fn of_hook(hook: &Hook) -> Option<Finding> {
     })
 }
 
-fn of_token(found: Found<'_>, place: &str, now: Moment) -> Vec<Finding> {
+fn of_token(found: TokenFields<'_>, place: &str, now: Moment) -> Vec<Finding> {
     let place = place.to_owned();
-    let held = match Held::found(found, now) {
-        Err(defect) => return vec![of_trouble(&Trouble::TokenUnusable { place, defect })],
+    let held = match HeldToken::found(found, now) {
+        Err(defect) => return vec![of_trouble(&SourceError::TokenUnusable { place, defect })],
         Ok(held) => held,
     };
     let later =
@@ -202,7 +202,7 @@ fn of_token(found: Found<'_>, place: &str, now: Moment) -> Vec<Finding> {
         |expiry| format!("until {}, {} s from now", expiry.wall, expiry.remaining(now).as_secs()),
     );
     let token = if held.is_expired(now) {
-        let trouble = of_trouble(&Trouble::TokenExpired { place });
+        let trouble = of_trouble(&SourceError::TokenExpired { place });
         bad(format!("{}. By this clock it is {}", trouble.text, to_second(now.wall)))
     } else {
         good(format!("{place} holds a valid token {}, {expiry}", held.fingerprint))

@@ -11,10 +11,10 @@ use kube::{Api, Client};
 
 use super::access::{Identity, obstacle};
 use super::{Finding, bad, good, of_token, of_trouble};
+use crate::core::connection_failure::Wording;
 use crate::core::endpoint::Endpoint;
-use crate::core::obstacle::Terms;
-use crate::core::sidecar::held::Found;
-use crate::core::sidecar::trouble::Trouble;
+use crate::core::sidecar::error::SourceError;
+use crate::core::sidecar::token::TokenFields;
 use crate::issuer::{HttpTransport, Request, Transport as _, Trust};
 use crate::ops::clock::{Clock, SystemClock};
 use crate::sidecar::proxy::Upstream;
@@ -44,7 +44,7 @@ pub(super) async fn issuer(
     let request = Request { url, body: b"{}".to_vec().into(), trust, limit: LIMIT };
     let origin = endpoint.origin.to_string();
     match HttpTransport::new(use_environment_proxy).send(request).await {
-        Err(error) => vec![bad(error.obstacle.problem(&origin, Terms::SIDECAR))],
+        Err(error) => vec![bad(error.obstacle.problem(&origin, Wording::SIDECAR))],
         Ok(answer) => answers(&origin, answer.date.as_deref(), clock),
     }
 }
@@ -77,14 +77,14 @@ pub(super) async fn secret(
         Ok(Ok(Some(found))) => {
             let key = |name: &str| found.data.as_ref()?.get(name).map(|value| value.0.as_slice());
             let [token, expires_at, json] = keys.all().map(key);
-            of_token(Found { token, expires_at, json }, &format!("Secret {name}"), clock.now())
+            of_token(TokenFields { token, expires_at, json }, &format!("Secret {name}"), clock.now())
         }
-        Ok(Ok(None)) => vec![of_trouble(&Trouble::SecretMissing { secret })],
+        Ok(Ok(None)) => vec![of_trouble(&SourceError::SecretMissing { secret })],
         Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403) => {
-            vec![of_trouble(&Trouble::SecretForbidden { secret })]
+            vec![of_trouble(&SourceError::SecretForbidden { secret })]
         }
         // Nothing more is to be learned from a server that does not answer.
-        Ok(Err(_)) | Err(_) => return vec![of_trouble(&Trouble::ApiServerUnreachable)],
+        Ok(Err(_)) | Err(_) => return vec![of_trouble(&SourceError::ApiServerUnreachable)],
     };
     let date = api_server_date(&api, &name.name, client).await;
     found.into_iter().chain(answers("the API server", date.as_deref(), clock)).collect()

@@ -17,13 +17,13 @@ use tokio::sync::watch;
 use url::Url;
 
 pub(super) use program::Programs;
-pub use signal::{SignalHook, SignalHookDefect};
+pub use signal::{SignalHook, SignalHookError};
 
 use super::file;
 use super::publisher::Published;
 use crate::core::backoff::cluster_pause;
-use crate::core::schedule::Pace;
-use crate::core::sidecar::held::Held;
+use crate::core::schedule::TimeScale;
+use crate::core::sidecar::token::HeldToken;
 use crate::issuer::{Request, Transport, TransportError, Trust};
 use crate::ops::clock::Clock;
 use crate::ops::metrics::SidecarMetrics;
@@ -101,11 +101,11 @@ pub(super) struct HookRunner {
 impl HookRunner {
     /// Runs until nothing is published any more.
     pub(super) async fn run(self, mut published: watch::Receiver<Published>) {
-        let mut told: Option<Arc<Held>> = None;
+        let mut told: Option<Arc<HeldToken>> = None;
         let mut failures = 0;
         loop {
             let newest = published.borrow_and_update().token.clone();
-            let is_told = |token: &Arc<Held>| told.as_ref().is_some_and(|told| Arc::ptr_eq(told, token));
+            let is_told = |token: &Arc<HeldToken>| told.as_ref().is_some_and(|told| Arc::ptr_eq(told, token));
             let mut pause = Duration::MAX;
             if let Some(token) = newest.filter(|token| !is_told(token)) {
                 if self.attempt(&token).await {
@@ -122,7 +122,7 @@ impl HookRunner {
         }
     }
 
-    async fn attempt(&self, token: &Held) -> bool {
+    async fn attempt(&self, token: &HeldToken) -> bool {
         // A program that takes longer is ended by who started it.
         let limit = if matches!(self.hook, Hook::Exec { .. }) { Duration::MAX } else { self.limit };
         let outcome = tokio::time::timeout(limit, self.call(token)).await;
@@ -136,7 +136,7 @@ impl HookRunner {
         outcome.is_ok()
     }
 
-    async fn call(&self, token: &Held) -> Result<(), HookError> {
+    async fn call(&self, token: &HeldToken) -> Result<(), HookError> {
         match &self.hook {
             Hook::Http(url) => self.post(url, token).await,
             Hook::Touch(path) => {
@@ -151,7 +151,7 @@ impl HookRunner {
         }
     }
 
-    async fn post(&self, url: &Url, token: &Held) -> Result<(), HookError> {
+    async fn post(&self, url: &Url, token: &HeldToken) -> Result<(), HookError> {
         let expiry = token.expiry.map(|expiry| expiry.wall.to_string());
         let body = serde_json::json!({"fingerprint": token.fingerprint.as_str(), "expires_at": expiry});
         let body = body.to_string().into_bytes().into();
@@ -161,7 +161,7 @@ impl HookRunner {
     }
 
     fn pause(&self, failures: u32) -> Duration {
-        let pause = cluster_pause(failures, Pace::FULL, self.clock.chance());
+        let pause = cluster_pause(failures, TimeScale::FULL, self.clock.chance());
         Duration::try_from(pause).unwrap_or(Duration::from_secs(1))
     }
 }

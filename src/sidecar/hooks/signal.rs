@@ -43,17 +43,17 @@ enum Receiver {
 #[error(
     "not SIGNAL:/PATH/OF/PIDFILE or SIGNAL:NAME, with one of the signals HUP, USR1, USR2, WINCH, INT, QUIT, TERM"
 )]
-pub struct SignalHookDefect;
+pub struct SignalHookError;
 
 impl FromStr for SignalHook {
-    type Err = SignalHookDefect;
+    type Err = SignalHookError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (name, receiver) = text.split_once(':').ok_or(SignalHookDefect)?;
+        let (name, receiver) = text.split_once(':').ok_or(SignalHookError)?;
         let name = name.strip_prefix("SIG").unwrap_or(name);
-        let signal = SIGNALS.iter().find(|(known, _)| *known == name).ok_or(SignalHookDefect)?.1;
+        let signal = SIGNALS.iter().find(|(known, _)| *known == name).ok_or(SignalHookError)?.1;
         let receiver = match receiver {
-            "" => return Err(SignalHookDefect),
+            "" => return Err(SignalHookError),
             path if path.starts_with('/') => Receiver::PidFile(path.into()),
             name => Receiver::Named(name.to_owned()),
         };
@@ -155,7 +155,7 @@ mod tests {
         let name = parse("USR1:nginx").unwrap();
         assert_eq!((name.signal, name.receiver), (Signal::USR1, Receiver::Named("nginx".into())));
         for text in ["HUP", "HUP:", "KILL:nginx", "hup:nginx", ":nginx"] {
-            assert_eq!(parse(text), Err(SignalHookDefect), "{text}");
+            assert_eq!(parse(text), Err(SignalHookError), "{text}");
         }
     }
 

@@ -11,18 +11,18 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::sync::Semaphore;
 
-use super::heads::{Head, admit, calls_expired, is_encoded, strip_hop_by_hop, wants_upgrade};
-use super::kept::{Brought, KEPT_BODIES, Kept, take};
+use super::buffered_body::{BufferedBody, IncomingBody, KEPT_BODIES, take};
+use super::headers::{RequestHead, admit, calls_expired, is_encoded, strip_hop_by_hop, wants_upgrade};
 use super::refusal::Refusal;
 use super::upstream::Failure;
 use super::{Body, REQUESTS, Upstream};
-use crate::core::sidecar::held::Held;
+use crate::core::sidecar::token::HeldToken;
 use crate::ops::clock::Clock;
-use crate::ops::connections::{BodyInUse, InUse, Place};
+use crate::ops::connections::{ConnectionPermit, RequestGuard, ResponseBody};
 use crate::ops::descriptors;
 use crate::ops::metrics::SidecarMetrics;
 use crate::sidecar::callers::Callers;
-use crate::sidecar::source::Feed;
+use crate::sidecar::source::TokenReceiver;
 
 /// How long a request waits for a newer token of a source that does not ask the issuer itself.
 const WAIT_FOR_OTHERS: Duration = Duration::from_secs(5);
@@ -32,7 +32,7 @@ const WAIT_FOR_ISSUER: Duration = Duration::from_secs(20);
 /// What every request on its way through needs.
 pub(in crate::sidecar) struct Proxy {
     upstream: Arc<Upstream>,
-    feed: Feed,
+    feed: TokenReceiver,
     clock: Arc<dyn Clock>,
     metrics: SidecarMetrics,
     callers: Callers,
@@ -46,7 +46,7 @@ impl Proxy {
     /// To this upstream, with the tokens of this feed, for these callers.
     pub(in crate::sidecar) fn new(
         upstream: Arc<Upstream>,
-        feed: Feed,
+        feed: TokenReceiver,
         clock: Arc<dyn Clock>,
         metrics: SidecarMetrics,
         callers: Callers,
@@ -60,8 +60,8 @@ impl Proxy {
     pub(super) async fn answer(
         &self,
         request: Request<Incoming>,
-        place: Arc<Place>,
-    ) -> Response<BodyInUse<Body>> {
+        place: Arc<ConnectionPermit>,
+    ) -> Response<ResponseBody<Body>> {
         let permit = place.permit(&self.requests).await;
         let is_busy = permit.is_none();
         let in_use = place.request(permit);
@@ -80,7 +80,7 @@ impl Proxy {
     async fn forward(
         &self,
         mut request: Request<Incoming>,
-        in_use: &InUse,
+        in_use: &RequestGuard,
     ) -> Result<Response<Body>, Refusal> {
         let program = hyper::upgrade::on(&mut request);
         let (parts, body) = request.into_parts();
@@ -88,8 +88,8 @@ impl Proxy {
         self.token()?;
         let program = wants_upgrade(&parts).then(|| (program, in_use.clone()));
         let is_upgrade = program.is_some();
-        let head = Head::of(&parts, self.upstream.scheme(), self.upstream.authority())?;
-        let body: Brought = in_use.bringing(body);
+        let head = RequestHead::of(&parts, self.upstream.scheme(), self.upstream.authority())?;
+        let body: IncomingBody = in_use.bringing(body);
         let (body, kept, is_cut) = take(&parts.method, body, &self.room).await?.split();
         // The body may have taken longer than the token lived that was there before.
         let token = self.token()?;
@@ -118,10 +118,10 @@ impl Proxy {
     /// Sends a request, and once more if that does no harm: the upstream did not carry it out, or it changes nothing.
     async fn send(
         &self,
-        head: &Head,
-        token: &Held,
+        head: &RequestHead,
+        token: &HeldToken,
         body: Body,
-        kept: Option<&Kept>,
+        kept: Option<&BufferedBody>,
         is_upgrade: bool,
     ) -> Result<Response<Incoming>, Refusal> {
         let failure = match self.send_once(head, token, body, is_upgrade).await {
@@ -140,8 +140,8 @@ impl Proxy {
     /// Sends a request with this token, unless that dies before there is a connection.
     async fn send_once(
         &self,
-        head: &Head,
-        token: &Held,
+        head: &RequestHead,
+        token: &HeldToken,
         body: Body,
         is_upgrade: bool,
     ) -> Result<Response<Incoming>, Failure> {
@@ -151,21 +151,21 @@ impl Proxy {
     }
 
     /// The token to send, if it is certain to live until it arrives.
-    fn token(&self) -> Result<Arc<Held>, Refusal> {
+    fn token(&self) -> Result<Arc<HeldToken>, Refusal> {
         let supply = self.feed.now();
         let living = supply.token.as_ref().filter(|token| self.is_living(token)).cloned();
         living.ok_or_else(|| Refusal::no_token(&supply, self.clock.now()))
     }
 
-    fn is_living(&self, token: &Held) -> bool {
-        !token.last_use().is_some_and(|last| last.has_come(self.clock.now()))
+    fn is_living(&self, token: &HeldToken) -> bool {
+        !token.last_use().is_some_and(|last| last.is_reached(self.clock.now()))
     }
 }
 
 /// What the program gets of the upstream's answer. `program` is its connection, if it asked for another protocol.
 fn pass_on(
     mut answer: Response<Incoming>,
-    program: Option<(OnUpgrade, InUse)>,
+    program: Option<(OnUpgrade, RequestGuard)>,
 ) -> Result<Response<Body>, Refusal> {
     // The program would get the bytes, and not the name of the encoding, which ends here.
     if is_encoded(answer.headers()) {

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::forward::Proxy;
 use super::{BUFFER, IDLE_LIMIT};
 use crate::ops::connections::{Connections, Limits};
-use crate::ops::stream::Patience;
+use crate::ops::write_timeout::WriteTimeout;
 
 /// How long the head of a request may take, and how long a connection may wait for one.
 const HEAD_LIMIT: Duration = Duration::from_secs(60);
@@ -33,7 +33,7 @@ const CONNECTIONS: usize = 512;
 
 /// Serves until `stop` is cancelled, and then until the requests under way are answered.
 pub(in crate::sidecar) async fn serve(listener: TcpListener, proxy: Proxy, stop: CancellationToken) {
-    let patience = Patience { idle: IDLE_LIMIT, whole: None };
+    let patience = WriteTimeout { idle: IDLE_LIMIT, whole: None };
     let limits = Limits { connections: CONNECTIONS, patience };
     let mut connections = Connections::new(listener, limits);
     let (proxy, server, graceful) = (Arc::new(proxy), server(), GracefulShutdown::new());
@@ -89,12 +89,12 @@ fn server() -> Builder<TokioExecutor> {
 mod tests {
     use std::net::SocketAddr;
 
-    use super::super::kept::{KEEPING_LIMIT, KEPT_BODIES, KEPT_BODY};
+    use super::super::buffered_body::{KEEPING_LIMIT, KEPT_BODIES, KEPT_BODY};
     use super::super::{REQUESTS, Upstream};
     use super::*;
     use crate::core::endpoint::Origin;
-    use crate::core::sidecar::held::Held;
-    use crate::core::world::token;
+    use crate::core::sidecar::token::HeldToken;
+    use crate::core::testing::token;
     use crate::issuer::Trust;
     use crate::ops::clock::{Clock, SystemClock};
     use crate::ops::descriptors;
@@ -110,7 +110,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let origin = Origin::parse(&format!("http://{upstream}")).unwrap();
         let clock = Arc::new(SystemClock::start());
-        let held = Held::issued(&token("t", clock.now(), 86_400));
+        let held = HeldToken::issued(&token("t", clock.now(), 86_400));
         let upstream =
             Arc::new(Upstream::new(origin, &Trust::PublicRoots, Arc::<SystemClock>::clone(&clock)).unwrap());
         let (feed, metrics) = (channel(Some(held), false).1, Metrics::of_sidecar().1);

@@ -9,9 +9,9 @@
 //!                     heads ┘    └── Feed: the token, and a newer one
 //! ```
 
+mod buffered_body;
 mod forward;
-mod heads;
-mod kept;
+mod headers;
 mod listener;
 mod refusal;
 mod upstream;
@@ -26,7 +26,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 pub use super::callers::HostName;
 pub(super) use forward::Proxy;
 pub(super) use listener::serve;
-pub use upstream::{Upstream, UpstreamDefect};
+pub use upstream::{Upstream, UpstreamError};
 
 /// A body on its way through, in either direction.
 type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;

@@ -6,9 +6,9 @@ use http_body_util::{BodyExt as _, Full};
 use jiff::SignedDuration;
 
 use super::Body;
-use crate::core::moment::Moment;
-use crate::core::obstacle::{Obstacle, Terms};
-use crate::sidecar::source::Supply;
+use crate::core::connection_failure::{ConnectionFailure, Wording};
+use crate::core::time::Moment;
+use crate::sidecar::source::TokenState;
 
 /// When to ask again, where nobody knows when there will be a token.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
@@ -46,9 +46,9 @@ pub(super) enum Refusal {
     /// The token died before there was a connection to the upstream.
     ConnectedTooLate,
     /// No connection to the upstream came about.
-    UpstreamUnreachable(Obstacle),
+    UpstreamUnreachable(ConnectionFailure),
     /// No TLS with the upstream came about, as with a certificate that is not trusted.
-    UpstreamTls(Obstacle),
+    UpstreamTls(ConnectionFailure),
     /// The upstream ended the connection without an answer.
     UpstreamBroken,
     /// The upstream's answer cannot be passed on.
@@ -61,7 +61,7 @@ pub(super) enum Refusal {
 
 impl Refusal {
     /// Of a source that has no token to send now.
-    pub(super) fn no_token(supply: &Supply, now: Moment) -> Self {
+    pub(super) fn no_token(supply: &TokenState, now: Moment) -> Self {
         let (reason, message) = match (&supply.trouble, &supply.token) {
             (Some(trouble), _) => (trouble.name(), trouble.message()),
             (None, None) => ("NoTokenYet", "There is no token yet; ask again".into()),
@@ -141,7 +141,7 @@ impl Refusal {
             Self::KeptBodies => "This proxy has as many bodies of unknown length from GET and HEAD as it takes; add Content-Length, or ask again".into(),
             Self::NoToken { message, .. } => message.clone(),
             Self::ConnectedTooLate => "The token expired before there was a connection to the upstream, and nothing was sent; ask again".into(),
-            Self::UpstreamUnreachable(obstacle) | Self::UpstreamTls(obstacle) => obstacle.problem("the upstream", Terms::UPSTREAM),
+            Self::UpstreamUnreachable(obstacle) | Self::UpstreamTls(obstacle) => obstacle.problem("the upstream", Wording::UPSTREAM),
             Self::UpstreamBroken => "The upstream ended the connection without an answer; whether it carried the request out is unknown".into(),
             Self::UpstreamMalformed => "The upstream's answer cannot be passed on: it is no HTTP, or has more than 1,000 header fields or 64 KiB of them, or a Transfer-Encoding other than chunked".into(),
             Self::Busy => "This proxy has as many requests under way as it takes, 256 or a third of its file descriptors; ask again".into(),
@@ -168,17 +168,19 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::core::sidecar::held::Held;
-    use crate::core::sidecar::trouble::Trouble;
-    use crate::core::world::{at, token};
+    use crate::core::sidecar::error::SourceError;
+    use crate::core::sidecar::token::HeldToken;
+    use crate::core::testing::{at, token};
 
     #[test]
     fn a_program_learns_why_there_is_no_token_and_when_to_ask_again() {
-        let nothing = Supply::default();
-        let dead =
-            Supply { token: Some(Arc::new(Held::issued(&token("t", at(0), 60)))), ..Supply::default() };
-        let trouble = Some(Trouble::LoginRejected { forbidden: false, proven: true, blank: false });
-        let rejected = Supply { trouble, next_attempt: Some(at(100)), ..dead.clone() };
+        let nothing = TokenState::default();
+        let dead = TokenState {
+            token: Some(Arc::new(HeldToken::issued(&token("t", at(0), 60)))),
+            ..TokenState::default()
+        };
+        let trouble = Some(SourceError::LoginRejected { forbidden: false, proven: true, blank: false });
+        let rejected = TokenState { trouble, next_attempt: Some(at(100)), ..dead.clone() };
         for (supply, reason, seconds) in
             [(nothing, "NoTokenYet", "5"), (dead, "TokenExpired", "5"), (rejected, "LoginRejected", "40")]
         {

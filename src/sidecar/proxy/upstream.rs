@@ -18,9 +18,9 @@ use rustls::ClientConfig;
 
 use super::refusal::Refusal;
 use super::{BUFFER, Body};
+use crate::core::connection_failure::ConnectionFailure;
 use crate::core::endpoint::Origin;
-use crate::core::moment::Moment;
-use crate::core::obstacle::Obstacle;
+use crate::core::time::Moment;
 use crate::issuer::{Trust, obstacle_to_connecting};
 use crate::ops::clock::Clock;
 
@@ -104,7 +104,7 @@ impl From<Refusal> for Failure {
 
 /// Why there can be no upstream.
 #[derive(Debug, thiserror::Error)]
-pub enum UpstreamDefect {
+pub enum UpstreamError {
     /// The address is none that HTTP can use.
     #[error("no address of a server")]
     Address,
@@ -117,13 +117,13 @@ impl Upstream {
     /// At this address, with a certificate that these vouch for.
     ///
     /// # Errors
-    /// [`UpstreamDefect`].
-    pub fn new(origin: Origin, trust: &Trust, clock: Arc<dyn Clock>) -> Result<Self, UpstreamDefect> {
+    /// [`UpstreamError`].
+    pub fn new(origin: Origin, trust: &Trust, clock: Arc<dyn Clock>) -> Result<Self, UpstreamError> {
         let parts = origin.to_string().parse::<Uri>().map(Uri::into_parts).ok();
         let Some((Some(scheme), Some(authority))) = parts.map(|parts| (parts.scheme, parts.authority)) else {
-            return Err(UpstreamDefect::Address);
+            return Err(UpstreamError::Address);
         };
-        let tls = tls(trust).map_err(UpstreamDefect::Tls)?;
+        let tls = tls(trust).map_err(UpstreamError::Tls)?;
         let clients = RwLock::new(Arc::new(Clients::new(&tls, clock.now())));
         Ok(Self { origin, scheme, authority, tls, trust: trust.clone(), clock, clients })
     }
@@ -282,7 +282,7 @@ fn client(tls: &ClientConfig, versions: Versions) -> Client<Connector, Body> {
 fn classify(error: &ClientError, trust: &Trust) -> Failure {
     if error.is_connect() {
         return Failure::hopeless(match obstacle_to_connecting(error, trust) {
-            Obstacle::TooManyOpenFiles => Refusal::Descriptors,
+            ConnectionFailure::TooManyOpenFiles => Refusal::Descriptors,
             obstacle if obstacle.is_tls() => Refusal::UpstreamTls(obstacle),
             obstacle => Refusal::UpstreamUnreachable(obstacle),
         });
@@ -334,7 +334,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::core::backoff::Chance;
+    use crate::core::backoff::RandomFraction;
 
     /// The runtime's clock, which passes only when everyone waits.
     struct RuntimeClock(Instant);
@@ -345,8 +345,8 @@ mod tests {
             Moment { wall: Timestamp::UNIX_EPOCH + monotonic, monotonic }
         }
 
-        fn chance(&self) -> Chance {
-            Chance::new(0.5)
+        fn chance(&self) -> RandomFraction {
+            RandomFraction::new(0.5)
         }
     }
 

@@ -9,10 +9,10 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::version::{read_of_one_version, version_of};
-use super::{Changes, Outlet, SecretKeys};
-use crate::core::moment::Moment;
-use crate::core::sidecar::held::{Found, Held, follow};
-use crate::core::sidecar::trouble::Trouble;
+use super::{Changes, SecretKeys, TokenSender};
+use crate::core::sidecar::error::SourceError;
+use crate::core::sidecar::token::{HeldToken, TokenFields, follow};
+use crate::core::time::Moment;
 use crate::ops::clock::Clock;
 use crate::sidecar::file::{read, trouble_of};
 
@@ -20,7 +20,7 @@ use crate::sidecar::file::{read, trouble_of};
 pub(in crate::sidecar) struct Directory {
     files: TokenFiles,
     clock: Arc<dyn Clock>,
-    outlet: Outlet,
+    outlet: TokenSender,
 }
 
 /// The files with a token and its times.
@@ -35,7 +35,7 @@ impl Directory {
         path: PathBuf,
         keys: SecretKeys,
         clock: Arc<dyn Clock>,
-        outlet: Outlet,
+        outlet: TokenSender,
     ) -> Self {
         Self { files: TokenFiles { path, keys }, clock, outlet }
     }
@@ -69,36 +69,36 @@ impl Directory {
 
 impl TokenFiles {
     /// The token that stands there, if it is another one than the one that is held.
-    fn found(&self, held: Option<&Held>, now: Moment) -> Result<Option<Held>, Trouble> {
+    fn found(&self, held: Option<&HeldToken>, now: Moment) -> Result<Option<HeldToken>, SourceError> {
         let version = || version_of(&self.path, &self.keys.all());
         let ([token, expires_at, json], _) =
             read_of_one_version(version, || self.keys.all().map(|key| self.file(key)));
         let token = token?.ok_or_else(|| self.unreadable())?;
         let (expires_at, json) = (expires_at.ok().flatten(), json.ok().flatten());
-        let found = Found {
+        let found = TokenFields {
             token: Some(&token),
             expires_at: expires_at.as_deref().map(Vec::as_slice),
             json: json.as_deref().map(Vec::as_slice),
         };
         let place = || self.place(&self.keys.token);
-        let found =
-            Held::found(found, now).map_err(|defect| Trouble::TokenUnusable { place: place(), defect })?;
+        let found = HeldToken::found(found, now)
+            .map_err(|defect| SourceError::TokenUnusable { place: place(), defect })?;
         follow(held, found, &place(), now)
     }
 
-    fn file(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Trouble> {
+    fn file(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, SourceError> {
         match read(&self.path.join(name)) {
             Ok(content) => Ok(Some(content)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => {
                 let place = self.place(name);
-                Err(trouble_of(&error, place.clone(), Trouble::SourceUnreadable { place }))
+                Err(trouble_of(&error, place.clone(), SourceError::SourceUnreadable { place }))
             }
         }
     }
 
-    fn unreadable(&self) -> Trouble {
-        Trouble::SourceUnreadable { place: self.place(&self.keys.token) }
+    fn unreadable(&self) -> SourceError {
+        SourceError::SourceUnreadable { place: self.place(&self.keys.token) }
     }
 
     fn place(&self, name: &str) -> String {
@@ -113,11 +113,11 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::sidecar::folder::tests::Place;
+    use crate::sidecar::output_dir::tests::ConnectionPermit;
 
     #[test]
     fn a_token_and_its_expiry_are_of_one_version_although_the_volume_changes_while_they_are_read() {
-        let place = Place::make();
+        let place = ConnectionPermit::make();
         let path = |name: &str| place.0.join(name);
         for (version, token) in [("..1", "first"), ("..2", "second")] {
             fs::create_dir(path(version)).unwrap();

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 use super::version::{read_of_one_version, version_of};
-use crate::core::login::LoginPair;
-use crate::core::sidecar::login::FilesIdentity;
-use crate::core::sidecar::trouble::Trouble;
+use crate::core::sidecar::attempts::FilesIdentity;
+use crate::core::sidecar::error::SourceError;
+use crate::core::username_password::LoginPair;
 use crate::sidecar::file::{read, trouble_of};
 
 /// Where user name and password stand.
@@ -36,27 +36,27 @@ struct Half {
 
 impl LoginFiles {
     /// Reads both of one version.
-    pub(in crate::sidecar) fn read(&self) -> Result<LoginReading, Trouble> {
+    pub(in crate::sidecar) fn read(&self) -> Result<LoginReading, SourceError> {
         let (pair, version) = read_of_one_version(|| self.identity().0, || self.pair());
         Ok(LoginReading { pair: pair?, identity: FilesIdentity(version) })
     }
 
-    fn pair(&self) -> Result<LoginPair, Trouble> {
+    fn pair(&self) -> Result<LoginPair, SourceError> {
         let (username, password) = (self.half(&self.username)?, self.half(&self.password)?);
         let pair = LoginPair::parse(
             (&username.file, username.bytes.as_deref().map(Vec::as_slice)),
             (&password.file, password.bytes.as_deref().map(Vec::as_slice)),
         );
-        pair.map_err(|(file, defect)| Trouble::LoginDefective { file: file.to_owned(), defect })
+        pair.map_err(|(file, defect)| SourceError::LoginDefective { file: file.to_owned(), defect })
     }
 
-    fn half(&self, name: &str) -> Result<Half, Trouble> {
+    fn half(&self, name: &str) -> Result<Half, SourceError> {
         let path = self.directory.join(name);
         let file = path.display().to_string();
         match read(&path) {
             Ok(bytes) => Ok(Half { file, bytes: Some(bytes) }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Half { file, bytes: None }),
-            Err(error) => Err(trouble_of(&error, file.clone(), Trouble::LoginUnreadable { file })),
+            Err(error) => Err(trouble_of(&error, file.clone(), SourceError::LoginUnreadable { file })),
         }
     }
 
@@ -68,19 +68,19 @@ impl LoginFiles {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::login::LoginDefect;
-    use crate::sidecar::folder::tests::Place;
+    use crate::core::username_password::LoginError;
+    use crate::sidecar::output_dir::tests::ConnectionPermit;
     use std::fs;
     use std::os::unix::fs::symlink;
 
-    fn files(place: &Place) -> LoginFiles {
+    fn files(place: &ConnectionPermit) -> LoginFiles {
         let name = |name: &str| name.to_owned();
         LoginFiles { directory: place.0.clone(), username: name("username"), password: name("password") }
     }
 
     #[test]
     fn the_identity_follows_the_version_of_a_volume_and_not_what_it_holds() {
-        let place = Place::make();
+        let place = ConnectionPermit::make();
         for version in ["..1", "..2"] {
             fs::create_dir(place.0.join(version)).unwrap();
             fs::write(place.0.join(version).join("username"), "me").unwrap();
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn plain_files_are_told_apart_by_inode_size_and_age() {
-        let place = Place::make();
+        let place = ConnectionPermit::make();
         let write = |name: &str, text: &str| fs::write(place.0.join(name), text).unwrap();
         write("username", "me");
         write("password", "one");
@@ -115,14 +115,14 @@ mod tests {
 
     #[test]
     fn each_defect_is_named_with_its_file_and_nothing_of_what_is_in_it() {
-        let place = Place::make();
+        let place = ConnectionPermit::make();
         fs::write(place.0.join("username"), "me").unwrap();
         let defect = || files(&place).read().err().unwrap();
         let path = place.0.join("password").display().to_string();
-        let expected = |defect| Trouble::LoginDefective { file: path.clone(), defect };
-        assert_eq!(defect(), expected(LoginDefect::Missing));
+        let expected = |defect| SourceError::LoginDefective { file: path.clone(), defect };
+        assert_eq!(defect(), expected(LoginError::Missing));
         fs::write(&path, "hunter2\n").unwrap();
-        assert_eq!(defect(), expected(LoginDefect::LineBreak));
+        assert_eq!(defect(), expected(LoginError::LineBreak));
         assert!(!defect().message().contains("hunter2"));
     }
 }

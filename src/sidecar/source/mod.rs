@@ -1,9 +1,9 @@
 //! Where a sidecar's tokens come from, and the contract with everyone who uses them: the publisher of files, the
 //! endpoints, and whoever puts tokens into requests.
 //!
-//! Who sends a token takes it from [`Feed::now`] for each request, and sends none from its [`Held::last_use`] on. When it is
-//! called expired nevertheless, [`Feed::renew`] waits for a newer one; when there is none, [`Supply::trouble`] says why and
-//! [`Supply::next_attempt`] when to ask again.
+//! Who sends a token takes it from [`TokenReceiver::now`] for each request, and sends none from its [`HeldToken::last_use`] on. When it is
+//! called expired nevertheless, [`TokenReceiver::renew`] waits for a newer one; when there is none, [`TokenState::trouble`] says why and
+//! [`TokenState::next_attempt`] when to ask again.
 //!
 //! ```text
 //! source ──Supply──► Feed ──► publisher, endpoints, proxy
@@ -11,9 +11,9 @@
 //!    └──── renew ──────┘   only a login of its own asks the issuer; the others wait for what is written elsewhere
 //! ```
 
-mod changes;
+mod dir_watch;
 mod directory;
-mod login;
+mod issuer;
 mod login_files;
 mod secret;
 mod version;
@@ -23,62 +23,62 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-pub(super) use changes::Changes;
+pub(super) use dir_watch::Changes;
 pub(super) use directory::Directory;
-pub(super) use login::{LoginParts, LoginSource, bundle};
+pub(super) use issuer::{LoginParts, LoginSource, bundle};
 pub use login_files::LoginFiles;
 pub(super) use secret::SecretSource;
 pub use secret::{SecretKeys, SecretName};
 
-use crate::core::moment::Moment;
-use crate::core::sidecar::held::Held;
-use crate::core::sidecar::trouble::Trouble;
+use crate::core::sidecar::error::SourceError;
+use crate::core::sidecar::token::HeldToken;
+use crate::core::time::Moment;
 use crate::core::token::Fingerprint;
 
 /// What a source has to give now.
 #[derive(Clone, Debug, Default)]
-pub struct Supply {
-    /// The newest token that it had. It may be dead by now: ask [`Held::is_expired`] or [`Held::last_use`].
-    pub token: Option<Arc<Held>>,
+pub struct TokenState {
+    /// The newest token that it had. It may be dead by now: ask [`HeldToken::is_expired`] or [`HeldToken::last_use`].
+    pub token: Option<Arc<HeldToken>>,
     /// Why there is no newer one, if one is wanted.
-    pub trouble: Option<Trouble>,
+    pub trouble: Option<SourceError>,
     /// When the source tries again, if it knows.
     pub next_attempt: Option<Moment>,
 }
 
 /// The end of those who use tokens. Every clone sees the same.
 #[derive(Clone)]
-pub struct Feed {
-    supply: watch::Receiver<Supply>,
+pub struct TokenReceiver {
+    supply: watch::Receiver<TokenState>,
     refused: Arc<watch::Sender<Option<Fingerprint>>>,
     asks_issuer: bool,
 }
 
 /// The end of the source.
-pub(super) struct Outlet {
-    supply: watch::Sender<Supply>,
+pub(super) struct TokenSender {
+    supply: watch::Sender<TokenState>,
     refused: watch::Receiver<Option<Fingerprint>>,
 }
 
 /// Both ends, beginning with this token. `asks_issuer` says whether the source can get a token by itself.
-pub(super) fn channel(token: Option<Held>, asks_issuer: bool) -> (Outlet, Feed) {
-    let supply = Supply { token: token.map(Arc::new), ..Supply::default() };
+pub(super) fn channel(token: Option<HeldToken>, asks_issuer: bool) -> (TokenSender, TokenReceiver) {
+    let supply = TokenState { token: token.map(Arc::new), ..TokenState::default() };
     let (supply, supplied) = watch::channel(supply);
     let (refuse, refused) = watch::channel(None);
-    let feed = Feed { supply: supplied, refused: Arc::new(refuse), asks_issuer };
-    (Outlet { supply, refused }, feed)
+    let feed = TokenReceiver { supply: supplied, refused: Arc::new(refuse), asks_issuer };
+    (TokenSender { supply, refused }, feed)
 }
 
-impl Feed {
+impl TokenReceiver {
     /// What there is now.
     #[must_use]
-    pub fn now(&self) -> Supply {
+    pub fn now(&self) -> TokenState {
         self.supply.borrow().clone()
     }
 
     /// To be told of every change. It ends with the source, when the process stops.
     #[must_use]
-    pub fn watch(&self) -> watch::Receiver<Supply> {
+    pub fn watch(&self) -> watch::Receiver<TokenState> {
         self.supply.clone()
     }
 
@@ -101,35 +101,35 @@ impl Feed {
     ///
     /// However many ask, one call is made. A source that asks the issuer by itself gives up as soon as that failed;
     /// any other can only be waited for.
-    pub async fn renew(&self, refused: &Fingerprint, limit: Duration) -> Option<Arc<Held>> {
-        let is_other = |token: &Arc<Held>| token.fingerprint != *refused;
-        let newer = |supply: &Supply| supply.token.clone().filter(is_other);
+    pub async fn renew(&self, refused: &Fingerprint, limit: Duration) -> Option<Arc<HeldToken>> {
+        let is_other = |token: &Arc<HeldToken>| token.fingerprint != *refused;
+        let newer = |supply: &TokenState| supply.token.clone().filter(is_other);
         if let Some(token) = newer(&self.supply.borrow()) {
             return Some(token);
         }
         self.refuse(refused);
         let mut supply = self.supply.clone();
         let has_ended =
-            |supply: &Supply| newer(supply).is_some() || self.asks_issuer && supply.trouble.is_some();
+            |supply: &TokenState| newer(supply).is_some() || self.asks_issuer && supply.trouble.is_some();
         let ended = tokio::time::timeout(limit, supply.wait_for(has_ended)).await;
         ended.ok()?.ok().and_then(|supply| newer(&supply))
     }
 }
 
-impl Outlet {
+impl TokenSender {
     /// The token that was given last.
-    fn token(&self) -> Option<Arc<Held>> {
+    fn token(&self) -> Option<Arc<HeldToken>> {
         self.supply.borrow().token.clone()
     }
 
     /// Gives a token that is better than the one before.
-    pub(super) fn give(&self, token: Held) {
+    pub(super) fn give(&self, token: HeldToken) {
         tracing::info!(fingerprint = %token.fingerprint, "token supplied");
-        self.supply.send_replace(Supply { token: Some(Arc::new(token)), ..Supply::default() });
+        self.supply.send_replace(TokenState { token: Some(Arc::new(token)), ..TokenState::default() });
     }
 
     /// Says why there is no newer token, or that nothing is wrong.
-    pub(super) fn tell(&self, trouble: Option<Trouble>, next_attempt: Option<Moment>) {
+    pub(super) fn tell(&self, trouble: Option<SourceError>, next_attempt: Option<Moment>) {
         self.supply.send_if_modified(|supply| {
             if supply.trouble != trouble {
                 if let Some(trouble) = &trouble {
@@ -150,7 +150,7 @@ impl Outlet {
     }
 
     /// Whether a user of this token was told that it has expired.
-    fn is_refused(&self, token: &Held) -> bool {
+    fn is_refused(&self, token: &HeldToken) -> bool {
         self.refused.borrow().as_ref() == Some(&token.fingerprint)
     }
 
@@ -165,11 +165,11 @@ impl Outlet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::world::{at, token};
+    use crate::core::testing::{at, token};
     use futures::FutureExt as _;
 
-    fn held(text: &str) -> Held {
-        Held::issued(&token(text, at(0), 60))
+    fn held(text: &str) -> HeldToken {
+        HeldToken::issued(&token(text, at(0), 60))
     }
 
     #[tokio::test]
@@ -196,7 +196,7 @@ mod tests {
             let start = tokio::time::Instant::now();
             let mut renewal = Box::pin(feed.renew(&first.fingerprint, Duration::from_secs(5)));
             assert!((&mut renewal).now_or_never().is_none());
-            outlet.tell(Some(Trouble::ApiServerUnreachable), None);
+            outlet.tell(Some(SourceError::ApiServerUnreachable), None);
             assert!(renewal.await.is_none());
             assert_eq!(start.elapsed().as_secs(), waited);
         }

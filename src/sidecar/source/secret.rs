@@ -15,10 +15,10 @@ use kube::runtime::watcher::DefaultBackoff;
 use kube::{Api, Client};
 use tokio_util::sync::CancellationToken;
 
-use super::Outlet;
-use crate::core::sidecar::held::{Found, Held, follow};
-use crate::core::sidecar::names::TOKEN_JSON;
-use crate::core::sidecar::trouble::Trouble;
+use super::TokenSender;
+use crate::core::sidecar::error::SourceError;
+use crate::core::sidecar::files::TOKEN_JSON;
+use crate::core::sidecar::token::{HeldToken, TokenFields, follow};
 use crate::ops::clock::Clock;
 
 /// After how many seconds the watch is made anew: one that has fallen silent hides a new token until then.
@@ -54,10 +54,10 @@ pub struct SecretName {
 /// A text that names no Secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not [NAMESPACE/]NAME, of lower case letters, digits, dashes and dots")]
-pub struct SecretNameDefect;
+pub struct SecretNameError;
 
 impl FromStr for SecretName {
-    type Err = SecretNameDefect;
+    type Err = SecretNameError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (namespace, name) =
@@ -65,7 +65,7 @@ impl FromStr for SecretName {
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
         let is_name = |name: &str| (1..=253).contains(&name.len()) && name.bytes().all(allowed);
         if !is_name(name) || !namespace.is_none_or(is_name) {
-            return Err(SecretNameDefect);
+            return Err(SecretNameError);
         }
         Ok(Self { namespace: namespace.map(str::to_owned), name: name.to_owned() })
     }
@@ -84,7 +84,7 @@ pub(in crate::sidecar) struct SecretSource {
     keys: SecretKeys,
     client: Client,
     clock: Arc<dyn Clock>,
-    outlet: Outlet,
+    outlet: TokenSender,
 }
 
 impl SecretSource {
@@ -93,7 +93,7 @@ impl SecretSource {
         keys: SecretKeys,
         client: Client,
         clock: Arc<dyn Clock>,
-        outlet: Outlet,
+        outlet: TokenSender,
     ) -> Self {
         let namespace = name.namespace.clone().or_else(|| Some(client.default_namespace().to_owned()));
         Self { name: SecretName { namespace, ..name }, keys, client, clock, outlet }
@@ -156,16 +156,16 @@ impl SecretSource {
     }
 
     /// Gives the token of the Secret if it is another one, or says what is wrong.
-    fn take(&self, secret: Option<&Secret>) -> Option<Trouble> {
+    fn take(&self, secret: Option<&Secret>) -> Option<SourceError> {
         let Some(secret) = secret else {
-            return Some(Trouble::SecretMissing { secret: self.name.to_string() });
+            return Some(SourceError::SecretMissing { secret: self.name.to_string() });
         };
         let key = |name: &str| secret.data.as_ref()?.get(name).map(|ByteString(bytes)| bytes.as_slice());
         let [token, expires_at, json] = self.keys.all().map(key);
         let now = self.clock.now();
-        let found = Held::found(Found { token, expires_at, json }, now).map_err(|defect| {
+        let found = HeldToken::found(TokenFields { token, expires_at, json }, now).map_err(|defect| {
             let place = format!("key {} of Secret {}", self.keys.token, self.name);
-            Trouble::TokenUnusable { place, defect }
+            SourceError::TokenUnusable { place, defect }
         });
         let place = format!("Secret {}", self.name);
         match found.and_then(|found| follow(self.outlet.token().as_deref(), found, &place, now)) {
@@ -183,21 +183,21 @@ impl SecretSource {
         let now = self.clock.now();
         let is_dead = self.outlet.token().is_some_and(|token| token.is_expired(now));
         if is_dead && self.outlet.is_untroubled() {
-            self.tell(Some(Trouble::TokenExpired { place: format!("Secret {}", self.name) }));
+            self.tell(Some(SourceError::TokenExpired { place: format!("Secret {}", self.name) }));
         }
     }
 
-    fn tell(&self, trouble: Option<Trouble>) {
+    fn tell(&self, trouble: Option<SourceError>) {
         self.outlet.tell(trouble, None);
     }
 
     /// What an error of the API server means, without whatever the client could not parse.
-    fn trouble(&self, error: &kube::Error) -> Trouble {
+    fn trouble(&self, error: &kube::Error) -> SourceError {
         match error {
             kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
-                Trouble::SecretForbidden { secret: self.name.to_string() }
+                SourceError::SecretForbidden { secret: self.name.to_string() }
             }
-            _ => Trouble::ApiServerUnreachable,
+            _ => SourceError::ApiServerUnreachable,
         }
     }
 }
@@ -212,7 +212,7 @@ mod tests {
             assert_eq!(text.parse::<SecretName>().unwrap().to_string(), text);
         }
         for text in ["", "/billing", "shop/", "a/b/c", "Billing", "a,metadata.name!=b", "a=b"] {
-            assert_eq!(text.parse::<SecretName>(), Err(SecretNameDefect), "{text}");
+            assert_eq!(text.parse::<SecretName>(), Err(SecretNameError), "{text}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use crate::sidecar::folder::DATA_LINK;
+use crate::sidecar::output_dir::DATA_LINK;
 
 /// How often files that change while they are read are read again at once.
 const READINGS: u32 = 3;

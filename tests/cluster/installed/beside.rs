@@ -6,7 +6,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt;
 
-use super::consumer::{PROGRAM, Seen};
+use super::consumer::{LastSeen, PROGRAM};
 use super::place::{CALM_ISSUER, ISSUER, LIFETIME, LIMIT, Place, SHOP, VERSION};
 use super::publications::Publications;
 
@@ -127,7 +127,7 @@ impl Place {
     }
 
     /// Waits until the program of a pod has made calls with so many tokens.
-    async fn until_seen(&self, pod: &str, tokens: usize) -> Seen {
+    async fn until_seen(&self, pod: &str, tokens: usize) -> LastSeen {
         let limit = LIMIT + LIFETIME * u32::try_from(tokens).unwrap();
         wait::until("the program's next token", limit, async || {
             let seen = self.seen_by(pod).await;

@@ -14,7 +14,7 @@ pub(super) const PROGRAM: &str = "localhost/test/pod:1";
 
 /// What a consumer has seen. Times are in milliseconds of the wall clock.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct LastSeen {
     /// When each token, by its fingerprint, first stood in its file.
     pub(super) tokens: BTreeMap<String, u64>,
     /// The calls that were answered with 200.
@@ -23,7 +23,7 @@ pub(super) struct Seen {
     pub(super) bad: Vec<String>,
 }
 
-impl Seen {
+impl LastSeen {
     /// The longest time without a call that was answered with 200.
     pub(super) fn longest_gap(&self) -> Duration {
         let gaps = self.good.windows(2).map(|pair| pair[1] - pair[0]);
@@ -68,11 +68,11 @@ spec:
     }
 
     /// What it has seen so far.
-    pub(super) async fn seen_by(&self, consumer: &str) -> Seen {
+    pub(super) async fn seen_by(&self, consumer: &str) -> LastSeen {
         let log = wait::until("the log of the consumer", Duration::from_secs(30), async || {
             self.cluster.node().pod_logs(SHOP, consumer, Some("main")).await
         });
-        let mut seen = Seen::default();
+        let mut seen = LastSeen::default();
         for line in log.await.lines() {
             let mut words = line.split(' ');
             match (words.next().and_then(|time| time.parse().ok()), words.next(), words.next()) {

@@ -41,7 +41,7 @@ struct Reader {
     issuer: Simulator,
     ledger: Arc<Ledger>,
     /// What was last seen in each target.
-    seen: HashMap<usize, Seen>,
+    seen: HashMap<usize, LastSeen>,
 }
 
 impl Reader {
@@ -90,7 +90,7 @@ impl Reader {
     }
 
     fn note_renewal(&mut self, credential: usize, at: Duration, target: &Secret) {
-        let Some(seen) = Seen::of(target) else { return };
+        let Some(seen) = LastSeen::of(target) else { return };
         let before = self.seen.insert(credential, seen.clone());
         let Some(before) = before.filter(|before| before.fingerprint != seen.fingerprint) else { return };
         if seen.issued < before.issued {
@@ -105,14 +105,14 @@ impl Reader {
 
 /// What a target's annotations say of its token.
 #[derive(Clone)]
-struct Seen {
+struct LastSeen {
     fingerprint: String,
     issued: Timestamp,
     /// When it is to be renewed.
     due: Timestamp,
 }
 
-impl Seen {
+impl LastSeen {
     fn of(target: &Secret) -> Option<Self> {
         let annotation = |name: &str| target.annotations().get(&format!("idissuer.pl/{name}"));
         Some(Self {

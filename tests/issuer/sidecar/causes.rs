@@ -41,7 +41,7 @@ async fn each_fault_of_a_certificate_is_told_with_the_cure_that_helps() {
             "correct the host in --issuer-url",
         ),
         (Identity::make(&[], |_| ()), "IssuerCertificateWithoutName", "subjectAltName"),
-        (Identity::authority(here, authority), "IssuerCertificateOfAuthority", "CA:FALSE"),
+        (Identity::authority(here, authority), "IssuerCertificateIsCA", "CA:FALSE"),
         (
             Identity::self_signed(here),
             "IssuerCertificateUntrusted",
@@ -66,7 +66,7 @@ async fn what_keeps_a_connection_from_coming_about_is_told_with_the_address() {
     })
     .await;
     let cases = [
-        (plain.https_url(), "IssuerSpeaksNoTls", "does not speak TLS"),
+        (plain.https_url(), "IssuerWithoutTls", "does not speak TLS"),
         ("https://127.0.0.1:1".to_owned(), "IssuerUnreachable", "is refused"),
         ("https://issuer.invalid".to_owned(), "IssuerUnreachable", "does not resolve"),
     ];

@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use idissuer::core::template::Data;
-use idissuer::sidecar::folder::{FileMode, Folder, Written};
+use idissuer::sidecar::output_dir::{FileMode, OutputDir, Written};
 use idissuer_testbed::process::WorkFolder;
 use idissuer_testbed::wait;
 use jiff::Timestamp;
@@ -39,7 +39,7 @@ fn data(number: u64) -> Data {
 
 /// What readers have seen.
 #[derive(Default)]
-struct Seen {
+struct LastSeen {
     reads: AtomicU64,
     /// A reader was so slow that what it had opened was gone: two publications later.
     overtaken: AtomicU64,
@@ -60,7 +60,7 @@ fn read(path: &Path, size: usize) -> io::Result<u64> {
 }
 
 /// Reads each file by its path, over and over: none is missing, and none older than what was read before.
-fn read_by_paths(output: &Path, seen: &Seen) {
+fn read_by_paths(output: &Path, seen: &LastSeen) {
     let mut newest = 0;
     while !seen.is_over.load(Ordering::Acquire) {
         for (name, size) in SIZES {
@@ -73,7 +73,7 @@ fn read_by_paths(output: &Path, seen: &Seen) {
 }
 
 /// Opens the directory that `..data` names, and reads all files in it: they are of one publication.
-fn read_by_directory(output: &Path, seen: &Seen) {
+fn read_by_directory(output: &Path, seen: &LastSeen) {
     while !seen.is_over.load(Ordering::Acquire) {
         let directory = fs::File::open(output.join("..data")).unwrap();
         let inside = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
@@ -97,15 +97,15 @@ fn variable(name: &str) -> Option<String> {
 }
 
 fn publish(place: &Path, number: u64) {
-    let folder = Folder::new(place.to_owned(), FileMode::new(MODE).unwrap());
+    let folder = OutputDir::new(place.to_owned(), FileMode::new(MODE).unwrap());
     let time = Timestamp::from_second(1_800_000_000 + i64::try_from(number).unwrap()).unwrap();
     assert_eq!(folder.publish(&data(number), time).unwrap(), Written::Anew);
 }
 
 /// Two readers of each kind. They end, and fail if they saw what they should not, once `is_over`.
-fn start_readers(place: &Path, seen: &Arc<Seen>) -> Vec<JoinHandle<()>> {
+fn start_readers(place: &Path, seen: &Arc<LastSeen>) -> Vec<JoinHandle<()>> {
     let readers = [read_by_paths, read_by_directory, read_by_paths, read_by_directory];
-    let start = |reader: fn(&Path, &Seen)| {
+    let start = |reader: fn(&Path, &LastSeen)| {
         let (path, seen) = (place.to_owned(), Arc::clone(seen));
         std::thread::spawn(move || reader(&path, &seen))
     };
@@ -113,7 +113,7 @@ fn start_readers(place: &Path, seen: &Arc<Seen>) -> Vec<JoinHandle<()>> {
 }
 
 /// Ends the readers; nothing is left but two publications, and the names.
-fn end(place: &Path, seen: &Seen, readers: Vec<JoinHandle<()>>) {
+fn end(place: &Path, seen: &LastSeen, readers: Vec<JoinHandle<()>>) {
     seen.is_over.store(true, Ordering::Release);
     for reader in readers {
         reader.join().unwrap();
@@ -127,7 +127,7 @@ fn no_reader_sees_a_torn_empty_mixed_or_wrong_mode_file_through_hundreds_of_publ
     let publications: u64 = asked.unwrap_or(PUBLICATIONS);
     let place = WorkFolder::create().unwrap();
     publish(place.path(), 0);
-    let seen = Arc::new(Seen::default());
+    let seen = Arc::new(LastSeen::default());
     let readers = start_readers(place.path(), &seen);
     (1..=publications).for_each(|number| publish(place.path(), number));
     end(place.path(), &seen, readers);
@@ -152,7 +152,7 @@ fn no_reader_sees_anything_of_a_publication_in_whose_middle_the_process_is_kille
     let newest = || read(&place.path().join("a"), 10).unwrap();
     publish(place.path(), 0);
     publish(place.path(), 1);
-    let seen = Arc::new(Seen::default());
+    let seen = Arc::new(LastSeen::default());
     let readers = start_readers(place.path(), &seen);
     let mut met = 0;
     for kill in 0..KILLS {

@@ -113,7 +113,7 @@ async fn a_login_that_is_unheard_is_not_repeated_by_a_crash_loop() {
         if stage.starts == 1 {
             stage.issuer.simulator().wait_for(|counts| counts.total().faults > 0).await;
         } else {
-            stage.until_logged("LoginUnanswered").await;
+            stage.until_logged("LoginOutcomeUnknown").await;
         }
         stage.sidecar().kill().await.unwrap();
     }

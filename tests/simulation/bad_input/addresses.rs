@@ -6,9 +6,9 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use idissuer::api::rules;
+use idissuer::core::connection_failure::ConnectionFailure;
 use idissuer::core::endpoint::{AllowList, Endpoint, Origin, RefreshShape};
-use idissuer::core::obstacle::Obstacle;
-use idissuer::issuer::{Answer, IssuerClient, Request, Site, Transport, TransportError, Trust};
+use idissuer::issuer::{Answer, IssuerAddress, IssuerClient, Request, Transport, TransportError, Trust};
 use idissuer::ops::clock::SystemClock;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -159,7 +159,7 @@ struct Addressed(Mutex<Vec<String>>);
 impl Transport for Addressed {
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, TransportError>> {
         self.0.lock().unwrap().push(request.url.to_string());
-        futures::future::ready(Err(TransportError::perhaps_sent(Obstacle::Lost))).boxed()
+        futures::future::ready(Err(TransportError::perhaps_sent(ConnectionFailure::Lost))).boxed()
     }
 }
 
@@ -168,7 +168,7 @@ fn address_of_login(endpoint: Endpoint) -> Option<String> {
     let addressed = Arc::new(Addressed::default());
     let transport: Arc<dyn Transport> = Arc::<Addressed>::clone(&addressed);
     let client = IssuerClient::new(transport, Arc::new(allow_list()), Arc::new(SystemClock::start()));
-    let site = Site { endpoint, trust: Trust::PublicRoots };
+    let site = IssuerAddress { endpoint, trust: Trust::PublicRoots };
     let _ = client.login(&site, &pair(), Duration::from_secs(1)).now_or_never().unwrap();
     addressed.0.lock().unwrap().pop()
 }

@@ -7,15 +7,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use idissuer::core::account::Obtained;
-use idissuer::core::backoff::Chance;
+use idissuer::core::account::TokenResponse;
+use idissuer::core::backoff::RandomFraction;
 use idissuer::core::endpoint::{AllowList, DEFAULT_ISSUER, Endpoint, Origin, RefreshShape};
-use idissuer::core::login::LoginPair;
-use idissuer::core::moment::Moment;
 use idissuer::core::retry::{RetryClass, Sent};
+use idissuer::core::time::Moment;
 use idissuer::core::token::{Fingerprint, Grant, LONGEST_TOKEN, RefreshToken};
+use idissuer::core::username_password::LoginPair;
 use idissuer::issuer::{
-    Answer, Exchange, IssuerClient, IssuerError, Request, Site, Transport, TransportError, Trust,
+    Answer, Exchange, IssuerAddress, IssuerClient, IssuerError, Request, Transport, TransportError, Trust,
 };
 use idissuer::ops::clock::Clock;
 use jiff::{SignedDuration, Timestamp};
@@ -28,7 +28,7 @@ const MARK: &str = "very-secret";
 /// A client whose issuer gives one answer to everything.
 pub(super) struct Caller {
     client: IssuerClient,
-    site: Site,
+    site: IssuerAddress,
     requests: Arc<Requests>,
 }
 
@@ -61,8 +61,8 @@ impl Clock for Stopped {
         }
     }
 
-    fn chance(&self) -> Chance {
-        Chance::new(0.5)
+    fn chance(&self) -> RandomFraction {
+        RandomFraction::new(0.5)
     }
 }
 
@@ -86,7 +86,7 @@ impl Caller {
         let endpoint = Endpoint::new(origin, None, None, RefreshShape::Flat).unwrap();
         Self {
             client: IssuerClient::new(transport, allowed, Arc::new(Stopped)),
-            site: Site { endpoint, trust: Trust::PublicRoots },
+            site: IssuerAddress { endpoint, trust: Trust::PublicRoots },
             requests,
         }
     }
@@ -96,7 +96,7 @@ impl Caller {
         self.called(exchange)
     }
 
-    fn refresh(&mut self, shape: RefreshShape, presented: &Obtained) -> Call {
+    fn refresh(&mut self, shape: RefreshShape, presented: &TokenResponse) -> Call {
         self.site.endpoint.refresh_shape = shape;
         let refresh = presented.refresh.as_ref().unwrap();
         let limit = Duration::from_secs(1);
@@ -110,7 +110,7 @@ impl Caller {
     }
 }
 
-fn log_in(body: &[u8]) -> Result<Obtained, IssuerError> {
+fn log_in(body: &[u8]) -> Result<TokenResponse, IssuerError> {
     Caller::new(200, None, None, body.to_vec()).log_in(&pair()).exchange.result
 }
 
@@ -135,7 +135,7 @@ fn claimed(token: &str) -> Option<f64> {
 }
 
 /// What is accepted stands in the document just so, can be used, lives, and shows itself nowhere.
-fn assert_usable(body: &[u8], obtained: &Obtained) -> Result<(), TestCaseError> {
+fn assert_usable(body: &[u8], obtained: &TokenResponse) -> Result<(), TestCaseError> {
     let shown = format!("{obtained:?}");
     prop_assert!(!shown.contains(MARK));
     // Members that nobody knows are passed over, though a value in them be none that JSON readers agree on.

@@ -1,6 +1,6 @@
 //! The login Secret.
 
-use idissuer::core::login::{LoginDefect, LoginPair};
+use idissuer::core::username_password::{LoginError, LoginPair};
 use proptest::prelude::*;
 
 use super::answers::Caller;
@@ -23,12 +23,12 @@ fn halves() -> impl Strategy<Value = Option<Vec<u8>>> {
 
 /// The rule, said once more: text without NUL, byte order mark, line breaks and control characters around it is sent, a
 /// user name only without blanks around it and control characters in it.
-fn defect(half: Option<&[u8]>, is_username: bool) -> Option<LoginDefect> {
-    let Some(bytes) = half else { return Some(LoginDefect::Missing) };
-    let Ok(text) = String::from_utf8(bytes.to_vec()) else { return Some(LoginDefect::NotUtf8) };
+fn defect(half: Option<&[u8]>, is_username: bool) -> Option<LoginError> {
+    let Some(bytes) = half else { return Some(LoginError::Missing) };
+    let Ok(text) = String::from_utf8(bytes.to_vec()) else { return Some(LoginError::NotUtf8) };
     let characters: Vec<char> = text.chars().collect();
     let (Some(first), Some(last)) = (characters.first(), characters.last()) else {
-        return Some(LoginDefect::Empty);
+        return Some(LoginError::Empty);
     };
     let is_around = |is: &dyn Fn(char) -> bool| is(*first) || is(*last);
     let is_control = |character: char| character.is_control() && character != '\t';
@@ -40,12 +40,12 @@ fn defect(half: Option<&[u8]>, is_username: bool) -> Option<LoginDefect> {
         !is_control(character) && (character == '\t' || character.is_whitespace() || is_format(character))
     };
     match () {
-        () if characters.contains(&'\0') => Some(LoginDefect::Nul),
-        () if *first == '\u{feff}' => Some(LoginDefect::ByteOrderMark),
-        () if is_around(&|character| "\r\n".contains(character)) => Some(LoginDefect::LineBreak),
-        () if is_username && is_around(&is_blank) => Some(LoginDefect::Blank),
-        () if is_around(&is_control) => Some(LoginDefect::ControlCharacter),
-        () if is_username && text.contains(char::is_control) => Some(LoginDefect::ControlCharacter),
+        () if characters.contains(&'\0') => Some(LoginError::Nul),
+        () if *first == '\u{feff}' => Some(LoginError::ByteOrderMark),
+        () if is_around(&|character| "\r\n".contains(character)) => Some(LoginError::LineBreak),
+        () if is_username && is_around(&is_blank) => Some(LoginError::Blank),
+        () if is_around(&is_control) => Some(LoginError::ControlCharacter),
+        () if is_username && text.contains(char::is_control) => Some(LoginError::ControlCharacter),
         () => None,
     }
 }

@@ -1,12 +1,12 @@
 //! What a call to the issuer may come to, carried out on the simulator's model of an issuer.
 
-use idissuer::core::account::{Call, Obtained};
+use idissuer::core::account::{Call, TokenResponse};
+use idissuer::core::connection_failure::ConnectionFailure;
 use idissuer::core::endpoint::Origin;
-use idissuer::core::moment::Moment;
-use idissuer::core::obstacle::Obstacle;
 use idissuer::core::retry::Failure;
+use idissuer::core::time::Moment;
 use idissuer::core::token::{AccessToken, Grant, IssuedToken, LifetimeSource, RefreshToken, Validity};
-use idissuer::issuer::{AnswerDefect, IssuerError, TransportError};
+use idissuer::issuer::{AnswerError, IssuerError, TransportError};
 use idissuer_simulator::{
     Answer, Fingerprint, Issuer, Personality, RefreshAccepted, RefreshTokens, Session, TokenFormat, User,
 };
@@ -149,7 +149,7 @@ pub(super) struct End {
     /// What the issuer said, if it carried the call out.
     pub(super) said: Option<Answer>,
     /// What the product is told.
-    pub(super) told: Result<Obtained, Failure>,
+    pub(super) told: Result<TokenResponse, Failure>,
 }
 
 /// Carries a call out, or not, as the outcome says.
@@ -172,15 +172,17 @@ pub(super) fn carry_out(
             Some(Answer::Refused(refusal)) => of_status(refusal.status, None),
             None => of_status(503, None),
         },
-        Outcome::AnswerLost => IssuerError::Transport(TransportError::perhaps_sent(Obstacle::Lost)),
-        Outcome::Swallowed => IssuerError::Transport(TransportError::perhaps_sent(Obstacle::TimedOut)),
-        Outcome::NotSent => IssuerError::Transport(TransportError::not_sent(Obstacle::Refused)),
+        Outcome::AnswerLost => IssuerError::Transport(TransportError::perhaps_sent(ConnectionFailure::Lost)),
+        Outcome::Swallowed => {
+            IssuerError::Transport(TransportError::perhaps_sent(ConnectionFailure::TimedOut))
+        }
+        Outcome::NotSent => IssuerError::Transport(TransportError::not_sent(ConnectionFailure::Refused)),
         Outcome::FailedAfter => of_status(500, None),
         Outcome::Failed => of_status(503, None),
         Outcome::NotNow(wait) => of_status(429, Some(SignedDuration::from_secs(wait))),
         Outcome::Denied => of_status(401, None),
-        Outcome::Unusable if grant == Grant::Login => IssuerError::Unusable(AnswerDefect::NotATokenAnswer),
-        Outcome::Unusable => IssuerError::RefreshRefused,
+        Outcome::Unusable if grant == Grant::Login => IssuerError::Unusable(AnswerError::NotATokenAnswer),
+        Outcome::Unusable => IssuerError::RefreshRejected,
     };
     let failure = Failure {
         class: error.class(),
@@ -189,12 +191,12 @@ pub(super) fn carry_out(
     End { said, told: Err(failure) }
 }
 
-fn obtained(granted: &idissuer_simulator::Grant, grant: Grant, sent: Moment, lifetime: i64) -> Obtained {
+fn obtained(granted: &idissuer_simulator::Grant, grant: Grant, sent: Moment, lifetime: i64) -> TokenResponse {
     let access = AccessToken::parse(&granted.access_token).unwrap();
     let fingerprint = access.fingerprint();
     let lifetime = SignedDuration::from_secs(lifetime);
     let validity = Validity { issued: sent, lifetime, source: LifetimeSource::ExpiresIn };
-    Obtained {
+    TokenResponse {
         token: IssuedToken { access, validity, grant, fingerprint },
         refresh: granted.refresh_token.as_deref().and_then(RefreshToken::parse),
     }

@@ -4,21 +4,21 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use idissuer::core::account::{Account, RefreshSupport, Restraint, Strategy};
+use idissuer::core::account::{Account, RefreshSupport, Strategy, Throttle};
 use idissuer::core::decide::{Plan, decide};
 use idissuer::core::endpoint::{DEFAULT_ISSUER, Endpoint, Origin, RefreshShape};
-use idissuer::core::login::LoginPair;
-use idissuer::core::moment::Moment;
 use idissuer::core::observed::{
-    AccountKey, AccountReference, AccountView, Intent, Login, LoginRecord, LoginReference, Observed,
-    Published, Rejection, Seen,
+    AccountKey, AccountReference, AccountView, CredentialSpec, LastSeen, Login, LoginRecord, LoginReference,
+    Observed, Published, Rejection,
 };
 use idissuer::core::reason::Reason;
 use idissuer::core::retry::{Failure, RetryClass};
 use idissuer::core::schedule::{Jitter, RenewBefore};
-use idissuer::core::target::{Identity, ObjectVersion, TargetIntent, TargetRead};
+use idissuer::core::target::{Identity, ObjectVersion, TargetSnapshot, TargetSpec};
 use idissuer::core::template::Template;
+use idissuer::core::time::Moment;
 use idissuer::core::token::{AccessToken, Fingerprint, Grant, IssuedToken, LifetimeSource, Validity};
+use idissuer::core::username_password::LoginPair;
 use jiff::Timestamp;
 
 use super::issuer::{PASSWORD, USER};
@@ -31,17 +31,17 @@ const LOGIN_VERSION: &str = "1";
 
 static IDENTITY: LazyLock<Identity> =
     LazyLock::new(|| Identity { namespace: "shop".into(), name: "billing".into(), uid: "u1".into() });
-static INTENT: LazyLock<Intent> = LazyLock::new(intent);
-static LOGIN_SEEN: LazyLock<Seen> = LazyLock::new(|| Seen::Version(version("login", 1)));
+static INTENT: LazyLock<CredentialSpec> = LazyLock::new(intent);
+static LOGIN_SEEN: LazyLock<LastSeen> = LazyLock::new(|| LastSeen::Version(version("login", 1)));
 
-fn intent() -> Intent {
+fn intent() -> CredentialSpec {
     let login = LoginReference {
         secret: "billing-login".into(),
         username_key: "username".into(),
         password_key: "password".into(),
     };
     let origin = Origin::parse(DEFAULT_ISSUER).unwrap();
-    Intent {
+    CredentialSpec {
         suspended: false,
         account: AccountReference {
             login,
@@ -51,7 +51,7 @@ fn intent() -> Intent {
         strategy: STRATEGY,
         renew_before: RenewBefore::default(),
         jitter: Jitter::NONE,
-        target: TargetIntent {
+        target: TargetSpec {
             secret: "billing-token".into(),
             owned: true,
             secret_type: "Opaque".into(),
@@ -135,7 +135,7 @@ pub(super) struct Process {
     attempt_recorded: Option<u32>,
     pub(super) published: Option<Arc<Published>>,
     target_written: Option<ObjectVersion>,
-    target_read: Option<TargetRead>,
+    target_read: Option<TargetSnapshot>,
 }
 
 impl Process {
@@ -176,8 +176,8 @@ impl Process {
         decide(&self.observed(cluster, &seen, now), now)
     }
 
-    fn observed<'a>(&'a self, cluster: &Cluster, target_seen: &'a Seen, now: Moment) -> Observed<'a> {
-        let account = || Box::new(AccountView::of(KEY, &self.account, Restraint::default(), STRATEGY, now));
+    fn observed<'a>(&'a self, cluster: &Cluster, target_seen: &'a LastSeen, now: Moment) -> Observed<'a> {
+        let account = || Box::new(AccountView::of(KEY, &self.account, Throttle::default(), STRATEGY, now));
         let record = cluster.status.login.as_ref().map(|login| LoginRecord {
             resource_version: Some(LOGIN_VERSION.into()),
             attempted: self.is_attempt_recorded() || login.accepted.is_some(),
@@ -213,7 +213,7 @@ impl Process {
 
     pub(super) fn read_target(&mut self, cluster: &Cluster) {
         let recorded = self.published.as_ref().map(|published| published.fingerprint.clone());
-        self.target_read = cluster.target.as_ref().map(|target| TargetRead {
+        self.target_read = cluster.target.as_ref().map(|target| TargetSnapshot {
             version: target.version.clone(),
             secret_type: INTENT.target.secret_type.clone(),
             immutable: false,
@@ -248,7 +248,7 @@ impl Process {
         }
         if login.rejections > 0 {
             let last = login.attempted.map_or(now, |time| Moment::recorded(time, now));
-            let reason = Reason::LoginUnanswered { secret: "billing-login".into() };
+            let reason = Reason::LoginOutcomeUnknown { secret: "billing-login".into() };
             let failure = Failure { class: RetryClass::Rejected, reason };
             self.account.remember_rejections(failure, login.rejections, last);
         }
@@ -267,7 +267,7 @@ impl Process {
     /// Writes status. `attempt`: a login is about to be sent.
     pub(super) fn report(&mut self, cluster: &mut Cluster, attempt: bool, now: Moment) {
         let is_ready = self.published.as_ref().is_some_and(|published| {
-            published.generation == Some(GENERATION) && !published.validity.expiry().has_come(now)
+            published.generation == Some(GENERATION) && !published.validity.expiry().is_reached(now)
         });
         let token = self.published.as_ref().map(|published| TokenRecord {
             issued: published.validity.as_recorded().issued.wall,
@@ -359,6 +359,6 @@ impl Process {
     }
 }
 
-fn target_seen(cluster: &Cluster) -> Seen {
-    cluster.target.as_ref().map_or(Seen::Absent, |target| Seen::Version(target.version.clone()))
+fn target_seen(cluster: &Cluster) -> LastSeen {
+    cluster.target.as_ref().map_or(LastSeen::Absent, |target| LastSeen::Version(target.version.clone()))
 }

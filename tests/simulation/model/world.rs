@@ -6,10 +6,10 @@ mod key;
 mod promises;
 
 use idissuer::core::account::Call;
-use idissuer::core::backoff::Chance;
+use idissuer::core::backoff::RandomFraction;
 use idissuer::core::decide::Plan;
-use idissuer::core::moment::Moment;
 use idissuer::core::retry::RetryClass;
+use idissuer::core::time::Moment;
 use idissuer::core::token::Fingerprint;
 use idissuer_simulator::{Answer, Issuer, Session};
 use jiff::{SignedDuration, Timestamp};
@@ -154,7 +154,7 @@ impl World {
             Plan::ReadLogin => self.process.read_login(&self.cluster, now),
             Plan::PublishReadBack => self.process.publish_read_back(&mut self.cluster),
             Plan::Publish { token, .. } => {
-                if token.validity.expiry().has_come(now) {
+                if token.validity.expiry().is_reached(now) {
                     return Err(Broken("a dead token is published"));
                 }
                 let place = |name: &Fingerprint| self.minted.iter().position(|minted| minted.name == *name);
@@ -249,7 +249,7 @@ impl World {
             self.held = given;
         }
         let now = self.moment();
-        self.process.account.finish(call, end.told, now, Chance::new(0.5));
+        self.process.account.finish(call, end.told, now, RandomFraction::new(0.5));
         Ok(())
     }
 
@@ -354,7 +354,7 @@ impl World {
             self.assert_no_gap(SignedDuration::MAX)?;
             return Ok(false);
         };
-        if until.has_come(now) {
+        if until.is_reached(now) {
             return Err(Broken("a wake-up lies in the past"));
         }
         self.pass(until.remaining(now))?;

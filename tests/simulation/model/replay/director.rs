@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use idissuer::core::obstacle::Obstacle;
+use idissuer::core::connection_failure::ConnectionFailure;
 use idissuer::issuer::{Answer, Request, Transport, TransportError};
 use idissuer_simulator::{Fault, FaultRule, RetryAfter};
 use idissuer_testbed::memory::{Change, Fault as ApiFault, MemoryApi, RequestFacts};
@@ -257,7 +257,7 @@ impl Transport for Directed {
             }
             if outcome == Outcome::NotSent {
                 self.director.ledger.unsent();
-                return Err(TransportError::not_sent(Obstacle::Refused));
+                return Err(TransportError::not_sent(ConnectionFailure::Refused));
             }
             self.carrier.send(request).await
         })

@@ -60,7 +60,7 @@ impl World {
         let holds = |target: &Target| target.name == published.fingerprint;
         let renewal = renewal_of(published.validity.lifetime);
         self.cluster.target.as_ref().is_some_and(holds)
-            && !published.validity.issued.plus(renewal).has_come(self.moment())
+            && !published.validity.issued.plus(renewal).is_reached(self.moment())
     }
 
     /// No published token comes into its margin after everything has worked for two minutes.

@@ -1,0 +1,113 @@
+//! Gates: whoever waits for its turn waits here, see [`crate::core::call_limiter`].
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use crate::core::call_limiter::{CallLimiter, CallRequest, Capacity};
+use crate::core::time::Moment;
+
+type Waiter<K> = oneshot::Sender<Permit<K>>;
+type ByKey<K> = HashMap<K, CallLimiter<Waiter<K>>>;
+
+/// One gate a key, such as an issuer's origin. All of them are alike.
+pub(crate) struct CallLimiters<K: Clone + Eq + Hash> {
+    capacity: Capacity,
+    by_key: Mutex<ByKey<K>>,
+}
+
+/// Someone who is through; dropping it, also unseen, makes room for the next.
+pub(crate) struct Permit<K: Clone + Eq + Hash> {
+    gates: Arc<CallLimiters<K>>,
+    key: K,
+    entrant: CallRequest,
+    is_used: bool,
+}
+
+impl<K: Clone + Eq + Hash> CallLimiters<K> {
+    /// Nobody is through or waits.
+    pub(crate) fn new(capacity: Capacity) -> Self {
+        Self { capacity, by_key: Mutex::default() }
+    }
+
+    /// Waits for its turn. `None` is never answered: the gate keeps everyone who waits until it is their turn.
+    pub(crate) async fn enter(
+        self: &Arc<Self>,
+        key: &K,
+        entrant: CallRequest,
+        now: Moment,
+    ) -> Option<Permit<K>> {
+        let (turn, pass) = oneshot::channel();
+        {
+            let mut gates = self.lock();
+            let gate = gates.entry(key.clone()).or_insert_with(|| CallLimiter::new(self.capacity));
+            gate.ask(entrant, turn, now);
+            self.admit(gate, key);
+        }
+        pass.await.ok()
+    }
+
+    /// Lets through whoever may; one who does not wait any more makes room at once.
+    fn admit(self: &Arc<Self>, gate: &mut CallLimiter<Waiter<K>>, key: &K) {
+        while let Some((entrant, turn)) = gate.admit() {
+            let pass = Permit { gates: Arc::clone(self), key: key.clone(), entrant, is_used: true };
+            if let Err(mut unused) = turn.send(pass) {
+                // Its end would lock the gates, which are locked.
+                unused.is_used = false;
+                gate.leave(&unused.entrant);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ByKey<K>> {
+        self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Clone + Eq + Hash> Drop for Permit<K> {
+    fn drop(&mut self) {
+        if !self.is_used {
+            return;
+        }
+        let mut gates = self.gates.lock();
+        let Some(gate) = gates.get_mut(&self.key) else { return };
+        gate.leave(&self.entrant);
+        self.gates.admit(gate, &self.key);
+        if gate.is_idle() {
+            gates.remove(&self.key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::call_limiter::Priority;
+    use crate::core::endpoint::{DEFAULT_ISSUER, Origin};
+    use futures::FutureExt as _;
+
+    #[tokio::test]
+    async fn the_fifteenth_of_a_tenant_waits_until_one_leaves_and_one_that_gave_up_takes_no_room() {
+        let gates = Arc::new(CallLimiters::new(Capacity::ISSUER));
+        let origin = Origin::parse(DEFAULT_ISSUER).unwrap();
+        let now = Moment { wall: jiff::Timestamp::UNIX_EPOCH, monotonic: jiff::SignedDuration::ZERO };
+        let entrant =
+            || CallRequest { tenant: "shop".into(), errand: Priority::Renewal { overdue: now }, failures: 0 };
+        let mut passes = Vec::new();
+        for _ in 0..14 {
+            passes.push(gates.enter(&origin, entrant(), now).now_or_never().flatten().expect("room"));
+        }
+        assert!(gates.enter(&origin, entrant(), now).now_or_never().is_none(), "asked, and gave up");
+        let mut unseen = Box::pin(gates.enter(&origin, entrant(), now));
+        let mut last = Box::pin(gates.enter(&origin, entrant(), now));
+        assert!((&mut unseen).now_or_never().is_none() && (&mut last).now_or_never().is_none());
+        passes.pop();
+        drop(unseen);
+        let pass =
+            last.now_or_never().flatten().expect("its turn, after one that was let through and did not look");
+        drop((pass, passes));
+        assert!(gates.lock().is_empty());
+    }
+}

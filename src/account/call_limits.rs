@@ -1,0 +1,192 @@
+//! What keeps an account from calling beside its own state: the breaker of its issuer and the limit on rejections of its
+//! user name, see [`crate::core::circuit_breaker`] and [`crate::core::budget`].
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use super::key::UserKey;
+use super::session::Session;
+use crate::core::account::Throttle;
+use crate::core::budget::{RejectionLimit, RejectionLimits};
+pub use crate::core::call_limiter::Tenant;
+use crate::core::circuit_breaker::{CallOutcome, Caller, CircuitBreaker, TenantHistory};
+use crate::core::endpoint::Origin;
+use crate::core::observed::AccountKey;
+use crate::core::time::Moment;
+
+/// At each origin one breaker a tenant and one for all, and one limit a tenant over the user names that it presents there.
+///
+/// The origin is what counts, whatever the path and the trust: a thousand paths are no thousand issuers.
+#[derive(Default)]
+pub(super) struct CallLimits(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    /// By tenant; that of nobody is everybody's.
+    breakers: HashMap<(Origin, Option<Tenant>), CircuitBreaker<AccountHandle>>,
+    limits: HashMap<(Origin, Tenant), RejectionLimits<UserKey>>,
+}
+
+impl Inner {
+    fn blocked_until(&self, place: &CallSite, user: UserKey, now: Moment) -> Option<Moment> {
+        self.limits.get(&place.of_one()).and_then(|limits| limits.blocked_until(&user, now))
+    }
+
+    /// The breakers that a call has to pass.
+    fn breakers(&self, place: &CallSite) -> impl Iterator<Item = &CircuitBreaker<AccountHandle>> {
+        place.scopes().into_iter().filter_map(|scope| self.breakers.get(&scope))
+    }
+
+    fn holds_back(&self, place: &CallSite, caller: Caller, now: Moment) -> Option<Moment> {
+        let later = |one: Moment, other: Moment| if one.earlier(other, now) == one { other } else { one };
+        self.breakers(place)
+            .filter_map(|breaker| breaker.holds_back(caller, &place.tenant, now))
+            .reduce(later)
+    }
+}
+
+/// Where calls are made, and on whose behalf.
+#[derive(Clone)]
+pub(super) struct CallSite {
+    pub(super) origin: Origin,
+    pub(super) tenant: Tenant,
+}
+
+impl CallSite {
+    fn of_one(&self) -> (Origin, Tenant) {
+        (self.origin.clone(), Arc::clone(&self.tenant))
+    }
+
+    fn scopes(&self) -> [(Origin, Option<Tenant>); 2] {
+        [(self.origin.clone(), None), (self.origin.clone(), Some(Arc::clone(&self.tenant)))]
+    }
+}
+
+/// An account at a breaker.
+#[derive(Clone)]
+pub(super) struct AccountHandle {
+    pub(super) key: AccountKey,
+    pub(super) session: Weak<Session>,
+}
+
+impl PartialEq for AccountHandle {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl CallLimits {
+    /// What keeps this account from calling now.
+    pub(super) fn of(&self, place: &CallSite, caller: Caller, user: UserKey, now: Moment) -> Throttle {
+        let inner = self.lock();
+        Throttle {
+            calls: inner.holds_back(place, caller, now),
+            logins: inner.blocked_until(place, user, now),
+        }
+    }
+
+    /// Until when the limits let no login of this user name through that was never accepted.
+    pub(super) fn blocked_until(&self, place: &CallSite, user: UserKey, now: Moment) -> Option<Moment> {
+        self.lock().blocked_until(place, user, now)
+    }
+
+    /// A call begins, unless a breaker holds it back; whether it does.
+    pub(super) fn begins(&self, place: &CallSite, who: &AccountHandle, caller: Caller, now: Moment) -> bool {
+        let mut inner = self.lock();
+        let is_free = inner.holds_back(place, caller, now).is_none();
+        for scope in place.scopes().into_iter().filter(|_| is_free) {
+            if let Some(breaker) = inner.breakers.get_mut(&scope) {
+                breaker.begins(who, caller.pace);
+            }
+        }
+        is_free
+    }
+
+    /// Whether a call that has begun may still be sent.
+    pub(super) fn lets_pass(&self, place: &CallSite, who: &AccountHandle) -> bool {
+        self.lock().breakers(place).all(|breaker| breaker.lets_pass(who))
+    }
+
+    /// A call was given up, and says nothing.
+    pub(super) fn gives_up(&self, place: &CallSite, who: &AccountHandle) {
+        let mut inner = self.lock();
+        for scope in place.scopes() {
+            if let Some(breaker) = inner.breakers.get_mut(&scope) {
+                breaker.gives_up(who);
+            }
+        }
+    }
+
+    /// A call has ended. Returns whose rejections turn out to say nothing.
+    pub(super) fn ends(
+        &self,
+        place: &CallSite,
+        who: &AccountHandle,
+        is_proven: bool,
+        verdict: CallOutcome,
+        now: Moment,
+    ) -> Vec<AccountHandle> {
+        let mut inner = self.lock();
+        let standing = TenantHistory { tenant: Arc::clone(&place.tenant), is_proven };
+        let mut forgiven: Vec<AccountHandle> = Vec::new();
+        for scope in place.scopes() {
+            let is_new = !inner.breakers.contains_key(&scope);
+            if is_new && matches!(verdict, CallOutcome::Works | CallOutcome::Answers) {
+                continue;
+            }
+            if is_new {
+                inner.breakers.retain(|_, breaker| !breaker.is_idle(now));
+            }
+            let create = if scope.1.is_some() { CircuitBreaker::of_one } else { CircuitBreaker::of_all };
+            let found = inner.breakers.entry(scope).or_insert_with(create).ends(who, &standing, verdict, now);
+            forgiven.extend(found);
+        }
+        forgiven
+    }
+
+    /// A login begins that the issuer never accepted, unless the limits put it off; whether it does.
+    pub(super) fn login_begins(&self, place: &CallSite, user: UserKey, now: Moment) -> bool {
+        let is_free = self.blocked_until(place, user, now).is_none();
+        if is_free {
+            self.limit(place, user, now, RejectionLimit::begins);
+        }
+        is_free
+    }
+
+    /// A login is about to be presented that the issuer never accepted; whether it may be.
+    pub(super) fn presents(&self, place: &CallSite, now: Moment) -> bool {
+        self.lock().limits.entry(place.of_one()).or_default().presents(now)
+    }
+
+    /// One that was presented has ended.
+    pub(super) fn has_presented(&self, place: &CallSite) {
+        if let Some(limits) = self.lock().limits.get_mut(&place.of_one()) {
+            limits.has_presented();
+        }
+    }
+
+    /// A login has ended that the issuer never accepted before.
+    pub(super) fn login_ends(&self, place: &CallSite, user: UserKey, is_rejected: bool, now: Moment) {
+        self.limit(place, user, now, |limit| limit.ends(is_rejected, now));
+    }
+
+    /// Takes over what status remembers of such rejections.
+    pub(super) fn remember(&self, place: &CallSite, user: UserKey, count: u32, last: Moment, now: Moment) {
+        self.limit(place, user, now, |limit| limit.remember(count, last));
+    }
+
+    /// How many such rejections there were lately.
+    pub(super) fn rejections(&self, place: &CallSite, user: UserKey, now: Moment) -> u32 {
+        self.lock().limits.get(&place.of_one()).map_or(0, |limits| limits.count(&user, now))
+    }
+
+    fn limit(&self, place: &CallSite, user: UserKey, now: Moment, change: impl FnOnce(&mut RejectionLimit)) {
+        let mut inner = self.lock();
+        inner.limits.retain(|_, limits| !limits.are_over(now));
+        change(inner.limits.entry(place.of_one()).or_default().of(user, now));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

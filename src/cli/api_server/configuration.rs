@@ -1,0 +1,105 @@
+//! Where the API server is, who we are to it, and through which proxy it is called.
+//!
+//! In a pod it is called directly whatever the environment says: there, the variables are for issuers. With a kubeconfig
+//! the proxy is chosen as kubectl does.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+
+use http::Uri;
+use hyper_util::client::proxy::matcher::Intercept;
+use kube::Config;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+use super::proxy::{self, Environment};
+
+/// The CA certificates of a pod's cluster.
+const POD_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
+
+/// What to call.
+pub(super) struct ConnectionPermit {
+    pub(super) config: Config,
+    pub(super) proxy: Option<Intercept>,
+}
+
+/// The cluster of the kubeconfig, or else the pod's own.
+pub(super) async fn find() -> Result<ConnectionPermit, String> {
+    let no_cluster =
+        |cause: &dyn Display| format!("no cluster: set KUBECONFIG, or run in a cluster ({cause})");
+    let (mut config, named) = match of_kubeconfig().await {
+        Ok((config, named)) => (config, Some(named)),
+        Err(cause) => {
+            let of_pod = |own| no_cluster(&format!("kubeconfig: {cause}; pod: {own}"));
+            (Config::incluster().map_err(of_pod)?, None)
+        }
+    };
+    config.apply_debug_overrides();
+    config.proxy_url = None;
+    let proxy = named.map_or(Ok(None), |named| choose(named.as_deref(), &config.cluster_url))?;
+    if let Some(proxy) = &proxy {
+        tracing::info!(proxy = %proxy.uri(), "the API server is called through a proxy");
+    }
+    Ok(ConnectionPermit { config, proxy })
+}
+
+/// The configuration, and the proxy that it names.
+async fn of_kubeconfig() -> Result<(Config, Option<String>), String> {
+    let told = |error: kube::config::KubeconfigError| error.to_string();
+    let mut kubeconfig = Kubeconfig::read().map_err(told)?;
+    let named = named_proxy(&kubeconfig);
+    if !Environment::is_address_of_process() {
+        // Where none is named, kube takes that of the environment, and fails if it is no address.
+        for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
+            cluster.proxy_url.get_or_insert_with(|| "unused".to_owned());
+        }
+    }
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    Ok((config.map_err(told)?, named))
+}
+
+/// The files that it stands in: the kubeconfig and what that names, and the pod's CA certificates. The pod's own token kube
+/// reads again by itself.
+pub(super) fn files() -> Vec<PathBuf> {
+    let mut files = kubeconfig_files();
+    if let Ok(kubeconfig) = Kubeconfig::read() {
+        let clusters = kubeconfig.clusters.into_iter().filter_map(|named| named.cluster);
+        let users = kubeconfig.auth_infos.into_iter().filter_map(|named| named.auth_info);
+        files.extend(clusters.filter_map(|cluster| cluster.certificate_authority).map(PathBuf::from));
+        let of_user = users.flat_map(|user| [user.client_certificate, user.client_key, user.token_file]);
+        files.extend(of_user.flatten().map(PathBuf::from));
+    }
+    files.push(POD_CA.into());
+    files
+}
+
+/// As kube finds them.
+fn kubeconfig_files() -> Vec<PathBuf> {
+    let named = std::env::var_os("KUBECONFIG");
+    let named: Vec<PathBuf> = named.iter().flat_map(std::env::split_paths).collect();
+    if named.iter().any(|path| !path.as_os_str().is_empty()) {
+        return named;
+    }
+    std::env::home_dir().map(|home| home.join(".kube/config")).into_iter().collect()
+}
+
+/// The `proxy-url` of the present context's cluster.
+fn named_proxy(kubeconfig: &Kubeconfig) -> Option<String> {
+    let current = kubeconfig.current_context.as_ref()?;
+    let context = kubeconfig.contexts.iter().find(|named| named.name == *current)?.context.as_ref()?;
+    let cluster = kubeconfig.clusters.iter().find(|named| named.name == context.cluster)?.cluster.as_ref()?;
+    cluster.proxy_url.clone().filter(|address| !address.trim().is_empty())
+}
+
+/// One that the kubeconfig names has to be used. One of the environment may be meant for others.
+fn choose(named: Option<&str>, server: &Uri) -> Result<Option<Intercept>, String> {
+    if let Some(address) = named {
+        let proxy = proxy::parse(address.trim(), server);
+        return proxy.map(Some).map_err(|defect| format!("proxy-url of the kubeconfig: {defect}"));
+    }
+    Ok(Environment::of_process().proxy_for(server).unwrap_or_else(|defect| {
+        tracing::warn!(
+            "the API server is called directly, not through the proxy of the environment: {defect}"
+        );
+        None
+    }))
+}

@@ -1,0 +1,131 @@
+//! The client of the API server, as every command of this program has it.
+//!
+//! ```text
+//! kubeconfig or pod ── configuration ── proxy ── connections ── kube::Client
+//! ```
+
+mod configuration;
+mod connections;
+pub(super) mod proxy;
+mod reload;
+
+use std::time::Duration;
+
+use configuration::ConnectionPermit;
+use connections::{Connections, Pings};
+use http::Uri;
+use hyper::rt::{Read, Write};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::legacy::connect::{Connection, HttpConnector};
+use hyper_util::client::proxy::matcher::Intercept;
+use kube::Config;
+use kube::client::ConfigExt as _;
+use kube::client::retry::RetryPolicy;
+use tower::retry::RetryLayer;
+use tower::util::option_layer;
+use tower::{BoxError, Layer as _, Service};
+
+/// How much longer than a watch a connection may be silent that cannot be pinged.
+const SILENCE_BEYOND_WATCH: Duration = Duration::from_secs(5);
+/// After so long without a word the kernel asks whether the other machine is there, and gives up as soon as pings do.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_RETRIES: u32 = 3;
+
+/// The client of the API server that the kubeconfig names, or else of the pod's own. No watch is longer than
+/// `longest_watch`: without pings, which need HTTP/2, that is when a dead connection is noticed. What the configuration
+/// names is read again when it has changed.
+///
+/// # Errors
+/// When there is no cluster, or its configuration cannot be used; with the cure.
+pub(super) async fn client(longest_watch: Duration) -> Result<kube::Client, String> {
+    let client = make(longest_watch).await?;
+    Ok(reload::following(client, move || make(longest_watch)))
+}
+
+/// The client of the configuration as it stands now.
+async fn make(longest_watch: Duration) -> Result<kube::Client, String> {
+    let ConnectionPermit { mut config, proxy } = configuration::find().await?;
+    config.read_timeout = Some(longest_watch + SILENCE_BEYOND_WATCH);
+    let mut direct = HttpConnector::new();
+    direct.enforce_http(false);
+    direct.set_nodelay(true);
+    direct.set_keepalive(Some(KEEPALIVE));
+    direct.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
+    direct.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
+    direct.set_tcp_user_timeout(Some(KEEPALIVE));
+    let client = match proxy {
+        None => assemble(&config, direct),
+        Some(proxy) if proxy.uri().scheme_str() == Some("https") => secured(&config, direct, Versions::Http1)
+            .and_then(|secured| assemble(&config, tunnel(&proxy, secured))),
+        Some(proxy) => assemble(&config, tunnel(&proxy, direct)),
+    };
+    client.map_err(|error| format!("use the configuration of the cluster at {}: {error}", config.cluster_url))
+}
+
+fn tunnel<C>(proxy: &Intercept, connector: C) -> Tunnel<C> {
+    let tunnel = Tunnel::new(proxy.uri().clone(), connector);
+    match proxy.basic_auth() {
+        Some(login) => tunnel.with_auth(login.clone()),
+        None => tunnel,
+    }
+}
+
+/// What kube builds of a configuration, but for the connections.
+fn assemble<C>(config: &Config, connector: C) -> kube::Result<kube::Client>
+where
+    C: Service<Uri> + Clone + Send + Sync + 'static,
+    C::Response: Connection + Read + Write + Send + Unpin + 'static,
+    C::Future: Send + 'static,
+    C::Error: Into<BoxError> + Send + Sync,
+    TimeoutConnector<HttpsConnector<C>>: connections::Connector,
+{
+    let watches = limited(config, secured(config, connector.clone(), Versions::All)?);
+    let calls = limited(config, secured(config, connector, Versions::Http1)?);
+    let service = Connections::new(watches, calls, Pings::default());
+    let service = config.extra_headers_layer()?.layer(service);
+    let service = option_layer(config.auth_layer()?).layer(service);
+    let retries = config.default_retry.then(|| RetryLayer::new(RetryPolicy::server_retry()));
+    let service = config.base_uri_layer().layer(option_layer(retries).layer(service));
+    Ok(kube::Client::new(service, config.default_namespace.clone()))
+}
+
+/// The limits of the configuration for connecting, reading and writing.
+fn limited<C>(config: &Config, connector: HttpsConnector<C>) -> TimeoutConnector<HttpsConnector<C>>
+where
+    C: Send,
+    HttpsConnector<C>:
+        Service<Uri, Response: Read + Write + Send + Unpin, Future: Send + 'static, Error: Into<BoxError>>,
+{
+    let mut connector = TimeoutConnector::new(connector);
+    connector.set_connect_timeout(config.connect_timeout);
+    connector.set_read_timeout(config.read_timeout);
+    connector.set_write_timeout(config.write_timeout);
+    // How long a connection was silent before it carries a call says nothing about the call.
+    connector.set_reset_reader_on_write(true);
+    connector
+}
+
+/// The versions of HTTP that TLS may agree on.
+#[derive(Clone, Copy)]
+enum Versions {
+    Http1,
+    All,
+}
+
+/// TLS by the configuration, where the address wants it.
+fn secured<C>(config: &Config, connector: C, versions: Versions) -> kube::Result<HttpsConnector<C>> {
+    let builder =
+        HttpsConnectorBuilder::new().with_tls_config(config.rustls_client_config()?).https_or_http();
+    let name = config.tls_server_name.clone().and_then(|name| name.try_into().ok());
+    let builder = match name {
+        Some(name) => builder.with_server_name_resolver(FixedServerNameResolver::new(name)),
+        None => builder,
+    };
+    Ok(match versions {
+        Versions::Http1 => builder.enable_http1().wrap_connector(connector),
+        Versions::All => builder.enable_all_versions().wrap_connector(connector),
+    })
+}

@@ -1,0 +1,272 @@
+//! Reading the login Secret and the CA bundle, and finding the account that they name.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::api_server::{ApiServerError, version_of};
+use super::reconcile::Reconciliation;
+use super::state::{CredentialState, LoginSnapshot, RestoreStage};
+use super::status;
+use crate::account::{AttemptRecorder, Session, Tenant};
+use crate::api::{IdIssuerCredentialStatus, LoginStatus};
+use crate::core::account::Account;
+use crate::core::observed::{AccountReference, CaBundleReference, CredentialSpec, LastSeen, LoginReference};
+use crate::core::reason::Reason;
+use crate::core::retry::{Failure, RetryClass};
+use crate::core::time::{Moment, to_second};
+use crate::core::username_password::LoginPair;
+use crate::issuer::{BundleRefusal, IssuerAddress, IssuerError, Trust};
+
+/// Reads the login as the specification names it. User name and password live until they are sent or the credential
+/// rests; of a login Secret nothing is cached.
+pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerError> {
+    let Ok(intent) = work.intent.clone() else { return Ok(()) };
+    let reference = &intent.account.login;
+    let key = work.beside(&reference.secret);
+    let glance = work.context.registry.glance(&key);
+    let share = work.context.share(&key.namespace).await;
+    let secret =
+        work.context.cluster.read_secret(&key.namespace, &key.name, &share, work.memory.allowance()).await?;
+    let seen = secret.as_ref().map_or(LastSeen::Absent, |secret| LastSeen::Version(version_of(secret)));
+    work.context.registry.read_secret(&key, seen.clone(), glance);
+    let parsed = parse(secret.as_ref(), reference);
+    // Reading the bundle takes a share of its own.
+    drop((secret, share));
+    let bundle_seen = bundle_seen(work, &intent);
+    let now = work.context.clock.now();
+    let tenant: Tenant = key.namespace.as_str().into();
+    let (outcome, pair) = match parsed {
+        Err(reason) => (Err(reason), None),
+        Ok(pair) => match trust(work, &intent.account, now).await? {
+            Err(reason) => (Err(reason), None),
+            Ok(trust) => {
+                let site = IssuerAddress { endpoint: intent.account.endpoint.clone(), trust };
+                let source = format!("{}/{}", key.namespace, key.name);
+                remember_rejections(work, &tenant, &site, &pair, now);
+                let accounts = &work.context.accounts;
+                match accounts
+                    .blocked_until(&tenant, &site, &pair)
+                    .filter(|_| !is_accepted(work.memory, &intent, &seen))
+                {
+                    Some(until) => (Err(put_off(reference, until)), None),
+                    None => (Ok(accounts.open(site, &pair, &source)), Some(pair)),
+                }
+            }
+        },
+    };
+    if let Ok(session) = &outcome {
+        remember(work, session, &seen, now);
+    }
+    let member = work.identity.uid.as_str().into();
+    let reference = intent.account.clone();
+    let generation = work.credential.metadata.generation;
+    work.memory.login = Some(LoginSnapshot {
+        seen,
+        reference,
+        bundle_seen,
+        at: now,
+        outcome,
+        pair,
+        member,
+        tenant,
+        generation,
+    });
+    take_part(work.memory, &intent, generation);
+    Ok(())
+}
+
+/// Forgets a login whose CA bundle could not be used, if the watch has shown another Secret in that one's place.
+pub(super) fn forget_replaced_bundle(work: &mut Reconciliation<'_>) {
+    let Ok(intent) = &work.intent else { return };
+    let seen = bundle_seen(work, intent);
+    if work.memory.login.as_ref().is_some_and(|reading| reading.is_bundle_replaced(&seen)) {
+        work.memory.login = None;
+    }
+}
+
+/// The last known version of the Secret with the CA bundle. Nothing watches `ConfigMap`s.
+fn bundle_seen(work: &Reconciliation<'_>, intent: &CredentialSpec) -> LastSeen {
+    let bundle = intent.account.ca_bundle.as_ref().filter(|bundle| bundle.in_secret);
+    bundle.map_or(LastSeen::Unknown, |bundle| work.context.registry.seen(&work.beside(&bundle.name)))
+}
+
+/// Asks the account for a new token; whether a call was started. `record` is carried out once it is its turn.
+pub(super) fn obtain(
+    memory: &mut CredentialState,
+    lift: bool,
+    record: Option<AttemptRecorder>,
+    now: Moment,
+) -> bool {
+    let Some(reading) = &mut memory.login else { return false };
+    let pair = reading.pair.take();
+    let Ok(session) = &reading.outcome else { return false };
+    let is_to_be_recorded = record.is_some();
+    let is_begun = session.obtain_recorded(&reading.tenant, pair, lift, record);
+    if is_begun && is_to_be_recorded {
+        (memory.attempt_recorded, memory.queued) = (None, Some(now));
+    }
+    is_begun
+}
+
+/// Forgets user name and password that were read and are not needed.
+pub(super) fn forget_pair(memory: &mut CredentialState) {
+    if let Some(reading) = &mut memory.login {
+        reading.pair = None;
+    }
+}
+
+/// Joins the account, or leaves it while suspended: a suspended credential drives nothing. Under a new specification the
+/// account asks the issuer for refreshes again, whatever it has learned.
+pub(super) fn take_part(memory: &mut CredentialState, intent: &CredentialSpec, generation: Option<i64>) {
+    let Some(reading) = &mut memory.login else { return };
+    let Ok(session) = &reading.outcome else { return };
+    if std::mem::replace(&mut reading.generation, generation) != generation {
+        session.remember(Account::ask_again);
+    }
+    if intent.suspended {
+        session.leave(&reading.member);
+    } else {
+        session.join(Arc::clone(&reading.member), intent.strategy);
+    }
+}
+
+/// Whether the login that was just read is the one that status tells to be accepted.
+fn is_accepted(memory: &CredentialState, intent: &CredentialSpec, seen: &LastSeen) -> bool {
+    let recorded = memory.login_record();
+    let read = seen.version().map(|version| version.resource_version.as_str());
+    recorded.accepted
+        && read.is_some()
+        && read == recorded.resource_version.as_deref()
+        && memory
+            .published
+            .as_ref()
+            .is_some_and(|published| published.account.as_ref() == Some(&intent.account))
+}
+
+fn put_off(login: &LoginReference, until: Moment) -> Reason {
+    Reason::LoginRateLimited { secret: login.secret.clone(), until: to_second(until.wall) }
+}
+
+/// How often status remembers the login to be rejected, and when last; none if it was not.
+fn rejections(login: &LoginStatus, now: Moment) -> Option<(u32, Moment)> {
+    let count = u32::try_from(login.rejections).ok().filter(|count| *count > 0)?;
+    Some((count, login.attempt_time.as_ref().map_or(now, |time| Moment::recorded(time.0, now))))
+}
+
+/// Hands over what status remembers of rejections, before the user name is looked at.
+fn remember_rejections(
+    work: &mut Reconciliation<'_>,
+    tenant: &Tenant,
+    site: &IssuerAddress,
+    pair: &LoginPair,
+    now: Moment,
+) {
+    let memory = &mut *work.memory;
+    if memory.told >= RestoreStage::Limit || memory.login_record().accepted {
+        return;
+    }
+    memory.told = RestoreStage::Limit;
+    if let Some((count, last)) = memory.status.login.as_ref().and_then(|login| rejections(login, now)) {
+        work.context.accounts.remember_rejections(tenant, site, pair, count, last);
+    }
+}
+
+/// Links what status remembers to the account that it was written for: the same version of the login Secret, under a
+/// specification that was carried out, names the same account.
+fn remember(work: &mut Reconciliation<'_>, session: &Session, seen: &LastSeen, now: Moment) {
+    let (Ok(intent), memory) = (&work.intent, &mut *work.memory) else { return };
+    let recorded = memory.login_record();
+    let read = seen.version().map(|version| version.resource_version.as_str());
+    let is_same = read.is_some() && read == recorded.resource_version.as_deref();
+    if is_accepted(memory, intent, seen)
+        && let Some(published) = &mut memory.published
+    {
+        published.key.get_or_insert(session.key());
+    }
+    // A new password, or a new issuer, is in as much of a hurry as the one before was.
+    if let Some(published) = &memory.published {
+        let validity = published.validity;
+        session.remember(|account| account.remember_published(validity, now));
+    }
+    // What this process itself found of one account says nothing of another, as after a new CA bundle.
+    if std::mem::replace(&mut memory.told, RestoreStage::Account) == RestoreStage::Account {
+        return;
+    }
+    let Some(login) = &memory.status.login else { return };
+    let moment = |time: &Time| Moment::recorded(time.0, now);
+    let is_named = memory.status.observed_generation == work.credential.metadata.generation;
+    if is_same
+        && is_named
+        && let Some(accepted) = &login.accepted_time
+    {
+        let support = status::learned(memory.status.refresh_support);
+        session.remember(|account| {
+            account.remember_accepted(moment(accepted));
+            account.remember_support(support, now);
+        });
+    }
+    let Some((rejections, last)) = rejections(login, now) else { return };
+    let failure = rejection(&memory.status, &intent.account);
+    session.remember(|account| account.remember_rejections(failure, rejections, last));
+    memory.is_login_repaired = !is_same;
+}
+
+/// How the login was rejected that status remembers.
+fn rejection(status: &IdIssuerCredentialStatus, account: &AccountReference) -> Failure {
+    let (secret, origin) = (account.login.secret.clone(), &account.endpoint.origin);
+    // Which of them it was stands in the condition only.
+    let unclear = IssuerError::unclear_answers().flat_map(|error| {
+        let answer = Box::new(error.reason(&secret, origin));
+        [false, true].map(|blank| Reason::LoginNotAccepted { answer: answer.clone(), blank })
+    });
+    let rejected = [(true, false), (true, true), (false, true), (false, false)]
+        .map(|(forbidden, blank)| Reason::LoginRejected { secret: secret.clone(), forbidden, blank });
+    let [.., plain] = rejected.clone();
+    let told = status.conditions.iter().find(|condition| condition.type_ == "LoginAccepted");
+    let told = told.filter(|told| told.status == "False");
+    let mut kinds = rejected.into_iter().chain(unclear);
+    let reason = told.map_or(Reason::LoginOutcomeUnknown { secret: secret.clone() }, |told| {
+        kinds.find(|kind| kind.message() == told.message).unwrap_or(plain)
+    });
+    Failure { class: RetryClass::Rejected, reason }
+}
+
+fn parse(secret: Option<&Secret>, reference: &LoginReference) -> Result<LoginPair, Reason> {
+    let name = || reference.secret.clone();
+    let secret = secret.ok_or_else(|| Reason::LoginSecretMissing { secret: name() })?;
+    let value = |key: &str| secret.data.as_ref()?.get(key).map(|value| value.0.as_slice());
+    LoginPair::parse(
+        (&reference.username_key, value(&reference.username_key)),
+        (&reference.password_key, value(&reference.password_key)),
+    )
+    .map_err(|(key, defect)| Reason::LoginSecretUnusable { secret: name(), key: key.to_owned(), defect })
+}
+
+/// Whom the issuer's certificate is trusted by. The CA bundle is read at a first issue and after TLS failed.
+async fn trust(
+    work: &mut Reconciliation<'_>,
+    account: &AccountReference,
+    now: Moment,
+) -> Result<Result<Trust, Reason>, ApiServerError> {
+    let Some(CaBundleReference { in_secret, name, key }) = &account.ca_bundle else {
+        return Ok(Ok(Trust::PublicRoots));
+    };
+    if let Some(trust) = work.memory.login.as_ref().and_then(|reading| reading.trust(account, now)) {
+        return Ok(Ok(trust));
+    }
+    let kind = if *in_secret { "Secret" } else { "ConfigMap" };
+    let (object, key_name) = (format!("{kind} {name}"), key.clone());
+    let namespace = &work.identity.namespace;
+    let share = work.context.share(namespace).await;
+    let allowance = work.memory.allowance();
+    let pem = work.context.cluster.read_key(namespace, *in_secret, name, key, &share, allowance).await?;
+    let Some(pem) = pem else { return Ok(Err(Reason::CaBundleMissing { object, key: key_name })) };
+    let accepted = work.context.bundles.accept(namespace, &pem);
+    Ok(accepted.map(Trust::Bundle).map_err(|refusal| match refusal {
+        BundleRefusal::Defective(_) => Reason::CaBundleInvalid { object, key: key_name },
+        BundleRefusal::TooLarge => Reason::CaBundleTooLarge { object, key: key_name },
+        BundleRefusal::TooMany => Reason::CaBundlesTooMany { object },
+    }))
+}

@@ -1,0 +1,337 @@
+//! The calls to the Kubernetes API server: each with a time limit, each naming what failed.
+//!
+//! Nothing that is read or written here passes through Debug: a Secret's would print its data.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::SignedDuration;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::api::{Api, ApiResource, DynamicObject, PartialObjectMeta, Patch, PatchParams};
+use kube::{Client, ResourceExt};
+use serde_json::json;
+
+use super::registry::ObjectKey;
+use super::trim::ReadPermit;
+use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
+use crate::core::adaptive_timeout::AdaptiveTimeout;
+use crate::core::target::ObjectVersion;
+
+/// Under this name the operator owns what it writes (server-side apply).
+pub const FIELD_MANAGER: &str = "idissuer-operator";
+/// The resourceVersion that makes an apply create: it fits no object, so the API server answers 409 when there is
+/// one, and creates when there is none.
+const CREATE_ONLY: &str = "1";
+/// How long the calls of one credential may take. A kube client retries by itself within a call and waits as long as it is
+/// told to; this ends that.
+pub(super) struct CallDeadline<'a> {
+    patience: &'a mut AdaptiveTimeout,
+    /// The limit of those that are known to take long.
+    slow: SignedDuration,
+}
+
+impl<'a> CallDeadline<'a> {
+    /// By what is known of these calls, and at most this.
+    pub(super) fn new(patience: &'a mut AdaptiveTimeout, slow: SignedDuration) -> Self {
+        Self { patience, slow }
+    }
+
+    /// What is not fenced ends before another replica can act. By default a lease outlasts its holder's renew deadline by
+    /// as much as a call usually may take.
+    pub(super) fn within(self, left: Option<SignedDuration>) -> Self {
+        Self { slow: left.map_or(self.slow, |left| left.min(self.slow)), ..self }
+    }
+}
+
+/// A call to the API server that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation} {object}: {cause}")]
+pub(super) struct ApiServerError {
+    operation: &'static str,
+    object: String,
+    #[source]
+    cause: Box<Cause>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error("the API server did not answer within {} s", .0.as_secs())]
+    TimedOut(Duration),
+    /// Only the API server's own verdict is shown: other errors of the client may quote what they could not parse.
+    #[error("{0}")]
+    Api(String, u16),
+    #[error(
+        "no usable answer came from the API server; see that it runs, that network policies let the controller reach it, and that the controller has file descriptors left"
+    )]
+    Other,
+}
+
+impl ApiServerError {
+    /// Somebody else changed the object in between, or it exists although it should be created, or is gone.
+    #[must_use]
+    pub(super) fn is_conflict(&self) -> bool {
+        matches!(*self.cause, Cause::Api(_, 409))
+    }
+
+    /// The same error, with nothing in it of what was to be written: an admission webhook may quote what it refuses.
+    fn without(mut self, secret: &Secret) -> Self {
+        if let Cause::Api(message, _) = &mut *self.cause {
+            let quotes = |value: &ByteString| {
+                let text = String::from_utf8_lossy(&value.0);
+                !text.is_empty() && (message.contains(&*text) || message.contains(&STANDARD.encode(&value.0)))
+            };
+            if secret.data.iter().flatten().any(|(_, value)| quotes(value)) {
+                "the answer quotes the Secret, and is not shown".clone_into(message);
+            }
+        }
+        self
+    }
+
+    /// What was to be done, with which object.
+    #[must_use]
+    pub(super) fn call(&self) -> String {
+        format!("{} {}", self.operation, self.object)
+    }
+
+    /// The API server understood and said no; saying it again at once would not help.
+    #[must_use]
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(*self.cause, Cause::Api(_, 400..=407 | 410..=428 | 430..=499))
+    }
+}
+
+/// The API server, as the controller uses it.
+#[derive(Clone)]
+pub(super) struct ApiServer {
+    client: Client,
+}
+
+impl ApiServer {
+    /// Calls through this client.
+    #[must_use]
+    pub(super) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Reads a Secret; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the API server does not answer, or refuses.
+    pub(super) async fn read_secret(
+        &self,
+        namespace: &str,
+        name: &str,
+        _: &ReadPermit,
+        allowance: CallDeadline<'_>,
+    ) -> Result<Option<Secret>, ApiServerError> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        call(allowance, "read Secret", namespace, name, api.get_opt(name)).await
+    }
+
+    /// Reads the status of a credential as it stands now, which a watch may show later, and the resourceVersion; `None`
+    /// when there is no such credential. Its specification need not be readable.
+    ///
+    /// # Errors
+    /// When the API server does not answer, or refuses.
+    pub(super) async fn read_status(
+        &self,
+        namespace: &str,
+        name: &str,
+        allowance: CallDeadline<'_>,
+    ) -> Result<Option<(IdIssuerCredentialStatus, String)>, ApiServerError> {
+        let resource = ApiResource::erase::<IdIssuerCredential>(&());
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
+        let read = call(allowance, "read IdIssuerCredential", namespace, name, api.get_opt(name)).await?;
+        Ok(read.map(|mut object| {
+            let status = object.data.get_mut("status").map(serde_json::Value::take);
+            let status = status.and_then(|status| serde_json::from_value(status).ok()).unwrap_or_default();
+            (status, object.resource_version().unwrap_or_default())
+        }))
+    }
+
+    /// Reads a credential as it stands now; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the API server does not answer, or refuses.
+    pub(super) async fn read_credential(
+        &self,
+        namespace: &str,
+        name: &str,
+        _: &ReadPermit,
+        allowance: CallDeadline<'_>,
+    ) -> Result<Option<IdIssuerCredential>, ApiServerError> {
+        let api: Api<IdIssuerCredential> = Api::namespaced(self.client.clone(), namespace);
+        call(allowance, "read IdIssuerCredential", namespace, name, api.get_opt(name)).await
+    }
+
+    /// Reads one key of a Secret or `ConfigMap`; `None` when there is no such object or key.
+    ///
+    /// # Errors
+    /// When the API server does not answer, or refuses.
+    pub(super) async fn read_key(
+        &self,
+        namespace: &str,
+        in_secret: bool,
+        name: &str,
+        key: &str,
+        share: &ReadPermit,
+        allowance: CallDeadline<'_>,
+    ) -> Result<Option<Vec<u8>>, ApiServerError> {
+        if in_secret {
+            let secret = self.read_secret(namespace, name, share, allowance).await?;
+            return Ok(secret.and_then(|secret| Some(secret.data?.remove(key)?.0)));
+        }
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
+        let map = call(allowance, "read ConfigMap", namespace, name, api.get_opt(name)).await?;
+        Ok(map.and_then(|map| Some(map.data?.remove(key)?.into_bytes())))
+    }
+
+    /// Writes a target by forced server-side apply. With `version` it must be that very version; without, it must not
+    /// exist. That makes a long limit harmless: what arrives after another replica has begun replaces nothing of it.
+    ///
+    /// # Errors
+    /// A conflict when it is another version; else when the API server does not answer, or refuses.
+    pub(super) async fn apply_target(
+        &self,
+        mut target: Secret,
+        version: Option<&ObjectVersion>,
+        allowance: CallDeadline<'_>,
+    ) -> Result<ObjectVersion, ApiServerError> {
+        target.metadata.uid = version.map(|version| version.uid.clone());
+        let fence = version.map_or(CREATE_ONLY, |version| &version.resource_version);
+        target.metadata.resource_version = Some(fence.to_owned());
+        let (namespace, name) = (target.namespace().unwrap_or_default(), target.name_any());
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &namespace);
+        let patch = Patch::Apply(&target);
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        // Only the metadata comes back: the data is known, and need not travel.
+        let write = api.patch_metadata(&name, &parameters, &patch);
+        let written = call(allowance, "apply Secret", &namespace, &name, write).await;
+        Ok(version_of(&written.map_err(|error| error.without(&target))?))
+    }
+
+    /// Writes the status of the credential with this uid, whole: what anybody else has put there is gone; with `version`, only
+    /// of that very version. Returns the resourceVersion that this makes.
+    ///
+    /// # Errors
+    /// A conflict when it is another version; else when the API server does not answer or refuses, or the credential is not
+    /// that one any more.
+    pub(super) async fn write_status(
+        &self,
+        namespace: &str,
+        name: &str,
+        uid: &str,
+        version: Option<&str>,
+        status: &IdIssuerCredentialStatus,
+        allowance: CallDeadline<'_>,
+    ) -> Result<String, ApiServerError> {
+        const OPERATION: &str = "write status of IdIssuerCredential";
+        let api: Api<PartialObjectMeta<IdIssuerCredential>> = Api::namespaced(self.client.clone(), namespace);
+        // A server-side apply would leave what another writer has added.
+        let mut patch = vec![
+            json!({"op": "test", "path": "/metadata/uid", "value": uid}),
+            json!({"op": "add", "path": "/status", "value": status}),
+        ];
+        patch
+            .extend(version.map(|it| json!({"op": "add", "path": "/metadata/resourceVersion", "value": it})));
+        let patch = serde_json::from_value(patch.into());
+        let patch = Patch::<()>::Json(patch.map_err(|_| failed(OPERATION, namespace, name, Cause::Other))?);
+        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let write = api.patch_status(name, &parameters, &patch);
+        let written = call(allowance, OPERATION, namespace, name, write).await?;
+        Ok(written.resource_version().unwrap_or_default())
+    }
+
+    /// Changes what controllers tell each other in the status of a credential; with `version`, only of that very version.
+    /// Returns the resourceVersion that this makes.
+    ///
+    /// # Errors
+    /// A conflict when it is another version; else when the API server does not answer, or refuses.
+    pub(super) async fn mark_status(
+        &self,
+        key: &ObjectKey,
+        version: Option<&str>,
+        marks: serde_json::Value,
+        allowance: CallDeadline<'_>,
+    ) -> Result<String, ApiServerError> {
+        let ObjectKey { namespace, name } = key;
+        let api: Api<PartialObjectMeta<IdIssuerCredential>> = Api::namespaced(self.client.clone(), namespace);
+        let metadata = version.map_or_else(|| json!({}), |version| json!({"resourceVersion": version}));
+        let patch = Patch::Merge(json!({"metadata": metadata, "status": marks}));
+        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let write = api.patch_status(name, &parameters, &patch);
+        let marked = call(allowance, "mark status of IdIssuerCredential", namespace, name, write).await?;
+        Ok(marked.resource_version().unwrap_or_default())
+    }
+}
+
+/// The version of an object as it was read or written.
+#[must_use]
+pub(super) fn version_of(object: &impl ResourceExt) -> ObjectVersion {
+    ObjectVersion {
+        uid: object.uid().unwrap_or_default(),
+        resource_version: object.resource_version().unwrap_or_default(),
+    }
+}
+
+/// The data of a Secret in the form that Kubernetes' type wants.
+#[must_use]
+pub(super) fn byte_strings(data: &crate::core::template::Data) -> BTreeMap<String, ByteString> {
+    data.iter().map(|(key, value)| (key.clone(), ByteString(value.to_vec()))).collect()
+}
+
+async fn call<T>(
+    CallDeadline { patience, slow }: CallDeadline<'_>,
+    operation: &'static str,
+    namespace: &str,
+    name: &str,
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T, ApiServerError> {
+    let limit = patience.limit(operation, slow).unsigned_abs();
+    let sent = tokio::time::Instant::now();
+    let answer = tokio::time::timeout(limit, request).await;
+    match &answer {
+        Ok(Ok(_) | Err(kube::Error::Api(_))) => {
+            let took = SignedDuration::try_from(sent.elapsed()).unwrap_or(SignedDuration::MAX);
+            patience.answered(operation, took);
+        }
+        Ok(Err(_)) => {}
+        Err(_) => patience.unanswered(),
+    }
+    let cause = match answer {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(kube::Error::Api(status))) => Cause::Api(status.message, status.code),
+        Ok(Err(_)) => Cause::Other,
+        Err(_) => Cause::TimedOut(limit),
+    };
+    Err(failed(operation, namespace, name, cause))
+}
+
+fn failed(operation: &'static str, namespace: &str, name: &str, cause: Cause) -> ApiServerError {
+    ApiServerError { operation, object: format!("{namespace}/{name}"), cause: Box::new(cause) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_quotes_the_secret_is_not_shown() {
+        let data = [("token".to_owned(), ByteString(b"eyJ-secret".to_vec()))];
+        let secret = Secret { data: Some(data.into()), ..Secret::default() };
+        for (message, is_shown) in [
+            ("exceeded quota: secrets", true),
+            ("admission webhook denied: eyJ-secret", false),
+            ("admission webhook denied: ZXlKLXNlY3JldA==", false),
+        ] {
+            let cause = Box::new(Cause::Api(message.to_owned(), 403));
+            let error = ApiServerError { operation: "apply Secret", object: "shop/billing".into(), cause };
+            let shown = error.without(&secret).to_string();
+            assert_eq!(shown.contains(message), is_shown, "{shown}");
+            assert!(shown.starts_with("apply Secret shop/billing: "), "{shown}");
+        }
+    }
+}

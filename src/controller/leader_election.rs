@@ -1,0 +1,349 @@
+//! Holding the lease: the thin loop around [`crate::core::lease`].
+//!
+//! Every replica watches; only the one that holds the lease acts. As soon as the lease is not ours any more, what was
+//! remembered is forgotten, and a new term begins when it is gained again: another replica may have acted since.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use kube::Client;
+use tokio_util::sync::CancellationToken;
+
+use super::api_server::FIELD_MANAGER;
+use super::lease_client::SharedLease;
+use crate::core::lease::{Claim, SeenLease, Tenure, Timings, evaluate};
+use crate::core::time::Moment;
+use crate::core::token::Fingerprint;
+use crate::ops::clock::Clock;
+
+/// From this difference on the clocks of two replicas are held to be apart.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(5);
+
+/// The lease and how it is held.
+#[derive(Clone, Debug)]
+pub struct LeaseSettings {
+    /// Where it lies.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Who we are; unique among the replicas.
+    pub identity: String,
+    /// Its timings.
+    pub timings: Timings,
+}
+
+impl LeaseSettings {
+    /// The lease of a controller for these namespaces: each set of them has one of its own.
+    #[must_use]
+    pub fn default_name(namespaces: &[String]) -> String {
+        if namespaces.is_empty() {
+            return FIELD_MANAGER.to_owned();
+        }
+        let set: BTreeSet<&str> = namespaces.iter().map(String::as_str).collect();
+        let list = set.into_iter().collect::<Vec<_>>().join(",");
+        let digest = Fingerprint::of(list.as_bytes());
+        format!("{FIELD_MANAGER}-{}", digest.as_str().get(..8).unwrap_or_default())
+    }
+
+    /// A new identity: the host's name, which is the pod's, and a random part, for a restarted process is another one.
+    #[must_use]
+    pub fn new_identity() -> String {
+        format!("{}_{:08x}", host(), fastrand::u32(..))
+    }
+}
+
+/// The host's name, which is the pod's.
+pub(super) fn host() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    host.trim().to_owned()
+}
+
+/// Whether this process may act.
+pub(super) struct LeaderElection {
+    settings: Option<LeaseSettings>,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Until when the lease is ours; none while another replica may act.
+    tenure: Option<Tenure>,
+    term: Term,
+    /// How far our clock was behind that of whoever held the lease when it was last seen not to be ours.
+    clock_behind: SignedDuration,
+    /// Whether somebody was told not to act since the last claim, although the lease is ours.
+    is_refused: bool,
+    /// The holder that was last told of.
+    told: Option<String>,
+}
+
+impl State {
+    fn may_act(&self, now: Moment) -> bool {
+        self.tenure.is_some_and(|tenure| tenure.may_act(now))
+    }
+}
+
+/// The lease as this replica claims it.
+struct LeaseHold {
+    lease: SharedLease,
+    seen: SeenLease,
+    /// Whether what was seen is what the last claim of ours has left.
+    is_known: bool,
+}
+
+/// A time of uninterrupted leadership.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Term {
+    pub(super) number: u64,
+    /// Another replica may have acted before, perhaps so shortly that the watches do not show it yet.
+    pub(super) follows_another: bool,
+    /// How far this machine's wall clock is behind that of whoever acted before, as far as that is known.
+    pub(super) clock_behind: SignedDuration,
+}
+
+impl LeaderElection {
+    /// Without settings there is no lease, and this process always acts.
+    pub(super) fn new(settings: Option<LeaseSettings>, clock: Arc<dyn Clock>) -> Self {
+        Self { settings, clock, state: Mutex::default() }
+    }
+
+    /// The present term, if this process may act now.
+    pub(super) fn term(&self) -> Option<Term> {
+        if self.settings.is_none() {
+            return Some(Term::default());
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let may_act = state.may_act(self.clock.now());
+        state.is_refused |= !may_act && state.tenure.is_some();
+        may_act.then_some(state.term)
+    }
+
+    /// For how long no other replica can act; without a lease there is none. What is not fenced has to end within it.
+    pub(super) fn left(&self) -> Option<SignedDuration> {
+        self.settings.as_ref()?;
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(state.tenure.map_or(SignedDuration::ZERO, |tenure| tenure.left(self.clock.now())))
+    }
+
+    /// Claims the lease over and over until `stop`, keeps it until `done`, and releases it. `forget` is called when
+    /// another replica may have acted, and `gained` when this one may act again.
+    pub(super) async fn hold(
+        &self,
+        client: Client,
+        forget: impl Fn(),
+        gained: impl Fn(),
+        stop: CancellationToken,
+        done: CancellationToken,
+    ) {
+        let Some(settings) = &self.settings else { return };
+        let mut claiming = LeaseHold {
+            lease: SharedLease::new(client, settings),
+            seen: SeenLease { record: None, since: self.clock.now() },
+            is_known: false,
+        };
+        let period = Duration::try_from(settings.timings.retry_period).unwrap_or(Duration::from_secs(2));
+        while !stop.is_cancelled() {
+            let begun = tokio::time::Instant::now();
+            self.claim(settings, &mut claiming, &forget, &gained).await;
+            tokio::select! {
+                // From one claim to the next: where answers take long, there is no pause between them.
+                () = tokio::time::sleep_until(begun + period) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        // What was begun is finished under the lease, which outlasts it without another renewal.
+        done.cancelled().await;
+        let LeaseHold { mut lease, seen, .. } = claiming;
+        let held = seen.record.filter(|record| record.holder.as_ref() == Some(&settings.identity));
+        if let Some(record) = held
+            && let Err(error) = lease.release(&record, self.clock.now().wall).await
+        {
+            tracing::warn!("release lease {}: {error}", settings.name);
+        }
+    }
+
+    /// Releases the lease though what was begun under it has not ended, for the process ends now: nothing is begun any
+    /// more, and what is on its way is what a killed process leaves behind.
+    pub(super) async fn give_up(&self, client: Client) {
+        let Some(settings) = &self.settings else { return };
+        self.end_term();
+        let mut lease = SharedLease::new(client, settings);
+        let released = match lease.read().await {
+            Ok(Some(record)) if record.holder.as_ref() == Some(&settings.identity) => {
+                lease.release(&record, self.clock.now().wall).await.map(drop)
+            }
+            other => other.map(drop),
+        };
+        if let Err(error) = released {
+            tracing::warn!("release lease {}: {error}", settings.name);
+        }
+    }
+
+    async fn claim(
+        &self,
+        settings: &LeaseSettings,
+        claiming: &mut LeaseHold,
+        forget: &impl Fn(),
+        gained: &impl Fn(),
+    ) {
+        let LeaseHold { lease, seen, is_known } = claiming;
+        // Whoever holds it knows it from the last claim: a renewal is one call.
+        if !std::mem::take(is_known) {
+            match lease.read().await {
+                Ok(record) => *seen = seen.clone().updated(record, self.clock.now()),
+                Err(error) => return tracing::warn!("read lease {}: {error}", settings.name),
+            }
+        }
+        let now = self.clock.now();
+        let claim = evaluate(seen, &settings.identity, now);
+        // Before the claim is sent: it may succeed although its answer is lost, and at the next look the lease is ours.
+        if !matches!(claim, Claim::Renew(_)) {
+            self.compares_clocks(seen.clock_behind(now));
+            if self.end_term() {
+                forget();
+            }
+        }
+        let timings = lease.timings();
+        self.sends_claim(now, timings);
+        let outcome = match claim {
+            Claim::Create => lease.create(now.wall).await,
+            Claim::Take(record) => lease.take(record, now.wall).await,
+            Claim::Renew(record) => lease.renew(record, now.wall).await,
+            Claim::Wait => return self.stands_by(settings, seen),
+        };
+        match outcome {
+            Ok(record) => {
+                if self.claimed(settings, now, timings) {
+                    gained();
+                }
+                *seen = seen.clone().updated(Some(record), self.clock.now());
+                *is_known = true;
+            }
+            Err(error) => tracing::warn!("claim lease {}: {error}", settings.name),
+        }
+    }
+
+    /// If the claim that is sent now succeeds unheard, others count from it.
+    fn sends_claim(&self, now: Moment, timings: Timings) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.tenure = state.tenure.map(|tenure| tenure.narrowed(now, timings));
+    }
+
+    /// The lease is ours from `sent` on. Whether every credential has to be looked at: a new term begins, or somebody was
+    /// refused meanwhile; perhaps by a wall clock alone that is right again.
+    ///
+    /// A renewal that succeeds, however late, proves that nobody else held the lease in between: the term goes on, and
+    /// with it every token that waits to be written.
+    fn claimed(&self, settings: &LeaseSettings, sent: Moment, timings: Timings) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_lapsed = !state.may_act(self.clock.now());
+        let is_new_term = state.tenure.is_none();
+        if is_new_term {
+            let clock_behind = state.clock_behind;
+            state.term = Term { number: state.term.number + 1, follows_another: true, clock_behind };
+            tracing::info!(lease = settings.name, identity = settings.identity, "leading");
+            if !clock_behind.is_zero() {
+                tracing::warn!(
+                    seconds = clock_behind.as_secs(),
+                    "this machine's clock is behind that of the replica that led before; set the one that is wrong"
+                );
+            }
+        } else if has_lapsed {
+            tracing::info!(
+                lease = settings.name,
+                "leading again: the lease could not be renewed for a while"
+            );
+        }
+        state.tenure = Some(Tenure::granted(sent, timings));
+        let is_refused = std::mem::take(&mut state.is_refused);
+        is_new_term || is_refused
+    }
+
+    /// The lease is somebody else's, or was. A little that clocks are apart is nothing.
+    fn compares_clocks(&self, behind: SignedDuration) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.clock_behind = if behind < CLOCKS_DIFFER { SignedDuration::ZERO } else { behind };
+    }
+
+    /// The lease is not ours. Whether it was until now.
+    fn end_term(&self) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_held = state.tenure.take().is_some();
+        if was_held {
+            state.told = None;
+        }
+        was_held
+    }
+
+    /// Another replica holds the lease.
+    fn stands_by(&self, settings: &LeaseSettings, seen: &SeenLease) {
+        let holder = seen.record.as_ref().and_then(|record| record.holder.clone());
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.told != holder {
+            tracing::info!(lease = settings.name, holder, "standing by: another replica leads");
+            state.told = holder;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::backoff::RandomFraction;
+    use crate::core::testing::at;
+
+    /// A clock that a test sets.
+    struct SetClock(Mutex<Moment>);
+
+    impl Clock for SetClock {
+        fn now(&self) -> Moment {
+            *self.0.lock().unwrap()
+        }
+
+        fn chance(&self) -> RandomFraction {
+            RandomFraction::new(0.5)
+        }
+    }
+
+    fn settings() -> LeaseSettings {
+        LeaseSettings {
+            namespace: String::new(),
+            name: String::new(),
+            identity: "me".into(),
+            timings: Timings::default(),
+        }
+    }
+
+    #[test]
+    fn whoever_was_refused_by_a_wall_clock_that_is_right_again_is_looked_at_with_the_next_claim() {
+        let settings = settings();
+        let clock = Arc::new(SetClock(Mutex::new(at(0))));
+        let leadership = LeaderElection::new(Some(settings.clone()), clock.clone());
+        assert!(leadership.claimed(&settings, at(0), settings.timings), "a new term");
+        assert!(leadership.term().is_some());
+        assert!(!leadership.claimed(&settings, at(0), settings.timings), "nobody was refused");
+        *clock.0.lock().unwrap() = Moment { wall: at(3600).wall, ..at(1) };
+        assert!(leadership.term().is_none(), "by the wall clock the lease is over");
+        *clock.0.lock().unwrap() = at(2);
+        assert!(leadership.claimed(&settings, at(2), settings.timings));
+        assert!(!leadership.claimed(&settings, at(4), settings.timings), "once");
+    }
+
+    #[test]
+    fn a_term_knows_how_far_the_clock_is_behind_also_if_the_claim_had_no_answer() {
+        let seconds = SignedDuration::from_secs;
+        let settings = settings();
+        let leadership = LeaderElection::new(Some(settings.clone()), Arc::new(SetClock(Mutex::new(at(0)))));
+        leadership.compares_clocks(seconds(90));
+        // It was claimed, nobody heard the answer, and at the next look the lease is ours.
+        leadership.claimed(&settings, at(0), settings.timings);
+        assert_eq!(leadership.term().unwrap().clock_behind, seconds(90));
+        leadership.end_term();
+        leadership.compares_clocks(seconds(4));
+        leadership.claimed(&settings, at(0), settings.timings);
+        assert_eq!(leadership.term().unwrap().clock_behind, seconds(0), "as clocks are");
+    }
+}

@@ -1,0 +1,207 @@
+//! Other controllers over the same credentials: one keeps each, the others stand by ([`crate::core::peer_controllers`]).
+//!
+//! The keeper, and who claims to be the next one, stand in status. A keeper's writes are not fenced against another's, for it is
+//! asked before anything is taken from it; what nobody keeps yet is written in the version that was seen, so that of two
+//! controllers that come to it at once one fails.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::runtime::controller::Action;
+use kube::runtime::events::{Event, EventType};
+use kube::{Resource, ResourceExt};
+use serde_json::json;
+
+use super::api_server::ApiServerError;
+use super::reconcile::Context;
+use super::registry::{ObjectKey, Registry};
+use super::state::CredentialState;
+use crate::api::IdIssuerCredential;
+use crate::core::peer_controllers::{ANSWER_LIMIT, Claim, PeerControllers, PeerDecision};
+use crate::core::reason::Reason;
+use crate::core::time::Moment;
+
+/// The pause after another controller was faster.
+const RACED_PAUSE: Duration = Duration::from_secs(1);
+
+/// This controller among others.
+pub(super) struct PeerWatch {
+    /// Its name to the others: that of its lease, which its replicas share; without one, of where it runs.
+    pub(super) own: String,
+    rivals: Mutex<PeerControllers>,
+    told_of_old_crd: AtomicBool,
+}
+
+/// What this controller does about a credential.
+pub(super) enum Ownership {
+    /// It keeps the credential, or nobody does.
+    Acts,
+    /// It keeps the credential from now on; the resourceVersion that this made.
+    TookOver(String),
+    /// Another one keeps it; when to look again.
+    StandsBy(Action),
+}
+
+impl PeerWatch {
+    pub(super) fn new(own: String) -> Self {
+        Self { own, rivals: Mutex::default(), told_of_old_crd: AtomicBool::new(false) }
+    }
+
+    /// Says once that nobody can know who keeps a credential where an old CRD drops that from its status.
+    pub(super) fn sees_status(&self, registry: &Registry, key: &ObjectKey) {
+        if registry.is_status_pruned(key) && !self.told_of_old_crd.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "the CRD in the cluster is older than this program, and drops status.controller: controllers over the same namespaces do not find each other; apply deploy/crds, or the chart with crds.enabled"
+            );
+        }
+    }
+
+    fn with_rivals<T>(&self, look: impl FnOnce(&mut PeerControllers) -> T) -> T {
+        look(&mut self.rivals.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Whether this controller acts on a credential; if not, everything that is remembered of it is forgotten.
+pub(super) async fn standing(
+    context: &Context,
+    credential: &IdIssuerCredential,
+    key: &ObjectKey,
+    memory: &mut CredentialState,
+) -> Result<Ownership, ApiServerError> {
+    let own = &context.neighbourhood.own;
+    let status = credential.status.as_ref();
+    let claim = status.and_then(|status| status.claimed_by.as_deref());
+    let keeper = status.and_then(|status| status.controller.as_deref()).filter(|keeper| keeper != own);
+    let Some(keeper) = keeper else {
+        if let Some(claim) = claim {
+            answer(context, key, memory, claim).await?;
+        }
+        return Ok(Ownership::Acts);
+    };
+    if memory.status.controller.as_ref() == Some(own) {
+        // The watch may be behind our own write.
+        let live = context.cluster.read_status(&key.namespace, &key.name, memory.allowance()).await?;
+        let live = live.and_then(|(status, _)| status.controller);
+        let Some(keeper) = live.filter(|keeper| keeper != own) else { return Ok(Ownership::Acts) };
+        shows_life(context, key, &keeper);
+    }
+    let claim = match claim {
+        None => Claim::None,
+        Some(claim) if claim == own => Claim::Ours,
+        Some(_) => Claim::Another,
+    };
+    let now = context.clock.now();
+    let stance = context
+        .neighbourhood
+        .with_rivals(|rivals| rivals.stance(keeper, &key.namespace, &key.name, claim, now));
+    let rival = PeerController { context, key, keeper };
+    match stance {
+        PeerDecision::StandBy(until) => Ok(stands_by(&rival, credential, memory, until)),
+        PeerDecision::Ask => match rival.mark(credential, memory, json!({"claimedBy": own})).await {
+            // The watch shows the claim, and that it is taken away.
+            Ok(_) => Ok(stands_by(&rival, credential, memory, now.plus(ANSWER_LIMIT))),
+            Err(error) => rival.was_late(error),
+        },
+        PeerDecision::TakeOver => {
+            match rival.mark(credential, memory, json!({"controller": own, "claimedBy": null})).await {
+                Ok(version) => {
+                    let ObjectKey { namespace, name } = key;
+                    tracing::info!(namespace, name, keeper, "takes over: its controller is gone");
+                    memory.reset();
+                    Ok(Ownership::TookOver(version))
+                }
+                Err(error) => rival.was_late(error),
+            }
+        }
+    }
+}
+
+/// The other controller that keeps a credential.
+struct PeerController<'a> {
+    context: &'a Context,
+    key: &'a ObjectKey,
+    keeper: &'a str,
+}
+
+impl PeerController<'_> {
+    /// Writes our name into the status of the credential, if it is still as it was seen.
+    async fn mark(
+        &self,
+        credential: &IdIssuerCredential,
+        memory: &mut CredentialState,
+        marks: serde_json::Value,
+    ) -> Result<String, ApiServerError> {
+        let allowance = memory.allowance().within(self.context.leadership.left());
+        let version = credential.resource_version();
+        self.context.cluster.mark_status(self.key, version.as_deref(), marks, allowance).await
+    }
+
+    /// That failed: what follows from it did not happen. Somebody else may have been faster, whoever that was.
+    fn was_late(&self, error: ApiServerError) -> Result<Ownership, ApiServerError> {
+        let ObjectKey { namespace, name } = self.key;
+        let rivals = &self.context.neighbourhood;
+        rivals.with_rivals(|rivals| rivals.was_late(self.keeper, namespace, name));
+        if error.is_conflict() { Ok(Ownership::StandsBy(Action::requeue(RACED_PAUSE))) } else { Err(error) }
+    }
+}
+
+/// This controller lives: it takes away the claim of one that asks.
+async fn answer(
+    context: &Context,
+    key: &ObjectKey,
+    memory: &mut CredentialState,
+    claim: &str,
+) -> Result<(), ApiServerError> {
+    if claim != context.neighbourhood.own {
+        shows_life(context, key, claim);
+    }
+    let allowance = memory.allowance().within(context.leadership.left());
+    context.cluster.mark_status(key, None, json!({"claimedBy": null}), allowance).await.map(drop)
+}
+
+/// Another controller works in this namespace.
+fn shows_life(context: &Context, key: &ObjectKey, rival: &str) {
+    let now = context.clock.now();
+    if context.neighbourhood.with_rivals(|rivals| rivals.lives(rival, &key.namespace, now)) {
+        let reason = Reason::ManagedByAnotherController { controller: rival.to_owned() };
+        tracing::warn!(namespace = key.namespace, "{}", reason.message());
+    }
+}
+
+/// Another controller keeps the credential: nothing of it is remembered here, and people are told once. `until` that moment, or
+/// until something changes.
+fn stands_by(
+    rival: &PeerController<'_>,
+    credential: &IdIssuerCredential,
+    memory: &mut CredentialState,
+    until: Moment,
+) -> Ownership {
+    let PeerController { context, key, keeper } = *rival;
+    let told = memory.reported_peer.take();
+    if told.as_deref() != Some(keeper) {
+        if let Some(before) = told {
+            let now = context.clock.now();
+            context.neighbourhood.with_rivals(|rivals| rivals.is_followed(&before, &key.namespace, now));
+        }
+        let reason = Reason::ManagedByAnotherController { controller: keeper.to_owned() };
+        let ObjectKey { namespace, name } = key;
+        tracing::warn!(namespace, name, "stands by: {}", reason.message());
+        let event = Event {
+            type_: EventType::Warning,
+            reason: reason.name().to_owned(),
+            note: Some(reason.note()),
+            action: "StandBy".into(),
+            secondary: None,
+        };
+        context.teller.tell(event, credential.object_ref(&()));
+    }
+    memory.reset();
+    context.registry.leaves_status(key, None);
+    memory.reported_peer = Some(keeper.to_owned());
+    if let Some(uid) = credential.uid() {
+        context.metrics.forget_credential(&uid);
+    }
+    let pause = Duration::try_from(until.remaining(context.clock.now())).unwrap_or_default();
+    Ownership::StandsBy(Action::requeue(pause.max(RACED_PAUSE)))
+}

@@ -1,0 +1,204 @@
+//! What the process keeps of a credential: what decides. A large template is read again when it is rendered.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kube::{Resource as _, ResourceExt};
+
+use super::api_server::{ApiServerError, CallDeadline};
+use super::reconcile::{Context, Guarded, Reconciliation};
+use super::spec;
+use super::state::CredentialState;
+use crate::account::call_limiters::{CallLimiters, Permit};
+use crate::api::{IdIssuerCredential, RENEW_REQUESTED_AT_ANNOTATION, Template, TemplateMetadata};
+use crate::core::call_limiter::{CallRequest, Capacity};
+use crate::core::observed::CredentialSpec;
+use crate::core::reason::Reason;
+use crate::core::target::Identity;
+use crate::core::template;
+use crate::core::time::Moment;
+
+/// Says that a template was left out. The API server takes no annotation of such a name, so nobody else can set it.
+const LEFT_OUT: &str = "idissuer.pl//template-left-out";
+/// The largest template that is kept, with its keys, labels and annotations.
+const KEPT_MAX_SIZE: usize = 4 * 1024;
+/// How many objects of tenants, each of which may hold a megabyte, are read at once.
+const READ_AT_ONCE: usize = 8;
+
+/// Bounds how many objects of tenants are in memory whole, fairly by namespace.
+pub(super) struct LargeReads(Arc<CallLimiters<()>>);
+
+/// The right to have one object of a tenant in memory, at a time. Who holds one asks for no second: then everybody could
+/// wait for everybody.
+pub(super) struct ReadPermit {
+    _pass: Option<Permit<()>>,
+}
+
+impl Default for LargeReads {
+    fn default() -> Self {
+        Self(Arc::new(CallLimiters::new(Capacity::of(READ_AT_ONCE))))
+    }
+}
+
+impl LargeReads {
+    /// Waits for a share.
+    pub(super) async fn share(&self, namespace: &str, now: Moment) -> ReadPermit {
+        ReadPermit { _pass: self.0.enter(&(), CallRequest::in_turn(namespace.into(), now), now).await }
+    }
+}
+
+/// Drops what decides nothing before anything else sees it: a tenant can make an object a megabyte large, and the
+/// annotation that kubectl leaves holds all of it once more.
+pub(super) fn trim(object: &mut Guarded) {
+    let request = object.0.as_ref().ok().and_then(IdIssuerCredential::renew_request).map(str::to_owned);
+    let meta = object.meta_mut();
+    (meta.managed_fields, meta.labels, meta.finalizers, meta.owner_references) = (None, None, None, None);
+    meta.annotations = request.map(|it| BTreeMap::from([(RENEW_REQUESTED_AT_ANNOTATION.to_owned(), it)]));
+    match &mut object.0 {
+        Ok(credential) => leave_out_template(credential),
+        // It may quote what could not be read.
+        Err(invalid) => invalid.error = String::new(),
+    }
+}
+
+fn leave_out_template(credential: &mut IdIssuerCredential) {
+    let Some(template) = &mut credential.spec.target.template else { return };
+    if size(template) > KEPT_MAX_SIZE {
+        let type_ = std::mem::take(&mut template.type_);
+        *template = Template { type_, ..Template::default() };
+        credential.annotations_mut().insert(LEFT_OUT.to_owned(), String::new());
+    }
+}
+
+fn size(Template { data, metadata: TemplateMetadata { labels, annotations }, .. }: &Template) -> usize {
+    let texts = data.iter().chain(labels).chain(annotations);
+    texts.map(|(key, value)| key.len() + value.len()).sum()
+}
+
+/// Whether the template of a credential was left out.
+pub(super) fn is_slim(credential: &IdIssuerCredential) -> bool {
+    credential.annotations().contains_key(LEFT_OUT)
+}
+
+/// Whether it is known what a credential's specification wants, or follows from what is kept of it.
+pub(super) fn is_judged(memory: &CredentialState, credential: &IdIssuerCredential) -> bool {
+    !is_slim(credential) || memory.is_spec_known(credential.metadata.generation)
+}
+
+/// What a specification wants, without the template where that is large.
+pub(super) fn slim(mut intent: CredentialSpec) -> CredentialSpec {
+    intent.target.template = template::Template::default();
+    (intent.target.labels, intent.target.annotations) = (BTreeMap::new(), BTreeMap::new());
+    intent
+}
+
+/// Shows what the specification wants, with its template, to somebody who looks at it and lets it go. None if it is not
+/// known any more: then the watch is about to show another specification.
+///
+/// # Errors
+/// When the API server does not answer, or refuses.
+pub(super) async fn with_whole<T>(
+    work: &mut Reconciliation<'_>,
+    look: impl FnOnce(&CredentialSpec, &Identity) -> T,
+) -> Result<Option<T>, ApiServerError> {
+    // What is kept whole need not wait.
+    let share = match &work.intent {
+        Ok(_) if is_slim(work.credential) => Some(work.context.share(&work.identity.namespace).await),
+        Ok(_) | Err(_) => None,
+    };
+    with_whole_beside(work, share.as_ref(), look).await
+}
+
+/// The same for somebody who looks at another object that was read with this share.
+///
+/// # Errors
+/// When the API server does not answer, or refuses.
+pub(super) async fn with_whole_beside<T>(
+    work: &mut Reconciliation<'_>,
+    share: Option<&ReadPermit>,
+    look: impl FnOnce(&CredentialSpec, &Identity) -> T,
+) -> Result<Option<T>, ApiServerError> {
+    let Ok(intent) = &work.intent else { return Ok(None) };
+    let Some(share) = share.filter(|_| is_slim(work.credential)) else {
+        return Ok(Some(look(intent, &work.identity)));
+    };
+    let read = read(work.context, work.credential, share, work.memory.allowance()).await?;
+    Ok(read.and_then(Result::ok).map(|intent| look(&intent, &work.identity)))
+}
+
+/// Finds out whether a specification can be carried out whose template was left out. None if it is another one by now.
+///
+/// # Errors
+/// When the API server does not answer, or refuses.
+pub(super) async fn judge(
+    context: &Context,
+    credential: &IdIssuerCredential,
+    allowance: CallDeadline<'_>,
+) -> Result<Option<Result<CredentialSpec, Reason>>, ApiServerError> {
+    let share = context.share(&credential.namespace().unwrap_or_default()).await;
+    Ok(read(context, credential, &share, allowance).await?.map(|intent| intent.map(slim)))
+}
+
+async fn read(
+    context: &Context,
+    credential: &IdIssuerCredential,
+    share: &ReadPermit,
+    allowance: CallDeadline<'_>,
+) -> Result<Option<Result<CredentialSpec, Reason>>, ApiServerError> {
+    let (namespace, name) = (credential.namespace().unwrap_or_default(), credential.name_any());
+    let read = context.cluster.read_credential(&namespace, &name, share, allowance).await?;
+    let is_same = |read: &IdIssuerCredential| {
+        read.metadata.uid == credential.metadata.uid
+            && read.metadata.generation == credential.metadata.generation
+    };
+    Ok(read.filter(is_same).map(|whole| spec::parse(&whole, &context.allow_list, &context.target_policy)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn trimmed(template: &serde_json::Value, annotations: &serde_json::Value) -> IdIssuerCredential {
+        let mut object: Guarded = serde_json::from_value(json!({
+            "apiVersion": "idissuer.pl/v1alpha1", "kind": "IdIssuerCredential",
+            "metadata": {
+                "name": "billing", "namespace": "shop", "annotations": annotations,
+                "labels": {"a": "b"}, "finalizers": ["example.org/wait"],
+            },
+            "spec": {"loginSecretRef": {"name": "login"}, "target": {"template": template}},
+        }))
+        .unwrap();
+        trim(&mut object);
+        object.0.unwrap()
+    }
+
+    #[test]
+    fn a_small_template_is_kept_and_a_large_one_is_left_out_but_for_its_type() {
+        let small = trimmed(&json!({"data": {"a": "x"}}), &json!({}));
+        assert!(!is_slim(&small));
+        assert_eq!(small.spec.target.template.unwrap().data["a"], "x");
+        let text = "x".repeat(KEPT_MAX_SIZE);
+        for large in [
+            json!({"type": "example.org/token", "data": {"a": text}}),
+            json!({"type": "example.org/token", "metadata": {"annotations": {"a": text}}}),
+        ] {
+            let large = trimmed(&large, &json!({}));
+            assert!(is_slim(&large));
+            assert_eq!(large.spec.target.template.unwrap().type_, "example.org/token");
+            assert!(serde_json::to_string(&large.metadata).unwrap().len() < 200);
+        }
+    }
+
+    #[test]
+    fn of_its_metadata_nothing_is_kept_that_a_tenant_can_make_large() {
+        let request = "r".repeat(100_000);
+        let object = trimmed(
+            &json!({}),
+            &json!({"idissuer.pl/renew-requested-at": request, "idissuer.pl/x": request}),
+        );
+        assert_eq!(object.renew_request().map(str::len), Some(256));
+        assert!(object.labels().is_empty() && object.finalizers().is_empty());
+        assert_eq!(object.annotations().len(), 1);
+    }
+}

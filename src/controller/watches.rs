@@ -1,0 +1,252 @@
+//! One watched area: the whole cluster, or one namespace.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender};
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::PartialObjectMeta;
+use kube::runtime::controller::{Action, Config};
+use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::{Controller, WatchStreamExt};
+use kube::{Api, Client, Resource, ResourceExt};
+use tokio_util::sync::CancellationToken;
+
+use super::api_server::{ApiServerError, version_of};
+use super::reconcile::{Context, Guarded, finish, reconcile};
+use super::registry::{ObjectKey, Registry, Remarks, Sighting};
+use super::status_watch::StatusMark;
+use super::trim;
+use crate::api::{CaBundleKind, IdIssuerCredential};
+use crate::core::backoff::cluster_pause;
+
+/// How many credentials a page of their list holds. A tenant can make each a megabyte large, and a page is in memory whole.
+const CREDENTIALS_A_PAGE: u32 = 10;
+/// How many Secrets, of which only the metadata is listed: that can be a quarter of a megabyte.
+const SECRETS_A_PAGE: u32 = 20;
+/// How many credentials are finished at once when the process stops.
+const FINISHED_AT_ONCE: usize = 64;
+
+/// Wakes credentials of an area. Unbounded, for the queue behind it keeps one entry a credential.
+pub(super) type Waker = UnboundedSender<ObjectRef<Guarded>>;
+
+/// The API of an area: of one namespace, or of all.
+pub(super) fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+    K::DynamicType: Default,
+{
+    namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
+}
+
+/// Watches the credentials of an area and reconciles them until `stop` is cancelled and the last one is done. Returns
+/// them as they were last seen.
+pub(super) async fn reconcile_all(
+    client: Client,
+    namespace: Option<String>,
+    context: Arc<Context>,
+    waker: Waker,
+    woken: UnboundedReceiver<ObjectRef<Guarded>>,
+    watching: watcher::Config,
+    stop: CancellationToken,
+) -> Vec<Arc<Guarded>> {
+    let (reader, writer) = reflector::store();
+    let watching = watching.page_size(CREDENTIALS_A_PAGE);
+    let events = watcher(api::<Guarded>(&client, namespace.as_deref()), watching)
+        .default_backoff()
+        .modify(trim::trim)
+        .reflect(writer);
+    let news = news(events, Arc::clone(&context), waker);
+    Controller::for_stream(news, reader.clone())
+        // The gate in the context bounds all areas together.
+        .with_config(Config::default().concurrency(0))
+        .reconcile_on(woken)
+        .graceful_shutdown_on(stop.cancelled_owned())
+        .run(reconcile, back_off, context)
+        // Errors of a credential are told where they lead to a pause: see `back_off`; those of the watch in `news`.
+        .for_each(|_| futures::future::ready(()))
+        .await;
+    reader.state()
+}
+
+/// Once the process stops and the last calls have ended: what they brought is written.
+pub(super) async fn finish_all(credentials: Vec<Arc<Guarded>>, context: &Context) {
+    let finishing = credentials.into_iter().map(|object| async move {
+        if let Err(error) = finish(&object, context).await {
+            tracing::warn!("{error}");
+        }
+    });
+    futures::stream::iter(finishing).buffer_unordered(FINISHED_AT_ONCE).collect::<()>().await;
+}
+
+/// What a watch says when it fails, without whatever it could not parse.
+fn describe_watch_error(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => status.message.clone(),
+        _ => "the API server could not be reached, or its answer not be understood".into(),
+    }
+}
+
+/// Passes on what can cause work; own status writes cause none, those of somebody else are put back.
+///
+/// What a list shows is passed on when the list is complete: before, the store does not hold it. An error of the watch
+/// is told here and goes no further: the controller would pause everything that wakes credentials, not only the watch.
+fn news(
+    events: impl Stream<Item = Result<Event<Guarded>, watcher::Error>> + Send + 'static,
+    context: Arc<Context>,
+    waker: Waker,
+) -> impl Stream<Item = Result<Guarded, watcher::Error>> + Send + 'static {
+    let mut listed = Vec::new();
+    events.filter_map(move |event| {
+        let Context { registry, metrics, clock, neighbourhood, .. } = &*context;
+        let own = &neighbourhood.own;
+        let see = |object: &Guarded| {
+            let (key, sighting) = (key(object), sighting(object, own));
+            let news = registry.on_credential_applied(&key, sighting, remarks(object), clock.now());
+            neighbourhood.sees_status(registry, &key);
+            news.replaced.iter().for_each(|uid| metrics.forget_credential(uid));
+            wake(&waker, news.placed);
+            news.is_work
+        };
+        let news = match event {
+            Err(error) => {
+                tracing::warn!("watch IdIssuerCredentials: {}", describe_watch_error(&error));
+                None
+            }
+            Ok(Event::Apply(object)) => see(&object).then_some(object),
+            Ok(Event::InitApply(object)) => {
+                if see(&object) {
+                    listed.push(key(&object));
+                }
+                None
+            }
+            Ok(Event::Delete(object)) => {
+                let (uid, placed) = registry.on_credential_deleted(&key(&object));
+                if let Some(uid) = uid {
+                    metrics.forget_credential(&uid);
+                }
+                wake(&waker, placed);
+                None
+            }
+            Ok(Event::Init) => {
+                registry.on_credential_relist();
+                None
+            }
+            Ok(Event::InitDone) => {
+                let (gone, placed) = registry.on_credential_list_end();
+                for uid in &gone {
+                    metrics.forget_credential(uid);
+                }
+                wake(&waker, placed);
+                wake(&waker, std::mem::take(&mut listed));
+                None
+            }
+        };
+        futures::future::ready(news.map(Ok))
+    })
+}
+
+fn key(object: &impl ResourceExt) -> ObjectKey {
+    ObjectKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+}
+
+fn sighting(object: &Guarded, own: &str) -> Sighting {
+    let credential = object.0.as_ref().ok();
+    let status = credential.and_then(|credential| credential.status.as_ref());
+    Sighting {
+        uid: object.uid().unwrap_or_default(),
+        generation: object.meta().generation,
+        renew_request: credential.and_then(IdIssuerCredential::renew_request).map(str::to_owned),
+        deleting: object.meta().deletion_timestamp.is_some(),
+        secrets: credential.map(secrets).unwrap_or_default(),
+        keeper: status.and_then(|status| status.controller.clone()).filter(|keeper| keeper != own),
+        claim: status.and_then(|status| status.claimed_by.clone()),
+    }
+}
+
+fn remarks(object: &Guarded) -> Remarks {
+    let created = object.meta().creation_timestamp.as_ref().map_or(0, |time| time.0.as_second());
+    // What cannot be read tells nothing.
+    let Ok(credential) = &object.0 else { return Remarks { created, ..Remarks::default() } };
+    let status = credential.status.as_ref();
+    let version = object.resource_version();
+    Remarks {
+        status: version.and_then(|version| StatusMark::of(status, &version)),
+        is_rejected: status.and_then(|it| it.login.as_ref()).is_some_and(|login| login.rejections > 0),
+        has_token: status.is_some_and(|status| status.token.is_some()),
+        created,
+    }
+}
+
+/// The Secrets that a credential names.
+fn secrets(credential: &IdIssuerCredential) -> BTreeSet<String> {
+    let bundle = credential.spec.issuer.as_ref().and_then(|issuer| issuer.ca_bundle_ref.as_ref());
+    let bundle = bundle.filter(|bundle| bundle.kind == CaBundleKind::Secret);
+    let named = [credential.secret_name(), &credential.spec.login_secret_ref.name];
+    named.into_iter().chain(bundle.map(|bundle| bundle.name.as_str())).map(str::to_owned).collect()
+}
+
+/// Watches the metadata of the area's Secrets, and wakes the credentials that a change concerns.
+///
+/// It begins once the credentials are listed: what a list shows of a Secret that nobody names yet is not kept, and so
+/// an edit or a deletion that was made while no controller ran would go unseen.
+pub(super) async fn watch_secrets(
+    client: Client,
+    namespace: Option<String>,
+    registry: Arc<Registry>,
+    waker: Waker,
+    watching: watcher::Config,
+    stop: CancellationToken,
+) {
+    tokio::select! {
+        () = registry.credentials_synced() => {}
+        () = stop.cancelled() => return,
+    }
+    let secrets = api::<PartialObjectMeta<Secret>>(&client, namespace.as_deref());
+    let events = watcher(secrets, watching.page_size(SECRETS_A_PAGE)).default_backoff();
+    let mut events = std::pin::pin!(events.take_until(stop.cancelled_owned()));
+    while let Some(event) = events.next().await {
+        let concerned = match event {
+            Ok(Event::Apply(secret) | Event::InitApply(secret)) => {
+                registry.on_secret_applied(&key(&secret), version_of(&secret))
+            }
+            Ok(Event::Delete(secret)) => {
+                registry.on_secret_deleted(&key(&secret), &secret.uid().unwrap_or_default())
+            }
+            Ok(Event::Init) => {
+                registry.on_secret_relist();
+                Vec::new()
+            }
+            Ok(Event::InitDone) => registry.on_secret_list_end(),
+            Err(error) => {
+                tracing::warn!("watch Secrets: {}", describe_watch_error(&error));
+                Vec::new()
+            }
+        };
+        wake(&waker, concerned);
+    }
+}
+
+/// Wakes credentials; once the process stops nobody listens any more.
+pub(super) fn wake(waker: &Waker, credentials: Vec<ObjectKey>) {
+    for ObjectKey { namespace, name } in credentials {
+        let _ = waker.unbounded_send(ObjectRef::new(&name).within(&namespace));
+    }
+}
+
+/// One second after the first error in a row, doubling to a minute; less for tokens that live short.
+#[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
+fn back_off(object: Arc<Guarded>, error: &ApiServerError, context: Arc<Context>) -> Action {
+    let key = key(&*object);
+    let (errors, pace) = context.registry.count_error(&key);
+    context.metrics.reconcile_error();
+    tracing::warn!(namespace = key.namespace, name = key.name, errors, "{error}");
+    let pause = cluster_pause(errors, pace, context.clock.chance());
+    Action::requeue(Duration::try_from(pause).unwrap_or(Duration::from_secs(1)))
+}

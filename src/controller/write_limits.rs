@@ -1,0 +1,129 @@
+//! The pace of writes: of each credential, and of each namespace together, so that no tenant floods the API server.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use jiff::SignedDuration;
+
+use crate::core::rate_limiter::RateLimiter;
+use crate::core::schedule::{NAMESPACE_WRITES, WRITES};
+use crate::core::time::Moment;
+
+/// After so many namespaces, those that have been quiet are forgotten.
+const NAMESPACES: usize = 1000;
+/// How soon those look again who wait for their namespace: many do at once.
+const LOOK: SignedDuration = SignedDuration::from_secs(1);
+
+/// The writes for one credential lately.
+#[derive(Default)]
+pub(super) struct CredentialWrites {
+    /// Those of its target.
+    pub(super) target: WriteRate,
+    /// Those of its status.
+    pub(super) status: WriteRate,
+}
+
+/// The writes of one object lately.
+#[derive(Default)]
+pub(super) struct WriteRate(Option<RateLimiter>);
+
+impl WriteRate {
+    /// It was written.
+    pub(super) fn made(&mut self, now: Moment) {
+        self.0.get_or_insert(RateLimiter::full(WRITES, now)).spend(WRITES, now);
+    }
+
+    /// Until when the next write has to wait, if it has to.
+    pub(super) fn pause(&self, now: Moment) -> Option<Moment> {
+        self.0.and_then(|allowance| allowance.pause(WRITES, now))
+    }
+}
+
+/// The writes of each namespace lately.
+#[derive(Default)]
+pub(super) struct NamespaceWrites(Mutex<HashMap<String, NamespaceRate>>);
+
+struct NamespaceRate {
+    allowance: RateLimiter,
+    /// Whether it was said that the allowance is used up; once, until it is full again.
+    is_told: bool,
+}
+
+impl NamespaceWrites {
+    /// A target or a status of this namespace was written.
+    pub(super) fn made(&self, namespace: &str, now: Moment) {
+        let mut allowances = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if allowances.len() >= NAMESPACES {
+            allowances.retain(|_, it| !it.allowance.is_full(NAMESPACE_WRITES, now));
+        }
+        let full = || NamespaceRate { allowance: RateLimiter::full(NAMESPACE_WRITES, now), is_told: false };
+        let NamespaceRate { allowance, is_told } =
+            allowances.entry(namespace.to_owned()).or_insert_with(full);
+        *is_told &= !allowance.is_full(NAMESPACE_WRITES, now);
+        allowance.spend(NAMESPACE_WRITES, now);
+        if !*is_told && allowance.pause(NAMESPACE_WRITES, now).is_some() {
+            *is_told = true;
+            tracing::warn!(
+                namespace,
+                "Secrets and statuses of this namespace are written late, 50 a second at most; see what changes there all the time"
+            );
+        }
+    }
+
+    /// Until when the next one has to wait, if it has to.
+    pub(super) fn pause(&self, namespace: &str, now: Moment) -> Option<Moment> {
+        let allowances = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = allowances.get(namespace)?.allowance.pause(NAMESPACE_WRITES, now)?;
+        Some(until.not_before(now.plus(LOOK)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+
+    fn at(seconds: i64) -> Moment {
+        let monotonic = SignedDuration::from_secs(seconds);
+        Moment { wall: Timestamp::UNIX_EPOCH + monotonic, monotonic }
+    }
+
+    #[test]
+    fn an_object_is_written_twenty_times_at_once_and_then_once_in_four_seconds() {
+        let mut pace = WriteRate::default();
+        let mut written = 0;
+        for now in 0..100 {
+            while pace.pause(at(now)).is_none() {
+                pace.made(at(now));
+                written += 1;
+            }
+            assert!(now > 0 || written == 20, "{written}");
+        }
+        assert_eq!(written, 20 + 24);
+    }
+
+    #[test]
+    fn a_namespace_has_four_thousand_writes_at_once_and_takes_none_from_another() {
+        let writes = NamespaceWrites::default();
+        for _ in 0..4_000 {
+            assert_eq!(writes.pause("hostile", at(0)), None);
+            writes.made("hostile", at(0));
+        }
+        assert_eq!(writes.pause("hostile", at(0)), Some(at(1)));
+        assert_eq!(writes.pause("shop", at(0)), None);
+        let mut written = 0;
+        while writes.pause("hostile", at(10)).is_none() {
+            writes.made("hostile", at(10));
+            written += 1;
+        }
+        assert_eq!(written, 500, "fifty a second");
+        let is_told = || writes.0.lock().unwrap()["hostile"].is_told;
+        assert!(is_told());
+        writes.made("hostile", at(90));
+        assert!(!is_told(), "it was full again");
+        for number in 0..3_000 {
+            writes.made(&number.to_string(), at(100 + number));
+        }
+        assert!(writes.0.lock().unwrap().len() <= NAMESPACES, "those that are quiet are forgotten");
+    }
+}

@@ -1,0 +1,73 @@
+//! How long calls to the API server may take.
+//!
+//! One that has no answer soon may have met a dead connection, and hanging up cures that. After it the API server itself is
+//! taken to be slow, and each hanging up would have it begin again: then a call may take as much of a token's life as can be
+//! spared. What is known to be answered soon goes on as before: a webhook makes writes slow, and reads not.
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+
+/// The limit of a call that is not known to take longer.
+pub const USUAL_LIMIT: SignedDuration = SignedDuration::from_secs(5);
+
+/// What is known of one credential's calls, by what they do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AdaptiveTimeout {
+    /// A call had no answer in time. Since then, those that were answered soon.
+    quick: Option<BTreeSet<&'static str>>,
+}
+
+impl AdaptiveTimeout {
+    /// How long a call may take, given the limit of those that are slow.
+    #[must_use]
+    pub fn limit(&self, operation: &str, slow: SignedDuration) -> SignedDuration {
+        match &self.quick {
+            Some(quick) if !quick.contains(operation) => slow.max(USUAL_LIMIT),
+            _ => USUAL_LIMIT,
+        }
+    }
+
+    /// A call was answered, whatever was said.
+    pub fn answered(&mut self, operation: &'static str, took: SignedDuration) {
+        let is_quick = took < USUAL_LIMIT / 2;
+        match &mut self.quick {
+            Some(quick) if is_quick => drop(quick.insert(operation)),
+            Some(quick) => drop(quick.remove(operation)),
+            None => {}
+        }
+    }
+
+    /// A call had no answer in time. Perhaps none has one any more.
+    pub fn unanswered(&mut self) {
+        self.quick = Some(BTreeSet::new());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SLOW: SignedDuration = SignedDuration::from_secs(60);
+
+    #[test]
+    fn what_had_no_answer_may_take_long_until_it_is_answered_soon() {
+        let seconds = SignedDuration::from_secs;
+        let mut patience = AdaptiveTimeout::default();
+        assert_eq!(patience.limit("write", SLOW), USUAL_LIMIT);
+        patience.answered("write", seconds(4));
+        assert_eq!(patience.limit("write", SLOW), USUAL_LIMIT);
+        patience.unanswered();
+        assert_eq!(patience.limit("write", SLOW), SLOW);
+        assert_eq!(patience.limit("read", SLOW), SLOW, "it may be as slow");
+        patience.answered("read", seconds(1));
+        assert_eq!(patience.limit("read", SLOW), USUAL_LIMIT, "it is not");
+        patience.answered("write", seconds(12));
+        assert_eq!(patience.limit("write", SLOW), SLOW, "so long, the next time too");
+        patience.answered("write", seconds(1));
+        assert_eq!(patience.limit("write", SLOW), USUAL_LIMIT);
+        patience.unanswered();
+        assert_eq!(patience.limit("read", SLOW), SLOW, "what was quick before says nothing now");
+        assert_eq!(patience.limit("read", seconds(1)), USUAL_LIMIT, "never less");
+    }
+}

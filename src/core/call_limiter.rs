@@ -1,0 +1,353 @@
+//! A gate: how many may be at work behind it, and who goes first.
+//!
+//! It is fair by tenant. While several wait, the next turn is that of the one with the fewest at work, and among those the
+//! most urgent call's. A tenant alone never takes all turns, so that whoever comes next does not wait for the end of what
+//! is slow to be answered. There is one before each issuer, and others before the API server.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+
+use super::time::Moment;
+
+/// On whose behalf a call is made, such as a namespace. What one tenant does is never held against another.
+pub type Tenant = Arc<str>;
+
+/// How much goes through a gate at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Of all tenants.
+    all: InFlight,
+    /// Of one.
+    of_one: InFlight,
+}
+
+impl Capacity {
+    /// The calls in flight at one origin. Not all of them are first issues: a thousand new credentials do not keep a single
+    /// renewal waiting. Two are left for other tenants, however slow those of one are.
+    pub const ISSUER: Self = Self {
+        all: InFlight { calls: 16, first_issues: 12 },
+        of_one: InFlight { calls: 14, first_issues: 10 },
+    };
+
+    /// So many at once, whatever for. An eighth, or one, is left for others than the tenant that has the rest.
+    #[must_use]
+    pub const fn of(calls: usize) -> Self {
+        let spared = if calls < 16 { 1 } else { calls / 8 };
+        let of_one = if calls > spared { calls - spared } else { calls };
+        Self {
+            all: InFlight { calls, first_issues: calls },
+            of_one: InFlight { calls: of_one, first_issues: of_one },
+        }
+    }
+}
+
+/// A first issue is as urgent as a renewal that will be overdue in a minute.
+const FIRST_ISSUE_URGENCY: SignedDuration = SignedDuration::from_secs(60);
+/// How much less urgent a call is after one failure; it doubles with each one more.
+const FIRST_DECAY: SignedDuration = SignedDuration::from_secs(10);
+/// How much less urgent it is at most.
+const LONGEST_DECAY: SignedDuration = SignedDuration::from_mins(10);
+
+/// What a call is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Priority {
+    /// An account's first token.
+    FirstIssue,
+    /// Another token; overdue from this moment on.
+    Renewal {
+        /// The overdue margin's begin.
+        overdue: Moment,
+    },
+}
+
+/// A call that wants through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallRequest {
+    /// On whose behalf.
+    pub tenant: Tenant,
+    /// What for.
+    pub errand: Priority,
+    /// The failures in a row of its account.
+    pub failures: u32,
+}
+
+impl CallRequest {
+    /// One without a deadline: of its tenant, the one that came first goes first.
+    #[must_use]
+    pub fn in_turn(tenant: Tenant, now: Moment) -> Self {
+        Self { tenant, errand: Priority::Renewal { overdue: now }, failures: 0 }
+    }
+
+    /// By when it should be done, seen from `now`, by the clock that says sooner. What has failed has time: it would
+    /// probably fail again, and keep others waiting.
+    fn deadline(&self, now: Moment) -> SignedDuration {
+        let urgency = match self.errand {
+            Priority::FirstIssue => FIRST_ISSUE_URGENCY,
+            Priority::Renewal { overdue } => overdue.remaining(now),
+        };
+        let decay = match self.failures.checked_sub(1) {
+            None => SignedDuration::ZERO,
+            Some(doublings) => FIRST_DECAY.saturating_mul(1 << doublings.min(10)).min(LONGEST_DECAY),
+        };
+        now.monotonic.saturating_add(urgency).saturating_add(decay)
+    }
+
+    fn is_first_issue(&self) -> bool {
+        self.errand == Priority::FirstIssue
+    }
+}
+
+/// Calls in flight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct InFlight {
+    calls: usize,
+    first_issues: usize,
+}
+
+impl InFlight {
+    fn has_room(self, limit: Self, is_first_issue: bool) -> bool {
+        self.calls < limit.calls && (!is_first_issue || self.first_issues < limit.first_issues)
+    }
+}
+
+/// A gate. `T` is whatever the caller needs to let someone through.
+#[derive(Debug)]
+pub struct CallLimiter<T> {
+    capacity: Capacity,
+    all: InFlight,
+    /// Who has calls in flight, or waits.
+    tenants: BTreeMap<Tenant, Queue<T>>,
+    /// How many ever asked.
+    asked: u64,
+}
+
+/// One tenant at a gate.
+#[derive(Debug)]
+struct Queue<T> {
+    load: InFlight,
+    first_issues: Waiting<T>,
+    renewals: Waiting<T>,
+}
+
+/// By deadline, and of two with the same by who came first.
+type Waiting<T> = BTreeMap<QueuePosition, (CallRequest, T)>;
+type QueuePosition = (SignedDuration, u64);
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self { load: InFlight::default(), first_issues: BTreeMap::new(), renewals: BTreeMap::new() }
+    }
+}
+
+impl<T> Queue<T> {
+    fn waiting(&mut self, is_first_issue: bool) -> &mut Waiting<T> {
+        if is_first_issue { &mut self.first_issues } else { &mut self.renewals }
+    }
+
+    /// The most urgent for whom there is room, and whether it is a first issue.
+    fn next(
+        &self,
+        all: InFlight,
+        Capacity { all: limit, of_one }: Capacity,
+    ) -> Option<(QueuePosition, bool)> {
+        let fits = |is_first_issue: bool| {
+            all.has_room(limit, is_first_issue) && self.load.has_room(of_one, is_first_issue)
+        };
+        let first = |waiting: &Waiting<T>, is_first_issue: bool| {
+            let (place, _) = waiting.first_key_value().filter(|_| fits(is_first_issue))?;
+            Some((*place, is_first_issue))
+        };
+        [first(&self.first_issues, true), first(&self.renewals, false)].into_iter().flatten().min()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.load.calls == 0 && self.first_issues.is_empty() && self.renewals.is_empty()
+    }
+}
+
+impl<T> CallLimiter<T> {
+    /// Nobody is through or waits.
+    #[must_use]
+    pub fn new(capacity: Capacity) -> Self {
+        Self { capacity, all: InFlight::default(), tenants: BTreeMap::new(), asked: 0 }
+    }
+
+    /// Someone wants through.
+    pub fn ask(&mut self, entrant: CallRequest, who: T, now: Moment) {
+        let place = (entrant.deadline(now), self.asked);
+        self.asked += 1;
+        let queue = self.tenants.entry(Arc::clone(&entrant.tenant)).or_default();
+        queue.waiting(entrant.is_first_issue()).insert(place, (entrant, who));
+    }
+
+    /// Lets the next one through for whom there is room: of the tenant with the fewest calls in flight, the most urgent.
+    /// Of two that are as urgent, the one that came first.
+    pub fn admit(&mut self) -> Option<(CallRequest, T)> {
+        let (all, capacity) = (self.all, self.capacity);
+        let next = |queue: &mut Queue<T>| {
+            let (place, is_first_issue) = queue.next(all, capacity)?;
+            Some((queue.load.calls, place, is_first_issue))
+        };
+        let queues = self.tenants.values_mut().filter_map(|queue| Some((next(queue)?, queue)));
+        let ((_, place, is_first_issue), queue) = queues.min_by_key(|(order, _)| *order)?;
+        let admitted = queue.waiting(is_first_issue).remove(&place)?;
+        for load in [&mut queue.load, &mut self.all] {
+            load.calls += 1;
+            load.first_issues += usize::from(is_first_issue);
+        }
+        Some(admitted)
+    }
+
+    /// Someone who was let through is done.
+    pub fn leave(&mut self, entrant: &CallRequest) {
+        let Some(queue) = self.tenants.get_mut(&entrant.tenant) else { return };
+        for load in [&mut queue.load, &mut self.all] {
+            load.calls = load.calls.saturating_sub(1);
+            load.first_issues = load.first_issues.saturating_sub(usize::from(entrant.is_first_issue()));
+        }
+        if queue.is_idle() {
+            self.tenants.remove(&entrant.tenant);
+        }
+    }
+
+    /// Whether nobody is through or waits.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.tenants.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::at;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn renewal(overdue: i64) -> Priority {
+        Priority::Renewal { overdue: at(overdue) }
+    }
+
+    fn of(tenant: &str, errand: Priority) -> CallRequest {
+        CallRequest { tenant: tenant.into(), errand, failures: 0 }
+    }
+
+    fn all<T>(gate: &mut CallLimiter<T>) -> Vec<T> {
+        std::iter::from_fn(|| gate.admit()).map(|(_, who)| who).collect()
+    }
+
+    #[test]
+    fn the_most_urgent_goes_first_and_a_first_issue_counts_as_a_minute() {
+        let mut gate = CallLimiter::new(Capacity::ISSUER);
+        gate.ask(of("a", renewal(61)), "later", at(0));
+        gate.ask(of("a", Priority::FirstIssue), "new", at(0));
+        gate.ask(of("a", renewal(59)), "soon", at(0));
+        gate.ask(of("a", renewal(-5)), "overdue", at(0));
+        assert_eq!(all(&mut gate), ["overdue", "soon", "new", "later"]);
+    }
+
+    #[test]
+    fn what_has_failed_is_less_urgent_with_each_failure_but_never_by_more_than_ten_minutes() {
+        let mut gate = CallLimiter::new(Capacity::ISSUER);
+        for (failures, name) in [(u32::MAX, "hopeless"), (3, "thrice"), (1, "once"), (0, "never")] {
+            gate.ask(CallRequest { failures, ..of("a", renewal(0)) }, name, at(0));
+        }
+        gate.ask(of("a", renewal(9)), "before", at(0));
+        gate.ask(of("a", renewal(601)), "after", at(0));
+        assert_eq!(all(&mut gate), ["never", "before", "once", "thrice", "hopeless", "after"]);
+    }
+
+    #[test]
+    fn a_thousand_first_issues_leave_room_for_renewals_and_for_another_tenant() {
+        let mut gate = CallLimiter::new(Capacity::ISSUER);
+        for _ in 0..1_000 {
+            gate.ask(of("a", Priority::FirstIssue), "new", at(0));
+        }
+        assert_eq!(all(&mut gate).len(), 10);
+        for _ in 0..10 {
+            gate.ask(of("a", renewal(900)), "renewal", at(1));
+        }
+        assert_eq!(all(&mut gate), ["renewal"; 4], "fourteen in all");
+        gate.ask(of("b", Priority::FirstIssue), "another", at(2));
+        gate.ask(of("c", renewal(900)), "a third", at(2));
+        gate.ask(of("d", renewal(900)), "a fourth", at(2));
+        assert_eq!(all(&mut gate), ["another", "a third"], "sixteen in all");
+        gate.leave(&of("a", renewal(900)));
+        assert_eq!(all(&mut gate), ["a fourth"], "who has nothing in flight goes first");
+        gate.leave(&of("a", Priority::FirstIssue));
+        gate.leave(&of("b", Priority::FirstIssue));
+        assert_eq!(all(&mut gate), ["new", "renewal"]);
+    }
+
+    #[test]
+    fn while_several_wait_each_has_its_share() {
+        let mut gate = CallLimiter::new(Capacity::ISSUER);
+        for tenant in ["a", "b", "c", "d"] {
+            for _ in 0..100 {
+                // The first one is always in a hurry.
+                gate.ask(of(tenant, renewal(if tenant == "a" { -100 } else { 1_000 })), tenant, at(0));
+            }
+        }
+        let mut shares = BTreeMap::new();
+        for tenant in all(&mut gate) {
+            *shares.entry(tenant).or_insert(0) += 1;
+        }
+        assert_eq!(shares, BTreeMap::from([("a", 4), ("b", 4), ("c", 4), ("d", 4)]));
+    }
+
+    #[test]
+    fn whoever_has_no_deadline_goes_in_the_order_of_asking_and_one_tenant_never_has_the_last_share() {
+        for (calls, of_one) in [(1, 1), (2, 1), (4, 3), (64, 56)] {
+            let mut gate = CallLimiter::new(Capacity::of(calls));
+            for number in 0..100 {
+                gate.ask(CallRequest::in_turn("a".into(), at(number)), number, at(number));
+            }
+            assert_eq!(all(&mut gate), (0..of_one).collect::<Vec<_>>(), "{calls}");
+            gate.ask(CallRequest::in_turn("b".into(), at(200)), 200, at(200));
+            assert_eq!(gate.admit().map(|(_, who)| who), (calls > 1).then_some(200), "{calls}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whoever_asks_gets_through_and_never_more_than_allowed_at_once(
+            steps in proptest::collection::vec(
+                (any::<bool>(), any::<bool>(), -100_i64..1_000, 0_usize..3, 0_u32..5), 1..300,
+            ),
+        ) {
+            let mut gate = CallLimiter::new(Capacity::ISSUER);
+            let mut inside: Vec<CallRequest> = Vec::new();
+            let (mut asked, mut admitted) = (0, 0);
+            for (number, (asks, is_first, overdue, tenant, failures)) in steps.into_iter().enumerate() {
+                let now = at(i64::try_from(number).unwrap());
+                if asks {
+                    asked += 1;
+                    let errand = if is_first { Priority::FirstIssue } else { renewal(overdue) };
+                    gate.ask(CallRequest { failures, ..of(["a", "b", "c"][tenant], errand) }, (), now);
+                } else if let Some(entrant) = inside.pop() {
+                    gate.leave(&entrant);
+                }
+                while let Some((entrant, ())) = gate.admit() {
+                    admitted += 1;
+                    inside.push(entrant);
+                }
+                for (tenant, calls, first_issues) in [(None, 16, 12), (Some("a"), 14, 10), (Some("b"), 14, 10)] {
+                    let its = |entrant: &&CallRequest| tenant.is_none_or(|tenant| *entrant.tenant == *tenant);
+                    prop_assert!(inside.iter().filter(its).count() <= calls);
+                    let first = inside.iter().filter(its).filter(|entrant| entrant.is_first_issue()).count();
+                    prop_assert!(first <= first_issues);
+                }
+            }
+            while let Some(entrant) = inside.pop() {
+                gate.leave(&entrant);
+                while let Some((entrant, ())) = gate.admit() {
+                    admitted += 1;
+                    inside.push(entrant);
+                }
+            }
+            prop_assert_eq!(asked, admitted);
+            prop_assert!(gate.is_idle());
+        }
+    }
+}

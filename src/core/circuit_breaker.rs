@@ -1,0 +1,666 @@
+//! The breaker before an issuer: when it fails for everyone, one call at a time finds out whether it works again.
+//!
+//! It opens when three accounts in a row had no use of their calls within a minute, or the issuer rejected three logins
+//! that it had accepted before: that is an outage, and no account's fault. From then on there is one probe at a time,
+//! at growing pauses. The first success lets everyone through again, over half a minute, and whoever is overdue at once.
+//!
+//! Each tenant has a breaker of its own at each origin, whatever the path, and one more is everybody's. That one opens only
+//! where the failures come from two tenants at least, and there all accounts of a tenant that were never accepted count as
+//! one: whoever names a wrong path, or a wrong CA, holds up nobody else.
+//!
+//! At everybody's a probe that fails puts off its own tenant, and others only for a moment, in which its own tenant does not
+//! probe again; and what was never accepted does not probe while an account waits that was. So nobody who cannot be served
+//! keeps the turn from those who can, however many accounts they make.
+//!
+//! An issuer may also fail for some accounts only. So of those who are overdue, whoever has failed less often goes before the
+//! others: accounts that would be served are not kept waiting by those that are not.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+
+use super::call_limiter::Tenant;
+use super::schedule::TimeScale;
+use super::time::Moment;
+
+/// So many accounts have to fail in a row.
+const STREAK: usize = 3;
+/// Within this time.
+const WINDOW: SignedDuration = SignedDuration::from_secs(60);
+
+/// Whoever wants a token asks for one more often than this.
+const LEFT: SignedDuration = SignedDuration::from_hours(1);
+
+/// What the end of a call says about the issuer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallOutcome {
+    /// It gave a token.
+    Works,
+    /// It gave no answer that is of any use.
+    Fails {
+        /// How long it asks to wait.
+        retry_after: Option<SignedDuration>,
+    },
+    /// It was not trusted, by authorities that the caller named and that never vouched for it: that may be the caller's fault.
+    Distrusted,
+    /// It rejected a login that it has accepted before.
+    RejectsProven,
+    /// It said no, as it should or may: to a login that it never accepted, to a refresh.
+    Answers,
+}
+
+/// What keeps a caller waiting, and what it is to do meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Caller {
+    /// The pace that its tokens set.
+    pub pace: TimeScale,
+    /// Whether its renewal is overdue, or nothing is published yet.
+    pub is_overdue: bool,
+    /// Whether the issuer has accepted this very login before.
+    pub is_proven: bool,
+    /// Its failures in a row.
+    pub failures: u32,
+    /// Its place among those who are let through again, in [0, 1).
+    pub place: f64,
+}
+
+/// Who has ended a call, as far as that says how much its failure means to others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantHistory {
+    /// On whose behalf the call was.
+    pub tenant: Tenant,
+    /// Whether the issuer has accepted this very login before.
+    pub is_proven: bool,
+}
+
+#[derive(Clone, Debug)]
+struct FailureRecord<T> {
+    who: T,
+    standing: TenantHistory,
+    at: Moment,
+    is_rejection: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Failing<T> {
+    /// Whose logins were rejected since then, or just before.
+    rejected: Vec<T>,
+    /// How it began.
+    opened: TenantProbes,
+    /// The probes that failed, by tenant.
+    turns: BTreeMap<Tenant, TenantProbes>,
+    /// Whose the last one was.
+    last: Option<LastProbe>,
+    /// Who probes now, and at which pace.
+    probe: Option<(T, TimeScale)>,
+}
+
+/// The probes of one tenant that failed.
+#[derive(Clone, Copy, Debug)]
+struct TenantProbes {
+    probes: u32,
+    /// When the last one ended, or the first failure was seen.
+    since: Moment,
+    /// How long the issuer asked to wait then.
+    retry_after: Option<SignedDuration>,
+}
+
+/// The last probe that failed.
+#[derive(Clone, Debug)]
+struct LastProbe {
+    tenant: Tenant,
+    since: Moment,
+    /// The pause before another tenant may probe.
+    pause: SignedDuration,
+    /// How long the issuer asked an account to wait that it knows.
+    retry_after: Option<SignedDuration>,
+}
+
+/// The breaker of one issuer. `T` tells accounts apart.
+#[derive(Clone, Debug)]
+pub struct CircuitBreaker<T> {
+    strikes: Vec<FailureRecord<T>>,
+    failing: Option<Failing<T>>,
+    released: Option<Moment>,
+    is_everybodys: bool,
+}
+
+impl<T> CircuitBreaker<T> {
+    /// The breaker of one tenant.
+    #[must_use]
+    pub fn of_one() -> Self {
+        Self { strikes: Vec::new(), failing: None, released: None, is_everybodys: false }
+    }
+
+    /// The breaker of all tenants together.
+    #[must_use]
+    pub fn of_all() -> Self {
+        Self { is_everybodys: true, ..Self::of_one() }
+    }
+}
+
+impl<T: Clone + PartialEq> CircuitBreaker<T> {
+    /// Whether the issuer fails for everyone.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.failing.is_some()
+    }
+
+    /// Until when this caller has to wait, if it has to.
+    #[must_use]
+    pub fn holds_back(&self, caller: Caller, tenant: &Tenant, now: Moment) -> Option<Moment> {
+        let until = match (&self.failing, self.released) {
+            // It looks again soon: the probe may end any moment.
+            (Some(Failing { probe: Some(_), .. }), _) => Some(now.plus(caller.pace.probe_look())),
+            (Some(failing), _) => {
+                let own = failing.turn_of(tenant).after(caller);
+                let last = failing.last.as_ref().filter(|_| self.is_everybodys);
+                Some(last.map_or(own, |last| own.not_before(last.lets(caller, tenant))))
+            }
+            (None, Some(released)) if !caller.is_overdue => {
+                Some(released.plus(caller.pace.longest_probe_pause().mul_f64(caller.place)))
+            }
+            (None, _) => None,
+        };
+        until.filter(|until| !until.is_reached(now))
+    }
+
+    /// A call begins that was not held back. While the issuer fails it is the probe.
+    pub fn begins(&mut self, who: &T, pace: TimeScale) {
+        if let Some(failing) = &mut self.failing {
+            failing.probe = Some((who.clone(), pace));
+        }
+    }
+
+    /// Whether a call that has begun may still be sent: it may have waited for its turn while the issuer began to fail.
+    #[must_use]
+    pub fn lets_pass(&self, who: &T) -> bool {
+        let is_probe = |failing: &Failing<T>| failing.probe.as_ref().is_some_and(|(probe, _)| probe == who);
+        self.failing.as_ref().is_none_or(is_probe)
+    }
+
+    /// A call was given up, and says nothing.
+    pub fn gives_up(&mut self, who: &T) {
+        if let Some(failing) = &mut self.failing {
+            failing.probe.take_if(|(probe, _)| probe == who);
+        }
+    }
+
+    /// A call has ended. Returns whose rejections say nothing: they came while the issuer rejected everyone, and now it
+    /// has accepted somebody.
+    pub fn ends(&mut self, who: &T, standing: &TenantHistory, verdict: CallOutcome, now: Moment) -> Vec<T> {
+        match verdict {
+            CallOutcome::Works => {
+                self.strikes.clear();
+                let Some(failing) = self.failing.take() else { return Vec::new() };
+                self.released = Some(now);
+                return failing.rejected.into_iter().filter(|other| other != who).collect();
+            }
+            // It does answer, which may be all that was wrong: the next may probe at once.
+            CallOutcome::Answers => self.gives_up(who),
+            CallOutcome::Fails { retry_after } => self.strike(who, standing, retry_after, false, now),
+            // To others that says nothing about the issuer.
+            CallOutcome::Distrusted if self.is_everybodys && !self.is_open() => {}
+            CallOutcome::Distrusted => self.strike(who, standing, None, false, now),
+            CallOutcome::RejectsProven => self.strike(who, standing, None, true, now),
+        }
+        Vec::new()
+    }
+
+    /// Whether nothing would be lost if it were forgotten. One that fails and that nobody has probed for an hour is nobody's
+    /// any more.
+    #[must_use]
+    pub fn is_idle(&self, now: Moment) -> bool {
+        let is_past = |moment: Moment| moment.plus(WINDOW).is_reached(now);
+        let is_left =
+            |failing: &Failing<T>| failing.probe.is_none() && failing.since().plus(LEFT).is_reached(now);
+        self.failing.as_ref().is_none_or(is_left)
+            && self.strikes.iter().all(|strike| is_past(strike.at))
+            && self.released.is_none_or(is_past)
+    }
+
+    fn strike(
+        &mut self,
+        who: &T,
+        standing: &TenantHistory,
+        retry_after: Option<SignedDuration>,
+        is_rejection: bool,
+        now: Moment,
+    ) {
+        if let Some(failing) = &mut self.failing {
+            if is_rejection && !failing.rejected.contains(who) {
+                failing.rejected.push(who.clone());
+            }
+            if let Some((_, pace)) = failing.probe.take_if(|(probe, _)| probe == who) {
+                failing.probe_failed(standing, pace, retry_after, now);
+            }
+            return;
+        }
+        let is_everybodys = self.is_everybodys;
+        let is_same = |other: &FailureRecord<T>| {
+            let is_one = is_everybodys && !standing.is_proven && other.standing == *standing;
+            other.who == *who || is_one
+        };
+        self.strikes.retain(|other| !is_same(other) && !other.at.plus(WINDOW).is_reached(now));
+        self.strikes.push(FailureRecord {
+            who: who.clone(),
+            standing: standing.clone(),
+            at: now,
+            is_rejection,
+        });
+        let alike = self.strikes.iter().filter(|strike| strike.is_rejection == is_rejection);
+        let is_of_others = alike.clone().any(|strike| strike.standing.tenant != standing.tenant);
+        if alike.count() < STREAK || is_everybodys && !is_of_others {
+            self.forget_surplus(standing);
+            return;
+        }
+        let rejected = std::mem::take(&mut self.strikes).into_iter().filter(|strike| strike.is_rejection);
+        self.failing = Some(Failing {
+            rejected: rejected.map(|strike| strike.who).collect(),
+            opened: TenantProbes { probes: 0, since: now, retry_after },
+            turns: BTreeMap::new(),
+            last: None,
+            probe: None,
+        });
+    }
+}
+
+impl<T> CircuitBreaker<T> {
+    /// Of one tenant's strikes no more are kept than could ever matter.
+    fn forget_surplus(&mut self, standing: &TenantHistory) {
+        let its = |strike: &FailureRecord<T>| strike.standing.tenant == standing.tenant;
+        if self.strikes.iter().filter(|strike| its(strike)).count() > 2 * STREAK
+            && let Some(oldest) = self.strikes.iter().position(its)
+        {
+            self.strikes.remove(oldest);
+        }
+    }
+}
+
+impl<T> Failing<T> {
+    fn turn_of(&self, tenant: &Tenant) -> TenantProbes {
+        self.turns.get(tenant).copied().unwrap_or(self.opened)
+    }
+
+    /// When the last probe ended, or the first failure was seen.
+    fn since(&self) -> Moment {
+        self.last.as_ref().map_or(self.opened.since, |last| last.since)
+    }
+
+    fn probe_failed(
+        &mut self,
+        standing: &TenantHistory,
+        pace: TimeScale,
+        retry_after: Option<SignedDuration>,
+        now: Moment,
+    ) {
+        let TenantHistory { tenant, is_proven } = standing;
+        let probes = self.turn_of(tenant).probes.saturating_add(1);
+        self.turns.insert(Arc::clone(tenant), TenantProbes { probes, since: now, retry_after });
+        self.last = Some(LastProbe {
+            tenant: Arc::clone(tenant),
+            since: now,
+            pause: pace.first_retry(),
+            retry_after: retry_after.filter(|_| *is_proven),
+        });
+    }
+}
+
+impl TenantProbes {
+    /// When this caller may probe, as far as its own tenant's probes say.
+    fn after(self, caller: Caller) -> Moment {
+        let failures = if caller.is_overdue { caller.failures } else { self.probes };
+        let doublings = i32::try_from(failures.min(30)).unwrap_or(30);
+        let own = caller.pace.first_retry().mul_f64(2_f64.powi(doublings));
+        let own = own.min(caller.pace.longest_probe_pause());
+        self.since.plus(own.max(asked(self.retry_after, caller)))
+    }
+}
+
+impl LastProbe {
+    /// When this caller may probe, as far as the last probe of all says: another tenant's first, and one that was accepted
+    /// before one that never was, which waits for longer than any of those does.
+    fn lets(&self, caller: Caller, tenant: &Tenant) -> Moment {
+        let again = if self.tenant == *tenant { self.pause } else { SignedDuration::ZERO };
+        let pause = if caller.is_proven {
+            self.pause
+        } else {
+            self.pause.max(caller.pace.longest_probe_pause() + caller.pace.first_retry())
+        };
+        self.since.plus(pause.max(asked(self.retry_after, caller)) + again)
+    }
+}
+
+/// How long a caller waits because the issuer asks for it.
+fn asked(retry_after: Option<SignedDuration>, caller: Caller) -> SignedDuration {
+    retry_after.unwrap_or_default().min(caller.pace.longest_retry())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{at, seconds};
+    use super::*;
+    use proptest::prelude::*;
+
+    const FAILS: CallOutcome = CallOutcome::Fails { retry_after: None };
+
+    fn of(tenant: &str, is_proven: bool) -> TenantHistory {
+        TenantHistory { tenant: tenant.into(), is_proven }
+    }
+
+    fn shop() -> TenantHistory {
+        of("shop", true)
+    }
+
+    type Failures<'a> = &'a [(u32, &'a TenantHistory)];
+
+    #[test]
+    fn everybodys_opens_only_by_failures_of_two_tenants_and_new_logins_of_one_count_once() {
+        let (a, b, c) = (of("a", true), of("b", true), of("c", true));
+        let [new_a, new_b, new_c] = ["a", "b", "c"].map(|tenant| of(tenant, false));
+        let cases: [(&str, Failures<'_>, bool); 7] = [
+            ("many of one", &[(1, &a), (2, &a), (3, &a), (4, &a), (5, &a)], false),
+            ("new ones of one, and one more", &[(1, &new_a), (2, &new_a), (3, &new_a), (4, &new_b)], false),
+            ("new ones of three", &[(1, &new_a), (2, &new_b), (3, &new_c)], true),
+            ("two and one", &[(1, &a), (2, &a), (3, &b)], true),
+            ("of each one", &[(1, &a), (2, &b), (3, &c)], true),
+            ("old and new ones of one", &[(1, &a), (2, &new_a), (3, &a)], false),
+            ("one more after many", &[(1, &a), (2, &a), (3, &a), (4, &a), (5, &new_b)], true),
+        ];
+        for (case, failures, opens) in cases {
+            let mut breaker = CircuitBreaker::of_all();
+            for (who, standing) in failures {
+                breaker.ends(who, standing, FAILS, at(0));
+            }
+            assert_eq!(breaker.is_open(), opens, "{case}");
+        }
+        let mut breaker = CircuitBreaker::of_all();
+        for who in 0..1_000 {
+            breaker.ends(&who, &a, FAILS, at(0));
+        }
+        assert!(breaker.strikes.len() <= 2 * STREAK, "{}", breaker.strikes.len());
+    }
+
+    fn caller(place: f64) -> Caller {
+        Caller { pace: TimeScale::FULL, is_overdue: false, is_proven: true, failures: 0, place }
+    }
+
+    fn held<T: Clone + PartialEq>(
+        breaker: &CircuitBreaker<T>,
+        caller: Caller,
+        now: Moment,
+    ) -> Option<Moment> {
+        breaker.holds_back(caller, &"shop".into(), now)
+    }
+
+    fn overdue() -> Caller {
+        Caller { is_overdue: true, ..caller(0.9) }
+    }
+
+    /// A breaker that three accounts opened at the start.
+    fn open() -> CircuitBreaker<u32> {
+        let mut breaker = CircuitBreaker::of_one();
+        for who in 1..=3 {
+            breaker.ends(&who, &shop(), FAILS, at(0));
+        }
+        assert!(breaker.is_open());
+        breaker
+    }
+
+    #[test]
+    fn it_takes_three_accounts_in_a_row_within_a_minute() {
+        use CallOutcome::{Answers, RejectsProven, Works};
+        type Ends = [(u32, CallOutcome, i64)];
+        let cases: [(&str, &Ends, bool); 9] = [
+            ("three", &[(1, FAILS, 0), (2, FAILS, 30), (3, FAILS, 59)], true),
+            ("two", &[(1, FAILS, 0), (2, FAILS, 1)], false),
+            ("one, three times", &[(1, FAILS, 0), (1, FAILS, 1), (1, FAILS, 2)], false),
+            ("too slowly", &[(1, FAILS, 0), (2, FAILS, 30), (3, FAILS, 60)], false),
+            ("a success between", &[(1, FAILS, 0), (2, FAILS, 1), (4, Works, 2), (3, FAILS, 3)], false),
+            ("an answer between", &[(1, FAILS, 0), (2, FAILS, 1), (4, Answers, 2), (3, FAILS, 3)], true),
+            ("rejections", &[(1, RejectsProven, 0), (2, RejectsProven, 1), (3, RejectsProven, 2)], true),
+            (
+                "of both two",
+                &[(1, FAILS, 0), (2, FAILS, 1), (3, RejectsProven, 2), (4, RejectsProven, 3)],
+                false,
+            ),
+            ("of both three", &[(1, FAILS, 0), (2, FAILS, 1), (3, RejectsProven, 2), (4, FAILS, 3)], true),
+        ];
+        for (case, ends, is_open) in cases {
+            let mut breaker = CircuitBreaker::of_one();
+            for (who, verdict, time) in ends {
+                breaker.ends(who, &shop(), *verdict, at(*time));
+            }
+            assert_eq!(breaker.is_open(), is_open, "{case}");
+            let last = at(ends.last().unwrap().2);
+            assert_eq!(held(&breaker, caller(0.0), last).is_some(), is_open, "{case}");
+        }
+    }
+
+    #[test]
+    fn there_is_one_probe_at_a_time_at_pauses_from_five_to_thirty_seconds() {
+        let mut breaker = open();
+        let mut now = at(0);
+        for pause in [5, 10, 20, 30, 30] {
+            assert_eq!(held(&breaker, caller(0.5), now), Some(now.plus(seconds(pause))));
+            now = now.plus(seconds(pause));
+            assert_eq!(held(&breaker, caller(0.5), now), None);
+            breaker.begins(&7, TimeScale::FULL);
+            assert!(held(&breaker, overdue(), now).is_some(), "another has to wait, however urgent");
+            assert!(breaker.lets_pass(&7) && !breaker.lets_pass(&8), "also one that had begun before");
+            breaker.ends(&1, &shop(), FAILS, now);
+            assert!(held(&breaker, caller(0.5), now).is_some(), "a straggler's failure ends no probe");
+            breaker.ends(&7, &shop(), FAILS, now);
+        }
+    }
+
+    #[test]
+    fn the_issuers_wish_to_be_left_alone_is_kept_for_up_to_a_minute() {
+        for (asked, kept) in [(3, 5), (20, 20), (3_600, 60)] {
+            let mut breaker = CircuitBreaker::of_one();
+            for who in 1..=3 {
+                breaker.ends(&who, &shop(), CallOutcome::Fails { retry_after: Some(seconds(asked)) }, at(0));
+            }
+            assert_eq!(held(&breaker, caller(0.0), at(0)), Some(at(kept)), "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_success_releases_everyone_over_half_a_minute_and_the_overdue_at_once() {
+        let mut breaker = open();
+        breaker.begins(&7, TimeScale::FULL);
+        breaker.ends(&7, &shop(), CallOutcome::Works, at(5));
+        assert_eq!(held(&breaker, caller(0.0), at(5)), None);
+        assert_eq!(held(&breaker, caller(0.5), at(5)), Some(at(20)));
+        assert_eq!(held(&breaker, overdue(), at(5)), None);
+        assert_eq!(held(&breaker, caller(0.99), at(35)), None);
+        assert!(!breaker.is_idle(at(5)) && breaker.is_idle(at(65)));
+    }
+
+    #[test]
+    fn one_that_fails_is_forgotten_when_nobody_asked_for_an_hour() {
+        let mut breaker = open();
+        assert!(!breaker.is_idle(at(3599)) && breaker.is_idle(at(3600)));
+        breaker.begins(&7, TimeScale::FULL);
+        assert!(!breaker.is_idle(at(3600)), "a probe is under way");
+    }
+
+    #[test]
+    fn short_lived_tokens_do_not_wait_as_long() {
+        let mut breaker = open();
+        let quick = Caller { pace: TimeScale::of(seconds(30)), ..caller(0.5) };
+        assert_eq!(held(&breaker, quick, at(0)), Some(at(0).plus(SignedDuration::from_millis(500))));
+        breaker.begins(&7, TimeScale::FULL);
+        breaker.ends(&7, &shop(), CallOutcome::Works, at(5));
+        assert_eq!(held(&breaker, quick, at(5)), Some(at(5).plus(SignedDuration::from_millis(1500))));
+    }
+
+    #[test]
+    fn an_issuer_that_rejected_everyone_and_accepts_somebody_has_rejected_no_one() {
+        let mut breaker = CircuitBreaker::of_one();
+        for (who, time) in [(1, 0), (2, 1), (3, 2), (4, 7), (4, 17)] {
+            breaker.begins(&who, TimeScale::FULL);
+            assert!(breaker.ends(&who, &shop(), CallOutcome::RejectsProven, at(time)).is_empty(), "{who}");
+        }
+        assert!(breaker.is_open());
+        breaker.begins(&2, TimeScale::FULL);
+        assert_eq!(breaker.ends(&2, &shop(), CallOutcome::Works, at(37)), [1, 3, 4]);
+        assert!(breaker.ends(&5, &shop(), CallOutcome::Works, at(38)).is_empty(), "each is told of once");
+    }
+
+    #[test]
+    fn of_the_overdue_whoever_has_failed_less_often_goes_first() {
+        let mut breaker = open();
+        for now in [5, 15, 35] {
+            breaker.begins(&7, TimeScale::FULL);
+            breaker.ends(&7, &shop(), FAILS, at(now));
+        }
+        let failed = |failures| Caller { failures, ..overdue() };
+        let cases = [
+            (caller(0.5), 30),
+            (failed(0), 5),
+            (failed(1), 10),
+            (failed(2), 20),
+            (failed(3), 30),
+            (failed(9), 30),
+        ];
+        for (caller, pause) in cases {
+            assert_eq!(held(&breaker, caller, at(35)), Some(at(35 + pause)), "{caller:?}");
+        }
+        breaker.begins(&8, TimeScale::FULL);
+        breaker.ends(&8, &shop(), CallOutcome::Fails { retry_after: Some(seconds(20)) }, at(40));
+        assert_eq!(held(&breaker, failed(0), at(40)), Some(at(60)), "the issuer's wish counts for all");
+    }
+
+    /// Everybody's breaker, opened at the start by a shop and a bank whose accounts were accepted.
+    fn everybodys() -> CircuitBreaker<u32> {
+        let mut breaker = CircuitBreaker::of_all();
+        for (who, tenant) in [(1, "shop"), (2, "shop"), (3, "bank")] {
+            breaker.ends(&who, &of(tenant, true), FAILS, at(0));
+        }
+        assert!(breaker.is_open());
+        breaker
+    }
+
+    #[test]
+    fn at_everybodys_a_failed_probe_puts_off_its_own_tenant_and_others_for_a_moment_only() {
+        let mut breaker = everybodys();
+        breaker.begins(&1, TimeScale::FULL);
+        breaker.ends(&1, &of("shop", true), CallOutcome::Fails { retry_after: None }, at(40));
+        let failed = |failures| Caller { failures, ..overdue() };
+        let new = Caller { is_proven: false, ..overdue() };
+        let cases = [
+            ("the shop, where it never failed", "shop", failed(0), 50),
+            ("the shop, where it failed often", "shop", failed(5), 70),
+            ("the bank, whose turn has come long ago", "bank", failed(5), 45),
+            ("a new account", "mall", new, 75),
+            ("a new account of the shop", "shop", new, 80),
+        ];
+        for (case, tenant, caller, until) in cases {
+            assert_eq!(breaker.holds_back(caller, &tenant.into(), at(40)), Some(at(until)), "{case}");
+        }
+        breaker.begins(&3, TimeScale::FULL);
+        breaker.ends(&3, &of("bank", true), CallOutcome::Fails { retry_after: Some(seconds(20)) }, at(45));
+        let mall = breaker.holds_back(failed(0), &"mall".into(), at(45));
+        assert_eq!(mall, Some(at(65)), "the wish of an issuer that knows the account counts for all");
+    }
+
+    #[test]
+    fn new_accounts_of_however_many_tenants_do_not_keep_one_that_was_accepted_from_its_turn() {
+        let mut breaker = everybodys();
+        let new = Caller { is_proven: false, ..overdue() };
+        let waiting = Caller { failures: 9, ..overdue() };
+        let mut probes = 0;
+        for now in 0..300 {
+            // Whoever makes accounts asks first, each second with another one.
+            let tenant: Tenant = format!("hostile-{}", now % 7).into();
+            if breaker.holds_back(new, &tenant, at(now)).is_none() {
+                breaker.begins(&100, TimeScale::FULL);
+                breaker.ends(&100, &of(&tenant, false), FAILS, at(now));
+                probes += 1;
+            }
+            if breaker.holds_back(waiting, &"bank".into(), at(now)).is_none() {
+                assert!(now <= 35, "{now} s, after {probes} probes of others");
+                return;
+            }
+        }
+        panic!("never, with {probes} probes of others");
+    }
+
+    #[test]
+    fn a_server_that_is_not_trusted_by_new_authorities_of_ones_own_opens_no_breaker_of_others() {
+        for (mut breaker, opens) in [(CircuitBreaker::of_all(), false), (CircuitBreaker::of_one(), true)] {
+            for (who, tenant) in [(1, "shop"), (2, "bank"), (3, "mall")] {
+                breaker.ends(&who, &of(tenant, false), CallOutcome::Distrusted, at(0));
+            }
+            assert_eq!(breaker.is_open(), opens);
+        }
+        let mut breaker = everybodys();
+        breaker.begins(&9, TimeScale::FULL);
+        breaker.ends(&9, &of("mall", false), CallOutcome::Distrusted, at(40));
+        let again = breaker.holds_back(overdue(), &"mall".into(), at(40));
+        assert_eq!(again, Some(at(50)), "but a probe that failed is one");
+    }
+
+    #[test]
+    fn a_probe_that_is_given_up_or_merely_answered_leaves_its_turn_to_the_next() {
+        for answered in [false, true] {
+            let mut breaker = open();
+            breaker.begins(&7, TimeScale::FULL);
+            if answered {
+                breaker.ends(&7, &shop(), CallOutcome::Answers, at(6));
+            } else {
+                breaker.gives_up(&7);
+            }
+            assert_eq!(held(&breaker, caller(0.5), at(6)), None, "answered: {answered}");
+            assert!(breaker.is_open());
+        }
+    }
+
+    fn verdicts() -> impl Strategy<Value = CallOutcome> {
+        let asked = proptest::option::of((0_i64..5_000).prop_map(seconds));
+        prop_oneof![
+            1 => Just(CallOutcome::Works),
+            1 => Just(CallOutcome::Answers),
+            4 => asked.prop_map(|retry_after| CallOutcome::Fails { retry_after }),
+            2 => Just(CallOutcome::RejectsProven),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_waits_for_more_than_a_minute_and_while_it_fails_one_call_is_under_way_at_most(
+            steps in proptest::collection::vec((0_u32..6, verdicts(), 0_i64..40, any::<bool>()), 1..200),
+        ) {
+            let mut breaker = CircuitBreaker::of_one();
+            let mut now = at(0);
+            let mut probes: Vec<u32> = Vec::new();
+            for (who, verdict, pause, ends) in steps {
+                now = now.plus(seconds(pause));
+                let caller = Caller { place: f64::from(who) / 6.0, ..caller(0.0) };
+                let until = held(&breaker, caller, now);
+                prop_assert!(until.is_none_or(|until| until.remaining(now) <= seconds(60)));
+                if until.is_none() && !probes.contains(&who) {
+                    let was_open = breaker.is_open();
+                    breaker.begins(&who, TimeScale::FULL);
+                    if was_open {
+                        prop_assert!(probes.is_empty(), "a second probe");
+                        probes.push(who);
+                    }
+                }
+                if ends {
+                    let ended = probes.pop().unwrap_or(who);
+                    let was_open = breaker.is_open();
+                    breaker.ends(&ended, &shop(), verdict, now);
+                    if !was_open || !breaker.is_open() {
+                        probes.clear();
+                    }
+                }
+            }
+            // Once it works, everyone is through within half a minute.
+            breaker.ends(&9, &shop(), CallOutcome::Works, now);
+            prop_assert_eq!(held(&breaker, caller(0.999), now.plus(seconds(30))), None);
+        }
+    }
+}

@@ -1,0 +1,548 @@
+//! Other controllers over the same credentials: who keeps one, and who stands by.
+//!
+//! A credential's status names the controller that keeps it, and that one keeps it for as long as it lives. Whether it does is
+//! found out by asking: another controller claims the credential in its status, and the keeper, if it lives, takes the claim
+//! away. A claim that stands unanswered says that it does not. So nobody needs a right that it does not have anyway, and
+//! nothing is written where there is one controller only.
+//!
+//! A keeper of many namespaces is asked in a few of them, its witnesses. The others go by what is found out there: where it
+//! is silent in all that were asked, it is gone everywhere. In the others it is asked rarely, for it may have left one alone.
+//!
+//! What this does not give: a keeper that answers later than [`ANSWER_LIMIT`] is taken for gone, and may log in once more
+//! before it sees that it is not the keeper any more. And who may write status can make a controller stand by, or take over.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use jiff::SignedDuration;
+
+use super::time::Moment;
+
+/// How long a claim stands before its keeper counts as gone: a keeper's successor needs up to 17 s to lead.
+pub const ANSWER_LIMIT: SignedDuration = SignedDuration::from_secs(18);
+/// How soon after a sign of life a keeper is asked again. With the limit it is less than half a minute.
+const ASKED_AGAIN: SignedDuration = SignedDuration::from_secs(6);
+/// How much later than the one that asked, others look that go by its answer.
+const GRACE: SignedDuration = SignedDuration::from_secs(1);
+/// For how long it counts as gone without being asked again.
+const GONE_FOR: SignedDuration = SignedDuration::from_mins(1);
+/// In so many namespaces a keeper is asked that often.
+const WITNESSES: usize = 3;
+/// How long a witness may be late before another namespace takes its part: nothing that this keeper keeps is left there.
+const LATE: SignedDuration = SignedDuration::from_secs(10);
+/// After this, and up to two minutes more, a keeper is asked in a namespace that is no witness: not in all of them at once.
+const RARELY: SignedDuration = SignedDuration::from_mins(4);
+const RARELY_SPREAD_SECONDS: u64 = 120;
+/// From so many places on, those are forgotten of which nothing was seen for [`GONE_FOR`]: people who may write status can
+/// write any name there.
+const MANY: usize = 1000;
+
+/// The claim that stands on a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// None.
+    None,
+    /// Ours.
+    Ours,
+    /// Another controller's.
+    Another,
+}
+
+/// What to do about a credential that another controller keeps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PeerDecision {
+    /// Claim it, and see whether the keeper answers.
+    Ask,
+    /// Stand by until then.
+    StandBy(Moment),
+    /// The keeper is gone: keep it ourselves.
+    TakeOver,
+}
+
+/// What is known of other controllers, by name.
+#[derive(Debug, Default)]
+pub struct PeerControllers(HashMap<String, PeerController>);
+
+/// What is known of one of them, by namespace: it may well work in others only.
+#[derive(Debug, Default)]
+struct PeerController {
+    places: HashMap<String, NamespaceState>,
+    /// The namespaces in which it is asked often.
+    witnesses: Vec<String>,
+}
+
+/// A namespace in which another controller was met.
+#[derive(Debug)]
+struct NamespaceState {
+    /// When it was first met there.
+    first: Moment,
+    /// When somebody last looked.
+    looked: Moment,
+    /// Its last sign of life there.
+    life: Option<Moment>,
+    /// When it was last asked there; at first, when it was first met.
+    asked: Moment,
+    state: State,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum State {
+    /// No question stands.
+    Quiet,
+    /// This one does.
+    Asked(PendingClaim),
+    /// It did not answer, here or in all of its witnesses, or somebody else has taken its place.
+    Gone { at: Moment, question: Option<PendingClaim> },
+}
+
+/// A claim on a credential that was not answered yet.
+#[derive(Clone, Debug, PartialEq)]
+struct PendingClaim {
+    on: String,
+    since: Moment,
+    is_ours: bool,
+}
+
+impl PendingClaim {
+    /// When it is certain that it was not answered; a little later for all but the credential that asks.
+    fn limit(&self) -> Moment {
+        self.since.plus(ANSWER_LIMIT + GRACE)
+    }
+}
+
+/// By what a namespace goes.
+enum Guide {
+    /// By its own questions.
+    Itself,
+    /// By those in others, which say that the keeper is gone.
+    Gone,
+    /// By those in others, which say so then at the latest. One of them may have gone unanswered for a while.
+    Others { until: Moment, is_in_doubt: bool },
+}
+
+impl PeerControllers {
+    /// What to do about the credential `on`, which `keeper` keeps. If it is to be asked or taken over, that is what happens.
+    pub fn stance(
+        &mut self,
+        keeper: &str,
+        namespace: &str,
+        on: &str,
+        claim: Claim,
+        now: Moment,
+    ) -> PeerDecision {
+        self.meets(keeper, namespace, now);
+        let rival = self.0.get_mut(keeper);
+        rival.map_or(PeerDecision::StandBy(now.plus(GRACE)), |rival| rival.stance(namespace, on, claim, now))
+    }
+
+    /// There is a sign of life of another controller. Whether it is the first one.
+    pub fn lives(&mut self, rival: &str, namespace: &str, now: Moment) -> bool {
+        let is_new = self.meets(rival, namespace, now);
+        let was_gone = self.0.get_mut(rival).is_some_and(|rival| rival.lives(namespace, now));
+        is_new || was_gone
+    }
+
+    /// Somebody else has taken its place: it was not there any more.
+    pub fn is_followed(&mut self, rival: &str, namespace: &str, now: Moment) {
+        if let Some(place) = self.place(rival, namespace) {
+            place.is_gone(now);
+        }
+    }
+
+    /// The question about the credential `on` could not be asked, or its keeper not be followed: somebody was faster.
+    pub fn was_late(&mut self, keeper: &str, namespace: &str, on: &str) {
+        let Some(place) = self.place(keeper, namespace) else { return };
+        match &place.state {
+            State::Asked(question) if question.is_ours && question.on == on => place.state = State::Quiet,
+            // It may have answered in the last moment, which its credential shows.
+            State::Gone { question: Some(question), .. } if question.on == on => {
+                place.state = State::Asked(question.clone());
+            }
+            State::Quiet | State::Asked(_) | State::Gone { .. } => {}
+        }
+    }
+
+    fn place(&mut self, rival: &str, namespace: &str) -> Option<&mut NamespaceState> {
+        self.0.get_mut(rival)?.places.get_mut(namespace)
+    }
+
+    /// Whether it was not met there before.
+    fn meets(&mut self, rival: &str, namespace: &str, now: Moment) -> bool {
+        if let Some(place) = self.place(rival, namespace) {
+            place.looked = now;
+            return false;
+        }
+        if self.places() >= MANY {
+            for rival in self.0.values_mut() {
+                rival.places.retain(|_, place| !place.looked.plus(GONE_FOR).is_reached(now));
+            }
+            self.0.retain(|_, rival| !rival.places.is_empty());
+        }
+        let place = NamespaceState { first: now, looked: now, life: None, asked: now, state: State::Quiet };
+        self.0.entry(rival.to_owned()).or_default().places.insert(namespace.to_owned(), place);
+        true
+    }
+
+    fn places(&self) -> usize {
+        self.0.values().map(|rival| rival.places.len()).sum()
+    }
+}
+
+impl PeerController {
+    fn stance(&mut self, namespace: &str, on: &str, claim: Claim, now: Moment) -> PeerDecision {
+        if self.places.get_mut(namespace).is_some_and(|place| place.hears(on, claim, now)) {
+            self.lives(namespace, now);
+        }
+        if let Some(stance) = self.places.get_mut(namespace).and_then(|place| place.stance(on, now)) {
+            return stance;
+        }
+        let guide = self.guide(namespace, now);
+        let Some(place) = self.places.get_mut(namespace) else {
+            return PeerDecision::StandBy(now.plus(GRACE));
+        };
+        let is_open = matches!(&place.state, State::Asked(question) if question.on == on);
+        match (guide, place.life) {
+            // It stands unanswered, and who asked did nothing about it.
+            _ if is_open => {}
+            (Guide::Itself, Some(life)) if !life.plus(ASKED_AGAIN).is_reached(now) => {
+                return PeerDecision::StandBy(life.plus(ASKED_AGAIN));
+            }
+            (Guide::Itself, _) => {}
+            (Guide::Gone, _) => {
+                place.is_gone(now);
+                return PeerDecision::TakeOver;
+            }
+            // A question here would be decided later.
+            (Guide::Others { until, is_in_doubt: true }, _) => return PeerDecision::StandBy(until),
+            (Guide::Others { until, .. }, _) => {
+                let asked_anyway = place.asked.plus(rarely(namespace));
+                if !asked_anyway.is_reached(now) {
+                    return PeerDecision::StandBy(until.earlier(asked_anyway, now));
+                }
+            }
+        }
+        place.asked = now;
+        place.state = State::Asked(PendingClaim { on: on.to_owned(), since: now, is_ours: true });
+        PeerDecision::Ask
+    }
+
+    /// A sign of life in this namespace. Whether it counted as gone there.
+    fn lives(&mut self, namespace: &str, now: Moment) -> bool {
+        let Some(place) = self.places.get_mut(namespace) else { return false };
+        let was_gone = matches!(place.state, State::Gone { .. });
+        place.life = Some(now);
+        place.state = State::Quiet;
+        // Where it was silent, it has left that namespace only: that says nothing of the others.
+        let Self { places, witnesses } = self;
+        witnesses.retain(|it| places.get(it).is_some_and(|place| !matches!(place.state, State::Gone { .. })));
+        was_gone
+    }
+
+    /// By what a namespace goes. It becomes a witness where there are too few.
+    fn guide(&mut self, namespace: &str, now: Moment) -> Guide {
+        let Self { places, witnesses } = self;
+        witnesses.retain(|it| places.get(it).is_some_and(|place| !place.is_late(now)));
+        if witnesses.iter().any(|it| it == namespace) {
+            return Guide::Itself;
+        }
+        let found = || witnesses.iter().filter_map(|it| places.get(it));
+        if found().next().is_some() && found().all(|place| matches!(place.state, State::Gone { .. })) {
+            let silent = |(asked, gone): (Moment, Moment)| {
+                places.get(namespace).is_some_and(|place| {
+                    !place.first.is_after(gone) && place.life.is_none_or(|life| !life.is_after(asked))
+                })
+            };
+            // A later sign, here, says that it is not gone here.
+            let is_gone = found().filter_map(NamespaceState::silence).any(silent);
+            return if is_gone { Guide::Gone } else { Guide::Itself };
+        }
+        if witnesses.len() < WITNESSES {
+            witnesses.push(namespace.to_owned());
+            return Guide::Itself;
+        }
+        let undecided = found().filter_map(NamespaceState::expected);
+        let until = undecided.fold(now.plus(GRACE), Moment::not_before);
+        let is_old = |question: &PendingClaim| question.since.plus(GRACE).is_reached(now);
+        let is_in_doubt =
+            found().any(|place| matches!(&place.state, State::Asked(question) if is_old(question)));
+        Guide::Others { until, is_in_doubt }
+    }
+}
+
+impl NamespaceState {
+    /// Takes in the claim that stands on the credential `on`. Whether that is a sign of the keeper's life: it has taken one
+    /// away.
+    fn hears(&mut self, on: &str, claim: Claim, now: Moment) -> bool {
+        let is_new = match (&self.state, claim) {
+            (State::Asked(question), Claim::None) => return question.on == on,
+            // Of another's claim nobody knows how long it has stood when it is first seen.
+            (State::Quiet, Claim::Another) => true,
+            (State::Asked(question), Claim::Another) if question.on == on => question.is_ours,
+            (State::Asked(question), Claim::Another) => question.limit().is_reached(now),
+            (State::Gone { .. }, _) | (_, Claim::None | Claim::Ours) => false,
+        };
+        if is_new {
+            self.state = State::Asked(PendingClaim { on: on.to_owned(), since: now, is_ours: false });
+        }
+        false
+    }
+
+    /// What to do about the credential `on` by what is known of this namespace alone, if that says it.
+    fn stance(&mut self, on: &str, now: Moment) -> Option<PeerDecision> {
+        match &self.state {
+            State::Gone { at, .. } => (!at.plus(GONE_FOR).is_reached(now)).then_some(PeerDecision::TakeOver),
+            State::Asked(question) if question.is_ours && question.on == on => {
+                let limit = question.since.plus(ANSWER_LIMIT);
+                if !limit.is_reached(now) {
+                    return Some(PeerDecision::StandBy(limit));
+                }
+                self.is_gone(now);
+                Some(PeerDecision::TakeOver)
+            }
+            State::Asked(question) => {
+                let limit = question.limit();
+                (!limit.is_reached(now)).then_some(PeerDecision::StandBy(limit))
+            }
+            State::Quiet => None,
+        }
+    }
+
+    fn is_gone(&mut self, now: Moment) {
+        let question = match &self.state {
+            State::Asked(question) => Some(question.clone()),
+            State::Quiet | State::Gone { .. } => None,
+        };
+        self.state = State::Gone { at: now, question };
+    }
+
+    /// Since when it is silent, and when that was found out.
+    fn silence(&self) -> Option<(Moment, Moment)> {
+        match &self.state {
+            State::Gone { at, question } => Some((question.as_ref().map_or(*at, |it| it.since), *at)),
+            State::Quiet | State::Asked(_) => None,
+        }
+    }
+
+    /// When it turns out at the latest that the keeper is gone, if it is.
+    fn expected(&self) -> Option<Moment> {
+        match &self.state {
+            State::Gone { .. } => None,
+            State::Asked(question) => Some(question.limit()),
+            State::Quiet => Some(self.life.unwrap_or(self.looked).plus(ASKED_AGAIN + ANSWER_LIMIT + GRACE)),
+        }
+    }
+
+    /// Whether a witness does not play its part any more.
+    fn is_late(&self, now: Moment) -> bool {
+        let end = match &self.state {
+            State::Quiet => self.looked.plus(ASKED_AGAIN + LATE),
+            State::Asked(_) => self.looked.plus(ANSWER_LIMIT + GRACE + LATE),
+            State::Gone { at, .. } => at.plus(GONE_FOR),
+        };
+        end.is_reached(now)
+    }
+}
+
+/// How long after it was asked in a namespace that is no witness a keeper is asked there again.
+fn rarely(namespace: &str) -> SignedDuration {
+    let mut hasher = DefaultHasher::new();
+    namespace.hash(&mut hasher);
+    let spread = i64::try_from(hasher.finish() % RARELY_SPREAD_SECONDS).unwrap_or_default();
+    RARELY + SignedDuration::from_secs(spread)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::at;
+    use super::*;
+
+    const NAMESPACE: &str = "shop";
+
+    fn stance(rivals: &mut PeerControllers, on: &str, claim: Claim, seconds: i64) -> PeerDecision {
+        rivals.stance("a", NAMESPACE, on, claim, at(seconds))
+    }
+
+    #[test]
+    fn a_keeper_that_answers_is_asked_again_and_again_by_one_credential_and_all_stand_by() {
+        let mut rivals = PeerControllers::default();
+        for begin in [0, 10, 20] {
+            assert_eq!(stance(&mut rivals, "one", Claim::None, begin), PeerDecision::Ask);
+            assert_eq!(stance(&mut rivals, "two", Claim::None, begin), PeerDecision::StandBy(at(begin + 19)));
+            assert_eq!(
+                stance(&mut rivals, "one", Claim::Ours, begin + 1),
+                PeerDecision::StandBy(at(begin + 18))
+            );
+            assert_eq!(
+                stance(&mut rivals, "one", Claim::None, begin + 2),
+                PeerDecision::StandBy(at(begin + 8))
+            );
+            assert_eq!(
+                stance(&mut rivals, "two", Claim::None, begin + 3),
+                PeerDecision::StandBy(at(begin + 8))
+            );
+        }
+    }
+
+    #[test]
+    fn a_keeper_that_does_not_answer_is_gone_for_all_of_its_credentials_within_half_a_minute() {
+        let mut rivals = PeerControllers::default();
+        // Its last sign of life.
+        rivals.lives("a", NAMESPACE, at(0));
+        assert_eq!(stance(&mut rivals, "one", Claim::None, 6), PeerDecision::Ask);
+        assert_eq!(stance(&mut rivals, "one", Claim::Ours, 24), PeerDecision::TakeOver);
+        assert_eq!(stance(&mut rivals, "two", Claim::None, 25), PeerDecision::TakeOver);
+        assert_eq!(stance(&mut rivals, "two", Claim::None, 90), PeerDecision::Ask, "it may be back");
+        let other = rivals.stance("a", "bank", "one", Claim::None, at(25));
+        assert_eq!(other, PeerDecision::Ask, "it may have left one namespace only");
+    }
+
+    #[test]
+    fn if_the_one_that_was_to_ask_is_gone_another_one_asks() {
+        let mut rivals = PeerControllers::default();
+        assert_eq!(stance(&mut rivals, "one", Claim::None, 0), PeerDecision::Ask);
+        assert_eq!(stance(&mut rivals, "two", Claim::None, 19), PeerDecision::Ask);
+    }
+
+    #[test]
+    fn a_claim_of_a_third_one_says_nothing_and_one_that_was_thought_gone_may_come_back() {
+        let mut rivals = PeerControllers::default();
+        assert_eq!(stance(&mut rivals, "one", Claim::None, 0), PeerDecision::Ask);
+        // Nobody knows how long it has stood there, and it is left alone for as long as its owner may need.
+        assert_eq!(stance(&mut rivals, "one", Claim::Another, 30), PeerDecision::StandBy(at(49)));
+        assert_eq!(stance(&mut rivals, "two", Claim::Another, 31), PeerDecision::StandBy(at(49)));
+        assert_eq!(stance(&mut rivals, "one", Claim::Another, 48), PeerDecision::StandBy(at(49)));
+        assert_eq!(
+            stance(&mut rivals, "one", Claim::Another, 49),
+            PeerDecision::Ask,
+            "its owner did nothing"
+        );
+        assert_eq!(stance(&mut rivals, "one", Claim::Ours, 67), PeerDecision::TakeOver);
+        assert!(rivals.lives("a", NAMESPACE, at(68)), "it is news");
+        assert!(!rivals.lives("a", NAMESPACE, at(69)), "it is none");
+        assert_eq!(stance(&mut rivals, "two", Claim::None, 69), PeerDecision::StandBy(at(75)));
+    }
+
+    #[test]
+    fn names_that_somebody_makes_up_are_forgotten_after_a_minute() {
+        let mut rivals = PeerControllers::default();
+        for number in 0..2 * i64::try_from(MANY).unwrap() {
+            rivals.lives(&format!("made-up-{number}"), NAMESPACE, at(number));
+        }
+        assert!(rivals.0.len() <= MANY, "{}", rivals.0.len());
+    }
+
+    #[test]
+    fn an_answer_to_anothers_question_is_a_sign_of_life_as_well() {
+        let mut rivals = PeerControllers::default();
+        assert_eq!(stance(&mut rivals, "one", Claim::Another, 0), PeerDecision::StandBy(at(19)));
+        assert_eq!(stance(&mut rivals, "one", Claim::None, 1), PeerDecision::StandBy(at(7)));
+        assert_eq!(stance(&mut rivals, "one", Claim::None, 7), PeerDecision::Ask);
+    }
+
+    #[test]
+    fn who_comes_too_late_looks_again_and_learns_nothing_from_it() {
+        let mut rivals = PeerControllers::default();
+        assert_eq!(stance(&mut rivals, "one", Claim::None, 0), PeerDecision::Ask);
+        rivals.was_late("a", NAMESPACE, "one");
+        assert_eq!(stance(&mut rivals, "one", Claim::None, 1), PeerDecision::Ask, "it was not asked");
+        assert_eq!(stance(&mut rivals, "one", Claim::Ours, 19), PeerDecision::TakeOver);
+        rivals.was_late("a", NAMESPACE, "one");
+        let mut answered = stance(&mut rivals, "one", Claim::Ours, 20);
+        assert_eq!(answered, PeerDecision::TakeOver, "the change was none of the keeper's");
+        rivals.was_late("a", NAMESPACE, "one");
+        answered = stance(&mut rivals, "one", Claim::None, 21);
+        assert_eq!(answered, PeerDecision::StandBy(at(27)), "it has answered in the last moment");
+    }
+
+    /// A keeper of the namespaces `0` to `9`, each with one credential, which is looked at when it is due, and at once when
+    /// the keeper has answered. It works in those for which that is so.
+    struct Many {
+        rivals: PeerControllers,
+        /// When each is looked at, and whether our claim stands on it.
+        due: Vec<(i64, Claim)>,
+        asked: usize,
+        taken_over: Vec<(usize, i64)>,
+    }
+
+    impl Many {
+        fn new() -> Self {
+            let due = vec![(0, Claim::None); 10];
+            Self { rivals: PeerControllers::default(), due, asked: 0, taken_over: Vec::new() }
+        }
+
+        fn run(&mut self, seconds: std::ops::Range<i64>, works_in: impl Fn(usize) -> bool) {
+            for second in seconds {
+                for number in 0..self.due.len() {
+                    let (due, claim) = self.due[number];
+                    let is_answered = claim == Claim::Ours && works_in(number);
+                    let is_kept = !self.taken_over.iter().any(|(taken, _)| *taken == number);
+                    if !is_kept || due > second && !is_answered {
+                        continue;
+                    }
+                    let claim = if is_answered { Claim::None } else { claim };
+                    let namespace = number.to_string();
+                    let due = match self.rivals.stance("a", &namespace, "one", claim, at(second)) {
+                        PeerDecision::Ask => {
+                            self.asked += 1;
+                            self.due[number] = (second + 18, Claim::Ours);
+                            continue;
+                        }
+                        PeerDecision::StandBy(until) => until.remaining(at(0)).as_secs(),
+                        PeerDecision::TakeOver => {
+                            self.taken_over.push((number, second));
+                            continue;
+                        }
+                    };
+                    self.due[number] = (due, claim);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_keeper_of_many_namespaces_is_asked_often_in_three_of_them() {
+        let mut many = Many::new();
+        many.run(0..600, |_| true);
+        // A question and its answer take a second here, so three are asked every seven seconds, and seven every five minutes.
+        assert!((3 * 80..=3 * 90 + 7 * 3).contains(&many.asked), "{}", many.asked);
+        assert_eq!(many.taken_over, []);
+    }
+
+    #[test]
+    fn one_that_is_silent_in_all_of_these_is_gone_everywhere_within_half_a_minute() {
+        for end in 300..310 {
+            let mut many = Many::new();
+            many.run(0..end, |_| true);
+            many.run(end..end + 30, |_| false);
+            assert_eq!(many.taken_over.len(), 10, "{end}: {:?}", many.taken_over);
+        }
+        let mut many = Many::new();
+        many.run(0..30, |_| false);
+        assert_eq!(many.taken_over.len(), 10, "it was gone before: {:?}", many.taken_over);
+    }
+
+    #[test]
+    fn one_that_is_silent_in_one_namespace_has_left_that_one_only() {
+        for left in [0, 9] {
+            let mut many = Many::new();
+            many.run(0..300, |_| true);
+            many.run(300..300 + 7 * 60, |number| number != left);
+            let taken: Vec<usize> = many.taken_over.iter().map(|(number, _)| *number).collect();
+            assert_eq!(taken, [left]);
+            many.run(720..750, |_| false);
+            assert_eq!(many.taken_over.len(), 10, "{:?}", many.taken_over);
+        }
+    }
+
+    #[test]
+    fn where_another_controller_has_followed_it_was_gone() {
+        let mut many = Many::new();
+        many.run(0..300, |_| true);
+        for number in 0..3 {
+            many.rivals.is_followed("a", &number.to_string(), at(300));
+            many.taken_over.push((number, 300));
+        }
+        many.run(300..330, |_| false);
+        assert_eq!(many.taken_over.len(), 10, "{:?}", many.taken_over);
+    }
+}

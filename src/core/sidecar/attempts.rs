@@ -1,0 +1,433 @@
+//! When a sidecar that logs in by itself asks the issuer, and what it remembers of that on the volume.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::token::HeldToken;
+use crate::core::account::{Account, Next};
+use crate::core::observed::AccountView;
+use crate::core::reason::Reason;
+use crate::core::retry::{Failure, RetryClass};
+use crate::core::schedule::Jitter;
+use crate::core::time::{Moment, to_second};
+use crate::core::token::Fingerprint;
+
+/// Which version of the login files this is: by their place in the file system, never by what they hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct FilesIdentity(pub String);
+
+/// How the last attempts with a login ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// The attempt was begun; nobody heard the answer yet, or ever.
+    #[default]
+    Awaited,
+    /// It was rejected.
+    Rejected,
+    /// It was rejected with 403.
+    Forbidden,
+    /// It was answered with a redirect, and never accepted before.
+    Redirected,
+    /// It was answered as an unknown path, and never accepted before.
+    PathWrong,
+    /// It was answered by something before the issuer, and never accepted before.
+    Blocked,
+    /// It was answered with what cannot be used, and never accepted before.
+    Unusable,
+    /// It was accepted.
+    Accepted,
+}
+
+/// What is told of an unusable answer that an earlier process had.
+const SOME_DEFECT: &str = "it brought no token";
+
+impl Answer {
+    /// How a login was rejected, by what is told of it; none if it was not.
+    fn of(reason: &Reason) -> Option<Self> {
+        match reason {
+            Reason::LoginRejected { forbidden: true, .. } => Some(Self::Forbidden),
+            Reason::LoginRejected { forbidden: false, .. } => Some(Self::Rejected),
+            Reason::LoginNotAccepted { answer, .. } => Some(match **answer {
+                Reason::IssuerRedirects => Self::Redirected,
+                Reason::IssuerPathWrong => Self::PathWrong,
+                Reason::IssuerBlocked { .. } | Reason::IssuerMisdirected => Self::Blocked,
+                _ => Self::Unusable,
+            }),
+            _ => None,
+        }
+    }
+
+    /// What is told of it; nothing of a login that was accepted. One that nobody heard the answer to may have been rejected.
+    #[must_use]
+    pub fn reason(self) -> Option<Reason> {
+        let secret = String::new();
+        let unclear = |answer| Reason::LoginNotAccepted { answer: Box::new(answer), blank: false };
+        Some(match self {
+            Self::Awaited => Reason::LoginOutcomeUnknown { secret },
+            Self::Rejected => Reason::LoginRejected { secret, forbidden: false, blank: false },
+            Self::Forbidden => Reason::LoginRejected { secret, forbidden: true, blank: false },
+            Self::Redirected => unclear(Reason::IssuerRedirects),
+            Self::PathWrong => unclear(Reason::IssuerPathWrong),
+            Self::Blocked => unclear(Reason::IssuerBlocked { plain: false }),
+            Self::Unusable => unclear(Reason::IssuerResponseInvalid { defect: SOME_DEFECT }),
+            Self::Accepted => return None,
+        })
+    }
+}
+
+/// What the volume remembers of a login.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The issuer that it was presented to.
+    pub issuer: String,
+    /// The files that it stood in.
+    pub files: FilesIdentity,
+    /// When it was last presented.
+    pub attempted: Timestamp,
+    /// How that ended.
+    pub answer: Answer,
+    /// Attempts in a row that were rejected, or that nobody heard an answer to.
+    pub rejections: u32,
+    /// When the issuer last accepted it.
+    pub accepted: Option<Timestamp>,
+    /// The token that it last brought, by name.
+    pub fingerprint: Option<String>,
+}
+
+impl Record {
+    /// Of the first attempt with a login.
+    #[must_use]
+    pub fn of_attempt(issuer: String, files: FilesIdentity, now: Timestamp, rejections: u32) -> Self {
+        let answer = Answer::Awaited;
+        Self { issuer, files, attempted: now, answer, rejections, accepted: None, fingerprint: None }
+    }
+
+    /// What is to be remembered, seen how the account stands now.
+    #[must_use]
+    pub fn after(&self, account: &Account) -> Self {
+        let mut record = self.clone();
+        record.accepted = account.accepted().map(|accepted| to_second(accepted.wall)).or(self.accepted);
+        match account.trouble().map(|trouble| (&trouble.failure.reason, trouble.last)) {
+            Some((reason, last)) => {
+                if let Some(answer) = Answer::of(reason) {
+                    record.answer = answer;
+                    record.rejections = account.rejections();
+                    record.attempted = to_second(last.wall);
+                }
+            }
+            None => {
+                if let Some(token) = account.token() {
+                    record.answer = Answer::Accepted;
+                    record.rejections = 0;
+                    record.fingerprint = Some(token.fingerprint.to_string());
+                }
+            }
+        }
+        record
+    }
+
+    /// What is left of it when the attempt was certainly not sent.
+    #[must_use]
+    pub fn taken_back(&self) -> Option<Self> {
+        let rejections = self.rejections.saturating_sub(1);
+        (rejections > 0).then(|| Self { rejections, ..self.clone() })
+    }
+
+    /// Whether it is of this login.
+    #[must_use]
+    pub fn is_of(&self, issuer: &str, files: &FilesIdentity) -> bool {
+        self.issuer == issuer && self.files == *files
+    }
+
+    /// Whether it was rejected, and never accepted: the same files are not presented again. (What is answered otherwise than
+    /// with a rejection, the account's budget has tried three times.)
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        self.accepted.is_none() && matches!(self.answer, Answer::Rejected | Answer::Forbidden)
+    }
+
+    /// The failure that a new process takes over, if there was one.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure> {
+        self.answer.reason().map(|reason| Failure { class: RetryClass::Rejected, reason })
+    }
+
+    /// Whether this token came by this login.
+    #[must_use]
+    pub fn brought(&self, token: &Fingerprint) -> bool {
+        self.fingerprint.as_deref() == Some(token.as_str())
+    }
+}
+
+/// How long the second token in a row that is called expired is held to be good all the same; it doubles from there.
+const FIRST_DOUBT: SignedDuration = SignedDuration::from_secs(10);
+/// How long such a token is held to be good at most. One that was used for longer has expired in truth.
+const LONGEST_DOUBT: SignedDuration = SignedDuration::from_mins(10);
+
+/// Tokens in a row that users were told have expired, while they were new: then not the tokens are wrong, but the clock of
+/// whoever said so, and new ones are of no use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RejectionStreak {
+    last: Option<Fingerprint>,
+    in_a_row: u32,
+}
+
+impl RejectionStreak {
+    /// Takes in that this token is called expired.
+    pub fn note(&mut self, held: &HeldToken, now: Moment) {
+        if self.last.as_ref() == Some(&held.fingerprint) {
+            return;
+        }
+        let is_new = held.issued.is_some_and(|issued| !issued.plus(LONGEST_DOUBT).is_reached(now));
+        self.in_a_row = if is_new { self.in_a_row.saturating_add(1) } else { 1 };
+        self.last = Some(held.fingerprint.clone());
+    }
+
+    /// Whether this token is called expired.
+    #[must_use]
+    pub fn is_of(&self, held: &HeldToken) -> bool {
+        self.last.as_ref() == Some(&held.fingerprint)
+    }
+
+    /// Whether the next token waits, since this one was called expired as its predecessor was.
+    #[must_use]
+    pub fn are_doubtful(&self) -> bool {
+        self.in_a_row > 1
+    }
+
+    /// How old the last one has to be before it is replaced.
+    fn doubt(&self) -> SignedDuration {
+        match self.in_a_row.checked_sub(2) {
+            None => SignedDuration::ZERO,
+            Some(doublings) => FIRST_DOUBT.saturating_mul(1 << doublings.min(10)).min(LONGEST_DOUBT),
+        }
+    }
+}
+
+/// Everything that the decision looks at.
+#[derive(Debug)]
+pub struct Observed<'a> {
+    /// The account that the login files name.
+    pub account: &'a AccountView,
+    /// What is remembered of this very login.
+    pub record: Option<&'a Record>,
+    /// Whether this process recorded the attempt that comes next.
+    pub is_attempt_recorded: bool,
+    /// The token that is held.
+    pub held: Option<&'a HeldToken>,
+    /// Whether this login brought it; another one is replaced at once.
+    pub is_own: bool,
+    /// Which tokens were called expired.
+    pub refusals: &'a RejectionStreak,
+    /// How much earlier a renewal comes, so that many do not fall together.
+    pub jitter: Jitter,
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Plan {
+    /// Nothing until this moment, or until something changes.
+    Wait(Option<Moment>),
+    /// Record an attempt with a login that was never accepted.
+    Record,
+    /// Ask the issuer for a token.
+    Obtain,
+    /// Nothing until the login files are others: they were rejected, and never accepted.
+    Hold,
+}
+
+/// Decides about the login of a sidecar.
+#[must_use]
+pub fn decide(observed: &Observed<'_>, now: Moment) -> Plan {
+    if let Some(due) = due(observed, now).filter(|due| !due.is_reached(now)) {
+        return Plan::Wait(Some(due));
+    }
+    let is_trial = !observed.account.proven;
+    match observed.account.next {
+        Next::InFlight => Plan::Wait(None),
+        _ if is_trial && observed.record.is_some_and(Record::is_final) => Plan::Hold,
+        Next::Held => Plan::Wait(None),
+        Next::Wait(until) => Plan::Wait(Some(until)),
+        Next::Login if is_trial && !observed.is_attempt_recorded => Plan::Record,
+        Next::Refresh | Next::Login => Plan::Obtain,
+    }
+}
+
+/// From when on a new token is wanted; none: it is wanted already.
+fn due(observed: &Observed<'_>, now: Moment) -> Option<Moment> {
+    let held = observed.held.filter(|_| observed.is_own)?;
+    let renewal = held.renewal(observed.jitter, now);
+    if !observed.refusals.is_of(held) {
+        return renewal;
+    }
+    let doubted = held.issued?.plus(observed.refusals.doubt());
+    Some(renewal.map_or(doubted, |renewal| renewal.earlier(doubted, now)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use super::*;
+    use crate::core::account::{Strategy, Throttle};
+    use crate::core::backoff::RandomFraction;
+    use crate::core::retry::Sent;
+    use crate::core::testing::{BILLING, at, misconfigured, obtained, pair, rejected, token, transient};
+
+    /// Nobody called a token expired.
+    static NOBODY: LazyLock<RejectionStreak> = LazyLock::new(RejectionStreak::default);
+
+    fn record(answer: Answer, accepted: bool) -> Record {
+        let files = FilesIdentity("a".into());
+        let accepted = accepted.then(|| at(0).wall);
+        Record { answer, accepted, ..Record::of_attempt("https://i".into(), files, at(0).wall, 1) }
+    }
+
+    fn view(account: &Account) -> AccountView {
+        AccountView::of(BILLING, account, Throttle::default(), Strategy::Login, at(0))
+    }
+
+    fn decided<'a>(change: impl FnOnce(&mut Observed<'a>), account: &'a AccountView) -> Plan {
+        let mut observed = Observed {
+            account,
+            record: None,
+            is_attempt_recorded: false,
+            held: None,
+            is_own: true,
+            refusals: &NOBODY,
+            jitter: Jitter::NONE,
+        };
+        change(&mut observed);
+        decide(&observed, at(0))
+    }
+
+    fn proven() -> Account {
+        let mut account = Account::default();
+        account.remember_accepted(at(-10));
+        account
+    }
+
+    #[test]
+    fn a_login_that_was_never_accepted_is_recorded_before_it_is_presented() {
+        let new = Account::default();
+        assert_eq!(decided(|_| (), &view(&new)), Plan::Record);
+        assert_eq!(decided(|it| it.is_attempt_recorded = true, &view(&new)), Plan::Obtain);
+        assert_eq!(decided(|_| (), &view(&proven())), Plan::Obtain, "one that was needs no record");
+    }
+
+    #[test]
+    fn once_rejected_it_is_not_presented_again_unless_it_was_accepted_before() {
+        for answer in [Answer::Rejected, Answer::Forbidden] {
+            let (never, once) = (record(answer, false), record(answer, true));
+            assert_eq!(decided(|it| it.record = Some(&never), &view(&Account::default())), Plan::Hold);
+            let mut account = proven();
+            assert_eq!(decided(|it| it.record = Some(&once), &view(&account)), Plan::Obtain);
+            account.remember_rejections(once.failure().unwrap(), 1, at(0));
+            assert_eq!(decided(|it| it.record = Some(&once), &view(&account)), Plan::Wait(Some(at(300))));
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_nobody_heard_the_answer_to_waits_for_minutes_and_is_recorded_anew() {
+        let awaited = record(Answer::Awaited, false);
+        let mut account = Account::default();
+        account.remember_rejections(awaited.failure().unwrap(), 1, at(0));
+        assert_eq!(decided(|it| it.record = Some(&awaited), &view(&account)), Plan::Wait(Some(at(300))));
+        let mut account = Account::default();
+        account.remember_rejections(awaited.failure().unwrap(), 1, at(-300));
+        assert_eq!(decided(|it| it.record = Some(&awaited), &view(&account)), Plan::Record);
+        let mut account = Account::default();
+        account.remember_rejections(rejected(), 3, at(-10_000));
+        assert_eq!(
+            decided(|it| it.record = Some(&awaited), &view(&account)),
+            Plan::Wait(None),
+            "three times at most"
+        );
+    }
+
+    #[test]
+    fn a_token_is_renewed_on_schedule_or_when_it_is_of_another_login_or_called_expired() {
+        let held = HeldToken::issued(&token("t", at(0), 3600));
+        let account = proven();
+        assert_eq!(decided(|it| it.held = Some(&held), &view(&account)), Plan::Wait(Some(at(2700))));
+        let old = HeldToken::issued(&token("t", at(-2700), 3600));
+        assert_eq!(decided(|it| it.held = Some(&old), &view(&account)), Plan::Obtain);
+        let foreign = |it: &mut Observed<'_>| it.is_own = false;
+        assert_eq!(decided(foreign, &view(&account)), Plan::Obtain);
+    }
+
+    #[test]
+    fn a_token_called_expired_is_replaced_at_once_and_the_next_ones_ever_more_slowly() {
+        let (account, mut refusals) = (proven(), RejectionStreak::default());
+        let decided = |held: &HeldToken, refusals: &RejectionStreak| {
+            let observed = Observed {
+                account: &view(&account),
+                record: None,
+                is_attempt_recorded: false,
+                held: Some(held),
+                is_own: true,
+                refusals,
+                jitter: Jitter::NONE,
+            };
+            decide(&observed, at(0))
+        };
+        let long = HeldToken::issued(&token("long", at(-1000), 3600));
+        assert_eq!(decided(&long, &refusals), Plan::Wait(Some(at(1700))));
+        refusals.note(&long, at(0));
+        assert_eq!(decided(&long, &refusals), Plan::Obtain);
+        for (number, doubt) in (1..).zip([10, 20, 40, 80, 160, 320, 600, 600]) {
+            let new = HeldToken::issued(&token(&number.to_string(), at(0), 3600));
+            assert_eq!(decided(&new, &refusals), Plan::Wait(Some(at(2700))), "nobody complained yet");
+            refusals.note(&new, at(1));
+            refusals.note(&new, at(2));
+            assert!(refusals.are_doubtful());
+            assert_eq!(decided(&new, &refusals), Plan::Wait(Some(at(doubt))), "{number}");
+        }
+        let short = HeldToken::issued(&token("short", at(0), 60));
+        refusals.note(&short, at(1));
+        assert_eq!(decided(&short, &refusals), Plan::Wait(Some(at(30))), "its own renewal comes before");
+        refusals.note(&long, at(0));
+        assert_eq!(decided(&long, &refusals), Plan::Obtain, "one that was good for long");
+        assert!(!refusals.are_doubtful());
+    }
+
+    #[test]
+    fn what_is_remembered_follows_how_the_attempt_ended() {
+        let call = |outcome: Result<(), Failure>| {
+            let mut account = Account::default();
+            let call = account.begin(Strategy::Login, Some(pair()), at(0)).unwrap();
+            let outcome = outcome.map(|()| obtained("t", at(0), 3600));
+            account.finish(call, outcome, at(1), RandomFraction::new(0.5));
+            record(Answer::Awaited, false).after(&account)
+        };
+        let accepted = call(Ok(()));
+        assert_eq!((accepted.answer, accepted.rejections), (Answer::Accepted, 0));
+        assert!(accepted.brought(&Fingerprint::of(b"t")) && accepted.accepted.is_some());
+        let turned_down = call(Err(rejected()));
+        assert_eq!((turned_down.answer, turned_down.rejections), (Answer::Rejected, 1));
+        assert!(turned_down.is_final() && !accepted.is_final());
+        let unclear = call(Err(misconfigured()));
+        assert_eq!((unclear.answer, unclear.rejections), (Answer::PathWrong, 1));
+        let told = unclear.failure().map(|failure| failure.reason.name());
+        assert_eq!((told, unclear.is_final()), (Some("IssuerMisconfigured"), false), "tried three times");
+        let unheard = call(Err(transient(Sent::Maybe, None)));
+        assert_eq!((unheard.answer, unheard.rejections), (Answer::Awaited, 1));
+        assert_eq!(unheard.taken_back(), None);
+        let second = Record { rejections: 2, ..unheard };
+        assert_eq!(second.taken_back().map(|record| record.rejections), Some(1), "of the one before");
+    }
+
+    #[test]
+    fn a_record_knows_its_login_and_its_token_again() {
+        let record =
+            Record { fingerprint: Some(Fingerprint::of(b"t").to_string()), ..record(Answer::Accepted, true) };
+        let text = serde_json::to_string(&record).unwrap();
+        assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
+        assert!(record.is_of("https://i", &FilesIdentity("a".into())));
+        assert!(!record.is_of("https://i", &FilesIdentity("b".into())));
+        assert!(!record.is_of("https://j", &FilesIdentity("a".into())));
+        assert!(record.brought(&Fingerprint::of(b"t")) && !record.brought(&Fingerprint::of(b"u")));
+        assert_eq!(record.failure(), None);
+    }
+}

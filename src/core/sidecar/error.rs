@@ -1,0 +1,296 @@
+//! What keeps a sidecar from having a valid token, as people and programs are told.
+
+use std::io;
+
+use crate::core::connection_failure::Wording;
+use crate::core::reason::{API_ACCESS, Reason, hint_at, with_cure};
+use crate::core::token::TokenError;
+use crate::core::username_password::LoginError;
+
+/// Why a file is not read, whoever may read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FileError {
+    /// Opening it would wait for somebody who writes into it.
+    #[error("is a FIFO (named pipe), so it was not opened; put a regular file there")]
+    Fifo,
+    /// A socket.
+    #[error("is a socket, so it was not opened; put a regular file there")]
+    Socket,
+    /// A device.
+    #[error("is a device, so it was not opened; put a regular file there")]
+    Device,
+    /// A directory.
+    #[error("is a directory; name the file in it, or put a regular file there")]
+    Directory,
+    /// Larger than anything that is read.
+    #[error("is larger than 1 MiB, so it was not read; see what writes it")]
+    TooLarge,
+}
+
+impl FileError {
+    /// The defect that stands in an error, if that is what it tells of.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Option<Self> {
+        error.get_ref()?.downcast_ref().copied()
+    }
+}
+
+/// Why there is no newer token. Like a [`Reason`], it holds no user name, no secret and no text of the issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceError {
+    /// A file of the login cannot be read.
+    LoginUnreadable {
+        /// Its path.
+        file: String,
+    },
+    /// A file cannot be opened, because this process may open no more.
+    TooManyOpenFiles {
+        /// Its path.
+        file: String,
+    },
+    /// A file that is not read, whoever may read it.
+    FileUnfit {
+        /// Its path.
+        file: String,
+        /// What is wrong with it.
+        defect: FileError,
+    },
+    /// A file of the login cannot be used.
+    LoginDefective {
+        /// Its path.
+        file: String,
+        /// What is wrong with it.
+        defect: LoginError,
+    },
+    /// The file with the issuer's CA certificates cannot be read, or holds none.
+    CaFile {
+        /// Its path.
+        file: String,
+    },
+    /// The issuer rejected the login.
+    LoginRejected {
+        /// Answered with 403: the user may lack the "API Access" authorization.
+        forbidden: bool,
+        /// Whether it had accepted it before.
+        proven: bool,
+        /// Whether the password holds a blank or an invisible character, which may be a slip.
+        blank: bool,
+    },
+    /// An attempt with a login that was never accepted could not be recorded, so it was not made.
+    LoginNotRecorded {
+        /// Where the record belongs.
+        file: String,
+    },
+    /// The call to the issuer did not lead to a token.
+    Issuer(Reason),
+    /// The place that the token comes from is not there, or cannot be read.
+    SourceUnreadable {
+        /// The place.
+        place: String,
+    },
+    /// What stands there cannot be used as a token.
+    TokenUnusable {
+        /// The place, with the key or file.
+        place: String,
+        /// What is wrong with it.
+        defect: TokenError,
+    },
+    /// What stands there has expired.
+    TokenExpired {
+        /// The place.
+        place: String,
+    },
+    /// New tokens are called expired, one after the other.
+    TokensCalledExpired,
+    /// There is no such Secret.
+    SecretMissing {
+        /// The Secret.
+        secret: String,
+    },
+    /// The API server refuses to show the Secret.
+    SecretForbidden {
+        /// The Secret.
+        secret: String,
+    },
+    /// The API server cannot be reached.
+    ApiServerUnreachable,
+}
+
+impl SourceError {
+    /// What a call to the issuer said, with a password that holds a `blank` or none.
+    #[must_use]
+    pub fn of_call(reason: Reason, proven: bool, blank: bool) -> Self {
+        match reason {
+            Reason::LoginRejected { forbidden, .. } => Self::LoginRejected { forbidden, proven, blank },
+            other => Self::Issuer(other.of_password(blank)),
+        }
+    }
+
+    /// Its name, for programs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::LoginUnreadable { .. } => "LoginUnreadable",
+            Self::TooManyOpenFiles { .. } => "TooManyOpenFiles",
+            Self::FileUnfit { defect: FileError::TooLarge, .. } => "FileTooLarge",
+            Self::FileUnfit { .. } => "NotARegularFile",
+            Self::LoginDefective { defect, .. } => defect.name_of_file(),
+            Self::CaFile { .. } => "CaFileInvalid",
+            Self::LoginRejected { .. } => "LoginRejected",
+            Self::LoginNotRecorded { .. } => "LoginNotRecorded",
+            Self::Issuer(reason) => reason.name(),
+            Self::SourceUnreadable { .. } => "SourceUnreadable",
+            Self::TokenUnusable { .. } => "TokenUnusable",
+            Self::TokenExpired { .. } => "TokenExpired",
+            Self::TokensCalledExpired => "TokensCalledExpired",
+            Self::SecretMissing { .. } => "SecretMissing",
+            Self::SecretForbidden { .. } => "SecretForbidden",
+            Self::ApiServerUnreachable => "ApiServerUnreachable",
+        }
+    }
+
+    /// What a person reads: what is wrong, and the cure.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::LoginUnreadable { file } => format!("{file} cannot be read; let the sidecar's user read it (fsGroup, or the volume's defaultMode)"),
+            Self::TooManyOpenFiles { file } => format!("There is no file descriptor left to read {file}; raise the limit of open files of the sidecar (`ulimit -n`), and see who holds connections to its ports"),
+            Self::FileUnfit { file, defect } => format!("{file} {defect}"),
+            Self::LoginDefective { file, defect: LoginError::Missing } => format!("{file} does not exist; mount the Secret with user name and password there, or name the right file"),
+            Self::LoginDefective { file, defect } => format!("{file} {}", defect.describe()),
+            Self::CaFile { file } => format!("{file} holds no PEM certificate that can be used; put the issuer's CA certificates there"),
+            Self::LoginRejected { forbidden, proven, blank } => {
+                let access = if *forbidden { API_ACCESS } else { "" };
+                let hint = hint_at(*blank);
+                let again = if *proven { "Otherwise the login is tried three times within 15 minutes, and then once an hour" } else { "The same files are not tried again" };
+                format!("The issuer rejected the user name and password; correct the login files{access}. {hint}Corrected ones are tried at once. {again}, so that the account is not locked")
+            }
+            Self::LoginNotRecorded { file } => format!("A login that was never accepted is tried once, and {file} could not be written to remember that, so it was not tried; create the directory, or make the volume writable for the sidecar's user"),
+            Self::Issuer(reason) => of_issuer(reason),
+            Self::SourceUnreadable { place } => format!("{place} is not there or cannot be read; mount the Secret there as a directory, and let the sidecar's user read it"),
+            Self::TokenUnusable { place, defect } => format!("{place}: {defect}; see what writes it, or name the right key with --token-key"),
+            Self::TokenExpired { place } => format!("The token in {place} has expired; see why what writes it did not renew it (`kubectl describe iic`)"),
+            Self::TokensCalledExpired => "The upstream calls new tokens expired, so more of them are obtained ever more slowly; see that its clock is right, and that it belongs to the issuer".into(),
+            Self::SecretMissing { secret } => format!("Secret {secret} does not exist; see what is to write it (`kubectl describe iic`), or name the right one"),
+            Self::SecretForbidden { secret } => format!("The API server refuses to show Secret {secret}; bind a Role with get, list and watch on that one Secret to the pod's service account"),
+            Self::ApiServerUnreachable => "The API server cannot be reached, or its answer not be understood; retrying. See that network policies let the pod reach it".into(),
+        }
+    }
+
+    /// Whether a person has to act before this can get better.
+    #[must_use]
+    pub fn needs_person(&self) -> bool {
+        match self {
+            Self::Issuer(reason) => reason.needs_person(),
+            Self::ApiServerUnreachable | Self::TooManyOpenFiles { .. } => false,
+            Self::LoginUnreadable { .. }
+            | Self::FileUnfit { .. }
+            | Self::LoginDefective { .. }
+            | Self::CaFile { .. }
+            | Self::LoginRejected { .. }
+            | Self::LoginNotRecorded { .. }
+            | Self::SourceUnreadable { .. }
+            | Self::TokenUnusable { .. }
+            | Self::TokenExpired { .. }
+            | Self::TokensCalledExpired
+            | Self::SecretMissing { .. }
+            | Self::SecretForbidden { .. } => true,
+        }
+    }
+}
+
+/// The messages of the operator speak of its resource; a sidecar has flags and files.
+fn of_issuer(reason: &Reason) -> String {
+    match reason {
+        Reason::LoginOutcomeUnknown { .. } => "A login was under way when the sidecar last ended, so it may have been rejected; the next one waits for a few minutes, so that the account is not locked. Change the login files to have it at once".into(),
+        Reason::LoginRateLimited { until, .. } => format!("Make user name and password right by {until}; until then no login is tried, not even with corrected files, so that the account is not locked. Logins with this user name failed four times within an hour; an answer without a token counts, too"),
+        Reason::NoAnswer { origin, obstacle } => obstacle.message(origin, Wording::SIDECAR),
+        Reason::LoginNotAccepted { answer, blank } => format!("{}. {}This need not be the password; once the cause is removed, change the login files or the issuer's address to have the login tried at once. A login that was never accepted is tried three times within 15 minutes and then held, so that the account is not locked, because some issuers refuse a wrong password with such an answer", of_answer(answer), hint_at(*blank)),
+        Reason::IssuerBlocked { .. } => format!("{}. It is retried within a minute each time; if pages go on for 15 minutes, every 15 minutes, because some issuers refuse a changed password with such a page, and the account must not be locked", of_answer(reason)),
+        Reason::IssuerRedirects => "The issuer answers the login with a redirect, which is never followed; correct --issuer-url (use https, not http)".into(),
+        Reason::IssuerPathWrong => "The issuer does not know the path or method of a login; correct --issuer-url".into(),
+        Reason::IssuerResponseInvalid { defect } => format!("The issuer's answer cannot be used: {}", with_cure(defect, "--issuer-url")),
+        other => other.message(),
+    }
+}
+
+/// What an answer was, without what follows from it.
+fn of_answer(answer: &Reason) -> String {
+    match answer {
+        Reason::IssuerBlocked { plain } => {
+            let scheme = if *plain { ", or correct --issuer-url (use https, not http)" } else { "" };
+            format!(
+                "Something before the issuer answers in its place, such as a web application firewall, a proxy or a portal; see what blocks the sidecar's calls to the issuer{scheme}"
+            )
+        }
+        other => of_issuer(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::connection_failure::ConnectionFailure;
+
+    #[test]
+    fn a_message_for_a_person_names_the_cure_and_none_speaks_of_the_operators_resource() {
+        let unanswered = ConnectionFailure::ALL
+            .map(|obstacle| Reason::NoAnswer { origin: "https://issuer.example".into(), obstacle });
+        let issuer = [
+            Reason::IssuerUnavailable,
+            Reason::IssuerCircuitOpen,
+            Reason::IssuerBlocked { plain: true },
+            Reason::IssuerMisdirected,
+            Reason::IssuerResponseIncomplete,
+            Reason::LoginNotAccepted {
+                answer: Box::new(Reason::IssuerBlocked { plain: false }),
+                blank: true,
+            },
+            Reason::LoginNotAccepted { answer: Box::new(Reason::IssuerPathWrong), blank: false },
+            Reason::IssuerRedirects,
+            Reason::IssuerPathWrong,
+            Reason::IssuerResponseInvalid { defect: "no token" },
+            Reason::LoginOutcomeUnknown { secret: "s".into() },
+            Reason::LoginRateLimited { secret: "s".into(), until: jiff::Timestamp::UNIX_EPOCH },
+        ];
+        let (file, place, secret) = ("/login/password", "/run/secret", "shop/billing");
+        let troubles = LoginError::ALL
+            .map(|defect| SourceError::LoginDefective { file: file.into(), defect })
+            .into_iter()
+            .chain(issuer.into_iter().chain(unanswered).map(SourceError::Issuer))
+            .chain([
+                SourceError::LoginUnreadable { file: file.into() },
+                SourceError::TooManyOpenFiles { file: file.into() },
+                SourceError::FileUnfit { file: file.into(), defect: FileError::Fifo },
+                SourceError::FileUnfit { file: file.into(), defect: FileError::TooLarge },
+                SourceError::CaFile { file: file.into() },
+                SourceError::LoginRejected { forbidden: false, proven: false, blank: true },
+                SourceError::LoginRejected { forbidden: true, proven: true, blank: false },
+                SourceError::LoginNotRecorded { file: file.into() },
+                SourceError::SourceUnreadable { place: place.into() },
+                SourceError::TokenUnusable { place: place.into(), defect: TokenError::Empty },
+                SourceError::TokenExpired { place: place.into() },
+                SourceError::TokensCalledExpired,
+                SourceError::SecretMissing { secret: secret.into() },
+                SourceError::SecretForbidden { secret: secret.into() },
+                SourceError::ApiServerUnreachable,
+            ]);
+        for trouble in troubles {
+            let message = trouble.message();
+            assert!(!message.contains("spec.") && !message.contains("controller"), "{message}");
+            assert!(message.contains(';') || !trouble.needs_person(), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_blank_in_a_password_is_hinted_at_however_the_issuer_refused_it() {
+        let unclear = Reason::LoginNotAccepted { answer: Box::new(Reason::IssuerRedirects), blank: false };
+        let plain = Reason::LoginRejected { secret: String::new(), forbidden: false, blank: false };
+        for reason in [unclear, plain] {
+            for blank in [true, false] {
+                let message = SourceError::of_call(reason.clone(), false, blank).message();
+                assert_eq!(message.contains("holds a blank"), blank, "{message}");
+            }
+        }
+    }
+}

@@ -1,0 +1,564 @@
+//! A small world for tests: a credential, its Secrets, its issuer and its accounts, as values that a plan acts on.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::account::{Account, Call, LastFailure, Strategy, Throttle, TokenResponse};
+use super::backoff::RandomFraction;
+use super::conditions::{Conditions, conditions};
+use super::decide::{Plan, decide, is_answered, owes_attempt};
+use super::endpoint::{DEFAULT_ISSUER, Endpoint, Origin, RefreshShape};
+use super::observed::{
+    AccountKey, AccountReference, AccountView, CredentialSpec, LastSeen, Login, LoginRecord, LoginReference,
+    Observed, Published, Rejection,
+};
+use super::reason::Reason;
+use super::retry::{Failure, RetryClass, Sent};
+use super::schedule::{Jitter, RenewBefore};
+use super::target::{Identity, ObjectVersion, TargetSnapshot, TargetSpec};
+use super::template::Template;
+use super::time::Moment;
+use super::token::{AccessToken, Grant, IssuedToken, LifetimeSource, RefreshToken, Validity};
+use super::username_password::LoginPair;
+
+/// When the tests begin, in seconds since 1970.
+const START: i64 = 1_800_000_000;
+/// The account that the login Secret names at first.
+pub(crate) const BILLING: AccountKey = AccountKey([1; 32]);
+/// Another account.
+pub(crate) const OTHER: AccountKey = AccountKey([2; 32]);
+
+/// A moment, so many seconds after the start by both clocks.
+pub(crate) fn at(seconds: i64) -> Moment {
+    Moment {
+        wall: Timestamp::from_second(START + seconds).unwrap(),
+        monotonic: SignedDuration::from_secs(seconds),
+    }
+}
+
+pub(crate) fn seconds(seconds: i64) -> SignedDuration {
+    SignedDuration::from_secs(seconds)
+}
+
+/// A token of this text.
+pub(crate) fn token(text: &str, issued: Moment, lifetime: i64) -> IssuedToken {
+    let access = AccessToken::parse(text).unwrap();
+    let fingerprint = access.fingerprint();
+    let validity = Validity { issued, lifetime: seconds(lifetime), source: LifetimeSource::ExpiresIn };
+    IssuedToken { access, validity, grant: Grant::Login, fingerprint }
+}
+
+/// A good answer: a token of this text, with a refresh token of its own.
+pub(crate) fn obtained(text: &str, issued: Moment, lifetime: i64) -> TokenResponse {
+    let refresh = RefreshToken::parse(&format!("refresh-{text}"));
+    TokenResponse { token: token(text, issued, lifetime), refresh }
+}
+
+/// A user name and a password.
+pub(crate) fn pair() -> LoginPair {
+    LoginPair::parse(("u", Some(b"billing@example.com")), ("p", Some(b"pass"))).unwrap()
+}
+
+pub(crate) fn rejected() -> Failure {
+    let reason = Reason::LoginRejected { secret: "billing-login".into(), forbidden: false, blank: false };
+    Failure { class: RetryClass::Rejected, reason }
+}
+
+pub(crate) fn refused() -> Failure {
+    Failure { class: RetryClass::Refused, reason: Reason::RefreshRejected }
+}
+
+pub(crate) fn transient(sent: Sent, retry_after: Option<i64>) -> Failure {
+    let class = RetryClass::Transient { sent, retry_after: retry_after.map(seconds) };
+    Failure { class, reason: Reason::IssuerUnavailable }
+}
+
+pub(crate) fn malformed() -> Failure {
+    let reason = Reason::IssuerResponseInvalid { defect: "it is empty" };
+    Failure { class: RetryClass::Malformed, reason }
+}
+
+pub(crate) fn misconfigured() -> Failure {
+    Failure { class: RetryClass::Misconfigured, reason: Reason::IssuerPathWrong }
+}
+
+pub(crate) fn inconclusive(sent: Sent) -> Failure {
+    Failure { class: RetryClass::Inconclusive { sent }, reason: Reason::IssuerResponseIncomplete }
+}
+
+pub(crate) fn blocked() -> Failure {
+    Failure { class: RetryClass::Blocked, reason: Reason::IssuerBlocked { plain: false } }
+}
+
+pub(crate) fn intent() -> CredentialSpec {
+    let origin = Origin::parse(DEFAULT_ISSUER).unwrap();
+    let login = LoginReference {
+        secret: "billing-login".into(),
+        username_key: "username".into(),
+        password_key: "password".into(),
+    };
+    CredentialSpec {
+        suspended: false,
+        account: AccountReference {
+            login,
+            endpoint: Endpoint::new(origin, None, None, RefreshShape::Flat).unwrap(),
+            ca_bundle: None,
+        },
+        strategy: Strategy::Auto,
+        renew_before: RenewBefore::default(),
+        jitter: Jitter::NONE,
+        target: TargetSpec {
+            secret: "billing-token".into(),
+            owned: true,
+            secret_type: "Opaque".into(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            template: Template::default(),
+        },
+    }
+}
+
+fn version(uid: &str, resource_version: u32) -> ObjectVersion {
+    ObjectVersion { uid: uid.into(), resource_version: resource_version.to_string() }
+}
+
+/// What this process knows of the login.
+#[derive(Clone, Debug)]
+pub(crate) enum Known {
+    Unread,
+    Defective(Reason),
+    Account(AccountKey),
+}
+
+/// Everything that is, and what is known of it.
+#[derive(Debug)]
+pub(crate) struct TestWorld {
+    pub(crate) now: Moment,
+    pub(crate) identity: Identity,
+    pub(crate) generation: i64,
+    pub(crate) generation_since: Moment,
+    pub(crate) observed_generation: Option<i64>,
+    pub(crate) intent: Result<CredentialSpec, Reason>,
+    pub(crate) renewal_requested: Option<Moment>,
+    pub(crate) login_record: LoginRecord,
+    pub(crate) login_seen: LastSeen,
+    pub(crate) login_known: Known,
+    /// Whether it was read just now, and user name and password can be sent.
+    pub(crate) login_at_hand: bool,
+    /// What a read of the login Secret finds.
+    pub(crate) login_holds: Result<AccountKey, Reason>,
+    pub(crate) accounts: HashMap<AccountKey, Account>,
+    /// Calls that were begun and are not answered yet.
+    pub(crate) calls: Vec<(AccountKey, Call)>,
+    pub(crate) published: Option<Published>,
+    pub(crate) target_written: Option<ObjectVersion>,
+    pub(crate) target_seen: LastSeen,
+    pub(crate) target_read: Option<TargetSnapshot>,
+    /// What stands in the cluster; its token is whatever the Secret holds.
+    pub(crate) target: Option<TargetSnapshot>,
+    pub(crate) write_pause: Option<(Reason, Moment)>,
+    pub(crate) repair_pause: Option<Moment>,
+    pub(crate) target_pause: Option<Moment>,
+    pub(crate) namespace_pause: Option<Moment>,
+    /// A login that status remembers as rejected.
+    pub(crate) remembered: Option<LastFailure>,
+    /// What keeps accounts from calling.
+    pub(crate) restraint: Throttle,
+    versions: u32,
+}
+
+impl TestWorld {
+    /// A credential that was just created.
+    pub(crate) fn new() -> Self {
+        Self {
+            now: at(0),
+            identity: Identity { namespace: "shop".into(), name: "billing".into(), uid: "u1".into() },
+            generation: 1,
+            generation_since: at(0),
+            observed_generation: None,
+            intent: Ok(intent()),
+            renewal_requested: None,
+            login_record: LoginRecord::default(),
+            login_seen: LastSeen::Version(version("login", 1)),
+            login_known: Known::Unread,
+            login_at_hand: false,
+            login_holds: Ok(BILLING),
+            accounts: HashMap::new(),
+            calls: Vec::new(),
+            published: None,
+            target_written: None,
+            target_seen: LastSeen::Absent,
+            target_read: None,
+            target: None,
+            write_pause: None,
+            repair_pause: None,
+            target_pause: None,
+            namespace_pause: None,
+            remembered: None,
+            restraint: Throttle::default(),
+            versions: 1,
+        }
+    }
+
+    /// A credential whose first token, `first`, lives for an hour and was published at the start.
+    pub(crate) fn published() -> Self {
+        let mut world = Self::new();
+        world.settle();
+        world.answer(Ok(obtained("first", world.now, 3600)));
+        world.settle();
+        assert_eq!(world.published_text(), "first");
+        world
+    }
+
+    pub(crate) fn observe(&self) -> Observed<'_> {
+        let view = |key: AccountKey| {
+            let strategy = self.intent.as_ref().map_or(Strategy::Auto, |intent| intent.strategy);
+            Login::Account(Box::new(AccountView::of(
+                key,
+                &self.accounts[&key],
+                self.restraint,
+                strategy,
+                self.now,
+            )))
+        };
+        Observed {
+            identity: &self.identity,
+            generation: self.generation,
+            generation_since: self.generation_since,
+            observed_generation: self.observed_generation,
+            intent: self.intent.as_ref(),
+            renewal_requested: self.renewal_requested,
+            login_record: self.login_record.clone(),
+            login_seen: &self.login_seen,
+            login: match &self.login_known {
+                Known::Unread => Login::Unread,
+                Known::Defective(reason) => Login::Defective(reason.clone()),
+                Known::Account(key) => view(*key),
+            },
+            is_login_at_hand: self.login_at_hand,
+            published: self.published.as_ref(),
+            target_written: self.target_written.as_ref(),
+            target_seen: &self.target_seen,
+            target_read: self.target_read.as_ref(),
+            write_pause: self.write_pause.as_ref().map(|(reason, until)| (reason, *until)),
+            failing_call: None,
+            repair_pause: self.repair_pause,
+            target_pause: self.target_pause,
+            namespace_pause: self.namespace_pause,
+        }
+    }
+
+    pub(crate) fn decide(&self) -> Plan {
+        decide(&self.observe(), self.now)
+    }
+
+    pub(crate) fn conditions(&self) -> Conditions {
+        conditions(&self.observe(), self.now)
+    }
+
+    pub(crate) fn account(&mut self, key: AccountKey) -> &mut Account {
+        self.accounts.entry(key).or_default()
+    }
+
+    /// The text of the token that stands in the target.
+    pub(crate) fn published_text(&self) -> &str {
+        let held = self.target.as_ref().and_then(|target| target.token.as_ref());
+        held.map_or("", AccessToken::expose)
+    }
+
+    /// Carries out one plan as the controller does.
+    pub(crate) fn act(&mut self, plan: Plan) {
+        match plan {
+            Plan::ReadTarget => self.read_target(),
+            Plan::ReadLogin => self.read_login(),
+            Plan::Obtain { record_first, lift } => self.begin(record_first, lift),
+            Plan::Publish { token, repair: _ } => self.publish(&token),
+            Plan::PublishReadBack => {
+                let read = self.target_read.clone().and_then(|read| read.token).unwrap();
+                if self.write_target(read) {
+                    self.published.as_mut().unwrap().generation = Some(self.generation);
+                }
+            }
+            Plan::Rest { .. } => self.report(),
+        }
+    }
+
+    /// Acts until the decision is to rest, and reports. Returns the names of the steps.
+    pub(crate) fn settle(&mut self) -> Vec<&'static str> {
+        let mut steps = Vec::new();
+        loop {
+            let plan = self.decide();
+            if let Plan::Rest { until } = plan {
+                if let Some(until) = until {
+                    assert!(!until.is_reached(self.now), "a wake-up in the past: {self:?}");
+                }
+                self.report();
+                return steps;
+            }
+            steps.push(name(&plan));
+            assert!(steps.len() <= 8, "no rest after {steps:?} in {self:?}");
+            self.act(plan);
+        }
+    }
+
+    fn read_target(&mut self) {
+        let recorded = self.published.as_ref().map(|published| published.fingerprint.clone());
+        self.target_read = self.target.clone();
+        if let Some(read) = &mut self.target_read {
+            read.token = read.token.take().filter(|token| Some(token.fingerprint()) == recorded);
+        }
+        self.target_seen = match &self.target {
+            Some(target) => LastSeen::Version(target.version.clone()),
+            None => LastSeen::Absent,
+        };
+    }
+
+    fn read_login(&mut self) {
+        self.login_known = match &self.login_holds {
+            Ok(key) => Known::Account(*key),
+            Err(reason) => Known::Defective(reason.clone()),
+        };
+        self.login_at_hand = matches!(self.login_known, Known::Account(_));
+        if let Known::Account(key) = self.login_known {
+            let (is_changed, now) = (self.observe_login_change(), self.now);
+            let is_named = self.observed_generation == Some(self.generation);
+            let is_accepted = self.login_record.accepted && !is_changed && is_named;
+            let remembered = self.remembered.take();
+            if remembered.is_some() && is_changed {
+                self.login_record.rejection = Rejection::PerhapsRepaired;
+            }
+            let account = self.account(key);
+            if is_accepted {
+                account.remember_accepted(now);
+            }
+            if let Some(trouble) = remembered {
+                account.remember_rejections(trouble.failure, trouble.count, trouble.last);
+            }
+        }
+    }
+
+    fn observe_login_change(&self) -> bool {
+        let seen = self.login_seen.version().map(|version| version.resource_version.as_str());
+        self.login_record.resource_version.as_deref() != seen
+    }
+
+    fn begin(&mut self, record_first: bool, lift: bool) {
+        let Known::Account(key) = self.login_known else { panic!("obtained without a login") };
+        if record_first {
+            let resource_version = self.login_seen.version().map(|version| version.resource_version.clone());
+            let accepted = self.login_record.accepted;
+            self.login_record =
+                LoginRecord { resource_version, attempted: true, accepted, ..LoginRecord::default() };
+            self.renewal_requested = None;
+            self.observed_generation = Some(self.generation);
+        }
+        let now = self.now;
+        let strategy = self.intent.as_ref().map_or(Strategy::Auto, |intent| intent.strategy);
+        let pair = std::mem::take(&mut self.login_at_hand).then(pair);
+        let account = self.account(key);
+        if lift {
+            account.lift(now);
+        }
+        let call = account.begin(strategy, pair, now).expect("a plan to obtain starts a call");
+        self.calls.push((key, call));
+    }
+
+    /// The issuer answers the oldest call.
+    pub(crate) fn answer(&mut self, outcome: Result<TokenResponse, Failure>) {
+        let (key, call) = self.calls.remove(0);
+        let now = self.now;
+        // Each rejection needs a record of its own before the next attempt.
+        if matches!(&outcome, Err(failure) if failure.class == RetryClass::Rejected) {
+            self.login_record.attempted = false;
+        }
+        self.account(key).finish(call, outcome, now, RandomFraction::new(0.5));
+    }
+
+    fn publish(&mut self, token: &Arc<IssuedToken>) {
+        let Known::Account(key) = self.login_known else { panic!("published without a login") };
+        assert!(!token.validity.expiry().is_reached(self.now), "a dead token was published");
+        if let Some(before) = self.published.as_ref().filter(|before| before.key == Some(key)) {
+            assert!(!before.validity.issued.is_after(token.validity.issued), "an older one over a younger");
+        }
+        if !self.write_target(token.access.clone()) {
+            return;
+        }
+        self.published = Some(Published {
+            fingerprint: token.fingerprint.clone(),
+            validity: token.validity,
+            grant: token.grant,
+            generation: Some(self.generation),
+            account: Some(self.intent.as_ref().unwrap().account.clone()),
+            key: Some(key),
+        });
+    }
+
+    /// Whether the API server took the write. It refuses to change a Secret's type; then the target is read.
+    fn write_target(&mut self, token: AccessToken) -> bool {
+        let intent = self.intent.as_ref().unwrap();
+        assert!(!intent.suspended, "a suspended credential was written");
+        let secret_type = intent.target.secret_type.clone();
+        if self.target.as_ref().is_some_and(|target| target.secret_type != secret_type) {
+            self.read_target();
+            return false;
+        }
+        let uid = self.target.as_ref().map_or("target".to_owned(), |target| target.version.uid.clone());
+        let written = self.next_version(&uid);
+        self.target = Some(TargetSnapshot {
+            version: written.clone(),
+            secret_type,
+            immutable: false,
+            deleting: false,
+            names_credential: Some(self.identity.name.clone()),
+            controller: None,
+            token: Some(token),
+            intact: false,
+        });
+        self.target_seen = LastSeen::Version(written.clone());
+        self.target_written = Some(written);
+        self.target_read = None;
+        self.write_pause = None;
+        true
+    }
+
+    fn report(&mut self) {
+        if !owes_attempt(&self.observe()) {
+            self.observed_generation = Some(self.generation);
+        }
+        if let Known::Account(key) = self.login_known {
+            let account = self.account(key);
+            let accepted = account.accepted().is_some();
+            let rejection = if account.rejections() > 0 { Rejection::Stands } else { Rejection::None };
+            let resource_version = self.login_seen.version().map(|version| version.resource_version.clone());
+            self.login_record =
+                LoginRecord { resource_version, accepted, rejection, ..self.login_record.clone() };
+        }
+        let observed = self.observe();
+        if self.renewal_requested.is_some_and(|since| is_answered(&observed, since, self.now)) {
+            self.renewal_requested = None;
+        }
+    }
+
+    fn next_version(&mut self, uid: &str) -> ObjectVersion {
+        self.versions += 1;
+        version(uid, self.versions)
+    }
+
+    // What happens in the world.
+
+    pub(crate) fn pass(&mut self, duration: SignedDuration) {
+        self.now = self.now.plus(duration);
+    }
+
+    /// Someone edits the target; the watch shows it.
+    pub(crate) fn edit_target(&mut self, edit: impl FnOnce(&mut TargetSnapshot)) {
+        if let Some(mut target) = self.target.take() {
+            edit(&mut target);
+            target.version = self.next_version(&target.version.uid);
+            self.target_seen = LastSeen::Version(target.version.clone());
+            self.target = Some(target);
+        }
+    }
+
+    pub(crate) fn delete_target(&mut self) {
+        self.target = None;
+        self.target_seen = LastSeen::Absent;
+    }
+
+    /// Someone else creates a Secret of the target's name.
+    pub(crate) fn put_stranger(&mut self) {
+        let version = self.next_version("stranger");
+        self.target_seen = LastSeen::Version(version.clone());
+        self.target = Some(TargetSnapshot {
+            version,
+            secret_type: "Opaque".into(),
+            immutable: false,
+            deleting: false,
+            names_credential: None,
+            controller: None,
+            token: None,
+            intact: false,
+        });
+    }
+
+    /// The login Secret gets a new version that holds this.
+    pub(crate) fn edit_login(&mut self, holds: Result<AccountKey, Reason>) {
+        self.login_seen = LastSeen::Version(self.next_version("login"));
+        self.login_known = Known::Unread;
+        self.login_holds = holds;
+    }
+
+    /// The specification changes. One that names another account has the login read again.
+    pub(crate) fn edit_spec(&mut self, edit: impl FnOnce(&mut CredentialSpec)) {
+        let mut changed = self.intent.clone().unwrap_or_else(|_| intent());
+        edit(&mut changed);
+        if self.intent.as_ref().map(|intent| &intent.account) != Ok(&changed.account) {
+            self.login_known = Known::Unread;
+        }
+        self.intent = Ok(changed);
+        self.generation += 1;
+        self.generation_since = self.now;
+    }
+
+    /// Another credential of the same account was renewed.
+    pub(crate) fn renew_by_another_member(&mut self, key: AccountKey, text: &str, lifetime: i64) {
+        let now = self.now;
+        let account = self.account(key);
+        if let Some(call) = account.begin(Strategy::Login, Some(pair()), now) {
+            account.finish(call, Ok(obtained(text, now, lifetime)), now, RandomFraction::new(0.5));
+        }
+    }
+
+    /// The process ends and another one starts, with the status as it stood. Calls in flight are given up.
+    pub(crate) fn restart(&mut self) {
+        let restarted = Moment { monotonic: seconds(5), ..self.now };
+        let replaced = |moment: Moment| Moment::recorded(moment.wall, restarted);
+        let is_rejected = |trouble: &&LastFailure| trouble.failure.class == RetryClass::Rejected;
+        let held = |account: &Account| account.trouble().filter(is_rejected).cloned();
+        let known = match self.login_known {
+            Known::Account(key) => self.accounts.get(&key).and_then(held),
+            Known::Unread | Known::Defective(_) => None,
+        };
+        self.remembered = known.map(|trouble| LastFailure { last: replaced(trouble.last), ..trouble });
+        let is_certain = |published: &Published| published.generation == Some(self.generation);
+        if let Some(published) = &mut self.published {
+            let (issued, expiration) = (published.validity.issued.wall, published.validity.expiry().wall);
+            let source = published.validity.source;
+            if !is_certain(published) {
+                published.generation = None;
+                published.account = None;
+            }
+            published.key = None;
+            published.validity = Validity::recorded(issued, expiration, source, restarted);
+        }
+        self.renewal_requested = self.renewal_requested.map(|_| restarted);
+        self.accounts.clear();
+        self.calls.clear();
+        self.login_known = Known::Unread;
+        self.target_read = None;
+        self.write_pause = None;
+        self.repair_pause = None;
+        self.target_pause = None;
+        self.namespace_pause = None;
+        self.generation_since = restarted;
+        self.now = restarted;
+    }
+}
+
+/// The name of a plan, for tables.
+pub(crate) fn name(plan: &Plan) -> &'static str {
+    match plan {
+        Plan::ReadTarget => "ReadTarget",
+        Plan::ReadLogin => "ReadLogin",
+        Plan::Obtain { record_first: true, lift: true, .. } => "Record, lift, Obtain",
+        Plan::Obtain { record_first: false, lift: true, .. } => "Lift, Obtain",
+        Plan::Obtain { record_first: true, .. } => "Record, Obtain",
+        Plan::Obtain { .. } => "Obtain",
+        Plan::Publish { repair: true, .. } => "Publish to repair",
+        Plan::Publish { .. } => "Publish",
+        Plan::PublishReadBack => "PublishReadBack",
+        Plan::Rest { .. } => "Rest",
+    }
+}

@@ -1,0 +1,346 @@
+//! The source that logs in by itself: one member of one account, see [`crate::account`].
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_util::sync::CancellationToken;
+
+use super::login_files::{LoginFiles, LoginReading};
+use super::{Changes, TokenSender};
+use crate::account::{Accounts, Member, Session, Tenant};
+use crate::core::account::{Account, Next, Strategy};
+use crate::core::endpoint::Endpoint;
+use crate::core::observed::AccountView;
+use crate::core::reason::Reason;
+use crate::core::retry::{RetryClass, Sent};
+use crate::core::schedule::Jitter;
+use crate::core::sidecar::attempts::{
+    Answer, FilesIdentity, Observed, Plan, Record, RejectionStreak, decide,
+};
+use crate::core::sidecar::error::SourceError;
+use crate::core::sidecar::token::HeldToken;
+use crate::core::time::Moment;
+use crate::issuer::{CaBundle, IssuerAddress, Trust};
+use crate::ops::clock::Clock;
+use crate::sidecar::file::{read, trouble_of};
+use crate::sidecar::record_file::RecordFile;
+
+/// As whom, and on whose behalf, a sidecar takes part in its account: it is alone there.
+const SELF: &str = "sidecar";
+/// The steps of one turn: to record an attempt, to make it, and to see that it is under way.
+const STEPS: u32 = 3;
+
+/// What the source is made of.
+pub(in crate::sidecar) struct LoginParts {
+    /// Where user name and password stand.
+    pub(in crate::sidecar) files: LoginFiles,
+    /// Where the issuer is called.
+    pub(in crate::sidecar) endpoint: Endpoint,
+    /// The issuer's CA certificates, if they are private.
+    pub(in crate::sidecar) ca_file: Option<PathBuf>,
+    /// How new tokens are obtained.
+    pub(in crate::sidecar) strategy: Strategy,
+    /// The sessions of the process, of which there is one.
+    pub(in crate::sidecar) accounts: Accounts,
+    /// Tells that a call has ended.
+    pub(in crate::sidecar) ended: UnboundedReceiver<Member>,
+    /// What is remembered of the login.
+    pub(in crate::sidecar) record: RecordFile,
+    /// Time and chance.
+    pub(in crate::sidecar) clock: Arc<dyn Clock>,
+}
+
+/// The source that logs in by itself.
+pub(in crate::sidecar) struct LoginSource {
+    parts: LoginParts,
+    outlet: TokenSender,
+    session: Option<Arc<Session>>,
+    record: Option<Record>,
+    /// Whether the volume holds the record as it stands here.
+    is_remembered: bool,
+    is_attempt_recorded: bool,
+    refusals: RejectionStreak,
+    /// Whether the password holds a blank or an invisible character.
+    has_blank: bool,
+    jitter: Jitter,
+    tenant: Tenant,
+    member: Member,
+}
+
+impl LoginSource {
+    pub(in crate::sidecar) fn new(parts: LoginParts, outlet: TokenSender) -> Self {
+        let jitter = Jitter::seeded_by(&parts.clock.chance().value().to_string());
+        let record = parts.record.recall();
+        Self {
+            parts,
+            outlet,
+            session: None,
+            record,
+            is_remembered: true,
+            is_attempt_recorded: false,
+            refusals: RejectionStreak::default(),
+            has_blank: false,
+            jitter,
+            tenant: SELF.into(),
+            member: SELF.into(),
+        }
+    }
+
+    /// Keeps a valid token there until `stop` is cancelled, and takes in the answer to a call that is under way then.
+    pub(in crate::sidecar) async fn run(mut self, stop: CancellationToken) {
+        let mut changes = Changes::of(self.directories());
+        while !stop.is_cancelled() {
+            // Told to stop, it no longer waits for a file system.
+            let observed = tokio::select! {
+                observed = self.observe() => observed,
+                () = stop.cancelled() => break,
+            };
+            let until = self.turn(observed);
+            let pause = until.map(|until| until.remaining(self.parts.clock.now()).max(SignedDuration::ZERO));
+            let pause = pause.and_then(|pause| Duration::try_from(pause).ok()).unwrap_or(Duration::MAX);
+            tokio::select! {
+                () = stop.cancelled() => {}
+                // A look every few seconds also sees what the wall clock says, whatever a suspended machine slept through.
+                () = changes.next() => {}
+                _ = self.parts.ended.recv() => {}
+                () = self.outlet.asked() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        self.parts.accounts.drain().await;
+        let observed = self.observe().await;
+        self.turn(observed);
+    }
+
+    fn directories(&self) -> Vec<PathBuf> {
+        let of_bundle = self.parts.ca_file.as_ref().and_then(|file| file.parent());
+        std::iter::once(self.parts.files.directory.clone()).chain(of_bundle.map(PathBuf::from)).collect()
+    }
+
+    /// Decides upon what was observed, and acts. Returns when to look again, if time alone leads to that.
+    fn turn(&mut self, observed: Result<(LoginReading, IssuerAddress), SourceError>) -> Option<Moment> {
+        let (reading, site) = match observed {
+            Ok(observed) => observed,
+            Err(trouble) => {
+                self.outlet.tell(Some(trouble), None);
+                return None;
+            }
+        };
+        let session = self.attend(&reading, site);
+        self.take_in(&session, &reading.identity);
+        self.has_blank = reading.pair.password_has_blank();
+        let mut pair = Some(reading.pair);
+        for _ in 0..STEPS {
+            let view = session.view(&self.tenant);
+            let plan = self.decide(&view);
+            match plan {
+                Plan::Obtain if session.obtain(&self.tenant, pair.take(), false) => {}
+                Plan::Obtain => return None,
+                Plan::Record => {
+                    if let Err(trouble) = self.record_attempt(&reading.identity) {
+                        self.outlet.tell(Some(trouble), None);
+                        return None;
+                    }
+                }
+                Plan::Hold => {
+                    self.outlet.tell(self.rejection(), None);
+                    return None;
+                }
+                Plan::Wait(until) => {
+                    self.tell(&view, until);
+                    return until;
+                }
+            }
+        }
+        None
+    }
+
+    /// Reads the login and whom its issuer is trusted by. A file system may take its time, and must not hold up anything
+    /// else.
+    async fn observe(&self) -> Result<(LoginReading, IssuerAddress), SourceError> {
+        let (files, ca_file) = (self.parts.files.clone(), self.parts.ca_file.clone());
+        let reading = tokio::task::spawn_blocking(move || {
+            let reading = files.read()?;
+            let trust = ca_file.map_or(Ok(Trust::PublicRoots), |path| bundle(&path).map(Trust::Bundle))?;
+            Ok((reading, trust))
+        });
+        let unread =
+            || SourceError::LoginUnreadable { file: self.parts.files.directory.display().to_string() };
+        let (reading, trust) = reading.await.unwrap_or_else(|_| Err(unread()))?;
+        Ok((reading, IssuerAddress { endpoint: self.parts.endpoint.clone(), trust }))
+    }
+
+    fn decide(&self, view: &AccountView) -> Plan {
+        let held = self.outlet.token();
+        let observed = Observed {
+            account: view,
+            record: self.record.as_ref(),
+            is_attempt_recorded: self.is_attempt_recorded,
+            is_own: held.as_ref().is_some_and(|held| self.is_own(held, view)),
+            refusals: &self.refusals,
+            held: held.as_deref(),
+            jitter: self.jitter,
+        };
+        decide(&observed, self.parts.clock.now())
+    }
+
+    /// Whether this login brought a token, in this process or in an earlier one.
+    fn is_own(&self, held: &HeldToken, view: &AccountView) -> bool {
+        view.token.as_ref().is_some_and(|token| token.fingerprint == held.fingerprint)
+            || self.record.as_ref().is_some_and(|record| record.brought(&held.fingerprint))
+    }
+
+    /// Takes part in the account that the login files name now. Of another one than before it is told what the volume
+    /// remembers.
+    fn attend(&mut self, reading: &LoginReading, site: IssuerAddress) -> Arc<Session> {
+        let source = self.parts.files.directory.display().to_string();
+        let session = self.parts.accounts.open(site, &reading.pair, &source);
+        let is_same = self.session.as_ref().is_some_and(|before| Arc::ptr_eq(before, &session));
+        if is_same {
+            if self.record.as_ref().is_some_and(|record| record.files != reading.identity) {
+                self.look_again(&session, &reading.identity);
+            }
+            return session;
+        }
+        if let Some(before) = self.session.replace(Arc::clone(&session)) {
+            before.leave(&self.member);
+        }
+        session.join(Arc::clone(&self.member), self.parts.strategy);
+        self.is_attempt_recorded = false;
+        let issuer = self.parts.endpoint.origin.to_string();
+        self.record.take_if(|record| !record.is_of(&issuer, &reading.identity));
+        self.recall(&session);
+        session
+    }
+
+    /// The same login stands in other files. Whoever wrote them asks for an attempt: what kept the issuer from accepting
+    /// it may have been cured there.
+    fn look_again(&mut self, session: &Session, files: &FilesIdentity) {
+        session.remember(|account| account.lift(self.parts.clock.now()));
+        self.is_attempt_recorded = false;
+        self.record.take_if(|record| record.accepted.is_none());
+        if let Some(record) = &mut self.record {
+            record.files = files.clone();
+            self.is_remembered = false;
+        }
+    }
+
+    /// Tells the account what an earlier process recorded of it, and how long what it is to replace still lives.
+    fn recall(&self, session: &Session) {
+        let now = self.parts.clock.now();
+        let published = self.outlet.token().and_then(|held| held.validity(now));
+        session.remember(|account| {
+            if let Some(validity) = published {
+                account.remember_published(validity, now);
+            }
+            let Some(record) = &self.record else { return };
+            if let Some(accepted) = record.accepted {
+                account.remember_accepted(Moment::recorded(accepted, now));
+            }
+            if let Some(failure) = record.failure() {
+                account.remember_rejections(
+                    failure,
+                    record.rejections,
+                    Moment::recorded(record.attempted, now),
+                );
+            }
+        });
+    }
+
+    /// Takes in what the account has learned since the last turn: a token, or how a login was answered.
+    fn take_in(&mut self, session: &Session, files: &FilesIdentity) {
+        let now = self.parts.clock.now();
+        let held = self.outlet.token();
+        if let Some(held) = held.as_ref().filter(|held| self.outlet.is_refused(held)) {
+            self.refusals.note(held, now);
+            session.remember(|account| account.call_expired(&held.fingerprint));
+        }
+        let is_in_flight = session.view(&self.tenant).next == Next::InFlight;
+        let record = session.with_account(|account| match &self.record {
+            Some(record) if self.is_attempt_recorded && !is_in_flight && is_unsent(account) => {
+                record.taken_back()
+            }
+            Some(record) => Some(record.after(account)),
+            None => account.accepted().map(|_| self.new_record(files, 0).after(account)),
+        });
+        if record != self.record || !self.is_remembered {
+            // An attempt that was certainly not sent needs another record.
+            self.is_attempt_recorded &=
+                record.as_ref().is_some_and(|record| record.answer == Answer::Awaited)
+                    && !session.with_account(is_unsent);
+            self.record = record;
+            self.remember();
+        }
+        let token = session.with_account(|account| account.token().map(|token| HeldToken::issued(token)));
+        let is_news = |token: &HeldToken| held.as_ref().is_none_or(|held| !held.is_same(token));
+        if let Some(token) = token.filter(|token| !token.is_expired(now) && is_news(token)) {
+            self.outlet.give(token);
+        }
+    }
+
+    fn new_record(&self, files: &FilesIdentity, rejections: u32) -> Record {
+        let issuer = self.parts.endpoint.origin.to_string();
+        Record::of_attempt(issuer, files.clone(), self.parts.clock.now().wall, rejections)
+    }
+
+    /// Records an attempt with a login that was never accepted, before it is made.
+    fn record_attempt(&mut self, files: &FilesIdentity) -> Result<(), SourceError> {
+        let before = self.record.as_ref().map_or(0, |record| record.rejections);
+        let record = self.new_record(files, before + 1);
+        if let Err(error) = self.parts.record.remember(Some(&record)) {
+            let file = self.parts.record.place();
+            tracing::warn!("write {file}: {error}");
+            return Err(SourceError::LoginNotRecorded { file });
+        }
+        (self.record, self.is_remembered) = (Some(record), true);
+        self.is_attempt_recorded = true;
+        Ok(())
+    }
+
+    /// Writes down what is remembered. What cannot be written is kept in memory, and tried again at the next turn.
+    fn remember(&mut self) {
+        let outcome = self.parts.record.remember(self.record.as_ref());
+        if let (Err(error), true) = (&outcome, self.is_remembered) {
+            tracing::warn!("write {}: {error}; retrying", self.parts.record.place());
+        }
+        self.is_remembered = outcome.is_ok();
+    }
+
+    fn tell(&self, view: &AccountView, until: Option<Moment>) {
+        let of_call = |reason: Reason| SourceError::of_call(reason, view.proven, self.has_blank);
+        let trouble = view.trouble.as_ref().map(|trouble| of_call(trouble.failure.reason.clone()));
+        let trouble = trouble.or_else(|| view.waits_for.clone().map(of_call));
+        let is_doubtful = || {
+            self.refusals.are_doubtful() && self.outlet.token().is_some_and(|held| self.refusals.is_of(&held))
+        };
+        let trouble = trouble.or_else(|| is_doubtful().then_some(SourceError::TokensCalledExpired));
+        self.outlet.tell(trouble.clone(), until.filter(|_| trouble.is_some()));
+    }
+
+    /// The rejection for which the login files are not tried again.
+    fn rejection(&self) -> Option<SourceError> {
+        let forbidden = self.record.as_ref()?.answer == Answer::Forbidden;
+        Some(SourceError::LoginRejected { forbidden, proven: false, blank: self.has_blank })
+    }
+}
+
+/// The CA certificates in a file.
+pub(in crate::sidecar) fn bundle(path: &Path) -> Result<CaBundle, SourceError> {
+    let file = path.display().to_string();
+    let trouble = SourceError::CaFile { file: file.clone() };
+    let pem = read(path).map_err(|error| trouble_of(&error, file, trouble.clone()))?;
+    CaBundle::parse(&pem).map_err(|_| trouble)
+}
+
+/// Whether the last call was certainly not sent.
+fn is_unsent(account: &Account) -> bool {
+    account
+        .trouble()
+        .is_some_and(|trouble| matches!(trouble.failure.class, RetryClass::Transient { sent: Sent::No, .. }))
+}
+
+#[cfg(test)]
+mod tests;

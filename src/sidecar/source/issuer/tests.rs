@@ -1,0 +1,205 @@
+//! The source over an issuer that counts its calls, in simulated time.
+
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+
+use futures::future::{BoxFuture, join_all};
+use jiff::Timestamp;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::super::{TokenReceiver, channel};
+use super::*;
+use crate::account::KeyMaker;
+use crate::core::backoff::RandomFraction;
+use crate::core::endpoint::{AllowList, Origin, RefreshShape};
+use crate::issuer::{Answer as IssuerAnswer, IssuerClient, Request, Transport, TransportError};
+use crate::ops::metrics::Metrics;
+use crate::sidecar::output_dir::tests::ConnectionPermit;
+
+struct RuntimeClock(Instant);
+
+impl Clock for RuntimeClock {
+    fn now(&self) -> Moment {
+        let monotonic = SignedDuration::try_from(self.0.elapsed()).unwrap();
+        Moment { wall: Timestamp::from_second(1_800_000_000).unwrap() + monotonic, monotonic }
+    }
+
+    fn chance(&self) -> RandomFraction {
+        RandomFraction::new(0.5)
+    }
+}
+
+/// Answers with this status; with 200 it gives `token-1`, `token-2`, … for an hour each.
+struct Issuer {
+    calls: AtomicU32,
+    status: AtomicU16,
+}
+
+impl Transport for Issuer {
+    fn send(&self, _: Request) -> BoxFuture<'_, Result<IssuerAnswer, TransportError>> {
+        let number = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        let status = self.status.load(Ordering::SeqCst);
+        let body = format!(
+            r#"{{"access_token":{{"token_type":"bearer","token":"token-{number}","expires_in":3600}}}}"#
+        );
+        let body = (status == 200).then(|| body.into_bytes().into());
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            Ok(IssuerAnswer { status, body, ..IssuerAnswer::default() })
+        })
+    }
+}
+
+struct Stage {
+    issuer: Arc<Issuer>,
+    feed: TokenReceiver,
+    stop: CancellationToken,
+    work: JoinHandle<()>,
+    place: ConnectionPermit,
+}
+
+impl Stage {
+    /// With a token.
+    async fn set() -> Self {
+        let stage = Self::begin(200);
+        let mut supply = stage.feed.watch();
+        supply.wait_for(|supply| supply.token.is_some()).await.unwrap();
+        stage
+    }
+
+    fn begin(status: u16) -> Self {
+        let place = ConnectionPermit::make();
+        std::fs::write(place.0.join("username"), "me").unwrap();
+        std::fs::write(place.0.join("password"), "secret").unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(RuntimeClock(Instant::now()));
+        let origin = Origin::parse("https://issuer.example").unwrap();
+        let endpoint = Endpoint::new(origin.clone(), None, None, RefreshShape::Flat).unwrap();
+        let (issuer, stop) =
+            (Arc::new(Issuer { calls: AtomicU32::new(0), status: status.into() }), CancellationToken::new());
+        let allowed = Arc::new(AllowList::new(origin, Vec::new()));
+        let client =
+            IssuerClient::new(Arc::clone(&issuer) as Arc<dyn Transport>, allowed, Arc::clone(&clock));
+        let (tell, ended) = tokio::sync::mpsc::unbounded_channel();
+        let (keys, metrics) = (KeyMaker::new([7; 64]), Arc::new(Metrics::of_sidecar().0));
+        let accounts = Accounts::new(client, Arc::clone(&clock), metrics, keys, tell, || true, stop.clone());
+        let name = |name: &str| name.to_owned();
+        let files =
+            LoginFiles { directory: place.0.clone(), username: name("username"), password: name("password") };
+        let record = RecordFile::of(Some(&place.0));
+        let strategy = Strategy::Login;
+        let parts = LoginParts { files, endpoint, ca_file: None, strategy, accounts, ended, record, clock };
+        let (outlet, feed) = channel(None, true);
+        let work = tokio::spawn(LoginSource::new(parts, outlet).run(stop.clone()));
+        Self { issuer, feed, stop, work, place }
+    }
+
+    fn token(&self) -> Arc<HeldToken> {
+        self.feed.now().token.unwrap()
+    }
+
+    fn calls(&self) -> u32 {
+        self.issuer.calls.load(Ordering::SeqCst)
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.work.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hundred_who_were_told_that_a_token_is_expired_cost_one_login_after_five_seconds() {
+    let stage = Stage::set().await;
+    let (first, start) = (stage.token(), Instant::now());
+    let renewals = (0..100).map(|_| stage.feed.renew(&first.fingerprint, Duration::from_secs(30)));
+    for renewed in join_all(renewals).await {
+        assert_eq!(renewed.unwrap().access.expose(), "token-2");
+    }
+    assert_eq!(stage.calls(), 2);
+    let waited = start.elapsed();
+    assert!(waited > Duration::from_secs(4) && waited < Duration::from_secs(7), "{waited:?}");
+    let late = stage.feed.renew(&first.fingerprint, Duration::from_secs(30)).await;
+    assert_eq!((late.unwrap().access.expose(), stage.calls()), ("token-2", 2));
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_in_vain_is_told_as_soon_as_the_call_has_failed_and_the_old_token_stays() {
+    let stage = Stage::set().await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    stage.issuer.status.store(503, Ordering::SeqCst);
+    let (first, start) = (stage.token(), Instant::now());
+    assert!(stage.feed.renew(&first.fingerprint, Duration::from_secs(30)).await.is_none());
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    let supply = stage.feed.now();
+    assert_eq!(supply.trouble.map(|trouble| trouble.name()), Some("IssuerUnavailable"));
+    assert!(supply.token.unwrap().is_same(&first));
+    let next_attempt = stage.feed.watch().wait_for(|supply| supply.next_attempt.is_some()).await.is_ok();
+    assert!(next_attempt, "and when it is tried again");
+    stage.issuer.status.store(200, Ordering::SeqCst);
+    let mut supply = stage.feed.watch();
+    let healed = supply.wait_for(|supply| supply.trouble.is_none()).await.unwrap().token.clone();
+    assert_ne!(healed.unwrap().fingerprint, first.fingerprint);
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_calls_every_token_expired_costs_a_few_logins_an_hour_and_is_told_of() {
+    let stage = Stage::set().await;
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(3600) {
+        let token = stage.token();
+        let _ = stage.feed.renew(&token.fingerprint, Duration::from_secs(20)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!((8..=16).contains(&stage.calls()), "{} logins", stage.calls());
+    let trouble = stage.feed.now().trouble.map(|trouble| trouble.name());
+    assert_eq!(trouble, Some("TokensCalledExpired"));
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_day_of_hourly_tokens_is_a_login_every_three_quarters_of_an_hour() {
+    let stage = Stage::set().await;
+    tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
+    assert!((31..=36).contains(&stage.calls()), "{} logins", stage.calls());
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_was_never_accepted_is_presented_once_in_a_day_and_again_when_its_files_are_others() {
+    let stage = Stage::begin(401);
+    tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
+    assert_eq!(stage.calls(), 1);
+    let trouble = stage.feed.now().trouble;
+    assert_eq!(trouble, Some(SourceError::LoginRejected { forbidden: false, proven: false, blank: false }));
+    // The same password: what kept the issuer from accepting it may have been cured there.
+    std::fs::write(stage.place.0.join("new"), "secret").unwrap();
+    std::fs::rename(stage.place.0.join("new"), stage.place.0.join("password")).unwrap();
+    stage.issuer.status.store(200, Ordering::SeqCst);
+    let mut supply = stage.feed.watch();
+    supply.wait_for(|supply| supply.token.is_some()).await.unwrap();
+    assert_eq!(stage.calls(), 2);
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_was_never_accepted_and_is_answered_oddly_is_presented_three_times_in_a_day() {
+    for (status, reason) in
+        [(404, "IssuerMisconfigured"), (302, "IssuerMisconfigured"), (204, "IssuerResponseInvalid")]
+    {
+        let stage = Stage::begin(status);
+        tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
+        assert_eq!(stage.calls(), 3, "{status}");
+        let trouble = stage.feed.now().trouble.unwrap();
+        assert_eq!(trouble.name(), reason);
+        assert!(trouble.message().contains("change the login files"), "{}", trouble.message());
+        std::fs::write(stage.place.0.join("new"), "secret").unwrap();
+        std::fs::rename(stage.place.0.join("new"), stage.place.0.join("password")).unwrap();
+        stage.issuer.status.store(200, Ordering::SeqCst);
+        let mut supply = stage.feed.watch();
+        supply.wait_for(|supply| supply.token.is_some()).await.unwrap();
+        assert_eq!(stage.calls(), 4, "{status}: other files are another attempt");
+        stage.end().await;
+    }
+}
