@@ -133,7 +133,7 @@ impl Board {
         let mut news = Vec::new();
         for (name, row) in &mut self.rows {
             let held = self.held.get(&row.secret);
-            let texts = [row.rotation(held, now), row.news_of_trouble()].into_iter().flatten();
+            let texts = [row.rotation(held, now), row.news_finding_of()].into_iter().flatten();
             news.extend(texts.map(|text| News { name: name.clone(), text, is_refusal: false }));
             if let Some(text) = row.news_of_refusal() {
                 news.push(News { name: name.clone(), text, is_refusal: true });
@@ -188,7 +188,7 @@ impl Row {
         })
     }
 
-    fn news_of_trouble(&mut self) -> Option<String> {
+    fn news_finding_of(&mut self) -> Option<String> {
         if self.trouble == self.told_trouble {
             return None;
         }

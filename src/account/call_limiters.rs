@@ -22,7 +22,7 @@ pub(crate) struct CallLimiters<K: Clone + Eq + Hash> {
 pub(crate) struct Permit<K: Clone + Eq + Hash> {
     gates: Arc<CallLimiters<K>>,
     key: K,
-    entrant: CallRequest,
+    request: CallRequest,
     is_used: bool,
 }
 
@@ -36,14 +36,14 @@ impl<K: Clone + Eq + Hash> CallLimiters<K> {
     pub(crate) async fn enter(
         self: &Arc<Self>,
         key: &K,
-        entrant: CallRequest,
+        request: CallRequest,
         now: Moment,
     ) -> Option<Permit<K>> {
         let (turn, pass) = oneshot::channel();
         {
             let mut gates = self.lock();
             let gate = gates.entry(key.clone()).or_insert_with(|| CallLimiter::new(self.capacity));
-            gate.ask(entrant, turn, now);
+            gate.ask(request, turn, now);
             self.admit(gate, key);
         }
         pass.await.ok()
@@ -51,12 +51,12 @@ impl<K: Clone + Eq + Hash> CallLimiters<K> {
 
     /// Lets through whoever may; one who does not wait any more makes room at once.
     fn admit(self: &Arc<Self>, gate: &mut CallLimiter<Waiter<K>>, key: &K) {
-        while let Some((entrant, turn)) = gate.admit() {
-            let pass = Permit { gates: Arc::clone(self), key: key.clone(), entrant, is_used: true };
+        while let Some((request, turn)) = gate.admit() {
+            let pass = Permit { gates: Arc::clone(self), key: key.clone(), request, is_used: true };
             if let Err(mut unused) = turn.send(pass) {
                 // Its end would lock the gates, which are locked.
                 unused.is_used = false;
-                gate.leave(&unused.entrant);
+                gate.leave(&unused.request);
             }
         }
     }
@@ -73,7 +73,7 @@ impl<K: Clone + Eq + Hash> Drop for Permit<K> {
         }
         let mut gates = self.gates.lock();
         let Some(gate) = gates.get_mut(&self.key) else { return };
-        gate.leave(&self.entrant);
+        gate.leave(&self.request);
         self.gates.admit(gate, &self.key);
         if gate.is_idle() {
             gates.remove(&self.key);
@@ -93,15 +93,18 @@ mod tests {
         let gates = Arc::new(CallLimiters::new(Capacity::ISSUER));
         let origin = Origin::parse(DEFAULT_ISSUER).unwrap();
         let now = Moment { wall: jiff::Timestamp::UNIX_EPOCH, monotonic: jiff::SignedDuration::ZERO };
-        let entrant =
-            || CallRequest { tenant: "shop".into(), errand: Priority::Renewal { overdue: now }, failures: 0 };
+        let request = || CallRequest {
+            tenant: "shop".into(),
+            priority: Priority::Renewal { overdue: now },
+            failures: 0,
+        };
         let mut passes = Vec::new();
         for _ in 0..14 {
-            passes.push(gates.enter(&origin, entrant(), now).now_or_never().flatten().expect("room"));
+            passes.push(gates.enter(&origin, request(), now).now_or_never().flatten().expect("room"));
         }
-        assert!(gates.enter(&origin, entrant(), now).now_or_never().is_none(), "asked, and gave up");
-        let mut unseen = Box::pin(gates.enter(&origin, entrant(), now));
-        let mut last = Box::pin(gates.enter(&origin, entrant(), now));
+        assert!(gates.enter(&origin, request(), now).now_or_never().is_none(), "asked, and gave up");
+        let mut unseen = Box::pin(gates.enter(&origin, request(), now));
+        let mut last = Box::pin(gates.enter(&origin, request(), now));
         assert!((&mut unseen).now_or_never().is_none() && (&mut last).now_or_never().is_none());
         passes.pop();
         drop(unseen);

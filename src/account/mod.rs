@@ -46,7 +46,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
     gates: Arc<call_limiters::CallLimiters<Origin>>,
-    restraints: call_limits::CallLimits,
+    call_limits: call_limits::CallLimits,
     /// Whether this process may call now. Another one may use the accounts when it may not.
     may_call: Box<dyn Fn() -> bool + Send + Sync>,
     /// Told once for each member when a call has ended. Unbounded, for it holds at most one entry a member and call,
@@ -60,7 +60,7 @@ pub(crate) struct Shared {
 pub struct Accounts {
     sessions: Mutex<HashMap<AccountKey, Arc<Session>>>,
     keys: KeyMaker,
-    surroundings: Arc<Shared>,
+    shared: Arc<Shared>,
 }
 
 impl Accounts {
@@ -76,33 +76,32 @@ impl Accounts {
         may_call: impl Fn() -> bool + Send + Sync + 'static,
         stop: CancellationToken,
     ) -> Self {
-        let surroundings = Shared {
+        let shared = Shared {
             issuer,
             clock,
             metrics,
             gates: Arc::new(call_limiters::CallLimiters::new(Capacity::ISSUER)),
-            restraints: call_limits::CallLimits::default(),
+            call_limits: call_limits::CallLimits::default(),
             may_call: Box::new(may_call),
             ended,
             tasks: TaskTracker::new(),
             stop,
         };
-        Self { sessions: Mutex::default(), keys, surroundings: Arc::new(surroundings) }
+        Self { sessions: Mutex::default(), keys, shared: Arc::new(shared) }
     }
 
     /// The session of the account that this login names at this site. Of the login only a keyed digest is kept;
     /// `source` says where it came from, for logs; another member of the account may have it from elsewhere.
     pub fn open(&self, site: IssuerAddress, pair: &LoginPair, source: &str) -> Arc<Session> {
         let (key, user) = (self.keys.key(&site, pair), self.keys.user(pair));
-        let now = self.surroundings.clock.now();
+        let now = self.shared.clock.now();
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.retain(|other, session| *other == key || !is_left_since(session, now.minus(IDLE_LIFE)));
         let left = || sessions.values().filter(|session| is_left_since(session, now)).count();
         if sessions.len() > IDLE_LIMIT && left() > IDLE_LIMIT {
             sessions.retain(|other, session| *other == key || !is_left_since(session, now));
         }
-        let create =
-            || Arc::new(Session::new(key, user, site, source.to_owned(), Arc::clone(&self.surroundings)));
+        let create = || Arc::new(Session::new(key, user, site, source.to_owned(), Arc::clone(&self.shared)));
         Arc::clone(sessions.entry(key).or_insert_with(create))
     }
 
@@ -116,7 +115,7 @@ impl Accounts {
         last: Moment,
     ) {
         let (place, user) = (place(tenant, site), self.keys.user(pair));
-        self.surroundings.restraints.remember(&place, user, count, last, self.surroundings.clock.now());
+        self.shared.call_limits.remember(&place, user, count, last, self.shared.clock.now());
     }
 
     /// Until when this login is not even looked up for this tenant: the user name, or all of the tenant's together, had too
@@ -125,7 +124,7 @@ impl Accounts {
     #[must_use]
     pub fn blocked_until(&self, tenant: &Tenant, site: &IssuerAddress, pair: &LoginPair) -> Option<Moment> {
         let (place, user) = (place(tenant, site), self.keys.user(pair));
-        self.surroundings.restraints.blocked_until(&place, user, self.surroundings.clock.now())
+        self.shared.call_limits.blocked_until(&place, user, self.shared.clock.now())
     }
 
     /// Forgets every session: another process may have used the accounts since.
@@ -136,8 +135,8 @@ impl Accounts {
 
     /// Waits until no call is in flight. Call it after `stop` was cancelled.
     pub async fn drain(&self) {
-        self.surroundings.tasks.close();
-        self.surroundings.tasks.wait().await;
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Session {
     is_retired: AtomicBool,
     account: Mutex<Account>,
     members: Mutex<Members>,
-    surroundings: Arc<Shared>,
+    shared: Arc<Shared>,
 }
 
 #[derive(Default)]
@@ -54,9 +54,9 @@ impl Session {
         user: UserKey,
         site: IssuerAddress,
         source: String,
-        surroundings: Arc<Shared>,
+        shared: Arc<Shared>,
     ) -> Self {
-        let members = Members { idle_since: Some(surroundings.clock.now()), ..Members::default() };
+        let members = Members { idle_since: Some(shared.clock.now()), ..Members::default() };
         Self {
             key,
             user,
@@ -65,7 +65,7 @@ impl Session {
             is_retired: AtomicBool::new(false),
             account: Mutex::default(),
             members: Mutex::new(members),
-            surroundings,
+            shared,
         }
     }
 
@@ -93,7 +93,7 @@ impl Session {
         let mut members = self.members();
         members.strategies.remove(member);
         if members.strategies.is_empty() && members.idle_since.is_none() {
-            members.idle_since = Some(self.surroundings.clock.now());
+            members.idle_since = Some(self.shared.clock.now());
         }
     }
 
@@ -105,9 +105,9 @@ impl Session {
     /// The account as it stands for a member of this tenant.
     #[must_use]
     pub fn view(&self, tenant: &Tenant) -> AccountView {
-        let (strategy, now) = (self.strategy(), self.surroundings.clock.now());
+        let (strategy, now) = (self.strategy(), self.shared.clock.now());
         let account = self.account();
-        AccountView::of(self.key, &account, self.restraint(&account, &self.place(tenant), now), strategy, now)
+        AccountView::of(self.key, &account, self.throttle(&account, &self.place(tenant), now), strategy, now)
     }
 
     /// Looks at the state itself, for what a report needs beyond the view.
@@ -122,15 +122,15 @@ impl Session {
 
     /// How often this user name was rejected lately for this tenant, with passwords that were never accepted.
     pub fn rejections_of_user(&self, tenant: &Tenant) -> u32 {
-        let now = self.surroundings.clock.now();
-        self.surroundings.restraints.rejections(&self.place(tenant), self.user, now)
+        let now = self.shared.clock.now();
+        self.shared.call_limits.rejections(&self.place(tenant), self.user, now)
     }
 
     /// Starts the call that a new token needs, unless one is in flight or none is allowed now; whether it did.
     ///
-    /// A login needs the pair, which is gone with the call. `lift` allows one attempt of a held login.
-    pub fn obtain(self: &Arc<Self>, tenant: &Tenant, pair: Option<LoginPair>, lift: bool) -> bool {
-        self.obtain_recorded(tenant, pair, lift, None)
+    /// A login needs the pair, which is gone with the call. `override_hold` allows one attempt of a held login.
+    pub fn obtain(self: &Arc<Self>, tenant: &Tenant, pair: Option<LoginPair>, override_hold: bool) -> bool {
+        self.obtain_recorded(tenant, pair, override_hold, None)
     }
 
     /// The same, with what records the attempt once it is its turn. The call is not sent if that fails.
@@ -138,16 +138,16 @@ impl Session {
         self: &Arc<Self>,
         tenant: &Tenant,
         pair: Option<LoginPair>,
-        lift: bool,
+        override_hold: bool,
         record: Option<AttemptRecorder>,
     ) -> bool {
         if !self.may_call() {
             return false;
         }
         let place = self.place(tenant);
-        let Some((call, is_trial)) = self.begin(&place, pair, lift) else { return false };
+        let Some((call, is_trial)) = self.begin(&place, pair, override_hold) else { return false };
         let session = Arc::clone(self);
-        self.surroundings.tasks.spawn(async move { session.run(call, place, is_trial, record).await });
+        self.shared.tasks.spawn(async move { session.run(call, place, is_trial, record).await });
         true
     }
 
@@ -156,34 +156,34 @@ impl Session {
         self: &Arc<Self>,
         place: &CallSite,
         pair: Option<LoginPair>,
-        lift: bool,
+        override_hold: bool,
     ) -> Option<(Call, bool)> {
-        let (strategy, now) = (self.strategy(), self.surroundings.clock.now());
-        let restraints = &self.surroundings.restraints;
+        let (strategy, now) = (self.strategy(), self.shared.clock.now());
+        let call_limits = &self.shared.call_limits;
         let mut account = self.account();
-        let restraint = self.restraint(&account, place, now);
-        if lift && account.put_off(restraint, now).is_none() {
-            account.lift(now);
+        let throttle = self.throttle(&account, place, now);
+        if override_hold && account.put_off(throttle, now).is_none() {
+            account.override_hold(now);
         }
-        let next = account.next_under(restraint, strategy, now);
+        let next = account.next_under(throttle, strategy, now);
         let is_due = matches!(next, Next::Refresh | Next::Login);
         if !is_due || next == Next::Login && pair.is_none() {
             return None;
         }
         let who = self.who();
         let is_trial = next == Next::Login && account.accepted().is_none();
-        if !restraints.begins(place, &who, self.caller(&account, now), now) {
+        if !call_limits.begins(place, &who, self.caller(&account, now), now) {
             return None;
         }
-        if is_trial && !restraints.login_begins(place, self.user, now) {
-            restraints.gives_up(place, &who);
+        if is_trial && !call_limits.login_begins(place, self.user, now) {
+            call_limits.gives_up(place, &who);
             return None;
         }
         account.begin(strategy, pair, now).map(|call| (call, is_trial))
     }
 
-    fn restraint(&self, account: &Account, place: &CallSite, now: Moment) -> Throttle {
-        self.surroundings.restraints.of(place, self.caller(account, now), self.user, now)
+    fn throttle(&self, account: &Account, place: &CallSite, now: Moment) -> Throttle {
+        self.shared.call_limits.of(place, self.caller(account, now), self.user, now)
     }
 
     fn place(&self, tenant: &Tenant) -> CallSite {
@@ -194,7 +194,7 @@ impl Session {
         let [first, second, ..] = self.key.0;
         let place = f64::from(u16::from_be_bytes([first, second])) / (f64::from(u16::MAX) + 1.0);
         let is_overdue = account.overdue().is_none_or(|overdue| overdue.is_reached(now));
-        let failures = account.trouble().map_or(0, |trouble| trouble.count);
+        let failures = account.last_failure().map_or(0, |last_failure| last_failure.count);
         let is_proven = account.accepted().is_some();
         Caller { pace: account.pace(), is_overdue, is_proven, failures, place }
     }
@@ -204,7 +204,7 @@ impl Session {
     }
 
     fn may_call(&self) -> bool {
-        !self.surroundings.stop.is_cancelled() && (self.surroundings.may_call)()
+        !self.shared.stop.is_cancelled() && (self.shared.may_call)()
     }
 
     /// Carries out a call. What follows from its answer is decided by those who are told of its end.
@@ -215,21 +215,21 @@ impl Session {
         is_trial: bool,
         record: Option<AttemptRecorder>,
     ) {
-        let (entrant, limit) = self.entrant(&place);
+        let (request, limit) = self.request(&place);
         let trial = is_trial.then_some(Trial::Waits);
         let mut end = CallGuard { session: &self, place, is_in_flight: true, trial };
-        let Shared { gates, restraints, clock, stop, .. } = &*self.surroundings;
+        let Shared { gates, call_limits, clock, stop, .. } = &*self.shared;
         let pass = tokio::select! {
             biased;
             () = stop.cancelled() => None,
-            pass = gates.enter(&self.site.endpoint.origin, entrant, clock.now()) => pass,
+            pass = gates.enter(&self.site.endpoint.origin, request, clock.now()) => pass,
         };
         // Much may have changed while it waited for its turn, or was recorded.
         let who = self.who();
         let place = end.place.clone();
-        let is_free = || self.may_call() && self.is_wanted() && restraints.lets_pass(&place, &who);
+        let is_free = || self.may_call() && self.is_wanted() && call_limits.lets_pass(&place, &who);
         let is_turn = pass.is_some() && is_free();
-        if is_turn && is_trial && restraints.presents(&place, clock.now()) {
+        if is_turn && is_trial && call_limits.presents(&place, clock.now()) {
             end.trial = Some(Trial::Presented);
         }
         let is_turn = is_turn && end.trial != Some(Trial::Waits);
@@ -242,7 +242,7 @@ impl Session {
             let is_rejected = self.finish(call, &place, exchange);
             end.trial = end.trial.map(|trial| if is_rejected { Trial::Rejected } else { trial });
         } else {
-            restraints.gives_up(&place, &who);
+            call_limits.gives_up(&place, &who);
             self.account().withdraw(call);
         }
         end.is_in_flight = false;
@@ -253,14 +253,14 @@ impl Session {
         let Some(record) = record else { return true };
         tokio::select! {
             biased;
-            () = self.surroundings.stop.cancelled() => false,
+            () = self.shared.stop.cancelled() => false,
             is_recorded = record => is_recorded,
         }
     }
 
     async fn exchange(&self, call: &Call, limit: SignedDuration) -> Exchange {
         let limit = Duration::try_from(limit).unwrap_or(Duration::from_secs(10));
-        let issuer = &self.surroundings.issuer;
+        let issuer = &self.shared.issuer;
         match call {
             Call::Refresh { token, refresh } => issuer.refresh(&self.site, token, refresh, limit).await,
             Call::Login(pair) => issuer.login(&self.site, pair, limit).await,
@@ -278,15 +278,16 @@ impl Session {
     }
 
     /// What the next call is for, and how long it may take.
-    fn entrant(&self, place: &CallSite) -> (CallRequest, SignedDuration) {
+    fn request(&self, place: &CallSite) -> (CallRequest, SignedDuration) {
         let account = self.account();
-        let errand = account.overdue().map_or(Priority::FirstIssue, |overdue| Priority::Renewal { overdue });
-        let failures = account.trouble().map_or(0, |trouble| trouble.count);
-        (CallRequest { tenant: Arc::clone(&place.tenant), errand, failures }, account.pace().call_limit())
+        let priority =
+            account.overdue().map_or(Priority::FirstIssue, |overdue| Priority::Renewal { overdue });
+        let failures = account.last_failure().map_or(0, |last_failure| last_failure.count);
+        (CallRequest { tenant: Arc::clone(&place.tenant), priority, failures }, account.pace().call_limit())
     }
 
     async fn given_up(&self) {
-        self.surroundings.stop.cancelled().await;
+        self.shared.stop.cancelled().await;
         tokio::time::sleep(STOP_GRACE).await;
     }
 
@@ -294,7 +295,7 @@ impl Session {
     fn finish(self: &Arc<Self>, call: Call, place: &CallSite, exchange: Exchange) -> bool {
         self.tell(call.grant(), &exchange);
         let blank = matches!(&call, Call::Login(pair) if pair.password_has_blank());
-        let Shared { restraints, clock, .. } = &*self.surroundings;
+        let Shared { call_limits, clock, .. } = &*self.shared;
         let now = clock.now();
         let mut account = self.account();
         let result = exchange.result.map_err(|error| {
@@ -303,9 +304,9 @@ impl Session {
             Failure { class, reason: reason.of_password(blank) }
         });
         let verdict = account.verdict(result.as_ref().map(drop), self.site.trust != Trust::PublicRoots);
-        let forgiven = restraints.ends(place, &self.who(), account.accepted().is_some(), verdict, now);
+        let forgiven = call_limits.ends(place, &self.who(), account.accepted().is_some(), verdict, now);
         let is_rejected = matches!(&result, Err(failure) if failure.class == RetryClass::Rejected);
-        account.finish(call, result, now, clock.chance());
+        account.finish(call, result, now, clock.random_fraction());
         drop(account);
         for session in forgiven.iter().filter_map(|who| who.session.upgrade()) {
             session.account().forgive(now);
@@ -323,12 +324,12 @@ impl Session {
     fn tell_members(&self) {
         for member in self.members().strategies.keys() {
             // An error says that nobody listens any more: the process is stopping.
-            let _ = self.surroundings.ended.send(Arc::clone(member));
+            let _ = self.shared.ended.send(Arc::clone(member));
         }
     }
 
     fn tell(&self, grant: Grant, exchange: &Exchange) {
-        let metrics = &self.surroundings.metrics;
+        let metrics = &self.shared.metrics;
         let origin = &self.site.endpoint.origin;
         let outcome = exchange.result.as_ref().map_or_else(IssuerError::outcome, |_| "ok");
         metrics.issuer_call(grant, outcome, exchange.duration);
@@ -394,16 +395,16 @@ enum Trial {
 impl Drop for CallGuard<'_> {
     fn drop(&mut self) {
         let session = self.session;
-        let Shared { restraints, clock, .. } = &*session.surroundings;
+        let Shared { call_limits, clock, .. } = &*session.shared;
         if self.is_in_flight {
             session.account().abandon();
-            restraints.gives_up(&self.place, &session.who());
+            call_limits.gives_up(&self.place, &session.who());
         }
         if let Some(trial) = self.trial {
             if trial != Trial::Waits {
-                restraints.has_presented(&self.place);
+                call_limits.has_presented(&self.place);
             }
-            restraints.login_ends(&self.place, session.user, trial == Trial::Rejected, clock.now());
+            call_limits.login_ends(&self.place, session.user, trial == Trial::Rejected, clock.now());
         }
         session.tell_members();
     }

@@ -22,8 +22,8 @@ use crate::issuer::{BundleRefusal, IssuerAddress, IssuerError, Trust};
 /// Reads the login as the specification names it. User name and password live until they are sent or the credential
 /// rests; of a login Secret nothing is cached.
 pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerError> {
-    let Ok(intent) = work.intent.clone() else { return Ok(()) };
-    let reference = &intent.account.login;
+    let Ok(spec) = work.spec.clone() else { return Ok(()) };
+    let reference = &spec.account.login;
     let key = work.beside(&reference.secret);
     let glance = work.context.registry.glance(&key);
     let share = work.context.share(&key.namespace).await;
@@ -34,21 +34,21 @@ pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerE
     let parsed = parse(secret.as_ref(), reference);
     // Reading the bundle takes a share of its own.
     drop((secret, share));
-    let bundle_seen = bundle_seen(work, &intent);
+    let bundle_seen = bundle_seen(work, &spec);
     let now = work.context.clock.now();
     let tenant: Tenant = key.namespace.as_str().into();
     let (outcome, pair) = match parsed {
         Err(reason) => (Err(reason), None),
-        Ok(pair) => match trust(work, &intent.account, now).await? {
+        Ok(pair) => match trust(work, &spec.account, now).await? {
             Err(reason) => (Err(reason), None),
             Ok(trust) => {
-                let site = IssuerAddress { endpoint: intent.account.endpoint.clone(), trust };
+                let site = IssuerAddress { endpoint: spec.account.endpoint.clone(), trust };
                 let source = format!("{}/{}", key.namespace, key.name);
                 remember_rejections(work, &tenant, &site, &pair, now);
                 let accounts = &work.context.accounts;
                 match accounts
                     .blocked_until(&tenant, &site, &pair)
-                    .filter(|_| !is_accepted(work.memory, &intent, &seen))
+                    .filter(|_| !is_accepted(work.memory, &spec, &seen))
                 {
                     Some(until) => (Err(put_off(reference, until)), None),
                     None => (Ok(accounts.open(site, &pair, &source)), Some(pair)),
@@ -60,7 +60,7 @@ pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerE
         remember(work, session, &seen, now);
     }
     let member = work.identity.uid.as_str().into();
-    let reference = intent.account.clone();
+    let reference = spec.account.clone();
     let generation = work.credential.metadata.generation;
     work.memory.login = Some(LoginSnapshot {
         seen,
@@ -73,29 +73,29 @@ pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerE
         tenant,
         generation,
     });
-    take_part(work.memory, &intent, generation);
+    take_part(work.memory, &spec, generation);
     Ok(())
 }
 
 /// Forgets a login whose CA bundle could not be used, if the watch has shown another Secret in that one's place.
 pub(super) fn forget_replaced_bundle(work: &mut Reconciliation<'_>) {
-    let Ok(intent) = &work.intent else { return };
-    let seen = bundle_seen(work, intent);
+    let Ok(spec) = &work.spec else { return };
+    let seen = bundle_seen(work, spec);
     if work.memory.login.as_ref().is_some_and(|reading| reading.is_bundle_replaced(&seen)) {
         work.memory.login = None;
     }
 }
 
 /// The last known version of the Secret with the CA bundle. Nothing watches `ConfigMap`s.
-fn bundle_seen(work: &Reconciliation<'_>, intent: &CredentialSpec) -> LastSeen {
-    let bundle = intent.account.ca_bundle.as_ref().filter(|bundle| bundle.in_secret);
+fn bundle_seen(work: &Reconciliation<'_>, spec: &CredentialSpec) -> LastSeen {
+    let bundle = spec.account.ca_bundle.as_ref().filter(|bundle| bundle.in_secret);
     bundle.map_or(LastSeen::Unknown, |bundle| work.context.registry.seen(&work.beside(&bundle.name)))
 }
 
 /// Asks the account for a new token; whether a call was started. `record` is carried out once it is its turn.
 pub(super) fn obtain(
     memory: &mut CredentialState,
-    lift: bool,
+    override_hold: bool,
     record: Option<AttemptRecorder>,
     now: Moment,
 ) -> bool {
@@ -103,7 +103,7 @@ pub(super) fn obtain(
     let pair = reading.pair.take();
     let Ok(session) = &reading.outcome else { return false };
     let is_to_be_recorded = record.is_some();
-    let is_begun = session.obtain_recorded(&reading.tenant, pair, lift, record);
+    let is_begun = session.obtain_recorded(&reading.tenant, pair, override_hold, record);
     if is_begun && is_to_be_recorded {
         (memory.attempt_recorded, memory.queued) = (None, Some(now));
     }
@@ -119,21 +119,21 @@ pub(super) fn forget_pair(memory: &mut CredentialState) {
 
 /// Joins the account, or leaves it while suspended: a suspended credential drives nothing. Under a new specification the
 /// account asks the issuer for refreshes again, whatever it has learned.
-pub(super) fn take_part(memory: &mut CredentialState, intent: &CredentialSpec, generation: Option<i64>) {
+pub(super) fn take_part(memory: &mut CredentialState, spec: &CredentialSpec, generation: Option<i64>) {
     let Some(reading) = &mut memory.login else { return };
     let Ok(session) = &reading.outcome else { return };
     if std::mem::replace(&mut reading.generation, generation) != generation {
         session.remember(Account::ask_again);
     }
-    if intent.suspended {
+    if spec.suspended {
         session.leave(&reading.member);
     } else {
-        session.join(Arc::clone(&reading.member), intent.strategy);
+        session.join(Arc::clone(&reading.member), spec.strategy);
     }
 }
 
 /// Whether the login that was just read is the one that status tells to be accepted.
-fn is_accepted(memory: &CredentialState, intent: &CredentialSpec, seen: &LastSeen) -> bool {
+fn is_accepted(memory: &CredentialState, spec: &CredentialSpec, seen: &LastSeen) -> bool {
     let recorded = memory.login_record();
     let read = seen.version().map(|version| version.resource_version.as_str());
     recorded.accepted
@@ -142,7 +142,7 @@ fn is_accepted(memory: &CredentialState, intent: &CredentialSpec, seen: &LastSee
         && memory
             .published
             .as_ref()
-            .is_some_and(|published| published.account.as_ref() == Some(&intent.account))
+            .is_some_and(|published| published.account.as_ref() == Some(&spec.account))
 }
 
 fn put_off(login: &LoginReference, until: Moment) -> Reason {
@@ -164,10 +164,10 @@ fn remember_rejections(
     now: Moment,
 ) {
     let memory = &mut *work.memory;
-    if memory.told >= RestoreStage::Limit || memory.login_record().accepted {
+    if memory.restore_stage >= RestoreStage::Limit || memory.login_record().accepted {
         return;
     }
-    memory.told = RestoreStage::Limit;
+    memory.restore_stage = RestoreStage::Limit;
     if let Some((count, last)) = memory.status.login.as_ref().and_then(|login| rejections(login, now)) {
         work.context.accounts.remember_rejections(tenant, site, pair, count, last);
     }
@@ -176,11 +176,11 @@ fn remember_rejections(
 /// Links what status remembers to the account that it was written for: the same version of the login Secret, under a
 /// specification that was carried out, names the same account.
 fn remember(work: &mut Reconciliation<'_>, session: &Session, seen: &LastSeen, now: Moment) {
-    let (Ok(intent), memory) = (&work.intent, &mut *work.memory) else { return };
+    let (Ok(spec), memory) = (&work.spec, &mut *work.memory) else { return };
     let recorded = memory.login_record();
     let read = seen.version().map(|version| version.resource_version.as_str());
     let is_same = read.is_some() && read == recorded.resource_version.as_deref();
-    if is_accepted(memory, intent, seen)
+    if is_accepted(memory, spec, seen)
         && let Some(published) = &mut memory.published
     {
         published.key.get_or_insert(session.key());
@@ -191,7 +191,7 @@ fn remember(work: &mut Reconciliation<'_>, session: &Session, seen: &LastSeen, n
         session.remember(|account| account.remember_published(validity, now));
     }
     // What this process itself found of one account says nothing of another, as after a new CA bundle.
-    if std::mem::replace(&mut memory.told, RestoreStage::Account) == RestoreStage::Account {
+    if std::mem::replace(&mut memory.restore_stage, RestoreStage::Account) == RestoreStage::Account {
         return;
     }
     let Some(login) = &memory.status.login else { return };
@@ -208,7 +208,7 @@ fn remember(work: &mut Reconciliation<'_>, session: &Session, seen: &LastSeen, n
         });
     }
     let Some((rejections, last)) = rejections(login, now) else { return };
-    let failure = rejection(&memory.status, &intent.account);
+    let failure = rejection(&memory.status, &spec.account);
     session.remember(|account| account.remember_rejections(failure, rejections, last));
     memory.is_login_repaired = !is_same;
 }
@@ -224,11 +224,11 @@ fn rejection(status: &IdIssuerCredentialStatus, account: &AccountReference) -> F
     let rejected = [(true, false), (true, true), (false, true), (false, false)]
         .map(|(forbidden, blank)| Reason::LoginRejected { secret: secret.clone(), forbidden, blank });
     let [.., plain] = rejected.clone();
-    let told = status.conditions.iter().find(|condition| condition.type_ == "LoginAccepted");
-    let told = told.filter(|told| told.status == "False");
+    let condition = status.conditions.iter().find(|condition| condition.type_ == "LoginAccepted");
+    let condition = condition.filter(|condition| condition.status == "False");
     let mut kinds = rejected.into_iter().chain(unclear);
-    let reason = told.map_or(Reason::LoginOutcomeUnknown { secret: secret.clone() }, |told| {
-        kinds.find(|kind| kind.message() == told.message).unwrap_or(plain)
+    let reason = condition.map_or(Reason::LoginOutcomeUnknown { secret: secret.clone() }, |condition| {
+        kinds.find(|kind| kind.message() == condition.message).unwrap_or(plain)
     });
     Failure { class: RetryClass::Rejected, reason }
 }

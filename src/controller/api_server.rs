@@ -28,15 +28,15 @@ const CREATE_ONLY: &str = "1";
 /// How long the calls of one credential may take. A kube client retries by itself within a call and waits as long as it is
 /// told to; this ends that.
 pub(super) struct CallDeadline<'a> {
-    patience: &'a mut AdaptiveTimeout,
+    timeout: &'a mut AdaptiveTimeout,
     /// The limit of those that are known to take long.
     slow: SignedDuration,
 }
 
 impl<'a> CallDeadline<'a> {
     /// By what is known of these calls, and at most this.
-    pub(super) fn new(patience: &'a mut AdaptiveTimeout, slow: SignedDuration) -> Self {
-        Self { patience, slow }
+    pub(super) fn new(timeout: &'a mut AdaptiveTimeout, slow: SignedDuration) -> Self {
+        Self { timeout, slow }
     }
 
     /// What is not fenced ends before another replica can act. By default a lease outlasts its holder's renew deadline by
@@ -284,22 +284,22 @@ pub(super) fn byte_strings(data: &crate::core::template::Data) -> BTreeMap<Strin
 }
 
 async fn call<T>(
-    CallDeadline { patience, slow }: CallDeadline<'_>,
+    CallDeadline { timeout, slow }: CallDeadline<'_>,
     operation: &'static str,
     namespace: &str,
     name: &str,
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, ApiServerError> {
-    let limit = patience.limit(operation, slow).unsigned_abs();
+    let limit = timeout.limit(operation, slow).unsigned_abs();
     let sent = tokio::time::Instant::now();
     let answer = tokio::time::timeout(limit, request).await;
     match &answer {
         Ok(Ok(_) | Err(kube::Error::Api(_))) => {
             let took = SignedDuration::try_from(sent.elapsed()).unwrap_or(SignedDuration::MAX);
-            patience.answered(operation, took);
+            timeout.answered(operation, took);
         }
         Ok(Err(_)) => {}
-        Err(_) => patience.unanswered(),
+        Err(_) => timeout.unanswered(),
     }
     let cause = match answer {
         Ok(Ok(value)) => return Ok(value),

@@ -30,7 +30,7 @@ async fn record(object: &Guarded, context: &Context, term: Term) -> bool {
     let is_current = context.registry.generation(&key) == credential.metadata.generation;
     let Some(memory) = memory.filter(|_| is_current) else { return false };
     let mut memory = memory.lock().await;
-    let leads = memory.term == Some(term) && context.leadership.term() == Some(term);
+    let leads = memory.term == Some(term) && context.leader_election.term() == Some(term);
     if !leads || !trim::is_judged(&memory, credential) {
         return false;
     }

@@ -55,8 +55,8 @@ pub(super) struct EventPublisher {
 impl EventPublisher {
     /// A teller, and what it is told.
     pub(super) fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> (Self, Receiver<PendingEvent>) {
-        let (sender, told) = channel(WAITING);
-        (Self { sender, clock, metrics, allowances: Mutex::default() }, told)
+        let (sender, events) = channel(WAITING);
+        (Self { sender, clock, metrics, allowances: Mutex::default() }, events)
     }
 
     /// Has an Event published. Where too many wait already, or its namespace has had too many, it is dropped and counted.
@@ -198,9 +198,9 @@ fn name(about: &str, at: Timestamp, number: i64) -> String {
 }
 
 /// Publishes what is told, until there is no teller any more.
-pub(super) async fn publish_all(recorder: Recorder, mut told: Receiver<PendingEvent>) {
-    let told = poll_fn(|context| told.poll_recv(context));
-    told.for_each_concurrent(AT_ONCE, |telling| telling.publish(&recorder)).await;
+pub(super) async fn publish_all(recorder: Recorder, mut events: Receiver<PendingEvent>) {
+    let events = poll_fn(|context| events.poll_recv(context));
+    events.for_each_concurrent(AT_ONCE, |telling| telling.publish(&recorder)).await;
 }
 
 #[cfg(test)]

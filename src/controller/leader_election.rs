@@ -77,7 +77,7 @@ struct State {
     /// Whether somebody was told not to act since the last claim, although the lease is ours.
     is_refused: bool,
     /// The holder that was last told of.
-    told: Option<String>,
+    logged_holder: Option<String>,
 }
 
 impl State {
@@ -273,7 +273,7 @@ impl LeaderElection {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let was_held = state.tenure.take().is_some();
         if was_held {
-            state.told = None;
+            state.logged_holder = None;
         }
         was_held
     }
@@ -282,9 +282,9 @@ impl LeaderElection {
     fn stands_by(&self, settings: &LeaseSettings, seen: &SeenLease) {
         let holder = seen.record.as_ref().and_then(|record| record.holder.clone());
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.told != holder {
+        if state.logged_holder != holder {
             tracing::info!(lease = settings.name, holder, "standing by: another replica leads");
-            state.told = holder;
+            state.logged_holder = holder;
         }
     }
 }
@@ -303,7 +303,7 @@ mod tests {
             *self.0.lock().unwrap()
         }
 
-        fn chance(&self) -> RandomFraction {
+        fn random_fraction(&self) -> RandomFraction {
             RandomFraction::new(0.5)
         }
     }
@@ -321,29 +321,30 @@ mod tests {
     fn whoever_was_refused_by_a_wall_clock_that_is_right_again_is_looked_at_with_the_next_claim() {
         let settings = settings();
         let clock = Arc::new(SetClock(Mutex::new(at(0))));
-        let leadership = LeaderElection::new(Some(settings.clone()), clock.clone());
-        assert!(leadership.claimed(&settings, at(0), settings.timings), "a new term");
-        assert!(leadership.term().is_some());
-        assert!(!leadership.claimed(&settings, at(0), settings.timings), "nobody was refused");
+        let leader_election = LeaderElection::new(Some(settings.clone()), clock.clone());
+        assert!(leader_election.claimed(&settings, at(0), settings.timings), "a new term");
+        assert!(leader_election.term().is_some());
+        assert!(!leader_election.claimed(&settings, at(0), settings.timings), "nobody was refused");
         *clock.0.lock().unwrap() = Moment { wall: at(3600).wall, ..at(1) };
-        assert!(leadership.term().is_none(), "by the wall clock the lease is over");
+        assert!(leader_election.term().is_none(), "by the wall clock the lease is over");
         *clock.0.lock().unwrap() = at(2);
-        assert!(leadership.claimed(&settings, at(2), settings.timings));
-        assert!(!leadership.claimed(&settings, at(4), settings.timings), "once");
+        assert!(leader_election.claimed(&settings, at(2), settings.timings));
+        assert!(!leader_election.claimed(&settings, at(4), settings.timings), "once");
     }
 
     #[test]
     fn a_term_knows_how_far_the_clock_is_behind_also_if_the_claim_had_no_answer() {
         let seconds = SignedDuration::from_secs;
         let settings = settings();
-        let leadership = LeaderElection::new(Some(settings.clone()), Arc::new(SetClock(Mutex::new(at(0)))));
-        leadership.compares_clocks(seconds(90));
+        let leader_election =
+            LeaderElection::new(Some(settings.clone()), Arc::new(SetClock(Mutex::new(at(0)))));
+        leader_election.compares_clocks(seconds(90));
         // It was claimed, nobody heard the answer, and at the next look the lease is ours.
-        leadership.claimed(&settings, at(0), settings.timings);
-        assert_eq!(leadership.term().unwrap().clock_behind, seconds(90));
-        leadership.end_term();
-        leadership.compares_clocks(seconds(4));
-        leadership.claimed(&settings, at(0), settings.timings);
-        assert_eq!(leadership.term().unwrap().clock_behind, seconds(0), "as clocks are");
+        leader_election.claimed(&settings, at(0), settings.timings);
+        assert_eq!(leader_election.term().unwrap().clock_behind, seconds(90));
+        leader_election.end_term();
+        leader_election.compares_clocks(seconds(4));
+        leader_election.claimed(&settings, at(0), settings.timings);
+        assert_eq!(leader_election.term().unwrap().clock_behind, seconds(0), "as clocks are");
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct SharedLease {
     name: String,
     identity: String,
     configured: Timings,
-    tempo: CallLatency,
+    call_latency: CallLatency,
 }
 
 impl SharedLease {
@@ -45,13 +45,13 @@ impl SharedLease {
             name: settings.name.clone(),
             identity: settings.identity.clone(),
             configured: settings.timings,
-            tempo: CallLatency::default(),
+            call_latency: CallLatency::default(),
         }
     }
 
     /// The timings of a claim that is sent now.
     pub(super) fn timings(&self) -> Timings {
-        self.tempo.timings(self.configured)
+        self.call_latency.timings(self.configured)
     }
 
     pub(super) async fn read(&mut self) -> Result<Option<LeaseRecord>, LeaseError> {
@@ -118,15 +118,16 @@ impl SharedLease {
     }
 
     async fn call<T>(&mut self, request: impl Future<Output = kube::Result<T>>) -> Result<T, LeaseError> {
-        let limit = self.tempo.call_limit(self.configured).unsigned_abs();
+        let limit = self.call_latency.call_limit(self.configured).unsigned_abs();
         let sent = tokio::time::Instant::now();
         let answer = tokio::time::timeout(limit, request).await;
         match &answer {
             Ok(Ok(_) | Err(kube::Error::Api(_))) => {
-                self.tempo.answered(SignedDuration::try_from(sent.elapsed()).unwrap_or(SignedDuration::MAX));
+                self.call_latency
+                    .answered(SignedDuration::try_from(sent.elapsed()).unwrap_or(SignedDuration::MAX));
             }
             Ok(Err(_)) => {}
-            Err(_) => self.tempo.unanswered(),
+            Err(_) => self.call_latency.unanswered(),
         }
         match answer {
             Ok(Ok(value)) => Ok(value),

@@ -30,10 +30,10 @@ pub(super) async fn tell(
             return Ok(Action::requeue(Duration::try_from(until.remaining(now)).unwrap_or_default()));
         }
         tracing::warn!(namespace = key.namespace, name = key.name, "{}", Reason::MalformedResource.message());
-        let (cluster, left) = (&context.cluster, context.leadership.left());
+        let (cluster, left) = (&context.cluster, context.leader_election.left());
         let previous = cluster.read_status(&key.namespace, &key.name, memory.allowance()).await?;
         let previous = previous.map(|(status, _)| status).unwrap_or_default();
-        let own = &context.neighbourhood.own;
+        let own = &context.peers.own;
         if previous.controller.as_ref().is_some_and(|keeper| keeper != own) {
             return Ok(Action::await_change());
         }

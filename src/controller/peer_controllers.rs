@@ -29,7 +29,7 @@ const RACED_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct PeerWatch {
     /// Its name to the others: that of its lease, which its replicas share; without one, of where it runs.
     pub(super) own: String,
-    rivals: Mutex<PeerControllers>,
+    peer_controllers: Mutex<PeerControllers>,
     told_of_old_crd: AtomicBool,
 }
 
@@ -45,7 +45,7 @@ pub(super) enum Ownership {
 
 impl PeerWatch {
     pub(super) fn new(own: String) -> Self {
-        Self { own, rivals: Mutex::default(), told_of_old_crd: AtomicBool::new(false) }
+        Self { own, peer_controllers: Mutex::default(), told_of_old_crd: AtomicBool::new(false) }
     }
 
     /// Says once that nobody can know who keeps a credential where an old CRD drops that from its status.
@@ -58,7 +58,7 @@ impl PeerWatch {
     }
 
     fn with_rivals<T>(&self, look: impl FnOnce(&mut PeerControllers) -> T) -> T {
-        look(&mut self.rivals.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&mut self.peer_controllers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -69,7 +69,7 @@ pub(super) async fn standing(
     key: &ObjectKey,
     memory: &mut CredentialState,
 ) -> Result<Ownership, ApiServerError> {
-    let own = &context.neighbourhood.own;
+    let own = &context.peers.own;
     let status = credential.status.as_ref();
     let claim = status.and_then(|status| status.claimed_by.as_deref());
     let keeper = status.and_then(|status| status.controller.as_deref()).filter(|keeper| keeper != own);
@@ -92,9 +92,9 @@ pub(super) async fn standing(
         Some(_) => Claim::Another,
     };
     let now = context.clock.now();
-    let stance = context
-        .neighbourhood
-        .with_rivals(|rivals| rivals.stance(keeper, &key.namespace, &key.name, claim, now));
+    let stance = context.peers.with_rivals(|peer_controllers| {
+        peer_controllers.stance(keeper, &key.namespace, &key.name, claim, now)
+    });
     let rival = PeerController { context, key, keeper };
     match stance {
         PeerDecision::StandBy(until) => Ok(stands_by(&rival, credential, memory, until)),
@@ -132,7 +132,7 @@ impl PeerController<'_> {
         memory: &mut CredentialState,
         marks: serde_json::Value,
     ) -> Result<String, ApiServerError> {
-        let allowance = memory.allowance().within(self.context.leadership.left());
+        let allowance = memory.allowance().within(self.context.leader_election.left());
         let version = credential.resource_version();
         self.context.cluster.mark_status(self.key, version.as_deref(), marks, allowance).await
     }
@@ -140,8 +140,9 @@ impl PeerController<'_> {
     /// That failed: what follows from it did not happen. Somebody else may have been faster, whoever that was.
     fn was_late(&self, error: ApiServerError) -> Result<Ownership, ApiServerError> {
         let ObjectKey { namespace, name } = self.key;
-        let rivals = &self.context.neighbourhood;
-        rivals.with_rivals(|rivals| rivals.was_late(self.keeper, namespace, name));
+        let peer_controllers = &self.context.peers;
+        peer_controllers
+            .with_rivals(|peer_controllers| peer_controllers.was_late(self.keeper, namespace, name));
         if error.is_conflict() { Ok(Ownership::StandsBy(Action::requeue(RACED_PAUSE))) } else { Err(error) }
     }
 }
@@ -153,17 +154,17 @@ async fn answer(
     memory: &mut CredentialState,
     claim: &str,
 ) -> Result<(), ApiServerError> {
-    if claim != context.neighbourhood.own {
+    if claim != context.peers.own {
         shows_life(context, key, claim);
     }
-    let allowance = memory.allowance().within(context.leadership.left());
+    let allowance = memory.allowance().within(context.leader_election.left());
     context.cluster.mark_status(key, None, json!({"claimedBy": null}), allowance).await.map(drop)
 }
 
 /// Another controller works in this namespace.
 fn shows_life(context: &Context, key: &ObjectKey, rival: &str) {
     let now = context.clock.now();
-    if context.neighbourhood.with_rivals(|rivals| rivals.lives(rival, &key.namespace, now)) {
+    if context.peers.with_rivals(|peer_controllers| peer_controllers.lives(rival, &key.namespace, now)) {
         let reason = Reason::ManagedByAnotherController { controller: rival.to_owned() };
         tracing::warn!(namespace = key.namespace, "{}", reason.message());
     }
@@ -178,11 +179,13 @@ fn stands_by(
     until: Moment,
 ) -> Ownership {
     let PeerController { context, key, keeper } = *rival;
-    let told = memory.reported_peer.take();
-    if told.as_deref() != Some(keeper) {
-        if let Some(before) = told {
+    let reported = memory.reported_peer.take();
+    if reported.as_deref() != Some(keeper) {
+        if let Some(before) = reported {
             let now = context.clock.now();
-            context.neighbourhood.with_rivals(|rivals| rivals.is_followed(&before, &key.namespace, now));
+            context
+                .peers
+                .with_rivals(|peer_controllers| peer_controllers.is_followed(&before, &key.namespace, now));
         }
         let reason = Reason::ManagedByAnotherController { controller: keeper.to_owned() };
         let ObjectKey { namespace, name } = key;
@@ -194,7 +197,7 @@ fn stands_by(
             action: "StandBy".into(),
             secondary: None,
         };
-        context.teller.tell(event, credential.object_ref(&()));
+        context.publisher.tell(event, credential.object_ref(&()));
     }
     memory.reset();
     context.registry.leaves_status(key, None);

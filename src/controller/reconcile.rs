@@ -58,7 +58,7 @@ pub(super) struct Context {
     /// Where a password may be sent.
     pub allow_list: Arc<AllowList>,
     /// Bounds how many objects of tenants are in memory whole.
-    pub whole_reads: Arc<LargeReads>,
+    pub large_reads: Arc<LargeReads>,
     /// The CA bundles that are in use.
     pub bundles: Arc<Bundles>,
     /// How much is written in each namespace.
@@ -70,13 +70,13 @@ pub(super) struct Context {
     /// What those of all areas have shown, which share the sessions.
     pub registries: Arc<[Arc<Registry>]>,
     /// Takes Events.
-    pub teller: Arc<EventPublisher>,
+    pub publisher: Arc<EventPublisher>,
     /// Time and chance.
     pub clock: Arc<dyn Clock>,
     /// Whether this process may act.
-    pub leadership: Arc<LeaderElection>,
+    pub leader_election: Arc<LeaderElection>,
     /// Other controllers.
-    pub neighbourhood: Arc<PeerWatch>,
+    pub peers: Arc<PeerWatch>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Says that the process stops.
@@ -88,7 +88,7 @@ pub(super) struct Context {
 impl Context {
     /// Waits until an object of this namespace may be read whole.
     pub(super) async fn share(&self, namespace: &str) -> ReadPermit {
-        self.whole_reads.share(namespace, self.clock.now()).await
+        self.large_reads.share(namespace, self.clock.now()).await
     }
 }
 
@@ -116,7 +116,7 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
         return Ok(Action::await_change());
     }
     // Whoever begins to lead wakes every credential.
-    let Some(term) = context.leadership.term() else { return Ok(Action::await_change()) };
+    let Some(term) = context.leader_election.term() else { return Ok(Action::await_change()) };
     let mut memory = memory.lock().await;
     context.registry.schedule_wake_up(&key, None);
     let action = if let Ok(credential) = &object.0 {
@@ -126,10 +126,10 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
         if memory.term != Some(term) {
             memory.begin_term(term);
         }
-        let told = malformed::tell(&context, meta.generation, &key, &uid, &mut memory).await;
+        let outcome = malformed::tell(&context, meta.generation, &key, &uid, &mut memory).await;
         // Nothing was taken over: that is done once it can be read.
         memory.term = None;
-        told
+        outcome
     };
     account_binding::forget_pair(&mut memory);
     context.registry.set_time_scale(&key, memory.pace());
@@ -191,7 +191,8 @@ async fn reconcile_readable(
 pub(super) async fn finish(object: &Guarded, context: &Context) -> Result<(), ApiServerError> {
     let key = ObjectKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
     let memory = context.registry.memory(&key, &object.uid().unwrap_or_default());
-    let (Some(memory), Some(term), Ok(credential)) = (memory, context.leadership.term(), &object.0) else {
+    let (Some(memory), Some(term), Ok(credential)) = (memory, context.leader_election.term(), &object.0)
+    else {
         return Ok(());
     };
     let mut memory = memory.lock().await;
@@ -211,7 +212,7 @@ pub(super) struct Reconciliation<'a> {
     pub(super) context: &'a Context,
     pub(super) credential: &'a IdIssuerCredential,
     pub(super) identity: Identity,
-    pub(super) intent: ValidatedSpec,
+    pub(super) spec: ValidatedSpec,
     pub(super) memory: &'a mut CredentialState,
     pub(super) generation_since: Moment,
     login_seen: LastSeen,
@@ -235,14 +236,14 @@ impl<'a> Reconciliation<'a> {
         let parse = || {
             verdict.unwrap_or_else(|| spec::parse(credential, &context.allow_list, &context.target_policy))
         };
-        let intent = match context.registry.has_place(key) {
-            Ok(()) => memory.intent(generation, parse),
+        let spec = match context.registry.has_place(key) {
+            Ok(()) => memory.spec(generation, parse),
             Err(limit) => Err(Reason::TooManyCredentials { limit }),
         };
         let (login_seen, target_seen) = (LastSeen::Unknown, LastSeen::Unknown);
         let generation_since = context.registry.generation_since(key);
         let generation_since = generation_since.unwrap_or_else(|| context.clock.now());
-        Self { context, credential, identity, intent, memory, generation_since, login_seen, target_seen }
+        Self { context, credential, identity, spec, memory, generation_since, login_seen, target_seen }
     }
 
     /// Takes over what status remembers.
@@ -262,13 +263,13 @@ impl<'a> Reconciliation<'a> {
     fn take_over(&mut self, status: IdIssuerCredentialStatus, version: &str) {
         self.context.registry.leaves_status(&self.key(), StatusMark::of(Some(&status), version));
         let generation = self.credential.metadata.generation.unwrap_or_default();
-        let intent = self.intent.as_deref().ok();
-        self.memory.load(status, generation, intent, self.context.clock.now());
+        let spec = self.spec.as_deref().ok();
+        self.memory.load(status, generation, spec, self.context.clock.now());
     }
 
     /// The status as it was taken over, with our name in it.
     fn took_over(&mut self, version: &str) {
-        self.memory.status.controller = Some(self.context.neighbourhood.own.clone());
+        self.memory.status.controller = Some(self.context.peers.own.clone());
         self.context.registry.leaves_status(&self.key(), StatusMark::of(Some(&self.memory.status), version));
     }
 
@@ -283,7 +284,7 @@ impl<'a> Reconciliation<'a> {
         }
         account_binding::forget_replaced_bundle(self);
         for _ in 0..STEPS_LIMIT {
-            if self.context.leadership.term() != Some(term) {
+            if self.context.leader_election.term() != Some(term) {
                 return Ok(Action::await_change());
             }
             let now = self.look();
@@ -296,9 +297,10 @@ impl<'a> Reconciliation<'a> {
                 Plan::Obtain { record_first, .. } if record_first && self.waits_for_others(term, now) => {
                     return Ok(Action::requeue(OTHERS_PAUSE));
                 }
-                Plan::Obtain { record_first, lift } => {
+                Plan::Obtain { record_first, override_hold } => {
                     // The term is looked at once more where the call begins.
-                    if !account_binding::obtain(self.memory, lift, record_first.then(recorder), now) {
+                    if !account_binding::obtain(self.memory, override_hold, record_first.then(recorder), now)
+                    {
                         break;
                     }
                 }
@@ -324,16 +326,16 @@ impl<'a> Reconciliation<'a> {
     pub(super) fn look(&mut self) -> Moment {
         let now = self.context.clock.now();
         self.memory.renewal_requested(self.credential.renew_request(), now);
-        if let Ok(intent) = &self.intent {
-            self.login_seen = self.context.registry.seen(&self.beside(&intent.account.login.secret));
-            self.target_seen = self.context.registry.seen(&self.beside(&intent.target.secret));
-            account_binding::take_part(self.memory, intent, self.credential.metadata.generation);
+        if let Ok(spec) = &self.spec {
+            self.login_seen = self.context.registry.seen(&self.beside(&spec.account.login.secret));
+            self.target_seen = self.context.registry.seen(&self.beside(&spec.target.secret));
+            account_binding::take_part(self.memory, spec, self.credential.metadata.generation);
         }
         now
     }
 
     pub(super) fn observed(&self, now: Moment) -> Observed<'_> {
-        let login = self.intent.as_ref().map(|intent| self.memory.login(&self.login_seen, intent, now));
+        let login = self.spec.as_ref().map(|spec| self.memory.login(&self.login_seen, spec, now));
         // Whoever stops does not write later.
         let goes_on = !self.context.stop.is_cancelled();
         Observed {
@@ -341,7 +343,7 @@ impl<'a> Reconciliation<'a> {
             generation: self.credential.metadata.generation.unwrap_or_default(),
             generation_since: self.generation_since,
             observed_generation: self.memory.status.observed_generation,
-            intent: self.intent.as_deref(),
+            spec: self.spec.as_deref(),
             renewal_requested: self.memory.renew_request.as_ref().map(|(_, since)| *since),
             login_record: self.memory.login_record(),
             login_seen: &self.login_seen,

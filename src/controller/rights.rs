@@ -118,8 +118,8 @@ impl Rights {
     /// The same client, whose answers are looked at; readiness shows what they tell.
     pub(super) fn watched(client: Client, readiness: &Readiness, clock: Arc<dyn Clock>) -> Client {
         let rights = Arc::new(Self { clock, missing: Mutex::default() });
-        let told = Arc::clone(&rights);
-        readiness.ask("rights", move || told.vital());
+        let asked = Arc::clone(&rights);
+        readiness.ask("rights", move || asked.vital());
         let namespace = client.default_namespace().to_owned();
         let service = tower::service_fn(move |request: Request<Body>| {
             let (client, rights) = (client.clone(), Arc::clone(&rights));
@@ -218,8 +218,8 @@ mod tests {
                 "create events.events.k8s.io in",
             ),
         ] {
-            let told = right(method, &uri).unwrap();
-            assert!(told.contains(&format!("the right to {part}")), "{uri}: {told}");
+            let sentence = right(method, &uri).unwrap();
+            assert!(sentence.contains(&format!("the right to {part}")), "{uri}: {sentence}");
         }
         assert_eq!(right("GET", "/version"), None);
         assert_eq!(right("GET", "/api/v1/namespaces/shop/secrets/billing/a/b"), None);

@@ -156,7 +156,7 @@ pub async fn operate(
     }
     let client = means.client.clone();
     let operator = Operator::new(settings, means, stop.clone());
-    let leadership = Arc::clone(&operator.leadership);
+    let leader_election = Arc::clone(&operator.leader_election);
     let work_limit = STOP_LIMIT.saturating_sub(RELEASE_LIMIT);
     let is_done = tokio::select! {
         () = operator.work(watch_gate) => true,
@@ -164,7 +164,7 @@ pub async fn operate(
     };
     if !is_done {
         tracing::warn!("stopped before all work was done");
-        if tokio::time::timeout(RELEASE_LIMIT, leadership.give_up(client)).await.is_err() {
+        if tokio::time::timeout(RELEASE_LIMIT, leader_election.give_up(client)).await.is_err() {
             tracing::warn!("release the lease: no answer in time; the next leader waits until it runs out");
         }
     }
@@ -213,7 +213,7 @@ fn log_start(settings: &Settings, admin: SocketAddr) {
 async fn crd_is_served(client: &Client, namespace: Option<&str>) {
     let api: Api<IdIssuerCredential> = watches::api(client, namespace);
     let one = ListParams::default().limit(1);
-    let (mut told, mut limit) = ("", CRD_LIMIT);
+    let (mut logged_cause, mut limit) = ("", CRD_LIMIT);
     loop {
         // Any other refusal says that the resource is known; the watches tell it over and over.
         let asked = tokio::time::timeout(limit, api.list_metadata(&one)).await;
@@ -224,9 +224,9 @@ async fn crd_is_served(client: &Client, namespace: Option<&str>) {
             Ok(Err(kube::Error::Api(_))) => "the CRD is not installed; apply the manifest in crds/",
             Ok(Err(_)) | Err(_) => "the API server cannot be reached, or does not answer",
         };
-        if told != cause {
+        if logged_cause != cause {
             tracing::warn!("wait for idissuercredentials.idissuer.pl: {cause}");
-            told = cause;
+            logged_cause = cause;
         }
         tokio::time::sleep(CRD_POLL).await;
     }
@@ -238,8 +238,8 @@ struct Operator {
     accounts: Arc<Accounts>,
     ended: tokio::sync::mpsc::UnboundedReceiver<Member>,
     recorder: Recorder,
-    told: tokio::sync::mpsc::Receiver<PendingEvent>,
-    leadership: Arc<LeaderElection>,
+    events: tokio::sync::mpsc::Receiver<PendingEvent>,
+    leader_election: Arc<LeaderElection>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     areas: Vec<(Option<String>, Arc<Context>)>,
@@ -253,8 +253,8 @@ impl Operator {
         let allow_list = Arc::new(settings.allow_list.clone());
         let issuer = IssuerClient::new(transport, Arc::clone(&allow_list), Arc::clone(&clock));
         let (ended_sender, ended) = tokio::sync::mpsc::unbounded_channel();
-        let leadership = Arc::new(LeaderElection::new(settings.lease.clone(), Arc::clone(&clock)));
-        let leads = Arc::clone(&leadership);
+        let leader_election = Arc::new(LeaderElection::new(settings.lease.clone(), Arc::clone(&clock)));
+        let leads = Arc::clone(&leader_election);
         let accounts = Arc::new(Accounts::new(
             issuer,
             Arc::clone(&clock),
@@ -269,9 +269,9 @@ impl Operator {
         let instance = Some(leader_election::host()).filter(|host| !host.is_empty());
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance };
         let recorder = Recorder::new(client.clone(), reporter);
-        let (teller, told) = EventPublisher::new(Arc::clone(&clock), Arc::clone(&metrics));
-        let neighbourhood = Arc::new(PeerWatch::new(settings.controller_name()));
-        let teller = Arc::new(teller);
+        let (publisher, events) = EventPublisher::new(Arc::clone(&clock), Arc::clone(&metrics));
+        let peers = Arc::new(PeerWatch::new(settings.controller_name()));
+        let publisher = Arc::new(publisher);
         let namespaces: Vec<Option<String>> = if settings.namespaces.is_empty() {
             vec![None]
         } else {
@@ -280,7 +280,7 @@ impl Operator {
         let limit = settings.max_credentials_per_namespace;
         let registries: Arc<[Arc<Registry>]> =
             namespaces.iter().map(|_| Arc::new(Registry::new(limit))).collect();
-        let (bundles, whole_reads) = (Arc::new(Bundles::default()), Arc::new(LargeReads::default()));
+        let (bundles, large_reads) = (Arc::new(Bundles::default()), Arc::new(LargeReads::default()));
         let writes = Arc::new(NamespaceWrites::default());
         let context = |registry: &Arc<Registry>| {
             Arc::new(Context {
@@ -288,23 +288,35 @@ impl Operator {
                 accounts: Arc::clone(&accounts),
                 allow_list: Arc::clone(&allow_list),
                 bundles: Arc::clone(&bundles),
-                whole_reads: Arc::clone(&whole_reads),
+                large_reads: Arc::clone(&large_reads),
                 writes: Arc::clone(&writes),
                 target_policy: settings.target_policy.clone(),
                 registry: Arc::clone(registry),
                 registries: Arc::clone(&registries),
-                teller: Arc::clone(&teller),
+                publisher: Arc::clone(&publisher),
                 clock: Arc::clone(&clock),
-                leadership: Arc::clone(&leadership),
+                leader_election: Arc::clone(&leader_election),
                 stop: stop.clone(),
-                neighbourhood: Arc::clone(&neighbourhood),
+                peers: Arc::clone(&peers),
                 metrics: Arc::clone(&metrics),
                 turns: Arc::clone(&turns),
             })
         };
         let areas = namespaces.into_iter().zip(registries.iter().map(context)).collect();
         let watching = watcher::Config::default().timeout(settings.watch_timeout_seconds);
-        Self { client, accounts, ended, recorder, told, leadership, clock, metrics, areas, watching, stop }
+        Self {
+            client,
+            accounts,
+            ended,
+            recorder,
+            events,
+            leader_election,
+            clock,
+            metrics,
+            areas,
+            watching,
+            stop,
+        }
     }
 
     /// Works until stopped: no credential is begun any more, those at work are finished, then calls are drained,
@@ -345,8 +357,8 @@ impl Operator {
         });
         tokio::spawn(forward_wake_ups(self.ended, wakers.clone()));
         let metrics = self.metrics;
-        let leadership = Arc::clone(&self.leadership);
-        let leads = move || leadership.term().is_some();
+        let leader_election = Arc::clone(&self.leader_election);
+        let leads = move || leader_election.term().is_some();
         let stop = self.stop.clone();
         tokio::spawn(watchdog::watch(wakers.clone(), self.clock, Arc::clone(&metrics), leads, stop));
         let done = CancellationToken::new();
@@ -361,7 +373,7 @@ impl Operator {
             metrics.forget_credentials();
         };
         let leading =
-            self.leadership.hold(self.client.clone(), forget, gained, self.stop.clone(), done.clone());
+            self.leader_election.hold(self.client.clone(), forget, gained, self.stop.clone(), done.clone());
         let working = async {
             let credentials = join_all(reconciling).await;
             self.accounts.drain().await;
@@ -372,7 +384,7 @@ impl Operator {
             // With the last of them, nobody tells anything any more.
             drop(areas);
         };
-        futures::join!(leading, working, events::publish_all(self.recorder, self.told));
+        futures::join!(leading, working, events::publish_all(self.recorder, self.events));
         join_all(watching).await;
     }
 }

@@ -180,13 +180,13 @@ mod tests {
 
     #[test]
     fn a_minimal_specification_uses_the_default_issuer_and_the_default_keys() {
-        let intent = parse(&credential(&json!({"loginSecretRef": {"name": "login"}}))).unwrap();
-        assert_eq!(intent.account.endpoint.token.as_str(), "https://api.idissuer.pl/v2/auth/token");
-        assert_eq!(intent.account.endpoint.refresh.as_str(), "https://api.idissuer.pl/v2/auth/refreshtoken");
-        assert_eq!(intent.account.login.password_key, "password");
-        assert_eq!(intent.target.secret, "billing");
-        assert_eq!(intent.target.template, Template::default());
-        assert!(intent.target.owned && !intent.suspended);
+        let spec = parse(&credential(&json!({"loginSecretRef": {"name": "login"}}))).unwrap();
+        assert_eq!(spec.account.endpoint.token.as_str(), "https://api.idissuer.pl/v2/auth/token");
+        assert_eq!(spec.account.endpoint.refresh.as_str(), "https://api.idissuer.pl/v2/auth/refreshtoken");
+        assert_eq!(spec.account.login.password_key, "password");
+        assert_eq!(spec.target.secret, "billing");
+        assert_eq!(spec.target.template, Template::default());
+        assert!(spec.target.owned && !spec.suspended);
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub(super) struct CredentialState {
     /// The term of leadership that all of this belongs to; none while nothing was taken over.
     pub(super) term: Option<Term>,
     /// What became of the specification of a generation, which is parsed once.
-    pub intent: Option<(Option<i64>, ValidatedSpec)>,
+    pub spec: Option<(Option<i64>, ValidatedSpec)>,
     /// The status as it was written last.
     pub status: IdIssuerCredentialStatus,
     /// When that was.
@@ -64,9 +64,9 @@ pub(super) struct CredentialState {
     /// How many rounds in a row a call to the API server has failed, and which one failed last.
     pub failed_call: Option<(u32, Reason)>,
     /// How long calls to the API server may take.
-    patience: AdaptiveTimeout,
+    timeout: AdaptiveTimeout,
     /// Who was told what status remembers of the login.
-    pub told: RestoreStage,
+    pub restore_stage: RestoreStage,
     /// Whether the login Secret may have been repaired since an earlier process saw its login rejected, and no attempt
     /// was recorded since.
     pub is_login_repaired: bool,
@@ -174,8 +174,8 @@ impl LoginSnapshot {
             Ok(session) => {
                 self.reference.ca_bundle.is_some()
                     && session.with_account(|account| {
-                        account.trouble().is_some_and(|trouble| {
-                            trouble.failure.reason.is_of_tls() && trouble.last.is_after(self.at)
+                        account.last_failure().is_some_and(|last_failure| {
+                            last_failure.failure.reason.is_of_tls() && last_failure.last.is_after(self.at)
                         })
                     })
             }
@@ -194,28 +194,28 @@ impl CredentialState {
     /// Nothing is remembered any more, but for what is known of the API server, what was written there lately, and what
     /// follows from the specification alone.
     pub(super) fn reset(&mut self) {
-        let (patience, intent) = (std::mem::take(&mut self.patience), self.intent.take());
+        let (timeout, spec) = (std::mem::take(&mut self.timeout), self.spec.take());
         let writes = std::mem::take(&mut self.writes);
-        *self = Self { intent, patience, writes, ..Self::default() };
+        *self = Self { spec, timeout, writes, ..Self::default() };
     }
 
     /// Whether it is known what the specification of this generation wants.
     pub(super) fn is_spec_known(&self, generation: Option<i64>) -> bool {
-        self.intent.as_ref().is_some_and(|(known, _)| *known == generation)
+        self.spec.as_ref().is_some_and(|(known, _)| *known == generation)
     }
 
     /// What the specification of this generation wants. Only the first call parses it.
-    pub(super) fn intent(
+    pub(super) fn spec(
         &mut self,
         generation: Option<i64>,
         parse: impl FnOnce() -> Result<CredentialSpec, Reason>,
     ) -> ValidatedSpec {
-        match &self.intent {
-            Some((known, intent)) if *known == generation => intent.clone(),
+        match &self.spec {
+            Some((known, spec)) if *known == generation => spec.clone(),
             _ => {
-                let intent = parse().map(Arc::new);
-                self.intent = Some((generation, intent.clone()));
-                intent
+                let spec = parse().map(Arc::new);
+                self.spec = Some((generation, spec.clone()));
+                spec
             }
         }
     }
@@ -226,7 +226,7 @@ impl CredentialState {
         &mut self,
         status: IdIssuerCredentialStatus,
         generation: i64,
-        intent: Option<&CredentialSpec>,
+        spec: Option<&CredentialSpec>,
         now: Moment,
     ) {
         // A claim is between controllers, and no part of what is written here.
@@ -238,7 +238,7 @@ impl CredentialState {
                     && condition.status == "True"
                     && condition.observed_generation == Some(generation)
             });
-        let account = intent.filter(|_| is_ready).map(|intent| intent.account.clone());
+        let account = spec.filter(|_| is_ready).map(|spec| spec.account.clone());
         let generation = is_ready.then_some(generation);
         let behind = self.term.map_or(SignedDuration::ZERO, |term| term.clock_behind);
         self.published =
@@ -251,17 +251,17 @@ impl CredentialState {
 
     /// What the login Secret is known to hold, given its last known version and the present specification.
     #[must_use]
-    pub(super) fn login(&self, seen: &LastSeen, intent: &CredentialSpec, now: Moment) -> Login {
+    pub(super) fn login(&self, seen: &LastSeen, spec: &CredentialSpec, now: Moment) -> Login {
         let current = self.login.as_ref().filter(|reading| {
             (*seen == LastSeen::Unknown || reading.seen == *seen)
-                && reading.reference == intent.account
+                && reading.reference == spec.account
                 && !reading.is_stale(now)
         });
         let Some(reading) = current else { return Login::Unread };
         match &reading.outcome {
             Err(reason) => Login::Defective(reason.clone()),
             Ok(session) => {
-                let view = session.view(&reading.tenant).of_secret(&intent.account.login.secret);
+                let view = session.view(&reading.tenant).of_secret(&spec.account.login.secret);
                 Login::Account(Box::new(view))
             }
         }
@@ -361,7 +361,7 @@ impl CredentialState {
     /// How long the next call to the API server may take.
     pub(super) fn allowance(&mut self) -> CallDeadline<'_> {
         let slow = self.pace().slow_call_limit();
-        CallDeadline::new(&mut self.patience, slow)
+        CallDeadline::new(&mut self.timeout, slow)
     }
 
     /// The target could not be written: the next try has to wait, longer each time.
@@ -370,11 +370,11 @@ impl CredentialState {
         reason: Reason,
         generation: Option<i64>,
         now: Moment,
-        chance: RandomFraction,
+        random_fraction: RandomFraction,
     ) {
         let before = self.write_pause.as_ref().filter(|pause| pause.generation == generation);
         let count = before.map_or(0, |pause| pause.count).saturating_add(1);
-        let until = now.plus(backoff::retry_pause(count, self.pace(), chance));
+        let until = now.plus(backoff::retry_pause(count, self.pace(), random_fraction));
         self.write_pause = Some(WritePause { reason, generation, count, until });
     }
 }

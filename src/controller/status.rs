@@ -55,8 +55,8 @@ pub(super) fn status(
         observed_generation: if is_heard { Some(observed.generation) } else { previous.observed_generation },
         conditions: merge(&previous.conditions, wanted, Some(observed.generation), now.wall),
         secret_name: observed
-            .intent
-            .map_or(previous.secret_name.clone(), |intent| Some(intent.target.secret.clone())),
+            .spec
+            .map_or(previous.secret_name.clone(), |spec| Some(spec.target.secret.clone())),
         target: observed.target_written.map(|version| TargetStatus {
             uid: version.uid.clone(),
             resource_version: version.resource_version.clone(),
@@ -71,12 +71,14 @@ pub(super) fn status(
             None => remembered,
         },
         login: login(observed, memory, attempt, now),
-        failures: account.and_then(|account| account.trouble.as_ref()).map(|trouble| FailuresStatus {
-            consecutive_failures: i32::try_from(trouble.count).unwrap_or(i32::MAX),
-            last_failure_time: wire_time(trouble.last.wall),
-            reason: trouble.failure.reason.name().to_owned(),
-            message: Some(trouble.failure.reason.message()),
-            next_attempt_time: trouble.next_attempt.map(|at| wire_time(at.wall)),
+        failures: account.and_then(|account| account.last_failure.as_ref()).map(|last_failure| {
+            FailuresStatus {
+                consecutive_failures: i32::try_from(last_failure.count).unwrap_or(i32::MAX),
+                last_failure_time: wire_time(last_failure.last.wall),
+                reason: last_failure.failure.reason.name().to_owned(),
+                message: Some(last_failure.failure.reason.message()),
+                next_attempt_time: last_failure.next_attempt.map(|at| wire_time(at.wall)),
+            }
         }),
         controller: previous.controller.clone(),
         claimed_by: None,
@@ -118,7 +120,7 @@ pub(super) fn learned(support: Option<api::RefreshSupport>) -> RefreshSupport {
 }
 
 fn token(published: &Published, observed: &Observed<'_>) -> TokenStatus {
-    let schedule = observed.schedule_of(&published.validity.with_recorded());
+    let schedule = observed.schedule_of(&published.validity.as_recorded());
     TokenStatus {
         issued_time: wire_time(published.validity.issued.wall),
         expiration_time: wire_time(schedule.expiry.wall),
@@ -162,7 +164,8 @@ fn login(
     let attempted = if attempt { Some(now) } else { attempted };
     // An attempt that was recorded and not answered counts: whoever comes after a crash must not present it anew. Any
     // answer but a rejection is one.
-    let is_answered = account.trouble.as_ref().is_some_and(|it| it.failure.class != RetryClass::Rejected);
+    let is_answered =
+        account.last_failure.as_ref().is_some_and(|it| it.failure.class != RetryClass::Rejected);
     let is_pending = !account.proven && (attempt || memory.is_attempt_recorded() && !is_answered);
     let rejections = if account.proven { memory.rejections() } else { memory.rejections_of_user() };
     let rejections = rejections.saturating_add(u32::from(is_pending));
@@ -279,13 +282,13 @@ pub(super) fn events(previous: &[Condition], current: &Conditions) -> Vec<Event>
         Ok(reason) => (true, reason),
         Err(reason) => (false, reason),
     };
-    let told = [
+    let rows = [
         (ConditionType::Ready, is_ready, Some(ready)),
         (ConditionType::Stalled, true, current.stalled.as_ref()),
         (ConditionType::RenewalOverdue, true, current.renewal_overdue.as_ref()),
     ];
     let mut events: Vec<Event> = Vec::new();
-    for (type_, status, reason) in told {
+    for (type_, status, reason) in rows {
         let Some(reason) = reason else { continue };
         let before = previous.iter().find(|condition| condition.type_ == type_.as_str());
         let is_old = before

@@ -17,7 +17,7 @@ impl Reconciliation<'_> {
     /// Says in status, if that can be written, that a call fails over and over: nobody else tells that a token is late then.
     pub(super) async fn report_failure(&mut self, error: &ApiServerError, term: Term) {
         self.memory.call_failed(error);
-        if self.memory.failing_call().is_none() || self.context.leadership.term() != Some(term) {
+        if self.memory.failing_call().is_none() || self.context.leader_election.term() != Some(term) {
             return;
         }
         if let Err(error) = self.report(StatusTrigger::Failure).await {
@@ -35,7 +35,7 @@ impl Reconciliation<'_> {
         let now = self.look();
         let request = self.credential.renew_request();
         let observed = self.observed(now);
-        let own = &self.context.neighbourhood.own;
+        let own = &self.context.peers.own;
         let mut status = status::status(&observed, self.memory, occasion, request, now);
         status.controller = Some(own.clone());
         let events = status::events(&self.memory.status.conditions, &conditions(&observed, now));
@@ -57,14 +57,14 @@ impl Reconciliation<'_> {
         }
         let (Identity { namespace, name, uid }, registry) = (&self.identity, &self.context.registry);
         registry.writes_status(&self.key(), &status);
-        let (cluster, left) = (&self.context.cluster, self.context.leadership.left());
+        let (cluster, left) = (&self.context.cluster, self.context.leader_election.left());
         // What nobody keeps yet, another controller may come to at the same time.
         let fence = self.credential.resource_version().filter(|_| self.memory.status.controller.is_none());
         let allowance = self.memory.allowance().within(left);
         let version =
             cluster.write_status(namespace, name, uid, fence.as_deref(), &status, allowance).await?;
         registry.leaves_status(&self.key(), StatusMark::of(Some(&status), &version));
-        self.context.neighbourhood.sees_status(registry, &self.key());
+        self.context.peers.sees_status(registry, &self.key());
         if is_put_back {
             self.memory.status_repairs.made(now);
         }
@@ -73,7 +73,7 @@ impl Reconciliation<'_> {
         self.memory.writes.status.made(now);
         self.context.writes.made(namespace, now);
         for event in events {
-            self.context.teller.tell(event, self.credential.object_ref(&()));
+            self.context.publisher.tell(event, self.credential.object_ref(&()));
         }
         Ok(())
     }
@@ -87,7 +87,7 @@ impl Reconciliation<'_> {
     fn show(&self, status: &IdIssuerCredentialStatus) {
         let Identity { namespace, name, uid } = &self.identity;
         let conditions = status.conditions.iter();
-        let facts = CredentialSample {
+        let annotations = CredentialSample {
             namespace: namespace.clone(),
             name: name.clone(),
             conditions: conditions
@@ -95,7 +95,7 @@ impl Reconciliation<'_> {
                 .collect(),
             token: status.token.as_ref().map(|token| (token.expiration_time.0, token.renewal_time.0)),
         };
-        self.context.metrics.show_credential(uid, facts);
+        self.context.metrics.show_credential(uid, annotations);
         // It may have been deleted while it was worked on.
         if self.context.registry.memory(&self.beside(name), uid).is_none() {
             self.context.metrics.forget_credential(uid);

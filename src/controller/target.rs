@@ -21,8 +21,8 @@ use crate::core::token::{AccessToken, Fingerprint, IssuedToken};
 
 /// Reads the target, and keeps of it what a decision needs.
 pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerError> {
-    let Ok(intent) = &work.intent else { return Ok(()) };
-    let key = work.beside(&intent.target.secret);
+    let Ok(spec) = &work.spec else { return Ok(()) };
+    let key = work.beside(&spec.target.secret);
     let glance = work.context.registry.glance(&key);
     let share = work.context.share(&key.namespace).await;
     let secret =
@@ -76,8 +76,8 @@ async fn is_intact(
     let access = held.map(|token| token.access.clone()).or_else(|| read.token.clone());
     let Some(access) = access else { return is_kept(work, share, found).await };
     let token = issued(published, access);
-    let rendered = trim::with_whole_beside(work, Some(share), |intent, identity| {
-        render(intent, identity, &token).is_ok_and(|wanted| holds_all(found, &wanted))
+    let rendered = trim::with_whole_beside(work, Some(share), |spec, identity| {
+        render(spec, identity, &token).is_ok_and(|wanted| holds_all(found, &wanted))
     });
     Ok(rendered.await?.unwrap_or_default())
 }
@@ -90,12 +90,12 @@ async fn is_kept(
     found: &Secret,
 ) -> Result<bool, ApiServerError> {
     let Some(published) = work.memory.published.clone() else { return Ok(false) };
-    let kept = trim::with_whole_beside(work, Some(share), |intent, identity| {
+    let kept = trim::with_whole_beside(work, Some(share), |spec, identity| {
         let Published { validity, fingerprint, .. } = &published;
-        let facts = TokenAnnotations::of(validity, fingerprint, intent.renew_before, intent.jitter);
-        let manifest = Manifest { data: Data::default(), facts };
-        let mut keys = intent.target.template.keys();
-        holds_all(found, &secret(&manifest, intent, identity)) && keys.all(|key| is_owned(found, key))
+        let annotations = TokenAnnotations::of(validity, fingerprint, spec.renew_before, spec.jitter);
+        let manifest = Manifest { data: Data::default(), annotations };
+        let mut keys = spec.target.template.keys();
+        holds_all(found, &secret(&manifest, spec, identity)) && keys.all(|key| is_owned(found, key))
     });
     Ok(kept.await?.unwrap_or_default())
 }
@@ -149,7 +149,7 @@ pub(super) async fn publish(
     repair: bool,
 ) -> Result<(), ApiServerError> {
     let is_new = work.memory.published.as_ref().is_none_or(|old| old.fingerprint != token.fingerprint);
-    let account = work.intent.as_ref().ok().map(|intent| intent.account.clone());
+    let account = work.spec.as_ref().ok().map(|spec| spec.account.clone());
     let key = work.memory.session().map(|session| session.key());
     let outcome = write(work, token, TokenOrigin { account, key }).await;
     let now = work.context.clock.now();
@@ -192,14 +192,14 @@ async fn write(
     token: &IssuedToken,
     origin: TokenOrigin,
 ) -> Result<bool, ApiServerError> {
-    let rendered = trim::with_whole(work, |intent, identity| render(intent, identity, token)).await?;
+    let rendered = trim::with_whole(work, |spec, identity| render(spec, identity, token)).await?;
     let Some(rendered) = rendered else { return Ok(false) };
     let now = work.context.clock.now();
     let generation = work.credential.metadata.generation;
     let secret = match rendered {
         Ok(secret) => secret,
         Err(reason) => {
-            work.memory.refused(reason, generation, now, work.context.clock.chance());
+            work.memory.refused(reason, generation, now, work.context.clock.random_fraction());
             return Ok(false);
         }
     };
@@ -225,7 +225,7 @@ async fn write(
             let reason = Reason::TargetWriteRefused { secret: name };
             let Identity { namespace, name, .. } = &work.identity;
             tracing::warn!(namespace, name, "{error}");
-            work.memory.refused(reason, generation, now, work.context.clock.chance());
+            work.memory.refused(reason, generation, now, work.context.clock.random_fraction());
             Ok(false)
         }
         Err(error) => Err(error),
@@ -239,8 +239,8 @@ fn wrote(
     version: ObjectVersion,
     glance: Glance,
 ) {
-    let Ok(intent) = &work.intent else { return };
-    let key = work.beside(&intent.target.secret);
+    let Ok(spec) = &work.spec else { return };
+    let key = work.beside(&spec.target.secret);
     work.context.registry.on_secret_written(&key, version.clone(), glance);
     let Identity { namespace, name, .. } = &work.identity;
     tracing::info!(namespace, name, secret = key.name, fingerprint = %token.fingerprint, "token published");
@@ -259,15 +259,16 @@ fn wrote(
 }
 
 /// The target as it is to be written.
-fn render(intent: &CredentialSpec, identity: &Identity, token: &IssuedToken) -> Result<Secret, Reason> {
-    let facts = TokenAnnotations::of(&token.validity, &token.fingerprint, intent.renew_before, intent.jitter);
-    let manifest = target::render(&intent.target, identity, token, facts)?;
-    Ok(secret(&manifest, intent, identity))
+fn render(spec: &CredentialSpec, identity: &Identity, token: &IssuedToken) -> Result<Secret, Reason> {
+    let annotations =
+        TokenAnnotations::of(&token.validity, &token.fingerprint, spec.renew_before, spec.jitter);
+    let manifest = target::render(&spec.target, identity, token, annotations)?;
+    Ok(secret(&manifest, spec, identity))
 }
 
-fn secret(manifest: &Manifest, intent: &CredentialSpec, identity: &Identity) -> Secret {
-    let TokenAnnotations { issued, expiration, renewal, fingerprint } = &manifest.facts;
-    let mut labels = intent.target.labels.clone();
+fn secret(manifest: &Manifest, spec: &CredentialSpec, identity: &Identity) -> Secret {
+    let TokenAnnotations { issued, expiration, renewal, fingerprint } = &manifest.annotations;
+    let mut labels = spec.target.labels.clone();
     labels.insert(api::MANAGED_BY_LABEL.into(), api::MANAGED_BY.into());
     let own = [
         (api::CREDENTIAL_ANNOTATION, identity.name.clone()),
@@ -276,18 +277,18 @@ fn secret(manifest: &Manifest, intent: &CredentialSpec, identity: &Identity) -> 
         (api::RENEWAL_TIME_ANNOTATION, renewal.to_string()),
         (api::FINGERPRINT_ANNOTATION, fingerprint.to_string()),
     ];
-    let mut annotations: BTreeMap<String, String> = intent.target.annotations.clone();
+    let mut annotations: BTreeMap<String, String> = spec.target.annotations.clone();
     annotations.extend(own.map(|(key, value)| (key.to_owned(), value)));
     Secret {
         metadata: ObjectMeta {
-            name: Some(intent.target.secret.clone()),
+            name: Some(spec.target.secret.clone()),
             namespace: Some(identity.namespace.clone()),
             labels: Some(labels),
             annotations: Some(annotations),
-            owner_references: intent.target.owned.then(|| vec![owner(identity)]),
+            owner_references: spec.target.owned.then(|| vec![owner(identity)]),
             ..ObjectMeta::default()
         },
-        type_: Some(intent.target.secret_type.clone()),
+        type_: Some(spec.target.secret_type.clone()),
         data: Some(byte_strings(&manifest.data)),
         ..Secret::default()
     }

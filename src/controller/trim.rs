@@ -86,10 +86,10 @@ pub(super) fn is_judged(memory: &CredentialState, credential: &IdIssuerCredentia
 }
 
 /// What a specification wants, without the template where that is large.
-pub(super) fn slim(mut intent: CredentialSpec) -> CredentialSpec {
-    intent.target.template = template::Template::default();
-    (intent.target.labels, intent.target.annotations) = (BTreeMap::new(), BTreeMap::new());
-    intent
+pub(super) fn slim(mut spec: CredentialSpec) -> CredentialSpec {
+    spec.target.template = template::Template::default();
+    (spec.target.labels, spec.target.annotations) = (BTreeMap::new(), BTreeMap::new());
+    spec
 }
 
 /// Shows what the specification wants, with its template, to somebody who looks at it and lets it go. None if it is not
@@ -102,7 +102,7 @@ pub(super) async fn with_whole<T>(
     look: impl FnOnce(&CredentialSpec, &Identity) -> T,
 ) -> Result<Option<T>, ApiServerError> {
     // What is kept whole need not wait.
-    let share = match &work.intent {
+    let share = match &work.spec {
         Ok(_) if is_slim(work.credential) => Some(work.context.share(&work.identity.namespace).await),
         Ok(_) | Err(_) => None,
     };
@@ -118,12 +118,12 @@ pub(super) async fn with_whole_beside<T>(
     share: Option<&ReadPermit>,
     look: impl FnOnce(&CredentialSpec, &Identity) -> T,
 ) -> Result<Option<T>, ApiServerError> {
-    let Ok(intent) = &work.intent else { return Ok(None) };
+    let Ok(spec) = &work.spec else { return Ok(None) };
     let Some(share) = share.filter(|_| is_slim(work.credential)) else {
-        return Ok(Some(look(intent, &work.identity)));
+        return Ok(Some(look(spec, &work.identity)));
     };
     let read = read(work.context, work.credential, share, work.memory.allowance()).await?;
-    Ok(read.and_then(Result::ok).map(|intent| look(&intent, &work.identity)))
+    Ok(read.and_then(Result::ok).map(|spec| look(&spec, &work.identity)))
 }
 
 /// Finds out whether a specification can be carried out whose template was left out. None if it is another one by now.
@@ -136,7 +136,7 @@ pub(super) async fn judge(
     allowance: CallDeadline<'_>,
 ) -> Result<Option<Result<CredentialSpec, Reason>>, ApiServerError> {
     let share = context.share(&credential.namespace().unwrap_or_default()).await;
-    Ok(read(context, credential, &share, allowance).await?.map(|intent| intent.map(slim)))
+    Ok(read(context, credential, &share, allowance).await?.map(|spec| spec.map(slim)))
 }
 
 async fn read(

@@ -104,12 +104,12 @@ fn news(
 ) -> impl Stream<Item = Result<Guarded, watcher::Error>> + Send + 'static {
     let mut listed = Vec::new();
     events.filter_map(move |event| {
-        let Context { registry, metrics, clock, neighbourhood, .. } = &*context;
-        let own = &neighbourhood.own;
+        let Context { registry, metrics, clock, peers, .. } = &*context;
+        let own = &peers.own;
         let see = |object: &Guarded| {
             let (key, sighting) = (key(object), sighting(object, own));
             let news = registry.on_credential_applied(&key, sighting, remarks(object), clock.now());
-            neighbourhood.sees_status(registry, &key);
+            peers.sees_status(registry, &key);
             news.replaced.iter().for_each(|uid| metrics.forget_credential(uid));
             wake(&waker, news.placed);
             news.is_work
@@ -247,6 +247,6 @@ fn back_off(object: Arc<Guarded>, error: &ApiServerError, context: Arc<Context>)
     let (errors, pace) = context.registry.count_error(&key);
     context.metrics.reconcile_error();
     tracing::warn!(namespace = key.namespace, name = key.name, errors, "{error}");
-    let pause = cluster_pause(errors, pace, context.clock.chance());
+    let pause = cluster_pause(errors, pace, context.clock.random_fraction());
     Action::requeue(Duration::try_from(pause).unwrap_or(Duration::from_secs(1)))
 }

@@ -77,7 +77,7 @@ pub struct Account {
     token: Option<Arc<IssuedToken>>,
     refresh: Option<RefreshToken>,
     in_flight: bool,
-    trouble: Option<LastFailure>,
+    last_failure: Option<LastFailure>,
     budget: LoginBudget,
     /// Whether a rejection was forgiven since the login was accepted last.
     is_forgiven: bool,
@@ -101,8 +101,8 @@ impl Account {
 
     /// The last failure, if nothing succeeded since.
     #[must_use]
-    pub fn trouble(&self) -> Option<&LastFailure> {
-        self.trouble.as_ref()
+    pub fn last_failure(&self) -> Option<&LastFailure> {
+        self.last_failure.as_ref()
     }
 
     /// When the issuer last accepted user name and password.
@@ -158,7 +158,7 @@ impl Account {
         }
         self.budget = LoginBudget::remembered(count, last);
         let next_attempt = self.budget.next_attempt(self.accepted.is_some());
-        self.trouble = Some(LastFailure { failure, count, last, next_attempt });
+        self.last_failure = Some(LastFailure { failure, count, last, next_attempt });
     }
 
     /// Takes over how long the token lives that this account is to replace in a target, and until when: retries are in a
@@ -184,9 +184,9 @@ impl Account {
     }
 
     /// Allows one attempt at once. Until it ends, what was said last holds.
-    pub fn lift(&mut self, now: Moment) {
-        if let Some(trouble) = &mut self.trouble {
-            trouble.next_attempt = Some(now);
+    pub fn override_hold(&mut self, now: Moment) {
+        if let Some(last_failure) = &mut self.last_failure {
+            last_failure.next_attempt = Some(now);
         }
     }
 
@@ -194,10 +194,12 @@ impl Account {
     /// again at once. But once only: whoever is rejected again while others are accepted has a wrong password.
     pub fn forgive(&mut self, now: Moment) {
         let is_rejected = |it: &&mut LastFailure| it.failure.class == RetryClass::Rejected;
-        if let Some(trouble) = self.trouble.as_mut().filter(is_rejected).filter(|_| !self.is_forgiven) {
+        if let Some(last_failure) =
+            self.last_failure.as_mut().filter(is_rejected).filter(|_| !self.is_forgiven)
+        {
             self.is_forgiven = true;
             self.budget.forgive();
-            trouble.next_attempt = Some(now);
+            last_failure.next_attempt = Some(now);
         }
     }
 
@@ -226,7 +228,7 @@ impl Account {
         if self.in_flight {
             return Next::InFlight;
         }
-        match &self.trouble {
+        match &self.last_failure {
             Some(LastFailure { next_attempt: None, .. }) => return Next::Held,
             Some(LastFailure { next_attempt: Some(at), .. }) if !at.is_reached(now) => {
                 return Next::Wait(*at);
@@ -240,7 +242,7 @@ impl Account {
         };
         let spaced = self.token.as_ref().map(|token| token.validity.issued.plus(spacing));
         match spaced {
-            Some(at) if !at.is_reached(now) && self.trouble.is_none() => Next::Wait(at),
+            Some(at) if !at.is_reached(now) && self.last_failure.is_none() => Next::Wait(at),
             _ if self.refreshes(strategy, now) => Next::Refresh,
             _ => Next::Login,
         }
@@ -248,11 +250,11 @@ impl Account {
 
     /// What to do, were a new token needed `now`.
     #[must_use]
-    pub fn next_under(&self, restraint: Throttle, strategy: Strategy, now: Moment) -> Next {
+    pub fn next_under(&self, throttle: Throttle, strategy: Strategy, now: Moment) -> Next {
         let next = self.next(strategy, now);
         let until = match next {
-            Next::Refresh => restraint.calls,
-            Next::Login => self.put_off(restraint, now),
+            Next::Refresh => throttle.calls,
+            Next::Login => self.put_off(throttle, now),
             Next::Wait(_) | Next::InFlight | Next::Held => None,
         };
         until.filter(|until| !until.is_reached(now)).map_or(next, Next::Wait)
@@ -260,11 +262,11 @@ impl Account {
 
     /// Until when even an attempt that somebody asks for has to wait.
     #[must_use]
-    pub fn put_off(&self, restraint: Throttle, now: Moment) -> Option<Moment> {
-        let logins = restraint.logins.filter(|_| self.accepted.is_none());
+    pub fn put_off(&self, throttle: Throttle, now: Moment) -> Option<Moment> {
+        let logins = throttle.logins.filter(|_| self.accepted.is_none());
         let later =
             |until: Moment, other: Moment| if until.earlier(other, now) == until { other } else { until };
-        restraint.calls.into_iter().chain(logins).filter(|until| !until.is_reached(now)).reduce(later)
+        throttle.calls.into_iter().chain(logins).filter(|until| !until.is_reached(now)).reduce(later)
     }
 
     fn refreshes(&self, strategy: Strategy, now: Moment) -> bool {
@@ -299,20 +301,20 @@ impl Account {
         call: Call,
         outcome: Result<TokenResponse, Failure>,
         now: Moment,
-        chance: RandomFraction,
+        random_fraction: RandomFraction,
     ) {
         self.in_flight = false;
         match (call, outcome) {
             (call, Ok(obtained)) => self.succeed(&call, obtained, now),
             (Call::Refresh { refresh, .. }, Err(failure)) => {
-                self.fail_refresh(refresh, failure, now, chance);
+                self.fail_refresh(refresh, failure, now, random_fraction);
             }
             (Call::Login(_), Err(failure)) => {
                 let failure = self.judge(Grant::Login, failure);
                 if failure.class == RetryClass::Rejected {
                     self.hold(failure, now);
                 } else {
-                    self.note(failure, now, chance);
+                    self.note(failure, now, random_fraction);
                 }
             }
         }
@@ -348,19 +350,25 @@ impl Account {
                 self.refresh = Some(obtained.refresh.unwrap_or_else(|| refresh.clone()));
             }
         }
-        self.trouble = None;
+        self.last_failure = None;
         self.block = Block::default();
         self.is_called_expired = false;
         self.token = Some(Arc::new(obtained.token));
     }
 
-    fn fail_refresh(&mut self, refresh: RefreshToken, failure: Failure, now: Moment, chance: RandomFraction) {
+    fn fail_refresh(
+        &mut self,
+        refresh: RefreshToken,
+        failure: Failure,
+        now: Moment,
+        random_fraction: RandomFraction,
+    ) {
         match failure.class {
             RetryClass::Transient { sent, .. } | RetryClass::Inconclusive { sent } => {
                 self.refresh = (sent == Sent::No).then_some(refresh);
-                self.note(failure, now, chance);
+                self.note(failure, now, random_fraction);
             }
-            RetryClass::Blocked => self.note(failure, now, chance),
+            RetryClass::Blocked => self.note(failure, now, random_fraction),
             // Dropped, and the login that follows at once tells whether anything is wrong.
             RetryClass::Refused
             | RetryClass::Rejected
@@ -374,16 +382,16 @@ impl Account {
         self.block = Block::default();
         let count = self.failures() + 1;
         let next_attempt = self.budget.next_attempt(self.accepted.is_some());
-        self.trouble = Some(LastFailure { failure, count, last: now, next_attempt });
+        self.last_failure = Some(LastFailure { failure, count, last: now, next_attempt });
     }
 
     fn failures(&self) -> u32 {
-        self.trouble.as_ref().map_or(0, |trouble| trouble.count.min(u32::MAX - 1))
+        self.last_failure.as_ref().map_or(0, |last_failure| last_failure.count.min(u32::MAX - 1))
     }
 
-    fn note(&mut self, failure: Failure, now: Moment, chance: RandomFraction) {
+    fn note(&mut self, failure: Failure, now: Moment, random_fraction: RandomFraction) {
         let count = self.failures() + 1;
-        let own = retry_pause(count, self.pace(), chance);
+        let own = retry_pause(count, self.pace(), random_fraction);
         let pause = match failure.class {
             RetryClass::Transient { retry_after: Some(asked), .. } => {
                 own.max(honoured(asked, self.overdue(), self.pace(), now))
@@ -392,7 +400,7 @@ impl Account {
             _ => own,
         };
         let next_attempt = Some(now.plus(pause));
-        self.trouble = Some(LastFailure { failure, count, last: now, next_attempt });
+        self.last_failure = Some(LastFailure { failure, count, last: now, next_attempt });
     }
 }
 

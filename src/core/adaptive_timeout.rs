@@ -53,21 +53,21 @@ mod tests {
     #[test]
     fn what_had_no_answer_may_take_long_until_it_is_answered_soon() {
         let seconds = SignedDuration::from_secs;
-        let mut patience = AdaptiveTimeout::default();
-        assert_eq!(patience.limit("write", SLOW), USUAL_LIMIT);
-        patience.answered("write", seconds(4));
-        assert_eq!(patience.limit("write", SLOW), USUAL_LIMIT);
-        patience.unanswered();
-        assert_eq!(patience.limit("write", SLOW), SLOW);
-        assert_eq!(patience.limit("read", SLOW), SLOW, "it may be as slow");
-        patience.answered("read", seconds(1));
-        assert_eq!(patience.limit("read", SLOW), USUAL_LIMIT, "it is not");
-        patience.answered("write", seconds(12));
-        assert_eq!(patience.limit("write", SLOW), SLOW, "so long, the next time too");
-        patience.answered("write", seconds(1));
-        assert_eq!(patience.limit("write", SLOW), USUAL_LIMIT);
-        patience.unanswered();
-        assert_eq!(patience.limit("read", SLOW), SLOW, "what was quick before says nothing now");
-        assert_eq!(patience.limit("read", seconds(1)), USUAL_LIMIT, "never less");
+        let mut timeout = AdaptiveTimeout::default();
+        assert_eq!(timeout.limit("write", SLOW), USUAL_LIMIT);
+        timeout.answered("write", seconds(4));
+        assert_eq!(timeout.limit("write", SLOW), USUAL_LIMIT);
+        timeout.unanswered();
+        assert_eq!(timeout.limit("write", SLOW), SLOW);
+        assert_eq!(timeout.limit("read", SLOW), SLOW, "it may be as slow");
+        timeout.answered("read", seconds(1));
+        assert_eq!(timeout.limit("read", SLOW), USUAL_LIMIT, "it is not");
+        timeout.answered("write", seconds(12));
+        assert_eq!(timeout.limit("write", SLOW), SLOW, "so long, the next time too");
+        timeout.answered("write", seconds(1));
+        assert_eq!(timeout.limit("write", SLOW), USUAL_LIMIT);
+        timeout.unanswered();
+        assert_eq!(timeout.limit("read", SLOW), SLOW, "what was quick before says nothing now");
+        assert_eq!(timeout.limit("read", seconds(1)), USUAL_LIMIT, "never less");
     }
 }

@@ -31,24 +31,24 @@ pub fn pause(
     failures: u32,
     first: SignedDuration,
     longest: SignedDuration,
-    chance: RandomFraction,
+    random_fraction: RandomFraction,
 ) -> SignedDuration {
     let doublings = i32::try_from(failures.saturating_sub(1).min(30)).unwrap_or(30);
     let ceiling = first.mul_f64(2_f64.powi(doublings)).min(longest);
-    ceiling.mul_f64(0.1 + 0.9 * chance.value())
+    ceiling.mul_f64(0.1 + 0.9 * random_fraction.value())
 }
 
 /// The pause after the API server did not answer, or refused: from one second on, more slowly each time.
 #[must_use]
-pub fn cluster_pause(failures: u32, pace: TimeScale, chance: RandomFraction) -> SignedDuration {
+pub fn cluster_pause(failures: u32, pace: TimeScale, random_fraction: RandomFraction) -> SignedDuration {
     let first = pace.first_retry().min(SignedDuration::from_secs(1));
-    pause(failures, first, pace.longest_retry(), chance)
+    pause(failures, first, pace.longest_retry(), random_fraction)
 }
 
 /// The pause after a transient answer of the issuer.
 #[must_use]
-pub fn retry_pause(failures: u32, pace: TimeScale, chance: RandomFraction) -> SignedDuration {
-    pause(failures, pace.first_retry(), pace.longest_retry(), chance)
+pub fn retry_pause(failures: u32, pace: TimeScale, random_fraction: RandomFraction) -> SignedDuration {
+    pause(failures, pace.first_retry(), pace.longest_retry(), random_fraction)
 }
 
 #[cfg(test)]
@@ -68,8 +68,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_pause_is_never_nothing_and_never_above_the_longest(failures in 0_u32.., chance in -1.0..2.0) {
-            let pause = retry_pause(failures, TimeScale::FULL, RandomFraction::new(chance));
+        fn a_pause_is_never_nothing_and_never_above_the_longest(failures in 0_u32.., random_fraction in -1.0..2.0) {
+            let pause = retry_pause(failures, TimeScale::FULL, RandomFraction::new(random_fraction));
             prop_assert!(pause >= SignedDuration::from_millis(500));
             prop_assert!(pause <= SignedDuration::from_secs(60));
         }

@@ -68,7 +68,7 @@ pub struct CallRequest {
     /// On whose behalf.
     pub tenant: Tenant,
     /// What for.
-    pub errand: Priority,
+    pub priority: Priority,
     /// The failures in a row of its account.
     pub failures: u32,
 }
@@ -77,13 +77,13 @@ impl CallRequest {
     /// One without a deadline: of its tenant, the one that came first goes first.
     #[must_use]
     pub fn in_turn(tenant: Tenant, now: Moment) -> Self {
-        Self { tenant, errand: Priority::Renewal { overdue: now }, failures: 0 }
+        Self { tenant, priority: Priority::Renewal { overdue: now }, failures: 0 }
     }
 
     /// By when it should be done, seen from `now`, by the clock that says sooner. What has failed has time: it would
     /// probably fail again, and keep others waiting.
     fn deadline(&self, now: Moment) -> SignedDuration {
-        let urgency = match self.errand {
+        let urgency = match self.priority {
             Priority::FirstIssue => FIRST_ISSUE_URGENCY,
             Priority::Renewal { overdue } => overdue.remaining(now),
         };
@@ -95,7 +95,7 @@ impl CallRequest {
     }
 
     fn is_first_issue(&self) -> bool {
-        self.errand == Priority::FirstIssue
+        self.priority == Priority::FirstIssue
     }
 }
 
@@ -175,11 +175,11 @@ impl<T> CallLimiter<T> {
     }
 
     /// Someone wants through.
-    pub fn ask(&mut self, entrant: CallRequest, who: T, now: Moment) {
-        let place = (entrant.deadline(now), self.asked);
+    pub fn ask(&mut self, request: CallRequest, who: T, now: Moment) {
+        let place = (request.deadline(now), self.asked);
         self.asked += 1;
-        let queue = self.tenants.entry(Arc::clone(&entrant.tenant)).or_default();
-        queue.waiting(entrant.is_first_issue()).insert(place, (entrant, who));
+        let queue = self.tenants.entry(Arc::clone(&request.tenant)).or_default();
+        queue.waiting(request.is_first_issue()).insert(place, (request, who));
     }
 
     /// Lets the next one through for whom there is room: of the tenant with the fewest calls in flight, the most urgent.
@@ -201,14 +201,14 @@ impl<T> CallLimiter<T> {
     }
 
     /// Someone who was let through is done.
-    pub fn leave(&mut self, entrant: &CallRequest) {
-        let Some(queue) = self.tenants.get_mut(&entrant.tenant) else { return };
+    pub fn leave(&mut self, request: &CallRequest) {
+        let Some(queue) = self.tenants.get_mut(&request.tenant) else { return };
         for load in [&mut queue.load, &mut self.all] {
             load.calls = load.calls.saturating_sub(1);
-            load.first_issues = load.first_issues.saturating_sub(usize::from(entrant.is_first_issue()));
+            load.first_issues = load.first_issues.saturating_sub(usize::from(request.is_first_issue()));
         }
         if queue.is_idle() {
-            self.tenants.remove(&entrant.tenant);
+            self.tenants.remove(&request.tenant);
         }
     }
 
@@ -229,8 +229,8 @@ mod tests {
         Priority::Renewal { overdue: at(overdue) }
     }
 
-    fn of(tenant: &str, errand: Priority) -> CallRequest {
-        CallRequest { tenant: tenant.into(), errand, failures: 0 }
+    fn of(tenant: &str, priority: Priority) -> CallRequest {
+        CallRequest { tenant: tenant.into(), priority, failures: 0 }
     }
 
     fn all<T>(gate: &mut CallLimiter<T>) -> Vec<T> {
@@ -323,27 +323,27 @@ mod tests {
                 let now = at(i64::try_from(number).unwrap());
                 if asks {
                     asked += 1;
-                    let errand = if is_first { Priority::FirstIssue } else { renewal(overdue) };
-                    gate.ask(CallRequest { failures, ..of(["a", "b", "c"][tenant], errand) }, (), now);
-                } else if let Some(entrant) = inside.pop() {
-                    gate.leave(&entrant);
+                    let priority = if is_first { Priority::FirstIssue } else { renewal(overdue) };
+                    gate.ask(CallRequest { failures, ..of(["a", "b", "c"][tenant], priority) }, (), now);
+                } else if let Some(request) = inside.pop() {
+                    gate.leave(&request);
                 }
-                while let Some((entrant, ())) = gate.admit() {
+                while let Some((request, ())) = gate.admit() {
                     admitted += 1;
-                    inside.push(entrant);
+                    inside.push(request);
                 }
                 for (tenant, calls, first_issues) in [(None, 16, 12), (Some("a"), 14, 10), (Some("b"), 14, 10)] {
-                    let its = |entrant: &&CallRequest| tenant.is_none_or(|tenant| *entrant.tenant == *tenant);
+                    let its = |request: &&CallRequest| tenant.is_none_or(|tenant| *request.tenant == *tenant);
                     prop_assert!(inside.iter().filter(its).count() <= calls);
-                    let first = inside.iter().filter(its).filter(|entrant| entrant.is_first_issue()).count();
+                    let first = inside.iter().filter(its).filter(|request| request.is_first_issue()).count();
                     prop_assert!(first <= first_issues);
                 }
             }
-            while let Some(entrant) = inside.pop() {
-                gate.leave(&entrant);
-                while let Some((entrant, ())) = gate.admit() {
+            while let Some(request) = inside.pop() {
+                gate.leave(&request);
+                while let Some((request, ())) = gate.admit() {
                     admitted += 1;
-                    inside.push(entrant);
+                    inside.push(request);
                 }
             }
             prop_assert_eq!(asked, admitted);

@@ -37,7 +37,7 @@ pub fn conditions(observed: &Observed<'_>, now: Moment) -> Conditions {
     let state = observed.target_state();
     let blocker = blocker(observed, &state, now);
     let ready = ready(observed, &state, blocker.as_ref(), now);
-    let is_suspended = observed.intent.is_ok_and(|intent| intent.suspended);
+    let is_suspended = observed.spec.is_ok_and(|spec| spec.suspended);
     let renewal_overdue = observed
         .schedule()
         .filter(|schedule| !is_suspended && schedule.overdue.is_reached(now))
@@ -57,11 +57,11 @@ pub fn conditions(observed: &Observed<'_>, now: Moment) -> Conditions {
 /// What keeps the specification from being carried out, if anything.
 #[must_use]
 pub fn blocker(observed: &Observed<'_>, state: &TargetState<'_>, now: Moment) -> Option<Reason> {
-    let intent = match observed.intent {
-        Ok(intent) => intent,
+    let spec = match observed.spec {
+        Ok(spec) => spec,
         Err(reason) => return Some(reason.clone()),
     };
-    if intent.suspended {
+    if spec.suspended {
         return None;
     }
     if let TargetState::Blocked(reason) = state {
@@ -74,16 +74,16 @@ pub fn blocker(observed: &Observed<'_>, state: &TargetState<'_>, now: Moment) ->
         return Some(reason.clone());
     }
     if observed.repair_pause.is_some_and(|until| !until.is_reached(now)) && observed.needs_write(state) {
-        return Some(Reason::TargetContested { secret: intent.target.secret.clone() });
+        return Some(Reason::TargetContested { secret: spec.target.secret.clone() });
     }
     let of_login = match &observed.login {
         Login::Unread => None,
         Login::Defective(reason) => Some(reason.clone()),
         Login::Account(account) => {
-            let trouble = account.trouble.as_ref().map(|trouble| &trouble.failure.reason);
-            match (trouble, &account.waits_for) {
+            let last_failure = account.last_failure.as_ref().map(|last_failure| &last_failure.failure.reason);
+            match (last_failure, &account.waits_for) {
                 (_, Some(put_off @ Reason::LoginRateLimited { .. })) => Some(put_off.clone()),
-                (trouble, waits_for) => trouble.or(waits_for.as_ref()).cloned(),
+                (last_failure, waits_for) => last_failure.or(waits_for.as_ref()).cloned(),
             }
         }
     };
@@ -96,10 +96,10 @@ fn ready(
     blocker: Option<&Reason>,
     now: Moment,
 ) -> Result<Reason, Reason> {
-    let intent = observed.intent.map_err(Clone::clone)?;
+    let spec = observed.spec.map_err(Clone::clone)?;
     let otherwise = |progress: Reason| Err(blocker.cloned().unwrap_or(progress));
     let Some(published) = observed.published else {
-        return if intent.suspended { Err(Reason::Suspended) } else { otherwise(Reason::Issuing) };
+        return if spec.suspended { Err(Reason::Suspended) } else { otherwise(Reason::Issuing) };
     };
     if observed.unserved_until().is_some() {
         // Told in the same words while the token lives and when it is dead: each change would be another write.
@@ -107,20 +107,20 @@ fn ready(
     }
     let expiry = to_second(published.validity.expiry().wall);
     if !observed.is_published_alive(now) {
-        let cause = if intent.suspended { Some(Reason::Suspended) } else { blocker.cloned() };
+        let cause = if spec.suspended { Some(Reason::Suspended) } else { blocker.cloned() };
         return Err(Reason::Expired { expiry, cause: cause.map(Box::new) });
     }
     if !holds_token(observed, state) {
-        return if intent.suspended { Err(Reason::Suspended) } else { otherwise(Reason::Issuing) };
+        return if spec.suspended { Err(Reason::Suspended) } else { otherwise(Reason::Issuing) };
     }
     // A login Secret with another content is a renewal that is due; the token stays good for this specification.
     let is_fulfilled = published.generation == Some(observed.generation)
-        && published.account.as_ref() == Some(&intent.account);
-    if !is_fulfilled && !intent.suspended {
+        && published.account.as_ref() == Some(&spec.account);
+    if !is_fulfilled && !spec.suspended {
         return otherwise(Reason::Updating);
     }
     Ok(Reason::TokenPublished {
-        secret: intent.target.secret.clone(),
+        secret: spec.target.secret.clone(),
         expiry,
         outruns_kubelet: TimeScale::of(published.validity.lifetime).outruns_kubelet(),
     })
@@ -139,14 +139,14 @@ fn holds_token(observed: &Observed<'_>, state: &TargetState<'_>) -> bool {
 
 fn login_answer(observed: &Observed<'_>) -> Option<LoginAnswer> {
     let account = observed.account()?;
-    match &account.trouble {
-        Some(trouble)
+    match &account.last_failure {
+        Some(last_failure)
             if matches!(
-                trouble.failure.reason,
+                last_failure.failure.reason,
                 Reason::LoginRejected { .. } | Reason::LoginNotAccepted { .. }
             ) =>
         {
-            Some(LoginAnswer::Rejected(trouble.failure.reason.clone()))
+            Some(LoginAnswer::Rejected(last_failure.failure.reason.clone()))
         }
         _ if account.proven => Some(LoginAnswer::Accepted),
         _ if observed.is_published_by_this_account() => None,

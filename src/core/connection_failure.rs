@@ -298,7 +298,7 @@ mod tests {
         for terms in [Wording::CONTROLLER, Wording::SIDECAR, Wording::UPSTREAM] {
             let messages: BTreeSet<_> = ConnectionFailure::ALL
                 .iter()
-                .map(|obstacle| obstacle.message("https://issuer.example", terms))
+                .map(|connection_failure| connection_failure.message("https://issuer.example", terms))
                 .collect();
             assert_eq!(messages.len(), ConnectionFailure::ALL.len());
             for message in messages {
@@ -315,10 +315,10 @@ mod tests {
 
     #[test]
     fn a_ca_bundle_is_the_cure_only_where_it_can_be() {
-        for obstacle in ConnectionFailure::ALL {
-            let message = obstacle.message("https://issuer.example", Wording::CONTROLLER);
+        for connection_failure in ConnectionFailure::ALL {
+            let message = connection_failure.message("https://issuer.example", Wording::CONTROLLER);
             let is_cured_by_a_bundle = matches!(
-                obstacle,
+                connection_failure,
                 ConnectionFailure::NoAuthorities
                     | ConnectionFailure::CertificateUntrusted
                     | ConnectionFailure::CertificateNotInBundle
@@ -330,9 +330,13 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_certificate_is_wrong_with_tls() {
-        for obstacle in ConnectionFailure::ALL {
-            let name = obstacle.name();
-            assert_eq!(name.contains("Certificate") || name.contains("Tls"), obstacle.is_tls(), "{name}");
+        for connection_failure in ConnectionFailure::ALL {
+            let name = connection_failure.name();
+            assert_eq!(
+                name.contains("Certificate") || name.contains("Tls"),
+                connection_failure.is_tls(),
+                "{name}"
+            );
         }
     }
 }

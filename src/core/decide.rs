@@ -25,7 +25,7 @@ pub enum Plan {
         /// never accepted must not be presented by a process that cannot remember it.
         record_first: bool,
         /// Allow one attempt although the login is held.
-        lift: bool,
+        override_hold: bool,
     },
     /// Write the target with a token that the account holds.
     Publish {
@@ -47,7 +47,7 @@ pub enum Plan {
 #[must_use]
 pub fn decide(observed: &Observed<'_>, now: Moment) -> Plan {
     let rest = |is_wanted| Plan::Rest { until: wake_up(observed, is_wanted, now) };
-    let Ok(intent) = observed.intent else { return rest(false) };
+    let Ok(spec) = observed.spec else { return rest(false) };
     let is_rejected = observed.login_record.rejection != Rejection::None;
     // What status remembers of a rejected login has to find its account before anyone logs in there; also where this
     // credential itself does nothing.
@@ -55,7 +55,7 @@ pub fn decide(observed: &Observed<'_>, now: Moment) -> Plan {
         return Plan::ReadLogin;
     }
     let is_paused = observed.write_pause.is_some_and(|(_, until)| !until.is_reached(now));
-    if intent.suspended || is_paused {
+    if spec.suspended || is_paused {
         return rest(false);
     }
     let state = observed.target_state();
@@ -126,15 +126,19 @@ pub fn is_answered(observed: &Observed<'_>, requested: Moment, now: Moment) -> b
 fn obtain(observed: &Observed<'_>, account: &AccountView) -> Option<Plan> {
     let is_recorded =
         observed.login_record.attempted && !observed.is_login_changed() && observed.is_generation_observed();
-    let (record_first, lift) = match account.next {
-        Next::Refresh => return Some(Plan::Obtain { record_first: false, lift: false }),
+    let (record_first, override_hold) = match account.next {
+        Next::Refresh => return Some(Plan::Obtain { record_first: false, override_hold: false }),
         Next::Login => (!account.proven && !is_recorded, false),
         Next::Held | Next::Wait(_) if is_hold_overridden(observed, account) && account.put_off.is_none() => {
             (true, true)
         }
         Next::Held | Next::Wait(_) | Next::InFlight => return None,
     };
-    Some(if observed.is_login_at_hand { Plan::Obtain { record_first, lift } } else { Plan::ReadLogin })
+    Some(if observed.is_login_at_hand {
+        Plan::Obtain { record_first, override_hold }
+    } else {
+        Plan::ReadLogin
+    })
 }
 
 /// Whether an attempt that a change of the specification asked for has to wait, also for its turn: until it is made, the
@@ -149,15 +153,17 @@ pub fn owes_attempt(observed: &Observed<'_>) -> bool {
 /// by a request for a renewal, or perhaps by repairing the login Secret while no controller ran. (A new login that this
 /// process sees is another account, which was not rejected; a new credential of an account that was asks for nothing.)
 fn is_hold_overridden(observed: &Observed<'_>, account: &AccountView) -> bool {
-    account.trouble.as_ref().filter(|trouble| trouble.failure.class == RetryClass::Rejected).is_some_and(
-        |trouble| {
-            let is_new = |since: Moment| since.is_after(trouble.last);
+    account
+        .last_failure
+        .as_ref()
+        .filter(|last_failure| last_failure.failure.class == RetryClass::Rejected)
+        .is_some_and(|last_failure| {
+            let is_new = |since: Moment| since.is_after(last_failure.last);
             let is_changed = observed.observed_generation.is_some() && !observed.is_generation_observed();
             is_changed && is_new(observed.generation_since)
                 || observed.renewal_requested.is_some_and(is_new)
                 || observed.login_record.rejection == Rejection::PerhapsRepaired && !account.tried
-        },
-    )
+        })
 }
 
 /// Puts back what somebody changed, or renders a changed template, with the token that is already there.
@@ -180,7 +186,7 @@ fn rewrite(observed: &Observed<'_>, state: &TargetState<'_>, now: Moment) -> Opt
 /// The next moment at which the decision or the conditions can change by time alone.
 fn wake_up(observed: &Observed<'_>, is_wanted: bool, now: Moment) -> Option<Moment> {
     let schedule = observed.schedule();
-    let renews = observed.intent.is_ok_and(|intent| !intent.suspended);
+    let renews = observed.spec.is_ok_and(|spec| !spec.suspended);
     let account = observed.account().filter(|_| is_wanted);
     let next_attempt = account.and_then(|account| match account.next {
         Next::Wait(at) => Some(at),

@@ -320,28 +320,28 @@ mod tests {
     #[test]
     fn a_lease_is_stretched_by_slow_answers_and_shrinks_with_fast_ones() {
         let seconds = SignedDuration::from_secs;
-        let mut tempo = CallLatency::default();
-        let told = |tempo: CallLatency| {
-            let timings = tempo.timings(Timings::default());
-            let limit = tempo.call_limit(Timings::default());
+        let mut call_latency = CallLatency::default();
+        let told = |call_latency: CallLatency| {
+            let timings = call_latency.timings(Timings::default());
+            let limit = call_latency.call_limit(Timings::default());
             [timings.duration, timings.renew_deadline, limit].map(|it| it.as_secs())
         };
-        assert_eq!(told(tempo), [15, 10, 3]);
-        tempo.unanswered();
-        assert_eq!(told(tempo), [15, 10, 6]);
-        tempo.unanswered();
-        assert_eq!(told(tempo), [15, 10, 12]);
+        assert_eq!(told(call_latency), [15, 10, 3]);
+        call_latency.unanswered();
+        assert_eq!(told(call_latency), [15, 10, 6]);
+        call_latency.unanswered();
+        assert_eq!(told(call_latency), [15, 10, 12]);
         for (answer, expected) in
             [(3, [15, 10, 9]), (6, [30, 20, 18]), (12, [60, 40, 30]), (40, [60, 40, 30])]
         {
-            tempo.answered(seconds(answer));
-            assert_eq!(told(tempo), expected, "{answer} s");
+            call_latency.answered(seconds(answer));
+            assert_eq!(told(call_latency), expected, "{answer} s");
             assert!(expected[1] >= 2 * answer || answer == 40, "two answers fit into the deadline");
         }
         for _ in 0..10 {
-            tempo.answered(seconds(0));
+            call_latency.answered(seconds(0));
         }
-        assert_eq!(told(tempo)[..2], [15, 10]);
+        assert_eq!(told(call_latency)[..2], [15, 10]);
         let own = Timings { duration: seconds(150), renew_deadline: seconds(100), ..Timings::default() };
         assert_eq!(own.stretched(seconds(12)), own, "never less than what was asked for");
     }

@@ -128,7 +128,7 @@ pub struct AccountView {
     /// The newest token.
     pub token: Option<Arc<IssuedToken>>,
     /// The last failure, if nothing succeeded since.
-    pub trouble: Option<LastFailure>,
+    pub last_failure: Option<LastFailure>,
     /// What would be done for a new token now.
     pub next: Next,
     /// Until when even an attempt that somebody asks for has to wait; it may be made at once if it does not.
@@ -158,7 +158,7 @@ impl AccountView {
         Self {
             key,
             token: account.token().cloned(),
-            trouble: account.trouble().cloned(),
+            last_failure: account.last_failure().cloned(),
             next,
             put_off,
             waits_for: put_off.filter(|until| next == Next::Wait(*until)).map(|until| {
@@ -177,8 +177,8 @@ impl AccountView {
     /// Tells of this login Secret; the account may have been opened by another member, whose Secret has another name.
     #[must_use]
     pub fn of_secret(mut self, name: &str) -> Self {
-        if let Some(trouble) = &mut self.trouble {
-            trouble.failure.reason = trouble.failure.reason.clone().of_secret(name);
+        if let Some(last_failure) = &mut self.last_failure {
+            last_failure.failure.reason = last_failure.failure.reason.clone().of_secret(name);
         }
         self.waits_for = self.waits_for.map(|reason| reason.of_secret(name));
         self
@@ -222,7 +222,7 @@ pub struct Observed<'a> {
     /// The generation that status was last written for.
     pub observed_generation: Option<i64>,
     /// The specification, or why it cannot be carried out.
-    pub intent: Result<&'a CredentialSpec, &'a Reason>,
+    pub spec: Result<&'a CredentialSpec, &'a Reason>,
     /// Since when a renewal is requested that was not carried out yet.
     pub renewal_requested: Option<Moment>,
     /// What status remembers of the login.
@@ -263,9 +263,8 @@ impl Observed<'_> {
     /// The life of a token under the present specification.
     #[must_use]
     pub fn schedule_of(&self, validity: &Validity) -> Schedule {
-        let (wanted, jitter) = self
-            .intent
-            .map_or((RenewBefore::default(), Jitter::NONE), |intent| (intent.renew_before, intent.jitter));
+        let (wanted, jitter) =
+            self.spec.map_or((RenewBefore::default(), Jitter::NONE), |spec| (spec.renew_before, spec.jitter));
         Schedule::of(validity, wanted, jitter)
     }
 
@@ -275,7 +274,7 @@ impl Observed<'_> {
     #[must_use]
     pub fn unserved_until(&self) -> Option<Moment> {
         let published = self.published.filter(|published| published.validity.lifetime < SHORTEST_SERVED)?;
-        let is_wanted = self.intent.is_ok_and(|intent| !intent.suspended)
+        let is_wanted = self.spec.is_ok_and(|spec| !spec.suspended)
             && published.generation == Some(self.generation)
             && self.is_published_by_this_account();
         is_wanted.then(|| published.validity.issued.plus(UNSERVED_PAUSE))
@@ -317,8 +316,8 @@ impl Observed<'_> {
     /// the login Secret the one that it remembers as accepted.
     #[must_use]
     pub fn is_published_by_this_account(&self) -> bool {
-        let (Some(published), Ok(intent)) = (self.published, self.intent) else { return false };
-        let is_named = published.account.as_ref() == Some(&intent.account);
+        let (Some(published), Ok(spec)) = (self.published, self.spec) else { return false };
+        let is_named = published.account.as_ref() == Some(&spec.account);
         let is_remembered = || !self.is_login_changed() && self.login_seen.version().is_some();
         match (self.account(), published.key) {
             (None, Some(_)) => is_named,

@@ -358,26 +358,29 @@ mod tests {
 
     const NAMESPACE: &str = "shop";
 
-    fn stance(rivals: &mut PeerControllers, on: &str, claim: Claim, seconds: i64) -> PeerDecision {
-        rivals.stance("a", NAMESPACE, on, claim, at(seconds))
+    fn stance(peer_controllers: &mut PeerControllers, on: &str, claim: Claim, seconds: i64) -> PeerDecision {
+        peer_controllers.stance("a", NAMESPACE, on, claim, at(seconds))
     }
 
     #[test]
     fn a_keeper_that_answers_is_asked_again_and_again_by_one_credential_and_all_stand_by() {
-        let mut rivals = PeerControllers::default();
+        let mut peer_controllers = PeerControllers::default();
         for begin in [0, 10, 20] {
-            assert_eq!(stance(&mut rivals, "one", Claim::None, begin), PeerDecision::Ask);
-            assert_eq!(stance(&mut rivals, "two", Claim::None, begin), PeerDecision::StandBy(at(begin + 19)));
+            assert_eq!(stance(&mut peer_controllers, "one", Claim::None, begin), PeerDecision::Ask);
             assert_eq!(
-                stance(&mut rivals, "one", Claim::Ours, begin + 1),
+                stance(&mut peer_controllers, "two", Claim::None, begin),
+                PeerDecision::StandBy(at(begin + 19))
+            );
+            assert_eq!(
+                stance(&mut peer_controllers, "one", Claim::Ours, begin + 1),
                 PeerDecision::StandBy(at(begin + 18))
             );
             assert_eq!(
-                stance(&mut rivals, "one", Claim::None, begin + 2),
+                stance(&mut peer_controllers, "one", Claim::None, begin + 2),
                 PeerDecision::StandBy(at(begin + 8))
             );
             assert_eq!(
-                stance(&mut rivals, "two", Claim::None, begin + 3),
+                stance(&mut peer_controllers, "two", Claim::None, begin + 3),
                 PeerDecision::StandBy(at(begin + 8))
             );
         }
@@ -385,79 +388,87 @@ mod tests {
 
     #[test]
     fn a_keeper_that_does_not_answer_is_gone_for_all_of_its_credentials_within_half_a_minute() {
-        let mut rivals = PeerControllers::default();
+        let mut peer_controllers = PeerControllers::default();
         // Its last sign of life.
-        rivals.lives("a", NAMESPACE, at(0));
-        assert_eq!(stance(&mut rivals, "one", Claim::None, 6), PeerDecision::Ask);
-        assert_eq!(stance(&mut rivals, "one", Claim::Ours, 24), PeerDecision::TakeOver);
-        assert_eq!(stance(&mut rivals, "two", Claim::None, 25), PeerDecision::TakeOver);
-        assert_eq!(stance(&mut rivals, "two", Claim::None, 90), PeerDecision::Ask, "it may be back");
-        let other = rivals.stance("a", "bank", "one", Claim::None, at(25));
+        peer_controllers.lives("a", NAMESPACE, at(0));
+        assert_eq!(stance(&mut peer_controllers, "one", Claim::None, 6), PeerDecision::Ask);
+        assert_eq!(stance(&mut peer_controllers, "one", Claim::Ours, 24), PeerDecision::TakeOver);
+        assert_eq!(stance(&mut peer_controllers, "two", Claim::None, 25), PeerDecision::TakeOver);
+        assert_eq!(
+            stance(&mut peer_controllers, "two", Claim::None, 90),
+            PeerDecision::Ask,
+            "it may be back"
+        );
+        let other = peer_controllers.stance("a", "bank", "one", Claim::None, at(25));
         assert_eq!(other, PeerDecision::Ask, "it may have left one namespace only");
     }
 
     #[test]
     fn if_the_one_that_was_to_ask_is_gone_another_one_asks() {
-        let mut rivals = PeerControllers::default();
-        assert_eq!(stance(&mut rivals, "one", Claim::None, 0), PeerDecision::Ask);
-        assert_eq!(stance(&mut rivals, "two", Claim::None, 19), PeerDecision::Ask);
+        let mut peer_controllers = PeerControllers::default();
+        assert_eq!(stance(&mut peer_controllers, "one", Claim::None, 0), PeerDecision::Ask);
+        assert_eq!(stance(&mut peer_controllers, "two", Claim::None, 19), PeerDecision::Ask);
     }
 
     #[test]
     fn a_claim_of_a_third_one_says_nothing_and_one_that_was_thought_gone_may_come_back() {
-        let mut rivals = PeerControllers::default();
-        assert_eq!(stance(&mut rivals, "one", Claim::None, 0), PeerDecision::Ask);
+        let mut peer_controllers = PeerControllers::default();
+        assert_eq!(stance(&mut peer_controllers, "one", Claim::None, 0), PeerDecision::Ask);
         // Nobody knows how long it has stood there, and it is left alone for as long as its owner may need.
-        assert_eq!(stance(&mut rivals, "one", Claim::Another, 30), PeerDecision::StandBy(at(49)));
-        assert_eq!(stance(&mut rivals, "two", Claim::Another, 31), PeerDecision::StandBy(at(49)));
-        assert_eq!(stance(&mut rivals, "one", Claim::Another, 48), PeerDecision::StandBy(at(49)));
+        assert_eq!(stance(&mut peer_controllers, "one", Claim::Another, 30), PeerDecision::StandBy(at(49)));
+        assert_eq!(stance(&mut peer_controllers, "two", Claim::Another, 31), PeerDecision::StandBy(at(49)));
+        assert_eq!(stance(&mut peer_controllers, "one", Claim::Another, 48), PeerDecision::StandBy(at(49)));
         assert_eq!(
-            stance(&mut rivals, "one", Claim::Another, 49),
+            stance(&mut peer_controllers, "one", Claim::Another, 49),
             PeerDecision::Ask,
             "its owner did nothing"
         );
-        assert_eq!(stance(&mut rivals, "one", Claim::Ours, 67), PeerDecision::TakeOver);
-        assert!(rivals.lives("a", NAMESPACE, at(68)), "it is news");
-        assert!(!rivals.lives("a", NAMESPACE, at(69)), "it is none");
-        assert_eq!(stance(&mut rivals, "two", Claim::None, 69), PeerDecision::StandBy(at(75)));
+        assert_eq!(stance(&mut peer_controllers, "one", Claim::Ours, 67), PeerDecision::TakeOver);
+        assert!(peer_controllers.lives("a", NAMESPACE, at(68)), "it is news");
+        assert!(!peer_controllers.lives("a", NAMESPACE, at(69)), "it is none");
+        assert_eq!(stance(&mut peer_controllers, "two", Claim::None, 69), PeerDecision::StandBy(at(75)));
     }
 
     #[test]
     fn names_that_somebody_makes_up_are_forgotten_after_a_minute() {
-        let mut rivals = PeerControllers::default();
+        let mut peer_controllers = PeerControllers::default();
         for number in 0..2 * i64::try_from(MANY).unwrap() {
-            rivals.lives(&format!("made-up-{number}"), NAMESPACE, at(number));
+            peer_controllers.lives(&format!("made-up-{number}"), NAMESPACE, at(number));
         }
-        assert!(rivals.0.len() <= MANY, "{}", rivals.0.len());
+        assert!(peer_controllers.0.len() <= MANY, "{}", peer_controllers.0.len());
     }
 
     #[test]
     fn an_answer_to_anothers_question_is_a_sign_of_life_as_well() {
-        let mut rivals = PeerControllers::default();
-        assert_eq!(stance(&mut rivals, "one", Claim::Another, 0), PeerDecision::StandBy(at(19)));
-        assert_eq!(stance(&mut rivals, "one", Claim::None, 1), PeerDecision::StandBy(at(7)));
-        assert_eq!(stance(&mut rivals, "one", Claim::None, 7), PeerDecision::Ask);
+        let mut peer_controllers = PeerControllers::default();
+        assert_eq!(stance(&mut peer_controllers, "one", Claim::Another, 0), PeerDecision::StandBy(at(19)));
+        assert_eq!(stance(&mut peer_controllers, "one", Claim::None, 1), PeerDecision::StandBy(at(7)));
+        assert_eq!(stance(&mut peer_controllers, "one", Claim::None, 7), PeerDecision::Ask);
     }
 
     #[test]
     fn who_comes_too_late_looks_again_and_learns_nothing_from_it() {
-        let mut rivals = PeerControllers::default();
-        assert_eq!(stance(&mut rivals, "one", Claim::None, 0), PeerDecision::Ask);
-        rivals.was_late("a", NAMESPACE, "one");
-        assert_eq!(stance(&mut rivals, "one", Claim::None, 1), PeerDecision::Ask, "it was not asked");
-        assert_eq!(stance(&mut rivals, "one", Claim::Ours, 19), PeerDecision::TakeOver);
-        rivals.was_late("a", NAMESPACE, "one");
-        let mut answered = stance(&mut rivals, "one", Claim::Ours, 20);
+        let mut peer_controllers = PeerControllers::default();
+        assert_eq!(stance(&mut peer_controllers, "one", Claim::None, 0), PeerDecision::Ask);
+        peer_controllers.was_late("a", NAMESPACE, "one");
+        assert_eq!(
+            stance(&mut peer_controllers, "one", Claim::None, 1),
+            PeerDecision::Ask,
+            "it was not asked"
+        );
+        assert_eq!(stance(&mut peer_controllers, "one", Claim::Ours, 19), PeerDecision::TakeOver);
+        peer_controllers.was_late("a", NAMESPACE, "one");
+        let mut answered = stance(&mut peer_controllers, "one", Claim::Ours, 20);
         assert_eq!(answered, PeerDecision::TakeOver, "the change was none of the keeper's");
-        rivals.was_late("a", NAMESPACE, "one");
-        answered = stance(&mut rivals, "one", Claim::None, 21);
+        peer_controllers.was_late("a", NAMESPACE, "one");
+        answered = stance(&mut peer_controllers, "one", Claim::None, 21);
         assert_eq!(answered, PeerDecision::StandBy(at(27)), "it has answered in the last moment");
     }
 
     /// A keeper of the namespaces `0` to `9`, each with one credential, which is looked at when it is due, and at once when
     /// the keeper has answered. It works in those for which that is so.
     struct Many {
-        rivals: PeerControllers,
+        peer_controllers: PeerControllers,
         /// When each is looked at, and whether our claim stands on it.
         due: Vec<(i64, Claim)>,
         asked: usize,
@@ -467,7 +478,7 @@ mod tests {
     impl Many {
         fn new() -> Self {
             let due = vec![(0, Claim::None); 10];
-            Self { rivals: PeerControllers::default(), due, asked: 0, taken_over: Vec::new() }
+            Self { peer_controllers: PeerControllers::default(), due, asked: 0, taken_over: Vec::new() }
         }
 
         fn run(&mut self, seconds: std::ops::Range<i64>, works_in: impl Fn(usize) -> bool) {
@@ -481,7 +492,7 @@ mod tests {
                     }
                     let claim = if is_answered { Claim::None } else { claim };
                     let namespace = number.to_string();
-                    let due = match self.rivals.stance("a", &namespace, "one", claim, at(second)) {
+                    let due = match self.peer_controllers.stance("a", &namespace, "one", claim, at(second)) {
                         PeerDecision::Ask => {
                             self.asked += 1;
                             self.due[number] = (second + 18, Claim::Ours);
@@ -539,7 +550,7 @@ mod tests {
         let mut many = Many::new();
         many.run(0..300, |_| true);
         for number in 0..3 {
-            many.rivals.is_followed("a", &number.to_string(), at(300));
+            many.peer_controllers.is_followed("a", &number.to_string(), at(300));
             many.taken_over.push((number, 300));
         }
         many.run(300..330, |_| false);

@@ -161,7 +161,7 @@ pub enum Reason {
         /// Its origin.
         origin: String,
         /// Why.
-        obstacle: ConnectionFailure,
+        connection_failure: ConnectionFailure,
     },
     /// The issuer asked to come back later, or failed by itself.
     IssuerUnavailable,
@@ -267,7 +267,7 @@ impl Reason {
             Self::LoginNotAccepted { answer, .. } => answer.name(),
             Self::LoginOutcomeUnknown { .. } => "LoginOutcomeUnknown",
             Self::RefreshRejected => "RefreshRejected",
-            Self::NoAnswer { obstacle, .. } => obstacle.name(),
+            Self::NoAnswer { connection_failure, .. } => connection_failure.name(),
             Self::IssuerUnavailable => "IssuerUnavailable",
             Self::IssuerBlocked { .. } => "IssuerBlocked",
             Self::IssuerMisdirected => "IssuerMisdirected",
@@ -328,7 +328,7 @@ impl Reason {
     /// Whether other certificate authorities to accept could make this better.
     #[must_use]
     pub fn is_of_tls(&self) -> bool {
-        matches!(self, Self::NoAnswer { obstacle, .. } if obstacle.is_tls())
+        matches!(self, Self::NoAnswer { connection_failure, .. } if connection_failure.is_tls())
     }
 
     /// Whether a person has to act before this can get better.
@@ -442,12 +442,16 @@ mod tests {
             LoginNotAccepted { blank: false, .. } => not_accepted(true),
             LoginNotAccepted { blank: true, .. } => LoginOutcomeUnknown { secret: secret() },
             LoginOutcomeUnknown { .. } => RefreshRejected,
-            RefreshRejected => {
-                NoAnswer { origin: "https://issuer.example".into(), obstacle: ConnectionFailure::ALL[0] }
-            }
-            NoAnswer { origin, obstacle } => {
-                let next = ConnectionFailure::ALL.iter().skip_while(|it| *it != obstacle).nth(1);
-                next.map_or(IssuerUnavailable, |&obstacle| NoAnswer { origin: origin.clone(), obstacle })
+            RefreshRejected => NoAnswer {
+                origin: "https://issuer.example".into(),
+                connection_failure: ConnectionFailure::ALL[0],
+            },
+            NoAnswer { origin, connection_failure } => {
+                let next = ConnectionFailure::ALL.iter().skip_while(|it| *it != connection_failure).nth(1);
+                next.map_or(IssuerUnavailable, |&connection_failure| NoAnswer {
+                    origin: origin.clone(),
+                    connection_failure,
+                })
             }
             IssuerUnavailable => IssuerBlocked { plain: false },
             IssuerBlocked { plain: false } => IssuerBlocked { plain: true },
@@ -465,7 +469,9 @@ mod tests {
             TargetTypeMismatch { .. } => TargetContested { secret: secret() },
             TargetContested { .. } => TargetWriteRefused { secret: secret() },
             TargetWriteRefused { .. } => ApiServerCallFailed { call: "read Secret shop/billing".into() },
-            ApiServerCallFailed { .. } => ManagedByAnotherController { controller: "idissuer/operator".into() },
+            ApiServerCallFailed { .. } => {
+                ManagedByAnotherController { controller: "idissuer/operator".into() }
+            }
             ManagedByAnotherController { .. } => return None,
         })
     }

@@ -52,7 +52,7 @@ pub struct Manifest {
     /// The data, rendered.
     pub data: Data,
     /// The times and the name of the token in it, for people.
-    pub facts: TokenAnnotations,
+    pub annotations: TokenAnnotations,
 }
 
 /// What annotations on the target tell people.
@@ -72,7 +72,7 @@ impl TokenAnnotations {
     /// Of a token, with the renewal that the credential wants. Times are cut to seconds, as status holds them.
     #[must_use]
     pub fn of(validity: &Validity, fingerprint: &Fingerprint, wanted: RenewBefore, jitter: Jitter) -> Self {
-        let validity = validity.with_recorded();
+        let validity = validity.as_recorded();
         let schedule = Schedule::of(&validity, wanted, jitter);
         Self {
             issued: validity.issued.wall,
@@ -88,19 +88,19 @@ impl TokenAnnotations {
 /// # Errors
 /// The template's, see [`Template::render`].
 pub fn render(
-    intent: &TargetSpec,
+    spec: &TargetSpec,
     identity: &Identity,
     token: &IssuedToken,
-    facts: TokenAnnotations,
+    annotations: TokenAnnotations,
 ) -> Result<Manifest, Reason> {
-    let data = intent.template.render(&Values {
+    let data = spec.template.render(&Values {
         token: token.access.expose(),
-        expires_at: Some(&facts.expiration.to_string()),
-        issued_at: Some(&facts.issued.to_string()),
+        expires_at: Some(&annotations.expiration.to_string()),
+        issued_at: Some(&annotations.issued.to_string()),
         expires_in: Some(token.validity.lifetime.as_secs()),
         credential: Some(CredentialName { namespace: &identity.namespace, name: &identity.name }),
     })?;
-    Ok(Manifest { data, facts })
+    Ok(Manifest { data, annotations })
 }
 
 /// The controller ownerReference of an object.
@@ -148,10 +148,10 @@ impl TargetSnapshot {
     pub fn judge(
         &self,
         identity: &Identity,
-        intent: &TargetSpec,
+        spec: &TargetSpec,
         recorded: Option<&ObjectVersion>,
     ) -> Result<(), Reason> {
-        let secret = intent.secret.clone();
+        let secret = spec.secret.clone();
         let predecessor = |owner: &ControllerOwner| {
             owner.is_credential && owner.name == identity.name && owner.uid != identity.uid
         };
@@ -171,7 +171,7 @@ impl TargetSnapshot {
         if self.immutable {
             return Err(Reason::TargetImmutable { secret });
         }
-        if self.secret_type != intent.secret_type {
+        if self.secret_type != spec.secret_type {
             return Err(Reason::TargetTypeMismatch { secret });
         }
         Ok(())
@@ -203,7 +203,7 @@ mod tests {
         Identity { namespace: "shop".into(), name: "billing".into(), uid: "u1".into() }
     }
 
-    fn intent() -> TargetSpec {
+    fn spec() -> TargetSpec {
         TargetSpec {
             secret: "billing-token".into(),
             owned: true,
@@ -313,7 +313,7 @@ mod tests {
         for (case, read, recorded, expected) in cases {
             let recorded =
                 recorded.map(|uid| ObjectVersion { uid: uid.into(), resource_version: "1".into() });
-            let judged = read.judge(&identity(), &intent(), recorded.as_ref());
+            let judged = read.judge(&identity(), &spec(), recorded.as_ref());
             assert_eq!(judged.err().map(|reason| reason.name()), expected, "{case}");
         }
     }

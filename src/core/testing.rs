@@ -92,7 +92,7 @@ pub(crate) fn blocked() -> Failure {
     Failure { class: RetryClass::Blocked, reason: Reason::IssuerBlocked { plain: false } }
 }
 
-pub(crate) fn intent() -> CredentialSpec {
+pub(crate) fn spec() -> CredentialSpec {
     let origin = Origin::parse(DEFAULT_ISSUER).unwrap();
     let login = LoginReference {
         secret: "billing-login".into(),
@@ -140,7 +140,7 @@ pub(crate) struct TestWorld {
     pub(crate) generation: i64,
     pub(crate) generation_since: Moment,
     pub(crate) observed_generation: Option<i64>,
-    pub(crate) intent: Result<CredentialSpec, Reason>,
+    pub(crate) spec: Result<CredentialSpec, Reason>,
     pub(crate) renewal_requested: Option<Moment>,
     pub(crate) login_record: LoginRecord,
     pub(crate) login_seen: LastSeen,
@@ -178,7 +178,7 @@ impl TestWorld {
             generation: 1,
             generation_since: at(0),
             observed_generation: None,
-            intent: Ok(intent()),
+            spec: Ok(spec()),
             renewal_requested: None,
             login_record: LoginRecord::default(),
             login_seen: LastSeen::Version(version("login", 1)),
@@ -214,7 +214,7 @@ impl TestWorld {
 
     pub(crate) fn observe(&self) -> Observed<'_> {
         let view = |key: AccountKey| {
-            let strategy = self.intent.as_ref().map_or(Strategy::Auto, |intent| intent.strategy);
+            let strategy = self.spec.as_ref().map_or(Strategy::Auto, |spec| spec.strategy);
             Login::Account(Box::new(AccountView::of(
                 key,
                 &self.accounts[&key],
@@ -228,7 +228,7 @@ impl TestWorld {
             generation: self.generation,
             generation_since: self.generation_since,
             observed_generation: self.observed_generation,
-            intent: self.intent.as_ref(),
+            spec: self.spec.as_ref(),
             renewal_requested: self.renewal_requested,
             login_record: self.login_record.clone(),
             login_seen: &self.login_seen,
@@ -273,7 +273,7 @@ impl TestWorld {
         match plan {
             Plan::ReadTarget => self.read_target(),
             Plan::ReadLogin => self.read_login(),
-            Plan::Obtain { record_first, lift } => self.begin(record_first, lift),
+            Plan::Obtain { record_first, override_hold } => self.begin(record_first, override_hold),
             Plan::Publish { token, repair: _ } => self.publish(&token),
             Plan::PublishReadBack => {
                 let read = self.target_read.clone().and_then(|read| read.token).unwrap();
@@ -333,8 +333,8 @@ impl TestWorld {
             if is_accepted {
                 account.remember_accepted(now);
             }
-            if let Some(trouble) = remembered {
-                account.remember_rejections(trouble.failure, trouble.count, trouble.last);
+            if let Some(last_failure) = remembered {
+                account.remember_rejections(last_failure.failure, last_failure.count, last_failure.last);
             }
         }
     }
@@ -344,7 +344,7 @@ impl TestWorld {
         self.login_record.resource_version.as_deref() != seen
     }
 
-    fn begin(&mut self, record_first: bool, lift: bool) {
+    fn begin(&mut self, record_first: bool, override_hold: bool) {
         let Known::Account(key) = self.login_known else { panic!("obtained without a login") };
         if record_first {
             let resource_version = self.login_seen.version().map(|version| version.resource_version.clone());
@@ -355,11 +355,11 @@ impl TestWorld {
             self.observed_generation = Some(self.generation);
         }
         let now = self.now;
-        let strategy = self.intent.as_ref().map_or(Strategy::Auto, |intent| intent.strategy);
+        let strategy = self.spec.as_ref().map_or(Strategy::Auto, |spec| spec.strategy);
         let pair = std::mem::take(&mut self.login_at_hand).then(pair);
         let account = self.account(key);
-        if lift {
-            account.lift(now);
+        if override_hold {
+            account.override_hold(now);
         }
         let call = account.begin(strategy, pair, now).expect("a plan to obtain starts a call");
         self.calls.push((key, call));
@@ -390,16 +390,16 @@ impl TestWorld {
             validity: token.validity,
             grant: token.grant,
             generation: Some(self.generation),
-            account: Some(self.intent.as_ref().unwrap().account.clone()),
+            account: Some(self.spec.as_ref().unwrap().account.clone()),
             key: Some(key),
         });
     }
 
     /// Whether the API server took the write. It refuses to change a Secret's type; then the target is read.
     fn write_target(&mut self, token: AccessToken) -> bool {
-        let intent = self.intent.as_ref().unwrap();
-        assert!(!intent.suspended, "a suspended credential was written");
-        let secret_type = intent.target.secret_type.clone();
+        let spec = self.spec.as_ref().unwrap();
+        assert!(!spec.suspended, "a suspended credential was written");
+        let secret_type = spec.target.secret_type.clone();
         if self.target.as_ref().is_some_and(|target| target.secret_type != secret_type) {
             self.read_target();
             return false;
@@ -492,12 +492,12 @@ impl TestWorld {
 
     /// The specification changes. One that names another account has the login read again.
     pub(crate) fn edit_spec(&mut self, edit: impl FnOnce(&mut CredentialSpec)) {
-        let mut changed = self.intent.clone().unwrap_or_else(|_| intent());
+        let mut changed = self.spec.clone().unwrap_or_else(|_| spec());
         edit(&mut changed);
-        if self.intent.as_ref().map(|intent| &intent.account) != Ok(&changed.account) {
+        if self.spec.as_ref().map(|spec| &spec.account) != Ok(&changed.account) {
             self.login_known = Known::Unread;
         }
-        self.intent = Ok(changed);
+        self.spec = Ok(changed);
         self.generation += 1;
         self.generation_since = self.now;
     }
@@ -515,13 +515,14 @@ impl TestWorld {
     pub(crate) fn restart(&mut self) {
         let restarted = Moment { monotonic: seconds(5), ..self.now };
         let replaced = |moment: Moment| Moment::recorded(moment.wall, restarted);
-        let is_rejected = |trouble: &&LastFailure| trouble.failure.class == RetryClass::Rejected;
-        let held = |account: &Account| account.trouble().filter(is_rejected).cloned();
+        let is_rejected = |last_failure: &&LastFailure| last_failure.failure.class == RetryClass::Rejected;
+        let held = |account: &Account| account.last_failure().filter(is_rejected).cloned();
         let known = match self.login_known {
             Known::Account(key) => self.accounts.get(&key).and_then(held),
             Known::Unread | Known::Defective(_) => None,
         };
-        self.remembered = known.map(|trouble| LastFailure { last: replaced(trouble.last), ..trouble });
+        self.remembered =
+            known.map(|last_failure| LastFailure { last: replaced(last_failure.last), ..last_failure });
         let is_certain = |published: &Published| published.generation == Some(self.generation);
         if let Some(published) = &mut self.published {
             let (issued, expiration) = (published.validity.issued.wall, published.validity.expiry().wall);
@@ -552,8 +553,8 @@ pub(crate) fn name(plan: &Plan) -> &'static str {
     match plan {
         Plan::ReadTarget => "ReadTarget",
         Plan::ReadLogin => "ReadLogin",
-        Plan::Obtain { record_first: true, lift: true, .. } => "Record, lift, Obtain",
-        Plan::Obtain { record_first: false, lift: true, .. } => "Lift, Obtain",
+        Plan::Obtain { record_first: true, override_hold: true, .. } => "Record, lift, Obtain",
+        Plan::Obtain { record_first: false, override_hold: true, .. } => "Lift, Obtain",
         Plan::Obtain { record_first: true, .. } => "Record, Obtain",
         Plan::Obtain { .. } => "Obtain",
         Plan::Publish { repair: true, .. } => "Publish to repair",

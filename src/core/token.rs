@@ -178,7 +178,7 @@ impl Validity {
     /// As status holds it: in whole seconds. What is told of a token is derived from this, so that it is the same
     /// after a restart, when status is all that is known.
     #[must_use]
-    pub fn with_recorded(&self) -> Self {
+    pub fn as_recorded(&self) -> Self {
         let issued = to_second(self.issued.wall);
         let lifetime = to_second(self.expiry().wall).duration_since(issued);
         Self { issued: Moment { wall: issued, ..self.issued }, lifetime, source: self.source }
@@ -336,8 +336,8 @@ pub(crate) mod tests {
                 lifetime: SignedDuration::from_millis(lifetime_milliseconds),
                 source: LifetimeSource::ExpiresIn,
             };
-            let recorded = validity.with_recorded();
-            proptest::prop_assert_eq!(recorded.with_recorded(), recorded);
+            let recorded = validity.as_recorded();
+            proptest::prop_assert_eq!(recorded.as_recorded(), recorded);
             proptest::prop_assert!(recorded.expiry().wall <= validity.expiry().wall);
             proptest::prop_assert_eq!(recorded.expiry().wall.subsec_nanosecond(), 0);
         }

@@ -91,7 +91,9 @@ impl IssuerClient {
         let met = answer.as_ref().ok().map(|answer| (answer.status, answer.is_page, answer.connection));
         let result = match answer {
             Err(error) => Err(IssuerError::Transport(error)),
-            Ok(Answer { status: 200, broken: Some(obstacle), .. }) => Err(IssuerError::Broken(obstacle)),
+            Ok(Answer { status: 200, broken: Some(connection_failure), .. }) => {
+                Err(IssuerError::Broken(connection_failure))
+            }
             Ok(Answer { status: 200, body, content_encoding, .. }) => {
                 let encoding = content_encoding.as_deref();
                 body.ok_or(AnswerError::TooLarge)

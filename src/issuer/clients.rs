@@ -246,7 +246,7 @@ mod tests {
             at(self.0.load(Ordering::SeqCst))
         }
 
-        fn chance(&self) -> RandomFraction {
+        fn random_fraction(&self) -> RandomFraction {
             RandomFraction::new(0.5)
         }
     }

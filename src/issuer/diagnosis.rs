@@ -13,14 +13,14 @@ use crate::ops::descriptors;
 
 /// What kept a connection from coming about, as far as the error tells.
 #[must_use]
-pub fn obstacle_to_connecting(error: &(dyn Error + 'static), trust: &Trust) -> ConnectionFailure {
-    match obstacle_of(error, trust) {
+pub fn connect_failure(error: &(dyn Error + 'static), trust: &Trust) -> ConnectionFailure {
+    match failure_of(error, trust) {
         ConnectionFailure::Lost => ConnectionFailure::ClosedEarly,
         other => other,
     }
 }
 
-fn obstacle_of(error: &(dyn Error + 'static), trust: &Trust) -> ConnectionFailure {
+fn failure_of(error: &(dyn Error + 'static), trust: &Trust) -> ConnectionFailure {
     let causes = || std::iter::successors(Some(error), |&cause| beneath(cause));
     let lacks_descriptors =
         |cause: &(dyn Error + 'static)| cause.downcast_ref().is_some_and(descriptors::are_lacking);
@@ -38,20 +38,28 @@ fn obstacle_of(error: &(dyn Error + 'static), trust: &Trust) -> ConnectionFailur
 /// been carried out.
 pub(super) fn diagnose(error: &reqwest::Error, trust: &Trust, is_proxied: bool) -> TransportError {
     if !error.is_connect() && !error.is_builder() {
-        let obstacle = obstacle_of(error, trust);
-        let is_late = error.is_timeout() || obstacle == ConnectionFailure::ConnectTimedOut;
-        return TransportError::perhaps_sent(if is_late { ConnectionFailure::TimedOut } else { obstacle });
+        let connection_failure = failure_of(error, trust);
+        let is_late = error.is_timeout() || connection_failure == ConnectionFailure::ConnectTimedOut;
+        return TransportError::perhaps_sent(if is_late {
+            ConnectionFailure::TimedOut
+        } else {
+            connection_failure
+        });
     }
-    let obstacle = match obstacle_to_connecting(error, trust) {
+    let connection_failure = match connect_failure(error, trust) {
         ConnectionFailure::ClosedEarly if error.is_timeout() => ConnectionFailure::ConnectTimedOut,
         other => other,
     };
-    TransportError::not_sent(if is_proxied { by_way_of_a_proxy(obstacle) } else { obstacle })
+    TransportError::not_sent(if is_proxied {
+        by_way_of_a_proxy(connection_failure)
+    } else {
+        connection_failure
+    })
 }
 
 /// With a proxy in between, a connection that does not come about is one to the proxy.
-fn by_way_of_a_proxy(obstacle: ConnectionFailure) -> ConnectionFailure {
-    match obstacle {
+fn by_way_of_a_proxy(connection_failure: ConnectionFailure) -> ConnectionFailure {
+    match connection_failure {
         ConnectionFailure::NameUnresolved
         | ConnectionFailure::Refused
         | ConnectionFailure::NoRoute
@@ -62,12 +70,12 @@ fn by_way_of_a_proxy(obstacle: ConnectionFailure) -> ConnectionFailure {
 
 /// Why TLS cannot even be set up: the system's authorities are not there, or cannot be opened.
 pub(super) fn without_tls() -> TransportError {
-    let obstacle = if lacks_descriptors() {
+    let connection_failure = if lacks_descriptors() {
         ConnectionFailure::TooManyOpenFiles
     } else {
         ConnectionFailure::NoAuthorities
     };
-    TransportError::not_sent(obstacle)
+    TransportError::not_sent(connection_failure)
 }
 
 /// The resolver and the loader of certificates do not say that it was this.
@@ -213,7 +221,7 @@ mod tests {
             (TlsError::Other(OtherError(Arc::new(io::Error::other("odd")))), ConnectionFailure::TlsFailed),
         ];
         for (error, expected) in cases {
-            assert_eq!(obstacle_of(&wrapped(error.clone()), &Trust::PublicRoots), expected, "{error:?}");
+            assert_eq!(failure_of(&wrapped(error.clone()), &Trust::PublicRoots), expected, "{error:?}");
         }
     }
 
@@ -230,7 +238,7 @@ mod tests {
             (Errno::CONNRESET, ConnectionFailure::Lost),
         ];
         for (number, expected) in cases {
-            assert_eq!(obstacle_of(&io::Error::from(number), &Trust::PublicRoots), expected, "{number:?}");
+            assert_eq!(failure_of(&io::Error::from(number), &Trust::PublicRoots), expected, "{number:?}");
         }
     }
 }

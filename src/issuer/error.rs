@@ -143,7 +143,7 @@ impl IssuerError {
     pub fn reason(&self, secret: &str, origin: &Origin) -> Reason {
         match *self {
             Self::Transport(error) => {
-                Reason::NoAnswer { origin: origin.to_string(), obstacle: error.obstacle }
+                Reason::NoAnswer { origin: origin.to_string(), connection_failure: error.connection_failure }
             }
             Self::LoginRejected(refusal) => {
                 let forbidden = refusal == Refusal::Forbidden;
@@ -167,7 +167,7 @@ impl IssuerError {
     pub fn outcome(&self) -> &'static str {
         match self {
             Self::Transport(error) => error.outcome(),
-            Self::Broken(obstacle) => TransportError::perhaps_sent(*obstacle).outcome(),
+            Self::Broken(connection_failure) => TransportError::perhaps_sent(*connection_failure).outcome(),
             Self::LoginRejected(_) => "rejected",
             Self::RefreshRejected => "refused",
             Self::NotNow { .. } => "not_now",

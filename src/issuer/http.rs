@@ -51,7 +51,7 @@ impl HttpTransport {
         if let Err(error) = &answer {
             // The name may have moved, and the server that is left behind would be asked on and on.
             self.clients.retire(&origin, &trust, number);
-            if error.obstacle.is_certificate() {
+            if error.connection_failure.is_certificate() {
                 self.clients.distrust(&trust);
             }
         }
@@ -95,7 +95,7 @@ async fn send(
         // With the head, the issuer has answered: what is lost of the body may have said no.
         200 => match read(response).await {
             Ok(body) => answer.body = body,
-            Err(error) => answer.broken = Some(failed(error).obstacle),
+            Err(error) => answer.broken = Some(failed(error).connection_failure),
         },
         400..=499 => answer.is_page = shows_page(response, answer.content_encoding.as_deref()).await,
         _ => {}

@@ -18,7 +18,7 @@ mod wire;
 pub use bundles::{BundleRefusal, Bundles};
 pub use client::{Exchange, IssuerAddress, IssuerClient};
 pub use defect::AnswerError;
-pub use diagnosis::obstacle_to_connecting;
+pub use diagnosis::connect_failure;
 pub use error::{IssuerError, Refusal};
 pub use http::HttpTransport;
 pub use transport::{Answer, Request, Transport, TransportError, is_page};

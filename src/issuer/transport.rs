@@ -70,33 +70,33 @@ pub(super) fn first_byte(text: &[u8]) -> Option<u8> {
 
 /// Why no answer came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .obstacle.phrase())]
+#[error("{}", .connection_failure.phrase())]
 pub struct TransportError {
     /// Whether the request may have been carried out.
     pub sent: Sent,
     /// What came between.
-    pub obstacle: ConnectionFailure,
+    pub connection_failure: ConnectionFailure,
 }
 
 impl TransportError {
     /// The request was certainly not sent.
     #[must_use]
-    pub const fn not_sent(obstacle: ConnectionFailure) -> Self {
-        Self { sent: Sent::No, obstacle }
+    pub const fn not_sent(connection_failure: ConnectionFailure) -> Self {
+        Self { sent: Sent::No, connection_failure }
     }
 
     /// The request may have been carried out.
     #[must_use]
-    pub const fn perhaps_sent(obstacle: ConnectionFailure) -> Self {
-        Self { sent: Sent::Maybe, obstacle }
+    pub const fn perhaps_sent(connection_failure: ConnectionFailure) -> Self {
+        Self { sent: Sent::Maybe, connection_failure }
     }
 
     /// As a metric's label: a closed set.
     pub(super) fn outcome(self) -> &'static str {
-        match (self.sent, self.obstacle) {
+        match (self.sent, self.connection_failure) {
             (_, ConnectionFailure::TimedOut) => "timeout",
             (Sent::Maybe, _) => "broken",
-            (Sent::No, obstacle) if obstacle.is_tls() => "tls",
+            (Sent::No, connection_failure) if connection_failure.is_tls() => "tls",
             (Sent::No, _) => "unreachable",
         }
     }

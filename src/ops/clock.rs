@@ -12,7 +12,7 @@ pub trait Clock: Send + Sync {
     /// Now, on both clocks.
     fn now(&self) -> Moment;
     /// A number in [0, 1) that nobody can foresee.
-    fn chance(&self) -> RandomFraction;
+    fn random_fraction(&self) -> RandomFraction;
 }
 
 /// The clocks of this machine.
@@ -36,7 +36,7 @@ impl Clock for SystemClock {
         Moment { wall: Timestamp::now(), monotonic }
     }
 
-    fn chance(&self) -> RandomFraction {
+    fn random_fraction(&self) -> RandomFraction {
         RandomFraction::new(f64::from(fastrand::u32(..)) / (f64::from(u32::MAX) + 1.0))
     }
 }

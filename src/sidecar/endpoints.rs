@@ -84,8 +84,8 @@ impl Health {
             let expiry = token.expiry.map_or_else(|| "unknown".to_owned(), |expiry| expiry.wall.to_string());
             let _ = writeln!(text, "token: {}, expires {expiry}", token.fingerprint);
         }
-        if let Some(trouble) = self.feed.now().trouble {
-            let _ = writeln!(text, "source: {}: {}", trouble.name(), trouble.message());
+        if let Some(error) = self.feed.now().error {
+            let _ = writeln!(text, "source: {}: {}", error.name(), error.message());
         }
         if let Some(failure) =
             self.published.as_ref().and_then(|published| published.borrow().failure.clone())

@@ -42,7 +42,7 @@ pub(crate) fn read_text(path: &Path) -> io::Result<String> {
 }
 
 /// What an error of [`read`] is told as; `otherwise` where it is neither the kind of the file nor the fault of this process.
-pub(super) fn trouble_of(error: &io::Error, file: String, otherwise: SourceError) -> SourceError {
+pub(super) fn file_error(error: &io::Error, file: String, otherwise: SourceError) -> SourceError {
     match FileError::of(error) {
         Some(defect) => SourceError::FileUnfit { file, defect },
         None if descriptors::are_lacking(error) => SourceError::TooManyOpenFiles { file },

@@ -90,7 +90,7 @@ impl Publisher {
     }
 
     fn pause(&self, failures: u32) -> Duration {
-        let pause = cluster_pause(failures, TimeScale::FULL, self.clock.chance());
+        let pause = cluster_pause(failures, TimeScale::FULL, self.clock.random_fraction());
         Duration::try_from(pause).unwrap_or(Duration::from_secs(1))
     }
 }

@@ -81,7 +81,7 @@ const ROOMS: [Room; 9] = [
     // It holds no domain decisions: of the core it knows what it counts and how time is told, and nothing that decides.
     Room {
         name: "ops",
-        sees: &["core::backoff", "core::endpoint", "core::moment", "core::token"],
+        sees: &["core::backoff", "core::endpoint", "core::time", "core::token"],
         must_not_use: &["kube", "k8s_openapi", "schemars", "reqwest"],
     },
     Room {

@@ -132,7 +132,7 @@ async fn a_refused_refresh_is_followed_by_exactly_one_login_at_once() {
         room.obtain(&session).await;
         // Whoever was told asks again.
         assert_eq!(session.view(&tenant()).next, Next::Login, "{status}");
-        assert_eq!(session.view(&tenant()).trouble, None, "{status}: no failure");
+        assert_eq!(session.view(&tenant()).last_failure, None, "{status}: no failure");
         room.obtain(&session).await;
         assert_eq!(start.elapsed(), Duration::ZERO, "{status}: at once");
         assert!(!session.obtain(&tenant(), Some(pair()), false), "{status}: and not again");
@@ -187,10 +187,12 @@ async fn a_refresh_that_was_certainly_not_sent_or_not_carried_out_is_presented_a
         let session = room.due().await;
         match name {
             "unreachable" => {
-                room.meets(OnTheWay::Fails(TransportError::not_sent(ConnectionFailure::Refused)))
+                room.meets(OnTheWay::Fails(TransportError::not_sent(ConnectionFailure::Refused)));
             }
             "TLS" => {
-                room.meets(OnTheWay::Fails(TransportError::not_sent(ConnectionFailure::CertificateUntrusted)))
+                room.meets(OnTheWay::Fails(TransportError::not_sent(
+                    ConnectionFailure::CertificateUntrusted,
+                )));
             }
             _ => room.simulator.inject(FaultRule::on_refresh(later.clone()).once()),
         }
@@ -231,7 +233,7 @@ async fn a_refresh_token_whose_answer_was_lost_is_never_presented_again() {
             room.obtain(&session).await;
         }
         assert_eq!(room.counts().refresh_tokens_reused, 0, "{name}");
-        assert!(session.view(&tenant()).trouble.is_none(), "{name}");
+        assert!(session.view(&tenant()).last_failure.is_none(), "{name}");
     }
 }
 

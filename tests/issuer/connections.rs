@@ -167,7 +167,7 @@ impl Clock for MinuteHand {
         self.start.plus(jiff::SignedDuration::from_mins(minutes))
     }
 
-    fn chance(&self) -> RandomFraction {
+    fn random_fraction(&self) -> RandomFraction {
         RandomFraction::new(0.5)
     }
 }

@@ -103,7 +103,11 @@ async fn an_issuer_that_fails_for_everyone_is_asked_by_one_at_a_time_and_serves_
     let first = room.pass(&parties, wanted, 3).await;
     assert!(first <= 16, "those that were in flight when it showed, and no more: {first}");
     let view = parties.last().unwrap().view();
-    assert_eq!((view.trouble, view.waits_for), (None, Some(Reason::IssuerCircuitOpen)), "it waits its turn");
+    assert_eq!(
+        (view.last_failure, view.waits_for),
+        (None, Some(Reason::IssuerCircuitOpen)),
+        "it waits its turn"
+    );
     let probes = room.pass(&parties, wanted, 10 * MINUTE).await;
     assert!((20..=25).contains(&probes), "every thirty seconds: {probes}");
     assert!(parties.iter().all(|party| !party.is_newer_than(wanted)));

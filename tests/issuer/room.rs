@@ -38,7 +38,7 @@ impl Clock for RuntimeClock {
         Moment { wall: Timestamp::from_second(1_800_000_000).unwrap() + monotonic, monotonic }
     }
 
-    fn chance(&self) -> RandomFraction {
+    fn random_fraction(&self) -> RandomFraction {
         RandomFraction::new(0.5)
     }
 }

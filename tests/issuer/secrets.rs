@@ -150,7 +150,8 @@ async fn a_session_logs_and_shows_no_secret_whatever_happens_to_it() {
         }
         let view: AccountView = session.view(&tenant());
         seen += &session.with_account(|account: &Account| format!("{session:?} {view:?} {account:?}"));
-        seen += &view.trouble.map_or(String::new(), |trouble| trouble.failure.reason.message());
+        seen +=
+            &view.last_failure.map_or(String::new(), |last_failure| last_failure.failure.reason.message());
     }
     let logged = captured.to_string();
     assert!(logged.contains("token obtained") && logged.contains("log in"), "it was listened to:\n{logged}");

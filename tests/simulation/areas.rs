@@ -30,8 +30,8 @@ async fn a_first_login_waits_for_what_is_remembered_in_another_namespace() {
     world.habitat.api.delete("owner", "idissuercredentials", &new.namespace, &new.name);
     world.apply(&new, &json!({}));
     // The credential whose status remembers the rejections is seen after the one that would log in.
-    world.habitat.api.set_fault(move |facts| {
-        let is_late = facts.verb == "list" && facts.namespace == held.namespace;
+    world.habitat.api.set_fault(move |annotations| {
+        let is_late = annotations.verb == "list" && annotations.namespace == held.namespace;
         is_late.then_some(Fault::Delay(Duration::from_secs(2)))
     });
     world.start();

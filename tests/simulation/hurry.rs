@@ -66,8 +66,8 @@ async fn a_new_process_that_could_not_read_what_stands_is_in_as_much_of_a_hurry_
     for replica in &mut world.replicas {
         replica.stop().unwrap().await.unwrap();
     }
-    world.habitat.api.set_fault(|facts| {
-        let is_read = facts.verb == "get" && facts.resource == "idissuercredentials";
+    world.habitat.api.set_fault(|annotations| {
+        let is_read = annotations.verb == "get" && annotations.resource == "idissuercredentials";
         is_read.then(|| memory::Fault::refuse(500, "InternalError"))
     });
     world.start();

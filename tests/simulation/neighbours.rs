@@ -176,7 +176,10 @@ async fn a_namespace_that_is_edited_without_end_delays_no_renewal_of_a_neighbour
     world.start();
     world.pass(10 * SECOND).await;
     world.health(&neighbour).unwrap();
-    world.habitat.api.set_fault(|facts| (facts.verb != "watch").then_some(api::Fault::Delay(2 * SECOND)));
+    world
+        .habitat
+        .api
+        .set_fault(|annotations| (annotations.verb != "watch").then_some(api::Fault::Delay(2 * SECOND)));
     for round in 0..18 {
         let data = json!({"token": "{{ token }}", "round": format!("{{{{ name }}}}-{round}")});
         for credential in &crowd {

@@ -24,8 +24,8 @@ fn world() -> (World, Arc<AtomicU64>) {
     let world = World::new(&plan, Issuers::plain(12, LIFETIME));
     let (links, takes) = (world.habitat.links.clone(), Arc::new(AtomicU64::new(0)));
     let duration = Arc::clone(&takes);
-    world.habitat.api.set_fault(move |facts| {
-        let own = links.get(&facts.user).and_then(|link| link.api_fault());
+    world.habitat.api.set_fault(move |annotations| {
+        let own = links.get(&annotations.user).and_then(|link| link.api_fault());
         let seconds = duration.load(Ordering::Relaxed);
         own.or_else(|| (seconds > 0).then(|| Fault::Delay(Duration::from_secs(seconds))))
     });
@@ -85,8 +85,8 @@ async fn what_was_written_and_answered_late_counts_as_written() {
     for resource in ["secrets", "idissuercredentials"] {
         let plan = Plan { seed: 12, accounts: 1, credentials: 1, lease: None };
         let mut world = World::new(&plan, Issuers::plain(12, LIFETIME));
-        world.habitat.api.set_fault(move |facts| {
-            let is_write = facts.resource == resource && facts.verb == "patch";
+        world.habitat.api.set_fault(move |annotations| {
+            let is_write = annotations.resource == resource && annotations.verb == "patch";
             is_write.then_some(Fault::Late(Duration::from_secs(8)))
         });
         world.start();

@@ -73,9 +73,9 @@ async fn a_leader_that_comes_back_and_never_hears_so_goes_on_from_what_its_succe
     let links = world.habitat.links.clone();
     let is_lost = Arc::new(AtomicBool::new(false));
     let lost = Arc::clone(&is_lost);
-    world.habitat.api.set_fault(move |facts| {
-        let own = links.get(&facts.user).and_then(|link| link.api_fault());
-        let is_claim = own.is_none() && facts.resource == "leases" && facts.verb == "patch";
+    world.habitat.api.set_fault(move |annotations| {
+        let own = links.get(&annotations.user).and_then(|link| link.api_fault());
+        let is_claim = own.is_none() && annotations.resource == "leases" && annotations.verb == "patch";
         own.or_else(|| (is_claim && !lost.swap(true, Ordering::Relaxed)).then_some(Fault::Lost))
     });
     comes_back(&world, replica).await;
@@ -88,8 +88,8 @@ async fn a_leader_that_comes_back_and_never_hears_so_goes_on_from_what_its_succe
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_is_stopped_while_a_write_hangs_hands_over_all_the_same() {
     let (mut world, first) = with_a_leader().await;
-    world.habitat.api.set_fault(|facts| {
-        let is_write = facts.resource == "secrets" && facts.verb == "patch";
+    world.habitat.api.set_fault(|annotations| {
+        let is_write = annotations.resource == "secrets" && annotations.verb == "patch";
         is_write.then_some(Fault::Delay(HOUR))
     });
     world.vandalise(&world.population.credentials[0], None);

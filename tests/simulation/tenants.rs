@@ -236,8 +236,8 @@ async fn writes_of_large_templates_that_are_all_refused_stop_nobody() {
         world.pass(10 * SECOND).await;
         world.assert_well();
 
-        world.habitat.api.set_fault(move |facts| {
-            let is_write = facts.resource == "secrets" && facts.verb == "patch";
+        world.habitat.api.set_fault(move |annotations| {
+            let is_write = annotations.resource == "secrets" && annotations.verb == "patch";
             is_write.then(|| Fault::refuse(code, "Conflict"))
         });
         for credential in &crowd {
@@ -273,9 +273,10 @@ async fn a_rejected_credential_that_is_edited_whenever_it_is_read_keeps_no_first
     world.replicas[0].stop().unwrap().await.unwrap();
     let (api, round) = (world.habitat.api.clone(), AtomicU32::new(1));
     let edited = rejected.clone();
-    world.habitat.api.set_fault(move |facts| {
-        let is_read =
-            facts.verb == "get" && facts.resource == "idissuercredentials" && facts.name == edited.name;
+    world.habitat.api.set_fault(move |annotations| {
+        let is_read = annotations.verb == "get"
+            && annotations.resource == "idissuercredentials"
+            && annotations.name == edited.name;
         if is_read {
             let spec = large(round.fetch_add(1, Ordering::Relaxed));
             let place = (edited.namespace.as_str(), edited.name.as_str());
@@ -300,8 +301,8 @@ async fn of_a_login_that_a_hundred_credentials_name_eight_copies_are_read_at_onc
     world.assert_well();
     let reads = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&reads);
-    world.habitat.api.set_fault(move |facts| {
-        let is_read = facts.resource == "secrets" && facts.verb == "get";
+    world.habitat.api.set_fault(move |annotations| {
+        let is_read = annotations.resource == "secrets" && annotations.verb == "get";
         if is_read {
             seen.lock().unwrap().push(Instant::now());
         }

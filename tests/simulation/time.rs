@@ -80,7 +80,7 @@ impl Clock for ProcessClock {
         Moment { wall: self.time.now() + self.machine.ahead(), monotonic }
     }
 
-    fn chance(&self) -> RandomFraction {
+    fn random_fraction(&self) -> RandomFraction {
         RandomFraction::new(self.chances.lock().unwrap().f64())
     }
 }

@@ -22,16 +22,16 @@ pub(crate) enum ApiTrouble {
 }
 
 impl ApiTrouble {
-    fn fault(self, facts: &RequestFacts) -> Option<Fault> {
+    fn fault(self, annotations: &RequestFacts) -> Option<Fault> {
         match self {
             Self::Unreachable => Some(Fault::Unreachable),
             Self::Fails(code) => Some(Fault::refuse(code, "InternalError")),
             // What ends the wait for a list or a watch that is never answered is the client's limit on reads, which only
             // the program sets.
-            Self::LosesAnswers => (!matches!(facts.verb, "list" | "watch")).then_some(Fault::Lost),
+            Self::LosesAnswers => (!matches!(annotations.verb, "list" | "watch")).then_some(Fault::Lost),
             Self::Slow(by) => Some(Fault::Delay(by)),
             Self::RefusesSecrets => {
-                let is_write = facts.resource == "secrets" && facts.verb == "patch";
+                let is_write = annotations.resource == "secrets" && annotations.verb == "patch";
                 is_write.then(|| Fault::refuse(403, "Forbidden"))
             }
         }
@@ -54,18 +54,18 @@ impl Weather {
         let sky = Sky { troubles: Vec::new(), chances: fastrand::Rng::with_seed(seed) };
         let weather = Self(Arc::new(Mutex::new(sky)));
         let (links, of_all) = (links.clone(), weather.clone());
-        api.set_fault(move |facts| {
-            let own = links.get(&facts.user).and_then(|link| link.api_fault());
-            own.or_else(|| of_all.fault(facts))
+        api.set_fault(move |annotations| {
+            let own = links.get(&annotations.user).and_then(|link| link.api_fault());
+            own.or_else(|| of_all.fault(annotations))
         });
         weather
     }
 
-    fn fault(&self, facts: &RequestFacts) -> Option<Fault> {
+    fn fault(&self, annotations: &RequestFacts) -> Option<Fault> {
         let Sky { troubles, chances } = &mut *self.0.lock().unwrap();
         troubles.iter().find_map(|(trouble, share)| {
             let is_met = *share >= 1.0 || chances.f64() < *share;
-            is_met.then(|| trouble.fault(facts)).flatten()
+            is_met.then(|| trouble.fault(annotations)).flatten()
         })
     }
 

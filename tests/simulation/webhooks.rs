@@ -12,7 +12,7 @@ use crate::world::{Plan, World};
 async fn tokens_are_published_at_once_however_long_events_take() {
     let plan = Plan { seed: 8, accounts: 100, credentials: 500, lease: None };
     let mut world = World::new(&plan, Issuers::plain(8, HOUR));
-    world.habitat.api.set_fault(|facts| (facts.resource == "events").then_some(Fault::Lost));
+    world.habitat.api.set_fault(|annotations| (annotations.resource == "events").then_some(Fault::Lost));
     world.start();
     world.pass(Duration::from_secs(10)).await;
     world.assert_well();
@@ -23,7 +23,10 @@ async fn a_process_ends_as_soon_as_its_last_events_are_published() {
     let plan = Plan { seed: 8, accounts: 1, credentials: 1, lease: None };
     let mut world = World::new(&plan, Issuers::plain(8, HOUR));
     let slow = Duration::from_secs(3);
-    world.habitat.api.set_fault(move |facts| (facts.resource == "events").then_some(Fault::Delay(slow)));
+    world
+        .habitat
+        .api
+        .set_fault(move |annotations| (annotations.resource == "events").then_some(Fault::Delay(slow)));
     world.start();
     world.pass(Duration::from_secs(1)).await;
     world.assert_well();
@@ -37,9 +40,9 @@ async fn a_process_ends_as_soon_as_its_last_events_are_published() {
 async fn a_target_is_written_also_where_the_api_server_takes_longer_than_it_usually_may() {
     let plan = Plan { seed: 8, accounts: 10, credentials: 50, lease: None };
     let mut world = World::new(&plan, Issuers::plain(8, HOUR));
-    world.habitat.api.set_fault(|facts| {
+    world.habitat.api.set_fault(|annotations| {
         // As long as a webhook may take at most, and then its policy says that its silence means yes.
-        let is_write = facts.resource == "secrets" && facts.verb == "patch";
+        let is_write = annotations.resource == "secrets" && annotations.verb == "patch";
         is_write.then_some(Fault::Delay(Duration::from_secs(30)))
     });
     world.start();

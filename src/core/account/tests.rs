@@ -102,7 +102,7 @@ fn what_a_failed_login_leads_to() {
         assert_eq!(told.reason.name(), failure.reason.name(), "{case}");
         assert_eq!(call(&mut account, at(0), Err(failure.clone())), Grant::Login, "{case}");
         assert_eq!(account.next(AUTO, at(0)), next, "{case}");
-        assert_eq!(account.trouble().map(|trouble| &trouble.failure), Some(&told), "{case}");
+        assert_eq!(account.last_failure().map(|last_failure| &last_failure.failure), Some(&told), "{case}");
         assert_eq!((account.accepted(), account.attempted()), (None, Some(at(0))), "{case}");
         assert_eq!(account.next(AUTO, at(1_000_000)), Next::Login, "{case}");
     }
@@ -120,9 +120,9 @@ fn a_success_ends_all_trouble_and_the_backoff_begins_anew() {
         now = until;
     }
     call(&mut account, now, Ok(obtained("first", now, 3600)));
-    assert_eq!(account.trouble(), None);
+    assert_eq!(account.last_failure(), None);
     call(&mut account, now.plus(seconds(60)), Err(transient(Sent::No, None)));
-    assert_eq!(account.trouble().map(|trouble| trouble.count), Some(1));
+    assert_eq!(account.last_failure().map(|last_failure| last_failure.count), Some(1));
 }
 
 #[test]
@@ -149,15 +149,19 @@ fn held() -> Account {
 fn a_held_login_goes_on_at_once_when_it_is_lifted_and_once_only() {
     let mut account = held();
     assert_eq!(account.next(AUTO, at(1_000_000)), Next::Held);
-    account.lift(at(1_000));
+    account.override_hold(at(1_000));
     assert_eq!(account.next(AUTO, at(1_000)), Next::Login);
-    assert!(account.trouble().is_some(), "what the issuer said last holds until it says something else");
+    assert!(account.last_failure().is_some(), "what the issuer said last holds until it says something else");
     call(&mut account, at(1_000), Err(rejected()));
     assert_eq!(account.next(AUTO, at(1_000_000)), Next::Held);
-    assert_eq!(account.trouble().map(|trouble| trouble.count), Some(4), "rejections in a row are counted on");
-    account.lift(at(3_600));
+    assert_eq!(
+        account.last_failure().map(|last_failure| last_failure.count),
+        Some(4),
+        "rejections in a row are counted on"
+    );
+    account.override_hold(at(3_600));
     call(&mut account, at(3_600), Ok(obtained("first", at(3_600), 3600)));
-    assert_eq!((account.trouble(), account.rejections()), (None, 0));
+    assert_eq!((account.last_failure(), account.rejections()), (None, 0));
 }
 
 #[test]
@@ -171,10 +175,10 @@ fn what_keeps_an_account_from_calling_puts_off_what_would_come_next() {
     ];
     let (unproven, mut proven) = (Account::default(), Account::default());
     call(&mut proven, at(-100), Ok(obtained("first", at(-100), 3600)));
-    for (case, restraint, new, renewal) in cases {
-        assert_eq!(unproven.next_under(restraint, AUTO, at(0)), new, "{case}");
-        assert_eq!(proven.next_under(restraint, AUTO, at(0)), renewal, "{case}");
-        assert_eq!(unproven.next_under(restraint, AUTO, at(20)), Next::Login, "{case}: it is over");
+    for (case, throttle, new, renewal) in cases {
+        assert_eq!(unproven.next_under(throttle, AUTO, at(0)), new, "{case}");
+        assert_eq!(proven.next_under(throttle, AUTO, at(0)), renewal, "{case}");
+        assert_eq!(unproven.next_under(throttle, AUTO, at(20)), Next::Login, "{case}: it is over");
     }
     let held = held();
     assert_eq!(held.next_under(Throttle { calls, logins }, AUTO, at(2_000)), Next::Held, "the rest stands");
@@ -217,7 +221,7 @@ fn what_a_calls_end_says_about_the_issuer() {
         assert_eq!(says(&logged_in()), proven, "{case}");
     }
     let origin = "https://issuer.example".to_owned();
-    let reason = Reason::NoAnswer { origin, obstacle: ConnectionFailure::CertificateNotInBundle };
+    let reason = Reason::NoAnswer { origin, connection_failure: ConnectionFailure::CertificateNotInBundle };
     let untrusted = Failure { reason, ..transient(Sent::No, None) };
     let fails = CallOutcome::Fails { retry_after: None };
     for (account, has_own_trust, verdict) in [
@@ -240,13 +244,16 @@ fn an_answer_without_a_token_counts_as_a_rejection_until_the_login_is_accepted_a
             call(&mut account, at(now), Err(failure.clone()));
         }
         assert_eq!((account.rejections(), account.next(AUTO, at(1_000_000))), (3, Next::Held), "{failure:?}");
-        account.lift(at(1_000));
+        account.override_hold(at(1_000));
         call(&mut account, at(1_000), Ok(obtained("first", at(1_000), 3600)));
         let mut now = at(5_000);
         let login = account.begin(Strategy::Login, Some(pair()), now).unwrap();
         account.finish(login, Err(failure.clone()), now, middle());
         for _ in 0..20 {
-            assert_eq!((account.rejections(), account.trouble().map(|it| &it.failure)), (0, Some(&failure)));
+            assert_eq!(
+                (account.rejections(), account.last_failure().map(|it| &it.failure)),
+                (0, Some(&failure))
+            );
             let Next::Wait(until) = account.next(Strategy::Login, now) else { panic!("{account:?}") };
             let is_lasting = failure == blocked() && !at(5_900).is_after(now);
             let longest = if is_lasting { seconds(900) } else { seconds(60) };
@@ -272,7 +279,7 @@ fn only_a_word_of_the_issuer_about_the_login_ends_a_block() {
         let mut account = Account::default();
         account.remember_accepted(at(-10));
         let mut answers = |now: i64, outcome| {
-            account.lift(at(now));
+            account.override_hold(at(now));
             let login = account.begin(Strategy::Login, Some(pair()), at(now)).unwrap();
             account.finish(login, outcome, at(now), middle());
             account.next(Strategy::Login, at(now))
@@ -308,7 +315,7 @@ fn a_rejection_is_forgiven_once_until_the_login_is_accepted() {
     }
     let before = account.rejections();
     account.forgive(at(20_000));
-    assert_eq!((before, account.trouble()), (0, None), "there was nothing to forgive");
+    assert_eq!((before, account.last_failure()), (0, None), "there was nothing to forgive");
 }
 
 #[test]
@@ -365,7 +372,7 @@ fn a_login_that_was_accepted_before_is_probed_once_an_hour() {
         call(&mut account, at(now), Err(rejected()));
         assert!(matches!(account.next(AUTO, at(now)), Next::Wait(_)), "{now}");
     }
-    account.lift(at(4_501));
+    account.override_hold(at(4_501));
     assert_eq!(account.next(AUTO, at(4_501)), Next::Login, "whoever asks gets it at once");
 }
 
@@ -373,10 +380,10 @@ fn a_login_that_was_accepted_before_is_probed_once_an_hour() {
 fn a_lift_ends_a_pause_as_well_and_is_nothing_to_an_account_without_trouble() {
     let mut account = Account::default();
     call(&mut account, at(0), Err(transient(Sent::No, None)));
-    account.lift(at(0));
+    account.override_hold(at(0));
     assert_eq!(account.next(AUTO, at(0)), Next::Login);
     let mut account = logged_in();
-    account.lift(at(0));
+    account.override_hold(at(0));
     assert_eq!(account.next(AUTO, at(0)), Next::Wait(at(60)));
 }
 
@@ -510,7 +517,7 @@ fn a_remembered_rejection_is_held_but_hides_nothing_that_this_process_knows() {
     assert_eq!(account.rejections(), 3, "of several records the largest holds");
     let mut account = logged_in();
     account.remember_rejections(rejected(), 3, at(-100));
-    assert_eq!(account.trouble(), None);
+    assert_eq!(account.last_failure(), None);
 }
 
 #[test]
@@ -554,7 +561,7 @@ fn answers() -> impl Generator<Value = Vec<(Answer, i64, bool)>> {
 proptest! {
     #[test]
     fn no_order_of_answers_makes_an_account_hammer_or_present_again_what_may_be_spent(
-        answers in answers(), chance in 0.0..1.0,
+        answers in answers(), random_fraction in 0.0..1.0,
     ) {
         let mut account = Account::default();
         let mut now = at(0);
@@ -630,8 +637,8 @@ proptest! {
             };
             let is_good = outcome.is_ok();
             rejected_at = rejected_at.filter(|_| !is_good);
-            account.finish(call, outcome, now, RandomFraction::new(chance));
-            prop_assert_eq!(account.trouble().is_none(), is_good || !is_login && account.trouble().is_none());
+            account.finish(call, outcome, now, RandomFraction::new(random_fraction));
+            prop_assert_eq!(account.last_failure().is_none(), is_good || !is_login && account.last_failure().is_none());
             let next = account.next(strategy, now);
             prop_assert!(
                 matches!(next, Next::Wait(_) | Next::Held) || (!is_login && next == Next::Login),

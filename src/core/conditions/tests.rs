@@ -110,7 +110,7 @@ fn a_credential_without_a_token_says_what_it_waits_for() {
         ),
         (
             "a specification that cannot be carried out",
-            new(|world| world.intent = Err(Reason::InvalidSpec { field: "spec" })),
+            new(|world| world.spec = Err(Reason::InvalidSpec { field: "spec" })),
             (Err("InvalidSpec"), "-", "InvalidSpec", "as before", "-"),
         ),
         (
@@ -205,7 +205,7 @@ fn a_published_token_keeps_its_credential_ready_until_it_dies() {
         ),
         (
             "a specification that cannot be carried out any more",
-            published(60, |world| world.intent = Err(Reason::IssuerNotAllowed { origin: String::new() })),
+            published(60, |world| world.spec = Err(Reason::IssuerNotAllowed { origin: String::new() })),
             (Err("IssuerNotAllowed"), "-", "IssuerNotAllowed", "accepted", "-"),
         ),
         (

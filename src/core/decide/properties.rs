@@ -158,7 +158,7 @@ fn happen(world: &mut TestWorld, event: &Event, number: usize) {
         }
         Event::LoginMoves => world.edit_spec(|spec| spec.account.login.secret.push('x')),
         Event::SpecBreaks => {
-            world.intent = Err(Reason::InvalidSpec { field: "spec" });
+            world.spec = Err(Reason::InvalidSpec { field: "spec" });
             world.generation += 1;
         }
         Event::Suspended(suspended) => world.edit_spec(|spec| spec.suspended = *suspended),
@@ -212,7 +212,7 @@ proptest! {
             let allowed: [&[Grant]; 4] =
                 [&[], &[Grant::Refresh], &[Grant::Login], &[Grant::Refresh, Grant::Login]];
             prop_assert!(allowed.contains(&fresh), "{grants:?} at once, {pending} pending, by {event:?}");
-            let is_still = matches!(&world.intent, Err(_) | Ok(CredentialSpec { suspended: true, .. }));
+            let is_still = matches!(&world.spec, Err(_) | Ok(CredentialSpec { suspended: true, .. }));
             if is_still {
                 let target_after = world.target.clone().map(|target| target.version);
                 prop_assert_eq!(target_before, target_after, "written while suspended");

@@ -105,7 +105,7 @@ fn a_first_token_costs_one_look_at_the_login_and_one_recorded_attempt() {
         ("suspended", with(TestWorld::new(), |world| world.edit_spec(|spec| spec.suspended = true)), &[]),
         (
             "a specification that cannot be carried out",
-            with(TestWorld::new(), |world| world.intent = Err(Reason::InvalidSpec { field: "spec" })),
+            with(TestWorld::new(), |world| world.spec = Err(Reason::InvalidSpec { field: "spec" })),
             &[],
         ),
         (
@@ -507,9 +507,9 @@ fn a_held_login_is_lifted_once_by_a_request_or_a_new_specification() {
             &["ReadLogin", "Record, lift, Obtain"],
         ),
     ]);
-    for lift in [request, change] {
+    for override_hold in [request, change] {
         let mut world = held();
-        lift(&mut world);
+        override_hold(&mut world);
         assert_eq!(world.settle(), ["ReadLogin", "Record, lift, Obtain"]);
         world.answer(Err(rejected()));
         world.pass(seconds(100_000));
@@ -539,7 +539,7 @@ fn an_older_token_of_the_account_never_replaces_a_younger_one() {
     let view = |published: &Published| AccountView {
         key: published.key.unwrap(),
         token: Some(Arc::clone(&older)),
-        trouble: None,
+        last_failure: None,
         put_off: None,
         waits_for: None,
         next: Next::Wait(at(120)),

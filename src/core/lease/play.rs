@@ -37,7 +37,7 @@ struct Replica {
     name: &'static str,
     seen: SeenLease,
     is_known: bool,
-    tempo: CallLatency,
+    call_latency: CallLatency,
     tenure: Option<Tenure>,
     flight: Option<Flight>,
     /// Requests that were given up, and may arrive all the same.
@@ -58,7 +58,7 @@ impl<W: Iterator<Item = Way>> Play<W> {
             name,
             seen: SeenLease { record: None, since: at(0) },
             is_known: false,
-            tempo: CallLatency::default(),
+            call_latency: CallLatency::default(),
             tenure: None,
             flight: None,
             strays: Vec::new(),
@@ -105,7 +105,7 @@ impl Replica {
         }
         let arrives = now + 1 + way.there;
         let answered = if way.lost { i64::MAX } else { arrives + way.back };
-        let given_up = now + self.tempo.call_limit(Timings::default()).as_secs() + 1;
+        let given_up = now + self.call_latency.call_limit(Timings::default()).as_secs() + 1;
         self.flight = Some(Flight { write, sent: now, arrives, answered, given_up, outcome: None });
     }
 
@@ -115,12 +115,12 @@ impl Replica {
         };
         self.next = now.max(flight.sent + 2);
         if flight.answered > now {
-            self.tempo.unanswered();
+            self.call_latency.unanswered();
             self.is_known = false;
             self.strays.push(flight);
             return;
         }
-        self.tempo.answered(SignedDuration::from_secs(now - flight.sent));
+        self.call_latency.answered(SignedDuration::from_secs(now - flight.sent));
         self.is_known = matches!(flight.outcome, Some(Ok(_)));
         if let Some(Ok(record)) = flight.outcome {
             self.seen = self.seen.clone().updated(record, at(now));
@@ -146,7 +146,7 @@ impl Replica {
             Claim::Create => None,
             Claim::Take(record) | Claim::Renew(record) => Some(record.version.clone()),
         };
-        let timings = self.tempo.timings(Timings::default());
+        let timings = self.call_latency.timings(Timings::default());
         let record = LeaseRecord {
             version: String::new(),
             holder: Some(self.name.to_owned()),

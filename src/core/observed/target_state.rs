@@ -39,7 +39,7 @@ impl<'a> Observed<'a> {
     /// How the target stands.
     #[must_use]
     pub fn target_state(&self) -> TargetState<'a> {
-        let Ok(intent) = self.intent else { return TargetState::Untouched };
+        let Ok(spec) = self.spec else { return TargetState::Untouched };
         let written = self.target_written;
         let seen = match self.target_seen {
             LastSeen::Absent => return TargetState::Absent,
@@ -50,7 +50,7 @@ impl<'a> Observed<'a> {
         };
         let read = self.target_read.filter(|read| read.version == *seen);
         // Even what we wrote last may be of another type than the specification wants by now.
-        match read.map(|read| (read, read.judge(self.identity, &intent.target, written))) {
+        match read.map(|read| (read, read.judge(self.identity, &spec.target, written))) {
             Some((_, Err(reason))) => TargetState::Blocked(reason),
             _ if written == Some(seen) => TargetState::Untouched,
             Some((read, Ok(()))) if read.intact => TargetState::Untouched,

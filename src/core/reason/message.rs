@@ -58,7 +58,7 @@ impl Reason {
             Self::LoginNotAccepted { answer, blank } => format!("{}. {}This need not be the password; once the cause is removed, request a renewal to have the login tried at once. A login that was never accepted is tried three times within 15 minutes and then held, so that the account is not locked, because some issuers refuse a wrong password with such an answer", answer.of_answer(), hint_at(*blank)),
             Self::LoginOutcomeUnknown { secret } => format!("A login with Secret {secret} was under way when the controller ended, so it may have been rejected. So that the account is not locked, the next one waits for a few minutes, and after three of that kind until somebody asks: request a renewal to have it at once"),
             Self::RefreshRejected => "The issuer refused the refresh token; logging in instead".into(),
-            Self::NoAnswer { origin, obstacle } => obstacle.message(origin, Wording::CONTROLLER),
+            Self::NoAnswer { origin, connection_failure } => connection_failure.message(origin, Wording::CONTROLLER),
             Self::IssuerUnavailable => "The issuer is unavailable or asks to come back later; retrying".into(),
             Self::IssuerBlocked { .. } => format!("{}. It is retried within a minute each time; if pages go on for 15 minutes, every 15 minutes, because some issuers refuse a changed password with such a page, and the account must not be locked", self.of_answer()),
             Self::IssuerMisdirected => "The connection led to a server that does not serve the issuer; retrying over a new one. See what its name resolves to, and what stands before it".into(),

@@ -108,7 +108,7 @@ impl Record {
     pub fn after(&self, account: &Account) -> Self {
         let mut record = self.clone();
         record.accepted = account.accepted().map(|accepted| to_second(accepted.wall)).or(self.accepted);
-        match account.trouble().map(|trouble| (&trouble.failure.reason, trouble.last)) {
+        match account.last_failure().map(|error| (&error.failure.reason, error.last)) {
             Some((reason, last)) => {
                 if let Some(answer) = Answer::of(reason) {
                     record.answer = answer;

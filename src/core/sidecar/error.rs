@@ -204,7 +204,7 @@ fn of_issuer(reason: &Reason) -> String {
     match reason {
         Reason::LoginOutcomeUnknown { .. } => "A login was under way when the sidecar last ended, so it may have been rejected; the next one waits for a few minutes, so that the account is not locked. Change the login files to have it at once".into(),
         Reason::LoginRateLimited { until, .. } => format!("Make user name and password right by {until}; until then no login is tried, not even with corrected files, so that the account is not locked. Logins with this user name failed four times within an hour; an answer without a token counts, too"),
-        Reason::NoAnswer { origin, obstacle } => obstacle.message(origin, Wording::SIDECAR),
+        Reason::NoAnswer { origin, connection_failure } => connection_failure.message(origin, Wording::SIDECAR),
         Reason::LoginNotAccepted { answer, blank } => format!("{}. {}This need not be the password; once the cause is removed, change the login files or the issuer's address to have the login tried at once. A login that was never accepted is tried three times within 15 minutes and then held, so that the account is not locked, because some issuers refuse a wrong password with such an answer", of_answer(answer), hint_at(*blank)),
         Reason::IssuerBlocked { .. } => format!("{}. It is retried within a minute each time; if pages go on for 15 minutes, every 15 minutes, because some issuers refuse a changed password with such a page, and the account must not be locked", of_answer(reason)),
         Reason::IssuerRedirects => "The issuer answers the login with a redirect, which is never followed; correct --issuer-url (use https, not http)".into(),
@@ -234,8 +234,10 @@ mod tests {
 
     #[test]
     fn a_message_for_a_person_names_the_cure_and_none_speaks_of_the_operators_resource() {
-        let unanswered = ConnectionFailure::ALL
-            .map(|obstacle| Reason::NoAnswer { origin: "https://issuer.example".into(), obstacle });
+        let unanswered = ConnectionFailure::ALL.map(|connection_failure| Reason::NoAnswer {
+            origin: "https://issuer.example".into(),
+            connection_failure,
+        });
         let issuer = [
             Reason::IssuerUnavailable,
             Reason::IssuerCircuitOpen,
@@ -275,10 +277,10 @@ mod tests {
                 SourceError::SecretForbidden { secret: secret.into() },
                 SourceError::ApiServerUnreachable,
             ]);
-        for trouble in troubles {
-            let message = trouble.message();
+        for error in troubles {
+            let message = error.message();
             assert!(!message.contains("spec.") && !message.contains("controller"), "{message}");
-            assert!(message.contains(';') || !trouble.needs_person(), "{message}");
+            assert!(message.contains(';') || !error.needs_person(), "{message}");
         }
     }
 

@@ -54,7 +54,7 @@ impl HeldToken {
     /// As the issuer gave it. Its times are those that files hold: whole seconds.
     #[must_use]
     pub fn issued(token: &IssuedToken) -> Self {
-        let validity = token.validity.with_recorded();
+        let validity = token.validity.as_recorded();
         Self {
             access: token.access.clone(),
             fingerprint: token.fingerprint.clone(),

@@ -124,7 +124,7 @@ pub(super) fn open_to_all(path: &Path) -> Option<Finding> {
 }
 
 /// Says what keeps this process from reading a file, if its rights do.
-pub(super) fn obstacle(path: &Path, own: &Identity) -> Option<Finding> {
+pub(super) fn denial(path: &Path, own: &Identity) -> Option<Finding> {
     let denied = denied(path)?;
     let metadata = fs::metadata(&denied).ok()?;
     let rights = Rights::from(&metadata);

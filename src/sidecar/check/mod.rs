@@ -11,7 +11,7 @@ use std::path::Path;
 
 use jiff::SignedDuration;
 
-use super::file::{read, trouble_of};
+use super::file::{file_error, read};
 use super::hooks::Hook;
 use super::record_file::RecordFile;
 use super::run::{Output, Settings, SourceSettings};
@@ -45,8 +45,8 @@ fn bad(text: impl Into<String>) -> Finding {
     Finding { is_good: false, text: text.into() }
 }
 
-fn of_trouble(trouble: &SourceError) -> Finding {
-    bad(format!("{}: {}", trouble.name(), trouble.message()))
+fn finding_of(error: &SourceError) -> Finding {
+    bad(format!("{}: {}", error.name(), error.message()))
 }
 
 /// What is looked at from.
@@ -130,8 +130,8 @@ impl ConnectionPermit {
         match &token {
             Err(error) => {
                 let otherwise = SourceError::SourceUnreadable { place: place.clone() };
-                findings.push(of_trouble(&trouble_of(error, place, otherwise)));
-                findings.extend(access::obstacle(&file, &self.own));
+                findings.push(finding_of(&file_error(error, place, otherwise)));
+                findings.extend(access::denial(&file, &self.own));
             }
             Ok(token) => {
                 let found = TokenFields {
@@ -149,9 +149,9 @@ impl ConnectionPermit {
         let mut findings: Vec<Finding> = sub_path(&files.directory, &self.mounts).into_iter().collect();
         let both = [&files.username, &files.password].map(|name| files.directory.join(name));
         match files.read() {
-            Err(trouble) => {
-                findings.push(of_trouble(&trouble));
-                findings.extend(both.iter().find_map(|file| access::obstacle(file, &self.own)));
+            Err(error) => {
+                findings.push(finding_of(&error));
+                findings.extend(both.iter().find_map(|file| access::denial(file, &self.own)));
             }
             Ok(reading) => {
                 let place = files.directory.display();
@@ -171,7 +171,7 @@ fn of_record(record: &Record, blank: bool) -> Finding {
     match record.answer {
         Answer::Awaited => good("this login was tried, and nobody heard the answer"),
         _ => match record.answer.reason() {
-            Some(reason) => of_trouble(&SourceError::of_call(reason, record.accepted.is_some(), blank)),
+            Some(reason) => finding_of(&SourceError::of_call(reason, record.accepted.is_some(), blank)),
             None => good("the issuer accepted this login"),
         },
     }
@@ -188,7 +188,7 @@ fn of_hook(hook: &Hook) -> Option<Finding> {
 fn of_token(found: TokenFields<'_>, place: &str, now: Moment) -> Vec<Finding> {
     let place = place.to_owned();
     let held = match HeldToken::found(found, now) {
-        Err(defect) => return vec![of_trouble(&SourceError::TokenUnusable { place, defect })],
+        Err(defect) => return vec![finding_of(&SourceError::TokenUnusable { place, defect })],
         Ok(held) => held,
     };
     let later =
@@ -202,8 +202,8 @@ fn of_token(found: TokenFields<'_>, place: &str, now: Moment) -> Vec<Finding> {
         |expiry| format!("until {}, {} s from now", expiry.wall, expiry.remaining(now).as_secs()),
     );
     let token = if held.is_expired(now) {
-        let trouble = of_trouble(&SourceError::TokenExpired { place });
-        bad(format!("{}. By this clock it is {}", trouble.text, to_second(now.wall)))
+        let error = finding_of(&SourceError::TokenExpired { place });
+        bad(format!("{}. By this clock it is {}", error.text, to_second(now.wall)))
     } else {
         good(format!("{place} holds a valid token {}, {expiry}", held.fingerprint))
     };

@@ -9,8 +9,8 @@ use kube::api::GetParams;
 use kube::client::Body;
 use kube::{Api, Client};
 
-use super::access::{Identity, obstacle};
-use super::{Finding, bad, good, of_token, of_trouble};
+use super::access::{Identity, denial};
+use super::{Finding, bad, finding_of, good, of_token};
 use crate::core::connection_failure::Wording;
 use crate::core::endpoint::Endpoint;
 use crate::core::sidecar::error::SourceError;
@@ -33,18 +33,18 @@ pub(super) async fn issuer(
     own: &Identity,
     clock: &SystemClock,
 ) -> Vec<Finding> {
-    let trust = match ca_file.map(|path| bundle(path).map_err(|trouble| (path, trouble))) {
+    let trust = match ca_file.map(|path| bundle(path).map_err(|error| (path, error))) {
         None => Trust::PublicRoots,
         Some(Ok(bundle)) => Trust::Bundle(bundle),
-        Some(Err((path, trouble))) => {
-            return std::iter::once(of_trouble(&trouble)).chain(obstacle(path, own)).collect();
+        Some(Err((path, error))) => {
+            return std::iter::once(finding_of(&error)).chain(denial(path, own)).collect();
         }
     };
     let Ok(url) = endpoint.token.join("/") else { return Vec::new() };
     let request = Request { url, body: b"{}".to_vec().into(), trust, limit: LIMIT };
     let origin = endpoint.origin.to_string();
     match HttpTransport::new(use_environment_proxy).send(request).await {
-        Err(error) => vec![bad(error.obstacle.problem(&origin, Wording::SIDECAR))],
+        Err(error) => vec![bad(error.connection_failure.problem(&origin, Wording::SIDECAR))],
         Ok(answer) => answers(&origin, answer.date.as_deref(), clock),
     }
 }
@@ -79,12 +79,12 @@ pub(super) async fn secret(
             let [token, expires_at, json] = keys.all().map(key);
             of_token(TokenFields { token, expires_at, json }, &format!("Secret {name}"), clock.now())
         }
-        Ok(Ok(None)) => vec![of_trouble(&SourceError::SecretMissing { secret })],
+        Ok(Ok(None)) => vec![finding_of(&SourceError::SecretMissing { secret })],
         Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403) => {
-            vec![of_trouble(&SourceError::SecretForbidden { secret })]
+            vec![finding_of(&SourceError::SecretForbidden { secret })]
         }
         // Nothing more is to be learned from a server that does not answer.
-        Ok(Err(_)) | Err(_) => return vec![of_trouble(&SourceError::ApiServerUnreachable)],
+        Ok(Err(_)) | Err(_) => return vec![finding_of(&SourceError::ApiServerUnreachable)],
     };
     let date = api_server_date(&api, &name.name, client).await;
     found.into_iter().chain(answers("the API server", date.as_deref(), clock)).collect()

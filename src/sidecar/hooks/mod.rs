@@ -161,7 +161,7 @@ impl HookRunner {
     }
 
     fn pause(&self, failures: u32) -> Duration {
-        let pause = cluster_pause(failures, TimeScale::FULL, self.clock.chance());
+        let pause = cluster_pause(failures, TimeScale::FULL, self.clock.random_fraction());
         Duration::try_from(pause).unwrap_or(Duration::from_secs(1))
     }
 }

@@ -62,8 +62,8 @@ pub(super) enum Refusal {
 impl Refusal {
     /// Of a source that has no token to send now.
     pub(super) fn no_token(supply: &TokenState, now: Moment) -> Self {
-        let (reason, message) = match (&supply.trouble, &supply.token) {
-            (Some(trouble), _) => (trouble.name(), trouble.message()),
+        let (reason, message) = match (&supply.error, &supply.token) {
+            (Some(error), _) => (error.name(), error.message()),
             (None, None) => ("NoTokenYet", "There is no token yet; ask again".into()),
             (None, Some(_)) => {
                 ("TokenExpired", "The token has expired, and there is no newer one yet; ask again".into())
@@ -141,7 +141,7 @@ impl Refusal {
             Self::KeptBodies => "This proxy has as many bodies of unknown length from GET and HEAD as it takes; add Content-Length, or ask again".into(),
             Self::NoToken { message, .. } => message.clone(),
             Self::ConnectedTooLate => "The token expired before there was a connection to the upstream, and nothing was sent; ask again".into(),
-            Self::UpstreamUnreachable(obstacle) | Self::UpstreamTls(obstacle) => obstacle.problem("the upstream", Wording::UPSTREAM),
+            Self::UpstreamUnreachable(connection_failure) | Self::UpstreamTls(connection_failure) => connection_failure.problem("the upstream", Wording::UPSTREAM),
             Self::UpstreamBroken => "The upstream ended the connection without an answer; whether it carried the request out is unknown".into(),
             Self::UpstreamMalformed => "The upstream's answer cannot be passed on: it is no HTTP, or has more than 1,000 header fields or 64 KiB of them, or a Transfer-Encoding other than chunked".into(),
             Self::Busy => "This proxy has as many requests under way as it takes, 256 or a third of its file descriptors; ask again".into(),
@@ -179,8 +179,8 @@ mod tests {
             token: Some(Arc::new(HeldToken::issued(&token("t", at(0), 60)))),
             ..TokenState::default()
         };
-        let trouble = Some(SourceError::LoginRejected { forbidden: false, proven: true, blank: false });
-        let rejected = TokenState { trouble, next_attempt: Some(at(100)), ..dead.clone() };
+        let error = Some(SourceError::LoginRejected { forbidden: false, proven: true, blank: false });
+        let rejected = TokenState { error, next_attempt: Some(at(100)), ..dead.clone() };
         for (supply, reason, seconds) in
             [(nothing, "NoTokenYet", "5"), (dead, "TokenExpired", "5"), (rejected, "LoginRejected", "40")]
         {

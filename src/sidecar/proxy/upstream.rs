@@ -21,7 +21,7 @@ use super::{BUFFER, Body};
 use crate::core::connection_failure::ConnectionFailure;
 use crate::core::endpoint::Origin;
 use crate::core::time::Moment;
-use crate::issuer::{Trust, obstacle_to_connecting};
+use crate::issuer::{Trust, connect_failure};
 use crate::ops::clock::Clock;
 
 /// How long a connection, with its TLS, may take to come about.
@@ -281,10 +281,10 @@ fn client(tls: &ClientConfig, versions: Versions) -> Client<Connector, Body> {
 
 fn classify(error: &ClientError, trust: &Trust) -> Failure {
     if error.is_connect() {
-        return Failure::hopeless(match obstacle_to_connecting(error, trust) {
+        return Failure::hopeless(match connect_failure(error, trust) {
             ConnectionFailure::TooManyOpenFiles => Refusal::Descriptors,
-            obstacle if obstacle.is_tls() => Refusal::UpstreamTls(obstacle),
-            obstacle => Refusal::UpstreamUnreachable(obstacle),
+            connection_failure if connection_failure.is_tls() => Refusal::UpstreamTls(connection_failure),
+            connection_failure => Refusal::UpstreamUnreachable(connection_failure),
         });
     }
     if causes(error).any(|cause| cause.downcast_ref().is_some_and(hyper::Error::is_parse)) {
@@ -345,7 +345,7 @@ mod tests {
             Moment { wall: Timestamp::UNIX_EPOCH + monotonic, monotonic }
         }
 
-        fn chance(&self) -> RandomFraction {
+        fn random_fraction(&self) -> RandomFraction {
             RandomFraction::new(0.5)
         }
     }

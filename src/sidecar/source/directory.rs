@@ -14,7 +14,7 @@ use crate::core::sidecar::error::SourceError;
 use crate::core::sidecar::token::{HeldToken, TokenFields, follow};
 use crate::core::time::Moment;
 use crate::ops::clock::Clock;
-use crate::sidecar::file::{read, trouble_of};
+use crate::sidecar::file::{file_error, read};
 
 /// The source that follows a directory.
 pub(in crate::sidecar) struct Directory {
@@ -62,7 +62,7 @@ impl Directory {
         match found.unwrap_or_else(|_| Err(self.files.unreadable())) {
             Ok(Some(token)) => self.outlet.give(token),
             Ok(None) => self.outlet.tell(None, None),
-            Err(trouble) => self.outlet.tell(Some(trouble), None),
+            Err(error) => self.outlet.tell(Some(error), None),
         }
     }
 }
@@ -92,7 +92,7 @@ impl TokenFiles {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => {
                 let place = self.place(name);
-                Err(trouble_of(&error, place.clone(), SourceError::SourceUnreadable { place }))
+                Err(file_error(&error, place.clone(), SourceError::SourceUnreadable { place }))
             }
         }
     }

@@ -25,7 +25,7 @@ use crate::core::sidecar::token::HeldToken;
 use crate::core::time::Moment;
 use crate::issuer::{CaBundle, IssuerAddress, Trust};
 use crate::ops::clock::Clock;
-use crate::sidecar::file::{read, trouble_of};
+use crate::sidecar::file::{file_error, read};
 use crate::sidecar::record_file::RecordFile;
 
 /// As whom, and on whose behalf, a sidecar takes part in its account: it is alone there.
@@ -72,7 +72,7 @@ pub(in crate::sidecar) struct LoginSource {
 
 impl LoginSource {
     pub(in crate::sidecar) fn new(parts: LoginParts, outlet: TokenSender) -> Self {
-        let jitter = Jitter::seeded_by(&parts.clock.chance().value().to_string());
+        let jitter = Jitter::seeded_by(&parts.clock.random_fraction().value().to_string());
         let record = parts.record.recall();
         Self {
             parts,
@@ -124,8 +124,8 @@ impl LoginSource {
     fn turn(&mut self, observed: Result<(LoginReading, IssuerAddress), SourceError>) -> Option<Moment> {
         let (reading, site) = match observed {
             Ok(observed) => observed,
-            Err(trouble) => {
-                self.outlet.tell(Some(trouble), None);
+            Err(error) => {
+                self.outlet.tell(Some(error), None);
                 return None;
             }
         };
@@ -140,8 +140,8 @@ impl LoginSource {
                 Plan::Obtain if session.obtain(&self.tenant, pair.take(), false) => {}
                 Plan::Obtain => return None,
                 Plan::Record => {
-                    if let Err(trouble) = self.record_attempt(&reading.identity) {
-                        self.outlet.tell(Some(trouble), None);
+                    if let Err(error) = self.record_attempt(&reading.identity) {
+                        self.outlet.tell(Some(error), None);
                         return None;
                     }
                 }
@@ -219,7 +219,7 @@ impl LoginSource {
     /// The same login stands in other files. Whoever wrote them asks for an attempt: what kept the issuer from accepting
     /// it may have been cured there.
     fn look_again(&mut self, session: &Session, files: &FilesIdentity) {
-        session.remember(|account| account.lift(self.parts.clock.now()));
+        session.remember(|account| account.override_hold(self.parts.clock.now()));
         self.is_attempt_recorded = false;
         self.record.take_if(|record| record.accepted.is_none());
         if let Some(record) = &mut self.record {
@@ -311,13 +311,13 @@ impl LoginSource {
 
     fn tell(&self, view: &AccountView, until: Option<Moment>) {
         let of_call = |reason: Reason| SourceError::of_call(reason, view.proven, self.has_blank);
-        let trouble = view.trouble.as_ref().map(|trouble| of_call(trouble.failure.reason.clone()));
-        let trouble = trouble.or_else(|| view.waits_for.clone().map(of_call));
+        let error = view.last_failure.as_ref().map(|error| of_call(error.failure.reason.clone()));
+        let error = error.or_else(|| view.waits_for.clone().map(of_call));
         let is_doubtful = || {
             self.refusals.are_doubtful() && self.outlet.token().is_some_and(|held| self.refusals.is_of(&held))
         };
-        let trouble = trouble.or_else(|| is_doubtful().then_some(SourceError::TokensCalledExpired));
-        self.outlet.tell(trouble.clone(), until.filter(|_| trouble.is_some()));
+        let error = error.or_else(|| is_doubtful().then_some(SourceError::TokensCalledExpired));
+        self.outlet.tell(error.clone(), until.filter(|_| error.is_some()));
     }
 
     /// The rejection for which the login files are not tried again.
@@ -330,16 +330,16 @@ impl LoginSource {
 /// The CA certificates in a file.
 pub(in crate::sidecar) fn bundle(path: &Path) -> Result<CaBundle, SourceError> {
     let file = path.display().to_string();
-    let trouble = SourceError::CaFile { file: file.clone() };
-    let pem = read(path).map_err(|error| trouble_of(&error, file, trouble.clone()))?;
-    CaBundle::parse(&pem).map_err(|_| trouble)
+    let error = SourceError::CaFile { file: file.clone() };
+    let pem = read(path).map_err(|io| file_error(&io, file, error.clone()))?;
+    CaBundle::parse(&pem).map_err(|_| error)
 }
 
 /// Whether the last call was certainly not sent.
 fn is_unsent(account: &Account) -> bool {
     account
-        .trouble()
-        .is_some_and(|trouble| matches!(trouble.failure.class, RetryClass::Transient { sent: Sent::No, .. }))
+        .last_failure()
+        .is_some_and(|error| matches!(error.failure.class, RetryClass::Transient { sent: Sent::No, .. }))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::version::{read_of_one_version, version_of};
 use crate::core::sidecar::attempts::FilesIdentity;
 use crate::core::sidecar::error::SourceError;
 use crate::core::username_password::LoginPair;
-use crate::sidecar::file::{read, trouble_of};
+use crate::sidecar::file::{file_error, read};
 
 /// Where user name and password stand.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ impl LoginFiles {
         match read(&path) {
             Ok(bytes) => Ok(Half { file, bytes: Some(bytes) }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Half { file, bytes: None }),
-            Err(error) => Err(trouble_of(&error, file.clone(), SourceError::LoginUnreadable { file })),
+            Err(error) => Err(file_error(&error, file.clone(), SourceError::LoginUnreadable { file })),
         }
     }
 
@@ -89,7 +89,7 @@ mod tests {
         symlink("..data/username", place.0.join("username")).unwrap();
         symlink("..data/password", place.0.join("password")).unwrap();
         symlink("..1", place.0.join("..data")).unwrap();
-        let first = files(&place).read().unwrap_or_else(|trouble| panic!("{trouble:?}"));
+        let first = files(&place).read().unwrap_or_else(|error| panic!("{error:?}"));
         assert_eq!(first.identity.0, "..1");
         assert_eq!((first.pair.username(), first.pair.password()), ("me", "same"));
         fs::remove_file(place.0.join("..data")).unwrap();

@@ -2,7 +2,7 @@
 //! endpoints, and whoever puts tokens into requests.
 //!
 //! Who sends a token takes it from [`TokenReceiver::now`] for each request, and sends none from its [`HeldToken::last_use`] on. When it is
-//! called expired nevertheless, [`TokenReceiver::renew`] waits for a newer one; when there is none, [`TokenState::trouble`] says why and
+//! called expired nevertheless, [`TokenReceiver::renew`] waits for a newer one; when there is none, [`TokenState::error`] says why and
 //! [`TokenState::next_attempt`] when to ask again.
 //!
 //! ```text
@@ -41,7 +41,7 @@ pub struct TokenState {
     /// The newest token that it had. It may be dead by now: ask [`HeldToken::is_expired`] or [`HeldToken::last_use`].
     pub token: Option<Arc<HeldToken>>,
     /// Why there is no newer one, if one is wanted.
-    pub trouble: Option<SourceError>,
+    pub error: Option<SourceError>,
     /// When the source tries again, if it knows.
     pub next_attempt: Option<Moment>,
 }
@@ -110,7 +110,7 @@ impl TokenReceiver {
         self.refuse(refused);
         let mut supply = self.supply.clone();
         let has_ended =
-            |supply: &TokenState| newer(supply).is_some() || self.asks_issuer && supply.trouble.is_some();
+            |supply: &TokenState| newer(supply).is_some() || self.asks_issuer && supply.error.is_some();
         let ended = tokio::time::timeout(limit, supply.wait_for(has_ended)).await;
         ended.ok()?.ok().and_then(|supply| newer(&supply))
     }
@@ -129,24 +129,24 @@ impl TokenSender {
     }
 
     /// Says why there is no newer token, or that nothing is wrong.
-    pub(super) fn tell(&self, trouble: Option<SourceError>, next_attempt: Option<Moment>) {
+    pub(super) fn tell(&self, error: Option<SourceError>, next_attempt: Option<Moment>) {
         self.supply.send_if_modified(|supply| {
-            if supply.trouble != trouble {
-                if let Some(trouble) = &trouble {
-                    tracing::warn!(reason = trouble.name(), "{}", trouble.message());
+            if supply.error != error {
+                if let Some(error) = &error {
+                    tracing::warn!(reason = error.name(), "{}", error.message());
                 } else {
                     tracing::info!("the source works again");
                 }
             }
-            let is_news = supply.trouble != trouble || supply.next_attempt != next_attempt;
-            (supply.trouble, supply.next_attempt) = (trouble, next_attempt);
+            let is_news = supply.error != error || supply.next_attempt != next_attempt;
+            (supply.error, supply.next_attempt) = (error, next_attempt);
             is_news
         });
     }
 
     /// Whether nothing keeps a newer token from coming.
     fn is_untroubled(&self) -> bool {
-        self.supply.borrow().trouble.is_none()
+        self.supply.borrow().error.is_none()
     }
 
     /// Whether a user of this token was told that it has expired.

@@ -108,7 +108,7 @@ impl SecretSource {
                 let pause = tokio::time::sleep(pauses.next().unwrap_or(LOOK));
                 match self.follow().await {
                     Ok(()) => pauses.reset(),
-                    Err(error) => self.tell(Some(self.trouble(&error))),
+                    Err(error) => self.tell(Some(self.error(&error))),
                 }
                 pause.await;
             }
@@ -134,13 +134,13 @@ impl SecretSource {
         // Pinned to the one name, a Role that names it is enough for lists and watches too.
         let one = format!("metadata.name={}", self.name.name);
         let list = api.list(&ListParams::default().fields(&one)).await?;
-        let trouble = self.take(list.items.first());
+        let error = self.take(list.items.first());
         let version = list.metadata.resource_version.unwrap_or_default();
         let watch = WatchParams::default().fields(&one).timeout(WATCH_SECONDS);
         let mut changes = api.watch(&watch, &version).await?.boxed();
         tracing::trace!(secret = %self.name, version, "watching from here");
         // Not before: a Secret that can be listed but not watched is no source that works.
-        self.tell(trouble);
+        self.tell(error);
         while let Some(change) = changes.try_next().await? {
             match change {
                 WatchEvent::Added(secret) | WatchEvent::Modified(secret) => {
@@ -174,7 +174,7 @@ impl SecretSource {
                 None
             }
             Ok(None) => None,
-            Err(trouble) => Some(trouble),
+            Err(error) => Some(error),
         }
     }
 
@@ -187,12 +187,12 @@ impl SecretSource {
         }
     }
 
-    fn tell(&self, trouble: Option<SourceError>) {
-        self.outlet.tell(trouble, None);
+    fn tell(&self, error: Option<SourceError>) {
+        self.outlet.tell(error, None);
     }
 
     /// What an error of the API server means, without whatever the client could not parse.
-    fn trouble(&self, error: &kube::Error) -> SourceError {
+    fn error(&self, error: &kube::Error) -> SourceError {
         match error {
             kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
                 SourceError::SecretForbidden { secret: self.name.to_string() }

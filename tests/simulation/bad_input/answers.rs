@@ -61,7 +61,7 @@ impl Clock for Stopped {
         }
     }
 
-    fn chance(&self) -> RandomFraction {
+    fn random_fraction(&self) -> RandomFraction {
         RandomFraction::new(0.5)
     }
 }

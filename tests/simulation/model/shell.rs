@@ -31,10 +31,10 @@ const LOGIN_VERSION: &str = "1";
 
 static IDENTITY: LazyLock<Identity> =
     LazyLock::new(|| Identity { namespace: "shop".into(), name: "billing".into(), uid: "u1".into() });
-static INTENT: LazyLock<CredentialSpec> = LazyLock::new(intent);
+static INTENT: LazyLock<CredentialSpec> = LazyLock::new(spec);
 static LOGIN_SEEN: LazyLock<LastSeen> = LazyLock::new(|| LastSeen::Version(version("login", 1)));
 
-fn intent() -> CredentialSpec {
+fn spec() -> CredentialSpec {
     let login = LoginReference {
         secret: "billing-login".into(),
         username_key: "username".into(),
@@ -189,7 +189,7 @@ impl Process {
             generation: GENERATION,
             generation_since: self.began,
             observed_generation: cluster.status.is_written.then_some(GENERATION),
-            intent: Ok(&INTENT),
+            spec: Ok(&INTENT),
             renewal_requested: None,
             login_record: record.unwrap_or_default(),
             login_seen: &LOGIN_SEEN,
@@ -291,8 +291,9 @@ impl Process {
     fn login_status(&self, before: LoginStatus, attempt: bool, now: Moment) -> LoginStatus {
         let account = &self.account;
         let is_proven = account.accepted().is_some();
-        let is_answered =
-            account.trouble().is_some_and(|trouble| trouble.failure.class != RetryClass::Rejected);
+        let is_answered = account
+            .last_failure()
+            .is_some_and(|last_failure| last_failure.failure.class != RetryClass::Rejected);
         let is_pending = !is_proven && (attempt || self.is_attempt_recorded() && !is_answered);
         let attempted = if attempt { Some(now) } else { account.attempted() };
         LoginStatus {
@@ -339,9 +340,9 @@ impl Process {
 
     /// What excuses it from renewing.
     pub(super) fn excuse(&self) -> Excuse {
-        let trouble = self.account.trouble();
-        let rejected = trouble.filter(|trouble| trouble.failure.class == RetryClass::Rejected);
-        match rejected.map(|trouble| trouble.next_attempt) {
+        let last_failure = self.account.last_failure();
+        let rejected = last_failure.filter(|last_failure| last_failure.failure.class == RetryClass::Rejected);
+        match rejected.map(|last_failure| last_failure.next_attempt) {
             None => Excuse::None,
             Some(None) => Excuse::ForGood,
             Some(Some(next)) => Excuse::Until(next),

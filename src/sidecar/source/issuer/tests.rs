@@ -24,7 +24,7 @@ impl Clock for RuntimeClock {
         Moment { wall: Timestamp::from_second(1_800_000_000).unwrap() + monotonic, monotonic }
     }
 
-    fn chance(&self) -> RandomFraction {
+    fn random_fraction(&self) -> RandomFraction {
         RandomFraction::new(0.5)
     }
 }
@@ -132,13 +132,13 @@ async fn who_asks_in_vain_is_told_as_soon_as_the_call_has_failed_and_the_old_tok
     assert!(stage.feed.renew(&first.fingerprint, Duration::from_secs(30)).await.is_none());
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     let supply = stage.feed.now();
-    assert_eq!(supply.trouble.map(|trouble| trouble.name()), Some("IssuerUnavailable"));
+    assert_eq!(supply.error.map(|error| error.name()), Some("IssuerUnavailable"));
     assert!(supply.token.unwrap().is_same(&first));
     let next_attempt = stage.feed.watch().wait_for(|supply| supply.next_attempt.is_some()).await.is_ok();
     assert!(next_attempt, "and when it is tried again");
     stage.issuer.status.store(200, Ordering::SeqCst);
     let mut supply = stage.feed.watch();
-    let healed = supply.wait_for(|supply| supply.trouble.is_none()).await.unwrap().token.clone();
+    let healed = supply.wait_for(|supply| supply.error.is_none()).await.unwrap().token.clone();
     assert_ne!(healed.unwrap().fingerprint, first.fingerprint);
     stage.end().await;
 }
@@ -153,8 +153,8 @@ async fn an_upstream_that_calls_every_token_expired_costs_a_few_logins_an_hour_a
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     assert!((8..=16).contains(&stage.calls()), "{} logins", stage.calls());
-    let trouble = stage.feed.now().trouble.map(|trouble| trouble.name());
-    assert_eq!(trouble, Some("TokensCalledExpired"));
+    let error = stage.feed.now().error.map(|error| error.name());
+    assert_eq!(error, Some("TokensCalledExpired"));
     stage.end().await;
 }
 
@@ -171,8 +171,8 @@ async fn a_login_that_was_never_accepted_is_presented_once_in_a_day_and_again_wh
     let stage = Stage::begin(401);
     tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
     assert_eq!(stage.calls(), 1);
-    let trouble = stage.feed.now().trouble;
-    assert_eq!(trouble, Some(SourceError::LoginRejected { forbidden: false, proven: false, blank: false }));
+    let error = stage.feed.now().error;
+    assert_eq!(error, Some(SourceError::LoginRejected { forbidden: false, proven: false, blank: false }));
     // The same password: what kept the issuer from accepting it may have been cured there.
     std::fs::write(stage.place.0.join("new"), "secret").unwrap();
     std::fs::rename(stage.place.0.join("new"), stage.place.0.join("password")).unwrap();
@@ -191,9 +191,9 @@ async fn a_login_that_was_never_accepted_and_is_answered_oddly_is_presented_thre
         let stage = Stage::begin(status);
         tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
         assert_eq!(stage.calls(), 3, "{status}");
-        let trouble = stage.feed.now().trouble.unwrap();
-        assert_eq!(trouble.name(), reason);
-        assert!(trouble.message().contains("change the login files"), "{}", trouble.message());
+        let error = stage.feed.now().error.unwrap();
+        assert_eq!(error.name(), reason);
+        assert!(error.message().contains("change the login files"), "{}", error.message());
         std::fs::write(stage.place.0.join("new"), "secret").unwrap();
         std::fs::rename(stage.place.0.join("new"), stage.place.0.join("password")).unwrap();
         stage.issuer.status.store(200, Ordering::SeqCst);

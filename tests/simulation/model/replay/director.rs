@@ -89,7 +89,7 @@ impl Director {
         world.habitat.carry =
             Some(Arc::new(move |carrier| Arc::new(Directed { director: Arc::clone(&director), carrier })));
         let director = Arc::clone(self);
-        world.habitat.api.set_fault(move |facts| director.asks(facts));
+        world.habitat.api.set_fault(move |annotations| director.asks(annotations));
         let director = Arc::clone(self);
         world.habitat.api.observe(move |change| director.sees(change));
     }
@@ -149,12 +149,12 @@ impl Director {
     }
 
     /// A process asks something of the API server.
-    fn asks(&self, facts: &RequestFacts) -> Option<ApiFault> {
-        let link = self.links.get(&facts.user)?;
+    fn asks(&self, annotations: &RequestFacts) -> Option<ApiFault> {
+        let link = self.links.get(&annotations.user)?;
         if let Some(fault) = link.api_fault() {
             return Some(fault);
         }
-        if facts.verb != "patch" {
+        if annotations.verb != "patch" {
             return None;
         }
         match self.cross(&link) {

@@ -22,8 +22,9 @@ const PROBED: SignedDuration = SignedDuration::from_secs(60 * 60 - 15);
 
 impl World {
     pub(super) fn begin_login(&mut self) -> Result<(), Broken> {
-        let trouble = self.process.account.trouble();
-        self.is_retry = trouble.is_some_and(|trouble| trouble.failure.class != RetryClass::Rejected);
+        let last_failure = self.process.account.last_failure();
+        self.is_retry =
+            last_failure.is_some_and(|last_failure| last_failure.failure.class != RetryClass::Rejected);
         let held = self.held.map(|index| self.is_alive(&self.given[index]));
         if held == Some(true) && self.process.account.refresh_support() != RefreshSupport::Refused {
             return Err(Broken("a login while a refresh token is held that was never refused"));
