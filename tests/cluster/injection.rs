@@ -264,7 +264,7 @@ async fn what_cannot_be_meant_is_refused_with_the_cure() {
     let place = Place::with_label(RESTRICTED).await;
     for secret in ["", "Billing", "billing/token", "-billing", "billing token", &"a".repeat(254)] {
         let told = place.becomes(&pod_with(ASKS, secret)).await.unwrap_err();
-        assert!(told.contains("inject-secret has to be the name of a target Secret"), "{secret:?}: {told}");
+        assert!(told.contains("inject-secret to the name of a target Secret"), "{secret:?}: {told}");
     }
     let with_port = |port: &str| {
         let mut pod = asking_pod();
@@ -273,7 +273,7 @@ async fn what_cannot_be_meant_is_refused_with_the_cure() {
     };
     for port in ["", "http", "0", "80", "65536", "99999999999999999999", "09441", "-9441", "9441 "] {
         let told = place.becomes(&with_port(port)).await.unwrap_err();
-        assert!(told.contains("inject-port has to be a port from 1024 to 65535"), "{port:?}: {told}");
+        assert!(told.contains("inject-port to a port from 1024 to 65535"), "{port:?}: {told}");
     }
     let sidecar = place.becomes(&with_port("9441")).await.unwrap()["spec"]["initContainers"][0].take();
     let arguments = sidecar["args"].as_array().unwrap();

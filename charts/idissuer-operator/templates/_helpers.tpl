@@ -3,8 +3,8 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* The name of the release's objects. Ten characters are left for what some of them append. A release may have dots
-in its name, a Service may not. */}}
+{{/* The name of the release's objects, with ten characters left for suffixes. A release name may contain dots, the name of a
+Service may not. */}}
 {{- define "idissuer-operator.fullname" -}}
 {{- if .Values.fullnameOverride }}
 {{- .Values.fullnameOverride | replace "." "-" | trunc 53 | trimSuffix "-" }}
@@ -14,7 +14,7 @@ in its name, a Service may not. */}}
 {{- end }}
 {{- end }}
 
-{{/* The name of what belongs to no namespace: two releases of one name may lie in two namespaces. */}}
+{{/* The name of cluster-wide objects: two namespaces may each have a release of the same name. */}}
 {{- define "idissuer-operator.clusterName" -}}
 {{- if eq .Release.Namespace (include "idissuer-operator.fullname" .) }}
 {{- .Release.Namespace }}
@@ -28,7 +28,7 @@ app.kubernetes.io/name: {{ include "idissuer-operator.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{/* Labels of all objects but the test's. */}}
+{{/* Labels for all objects except those of the test. */}}
 {{- define "idissuer-operator.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{ include "idissuer-operator.selectorLabels" . }}
@@ -43,8 +43,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- default (.Values.serviceAccount.create | ternary (include "idissuer-operator.fullname" .) "default") .Values.serviceAccount.name }}
 {{- end }}
 
-{{/* Takes [the image's values, the root]. `global.imageRegistry` stands in place of the registry that the repository names,
-or before one that names none. */}}
+{{/* Takes [the image's values, the root]. `global.imageRegistry` replaces the registry of the repository, or is
+prepended if there is none. */}}
 {{- define "idissuer-operator.image" -}}
 {{- $image := index . 0 }}
 {{- $root := index . 1 }}
@@ -63,7 +63,7 @@ or before one that names none. */}}
 {{- end }}
 {{- end }}
 
-{{/* With what every pod pulls its image: names, as other charts take them, or references. */}}
+{{/* The pull secrets of all pods: names, as in other charts, or references. */}}
 {{- define "idissuer-operator.pullSecrets" -}}
 {{- $secrets := list }}
 {{- range concat (default list (.Values.global).imagePullSecrets) (default list .Values.image.pullSecrets) }}
@@ -75,8 +75,8 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
-{{/* Not empty if user, group and fsGroup are left to the cluster: OpenShift gives each namespace its own, and its profile
-`restricted-v2` refuses all others. */}}
+{{/* Not empty if the cluster assigns user, group and fsGroup: OpenShift does so per namespace, and its profile `restricted-v2`
+rejects others. */}}
 {{- define "idissuer-operator.omitsUserIds" -}}
 {{- $when := default "auto" .Values.omitUserIds }}
 {{- $isOpenShift := .Capabilities.APIVersions.Has "security.openshift.io/v1" }}
@@ -100,7 +100,7 @@ securityContext:
 {{- default "https://api.idissuer.pl" .Values.issuer.url }}
 {{- end }}
 
-{{/* The rights in the scope, all of them. A test of the project holds them to what is used. */}}
+{{/* All permissions in the scope. A test checks that each is used. */}}
 {{- define "idissuer-operator.rules" -}}
 - apiGroups: [idissuer.pl]
   resources: [idissuercredentials]
@@ -108,11 +108,11 @@ securityContext:
 - apiGroups: [idissuer.pl]
   resources: [idissuercredentials/status]
   verbs: [patch]
-# Lists and watches ask for metadata only, but `list` and `watch` are the right to read.
+# Lists and watches request metadata only, but `list` and `watch` include reading.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch, create, patch]
-# Only those that a caBundleRef names.
+# Only ConfigMaps in a caBundleRef.
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get]
@@ -121,16 +121,16 @@ securityContext:
   verbs: [create, patch]
 {{- end }}
 
-{{/* Who has them. */}}
+{{/* The subject of all bindings. */}}
 {{- define "idissuer-operator.subjects" -}}
 - kind: ServiceAccount
   name: {{ include "idissuer-operator.serviceAccountName" . }}
   namespace: {{ .Release.Namespace }}
 {{- end }}
 
-{{/* The other operators of the cluster that work where this one would, as a text; empty if there are none, or if they cannot
-be looked for: who installs a release without anything cluster-wide need not be allowed to. An operator is known by its
-arguments, for it may have been installed without Helm. */}}
+{{/* The other operators of the cluster that manage the same namespaces, as text. Empty if there are none, or if the release has
+no cluster-wide objects: then the user may lack the permission to look. An operator is recognised by its arguments, because it
+may be installed without Helm. */}}
 {{- define "idissuer-operator.rivals" -}}
 {{- $mine := .Values.scope.namespaces }}
 {{- $rivals := list }}
@@ -170,14 +170,14 @@ arguments, for it may have been installed without Helm. */}}
 {{- end }}
 
 {{- define "idissuer-operator.rivalsCure" -}}
-One of the two would stand by wherever both may act. Give each of them namespaces of its own (scope.namespaces), so that none is worked in by two; or remove the other one, or scale it to 0.
+Give each operator its own namespaces (scope.namespaces), or remove the other operator, or scale it to 0. Otherwise one of them stands by in the shared namespaces.
 {{- end }}
 
 {{/* The object that holds the CA bundle, as a volume; empty if there is none. */}}
 {{- define "idissuer-operator.caVolume" -}}
 {{- with .Values.issuer.caBundle }}
 {{- if gt (len (compact (list .pem .configMap .secret))) 1 }}
-{{- fail "\n\nissuer.caBundle: give one of pem, configMap and secret, not several\n" }}
+{{- fail "\n\nissuer.caBundle: set only one of pem, configMap and secret\n" }}
 {{- end }}
 {{- if .pem }}
 configMap: {name: {{ include "idissuer-operator.fullname" $ }}-ca}
@@ -189,7 +189,7 @@ secret: {secretName: {{ .secret }}}
 {{- end }}
 {{- end }}
 
-{{/* Which pods injection looks at. */}}
+{{/* The pods that injection matches. */}}
 {{- define "idissuer-operator.injectionMatch" -}}
 matchConstraints:
   {{- with .Values.injection.namespaceSelector }}
@@ -206,7 +206,7 @@ matchConditions:
     expression: object.metadata.?annotations[?'idissuer.pl/inject-secret'].hasValue()
 {{- end }}
 
-{{/* Amounts of resources as a map of CEL, in which all values are texts. */}}
+{{/* Resource quantities as a CEL map of strings. */}}
 {{- define "idissuer-operator.quantitiesInCel" -}}
 {{- $texts := dict }}
 {{- range $name, $quantity := . }}
@@ -215,7 +215,7 @@ matchConditions:
 {{- toJson $texts }}
 {{- end }}
 
-{{/* Where the test takes place. */}}
+{{/* The namespace of the test. */}}
 {{- define "idissuer-operator.testNamespace" -}}
 {{- default (first (append .Values.scope.namespaces .Release.Namespace)) .Values.test.namespace }}
 {{- end }}
@@ -232,7 +232,7 @@ matchConditions:
 http://{{ include "idissuer-operator.simulatorName" . }}.{{ .Release.Namespace }}.svc:8480
 {{- end }}
 
-{{/* Where the pods of the test may run: the operator's affinity may well be about its own replicas. */}}
+{{/* Scheduling of the test pods. The operator's affinity may refer to its own replicas, so it is not used. */}}
 {{- define "idissuer-operator.testPlace" -}}
 {{- with .Values.nodeSelector }}
 nodeSelector:
@@ -244,7 +244,7 @@ tolerations:
 {{- end }}
 {{- end }}
 
-{{/* What is there during the test only. Takes [its weight, the root]: the lowest comes first. */}}
+{{/* Objects that exist during the test only. Takes [weight, root]; the lowest weight comes first. */}}
 {{- define "idissuer-operator.testHook" -}}
 annotations:
   helm.sh/hook: test

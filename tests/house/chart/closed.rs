@@ -67,7 +67,7 @@ async fn what_cannot_be_meant_is_refused_with_the_cure() {
     let cases = [
         (
             with(required(), "issuer.caBundle", json!({"pem": "a", "secret": "b"})),
-            "give one of pem, configMap and secret",
+            "set only one of pem, configMap and secret",
         ),
         (with(required(), "metrics", needs_service), "metrics.serviceMonitor needs the Service"),
         (
@@ -104,7 +104,7 @@ async fn injection_is_refused_with_the_cure_where_the_cluster_is_too_old_or_was_
         let arguments = ["template", "release", &chart, "--values", "-"];
         let told = helm.run(&arguments, &values.to_string()).await.unwrap_err().to_string();
         let known = Helm::KNOWN_KINDS.join(" ");
-        for cure in ["Kubernetes has since 1.36", "deploy/samples/sidecar", &known] {
+        for cure in ["(Kubernetes 1.36)", "deploy/samples/sidecar", &known] {
             assert!(told.contains(cure), "{told}");
         }
     }
