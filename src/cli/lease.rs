@@ -8,27 +8,27 @@ use crate::core::lease::Timings;
 
 #[derive(Debug, Args)]
 pub(super) struct LeaseArguments {
-    /// Act only while holding a lease that all replicas share, so that several can run
+    /// Act only while holding a lease, so that several replicas can run
     #[arg(long, env = "IDISSUER_LEADER_ELECT")]
     leader_elect: bool,
 
-    /// The lease's name [default: idissuer-operator, with a digest of the namespaces if any are given]
+    /// The name of the lease [default: idissuer-operator, plus a hash of the namespaces if any are given]
     #[arg(long, env = "IDISSUER_LEASE_NAME", value_name = "NAME")]
     lease_name: Option<String>,
 
-    /// The lease's namespace [default: the pod's own, or the one of the kubeconfig]
+    /// The namespace of the lease [default: the pod's own, or that of the kubeconfig]
     #[arg(long, env = "IDISSUER_LEASE_NAMESPACE", value_name = "NAME")]
     lease_namespace: Option<String>,
 
-    /// How long a lease that is not renewed stays with its holder
+    /// How long a lease is valid without renewal
     #[arg(long, env = "IDISSUER_LEASE_DURATION_SECONDS", value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u16).range(3..))]
     lease_duration_seconds: u16,
 
-    /// How long after its last renewal the holder still acts; less than the duration
+    /// How long the holder acts after its last renewal; less than the duration
     #[arg(long, env = "IDISSUER_LEASE_RENEW_DEADLINE_SECONDS", value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(2..))]
     lease_renew_deadline_seconds: u16,
 
-    /// How often the lease is renewed or looked at; less than the renew deadline
+    /// How often the lease is renewed or checked; less than the renew deadline
     #[arg(long, env = "IDISSUER_LEASE_RETRY_PERIOD_SECONDS", value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
     lease_retry_period_seconds: u16,
 }
@@ -45,7 +45,7 @@ impl LeaseArguments {
         if timings.retry_period < timings.renew_deadline && timings.renew_deadline < timings.duration {
             Ok(timings)
         } else {
-            Err("the lease's retry period must be shorter than its renew deadline, and that than its duration".into())
+            Err("set the lease's retry period shorter than its renew deadline, and that shorter than its duration".into())
         }
     }
 

@@ -1,4 +1,4 @@
-//! The command line: what was typed, and what it means. The only room that prints to standard output.
+//! The command line: arguments and their meaning. The only module that prints to standard output.
 
 mod api_server;
 mod lease;
@@ -26,10 +26,10 @@ use crate::ops::logging::{self, LogFormat};
 use crate::ops::shutdown;
 use crate::sidecar::RunError;
 
-/// How long the API server may take for an answer to the selftest, which watches nothing.
+/// How long the API server may take to answer the selftest, which watches nothing.
 const SELFTEST_SILENCE: Duration = Duration::from_secs(60);
 
-/// Rotating ID Issuer tokens in Kubernetes.
+/// Keeps Kubernetes Secrets and files filled with valid ID Issuer tokens.
 #[derive(Debug, Parser)]
 #[command(name = "idissuer", version, about, propagate_version = true)]
 pub struct Arguments {
@@ -39,65 +39,65 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the operator: keep the target Secret of every `IdIssuerCredential` filled with a valid token
+    /// Run the operator, which keeps a valid token in the target Secret of every `IdIssuerCredential`
     Controller(Box<ControllerArguments>),
-    /// Run beside one program: keep files filled with a valid token, in a pod or without any cluster
+    /// Run the sidecar, which keeps a valid token in files beside one program, in a pod or without a cluster
     Sidecar(Box<SidecarArguments>),
     /// Print the `CustomResourceDefinition`
     Crd,
-    /// Try an installed operator: create a credential, see that its Secret holds a token, and delete it again
+    /// Test an installed operator: create a credential, check that its Secret holds a token, and delete it
     Selftest(SelftestArguments),
 }
 
 #[derive(Debug, Args)]
 struct ControllerArguments {
-    /// Work in this namespace only; may be given several times [default: all namespaces]
+    /// Manage this namespace only. Repeatable [default: all namespaces]
     #[arg(long = "namespace", env = "IDISSUER_NAMESPACE", value_name = "NAME", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
     namespaces: Vec<String>,
 
-    /// The issuer of credentials that name none
+    /// The issuer for credentials that name none
     #[arg(long, env = "IDISSUER_ISSUER_URL", value_name = "URL", default_value = DEFAULT_ISSUER, value_parser = origin)]
     issuer_url: Origin,
 
-    /// Another issuer that credentials may name; may be given several times. With a path, only what lies under it may be
-    /// called there, also of the default issuer. Plain http only where given as http://
+    /// Another issuer that credentials may name. Repeatable. With a path, only URLs under it may be called, even for the
+    /// default issuer. Plain HTTP only if the URL says http://
     #[arg(long = "allow-issuer", env = "IDISSUER_ALLOW_ISSUER", value_name = "URL", value_delimiter = ',', value_parser = allowed)]
     allow_issuers: Vec<Allowed>,
 
-    /// A type that target Secrets may have beside Opaque, kubernetes.io/basic-auth and kubernetes.io/dockerconfigjson; may be
-    /// given several times
+    /// A type that target Secrets may have besides Opaque, kubernetes.io/basic-auth and kubernetes.io/dockerconfigjson.
+    /// Repeatable
     #[arg(long = "allow-secret-type", env = "IDISSUER_ALLOW_SECRET_TYPE", value_name = "TYPE", value_delimiter = ',', value_parser = secret_type)]
     allow_secret_types: Vec<SecretType>,
 
-    /// A domain of which target Secrets may have labels and annotations, with its subdomains; may be given several times,
-    /// and is * for all where one tenant has the cluster
+    /// A domain, including subdomains, for labels and annotations of target Secrets. Repeatable; * allows all, for
+    /// single-tenant clusters
     #[arg(long = "allow-metadata-domain", env = "IDISSUER_ALLOW_METADATA_DOMAIN", value_name = "DOMAIN", value_delimiter = ',', value_parser = metadata_domain)]
     allow_metadata_domains: Vec<MetadataDomain>,
 
-    /// Where /livez, /readyz and /metrics are served
+    /// The listen address of /livez, /readyz and /metrics
     #[arg(long, env = "IDISSUER_ADMIN_ADDR", value_name = "ADDRESS:PORT", default_value = "[::]:8080")]
     admin_addr: SocketAddr,
 
-    /// How many credentials are worked on at once
+    /// How many credentials are reconciled at once
     #[arg(long, env = "IDISSUER_CONCURRENCY", value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
 
-    /// How many credentials of each namespace are worked on; those beyond wait, and are told so
+    /// How many credentials of each namespace are managed; the others wait and say so in their status
     #[arg(long, env = "IDISSUER_MAX_CREDENTIALS_PER_NAMESPACE", value_name = "NUMBER", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     max_credentials_per_namespace: u32,
 
-    /// After how long a watch is made anew: one that has fallen silent hides changes until then
+    /// How often watches are re-established; a stalled watch hides changes until then
     #[arg(long, env = "IDISSUER_WATCH_TIMEOUT_SECONDS", value_name = "SECONDS", default_value_t = 290, value_parser = clap::value_parser!(u32).range(1..295))]
     watch_timeout_seconds: u32,
 
     #[command(flatten)]
     lease: LeaseArguments,
 
-    /// Call issuers through the proxy of `HTTPS_PROXY` and its kin, which then sees where passwords go
+    /// Call issuers through the proxy variables (`HTTPS_PROXY`, …); the proxy then sees the destinations of passwords
     #[arg(long, env = "IDISSUER_USE_ENVIRONMENT_PROXY")]
     use_environment_proxy: bool,
 
-    /// How log lines look; what is logged is set by `RUST_LOG`
+    /// The log format; `RUST_LOG` sets the log filter
     #[arg(long, env = "IDISSUER_LOG_FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
 }
@@ -119,7 +119,7 @@ fn allowed(text: &str) -> Result<Allowed, String> {
         .map_err(|_| format!("not an http or https URL; write it like {DEFAULT_ISSUER}/v2/auth/"))
 }
 
-/// Runs what the command line says, to the end of the process.
+/// Parses the command line, runs the command, and returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
@@ -131,17 +131,17 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { message, code }) => {
-            // Where standard error is closed there is nobody to tell.
+            // If standard error is closed, the message cannot be reported.
             let _ = writeln!(io::stderr(), "idissuer: {message}");
             code.into()
         }
     }
 }
 
-/// Why the process ends without having done its work.
+/// Why the process failed.
 struct Failure {
     message: String,
-    /// What the process ends with.
+    /// The exit code.
     code: u8,
 }
 
@@ -152,7 +152,7 @@ impl From<String> for Failure {
 }
 
 impl Failure {
-    /// Told to end before the work was done. A process that SIGTERM ends has this code in a shell, and in a pod's status.
+    /// Stopped before the work was done. Shells and pod status show this code for a process that SIGTERM ended.
     fn unfinished() -> Self {
         Self { message: RunError::Unfinished.to_string(), code: 143 }
     }
@@ -201,18 +201,18 @@ fn run_controller(mut arguments: ControllerArguments) -> Result<(), String> {
 
 fn run_selftest(arguments: SelftestArguments) -> Result<(), Failure> {
     install_crypto_provider()?;
-    // As process 1 it would not even be ended by a signal that nobody handles, but killed.
+    // Process 1 ignores signals without a handler, so without this it would be killed.
     let stop = shutdown::on_signal(selftest::STOP_LIMIT)
         .map_err(|error| format!("register signal handlers: {error}"))?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("start the runtime: {error}"))?;
     runtime.block_on(selftest::run(arguments, api_server::client(SELFTEST_SILENCE), &stop))
 }
 
-/// kube and reqwest share one TLS provider; it has to be named before either is used.
+/// kube and reqwest share one TLS provider; it must be installed before either is used.
 fn install_crypto_provider() -> Result<(), String> {
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
-        .map_err(|_| "install the TLS provider: another one is there already".to_owned())
+        .map_err(|_| "install the TLS provider: another one is already installed".to_owned())
 }
 
 #[cfg(test)]

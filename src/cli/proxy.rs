@@ -16,31 +16,31 @@ use crate::sidecar::proxy::{HostName, ProxySettings, Upstream};
 
 #[derive(Debug, Args)]
 pub(super) struct ProxyArguments {
-    /// Forward HTTP requests to --upstream, with the token in them, on this address. A port alone is that of 127.0.0.1.
-    /// Whoever reaches the address uses the token
+    /// Add the token to HTTP requests on this address and forward them to --upstream. A port alone means 127.0.0.1.
+    /// Everyone who reaches the address uses the token
     #[arg(long, env = "IDISSUER_PROXY_LISTEN", value_name = "[ADDRESS:]PORT", value_parser = proxy_address, requires = "upstream")]
     proxy_listen: Option<SocketAddr>,
 
-    /// Where the proxy forwards to. Plain http only to this machine, or with --allow-plain-upstream
+    /// The server that the proxy forwards to. Plain HTTP only to this machine, or with --allow-plain-upstream
     #[arg(long, env = "IDISSUER_UPSTREAM", value_name = "URL", value_parser = origin, requires = "proxy_listen")]
     upstream: Option<Origin>,
 
-    /// The upstream's CA certificates, PEM, read at the start [default: the public ones]
+    /// The upstream's CA certificates (PEM), read at startup [default: the public CAs]
     #[arg(long, env = "IDISSUER_UPSTREAM_CA_FILE", value_name = "FILE")]
     upstream_ca_file: Option<PathBuf>,
 
-    /// Take an --upstream of plain http that is not this machine: everybody on the way can read the token
+    /// Allow a plain HTTP --upstream on another machine: everyone on the network path can read the token
     #[arg(long, env = "IDISSUER_ALLOW_PLAIN_UPSTREAM")]
     allow_plain_upstream: bool,
 
-    /// Another name by which the proxy may be called, and whose pages in a browser may call it; may be given several
-    /// times. On an address that others reach, it goes by any name until one is given
+    /// A host name that requests to the proxy may use, and whose web pages may call it. Repeatable. On an address that others
+    /// can reach, any name is allowed until one is given
     #[arg(long = "proxy-allow-host", env = "IDISSUER_PROXY_ALLOW_HOST", value_name = "NAME", value_delimiter = ',', value_parser = host_name, requires = "proxy_listen")]
     allowed_hosts: Vec<HostName>,
 }
 
 fn host_name(text: &str) -> Result<HostName, String> {
-    HostName::parse(text).ok_or_else(|| "not the name of a host; write it like reports.shop".into())
+    HostName::parse(text).ok_or_else(|| "not a host name; write it like reports.shop".into())
 }
 
 fn proxy_address(text: &str) -> Result<SocketAddr, String> {
@@ -63,12 +63,14 @@ impl ProxyArguments {
         };
         if !(origin.is_https() || origin.is_loopback() || self.allow_plain_upstream) {
             return Err(
-                "everybody on the way to --upstream could read the token; use https, or add --allow-plain-upstream if that is meant"
+                "use https for --upstream, or add --allow-plain-upstream; over plain HTTP, everyone on the network path can read the token"
                     .into(),
             );
         }
         if origin.is_loopback() && origin.port() == Some(address.port()) {
-            return Err("--upstream is the address of --proxy-listen, so requests would go round for ever; name another one".into());
+            return Err(
+                "--upstream is the address of --proxy-listen, so requests would loop; set another one".into(),
+            );
         }
         let trust = match &self.upstream_ca_file {
             None => Trust::PublicRoots,

@@ -32,34 +32,33 @@ const MADE_BY: (&str, &str) = ("app.kubernetes.io/created-by", "idissuer-selftes
 
 #[derive(Debug, Args)]
 pub(super) struct SelftestArguments {
-    /// Where the credential is created
+    /// The namespace of the credential
     #[arg(long, env = "IDISSUER_NAMESPACE", value_name = "NAME")]
     namespace: String,
 
-    /// The name of the credential and of its target Secret; there must be none of that name but of an earlier test
+    /// The name of the credential and of its target Secret; neither may exist, except from an earlier test
     #[arg(long, value_name = "NAME", default_value = "idissuer-selftest")]
     name: String,
 
-    /// A Secret with the keys `username` and `password`, in that namespace; without it, the test says what it needs
+    /// A Secret with the keys `username` and `password`, in that namespace; without it, the test fails and says what it needs
     #[arg(long, value_name = "NAME")]
     login_secret: Option<String>,
 
-    /// The issuer [default: the operator's own]
+    /// The issuer [default: the operator's --issuer-url]
     #[arg(long, value_name = "URL", value_parser = origin)]
     issuer_url: Option<Origin>,
 
-    /// After how long without a token the test has failed
+    /// Seconds to wait for a token before the test fails
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     timeout_seconds: u16,
 }
 
-/// What is said where there is nothing to log in with: a test that tries nothing must not pass.
-const NEEDS_LOGIN: &str = "nothing was tested, for a token takes an account: name a Secret with the keys `username` and \
-    `password` (--login-secret NAME; of the chart: test.login.secretName=NAME, in test.namespace), or have the chart \
-    simulate an issuer (test.simulator.enabled=true), by `helm upgrade --reuse-values --set …`";
+/// The error without a login: a test that tests nothing must fail.
+const NEEDS_LOGIN: &str = "nothing was tested, because a token needs an account; name a Secret with the keys `username` and \
+    `password` (--login-secret NAME; in the chart, test.login.secretName=NAME and test.namespace), or let the chart \
+    simulate an issuer (test.simulator.enabled=true), with `helm upgrade --reuse-values --set …`";
 
-/// Creates a credential, looks at what the operator makes of it, and removes it again, whatever was seen, and also when it is
-/// told to stop.
+/// Creates a credential, checks what the operator makes of it, and always removes it, even if it is stopped.
 pub(super) async fn run(
     mut arguments: SelftestArguments,
     client: impl Future<Output = Result<Client, String>>,
@@ -137,7 +136,7 @@ impl Selftest {
         match self.credentials.create(&PostParams::default(), &credential).await {
             Ok(_) => tell(&format!("Created {}.", self.credential())),
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
-                Err(format!("{} exists already: delete it, or give another --name", self.credential()))
+                Err(format!("{} already exists; delete it, or set another --name", self.credential()))
             }
             Err(error) => Err(failed("create", &self.credential(), &error)),
         }
@@ -151,7 +150,7 @@ impl Selftest {
             Ok(fingerprint) => fingerprint?,
             Err(_) if last.is_empty() => {
                 return Err(format!(
-                    "{} has no status after {} s: see that the operator runs, that one of its pods leads, and that it works in this namespace",
+                    "{} has no status after {} s; check that the operator runs, that one of its pods is the leader, and that it manages this namespace",
                     self.credential(),
                     limit.as_secs()
                 ));
@@ -195,7 +194,7 @@ impl Selftest {
         if !left.is_some_and(|left| is_ours(&left)) {
             return Ok(());
         }
-        tell(&format!("An earlier test has left {} behind.", self.credential()))?;
+        tell(&format!("Found {} of an earlier test.", self.credential()))?;
         self.delete().await?;
         tokio::select! {
             biased;
@@ -210,7 +209,7 @@ impl Selftest {
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
             Err(error) => return Err(failed("delete", &self.credential(), &error)),
         }
-        tell(&format!("Deleted {}; its Secret is the garbage collector's now.", self.credential()))
+        tell(&format!("Deleted {}; waiting for the garbage collection of its Secret.", self.credential()))
     }
 
     /// With the credential its Secret has to go.
@@ -219,13 +218,13 @@ impl Selftest {
             Ok(gone) => gone?,
             Err(_) => {
                 return Err(format!(
-                    "{} is still there {} s after its credential was deleted: see that the cluster's garbage collector works",
+                    "{} still exists {} s after its credential was deleted; check the cluster's garbage collector",
                     self.target(),
                     REMOVAL_LIMIT.as_secs()
                 ));
             }
         }
-        tell("Nothing of it is left.")
+        tell("Everything is deleted.")
     }
 
     async fn gone(&self) -> Result<(), String> {
@@ -247,10 +246,10 @@ fn judge(secret: &Secret, fingerprint: &str, now: Timestamp) -> Result<Timestamp
         value.filter(|value| !value.0.is_empty()).ok_or_else(|| format!("the key {key} is missing or empty"))
     };
     if Fingerprint::of(&value("token")?.0).as_str() != fingerprint {
-        return Err("its token is not the one that the status of the credential tells of".to_owned());
+        return Err("its token is not the one in the status of the credential".to_owned());
     }
     let expires = std::str::from_utf8(&value("expires_at")?.0).ok().and_then(|text| text.parse().ok());
-    let expires: Timestamp = expires.ok_or("the key expires_at holds no time of RFC 3339")?;
+    let expires: Timestamp = expires.ok_or("the key expires_at is not an RFC 3339 time")?;
     if expires <= now {
         return Err(format!("its token expired at {expires}"));
     }
@@ -293,9 +292,9 @@ mod tests {
     fn what_is_wrong_with_a_target_is_told_without_its_content() {
         for (token, expires, told) in [
             ("", "2026-01-01T01:00:00Z", "the key token is missing or empty"),
-            ("other", "2026-01-01T01:00:00Z", "not the one that the status"),
+            ("other", "2026-01-01T01:00:00Z", "not the one in the status"),
             ("good", "", "the key expires_at is missing or empty"),
-            ("good", "tomorrow", "no time of RFC 3339"),
+            ("good", "tomorrow", "not an RFC 3339 time"),
             ("good", NOW, "expired at 2026-01-01T00:30:00Z"),
         ] {
             let defect = judged(&[("token", token), ("expires_at", expires)]).unwrap_err();

@@ -24,32 +24,32 @@ use crate::sidecar::output_dir::{FileMode, OutputDir};
 use crate::sidecar::source::{LoginFiles, SecretKeys, SecretName};
 use crate::sidecar::{self, Output, RunError, Settings, SourceSettings};
 
-/// A watch of one Secret is made anew each minute.
+/// How often the watch of a Secret is re-established.
 const WATCH: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Args)]
 pub(super) struct SidecarArguments {
-    /// What to do instead of running; it may stand before, between and behind the flags
+    /// Run this action instead of the sidecar; it may come before, between or after the flags
     action: Option<Action>,
 
-    /// Where tokens come from
+    /// The source of tokens
     #[arg(long, env = "IDISSUER_SOURCE", value_enum, default_value_t)]
     source: SourceKind,
 
-    /// Source secret-dir: the directory at which the target Secret is mounted. Never a subPath: it would not change
+    /// Source secret-dir: the directory where the target Secret is mounted, without subPath, which is never updated
     #[arg(long, env = "IDISSUER_SECRET_DIR", value_name = "DIRECTORY")]
     secret_dir: Option<PathBuf>,
 
-    /// Source secret: the target Secret, watched at the API server. Needs get, list and watch on that one Secret
+    /// Source secret: the target Secret, watched at the API server. Needs get, list and watch on that Secret
     #[arg(long, env = "IDISSUER_SECRET", value_name = "[NAMESPACE/]NAME")]
     secret: Option<SecretName>,
 
-    /// Sources secret-dir and secret: the key or file of the bare token
+    /// Sources secret-dir and secret: the key or file with the bare token
     #[arg(long, env = "IDISSUER_TOKEN_KEY", value_name = "NAME", default_value = "token")]
     token_key: String,
 
-    /// Source login: the directory with user name and password. More than one replica should use a Secret source: each
-    /// would log in by itself, and have its own budget of rejections
+    /// Source login: the directory with user name and password. With several replicas use a Secret source instead: each
+    /// replica logs in on its own, with its own limit of rejections
     #[arg(long, env = "IDISSUER_LOGIN_DIR", value_name = "DIRECTORY")]
     login_dir: Option<PathBuf>,
 
@@ -61,19 +61,19 @@ pub(super) struct SidecarArguments {
     #[arg(long, env = "IDISSUER_PASSWORD_FILE", value_name = "NAME", default_value = "password")]
     password_file: String,
 
-    /// Source login: the issuer. Plain http only where given as http://
+    /// Source login: the issuer. Plain HTTP only if the URL says http://
     #[arg(long, env = "IDISSUER_ISSUER_URL", value_name = "URL", default_value = DEFAULT_ISSUER, value_parser = origin)]
     issuer_url: Origin,
 
-    /// Source login: the issuer's CA certificates, PEM [default: the public ones]
+    /// Source login: the issuer's CA certificates (PEM) [default: the public CAs]
     #[arg(long, env = "IDISSUER_ISSUER_CA_FILE", value_name = "FILE")]
     issuer_ca_file: Option<PathBuf>,
 
-    /// Source login: how new tokens are obtained. Auto refreshes, and is for an account that nobody else uses
+    /// Source login: how to obtain new tokens. Use auto only for an account that nobody else uses
     #[arg(long, env = "IDISSUER_STRATEGY", value_enum, default_value_t)]
     strategy: StrategyKind,
 
-    /// Where the files go: token, authorization, token.json and those of the templates. It has to exist
+    /// The directory for the files: token, authorization, token.json and those of the templates. It must exist
     #[arg(long, env = "IDISSUER_OUTPUT_DIR", value_name = "DIRECTORY")]
     output_dir: Option<PathBuf>,
 
@@ -81,69 +81,68 @@ pub(super) struct SidecarArguments {
     #[arg(long, env = "IDISSUER_FILE_MODE", value_name = "OCTAL", default_value = "0440", value_parser = file_mode)]
     file_mode: FileMode,
 
-    /// Take a --file-mode that lets everybody read
+    /// Allow a --file-mode that lets everyone read
     #[arg(long, env = "IDISSUER_ALLOW_WORLD_READABLE")]
     allow_world_readable: bool,
 
-    /// A directory of templates: each file in it becomes a file of that name, rendered with token, `token_type`,
-    /// `expires_at`, `issued_at` and `expires_in`. It is read at the start
+    /// A directory with templates, read at startup. Each is rendered to a file with the same name; the variables are token,
+    /// `token_type`, `expires_at`, `issued_at` and `expires_in`
     #[arg(long, env = "IDISSUER_TEMPLATE_DIR", value_name = "DIRECTORY")]
     template_dir: Option<PathBuf>,
 
     #[command(flatten)]
     proxy: ProxyArguments,
 
-    /// After each publication, POST to this address; may be given several times
+    /// After each publication, send a POST to this URL. Repeatable
     #[arg(long = "hook-url", env = "IDISSUER_HOOK_URL", value_name = "URL", value_parser = hook_url)]
     hook_urls: Vec<Url>,
 
-    /// After each publication, touch this file; may be given several times
+    /// After each publication, touch this file. Repeatable
     #[arg(long = "hook-touch", env = "IDISSUER_HOOK_TOUCH", value_name = "FILE")]
     hook_touches: Vec<PathBuf>,
 
-    /// After each publication, send a signal to the process of a pid file, or of a name in a process namespace that the
-    /// containers share; it has to run as the same user. May be given several times
+    /// After each publication, send a signal to the process in a pid file, or to the process with a name, if the containers
+    /// share the process namespace. It must run as the same user. Repeatable
     #[arg(long = "hook-signal", env = "IDISSUER_HOOK_SIGNAL", value_name = "SIGNAL:PIDFILE|SIGNAL:NAME")]
     hook_signals: Vec<SignalHook>,
 
-    /// After each publication, run this program; words are parted at spaces. Our image has no other programs and no
-    /// shell: it is for images built on it, and outside of clusters. May be given several times
+    /// After each publication, run this program; arguments are split at spaces. Our image contains no other programs and no
+    /// shell: for images built on it, and outside clusters. Repeatable
     #[arg(long = "hook-exec", env = "IDISSUER_HOOK_EXEC", value_name = "COMMAND")]
     hook_execs: Vec<String>,
 
-    /// How long a hook may take each time
+    /// How long a hook may run
     #[arg(long, env = "IDISSUER_HOOK_TIMEOUT_SECONDS", value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     hook_timeout_seconds: u16,
 
-    /// End with code 0 after the first token: for an init container. Told to end before that, it ends with code 143. Runs no
-    /// hooks
+    /// Exit with code 0 after the first token, for an init container; with code 143 if stopped before. Runs no hooks
     #[arg(long, env = "IDISSUER_ONCE")]
     once: bool,
 
-    /// How many seconds longer to work after SIGTERM, which the program beside it gets at the same time
+    /// How long to keep the token fresh after SIGTERM, which the program gets at the same time
     #[arg(long, env = "IDISSUER_SHUTDOWN_DELAY", value_name = "SECONDS", default_value_t = 0)]
     shutdown_delay: u16,
 
-    /// The port of 127.0.0.1 where POST /quitquitquit ends the sidecar: for a Job where it is no native sidecar
+    /// The port on 127.0.0.1 where POST /quitquitquit stops the sidecar, for a Job without native sidecars
     #[arg(long, env = "IDISSUER_QUIT_PORT", value_name = "PORT")]
     quit_port: Option<u16>,
 
-    /// Where /startup, /livez, /readyz and /metrics are served
+    /// The listen address of /startup, /livez, /readyz and /metrics
     #[arg(long, env = "IDISSUER_ADMIN_ADDR", value_name = "ADDRESS:PORT", default_value = "[::]:9440")]
     pub(super) admin_addr: SocketAddr,
 
-    /// Call the issuer through the proxy of `HTTPS_PROXY` and its kin, which then sees where passwords go
+    /// Call the issuer through the proxy variables (`HTTPS_PROXY`, …); the proxy then sees the destination of the password
     #[arg(long, env = "IDISSUER_USE_ENVIRONMENT_PROXY")]
     use_environment_proxy: bool,
 
-    /// How log lines look; what is logged is set by `RUST_LOG`
+    /// The log format; `RUST_LOG` sets the log filter
     #[arg(long, env = "IDISSUER_LOG_FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Action {
-    /// Say what is wrong with the set-up that the flags describe, and how to cure it
+    /// Check the setup that the flags describe, and name the cure for each problem
     Check,
 }
 
@@ -160,10 +159,10 @@ enum SourceKind {
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum StrategyKind {
-    /// By login only: others may use the account too
+    /// Log in for each token: others may also use the account
     #[default]
     Login,
-    /// By refresh where the issuer takes it, by login otherwise
+    /// Refresh if the issuer allows it, otherwise log in
     Auto,
 }
 
@@ -190,14 +189,14 @@ pub(super) fn run(arguments: SidecarArguments) -> Result<(), Failure> {
     let limit = sidecar::stop_limit(arguments.proxy.is_wanted(), delay) + shutdown::MARGIN;
     let stop = shutdown::on_signal(limit).map_err(|error| format!("register signal handlers: {error}"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        // It has little to do, and shares a pod's processors with the program.
+        // It has little work, and shares the pod's CPUs with the program.
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|error| format!("start the runtime: {error}"))?;
     let outcome = runtime.block_on(async {
         let (action, is_once) = (arguments.action, arguments.once);
-        // What it reads may stand on a file system that does not answer.
+        // The files that it reads may be on a file system that hangs.
         let settings = tokio::spawn(arguments.settings());
         let settings = tokio::select! {
             settings = settings => settings.map_err(|error| format!("read the settings: {error}"))??,
@@ -238,16 +237,14 @@ impl SidecarArguments {
         let (source, output) = (self.source().await?, self.output()?);
         let (proxy, hooks) = (self.proxy.settings()?, self.hooks()?);
         if self.once && proxy.is_some() {
-            return Err(
-                "--once ends after the first token, so nobody could use --proxy-listen; leave one out".into(),
-            );
+            return Err("remove --once or --proxy-listen; the proxy would stop after the first token".into());
         }
         if output.is_none() && proxy.is_none() {
-            return Err("there is nothing to do without --output-dir or --proxy-listen".into());
+            return Err("add --output-dir or --proxy-listen; there is nothing to do otherwise".into());
         }
         if output.is_none() && matches!(source, SourceSettings::Login { .. }) {
             return Err(
-                "--source login remembers beside its files what it has presented, so that a crash loop locks no account; add --output-dir, an emptyDir will do".into(),
+                "add --output-dir, for example an emptyDir; --source login records its attempts there, so that a crash loop does not lock the account".into(),
             );
         }
         Ok(Settings {
@@ -282,7 +279,7 @@ impl SidecarArguments {
                     password: self.password_file.clone(),
                 };
                 let endpoint = Endpoint::new(self.issuer_url.clone(), None, None, RefreshShape::default())
-                    .map_err(|_| "the documented paths do not fit --issuer-url")?;
+                    .map_err(|_| "the API paths do not fit --issuer-url")?;
                 let strategy = match self.strategy {
                     StrategyKind::Login => Strategy::Login,
                     StrategyKind::Auto => Strategy::Auto,
@@ -300,15 +297,14 @@ impl SidecarArguments {
     fn output(&self) -> Result<Option<Output>, String> {
         if self.file_mode.is_world_readable() && !self.allow_world_readable {
             return Err(
-                "--file-mode lets everybody read the token; add --allow-world-readable if that is meant"
-                    .into(),
+                "--file-mode lets everyone read the token; change it, or add --allow-world-readable".into()
             );
         }
         let Some(path) = self.output_dir.clone() else {
             return match (&self.template_dir, self.hooks()?.is_empty()) {
                 (None, true) => Ok(None),
-                (Some(_), _) => Err("--template-dir needs --output-dir, where its files go".into()),
-                (None, false) => Err("hooks tell of files; add --output-dir".into()),
+                (Some(_), _) => Err("--template-dir needs --output-dir for its files".into()),
+                (None, false) => Err("hooks need files; add --output-dir".into()),
             };
         };
         let templates = self.template_dir.as_deref().map(read_templates).transpose()?.unwrap_or_default();
@@ -328,13 +324,13 @@ impl SidecarArguments {
         let hooks: Vec<Hook> =
             urls.chain(touches).chain(signals).map(Ok).chain(execs).collect::<Result<_, String>>()?;
         if self.once && !hooks.is_empty() {
-            return Err("--once runs no hooks: no program is there yet; leave them out".into());
+            return Err("remove the hooks; --once runs none, because the program has not started".into());
         }
         Ok(hooks)
     }
 }
 
-/// The templates in a directory, by the names of their files. What is hidden there is the volume's own.
+/// The templates in a directory, by file name. Files that begin with `..` belong to the volume.
 fn read_templates(directory: &Path) -> Result<BTreeMap<String, String>, String> {
     let cause = |path: &Path| {
         let path = path.display().to_string();

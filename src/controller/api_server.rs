@@ -64,7 +64,7 @@ enum Cause {
     #[error("{0}")]
     Api(String, u16),
     #[error(
-        "no usable answer came from the API server; see that it runs, that network policies let the controller reach it, and that the controller has file descriptors left"
+        "the API server gave no usable response; check that it runs, that network policies allow the controller to reach it, and that the controller has file descriptors left"
     )]
     Other,
 }

@@ -70,7 +70,7 @@ impl EventPublisher {
                 namespace,
                 name,
                 reason = telling.event.reason,
-                "no Event: the namespace has many"
+                "Event dropped: the namespace has too many"
             );
         } else if let Err(error) = self.sender.try_send(telling) {
             self.metrics.event_dropped();

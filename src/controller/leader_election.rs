@@ -248,14 +248,11 @@ impl LeaderElection {
             if !clock_behind.is_zero() {
                 tracing::warn!(
                     seconds = clock_behind.as_secs(),
-                    "this machine's clock is behind that of the replica that led before; set the one that is wrong"
+                    "correct the clocks: this machine's clock is behind that of the previous leader"
                 );
             }
         } else if has_lapsed {
-            tracing::info!(
-                lease = settings.name,
-                "leading again: the lease could not be renewed for a while"
-            );
+            tracing::info!(lease = settings.name, "leading again: the lease could be renewed");
         }
         state.tenure = Some(Tenure::granted(sent, timings));
         let is_refused = std::mem::take(&mut state.is_refused);
@@ -283,7 +280,7 @@ impl LeaderElection {
         let holder = seen.record.as_ref().and_then(|record| record.holder.clone());
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.logged_holder != holder {
-            tracing::info!(lease = settings.name, holder, "standing by: another replica leads");
+            tracing::info!(lease = settings.name, holder, "standing by: another replica is the leader");
             state.logged_holder = holder;
         }
     }

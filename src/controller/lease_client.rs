@@ -25,7 +25,7 @@ pub(super) enum LeaseError {
     #[error("the API server did not answer within {} s", .0.as_secs())]
     TimedOut(Duration),
     /// No answer, or none that can be understood.
-    #[error("the API server could not be reached, or its answer not be understood")]
+    #[error("the API server could not be reached, or its response is invalid")]
     Unreachable,
 }
 

@@ -52,7 +52,7 @@ impl PeerWatch {
     pub(super) fn sees_status(&self, registry: &Registry, key: &ObjectKey) {
         if registry.is_status_pruned(key) && !self.told_of_old_crd.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                "the CRD in the cluster is older than this program, and drops status.controller: controllers over the same namespaces do not find each other; apply deploy/crds, or the chart with crds.enabled"
+                "apply deploy/crds, or the chart with crds.enabled: the CRD in the cluster is older than this program and drops status.controller, so controllers over the same namespaces cannot detect each other"
             );
         }
     }
@@ -107,7 +107,7 @@ pub(super) async fn standing(
             match rival.mark(credential, memory, json!({"controller": own, "claimedBy": null})).await {
                 Ok(version) => {
                     let ObjectKey { namespace, name } = key;
-                    tracing::info!(namespace, name, keeper, "takes over: its controller is gone");
+                    tracing::info!(namespace, name, keeper, "taking over: its controller is gone");
                     memory.reset();
                     Ok(Ownership::TookOver(version))
                 }
@@ -189,7 +189,7 @@ fn stands_by(
         }
         let reason = Reason::ManagedByAnotherController { controller: keeper.to_owned() };
         let ObjectKey { namespace, name } = key;
-        tracing::warn!(namespace, name, "stands by: {}", reason.message());
+        tracing::warn!(namespace, name, "standing by: {}", reason.message());
         let event = Event {
             type_: EventType::Warning,
             reason: reason.name().to_owned(),

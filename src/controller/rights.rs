@@ -78,10 +78,10 @@ impl Right {
     fn regained(&self) -> String {
         match self {
             Self::Identity => {
-                "accepted again: the API server takes this operator's token or certificate".into()
+                "authorized again: the API server accepts this operator's token or certificate".into()
             }
             Self::Verb { verb, resource, namespace } => {
-                format!("allowed again: the right to {verb} {resource} in {}", place(namespace.as_deref()))
+                format!("allowed again: permission to {verb} {resource} in {}", place(namespace.as_deref()))
             }
         }
     }
@@ -97,11 +97,11 @@ impl fmt::Display for Right {
         match self {
             Self::Identity => write!(
                 formatter,
-                "unauthorized: the API server does not accept this operator's token or certificate; renew it where the kubeconfig or the service account has it"
+                "unauthorized: the API server does not accept this operator's token or certificate; renew it in the kubeconfig or the service account"
             ),
             Self::Verb { verb, resource, namespace } => write!(
                 formatter,
-                "forbidden: the right to {verb} {resource} in {} is missing; give it in the operator's Role or ClusterRole, and bind that to its service account",
+                "forbidden: permission to {verb} {resource} in {} is missing; add it to the operator's Role or ClusterRole, and bind that to its service account",
                 place(namespace.as_deref())
             ),
         }
@@ -219,7 +219,7 @@ mod tests {
             ),
         ] {
             let sentence = right(method, &uri).unwrap();
-            assert!(sentence.contains(&format!("the right to {part}")), "{uri}: {sentence}");
+            assert!(sentence.contains(&format!("permission to {part}")), "{uri}: {sentence}");
         }
         assert_eq!(right("GET", "/version"), None);
         assert_eq!(right("GET", "/api/v1/namespaces/shop/secrets/billing/a/b"), None);

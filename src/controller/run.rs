@@ -71,11 +71,11 @@ pub struct Settings {
     pub use_environment_proxy: bool,
 }
 
-/// Why the operator could not come up.
+/// Why the operator could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The admin address is not to be had.
-    #[error("listen for admin requests on {address}: {source}; choose another --admin-addr")]
+    /// The admin address is not available.
+    #[error("listen on {address}: {source}; choose another --admin-addr")]
     Admin {
         /// The address.
         address: SocketAddr,
@@ -83,8 +83,8 @@ pub enum RunError {
         #[source]
         source: io::Error,
     },
-    /// No secret for account keys could be drawn.
-    #[error("draw a random secret: the system's random source failed")]
+    /// No secret for account keys could be generated.
+    #[error("generate a random secret: the system's random number generator failed")]
     Random,
 }
 
@@ -149,7 +149,7 @@ pub async fn operate(
     let watch_gate = readiness.gate("watches", "the first lists of credentials and Secrets");
     tokio::select! {
         () = crd_is_served(&means.client, settings.namespaces.first().map(String::as_str)) => {
-            tracing::info!("idissuercredentials.idissuer.pl is served");
+            tracing::info!("the API server serves idissuercredentials.idissuer.pl");
             crd_gate.open();
         }
         () = stop.cancelled() => return,
@@ -163,9 +163,9 @@ pub async fn operate(
         () = async { stop.cancelled().await; tokio::time::sleep(work_limit).await } => false,
     };
     if !is_done {
-        tracing::warn!("stopped before all work was done");
+        tracing::warn!("stopped before all work finished");
         if tokio::time::timeout(RELEASE_LIMIT, leader_election.give_up(client)).await.is_err() {
-            tracing::warn!("release the lease: no answer in time; the next leader waits until it runs out");
+            tracing::warn!("release the lease: timed out; the next leader waits until it expires");
         }
     }
 }

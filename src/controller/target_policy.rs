@@ -31,13 +31,13 @@ pub struct MetadataDomain(Option<String>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
     /// No type of a Secret.
-    #[error("no type of a Secret; write it like example.com/token")]
+    #[error("not a Secret type; write it like example.com/token")]
     Type,
     /// No domain.
-    #[error("no domain; write it like example.com, or * for all")]
+    #[error("not a domain; write it like example.com, or * for all")]
     Domain,
     /// Reserved for ever.
-    #[error("reserved for Kubernetes and this operator, and never allowed")]
+    #[error("reserved for Kubernetes and this operator; it cannot be allowed")]
     Reserved,
 }
 

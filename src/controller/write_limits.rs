@@ -65,7 +65,7 @@ impl NamespaceWrites {
             *is_told = true;
             tracing::warn!(
                 namespace,
-                "Secrets and statuses of this namespace are written late, 50 a second at most; see what changes there all the time"
+                "writes in this namespace are delayed to 50 a second; check what changes its Secrets and credentials so often"
             );
         }
     }

@@ -1,6 +1,6 @@
-//! What keeps a call from being answered: a closed set, each with its reason, its sentence and its cure.
+//! Why a call gets no response: a closed set of causes, each with its reason, message and cure.
 
-/// Why no answer came. Certificates are told apart: each kind has a cure of its own.
+/// Why no response came. Each kind of certificate problem has its own variant, because each has its own cure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConnectionFailure {
     /// The name has no address.
@@ -9,19 +9,19 @@ pub enum ConnectionFailure {
     Refused,
     /// The network has no way there.
     NoRoute,
-    /// No connection came about in time.
+    /// The connection timed out.
     ConnectTimedOut,
-    /// The connection ended while TLS was being agreed on.
+    /// The connection closed during the TLS handshake.
     ClosedEarly,
-    /// No answer came in time.
+    /// No response came in time.
     TimedOut,
-    /// The connection ended before the answer was whole.
+    /// The connection broke before the response was complete.
     Lost,
-    /// What came back is no HTTP.
+    /// The response is not HTTP.
     NotHttp,
-    /// This process may open no further connection.
+    /// This process has no file descriptors left.
     TooManyOpenFiles,
-    /// The system has no certificate authorities to trust.
+    /// The system has no trusted CA certificates.
     NoAuthorities,
     /// The server's certificate has expired.
     CertificateExpired,
@@ -31,42 +31,42 @@ pub enum ConnectionFailure {
     CertificateWrongHost,
     /// The server's certificate names no host in a `subjectAltName`.
     CertificateWithoutName,
-    /// No public authority vouches for the certificate.
+    /// No public CA issued the certificate.
     CertificateUntrusted,
-    /// No authority of the bundle vouches for the certificate.
+    /// No CA of the bundle issued the certificate.
     CertificateNotInBundle,
-    /// The server shows the certificate of an authority.
+    /// The server presents the certificate of a CA.
     CertificateOfAuthority,
-    /// The certificate cannot be used otherwise.
+    /// The certificate is invalid for another reason.
     CertificateInvalid,
     /// The server does not speak TLS.
     NoTls,
-    /// No version or cipher that both sides speak.
+    /// No TLS version or cipher in common.
     TlsIncompatible,
-    /// The server ends the handshake without saying why.
+    /// The server rejects the handshake without a reason.
     HandshakeRefused,
-    /// The server knows no site of this name.
+    /// The server does not know this host name.
     TlsNameUnknown,
-    /// The server wants a certificate of the caller.
+    /// The server requires a client certificate.
     ClientCertificateWanted,
-    /// TLS failed otherwise.
+    /// TLS failed for another reason.
     TlsFailed,
-    /// No connection to the proxy of the environment came about.
+    /// The configured proxy cannot be reached.
     ProxyUnreachable,
-    /// The proxy wants a user name and password.
+    /// The proxy requires a user name and password.
     ProxyWantsLogin,
     /// The proxy does not connect to the server.
     ProxyRefused,
 }
 
-/// The words of the one who is told.
+/// The names that a message uses for the caller and its settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wording {
     /// The program that calls.
     pub caller: &'static str,
-    /// Where it is told the server's address.
+    /// The setting with the server's address.
     pub address: &'static str,
-    /// Where it is told whose certificates to accept.
+    /// The setting with the CA certificates to trust.
     pub bundle: &'static str,
 }
 
@@ -83,7 +83,7 @@ impl Wording {
 }
 
 impl ConnectionFailure {
-    /// Every one.
+    /// All obstacles.
     pub const ALL: [Self; 27] = [
         Self::NameUnresolved,
         Self::Refused,
@@ -153,108 +153,111 @@ impl ConnectionFailure {
             Self::NameUnresolved => "its name does not resolve",
             Self::Refused => "the connection is refused",
             Self::NoRoute => "the network has no route to it",
-            Self::ConnectTimedOut => "no connection came about in time",
-            Self::ClosedEarly => "it ended the connection before TLS was agreed on",
+            Self::ConnectTimedOut => "the connection timed out",
+            Self::ClosedEarly => "it closed the connection during the TLS handshake",
             Self::TimedOut => "it did not answer in time",
-            Self::Lost => "the connection broke before the answer was whole",
-            Self::NotHttp => "what answers does not speak proper HTTP",
+            Self::Lost => "the connection broke before the response was complete",
+            Self::NotHttp => "the response is not HTTP",
             Self::TooManyOpenFiles => "there is no file descriptor left for a connection",
-            Self::NoAuthorities => "the system has no certificate authorities to trust",
+            Self::NoAuthorities => "the system has no trusted CA certificates",
             Self::CertificateExpired => "its certificate has expired",
             Self::CertificateNotYetValid => "its certificate is not valid yet",
-            Self::CertificateWrongHost => "its certificate is for other hosts",
+            Self::CertificateWrongHost => "its certificate is for another host",
             Self::CertificateWithoutName => {
-                "its certificate names no host (subjectAltName; a common name does not count)"
+                "its certificate has no subjectAltName (the common name is ignored)"
             }
-            Self::CertificateUntrusted => "no authority of the system vouches for its certificate",
-            Self::CertificateNotInBundle => "no authority of the named CA bundle vouches for its certificate",
-            Self::CertificateOfAuthority => "it shows the certificate of an authority (CA:TRUE) as its own",
-            Self::CertificateInvalid => "its certificate is not made for a server, or is malformed",
-            Self::NoTls => "it does not speak TLS there",
-            Self::TlsIncompatible => "it offers no TLS version or cipher that is safe",
-            Self::HandshakeRefused => "it refuses the TLS handshake",
-            Self::TlsNameUnknown => "it serves no site of that name",
-            Self::ClientCertificateWanted => "it wants a client certificate",
+            Self::CertificateUntrusted => "its certificate is not signed by a CA of the system",
+            Self::CertificateNotInBundle => "its certificate is not signed by a CA of the configured bundle",
+            Self::CertificateOfAuthority => "its certificate is that of a CA (CA:TRUE)",
+            Self::CertificateInvalid => "its certificate is not for a server, or is malformed",
+            Self::NoTls => "it does not speak TLS on this port",
+            Self::TlsIncompatible => "it offers no secure TLS version or cipher",
+            Self::HandshakeRefused => "it rejects the TLS handshake",
+            Self::TlsNameUnknown => "it does not know this host name",
+            Self::ClientCertificateWanted => "it requires a client certificate",
             Self::TlsFailed => "TLS failed",
-            Self::ProxyUnreachable => "the proxy of the environment cannot be reached",
-            Self::ProxyWantsLogin => "the proxy of the environment wants a login",
-            Self::ProxyRefused => "the proxy of the environment refuses to connect to it",
+            Self::ProxyUnreachable => "the configured proxy cannot be reached",
+            Self::ProxyWantsLogin => "the configured proxy requires a login",
+            Self::ProxyRefused => "the configured proxy refuses to connect to it",
         }
     }
 
-    /// What a person does about it.
+    /// The cure.
     fn cure(self, Wording { caller, address, bundle }: Wording) -> String {
         match self {
-            Self::NameUnresolved => format!(
-                "correct the host in {address}, or see that network policies let {caller} ask the DNS"
-            ),
-            Self::Refused => format!("see that it runs, and that host and port in {address} are right"),
-            Self::NoRoute | Self::ConnectTimedOut => {
-                format!("see that it runs, and that network policies and firewalls let {caller} out to it")
+            Self::NameUnresolved => {
+                format!("correct the host in {address}, or allow DNS for {caller} in network policies")
             }
-            Self::ClosedEarly => format!(
-                "see that port and host in {address} are right, and that no firewall in between ends connections"
-            ),
-            Self::TimedOut => "see what keeps it busy".into(),
-            Self::Lost | Self::TlsFailed => "see its log, and what stands between".into(),
+            Self::Refused => format!("check that it runs, and check host and port in {address}"),
+            Self::NoRoute | Self::ConnectTimedOut => {
+                format!(
+                    "check that it runs, and that network policies and firewalls allow {caller} to reach it"
+                )
+            }
+            Self::ClosedEarly => format!("check host and port in {address}, and firewalls in between"),
+            Self::TimedOut => "check why it is slow".into(),
+            Self::Lost | Self::TlsFailed => "check its log, and the network in between".into(),
             Self::NotHttp | Self::NoTls => format!("correct scheme and port in {address}"),
             Self::TooManyOpenFiles => format!(
-                "raise the limit of open files of {caller} (`ulimit -n`), and see who holds connections to its ports"
+                "raise the limit of open files of {caller} (`ulimit -n`), and check which clients hold connections to its ports"
             ),
             Self::NoAuthorities => format!(
-                "mount the system's authorities where {caller} finds them (SSL_CERT_FILE), or name the right one in {bundle}"
+                "give {caller} the CA certificates of the system (SSL_CERT_FILE), or set the right CA in {bundle}"
             ),
             Self::CertificateExpired => {
-                format!("renew it there, and see that the clock of {caller} is right")
+                format!("renew it, and check the clock of {caller}")
             }
             Self::CertificateNotYetValid => {
-                format!("see that the clock of {caller} is right, or have the certificate issued anew")
+                format!("check the clock of {caller}, or replace the certificate")
             }
             Self::CertificateWrongHost => {
-                format!("correct the host in {address}, or have a certificate issued for it")
+                format!("correct the host in {address}, or get a certificate for it")
             }
-            Self::CertificateWithoutName => "have one issued with the host as subjectAltName".into(),
+            Self::CertificateWithoutName => "get one with the host as subjectAltName".into(),
             Self::CertificateUntrusted => format!(
-                "if it comes from a private CA, name that in {bundle}; otherwise let the server send its intermediate certificates"
+                "if a private CA issued it, set that CA in {bundle}; otherwise configure the server to send its intermediate certificates"
             ),
             Self::CertificateNotInBundle => format!(
-                "put the CA that it really comes from into {bundle}, and let the server send its intermediate certificates"
+                "put the CA that issued it into {bundle}, and configure the server to send its intermediate certificates"
             ),
-            Self::CertificateOfAuthority => format!(
-                "have that authority issue a certificate for the server (CA:FALSE), and name the authority in {bundle}"
-            ),
-            Self::CertificateInvalid => "have one issued for a server (extended key usage serverAuth)".into(),
+            Self::CertificateOfAuthority => {
+                format!("get a server certificate from that CA (CA:FALSE), and set the CA in {bundle}")
+            }
+            Self::CertificateInvalid => "get one for a server (extended key usage serverAuth)".into(),
             Self::TlsIncompatible => {
-                "let the server speak TLS 1.3, or 1.2 with ECDHE and AES-GCM or ChaCha20".into()
+                "enable TLS 1.3 at the server, or 1.2 with ECDHE and AES-GCM or ChaCha20".into()
             }
             Self::HandshakeRefused => format!(
-                "the usual causes are no TLS version (1.2 or 1.3) or cipher in common, a host in {address} that it does not know (SNI), and a client certificate that it demands and {caller} does not have"
+                "usual causes are no TLS version (1.2 or 1.3) or cipher in common, a host in {address} that it does not know (SNI), or a required client certificate, which {caller} does not have"
             ),
-            Self::TlsNameUnknown => format!("correct the host in {address}, or let the server know it"),
-            Self::ClientCertificateWanted => format!("let the server do without: {caller} has none to show"),
-            Self::ProxyUnreachable => "correct HTTPS_PROXY, or name the host in NO_PROXY".into(),
+            Self::TlsNameUnknown => format!("correct the host in {address}, or configure the server for it"),
+            Self::ClientCertificateWanted => {
+                format!("disable that at the server: {caller} has no client certificate")
+            }
+            Self::ProxyUnreachable => "correct HTTPS_PROXY, or add the host to NO_PROXY".into(),
             Self::ProxyWantsLogin => {
-                "put its user name and password into HTTPS_PROXY, or name the host in NO_PROXY".into()
+                "put its user name and password into HTTPS_PROXY, or add the host to NO_PROXY".into()
             }
             Self::ProxyRefused => {
-                "allow the host there, see that the proxy can reach it, or name the host in NO_PROXY".into()
+                "allow the host at the proxy, check that the proxy can reach it, or add the host to NO_PROXY"
+                    .into()
             }
         }
     }
 
-    /// What a person reads of a call to `origin`.
+    /// The message for a call to `origin`.
     #[must_use]
     pub fn message(self, origin: &str, terms: Wording) -> String {
         format!("{}. It is retried", self.problem(origin, terms))
     }
 
-    /// The same of a call that is not repeated.
+    /// The message for a call that is not retried.
     #[must_use]
     pub fn problem(self, origin: &str, terms: Wording) -> String {
         format!("No answer from {origin}: {}; {}", self.phrase(), self.cure(terms))
     }
 
-    /// Whether TLS kept the connection from coming about; the certificates that are accepted may have changed since.
+    /// Whether TLS failed; other trusted certificates may fix it.
     #[must_use]
     pub fn is_tls(self) -> bool {
         self.is_certificate()
@@ -269,7 +272,7 @@ impl ConnectionFailure {
             )
     }
 
-    /// Whether the certificate was refused.
+    /// Whether the certificate was rejected.
     #[must_use]
     pub fn is_certificate(self) -> bool {
         matches!(
@@ -308,8 +311,8 @@ mod tests {
         }
         assert_eq!(
             ConnectionFailure::CertificateExpired.message("https://issuer.example", Wording::SIDECAR),
-            "No answer from https://issuer.example: its certificate has expired; renew it there, and see that the clock of \
-             the sidecar is right. It is retried"
+            "No answer from https://issuer.example: its certificate has expired; renew it, and check the clock of \
+             the sidecar. It is retried"
         );
     }
 

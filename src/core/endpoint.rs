@@ -22,7 +22,7 @@ pub enum OriginError {
     #[error("not an http or https URL")]
     NotHttp,
     /// It carries a user, a path, a query or a fragment.
-    #[error("more than scheme, host and port")]
+    #[error("it has more than scheme, host and port")]
     MoreThanOrigin,
 }
 

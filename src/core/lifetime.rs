@@ -20,10 +20,10 @@ pub struct Clocks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoLifetime {
     /// `expires_in` is not positive, or `exp` not after `iat`.
-    #[error("the issuer gave a token without any lifetime left")]
+    #[error("the token has no lifetime left")]
     Stated,
     /// `exp` has passed by the issuer's clock.
-    #[error("the issuer gave a token that has expired by its own clock")]
+    #[error("the token has expired by the issuer's own clock")]
     Passed,
 }
 

@@ -1,48 +1,47 @@
-//! User name and password as they come out of a Secret or a file.
+//! User name and password from a Secret or a file.
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// What some editors put in front of a text; also a blank without width.
+/// Some editors put it in front of text; also a zero-width blank.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The longest user name, in bytes. Real ones are e-mail addresses.
 pub const USERNAME_MAX_LENGTH: usize = 1024;
-/// The longest password, in bytes. Logins that wait for their turn are held in memory.
+/// The longest password, in bytes. Waiting logins are in memory.
 pub const PASSWORD_MAX_LENGTH: usize = 4096;
 
-/// What is sent to log in. Both halves are masked in Debug and wiped from memory: an account's name is nobody's
-/// business either.
+/// A user name and password. Both are masked in Debug and wiped from memory, because user names are confidential too.
 #[derive(Clone, Debug)]
 pub struct LoginPair {
     username: SecretString,
     password: SecretString,
 }
 
-/// What is wrong with one half of a login. Sending it would only burn an attempt.
+/// What is wrong with a user name or password. Sending it would waste an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoginError {
     /// The key or file does not exist.
     Missing,
-    /// It holds nothing.
+    /// It is empty.
     Empty,
-    /// It is longer than any real one: [`USERNAME_MAX_LENGTH`], [`PASSWORD_MAX_LENGTH`].
+    /// It is longer than [`USERNAME_MAX_LENGTH`] or [`PASSWORD_MAX_LENGTH`].
     TooLong,
     /// It is not text.
     NotUtf8,
-    /// A NUL character stands in it, as in UTF-16 that is read as UTF-8.
+    /// It contains a NUL character, as UTF-16 does when read as UTF-8.
     Nul,
-    /// It begins with a byte order mark, as some editors of Windows write it.
+    /// It begins with a byte order mark, as some Windows editors write it.
     ByteOrderMark,
-    /// It begins or ends with a line break, as `echo` without `-n` makes it.
+    /// It begins or ends with a line break, as `echo` without `-n` writes it.
     LineBreak,
-    /// It begins or ends with a control character; of a user name, one stands anywhere in it.
+    /// It begins or ends with a control character; a user name may not contain one anywhere.
     ControlCharacter,
-    /// A user name begins or ends with a blank, or with a character that nobody sees. In a password it may be meant.
+    /// A user name begins or ends with a blank or an invisible character. In a password it may be intended.
     Blank,
 }
 
 impl LoginError {
-    /// All of them.
+    /// All defects.
     pub const ALL: [Self; 9] = [
         Self::Missing,
         Self::Empty,
@@ -55,7 +54,7 @@ impl LoginError {
         Self::Blank,
     ];
 
-    /// The reason's name, for a key of a Secret.
+    /// The name of the reason for a key of a Secret.
     #[must_use]
     pub fn name_of_key(self) -> &'static str {
         match self {
@@ -71,7 +70,7 @@ impl LoginError {
         }
     }
 
-    /// The reason's name, for a file.
+    /// The name of the reason for a file.
     #[must_use]
     pub fn name_of_file(self) -> &'static str {
         match self {
@@ -87,14 +86,14 @@ impl LoginError {
         }
     }
 
-    /// What is wrong and the cure, to stand behind the name of the key or file.
+    /// What is wrong and the cure, to follow the name of the key or file.
     #[must_use]
     pub fn describe(self) -> &'static str {
         match self {
             Self::Missing => "does not exist; add it",
             Self::Empty => "is empty; fill it in",
             Self::TooLong => {
-                "is longer than a user name (1 KiB) or a password (4 KiB) may be, so it was not sent; put that alone there"
+                "is too long for a user name (1 KiB) or a password (4 KiB), so it was not sent; store only that value there"
             }
             Self::NotUtf8 => {
                 "is not UTF-8 text; save it as UTF-8 (Windows PowerShell writes UTF-16 by default)"
@@ -104,23 +103,21 @@ impl LoginError {
                 "begins with a byte order mark, so it was not sent; save it as UTF-8 without one"
             }
             Self::LineBreak => {
-                "begins or ends in a line break, so it was not sent; write it without one (`printf %s`, or `echo -n`)"
+                "begins or ends with a line break, so it was not sent; remove it (`printf %s`, or `echo -n`)"
             }
-            Self::ControlCharacter => {
-                "holds a control character that cannot be meant, so it was not sent; write it without one"
-            }
+            Self::ControlCharacter => "holds a control character, so it was not sent; remove it",
             Self::Blank => {
-                "begins or ends with a blank or an invisible character, so it was not sent; write the user name without one"
+                "begins or ends with a blank or an invisible character, so it was not sent; remove it from the user name"
             }
         }
     }
 }
 
 impl LoginPair {
-    /// Parses both halves; `None` stands for a key that is not there. A login with a defect is never sent.
+    /// Parses both values; `None` means that the key does not exist. A login with a defect is never sent.
     ///
     /// # Errors
-    /// The first half that cannot be used, by its key, and what is wrong with it.
+    /// The key of the first unusable value, and its defect.
     pub fn parse<'a>(
         username: (&'a str, Option<&[u8]>),
         password: (&'a str, Option<&[u8]>),

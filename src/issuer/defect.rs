@@ -1,4 +1,4 @@
-//! What is wrong with an answer of success, from a closed set: no word of the server is ever shown.
+//! What is wrong with a successful response: a closed set, because text from the server is never shown.
 
 use std::fmt;
 
@@ -6,57 +6,57 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 
 use crate::core::token::TokenError;
 
-/// What is wrong with an answer of success.
+/// What is wrong with a successful response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnswerError {
-    /// More than 64 KiB, as sent or decompressed.
+    /// Larger than 64 KiB, as sent or decompressed.
     TooLarge,
-    /// In gzip or deflate, and broken.
+    /// Broken gzip or deflate.
     BadCompression,
-    /// In Brotli, which nobody asked for.
+    /// Brotli, which was not requested.
     Brotli,
-    /// In Zstandard, which nobody asked for.
+    /// Zstandard, which was not requested.
     Zstandard,
-    /// In an encoding that is not known, or in several.
+    /// An unknown encoding, or several.
     UnknownEncoding,
-    /// Nothing in it.
+    /// An empty body.
     Empty,
-    /// A page for people.
+    /// A web page.
     Html,
     /// Not UTF-8.
     NotUtf8,
-    /// No JSON.
+    /// Not JSON.
     NotJson,
-    /// JSON, but no object.
+    /// JSON, but not an object.
     NotAnObject,
     /// The object has no `access_token`.
     NoAccessToken,
-    /// `access_token` is no object.
+    /// `access_token` is not an object.
     FlatAccessToken,
     /// `access_token` has no `token`.
     NoToken,
-    /// `token` is not a text.
+    /// `token` is not a string.
     TokenNotText,
     /// `access_token` has no `token_type`.
     NoTokenType,
     /// A `token_type` other than bearer.
     NotBearer,
-    /// Otherwise not the JSON document that the API describes.
+    /// Not the JSON document that the API describes, for another reason.
     NotATokenAnswer,
-    /// The token is empty, too long, or has characters that do not fit into an HTTP header.
+    /// The token is empty, too long, or has characters that are not allowed in an HTTP header.
     UnusableToken(TokenError),
     /// The refresh token cannot be used, and the one before it is spent.
     UnusableRefreshToken,
-    /// No lifetime left, as it says itself.
+    /// The response gives the token no lifetime.
     DeadOnArrival,
-    /// The token's `exp` has passed by the clock of the answer.
+    /// The token's `exp` is before the response's `Date`.
     ExpiredOnArrival,
-    /// Neither a 200 nor any status that says no.
+    /// Neither 200 nor an error status.
     WrongStatus,
 }
 
 impl AnswerError {
-    /// Every one.
+    /// All defects.
     pub(super) const ALL: [Self; 24] = [
         Self::TooLarge,
         Self::BadCompression,
@@ -84,22 +84,22 @@ impl AnswerError {
         Self::WrongStatus,
     ];
 
-    /// For people.
+    /// The description for people, after "the response": with a cure of its own where there is one.
     #[must_use]
     pub fn describe(self) -> &'static str {
         match self {
             Self::TooLarge => "it is larger than 64 KiB",
             Self::BadCompression => {
-                "it is compressed (gzip or deflate) and cannot be decompressed; switch compression off at the issuer, or at the proxy before it"
+                "it is compressed (gzip or deflate) and cannot be decompressed; disable compression at the issuer, or at the proxy in front of it"
             }
             Self::Brotli => {
-                "it is compressed with Brotli (Content-Encoding: br), which was not asked for; switch that off at the issuer, or at the proxy before it"
+                "it is compressed with Brotli (Content-Encoding: br), which was not requested; disable that at the issuer, or at the proxy in front of it"
             }
             Self::Zstandard => {
-                "it is compressed with Zstandard (Content-Encoding: zstd), which was not asked for; switch that off at the issuer, or at the proxy before it"
+                "it is compressed with Zstandard (Content-Encoding: zstd), which was not requested; disable that at the issuer, or at the proxy in front of it"
             }
             Self::UnknownEncoding => {
-                "it has a Content-Encoding that was not asked for; switch that off at the issuer, or at the proxy before it"
+                "it has a Content-Encoding that was not requested; disable that at the issuer, or at the proxy in front of it"
             }
             Self::Empty => "it is empty",
             Self::Html => "it is a web page (HTML), not JSON",
@@ -109,27 +109,25 @@ impl AnswerError {
             Self::NoAccessToken => "it has no access_token",
             Self::FlatAccessToken => "its access_token is not an object with token_type and token",
             Self::NoToken => "its access_token has no token",
-            Self::TokenNotText => "the token in its access_token is not a text",
+            Self::TokenNotText => "the token in its access_token is not a string",
             Self::NoTokenType => "its access_token has no token_type",
-            Self::NotBearer => "its token is not of type bearer",
-            Self::NotATokenAnswer => "it is not the JSON document of a token",
+            Self::NotBearer => "its token_type is not bearer",
+            Self::NotATokenAnswer => "it is not a token response as the API describes it",
             Self::UnusableToken(TokenError::Empty) => "its token is empty",
             Self::UnusableToken(TokenError::TooLong) => "its token is longer than 16 KiB",
             Self::UnusableToken(TokenError::NotVisibleAscii) => {
-                "its token does not fit into an HTTP header (white space, control or non-ASCII characters)"
+                "its token is not allowed in an HTTP header (white space, control or non-ASCII characters)"
             }
             Self::UnusableRefreshToken => "its refresh token cannot be used",
-            Self::DeadOnArrival => {
-                "it gives its token no lifetime; correct the lifetime of tokens at the issuer"
-            }
-            Self::WrongStatus => "its status is neither 200 nor one of an error",
+            Self::DeadOnArrival => "it gives the token no lifetime; correct the token lifetime at the issuer",
+            Self::WrongStatus => "its status is neither 200 nor an error",
             Self::ExpiredOnArrival => {
-                "its token was expired when it was sent: its exp is earlier than the Date of the answer; set the clocks of the issuer's servers right"
+                "its token had expired when it was sent: its exp is earlier than the Date header; correct the clocks of the issuer's servers"
             }
         }
     }
 
-    /// Of a body that is no answer with a token.
+    /// The defect of a body that is not a token response.
     pub(super) fn of_body(body: &[u8]) -> Self {
         let text = body.trim_ascii();
         if text.is_empty() {
@@ -190,7 +188,7 @@ struct Inner {
     token_type: Option<Shape>,
 }
 
-/// What kind of JSON a value is. What it holds is not looked at, and not copied.
+/// The JSON type of a value. Its content is neither checked nor copied.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shape {
     Null,

@@ -1,4 +1,4 @@
-//! Everything that can go wrong in a call, and what each means for the next one.
+//! Every failure of a call, and its consequence for the next call.
 
 use jiff::SignedDuration;
 
@@ -10,37 +10,37 @@ use crate::core::reason::Reason;
 use crate::core::retry::{RetryClass, Sent};
 use crate::core::token::Grant;
 
-/// A status code by which the issuer says no.
+/// The kind of status code with which the issuer rejects a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// 403: perhaps the user lacks the "API Access" authorization.
+    /// 403: the user may lack the "API Access" authorization.
     Forbidden,
-    /// 400, 401, 423 and any other 4xx that has no meaning of its own.
+    /// 400, 401, 423 and any other 4xx without another meaning.
     Other,
 }
 
-/// 421: the connection led to a server that does not serve the issuer.
+/// 421: the connection reached a server that does not serve the issuer.
 const MISDIRECTED: u16 = 421;
 
 /// A failed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IssuerError {
-    /// No answer came.
+    /// No response.
     #[error("call the issuer: {0}")]
     Transport(#[source] TransportError),
-    /// The issuer does not accept user name and password.
+    /// The issuer rejected the user name and password.
     #[error("log in: the issuer rejected the user name and password")]
     LoginRejected(Refusal),
-    /// The issuer does not accept the refresh token, or answered it with what cannot be used.
-    #[error("refresh: the issuer refused the refresh token")]
+    /// The issuer rejected the refresh token, or its response cannot be used.
+    #[error("refresh: the issuer rejected the refresh token")]
     RefreshRejected,
-    /// 408, 425 or 429: not now. Nothing was carried out.
-    #[error("call the issuer: it asks to come back later")]
+    /// 408, 425 or 429: retry later. The request was not processed.
+    #[error("call the issuer: it asks to retry later")]
     NotNow {
         /// How long it asks to wait.
         retry_after: Option<SignedDuration>,
     },
-    /// 5xx, or a refresh with a status that has no place here. Perhaps something was carried out.
+    /// 5xx, or an unexpected status for a refresh. The request may have been processed.
     #[error("call the issuer: it failed with status {status}")]
     Unavailable {
         /// The status code.
@@ -48,29 +48,29 @@ pub enum IssuerError {
         /// How long it asks to wait.
         retry_after: Option<SignedDuration>,
     },
-    /// A redirect: the address is wrong, and credentials are not carried elsewhere.
-    #[error("log in: the issuer answers with a redirect")]
+    /// A redirect: the address is wrong, and credentials are never sent elsewhere.
+    #[error("log in: the issuer redirects")]
     Redirected,
     /// 404, 405 or 415: the path is wrong.
     #[error("log in: the issuer does not know the path or method")]
     PathWrong,
-    /// 407, 421 or 451: the answer of something before the issuer, which never saw the call.
-    #[error("call the issuer: something before it answered with status {status}")]
+    /// 407, 421 or 451: another server answered, and the issuer never received the call.
+    #[error("call the issuer: a proxy or another server answered with status {status}")]
     NotTheIssuer {
         /// The status code.
         status: u16,
     },
-    /// An HTML page or a line of text where the issuer says no in JSON, or without a body.
-    #[error("call the issuer: status {status} came with a page or plain text, not with the issuer's JSON")]
+    /// An HTML page or plain text, where the issuer rejects with JSON or without a body.
+    #[error("call the issuer: status {status} with a web page or plain text, not with the issuer's JSON")]
     Blocked {
         /// The status code.
         status: u16,
     },
     /// A 200 whose body broke off, or did not end in time.
-    #[error("call the issuer: the body of its answer could not be read: {}", .0.phrase())]
+    #[error("call the issuer: the response body could not be read: {}", .0.phrase())]
     Broken(ConnectionFailure),
-    /// A 200 that cannot be used, or a status that has no place here.
-    #[error("log in: the issuer's answer cannot be used: {0}")]
+    /// An unusable 200, or an unexpected status.
+    #[error("log in: the response contains no usable token: {0}")]
     Unusable(#[source] AnswerError),
 }
 
@@ -84,7 +84,7 @@ impl IssuerError {
             (Grant::Login, 300..=399) => Self::Redirected,
             (Grant::Login, 404 | 405 | 415) => Self::PathWrong,
             (Grant::Login, 403) => Self::LoginRejected(Refusal::Forbidden),
-            // Some issuers say 422 or 410 to a wrong password. Presented again and again it would lock the account.
+            // Some issuers answer a wrong password with 422 or 410. Repeated attempts would lock the account.
             (Grant::Login, 400..=499) => Self::LoginRejected(Refusal::Other),
             (Grant::Refresh, 300..=499) => Self::RefreshRejected,
             (_, 500..=599) | (Grant::Refresh, _) => Self::Unavailable { status, retry_after },
@@ -92,9 +92,8 @@ impl IssuerError {
         }
     }
 
-    /// What a status code other than 200 means that came with a page: where the issuer itself would say no, a
-    /// firewall or a portal has answered. Of a refresh, the statuses by which it is refused are believed all the same: the
-    /// login that follows tells more.
+    /// What a status code other than 200 means if it comes with a web page: instead of an issuer that rejects, a firewall or
+    /// portal answered. For a refresh, the usual rejections are accepted nevertheless: the login that follows clarifies it.
     #[must_use]
     pub fn of_page(status: u16, grant: Grant, retry_after: Option<SignedDuration>) -> Self {
         match Self::of_status(status, grant, retry_after) {
@@ -106,7 +105,7 @@ impl IssuerError {
         }
     }
 
-    /// Every failure that is an answer to a login, and no plain rejection.
+    /// Every failure that is a response to a login, but not a plain rejection.
     pub fn unclear_answers() -> impl Iterator<Item = Self> {
         let elsewhere = Self::NotTheIssuer { status: MISDIRECTED };
         [
@@ -120,7 +119,7 @@ impl IssuerError {
         .chain(AnswerError::ALL.map(Self::Unusable))
     }
 
-    /// What it means for the next call.
+    /// The consequence for the next call.
     #[must_use]
     pub fn class(&self) -> RetryClass {
         let transient = |sent, retry_after| RetryClass::Transient { sent, retry_after };

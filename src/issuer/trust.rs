@@ -37,7 +37,7 @@ impl Hash for CaBundle {
 
 /// A bundle without a usable certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no PEM certificate that can be used")]
+#[error("no valid PEM certificate")]
 pub struct CaBundleError;
 
 impl CaBundle {

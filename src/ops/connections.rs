@@ -89,14 +89,14 @@ impl Connections {
 
     async fn endure(&mut self, error: &io::Error) {
         if !descriptors::are_lacking(error) {
-            tracing::debug!("a connection went away before it was taken: {error}");
+            tracing::debug!("a connection closed before it was accepted: {error}");
             return;
         }
         if !std::mem::replace(&mut self.is_told, true) {
             let allowed = descriptors::allowed();
             tracing::warn!(
                 allowed,
-                "file descriptors are lacking, so connections have to wait; raise the limit of open files"
+                "raise the limit of open files; no file descriptors are left, so connections wait"
             );
         }
         let pause = if self.table.make_room() { Duration::from_millis(1) } else { ROOM_POLL };
@@ -196,7 +196,7 @@ impl ConnectionPermit {
             ended = connection => if let Err(error) = ended {
                 tracing::debug!("a connection ended: {error}");
             },
-            () = self.usage.leave.notified() => tracing::debug!("a connection made room for another one"),
+            () = self.usage.leave.notified() => tracing::debug!("closed a connection to accept another one"),
         }
     }
 

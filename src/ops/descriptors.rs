@@ -12,7 +12,7 @@ pub fn raise_limit() {
         return;
     }
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-        tracing::warn!("raise the limit of file descriptors, which stays at {}: {error}", allowed());
+        tracing::warn!("raise the limit of file descriptors above {}: {error}", allowed());
     }
 }
 

@@ -120,12 +120,12 @@ impl Metrics {
         );
         registry.register(
             "issuer_request_duration_seconds",
-            "How long calls to an issuer took",
+            "Duration of calls to an issuer",
             metrics.issuer_latency.clone(),
         );
         registry.register(
             "issuer_clock_skew_seconds",
-            "How far the issuer's clock is ahead of ours, by its last Date header",
+            "How far the issuer's clock is ahead of ours, from its last Date header",
             metrics.clock_skew.clone(),
         );
         Self { registry, ..metrics }
@@ -134,11 +134,7 @@ impl Metrics {
     /// What an operator shows beside that.
     fn register_controller(&mut self) {
         let registry = &mut self.registry;
-        registry.register(
-            "renewals",
-            "Tokens written to targets, or that could not be, by grant and outcome",
-            self.renewals.clone(),
-        );
+        registry.register("renewals", "Renewals of targets by grant and outcome", self.renewals.clone());
         registry.register(
             "reconcile_errors",
             "Reconciliations that failed at the API server and are retried",
@@ -146,25 +142,25 @@ impl Metrics {
         );
         registry.register(
             "events_dropped",
-            "Events that were not published, because their namespace had too many or too many waited",
+            "Events dropped by the rate limit of their namespace, or because too many were waiting",
             self.events_dropped.clone(),
         );
         registry.register(
             "late_wakeups",
-            "Credentials that the watchdog had to wake, because the queue did not in time",
+            "Credentials that the watchdog woke because the queue was late",
             self.late_wakeups.clone(),
         );
         registry.register(
             "clock_jumps",
-            "Times that the wall clock jumped against the monotonic one",
+            "Jumps of the wall clock relative to the monotonic clock",
             self.clock_jumps.clone(),
         );
         registry.register(
             "scope",
-            "The namespaces that this controller works in, and the lease that its replicas share",
+            "The namespaces that this controller manages, and the lease of its replicas",
             self.scope.clone(),
         );
-        registry.register("leading", "Whether this replica acts", self.leading.clone());
+        registry.register("leading", "Whether this replica is the leader", self.leading.clone());
         registry.register_collector(Box::new(Arc::clone(&self.credentials)));
     }
 
@@ -287,7 +283,7 @@ impl Collector for Credentials {
         }
         let mut counts = encoder.encode_descriptor(
             "credentials",
-            "Credentials by condition and its status",
+            "Credentials by condition and status",
             None,
             MetricType::Gauge,
         )?;
@@ -299,7 +295,7 @@ impl Collector for Credentials {
         encode_times(
             encoder.encode_descriptor(
                 "credential_expiration_timestamp_seconds",
-                "When the published token of a credential dies",
+                "When the published token of a credential expires",
                 None,
                 MetricType::Gauge,
             )?,
@@ -309,7 +305,7 @@ impl Collector for Credentials {
         encode_times(
             encoder.encode_descriptor(
                 "credential_renewal_timestamp_seconds",
-                "When the renewal of a credential's published token is due",
+                "When the next renewal of a credential is due",
                 None,
                 MetricType::Gauge,
             )?,

@@ -38,7 +38,7 @@ pub fn on_signal(limit: Duration) -> io::Result<CancellationToken> {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
-            () = tokio::time::sleep(limit) => tracing::warn!("the work does not end; ended all the same"),
+            () = tokio::time::sleep(limit) => tracing::warn!("work did not stop in time; terminating"),
         }
         process::exit(1);
     };

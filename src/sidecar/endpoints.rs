@@ -144,10 +144,10 @@ pub(super) async fn serve_quit(
         if head.uri.authority().is_some() || !callers.know_us(&head) || callers.are_foreign_pages(&head) {
             return (
                 StatusCode::FORBIDDEN,
-                "for programs of this machine, which call 127.0.0.1 or localhost\n",
+                "only for programs on this machine that call 127.0.0.1 or localhost\n",
             );
         }
-        tracing::info!("told to quit");
+        tracing::info!("stopping: quit requested");
         quit.cancel();
         (StatusCode::OK, "ok\n")
     };

@@ -32,22 +32,22 @@ const NEW_NAME_LINK: &str = "..name_tmp";
 /// New files in a directory with this bit get its group: a volume's fsGroup.
 pub(super) const SET_GROUP_ID: u32 = 0o2000;
 
-/// Why files could not be published, or read back.
+/// Why files could not be published or read.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputDirError {
     /// A step failed.
     #[error("{operation} {}: {source}{}", path.display(), cure(source))]
     Step {
-        /// What was done.
+        /// The operation.
         operation: &'static str,
-        /// To what.
+        /// The path.
         path: PathBuf,
         /// Why it failed.
         #[source]
         source: io::Error,
     },
     /// Something else has the name of a file.
-    #[error("publish {}: something is there that the sidecar did not put there; remove it, or choose another --output-dir", .0.display())]
+    #[error("publish {}: the file exists and does not belong to the sidecar; remove it, or choose another --output-dir", .0.display())]
     Foreign(PathBuf),
 }
 

@@ -117,10 +117,10 @@ impl SourceSettings {
     }
 }
 
-/// Why the sidecar could not come up.
+/// Why the sidecar could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// An address is not to be had.
+    /// An address is not available.
     #[error("listen on {address}: {source}; choose another {flag}")]
     Listen {
         /// The address.
@@ -131,11 +131,11 @@ pub enum RunError {
         #[source]
         source: io::Error,
     },
-    /// No secret for account keys could be drawn.
-    #[error("draw a random secret: the system's random source failed")]
+    /// No secret for account keys could be generated.
+    #[error("generate a random secret: the system's random number generator failed")]
     Random,
-    /// It was to end after the first token, and was told to end before that.
-    #[error("told to end before there was a token, which --once waits for")]
+    /// Stopped before the first token, with `--once`.
+    #[error("stopped before there was a token, which --once waits for")]
     Unfinished,
 }
 
@@ -165,7 +165,7 @@ pub async fn run(settings: Settings, signalled: CancellationToken) -> Result<(),
     let working = async { tokio::join!(source, publishing, proxying) };
     tokio::select! {
         _ = working => {}
-        () = end(&settings, &health, signalled, stop) => tracing::warn!("stopped before all work was done"),
+        () = end(&settings, &health, signalled, stop) => tracing::warn!("stopped before all work finished"),
     }
     endpoints_stop.cancel();
     // A client that does not read must not hold up the end.
@@ -329,9 +329,9 @@ impl Shared {
         let listener = listener::bind(address).await.map_err(error)?;
         let address = listener.local_addr().map_err(error)?;
         let is_local = address.ip().is_loopback();
-        tracing::info!(%address, upstream = %upstream.origin(), "the proxy listens");
+        tracing::info!(%address, upstream = %upstream.origin(), "proxy listening");
         if !is_local {
-            tracing::warn!(%address, "whoever reaches this address uses the token; listen on 127.0.0.1 unless that is meant");
+            tracing::warn!(%address, "everyone who reaches this address uses the token; listen on 127.0.0.1 unless this is intended");
         }
         let (clock, metrics) = (Arc::clone(&self.clock), self.metrics.clone());
         let callers = Callers::new(is_local, allowed_hosts);

@@ -163,7 +163,7 @@ async fn renews_after_its_rights_were_gone(name: &str, are_watches_cut: bool) {
     })
     .await;
     let namespace = stage.namespace.name();
-    let missing = format!("forbidden: the right to patch secrets in namespace {namespace} is missing");
+    let missing = format!("forbidden: permission to patch secrets in namespace {namespace} is missing");
     let text =
         wait::until("readiness to say so", LIMIT, async || match stage.operator.page("/readyz").await {
             (503, text) if text.contains(&missing) => Ok(text),
@@ -221,7 +221,7 @@ async fn a_client_certificate_that_is_replaced_in_its_file_is_read_again() {
     stage.operator.start(control_plane).await;
     wait::until("readiness to say what a stranger lacks", LIMIT, async || {
         match stage.operator.page("/readyz").await {
-            (503, text) if text.contains("forbidden: the right to list idissuercredentials") => Ok(()),
+            (503, text) if text.contains("forbidden: permission to list idissuercredentials") => Ok(()),
             (status, text) => Err(format!("{status}: {text}")),
         }
     })

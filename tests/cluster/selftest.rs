@@ -64,7 +64,7 @@ async fn a_selftest_tells_what_the_operator_says_fails_and_leaves_nothing() {
     stage.write_login(USER, "mistyped").await;
     let (code, said) = selftest(&stage, 15).await;
     assert_eq!(code, 1, "{said}");
-    for sentence in ["LoginRejected", "is not ready after 15 s", "Nothing of it is left"] {
+    for sentence in ["LoginRejected", "is not ready after 15 s", "Everything is deleted"] {
         assert!(said.contains(sentence), "{said}");
     }
     assert!(!said.contains("mistyped") && !said.contains(PASSWORD), "{said}");
@@ -78,7 +78,7 @@ async fn a_selftest_of_an_operator_that_does_not_run_says_what_to_look_at() {
     stage.operator.stop().await;
     let (code, said) = selftest(&stage, 5).await;
     assert_eq!(code, 1, "{said}");
-    assert!(said.contains("see that the operator runs"), "{said}");
+    assert!(said.contains("check that the operator runs"), "{said}");
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn a_selftest_that_is_told_to_stop_deletes_its_credential_and_one_that_was
     assert_ne!(list().await, "", "it was killed");
 
     let stopped = start(&stage, 200).await;
-    created(&stopped, "An earlier test has left").await;
+    created(&stopped, "of an earlier test").await;
     stopped.signal(Signal::Terminate).unwrap();
     let code = stopped.wait_timeout(LIMIT).await.unwrap();
     assert_eq!(code, 143, "{}", stopped.output());

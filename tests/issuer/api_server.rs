@@ -98,11 +98,11 @@ async fn rights_that_are_missing_are_named_by_readiness_and_in_the_log() {
     .await;
     let operator = Operator::start(&server).await;
     operator
-        .until_told("forbidden: the right to list idissuercredentials.idissuer.pl in all namespaces")
+        .until_told("forbidden: permission to list idissuercredentials.idissuer.pl in all namespaces")
         .await;
     // Secrets are listed once the credentials are known.
     may_list_credentials.store(true, Ordering::SeqCst);
-    operator.until_told("forbidden: the right to list secrets in all namespaces is missing").await;
+    operator.until_told("forbidden: permission to list secrets in all namespaces is missing").await;
 }
 
 #[tokio::test]

@@ -290,7 +290,10 @@ async fn a_socks_proxy_is_named_at_the_start() {
         let output = output.await.expect("it ends at once").unwrap();
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {told}");
-        assert!(told.contains("it is a SOCKS proxy") && !told.contains("hidden"), "{arguments:?}: {told}");
+        assert!(
+            told.contains("SOCKS proxies are not supported") && !told.contains("hidden"),
+            "{arguments:?}: {told}"
+        );
     }
 }
 

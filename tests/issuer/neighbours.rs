@@ -198,7 +198,7 @@ async fn a_lack_of_descriptors_is_named_and_an_idle_connection_gives_its_own_to_
     sidecar.is_alive().await;
     sidecar.is_alive().await;
     let output = sidecar.process.output();
-    assert!(output.contains("file descriptors are lacking"), "{output}");
+    assert!(output.contains("no file descriptors are left"), "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,7 +37,7 @@ pub(super) async fn find() -> Result<ConnectionPermit, String> {
     config.proxy_url = None;
     let proxy = named.map_or(Ok(None), |named| choose(named.as_deref(), &config.cluster_url))?;
     if let Some(proxy) = &proxy {
-        tracing::info!(proxy = %proxy.uri(), "the API server is called through a proxy");
+        tracing::info!(proxy = %proxy.uri(), "calling the API server through a proxy");
     }
     Ok(ConnectionPermit { config, proxy })
 }
@@ -97,9 +97,7 @@ fn choose(named: Option<&str>, server: &Uri) -> Result<Option<Intercept>, String
         return proxy.map(Some).map_err(|defect| format!("proxy-url of the kubeconfig: {defect}"));
     }
     Ok(Environment::of_process().proxy_for(server).unwrap_or_else(|defect| {
-        tracing::warn!(
-            "the API server is called directly, not through the proxy of the environment: {defect}"
-        );
+        tracing::warn!("calling the API server directly, not through the configured proxy: {defect}");
         None
     }))
 }

@@ -22,9 +22,9 @@ pub(super) struct Environment {
 /// A proxy that cannot be used. No address is told: there may be a password in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ProxyVariableError {
-    #[error("it is a SOCKS proxy, and only those of http:// and https:// can be used")]
+    #[error("SOCKS proxies are not supported; use http:// or https://")]
     Socks,
-    #[error("it is no address like http://proxy.example.com:3128")]
+    #[error("not a proxy address; write it like http://proxy.example.com:3128")]
     NoAddress,
 }
 
@@ -186,7 +186,7 @@ mod tests {
         };
         for proxy in ["socks5://proxy.example.com:1080", "socks5h://user:pass@proxy.example.com:1080"] {
             let told = checked(proxy, "").unwrap_err();
-            assert!(told.contains("it is a SOCKS proxy") && !told.contains("pass"), "{told}");
+            assert!(told.contains("SOCKS proxies are not supported") && !told.contains("pass"), "{told}");
             assert_eq!(checked(proxy, "example.com"), Ok(()), "{proxy}");
         }
         assert_eq!(checked(PROXY, ""), Ok(()));

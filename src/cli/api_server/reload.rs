@@ -67,13 +67,13 @@ where
         match make().await {
             Ok(client) => {
                 if found != known {
-                    tracing::info!("the configuration of the cluster has changed and was read again");
+                    tracing::info!("reloaded the changed cluster configuration");
                 }
                 *present.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
                 known = found;
             }
             // Of a certificate and its key one may be there before the other.
-            Err(error) => tracing::warn!("read the configuration of the cluster again: {error}; retrying"),
+            Err(error) => tracing::warn!("reload the cluster configuration: {error}; retrying"),
         }
     }
 }

@@ -1,15 +1,15 @@
-//! What a target may not be, so that no other controller takes it for a Secret of its own.
+//! Targets that are rejected because another controller could treat them as its own Secrets.
 
-/// Why a target that a specification wants is never written.
+/// Why the target of a spec is never written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TargetRefusal {
     /// The controller writes no Secrets of this type.
     Type(String),
     /// The controller writes no labels and annotations of this domain.
     Domain(String),
-    /// Another program keeps its own Secrets under names like this one.
+    /// Another program uses names like this one for its own Secrets.
     Name(String),
-    /// The value of this key has no variable in it, in a Secret of a type that gives its data a meaning.
+    /// The value of this key has no variable, in a Secret whose type gives its data a meaning.
     Literal(String),
 }
 
@@ -26,16 +26,16 @@ impl TargetRefusal {
     pub(super) fn message(&self) -> String {
         match self {
             Self::Type(secret_type) => format!(
-                "The controller is not allowed to write Secrets of type {secret_type}; use Opaque, kubernetes.io/basic-auth or kubernetes.io/dockerconfigjson, or start the controller with --allow-secret-type={secret_type}"
+                "The controller may not write Secrets of type {secret_type}; use Opaque, kubernetes.io/basic-auth or kubernetes.io/dockerconfigjson, or start the controller with --allow-secret-type={secret_type}"
             ),
             Self::Domain(domain) => format!(
-                "The controller is not allowed to write labels and annotations of {domain}; remove them from spec.target.template.metadata, or start the controller with --allow-metadata-domain={domain}"
+                "The controller may not write labels and annotations of {domain}; remove them from spec.target.template.metadata, or start the controller with --allow-metadata-domain={domain}"
             ),
             Self::Name(secret) => format!(
-                "Secret {secret} has a name under which Helm keeps its releases; choose another spec.target.secretName in a new credential"
+                "Helm uses names like {secret} for its releases; create a credential with another spec.target.secretName"
             ),
             Self::Literal(key) => format!(
-                "spec.target.template.data[{key}] has no variable in it; put one in, or use the type Opaque, which alone may hold plain text"
+                "spec.target.template.data[{key}] has no variable; add one, or use the type Opaque, which may contain plain text"
             ),
         }
     }

@@ -1,4 +1,4 @@
-//! What keeps a sidecar from having a valid token, as people and programs are told.
+//! Why a sidecar has no valid token: names for programs, messages for people.
 
 use std::io;
 
@@ -7,10 +7,10 @@ use crate::core::reason::{API_ACCESS, Reason, hint_at, with_cure};
 use crate::core::token::TokenError;
 use crate::core::username_password::LoginError;
 
-/// Why a file is not read, whoever may read it.
+/// Why a file is never read, whatever its permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
-    /// Opening it would wait for somebody who writes into it.
+    /// A named pipe. Opening it would wait for a writer.
     #[error("is a FIFO (named pipe), so it was not opened; put a regular file there")]
     Fifo,
     /// A socket.
@@ -22,20 +22,20 @@ pub enum FileError {
     /// A directory.
     #[error("is a directory; name the file in it, or put a regular file there")]
     Directory,
-    /// Larger than anything that is read.
-    #[error("is larger than 1 MiB, so it was not read; see what writes it")]
+    /// Larger than the limit.
+    #[error("is larger than 1 MiB, so it was not read; check what writes it")]
     TooLarge,
 }
 
 impl FileError {
-    /// The defect that stands in an error, if that is what it tells of.
+    /// The defect inside an I/O error, if there is one.
     #[must_use]
     pub fn of(error: &io::Error) -> Option<Self> {
         error.get_ref()?.downcast_ref().copied()
     }
 }
 
-/// Why there is no newer token. Like a [`Reason`], it holds no user name, no secret and no text of the issuer.
+/// Why there is no newer token. Like a [`Reason`], it contains no user name, no secret and no text from the issuer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceError {
     /// A file of the login cannot be read.
@@ -43,12 +43,12 @@ pub enum SourceError {
         /// Its path.
         file: String,
     },
-    /// A file cannot be opened, because this process may open no more.
+    /// A file cannot be opened, because this process has no file descriptors left.
     TooManyOpenFiles {
         /// Its path.
         file: String,
     },
-    /// A file that is not read, whoever may read it.
+    /// A file that is never read, whatever its permissions.
     FileUnfit {
         /// Its path.
         file: String,
@@ -62,7 +62,7 @@ pub enum SourceError {
         /// What is wrong with it.
         defect: LoginError,
     },
-    /// The file with the issuer's CA certificates cannot be read, or holds none.
+    /// The file with the issuer's CA certificates cannot be read, or contains none.
     CaFile {
         /// Its path.
         file: String,
@@ -71,43 +71,43 @@ pub enum SourceError {
     LoginRejected {
         /// Answered with 403: the user may lack the "API Access" authorization.
         forbidden: bool,
-        /// Whether it had accepted it before.
+        /// Whether the issuer accepted this login before.
         proven: bool,
         /// Whether the password holds a blank or an invisible character, which may be a slip.
         blank: bool,
     },
     /// An attempt with a login that was never accepted could not be recorded, so it was not made.
     LoginNotRecorded {
-        /// Where the record belongs.
+        /// The path of the record.
         file: String,
     },
-    /// The call to the issuer did not lead to a token.
+    /// A call to the issuer returned no token.
     Issuer(Reason),
-    /// The place that the token comes from is not there, or cannot be read.
+    /// The source of the token does not exist, or cannot be read.
     SourceUnreadable {
         /// The place.
         place: String,
     },
-    /// What stands there cannot be used as a token.
+    /// The content cannot be used as a token.
     TokenUnusable {
         /// The place, with the key or file.
         place: String,
         /// What is wrong with it.
         defect: TokenError,
     },
-    /// What stands there has expired.
+    /// The token has expired.
     TokenExpired {
         /// The place.
         place: String,
     },
-    /// New tokens are called expired, one after the other.
+    /// The upstream calls each new token expired.
     TokensCalledExpired,
-    /// There is no such Secret.
+    /// The Secret does not exist.
     SecretMissing {
         /// The Secret.
         secret: String,
     },
-    /// The API server refuses to show the Secret.
+    /// The API server denies access to the Secret.
     SecretForbidden {
         /// The Secret.
         secret: String,
@@ -117,7 +117,7 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// What a call to the issuer said, with a password that holds a `blank` or none.
+    /// The result of a call to the issuer; `blank` says whether the password holds a blank.
     #[must_use]
     pub fn of_call(reason: Reason, proven: bool, blank: bool) -> Self {
         match reason {
@@ -126,7 +126,7 @@ impl SourceError {
         }
     }
 
-    /// Its name, for programs.
+    /// The name, for programs.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -149,31 +149,31 @@ impl SourceError {
         }
     }
 
-    /// What a person reads: what is wrong, and the cure.
+    /// The message for people: what is wrong, and the cure.
     #[must_use]
     pub fn message(&self) -> String {
         match self {
             Self::LoginUnreadable { file } => format!("{file} cannot be read; let the sidecar's user read it (fsGroup, or the volume's defaultMode)"),
-            Self::TooManyOpenFiles { file } => format!("There is no file descriptor left to read {file}; raise the limit of open files of the sidecar (`ulimit -n`), and see who holds connections to its ports"),
+            Self::TooManyOpenFiles { file } => format!("There is no file descriptor left to read {file}; raise the limit of open files of the sidecar (`ulimit -n`), and check which clients hold connections to its ports"),
             Self::FileUnfit { file, defect } => format!("{file} {defect}"),
-            Self::LoginDefective { file, defect: LoginError::Missing } => format!("{file} does not exist; mount the Secret with user name and password there, or name the right file"),
+            Self::LoginDefective { file, defect: LoginError::Missing } => format!("{file} does not exist; mount the Secret with user name and password there, or correct the file name"),
             Self::LoginDefective { file, defect } => format!("{file} {}", defect.describe()),
-            Self::CaFile { file } => format!("{file} holds no PEM certificate that can be used; put the issuer's CA certificates there"),
+            Self::CaFile { file } => format!("{file} contains no valid PEM certificate; put the issuer's CA certificates there"),
             Self::LoginRejected { forbidden, proven, blank } => {
                 let access = if *forbidden { API_ACCESS } else { "" };
                 let hint = hint_at(*blank);
-                let again = if *proven { "Otherwise the login is tried three times within 15 minutes, and then once an hour" } else { "The same files are not tried again" };
-                format!("The issuer rejected the user name and password; correct the login files{access}. {hint}Corrected ones are tried at once. {again}, so that the account is not locked")
+                let again = if *proven { "Otherwise the login is attempted three times within 15 minutes, then once an hour" } else { "The same files are not tried again" };
+                format!("Correct the login files{access}; the issuer rejected the user name and password. {hint}Corrected files are tried at once. {again}, to avoid locking the account")
             }
-            Self::LoginNotRecorded { file } => format!("A login that was never accepted is tried once, and {file} could not be written to remember that, so it was not tried; create the directory, or make the volume writable for the sidecar's user"),
+            Self::LoginNotRecorded { file } => format!("No login was attempted, because {file} cannot be written to record the attempt; create the directory, or make the volume writable for the sidecar's user"),
             Self::Issuer(reason) => of_issuer(reason),
-            Self::SourceUnreadable { place } => format!("{place} is not there or cannot be read; mount the Secret there as a directory, and let the sidecar's user read it"),
-            Self::TokenUnusable { place, defect } => format!("{place}: {defect}; see what writes it, or name the right key with --token-key"),
-            Self::TokenExpired { place } => format!("The token in {place} has expired; see why what writes it did not renew it (`kubectl describe iic`)"),
-            Self::TokensCalledExpired => "The upstream calls new tokens expired, so more of them are obtained ever more slowly; see that its clock is right, and that it belongs to the issuer".into(),
-            Self::SecretMissing { secret } => format!("Secret {secret} does not exist; see what is to write it (`kubectl describe iic`), or name the right one"),
-            Self::SecretForbidden { secret } => format!("The API server refuses to show Secret {secret}; bind a Role with get, list and watch on that one Secret to the pod's service account"),
-            Self::ApiServerUnreachable => "The API server cannot be reached, or its answer not be understood; retrying. See that network policies let the pod reach it".into(),
+            Self::SourceUnreadable { place } => format!("{place} does not exist or cannot be read; mount the Secret there as a directory, and let the sidecar's user read it"),
+            Self::TokenUnusable { place, defect } => format!("{place}: {defect}; check what writes it, or set the right key with --token-key"),
+            Self::TokenExpired { place } => format!("The token in {place} has expired; find out why it was not renewed (`kubectl describe iic`)"),
+            Self::TokensCalledExpired => "The upstream calls new tokens expired, so they are requested at growing intervals; check its clock, and that it accepts tokens of this issuer".into(),
+            Self::SecretMissing { secret } => format!("Secret {secret} does not exist; check the credential that writes it (`kubectl describe iic`), or correct the name"),
+            Self::SecretForbidden { secret } => format!("The API server denies access to Secret {secret}; bind a Role with get, list and watch on that one Secret to the pod's service account"),
+            Self::ApiServerUnreachable => "The API server cannot be reached, or its response is invalid; retrying. Check that network policies allow the pod to reach it".into(),
         }
     }
 
@@ -199,28 +199,28 @@ impl SourceError {
     }
 }
 
-/// The messages of the operator speak of its resource; a sidecar has flags and files.
+/// Rewords messages of the operator that name fields of its resource: a sidecar has flags and files.
 fn of_issuer(reason: &Reason) -> String {
     match reason {
-        Reason::LoginOutcomeUnknown { .. } => "A login was under way when the sidecar last ended, so it may have been rejected; the next one waits for a few minutes, so that the account is not locked. Change the login files to have it at once".into(),
-        Reason::LoginRateLimited { until, .. } => format!("Make user name and password right by {until}; until then no login is tried, not even with corrected files, so that the account is not locked. Logins with this user name failed four times within an hour; an answer without a token counts, too"),
+        Reason::LoginOutcomeUnknown { .. } => "The sidecar stopped during a login, which may have been rejected; the next attempt waits a few minutes, to avoid locking the account. To log in at once, change the login files".into(),
+        Reason::LoginRateLimited { until, .. } => format!("Correct the user name and password; the next attempt is at {until}, even with corrected files, to avoid locking the account. Within an hour, four logins with this user name failed; a response without a token counts as a failure"),
         Reason::NoAnswer { origin, connection_failure } => connection_failure.message(origin, Wording::SIDECAR),
-        Reason::LoginNotAccepted { answer, blank } => format!("{}. {}This need not be the password; once the cause is removed, change the login files or the issuer's address to have the login tried at once. A login that was never accepted is tried three times within 15 minutes and then held, so that the account is not locked, because some issuers refuse a wrong password with such an answer", of_answer(answer), hint_at(*blank)),
-        Reason::IssuerBlocked { .. } => format!("{}. It is retried within a minute each time; if pages go on for 15 minutes, every 15 minutes, because some issuers refuse a changed password with such a page, and the account must not be locked", of_answer(reason)),
-        Reason::IssuerRedirects => "The issuer answers the login with a redirect, which is never followed; correct --issuer-url (use https, not http)".into(),
+        Reason::LoginNotAccepted { answer, blank } => format!("{}. {}The password may be correct; after fixing the cause, change the login files or the issuer's address to log in at once. Some issuers reject a wrong password with such a response, so a login that was never accepted is attempted three times within 15 minutes and then held, to avoid locking the account", of_answer(answer), hint_at(*blank)),
+        Reason::IssuerBlocked { .. } => format!("{}. It is retried within a minute; after 15 minutes of such responses, every 15 minutes, because some issuers reject a changed password with a page and the account must not be locked", of_answer(reason)),
+        Reason::IssuerRedirects => "The issuer redirects the login, and a login never follows redirects; correct --issuer-url (use https, not http)".into(),
         Reason::IssuerPathWrong => "The issuer does not know the path or method of a login; correct --issuer-url".into(),
-        Reason::IssuerResponseInvalid { defect } => format!("The issuer's answer cannot be used: {}", with_cure(defect, "--issuer-url")),
+        Reason::IssuerResponseInvalid { defect } => format!("The issuer's response contains no usable token: {}", with_cure(defect, "--issuer-url")),
         other => other.message(),
     }
 }
 
-/// What an answer was, without what follows from it.
+/// What the response was, without its consequences.
 fn of_answer(answer: &Reason) -> String {
     match answer {
         Reason::IssuerBlocked { plain } => {
             let scheme = if *plain { ", or correct --issuer-url (use https, not http)" } else { "" };
             format!(
-                "Something before the issuer answers in its place, such as a web application firewall, a proxy or a portal; see what blocks the sidecar's calls to the issuer{scheme}"
+                "A web application firewall, proxy or portal answers instead of the issuer; check what blocks the sidecar's calls to the issuer{scheme}"
             )
         }
         other => of_issuer(other),

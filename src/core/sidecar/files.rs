@@ -27,18 +27,18 @@ const ALWAYS: [(&str, &str); 3] = [
 /// The most files beside those that are always there.
 const MOST: usize = 32;
 
-/// Why templates of files cannot be used.
+/// Why file templates cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// No name for a file that is published.
+    /// The name is not allowed for a published file.
     #[error(
-        "{0:?} cannot be the name of a file: use letters, digits, dot, dash and underscore, and no leading `..`"
+        "{0:?} is not a valid file name: use letters, digits, dot, dash and underscore, and no leading `..`"
     )]
     Name(String),
-    /// The sidecar writes a file of this name itself.
-    #[error("a file {0} is always written; give the template another name")]
+    /// The sidecar itself writes a file with this name.
+    #[error("the sidecar itself writes the file {0}; rename the template")]
     Taken(String),
-    /// Too many.
+    /// There are more templates than [`MOST`].
     #[error("there are more than {MOST} templates")]
     TooMany,
     /// It does not render.
@@ -52,10 +52,10 @@ pub enum TemplateError {
         kind: String,
     },
     /// It renders to more than 32 KiB, or all together to more than 512 KiB.
-    #[error("template {0} renders to more than 32 KiB, or all of them to more than 512 KiB")]
+    #[error("template {0} renders to more than 32 KiB, or all templates to more than 512 KiB")]
     TooLarge(String),
     /// All together have more than 512 KiB of text.
-    #[error("the templates have more than 512 KiB of text together")]
+    #[error("the templates have more than 512 KiB of text in total")]
     TooLong,
 }
 

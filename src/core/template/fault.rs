@@ -12,27 +12,27 @@ const LONGEST_NAME: usize = 32;
 /// What is wrong with a template; none of it holds a value.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Fault {
-    #[error("a tag, string or parenthesis that is not closed")]
+    #[error("unclosed tag, string or parenthesis")]
     Unclosed,
-    #[error("something that is neither variable, string, filter nor `~`")]
+    #[error("expected a variable, string, filter or `~`")]
     Unexpected,
     #[error("unknown variable{0}")]
     UnknownVariable(Name),
     #[error("unknown filter{0}")]
     UnknownFilter(Name),
-    #[error("a tag other than if and raw")]
+    #[error("unknown tag, only if and raw exist")]
     UnknownTag,
-    #[error("an if on something other than one variable")]
+    #[error("an if on something other than a variable")]
     NoCondition,
-    #[error("an elif, else or endif without its if")]
+    #[error("elif, else or endif without if")]
     StrayBranch,
-    #[error("an if without its endif")]
+    #[error("if without endif")]
     OpenIf,
-    #[error("an escape in a string that is no character")]
+    #[error("invalid escape in a string")]
     BadEscape,
     #[error("more than {DEEPEST} levels of if or parentheses")]
     TooDeep,
-    #[error("more than {MOST_FILTERS} filters on one text")]
+    #[error("more than {MOST_FILTERS} filters on one value")]
     TooManyFilters,
     #[error("more than {MOST_STEPS} parts")]
     TooManyParts,

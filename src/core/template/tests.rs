@@ -68,7 +68,7 @@ fn texts_are_joined_grouped_and_filtered_in_the_order_in_which_they_stand() {
     ];
     for (text, expected) in cases {
         if text.contains(r"'\x'") {
-            assert_eq!(fault(text).1, "an escape in a string that is no character");
+            assert_eq!(fault(text).1, "invalid escape in a string");
         } else {
             assert_eq!(render(text).as_deref(), Ok(expected), "{text}");
         }
@@ -111,10 +111,10 @@ fn an_if_asks_whether_a_variable_has_a_value() {
 
 #[test]
 fn a_template_error_names_key_line_and_kind_and_no_value() {
-    let unexpected = "something that is neither variable, string, filter nor `~`";
-    let unclosed = "a tag, string or parenthesis that is not closed";
-    let (stray, tag) = ("an elif, else or endif without its if", "a tag other than if and raw");
-    let condition = "an if on something other than one variable";
+    let unexpected = "expected a variable, string, filter or `~`";
+    let unclosed = "unclosed tag, string or parenthesis";
+    let (stray, tag) = ("elif, else or endif without if", "unknown tag, only if and raw exist");
+    let condition = "an if on something other than a variable";
     let cases = [
         ("a\n{{ password }}", 2, "unknown variable password"),
         ("{{ refresh_token }}", 1, "unknown variable refresh_token"),
@@ -137,13 +137,13 @@ fn a_template_error_names_key_line_and_kind_and_no_value() {
         ("{%", 1, unclosed),
         ("\n\n{% raw %} {% endra %}", 3, unclosed),
         ("{# ", 1, unclosed),
-        (r"{{ '\ud83d' }}", 1, "an escape in a string that is no character"),
-        (r"{{ '\u00+1' }}", 1, "an escape in a string that is no character"),
+        (r"{{ '\ud83d' }}", 1, "invalid escape in a string"),
+        (r"{{ '\u00+1' }}", 1, "invalid escape in a string"),
         ("{% if %}", 1, condition),
         ("{% if name == 'billing' %}x{% endif %}", 1, condition),
         ("{% if not name %}x{% endif %}", 1, "unknown variable not"),
         ("{% if name %}\n{% elif 1 %}{% endif %}", 2, condition),
-        ("\n{% if name %}\n\n", 2, "an if without its endif"),
+        ("\n{% if name %}\n\n", 2, "if without endif"),
         ("{% endif %}", 1, stray),
         ("{% if name %}{% else %}{% else %}{% endif %}", 1, stray),
         ("{% if name %}{% else %}\n{% elif name %}{% endif %}", 2, stray),
@@ -175,7 +175,7 @@ fn every_count_has_a_limit_and_what_is_within_it_renders() {
             8,
             "more than 8 levels of if or parentheses",
         ),
-        (&filters, 3, "more than 4 filters on one text"),
+        (&filters, 3, "more than 4 filters on one value"),
         (&|times| "{{ name }}".repeat(times), 1024, "more than 1024 parts"),
         (&|times| format!("{{{{ ''{} }}}}", "~''".repeat(times - 1)), 1024, "more than 1024 parts"),
     ];

@@ -34,22 +34,18 @@ impl SidecarMetrics {
         let metrics = Self::default();
         registry.register(
             "publications",
-            "Times that files of a token were written, or could not be, by outcome",
+            "Publications of token files by outcome",
             metrics.publications.clone(),
         );
-        registry.register(
-            "hooks",
-            "Times that the program was told of a new token, or could not be, by hook and outcome",
-            metrics.hooks.clone(),
-        );
+        registry.register("hooks", "Hook runs by hook and outcome", metrics.hooks.clone());
         registry.register(
             "proxy_requests",
-            "Requests to the proxy by outcome: forwarded, or why not; and answers that called the token expired",
+            "Requests to the proxy by outcome: forwarded, or the reason of rejection; and responses that called the token expired",
             metrics.proxied.clone(),
         );
         registry.register(
             "token_expiration_timestamp_seconds",
-            "When the token dies that is held; 0 while there is none, or nobody knows",
+            "When the current token expires; 0 if there is none, or its expiry is unknown",
             metrics.expiration.clone(),
         );
         metrics

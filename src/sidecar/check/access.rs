@@ -38,7 +38,7 @@ impl fmt::Display for Identity {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { user, groups } = self;
         let groups: Vec<String> = groups.iter().map(u32::to_string).collect();
-        write!(formatter, "user {user} of the groups {}", groups.join(", "))
+        write!(formatter, "user {user} in groups {}", groups.join(", "))
     }
 }
 
@@ -86,25 +86,25 @@ pub(super) fn readers(place: &str, directory: Rights, files: FileMode, own: &Ide
     let is_for_group = files.is_group_readable() && !is_for_all;
     if is_for_all && !all_pass {
         return bad(format!(
-            "files of mode {files} are for everybody, and {place} has {directory}; let everybody pass (chmod a+x)"
+            "files of mode {files} are readable for everyone, but {place} has {directory}; allow access for everyone (chmod a+x)"
         ));
     }
     let is_for_both = is_for_group && group != directory.group && group_passes && !all_pass;
     let who = match () {
-        () if is_for_all => "everybody".to_owned(),
+        () if is_for_all => "everyone".to_owned(),
         () if is_for_both => format!(
-            "user {} and members of both groups {group} and {}; have the directory hand its group on for the latter alone (chmod g+s, or fsGroup)",
+            "user {} and members of both groups {group} and {}; to allow only the latter, let files inherit the directory's group (chmod g+s, or fsGroup)",
             own.user, directory.group
         ),
         () if is_for_group && (all_pass || group_passes) => {
             format!(
-                "user {} and group {group}; a program of another user needs that group (fsGroup)",
+                "user {} and group {group}; a program that runs as another user needs that group (fsGroup)",
                 own.user
             )
         }
-        () => format!("user {} alone", own.user),
+        () => format!("only user {}", own.user),
     };
-    good(format!("what is published in {place} can be read by {who}"))
+    good(format!("files in {place} can be read by {who}"))
 }
 
 /// Says so when everybody on the machine can read a file that holds a secret. It may be meant: of volumes only the
@@ -117,7 +117,7 @@ pub(super) fn open_to_all(path: &Path) -> Option<Finding> {
     let is_open = mode(&path) & ALL_MAY_READ != 0 && is_reached && !is_volume;
     is_open.then(|| {
         good(format!(
-            "{} can be read by everybody on this machine; chmod 0400 keeps others out",
+            "{} can be read by everyone on this machine; restrict it with chmod 0400",
             path.display()
         ))
     })
@@ -131,14 +131,14 @@ pub(super) fn denial(path: &Path, own: &Identity) -> Option<Finding> {
     let place = denied.display();
     let bit = if metadata.is_dir() { ALL_MAY_PASS } else { ALL_MAY_READ };
     Some(bad(if rights.grant(own, bit) {
-        format!("{place} has {rights}, and yet {own} is kept out; see what SELinux or AppArmor says of it")
+        format!("{place} has {rights}, but {own} has no access; check SELinux and AppArmor")
     } else if own.groups.contains(&rights.group) {
         format!(
-            "{place} has {rights}, which keeps out {own}; let its group read it (chmod g+rX, or defaultMode 0440 of the volume)"
+            "{place} has {rights}, so {own} has no access; let its group read it (chmod g+rX, or defaultMode 0440 of the volume)"
         )
     } else {
         format!(
-            "{place} has {rights}, which keeps out {own}; give it to one of these groups (chgrp, or fsGroup in the pod's securityContext), or let all read it (chmod, or the volume's defaultMode)"
+            "{place} has {rights}, so {own} has no access; change its group to one of these (chgrp, or fsGroup in the pod's securityContext), or let everyone read it (chmod, or the volume's defaultMode)"
         )
     }))
 }
@@ -194,15 +194,15 @@ mod tests {
             // An emptyDir with fsGroup, and one without.
             (rights(0o2777, 0, 2000), 0o440, true, "user 65532 and group 2000"),
             (rights(0o777, 0, 0), 0o440, true, "user 65532 and group 100"),
-            (rights(0o777, 0, 0), 0o444, true, "everybody"),
-            (rights(0o700, 65532, 100), 0o400, true, "user 65532 alone"),
-            (rights(0o700, 65532, 100), 0o440, true, "user 65532 alone"),
+            (rights(0o777, 0, 0), 0o444, true, "everyone"),
+            (rights(0o700, 65532, 100), 0o400, true, "only user 65532"),
+            (rights(0o700, 65532, 100), 0o440, true, "only user 65532"),
             (rights(0o750, 65532, 100), 0o440, true, "user 65532 and group 100"),
             (rights(0o2750, 65532, 2000), 0o440, true, "user 65532 and group 2000"),
             // A volume of which the files do not get the group.
             (rights(0o770, 0, 2000), 0o440, true, "members of both groups 100 and 2000"),
             // A directory that is shut to those who were let in by a flag.
-            (rights(0o750, 65532, 100), 0o444, false, "for everybody"),
+            (rights(0o750, 65532, 100), 0o444, false, "for everyone"),
         ] {
             let found = readers("/out", directory, file_mode(mode), &own);
             assert_eq!(found.is_good, is_good, "{directory} {mode:o}: {found:?}");

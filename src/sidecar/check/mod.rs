@@ -98,19 +98,20 @@ impl ConnectionPermit {
             Ok(metadata) if metadata.is_dir() => {
                 let rights = Rights::from(&metadata);
                 findings.push(match output.folder.probe() {
-                    Ok(()) => good(format!("{place} can be written")),
+                    Ok(()) => good(format!("{place} is writable")),
                     Err(error) => bad(format!("{error}. It has {rights}")),
                 });
                 findings.push(access::readers(&place, rights, output.folder.mode(), &self.own));
             }
-            Ok(_) => findings.push(bad(format!("{place} is no directory; mount a volume there"))),
+            Ok(_) => findings.push(bad(format!("{place} is not a directory; mount a volume there"))),
             Err(error) => {
-                findings.push(bad(format!("{place}: {error}; mount a volume there, or make the directory")));
+                findings
+                    .push(bad(format!("{place}: {error}; mount a volume there, or create the directory")));
             }
         }
         match output.folder.read(TOKEN) {
             Err(error) => findings.push(bad(error.to_string())),
-            Ok(None) => findings.push(good(format!("{place} holds no token yet"))),
+            Ok(None) => findings.push(good(format!("{place} contains no token yet"))),
             Ok(Some(token)) => {
                 let json = output.folder.read(TOKEN_JSON).ok().flatten();
                 let json = json.as_deref().map(Vec::as_slice);
@@ -155,7 +156,7 @@ impl ConnectionPermit {
             }
             Ok(reading) => {
                 let place = files.directory.display();
-                findings.push(good(format!("{place} holds a user name and a password")));
+                findings.push(good(format!("{place} contains a user name and a password")));
                 let record = record.filter(|record| record.files == reading.identity);
                 let blank = reading.pair.password_has_blank();
                 findings.extend(record.as_ref().map(|record| of_record(record, blank)));
@@ -169,7 +170,7 @@ impl ConnectionPermit {
 /// How this login, with a password that holds a `blank` or none, was answered.
 fn of_record(record: &Record, blank: bool) -> Finding {
     match record.answer {
-        Answer::Awaited => good("this login was tried, and nobody heard the answer"),
+        Answer::Awaited => good("this login was attempted, and the response is unknown"),
         _ => match record.answer.reason() {
             Some(reason) => finding_of(&SourceError::of_call(reason, record.accepted.is_some(), blank)),
             None => good("the issuer accepted this login"),
@@ -195,17 +196,17 @@ fn of_token(found: TokenFields<'_>, place: &str, now: Moment) -> Vec<Finding> {
         held.issued.map(|issued| issued.wall.duration_since(now.wall)).filter(|later| *later > ISSUED_LATER);
     let clock = later.map(|later| {
         let seconds = later.as_secs();
-        bad(format!("the token in {place} was issued {seconds} s from now, by this clock; set the clock that is wrong, of this machine or of whoever obtained the token (NTP)"))
+        bad(format!("the token in {place} was issued {seconds} s in the future by this clock; correct the clock (NTP) of this machine or of the machine that obtained the token"))
     });
     let expiry = held.expiry.map_or_else(
-        || "and nobody knows until when".to_owned(),
-        |expiry| format!("until {}, {} s from now", expiry.wall, expiry.remaining(now).as_secs()),
+        || "with unknown expiry".to_owned(),
+        |expiry| format!("valid until {}, {} s from now", expiry.wall, expiry.remaining(now).as_secs()),
     );
     let token = if held.is_expired(now) {
         let error = finding_of(&SourceError::TokenExpired { place });
-        bad(format!("{}. By this clock it is {}", error.text, to_second(now.wall)))
+        bad(format!("{}. This clock says {}", error.text, to_second(now.wall)))
     } else {
-        good(format!("{place} holds a valid token {}, {expiry}", held.fingerprint))
+        good(format!("{place} contains a valid token {}, {expiry}", held.fingerprint))
     };
     std::iter::once(token).chain(clock).collect()
 }

@@ -9,7 +9,8 @@ use super::{Finding, bad};
 pub(super) fn sub_path(path: &Path, mounts: &str) -> Option<Finding> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mount = mounted_part(&path, mounts)?;
-    let cure = "Kubernetes never updates that; mount the whole volume as a directory, without subPath";
+    let cure =
+        "mount the whole volume as a directory, without subPath, because Kubernetes never updates a subPath";
     Some(bad(format!("{mount} is mounted with subPath; {cure}")))
 }
 

@@ -1,4 +1,4 @@
-//! Whether the servers answer that the sidecar calls, and what time they have: no login and no token is sent.
+//! Checks that the servers answer which the sidecar calls, and compares their clocks. Sends no login and no token.
 
 use std::path::Path;
 use std::time::Duration;
@@ -22,10 +22,10 @@ use crate::sidecar::source::{SecretKeys, SecretName, bundle};
 
 /// How long a server may take to answer.
 const LIMIT: Duration = Duration::from_secs(5);
-/// How far two clocks may be apart.
+/// How far two clocks may differ.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(30);
 
-/// Asks the issuer for a page that no login is sent to.
+/// Requests a page from the issuer, without a login.
 pub(super) async fn issuer(
     endpoint: &Endpoint,
     ca_file: Option<&Path>,
@@ -49,14 +49,14 @@ pub(super) async fn issuer(
     }
 }
 
-/// Asks the upstream for the head of a page.
+/// Requests the headers of a page from the upstream.
 pub(super) async fn upstream(upstream: &Upstream, clock: &SystemClock) -> Vec<Finding> {
     let origin = upstream.origin().to_string();
     match tokio::time::timeout(LIMIT, upstream.probe()).await {
         Ok(Ok(date)) => answers(&origin, date.as_deref(), clock),
         Ok(Err(message)) => vec![bad(format!("{origin}: {message}"))],
         Err(_) => vec![bad(format!(
-            "{origin} did not answer within {} s; see that it works, and that network policies let the sidecar out",
+            "{origin} did not answer within {} s; check that it works, and that network policies allow the sidecar to reach it",
             LIMIT.as_secs()
         ))],
     }
@@ -113,9 +113,7 @@ fn of_clock(server: &str, skew: SignedDuration) -> Finding {
         return good(format!("this clock and that of {server} agree"));
     }
     let (seconds, way) = (skew.abs().as_secs(), if skew.is_positive() { "ahead of" } else { "behind" });
-    bad(format!(
-        "the clock of {server} is {seconds} s {way} this one; set the clock of the machine that is wrong (NTP)"
-    ))
+    bad(format!("the clock of {server} is {seconds} s {way} this one; correct the wrong clock (NTP)"))
 }
 
 #[cfg(test)]

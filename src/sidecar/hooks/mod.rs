@@ -49,17 +49,17 @@ pub enum Hook {
 /// Why a hook failed.
 #[derive(Debug, thiserror::Error)]
 enum HookError {
-    #[error("it did not end in time")]
+    #[error("it did not finish in time")]
     TimedOut,
     #[error("{0}")]
     Transport(TransportError),
-    #[error("the answer was {0}")]
+    #[error("the response was {0}")]
     Status(u16),
     #[error("{0}")]
     Io(#[source] io::Error),
-    #[error("no process of that name or number is to be seen")]
+    #[error("there is no process with that name or number")]
     NoProcess,
-    #[error("it ended with {0}")]
+    #[error("it exited with {0}")]
     Exit(std::process::ExitStatus),
 }
 
@@ -129,8 +129,8 @@ impl HookRunner {
         let outcome = outcome.unwrap_or(Err(HookError::TimedOut));
         let kind = self.hook.kind();
         match &outcome {
-            Ok(()) => tracing::info!(hook = kind, fingerprint = %token.fingerprint, "the program was told"),
-            Err(error) => tracing::warn!("tell the program by {}: {error}; retrying", self.hook),
+            Ok(()) => tracing::info!(hook = kind, fingerprint = %token.fingerprint, "hook succeeded"),
+            Err(error) => tracing::warn!("run hook {}: {error}; retrying", self.hook),
         }
         self.metrics.hook(kind, if outcome.is_ok() { "ok" } else { "failed" });
         outcome.is_ok()

@@ -38,7 +38,7 @@ enum Receiver {
     Named(String),
 }
 
-/// A text that is no signal with its receiver.
+/// The text is not a signal with its receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "not SIGNAL:/PATH/OF/PIDFILE or SIGNAL:NAME, with one of the signals HUP, USR1, USR2, WINCH, INT, QUIT, TERM"
@@ -75,7 +75,7 @@ impl SignalHook {
         kill_process(self.process()?, self.signal).map_err(|error| HookError::Io(error.into()))
     }
 
-    /// Whether there is somebody who could get it, found out without sending it.
+    /// Whether the signal can be sent, without sending it.
     ///
     /// # Errors
     /// For people: why not, and the cure.
@@ -85,10 +85,10 @@ impl SignalHook {
         found.map_err(|error| {
             let cure = match (&error, &self.receiver) {
                 (HookError::Io(error), _) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    "run sidecar and program as one user"
+                    "run the sidecar and the program as the same user"
                 }
-                (_, Receiver::PidFile(_)) => "see that the program runs and writes its number there, and that the containers share the volume and the process namespace (shareProcessNamespace)",
-                (_, Receiver::Named(_)) => "see that the program runs, and that the containers share their process namespace (shareProcessNamespace)",
+                (_, Receiver::PidFile(_)) => "check that the program runs and writes its process ID there, and that the containers share the volume and the process namespace (shareProcessNamespace)",
+                (_, Receiver::Named(_)) => "check that the program runs, and that the containers share their process namespace (shareProcessNamespace)",
             };
             format!("{error}; {cure}")
         })

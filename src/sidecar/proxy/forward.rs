@@ -71,7 +71,7 @@ impl Proxy {
             Err(refusal) => refusal.reason(),
         });
         let answer = outcome.unwrap_or_else(|refusal| {
-            tracing::debug!(reason = refusal.reason(), "request refused");
+            tracing::debug!(reason = refusal.reason(), "request rejected");
             refusal.answer()
         });
         answer.map(|body| in_use.with_body(body))
@@ -190,11 +190,11 @@ fn pass_on(
 /// Carries bytes both ways until both ends are done.
 async fn tunnel(program: OnUpgrade, upstream: OnUpgrade) {
     let Ok((program, upstream)) = tokio::try_join!(program, upstream) else {
-        tracing::debug!("the program or the upstream went away before it could go on in another protocol");
+        tracing::debug!("the program or the upstream closed the connection before the protocol upgrade");
         return;
     };
     let (mut program, mut upstream) = (TokioIo::new(program), TokioIo::new(upstream));
     if let Err(error) = tokio::io::copy_bidirectional(&mut program, &mut upstream).await {
-        tracing::debug!("a connection that went on in another protocol broke: {error}");
+        tracing::debug!("an upgraded connection broke: {error}");
     }
 }

@@ -64,9 +64,9 @@ impl Refusal {
     pub(super) fn no_token(supply: &TokenState, now: Moment) -> Self {
         let (reason, message) = match (&supply.error, &supply.token) {
             (Some(error), _) => (error.name(), error.message()),
-            (None, None) => ("NoTokenYet", "There is no token yet; ask again".into()),
+            (None, None) => ("NoTokenYet", "There is no token yet; retry".into()),
             (None, Some(_)) => {
-                ("TokenExpired", "The token has expired, and there is no newer one yet; ask again".into())
+                ("TokenExpired", "The token has expired and there is no new one yet; retry".into())
             }
         };
         let pause = supply.next_attempt.map_or(ASK_AGAIN, |next| next.remaining(now));
@@ -130,22 +130,22 @@ impl Refusal {
     /// For people: what is wrong, and the cure.
     pub(super) fn message(&self) -> String {
         match self {
-            Self::Method => "This proxy makes no tunnels (CONNECT), and shows no token (TRACE, TRACK, DEBUG); send it requests for the upstream".into(),
-            Self::Target => "This proxy forwards to one upstream; send it paths, as to a server, and do not set it as HTTP_PROXY".into(),
-            Self::Host => "This proxy does not go by that name; call it by its address or as localhost, and say so in one Host, or name the host with --proxy-allow-host".into(),
-            Self::Page => "This proxy serves programs, not pages in a browser; a server that passes a browser's request on has to drop Origin and Sec-Fetch-Site, or name the page's host with --proxy-allow-host".into(),
-            Self::Encoding => "This proxy takes bodies as they are, or in chunks; send it without another Transfer-Encoding".into(),
-            Self::Body => "The body did not come whole; send it again".into(),
-            Self::Length => "A GET or HEAD with a body of more than 64 KiB has to tell its length; add Content-Length".into(),
-            Self::SlowBody => "The body of a GET or HEAD that does not tell its length has to come within 30 seconds; add Content-Length, or send it quicker".into(),
-            Self::KeptBodies => "This proxy has as many bodies of unknown length from GET and HEAD as it takes; add Content-Length, or ask again".into(),
+            Self::Method => "Send other methods; this proxy does not support tunnels (CONNECT), and never shows the token (TRACE, TRACK, DEBUG)".into(),
+            Self::Target => "Call this proxy with paths, like a server, and do not set it as HTTP_PROXY; it forwards to one upstream".into(),
+            Self::Host => "Call this proxy by its address or as localhost, with one Host header, or allow the name with --proxy-allow-host; it does not accept this host name".into(),
+            Self::Page => "This proxy serves programs, not web pages; a server that forwards browser requests must drop Origin and Sec-Fetch-Site, or allow the page's host with --proxy-allow-host".into(),
+            Self::Encoding => "Send the body without a Transfer-Encoding, or chunked; this proxy accepts no other".into(),
+            Self::Body => "The body was incomplete; send it again".into(),
+            Self::Length => "Add Content-Length; a GET or HEAD with a body over 64 KiB must state its length".into(),
+            Self::SlowBody => "Add Content-Length, or send the body faster; without a length, the body of a GET or HEAD must arrive within 30 seconds".into(),
+            Self::KeptBodies => "Add Content-Length, or retry; too many GET and HEAD bodies of unknown length are in progress".into(),
             Self::NoToken { message, .. } => message.clone(),
-            Self::ConnectedTooLate => "The token expired before there was a connection to the upstream, and nothing was sent; ask again".into(),
+            Self::ConnectedTooLate => "The token expired before the upstream was connected, and nothing was sent; retry".into(),
             Self::UpstreamUnreachable(connection_failure) | Self::UpstreamTls(connection_failure) => connection_failure.problem("the upstream", Wording::UPSTREAM),
-            Self::UpstreamBroken => "The upstream ended the connection without an answer; whether it carried the request out is unknown".into(),
-            Self::UpstreamMalformed => "The upstream's answer cannot be passed on: it is no HTTP, or has more than 1,000 header fields or 64 KiB of them, or a Transfer-Encoding other than chunked".into(),
-            Self::Busy => "This proxy has as many requests under way as it takes, 256 or a third of its file descriptors; ask again".into(),
-            Self::Descriptors => "The sidecar has no file descriptor left for a connection to the upstream, and nothing was sent; raise its limit of open files".into(),
+            Self::UpstreamBroken => "The upstream closed the connection without a response; it may have processed the request".into(),
+            Self::UpstreamMalformed => "The upstream's response cannot be forwarded: it is not HTTP, has more than 1,000 header fields or 64 KiB of them, or a Transfer-Encoding other than chunked".into(),
+            Self::Busy => "Retry; this proxy has reached its limit of concurrent requests, 256 or a third of its file descriptors".into(),
+            Self::Descriptors => "Raise the sidecar's limit of open files; there is no file descriptor left for a connection to the upstream, and nothing was sent".into(),
         }
     }
 

@@ -102,11 +102,11 @@ impl From<Refusal> for Failure {
     }
 }
 
-/// Why there can be no upstream.
+/// Why an upstream cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
-    /// The address is none that HTTP can use.
-    #[error("no address of a server")]
+    /// The address is not valid for HTTP.
+    #[error("not a server address")]
     Address,
     /// TLS cannot be set up.
     #[error("set up TLS: {0}")]

@@ -20,7 +20,7 @@ impl Changes {
     /// Watches these directories from now on, also those that are not there yet.
     pub(in crate::sidecar) fn of(directories: Vec<PathBuf>) -> Self {
         let events = events::Events::new()
-            .inspect_err(|error| tracing::warn!("watch directories: {error}; looking every 10 s instead"));
+            .inspect_err(|error| tracing::warn!("watch directories: {error}; checking every 10 s instead"));
         let changes = Self { directories, events: events.ok() };
         changes.arm();
         changes

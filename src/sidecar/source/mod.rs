@@ -124,7 +124,7 @@ impl TokenSender {
 
     /// Gives a token that is better than the one before.
     pub(super) fn give(&self, token: HeldToken) {
-        tracing::info!(fingerprint = %token.fingerprint, "token supplied");
+        tracing::info!(fingerprint = %token.fingerprint, "token received");
         self.supply.send_replace(TokenState { token: Some(Arc::new(token)), ..TokenState::default() });
     }
 

@@ -53,7 +53,7 @@ pub struct SecretName {
 
 /// A text that names no Secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not [NAMESPACE/]NAME, of lower case letters, digits, dashes and dots")]
+#[error("not [NAMESPACE/]NAME with lower case letters, digits, dashes and dots")]
 pub struct SecretNameError;
 
 impl FromStr for SecretName {
@@ -138,7 +138,7 @@ impl SecretSource {
         let version = list.metadata.resource_version.unwrap_or_default();
         let watch = WatchParams::default().fields(&one).timeout(WATCH_SECONDS);
         let mut changes = api.watch(&watch, &version).await?.boxed();
-        tracing::trace!(secret = %self.name, version, "watching from here");
+        tracing::trace!(secret = %self.name, version, "starting the watch");
         // Not before: a Secret that can be listed but not watched is no source that works.
         self.tell(error);
         while let Some(change) = changes.try_next().await? {

@@ -34,7 +34,7 @@ async fn each_fault_of_a_certificate_is_told_with_the_cure_that_helps() {
     let authority = IsCa::Ca(BasicConstraints::Unconstrained);
     let past = |params: &mut rcgen::CertificateParams| params.not_after = rcgen::date_time_ymd(2020, 1, 1);
     let cases = [
-        (Identity::make(here, past), "IssuerCertificateExpired", "renew it there"),
+        (Identity::make(here, past), "IssuerCertificateExpired", "renew it"),
         (
             Identity::make(&["localhost"], |_| ()),
             "IssuerCertificateWrongHost",
@@ -45,7 +45,7 @@ async fn each_fault_of_a_certificate_is_told_with_the_cure_that_helps() {
         (
             Identity::self_signed(here),
             "IssuerCertificateUntrusted",
-            "the CA that it really comes from into --issuer-ca-file",
+            "the CA that issued it into --issuer-ca-file",
         ),
     ];
     for (identity, reason, cure) in cases {

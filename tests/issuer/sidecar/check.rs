@@ -12,7 +12,7 @@ use super::{HOUR, Stage, as_nobody, can_be_nobody};
 const TOKEN: &str = "a-token-for-nobody-else";
 
 /// What is said of a password that is open to all.
-const NOTE: &str = "can be read by everybody on this machine";
+const NOTE: &str = "can be read by everyone on this machine";
 
 /// What a check said.
 struct Said {
@@ -56,7 +56,7 @@ async fn of_a_directory() -> Stage {
     let [secret, output] = [&secret, &output].map(|path| path.to_str().unwrap());
     stage.arguments = ["sidecar", "--secret-dir", secret, "--output-dir", output].map(str::to_owned).to_vec();
     fs::set_permissions(stage.folder.path(), Permissions::from_mode(0o755)).unwrap();
-    Said::by(stage.command().arg("check")).passes("token holds a valid token");
+    Said::by(stage.command().arg("check")).passes("token contains a valid token");
     stage
 }
 
@@ -90,7 +90,7 @@ async fn of_a_login_it_names_what_is_wrong_and_how_to_cure_it() {
     let said = check(&stage);
     assert_eq!(said.lines("ok", NOTE), 0, "{}", said.text);
     said.passes(&format!("{} answers", stage.issuer.url()));
-    said.passes("can be written");
+    said.passes("is writable");
     said.passes("this clock and that of http://127.0.0.1");
     assert_eq!(stage.counts().logins_accepted + stage.counts().logins_rejected, 0, "it never logs in");
 
@@ -98,7 +98,7 @@ async fn of_a_login_it_names_what_is_wrong_and_how_to_cure_it() {
     stage.issuer.configure(|personality| personality.clock_offset = SignedDuration::from_mins(5));
     fs::remove_dir(stage.path("output")).unwrap();
     let said = check(&stage);
-    for part in ["ends in a line break", " s ahead of this one", "mount a volume there"] {
+    for part in ["ends with a line break", " s ahead of this one", "mount a volume there"] {
         said.fails(part);
     }
     assert!(!said.text.contains("secret\n"), "{}", said.text);
@@ -107,7 +107,7 @@ async fn of_a_login_it_names_what_is_wrong_and_how_to_cure_it() {
     for argument in stage.arguments.iter_mut().filter(|argument| **argument == url) {
         "http://127.0.0.1:1".clone_into(argument);
     }
-    check(&stage).fails("No answer from http://127.0.0.1:1: the connection is refused; see that it runs");
+    check(&stage).fails("No answer from http://127.0.0.1:1: the connection is refused; check that it runs");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,7 +124,7 @@ async fn a_password_in_a_volume_of_kubernetes_may_be_readable_for_all_that_mount
     fs::set_permissions(stage.folder.path(), Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(login.join("password"), Permissions::from_mode(0o644)).unwrap();
     let said = Said::by(&mut stage.command());
-    said.passes("holds a user name and a password");
+    said.passes("contains a user name and a password");
     assert_eq!(said.lines("ok", NOTE), 0, "{}", said.text);
 }
 
@@ -132,7 +132,7 @@ async fn a_password_in_a_volume_of_kubernetes_may_be_readable_for_all_that_mount
 async fn it_names_a_token_that_is_stale_and_one_that_was_issued_later_than_now() {
     let stage = of_a_directory().await;
     write_times(&stage, 5);
-    Said::by(stage.command().arg("check")).fails("s from now, by this clock");
+    Said::by(stage.command().arg("check")).fails("s in the future by this clock");
     write_times(&stage, -61);
     Said::by(stage.command().arg("check")).fails("TokenExpired");
 }
@@ -168,13 +168,13 @@ async fn it_names_the_modes_and_owners_that_keep_sidecar_and_program_from_files(
     set(&output, 0o2770);
 
     set(&token, 0o400);
-    check().fails("mode 400, user 0 and group 0, which keeps out user 65532 of the groups 65532, 4711");
+    check().fails("mode 400, user 0 and group 0, so user 65532 in groups 65532, 4711 has no access");
     chown(&token, None, Some(4711)).unwrap();
     check().fails("let its group read it");
     set(&token, 0o440);
-    check().passes("holds a valid token");
+    check().passes("contains a valid token");
     set(&secret, 0o750);
-    check().fails("secret has mode 750, user 0 and group 0, which keeps out user 65532");
+    check().fails("secret has mode 750, user 0 and group 0, so user 65532");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,9 +186,9 @@ async fn it_names_a_program_that_cannot_be_signalled() {
     chown(stage.path("output"), Some(65532), None).unwrap();
     let file = stage.path("program.pid");
     stage.add(&["--hook-signal", &format!("WINCH:{}", file.display()), "check"]);
-    Said::by(&mut stage.command()).fails("see that the program runs");
+    Said::by(&mut stage.command()).fails("check that the program runs");
     // This process itself, of which nobody but root is the master.
     fs::write(&file, std::process::id().to_string()).unwrap();
     Said::by(&mut stage.command()).passes("can be sent");
-    Said::by(&mut as_nobody(&stage.command())).fails("run sidecar and program as one user");
+    Said::by(&mut as_nobody(&stage.command())).fails("run the sidecar and the program as the same user");
 }

@@ -99,7 +99,7 @@ async fn a_program_that_takes_too_long_is_ended_with_all_that_it_started() {
     fs::write(&script, text).unwrap();
     stage.add(&["--hook-timeout-seconds", "1", "--hook-exec", &format!("/bin/sh {}", script.display())]);
     stage.start().await;
-    stage.until_logged("did not end in time").await;
+    stage.until_logged("did not finish in time").await;
     let child = fs::read_to_string(&started).unwrap();
     wait::until("the end of what it started", LIMIT, async || !is_running(child.trim())).await;
     fs::remove_file(&started).unwrap();
@@ -157,7 +157,7 @@ async fn as_the_first_process_it_buries_what_its_hooks_leave_behind() {
     })
     .await;
     let output = stage.output();
-    assert!(!output.contains("tell the program by"), "their own ends are heard of: {output}");
+    assert!(!output.contains("run hook"), "their own ends are heard of: {output}");
 }
 
 #[tokio::test]

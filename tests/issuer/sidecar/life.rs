@@ -204,7 +204,7 @@ async fn what_makes_no_sense_is_refused_with_the_cure() {
         ),
         (
             &["--secret-dir", "/x", "--proxy-listen", "8081", "--upstream", "http://localhost:8081"],
-            "for ever",
+            "would loop",
         ),
         (&["--secret-dir", "/x"], "--proxy-listen"),
         (&["--secret-dir", "/x", "--upstream", "https://up.example"], "--proxy-listen"),

@@ -91,7 +91,7 @@ async fn a_login_that_was_never_accepted_is_presented_once_also_across_restarts(
     }
     assert_eq!(stage.counts().logins_rejected, 1);
     let text = stage.until_answered("/startup", 503).await;
-    assert!(text.contains("correct the login files") && !text.contains("mistyped"), "{text}");
+    assert!(text.contains("Correct the login files") && !text.contains("mistyped"), "{text}");
     assert_eq!(stage.page("/livez").await.0, 200);
 
     fs::write(stage.path("login/password"), "mistyped").unwrap();
@@ -142,13 +142,23 @@ async fn what_an_editor_leaves_in_a_login_is_named_and_never_sent() {
     stage.until_logged("LoginFileLineBreak").await;
     let wide: String = SECRET.chars().flat_map(|character| [character, '\0']).collect();
     for (username, password, reason, words) in [
-        (NAME, format!("\r\n{SECRET}"), "LoginFileLineBreak", "begins or ends in a line break"),
+        (NAME, format!("\r\n{SECRET}"), "LoginFileLineBreak", "begins or ends with a line break"),
         (NAME, format!("\u{feff}{SECRET}"), "LoginFileByteOrderMark", "save it as UTF-8 without one"),
         (NAME, wide, "LoginFileNulCharacter", "as UTF-16 text does"),
-        (NAME, format!("{SECRET}\u{1a}"), "LoginFileControlCharacter", "write it without one"),
-        (format!("{NAME} ").as_str(), SECRET.to_owned(), "LoginFileBlank", "user name without one"),
-        (format!("{NAME}\u{200b}").as_str(), SECRET.to_owned(), "LoginFileBlank", "user name without one"),
-        (format!("\u{a0}{NAME}").as_str(), SECRET.to_owned(), "LoginFileBlank", "user name without one"),
+        (NAME, format!("{SECRET}\u{1a}"), "LoginFileControlCharacter", "remove it"),
+        (format!("{NAME} ").as_str(), SECRET.to_owned(), "LoginFileBlank", "remove it from the user name"),
+        (
+            format!("{NAME}\u{200b}").as_str(),
+            SECRET.to_owned(),
+            "LoginFileBlank",
+            "remove it from the user name",
+        ),
+        (
+            format!("\u{a0}{NAME}").as_str(),
+            SECRET.to_owned(),
+            "LoginFileBlank",
+            "remove it from the user name",
+        ),
     ] {
         stage.write_login(username, &password);
         let text = wait::until(reason, LIMIT, async || {

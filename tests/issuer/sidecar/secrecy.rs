@@ -66,7 +66,7 @@ async fn no_password_token_or_refresh_token_is_in_logs_metrics_pages_or_the_reco
     assert!(record.contains("Accepted"), "{record}");
     stage.stop().await;
     let log = std::fs::read_to_string(stage.path("sidecar-1.log")).unwrap();
-    assert!(log.contains("token published") && log.contains("the program was told"), "{log}");
+    assert!(log.contains("token published") && log.contains("hook succeeded"), "{log}");
     for (place, text) in [("the log", log), ("a page", told), ("the record", record)] {
         for secret in &secrets {
             let position = text.find(secret.as_str());

@@ -87,7 +87,7 @@ async fn a_foreign_file_in_the_way_is_named_and_the_token_comes_once_it_is_gone(
     let mut stage = Stage::set(HOUR).await;
     fs::write(stage.path("output/token"), "precious").unwrap();
     stage.start().await;
-    stage.until_logged("something is there that the sidecar did not put there").await;
+    stage.until_logged("the file exists and does not belong to the sidecar").await;
     assert_eq!(stage.file("token").as_deref(), Some("precious"));
     fs::remove_file(stage.path("output/token")).unwrap();
     stage.token_after("precious").await;

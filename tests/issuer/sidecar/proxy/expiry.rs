@@ -197,7 +197,7 @@ async fn a_token_that_dies_before_there_is_a_connection_to_the_upstream_is_not_s
 
     let answer = Client::new().get(url(proxy)).send().await.unwrap();
     assert_eq!((answer.status().as_u16(), &answer.headers()["retry-after"] == "1"), (503, true));
-    assert!(answer.text().await.unwrap().contains("before there was a connection to the upstream"));
+    assert!(answer.text().await.unwrap().contains("before the upstream was connected"));
     opens.send_replace(true);
     put(&stage, "living", SignedDuration::from_hours(1));
     let ask = async || Client::new().get(url(proxy)).send().await.unwrap().status();
