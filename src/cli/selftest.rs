@@ -67,7 +67,7 @@ pub(super) async fn run(
     let login = arguments.login_secret.take().filter(|name| !name.is_empty());
     let login = login.ok_or_else(|| NEEDS_LOGIN.to_owned())?;
     let test = Selftest::new(arguments, login, client.await?);
-    test.take_over(stop).await?;
+    test.clean_up_previous(stop).await?;
     if stop.is_cancelled() {
         return Err(Failure::unfinished());
     }
@@ -75,17 +75,17 @@ pub(super) async fn run(
     let seen = tokio::select! {
         biased;
         () = stop.cancelled() => None,
-        seen = test.see_token() => Some(seen),
+        seen = test.await_token() => Some(seen),
     };
     test.delete().await?;
     let gone = tokio::select! {
         biased;
         () = stop.cancelled() => None,
-        gone = test.see_it_gone() => Some(gone),
+        gone = test.await_deletion() => Some(gone),
     };
     let (Some(seen), Some(gone)) = (seen, gone) else { return Err(Failure::unfinished()) };
     seen.and(gone)?;
-    tell("The operator works.").map_err(Failure::from)
+    print_line("The operator works.").map_err(Failure::from)
 }
 
 struct Selftest {
@@ -134,7 +134,7 @@ impl Selftest {
         let mut credential = IdIssuerCredential::new(&self.arguments.name, spec);
         credential.labels_mut().insert(MADE_BY.0.to_owned(), MADE_BY.1.to_owned());
         match self.credentials.create(&PostParams::default(), &credential).await {
-            Ok(_) => tell(&format!("Created {}.", self.credential())),
+            Ok(_) => print_line(&format!("Created {}.", self.credential())),
             Err(kube::Error::Api(status)) if status.is_already_exists() => {
                 Err(format!("{} already exists; delete it, or set another --name", self.credential()))
             }
@@ -143,7 +143,7 @@ impl Selftest {
     }
 
     /// Waits until the credential is ready, and looks at its Secret.
-    async fn see_token(&self) -> Result<(), String> {
+    async fn await_token(&self) -> Result<(), String> {
         let limit = Duration::from_secs(self.arguments.timeout_seconds.into());
         let mut last = String::new();
         let fingerprint = match timeout(limit, self.ready(&mut last)).await {
@@ -159,9 +159,9 @@ impl Selftest {
         };
         let secret = self.secrets.get(&self.arguments.name).await;
         let secret = secret.map_err(|error| failed("read", &self.target(), &error))?;
-        let expires = judge(&secret, &fingerprint, self.clock.now().wall)
+        let expires = check_target(&secret, &fingerprint, self.clock.now().wall)
             .map_err(|defect| format!("{}: {defect}", self.target()))?;
-        tell(&format!("{} holds a token that is valid until {expires}.", self.target()))
+        print_line(&format!("{} holds a token that is valid until {expires}.", self.target()))
     }
 
     /// The fingerprint of the token that was published. What the operator says meanwhile is told, and kept in `last`.
@@ -174,7 +174,7 @@ impl Selftest {
             if let Some(ready) = ready {
                 let said = format!("Ready is {}, {}: {}", ready.status, ready.reason, ready.message);
                 if *last != said {
-                    tell(&said)?;
+                    print_line(&said)?;
                     *last = said;
                 }
                 if let Some(token) = status.token.filter(|_| ready.status == "True") {
@@ -186,7 +186,7 @@ impl Selftest {
     }
 
     /// Removes what an earlier test left behind, as one that was killed.
-    async fn take_over(&self, stop: &CancellationToken) -> Result<(), String> {
+    async fn clean_up_previous(&self, stop: &CancellationToken) -> Result<(), String> {
         let left = self.credentials.get_opt(&self.arguments.name).await;
         let left = left.map_err(|error| failed("read", &self.credential(), &error))?;
         let is_ours =
@@ -194,12 +194,12 @@ impl Selftest {
         if !left.is_some_and(|left| is_ours(&left)) {
             return Ok(());
         }
-        tell(&format!("Found {} of an earlier test.", self.credential()))?;
+        print_line(&format!("Found {} of an earlier test.", self.credential()))?;
         self.delete().await?;
         tokio::select! {
             biased;
             () = stop.cancelled() => Ok(()),
-            gone = self.see_it_gone() => gone,
+            gone = self.await_deletion() => gone,
         }
     }
 
@@ -209,11 +209,14 @@ impl Selftest {
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
             Err(error) => return Err(failed("delete", &self.credential(), &error)),
         }
-        tell(&format!("Deleted {}; waiting for the garbage collection of its Secret.", self.credential()))
+        print_line(&format!(
+            "Deleted {}; waiting for the garbage collection of its Secret.",
+            self.credential()
+        ))
     }
 
     /// With the credential its Secret has to go.
-    async fn see_it_gone(&self) -> Result<(), String> {
+    async fn await_deletion(&self) -> Result<(), String> {
         match timeout(REMOVAL_LIMIT, self.gone()).await {
             Ok(gone) => gone?,
             Err(_) => {
@@ -224,7 +227,7 @@ impl Selftest {
                 ));
             }
         }
-        tell("Everything is deleted.")
+        print_line("Everything is deleted.")
     }
 
     async fn gone(&self) -> Result<(), String> {
@@ -240,7 +243,7 @@ impl Selftest {
 }
 
 /// Whether a target is as it should be, and until when its token is valid.
-fn judge(secret: &Secret, fingerprint: &str, now: Timestamp) -> Result<Timestamp, String> {
+fn check_target(secret: &Secret, fingerprint: &str, now: Timestamp) -> Result<Timestamp, String> {
     let value = |key: &str| {
         let value = secret.data.as_ref().and_then(|data| data.get(key));
         value.filter(|value| !value.0.is_empty()).ok_or_else(|| format!("the key {key} is missing or empty"))
@@ -260,7 +263,7 @@ fn failed(operation: &str, object: &str, error: &dyn Display) -> String {
     format!("cannot {operation} {object}: {error}")
 }
 
-fn tell(line: &str) -> Result<(), String> {
+fn print_line(line: &str) -> Result<(), String> {
     writeln!(io::stdout(), "{line}").map_err(|error| format!("print: {error}"))
 }
 
@@ -279,7 +282,7 @@ mod tests {
         let data: BTreeMap<_, _> =
             keys.iter().map(|(key, value)| ((*key).to_owned(), bytes(value))).collect();
         let secret = Secret { data: Some(data), ..Secret::default() };
-        judge(&secret, Fingerprint::of(b"good").as_str(), NOW.parse().unwrap())
+        check_target(&secret, Fingerprint::of(b"good").as_str(), NOW.parse().unwrap())
     }
 
     #[test]

@@ -309,7 +309,7 @@ impl SidecarArguments {
         };
         let templates = self.template_dir.as_deref().map(read_templates).transpose()?.unwrap_or_default();
         let files = Files::new(templates).map_err(|defect| format!("--template-dir: {defect}"))?;
-        Ok(Some(Output { folder: OutputDir::new(path, self.file_mode), files }))
+        Ok(Some(Output { output_dir: OutputDir::new(path, self.file_mode), files }))
     }
 
     fn hooks(&self) -> Result<Vec<Hook>, String> {

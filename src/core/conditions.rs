@@ -46,7 +46,7 @@ pub fn conditions(observed: &Observed<'_>, now: Moment) -> Conditions {
             expiry: to_second(schedule.expiry.wall),
             cause: blocker.clone().map(Box::new),
         });
-    let stalled = blocker.filter(Reason::needs_person);
+    let stalled = blocker.filter(Reason::needs_user_action);
     let reconciling = match &ready {
         Err(reason) if stalled.is_none() && !is_suspended => Some(reason.clone()),
         _ => None,

@@ -333,7 +333,7 @@ impl Reason {
 
     /// Whether a person has to act before this can get better.
     #[must_use]
-    pub fn needs_person(&self) -> bool {
+    pub fn needs_user_action(&self) -> bool {
         match self {
             Self::TokenPublished { .. }
             | Self::Issuing
@@ -543,7 +543,7 @@ mod tests {
 
     #[test]
     fn a_message_for_a_person_names_the_cure() {
-        for reason in all().iter().filter(|reason| reason.needs_person()) {
+        for reason in all().iter().filter(|reason| reason.needs_user_action()) {
             assert!(reason.message().contains("; "), "{}: {}", reason.name(), reason.message());
         }
         let rejected =

@@ -46,7 +46,7 @@ impl Bundles {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.forget_unused();
         let bundle = match known.bundles.get(parsed.digest()).and_then(Weak::upgrade) {
-            Some(pem) => parsed.kept_in(pem),
+            Some(pem) => parsed.interned(pem),
             None => parsed,
         };
         known.count(tenant, &bundle)?;

@@ -76,16 +76,16 @@ impl Clients {
     pub(super) fn of(&self, request: &Request) -> Result<(Client, u64), TransportError> {
         let now = self.clock.now();
         let mut store = self.store();
-        store.make_room(&request.trust, now);
+        store.evict(&request.trust, now);
         let number = store.newest + 1;
-        let trusting = store.trusting(&request.trust, now)?;
+        let trust_clients = store.trust_clients(&request.trust, now)?;
         let key = (request.url.origin(), connect_limit(request.limit));
-        if let Some(kept) = trusting.clients.get(&key) {
+        if let Some(kept) = trust_clients.clients.get(&key) {
             return Ok((kept.client.clone(), kept.number));
         }
-        let client = self.build(request, trusting.tls.clone());
+        let client = self.build(request, trust_clients.tls.clone());
         let client = client.map_err(|_| TransportError::not_sent(ConnectionFailure::TlsFailed))?;
-        trusting.clients.insert(key, PooledClient { client: client.clone(), number, made: now });
+        trust_clients.clients.insert(key, PooledClient { client: client.clone(), number, made: now });
         store.newest = number;
         Ok((client, number))
     }
@@ -93,18 +93,18 @@ impl Clients {
     /// The next call to this origin resolves its name and connects anew, unless that was seen to already since this
     /// client was made. Calls under way go on.
     pub(super) fn retire(&self, origin: &Origin, trust: &Trust, number: u64) {
-        if let Some(trusting) = self.store().by_trust.get_mut(trust) {
-            trusting.clients.retain(|(other, _), kept| other != origin || kept.number > number);
+        if let Some(trust_clients) = self.store().by_trust.get_mut(trust) {
+            trust_clients.clients.retain(|(other, _), kept| other != origin || kept.number > number);
         }
     }
 
     /// The authorities may have changed, or could not all be read.
-    pub(super) fn distrust(&self, trust: &Trust) {
+    pub(super) fn reload_authorities(&self, trust: &Trust) {
         let (now, mut store) = (self.clock.now(), self.store());
         if store
             .by_trust
             .get(trust)
-            .is_some_and(|trusting| trusting.read.plus(SHORTEST_TRUST).is_reached(now))
+            .is_some_and(|trust_clients| trust_clients.read.plus(SHORTEST_TRUST).is_reached(now))
         {
             store.by_trust.remove(trust);
         }
@@ -135,26 +135,26 @@ impl Clients {
 
 impl Store {
     /// Drops what is too old, and of the rest what was not used for longest, until there is room for this trust.
-    fn make_room(&mut self, wanted: &Trust, now: Moment) {
+    fn evict(&mut self, wanted: &Trust, now: Moment) {
         let is_young = |since: Moment| !since.plus(LONGEST_USE).is_reached(now);
-        self.by_trust.retain(|_, trusting| {
-            trusting.clients.retain(|_, kept| is_young(kept.made));
-            is_young(trusting.read) || !trusting.clients.is_empty()
+        self.by_trust.retain(|_, trust_clients| {
+            trust_clients.clients.retain(|_, kept| is_young(kept.made));
+            is_young(trust_clients.read) || !trust_clients.clients.is_empty()
         });
         if self.by_trust.contains_key(wanted) {
             return;
         }
-        while let Some(least) = self.least_wanted(wanted) {
+        while let Some(least) = self.eviction_candidate(wanted) {
             self.by_trust.remove(&least);
         }
     }
 
     /// Which bundle has to make room for this one, if any has to: one of its own tenant where those are many, and otherwise
     /// one of whoever has most; of those, what was not used for longest.
-    fn least_wanted(&self, wanted: &Trust) -> Option<Trust> {
+    fn eviction_candidate(&self, wanted: &Trust) -> Option<Trust> {
         let mut costs: BTreeMap<&Option<Arc<str>>, usize> = BTreeMap::new();
-        for (trust, trusting) in &self.by_trust {
-            *costs.entry(&trusting.tenant).or_default() += cost(trust);
+        for (trust, trust_clients) in &self.by_trust {
+            *costs.entry(&trust_clients.tenant).or_default() += cost(trust);
         }
         let (added, tenant) = (cost(wanted), tenant(wanted));
         let own = costs.get(&&tenant).copied().unwrap_or_default();
@@ -166,28 +166,28 @@ impl Store {
             return None;
         };
         let its = self.by_trust.iter().filter(|(trust, it)| cost(trust) > 0 && it.tenant == *crowd);
-        its.min_by_key(|(_, trusting)| trusting.used.monotonic).map(|(trust, _)| trust.clone())
+        its.min_by_key(|(_, trust_clients)| trust_clients.used.monotonic).map(|(trust, _)| trust.clone())
     }
 
     /// What is kept for this trust, with authorities that were read not long ago.
-    fn trusting(&mut self, trust: &Trust, now: Moment) -> Result<&mut TrustClients, TransportError> {
+    fn trust_clients(&mut self, trust: &Trust, now: Moment) -> Result<&mut TrustClients, TransportError> {
         let known = self.by_trust.remove(trust);
-        let is_fresh = |trusting: &TrustClients| !trusting.read.plus(LONGEST_USE).is_reached(now);
-        let mut trusting = match known {
-            Some(trusting) if is_fresh(&trusting) => trusting,
+        let is_fresh = |trust_clients: &TrustClients| !trust_clients.read.plus(LONGEST_USE).is_reached(now);
+        let mut trust_clients = match known {
+            Some(trust_clients) if is_fresh(&trust_clients) => trust_clients,
             stale => {
                 let tls = trust.tls().map_err(|_| without_tls())?;
                 let clients = stale.map(|stale| stale.clients).unwrap_or_default();
                 TrustClients { tls, read: now, used: now, tenant: tenant(trust), clients }
             }
         };
-        trusting.used = now;
+        trust_clients.used = now;
         // What several have brought is not one's own to crowd out.
-        trusting.tenant = trusting.tenant.filter(|known| Some(known) == tenant(trust).as_ref());
-        if trusting.clients.len() >= CLIENTS_LIMIT {
-            trusting.clients.clear();
+        trust_clients.tenant = trust_clients.tenant.filter(|known| Some(known) == tenant(trust).as_ref());
+        if trust_clients.clients.len() >= CLIENTS_LIMIT {
+            trust_clients.clients.clear();
         }
-        Ok(self.by_trust.entry(trust.clone()).or_insert(trusting))
+        Ok(self.by_trust.entry(trust.clone()).or_insert(trust_clients))
     }
 }
 

@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
 
 use super::transport::TransportError;
-use super::trust::{Trust, beneath};
+use super::trust::{Trust, next_cause};
 use crate::core::connection_failure::ConnectionFailure;
 use crate::ops::descriptors;
 
@@ -21,7 +21,7 @@ pub fn connect_failure(error: &(dyn Error + 'static), trust: &Trust) -> Connecti
 }
 
 fn failure_of(error: &(dyn Error + 'static), trust: &Trust) -> ConnectionFailure {
-    let causes = || std::iter::successors(Some(error), |&cause| beneath(cause));
+    let causes = || std::iter::successors(Some(error), |&cause| next_cause(cause));
     let lacks_descriptors =
         |cause: &(dyn Error + 'static)| cause.downcast_ref().is_some_and(descriptors::are_lacking);
     // A proxy may itself be one that speaks TLS, so its failures come first.
@@ -50,15 +50,11 @@ pub(super) fn diagnose(error: &reqwest::Error, trust: &Trust, is_proxied: bool) 
         ConnectionFailure::ClosedEarly if error.is_timeout() => ConnectionFailure::ConnectTimedOut,
         other => other,
     };
-    TransportError::not_sent(if is_proxied {
-        by_way_of_a_proxy(connection_failure)
-    } else {
-        connection_failure
-    })
+    TransportError::not_sent(if is_proxied { via_proxy(connection_failure) } else { connection_failure })
 }
 
 /// With a proxy in between, a connection that does not come about is one to the proxy.
-fn by_way_of_a_proxy(connection_failure: ConnectionFailure) -> ConnectionFailure {
+fn via_proxy(connection_failure: ConnectionFailure) -> ConnectionFailure {
     match connection_failure {
         ConnectionFailure::NameUnresolved
         | ConnectionFailure::Refused

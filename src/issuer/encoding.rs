@@ -18,7 +18,7 @@ pub(super) fn decode(
     encoding: Option<&str>,
 ) -> Result<Zeroizing<Vec<u8>>, AnswerError> {
     if body.starts_with(&GZIP) {
-        let deflated = beyond_gzip_header(&body).ok_or(AnswerError::BadCompression)?;
+        let deflated = skip_gzip_header(&body).ok_or(AnswerError::BadCompression)?;
         return inflate(deflated, Wrapping::None);
     }
     match encoding.map(str::trim).unwrap_or_default().to_ascii_lowercase().as_str() {
@@ -62,7 +62,7 @@ fn is_json_object(body: &[u8]) -> bool {
 }
 
 /// What comes after the header of gzip (RFC 1952 §2.3). The checksum at the end says nothing that JSON and TLS do not.
-fn beyond_gzip_header(body: &[u8]) -> Option<&[u8]> {
+fn skip_gzip_header(body: &[u8]) -> Option<&[u8]> {
     const CHECKSUM: u8 = 1 << 1;
     const EXTRA: u8 = 1 << 2;
     const NAME: u8 = 1 << 3;

@@ -52,7 +52,7 @@ impl HttpTransport {
             // The name may have moved, and the server that is left behind would be asked on and on.
             self.clients.retire(&origin, &trust, number);
             if error.connection_failure.is_certificate() {
-                self.clients.distrust(&trust);
+                self.clients.reload_authorities(&trust);
             }
         }
         answer.map(|answer| Answer { connection: number, ..answer })

@@ -67,7 +67,7 @@ impl CaBundle {
 
     /// The same bundle, with its text kept where an equal one is.
     #[must_use]
-    pub(super) fn kept_in(self, pem: Arc<[u8]>) -> Self {
+    pub(super) fn interned(self, pem: Arc<[u8]>) -> Self {
         Self { pem, ..self }
     }
 
@@ -135,7 +135,7 @@ impl Trust {
 
 /// The next cause. An I/O error hides what it wraps from `source`, which goes on beneath that: here, the TLS
 /// library's error inside of two I/O errors.
-pub(super) fn beneath<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+pub(super) fn next_cause<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(inside) => Some(inside),
         None => cause.source(),

@@ -133,9 +133,9 @@ pub(super) struct ResponseContext<'a> {
 /// Reads an answer of success.
 pub(super) fn parse_answer(
     body: Zeroizing<Vec<u8>>,
-    circumstances: ResponseContext<'_>,
+    context: ResponseContext<'_>,
 ) -> Result<TokenResponse, AnswerError> {
-    let ResponseContext { encoding, grant, sent, date } = circumstances;
+    let ResponseContext { encoding, grant, sent, date } = context;
     let body = decode(body, encoding)?;
     // RFC 8259 §8.1 lets a parser ignore it.
     let text = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&body);
@@ -204,8 +204,8 @@ mod tests {
     }
 
     fn parsed(body: &[u8], grant: Grant) -> Result<TokenResponse, AnswerError> {
-        let circumstances = ResponseContext { encoding: None, grant, sent: sent(), date: None };
-        parse_answer(body.to_vec().into(), circumstances)
+        let context = ResponseContext { encoding: None, grant, sent: sent(), date: None };
+        parse_answer(body.to_vec().into(), context)
     }
 
     fn parse(expires_in: &str) -> Result<(i64, LifetimeSource), AnswerError> {

@@ -78,10 +78,10 @@ pub async fn listen(
 ) -> io::Result<(SocketAddr, impl Future<Output = ()>)> {
     let listener = listener::bind(address).await?;
     let address = listener.local_addr()?;
-    Ok((address, take_connections(Connections::new(listener, LIMITS), router, stop)))
+    Ok((address, accept_loop(Connections::new(listener, LIMITS), router, stop)))
 }
 
-async fn take_connections(mut connections: Connections, router: Router, stop: CancellationToken) {
+async fn accept_loop(mut connections: Connections, router: Router, stop: CancellationToken) {
     let graceful = GracefulShutdown::new();
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT).max_buf_size(HEAD_SIZE);

@@ -61,24 +61,24 @@ impl Connections {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
                     self.is_told = false;
-                    let permit = self.room().await;
+                    let permit = self.acquire_permit().await;
                     let place = Table::enter(&self.table, peer.ip().to_canonical(), permit);
                     // Without it, answers would only be late.
                     let _ = stream.set_nodelay(true);
                     return (TokioIo::new(WriteTimeoutStream::within(self.limits.patience, stream)), place);
                 }
-                Err(error) => self.endure(&error).await,
+                Err(error) => self.wait_after_error(&error).await,
             }
         }
     }
 
     /// Waits for a free place, and makes one.
-    async fn room(&self) -> OwnedSemaphorePermit {
+    async fn acquire_permit(&self) -> OwnedSemaphorePermit {
         loop {
             if let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() {
                 return permit;
             }
-            self.table.make_room();
+            self.table.evict_one();
             // The one that goes needs a moment. Where all are in use, the first that no longer is makes room.
             let waiting = tokio::time::timeout(ROOM_POLL, Arc::clone(&self.free).acquire_owned());
             if let Ok(Ok(permit)) = waiting.await {
@@ -87,7 +87,7 @@ impl Connections {
         }
     }
 
-    async fn endure(&mut self, error: &io::Error) {
+    async fn wait_after_error(&mut self, error: &io::Error) {
         if !descriptors::are_lacking(error) {
             tracing::debug!("a connection closed before it was accepted: {error}");
             return;
@@ -99,7 +99,7 @@ impl Connections {
                 "raise the limit of open files; no file descriptors are left, so connections wait"
             );
         }
-        let pause = if self.table.make_room() { Duration::from_millis(1) } else { ROOM_POLL };
+        let pause = if self.table.evict_one() { Duration::from_millis(1) } else { ROOM_POLL };
         tokio::time::sleep(pause).await;
     }
 }
@@ -137,12 +137,12 @@ impl Table {
     }
 
     /// Tells a connection to go that is not in use, or one that is too slow, if there is one.
-    fn make_room(&self) -> bool {
-        self.send_away(Usage::is_idle) || self.send_away(Usage::is_slow)
+    fn evict_one(&self) -> bool {
+        self.close_one(Usage::is_idle) || self.close_one(Usage::is_slow)
     }
 
     /// Tells one of these connections to go, if there is one.
-    fn send_away(&self, may_go: fn(&Usage) -> bool) -> bool {
+    fn close_one(&self, may_go: fn(&Usage) -> bool) -> bool {
         let mut places = self.lock();
         let mut numbers: HashMap<IpAddr, usize> = HashMap::new();
         for entry in places.values() {
@@ -205,7 +205,7 @@ impl ConnectionPermit {
         if let Ok(permit) = Arc::clone(free).try_acquire_owned() {
             return Some(permit);
         }
-        if !self.table.send_away(Usage::is_slow) {
+        if !self.table.close_one(Usage::is_slow) {
             return None;
         }
         tokio::time::timeout(ROOM_POLL, Arc::clone(free).acquire_owned()).await.ok()?.ok()
@@ -242,7 +242,7 @@ struct Request {
 
 impl RequestGuard {
     /// The request's body, which the other end has to bring.
-    pub fn bringing<B>(&self, body: B) -> RequestBody<B> {
+    pub fn with_request_body<B>(&self, body: B) -> RequestBody<B> {
         RequestBody { body, pace: Arc::clone(&self.request.pace) }
     }
 
@@ -369,7 +369,7 @@ mod tests {
 
         /// Which of these goes where one has to.
         async fn goes(&self, served: &[Served]) -> Option<usize> {
-            self.table.make_room();
+            self.table.evict_one();
             for _ in 0..10 {
                 tokio::task::yield_now().await;
             }

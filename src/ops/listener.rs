@@ -13,14 +13,14 @@ use tokio::net::TcpListener;
 /// When the address cannot be listened on.
 pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     match TcpListener::bind(address).await {
-        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && tells_of_no_ipv6(&error) => {
+        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && is_ipv6_unsupported(&error) => {
             TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
         }
         outcome => outcome,
     }
 }
 
-fn tells_of_no_ipv6(error: &io::Error) -> bool {
+fn is_ipv6_unsupported(error: &io::Error) -> bool {
     [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL].iter().any(|it| error.raw_os_error() == Some(it.raw_os_error()))
 }
 
@@ -49,7 +49,7 @@ mod tests {
             (Errno::ACCESS, false),
         ] {
             let error = io::Error::from_raw_os_error(number.raw_os_error());
-            assert_eq!(tells_of_no_ipv6(&error), is_without, "{error}");
+            assert_eq!(is_ipv6_unsupported(&error), is_without, "{error}");
         }
     }
 }

@@ -48,7 +48,7 @@ impl Callers {
 
     /// Whether a request calls us by one name, which is ours. A listener that others reach goes by any, unless some are
     /// listed; but not for a page in a browser, whose own name a foreign name server may have given our address.
-    pub(super) fn know_us(&self, head: &Parts) -> bool {
+    pub(super) fn is_known_host(&self, head: &Parts) -> bool {
         let Ok(hosts) = hosts(head) else { return false };
         let any_will_do =
             !self.is_loopback && self.allowed.is_empty() && !comes_from_a_browser(&head.headers);
@@ -57,7 +57,7 @@ impl Callers {
         if hosts.is_empty() {
             may_be_silent
         } else {
-            any_will_do || hosts.iter().all(|host| self.is_ours(host))
+            any_will_do || hosts.iter().all(|host| self.is_own_host(host))
         }
     }
 
@@ -79,7 +79,7 @@ impl Callers {
         !are_listed && comes_from_elsewhere(&head.headers)
     }
 
-    fn is_ours(&self, host: &Authority) -> bool {
+    fn is_own_host(&self, host: &Authority) -> bool {
         is_this_machine(host) || is_address(host) || self.is_listed(host)
     }
 
@@ -169,7 +169,7 @@ mod tests {
     fn on_this_machine_we_go_by_addresses_and_localhost_and_by_no_other_spelling() {
         let callers = Callers::of_this_machine();
         for host in ["127.0.0.1", "LOCALHOST:80", "[::1]:9441", "10.1.2.3:9441", "127.8.9.10"] {
-            assert!(callers.know_us(&first(&[("host", host)])), "{host}");
+            assert!(callers.is_known_host(&first(&[("host", host)])), "{host}");
         }
         for host in [
             "evil.example",
@@ -192,12 +192,12 @@ mod tests {
             "",
             "a b",
         ] {
-            assert!(!callers.know_us(&first(&[("host", host)])), "{host}");
+            assert!(!callers.is_known_host(&first(&[("host", host)])), "{host}");
         }
-        assert!(!callers.know_us(&first(&[])));
-        assert!(callers.know_us(&head(Version::HTTP_10, "/", &[])), "it knows no Host");
-        assert!(!callers.know_us(&first(&[("host", "localhost"), ("host", "localhost")])));
-        let second = |target, headers: &[_]| callers.know_us(&head(Version::HTTP_2, target, headers));
+        assert!(!callers.is_known_host(&first(&[])));
+        assert!(callers.is_known_host(&head(Version::HTTP_10, "/", &[])), "it knows no Host");
+        assert!(!callers.is_known_host(&first(&[("host", "localhost"), ("host", "localhost")])));
+        let second = |target, headers: &[_]| callers.is_known_host(&head(Version::HTTP_2, target, headers));
         assert!(second("http://localhost:9441/", &[]));
         assert!(!second("http://user@localhost:9441/", &[]));
         assert!(!second("http://localhost/", &[("host", "evil.example")]));
@@ -207,20 +207,20 @@ mod tests {
     #[test]
     fn where_others_call_we_go_by_any_name_until_some_are_listed() {
         let any = Callers::new(false, Vec::new());
-        assert!(any.know_us(&first(&[("host", "reports.shop")])) && any.know_us(&first(&[])));
+        assert!(any.is_known_host(&first(&[("host", "reports.shop")])) && any.is_known_host(&first(&[])));
         for host in ["user@reports.shop", ""] {
-            assert!(!any.know_us(&first(&[("host", host)])), "{host}");
+            assert!(!any.is_known_host(&first(&[("host", host)])), "{host}");
         }
-        for (host, is_ours) in [
+        for (host, is_own_host) in [
             ("Reports.Shop:8443", true),
             ("localhost", true),
             ("10.1.2.3", true),
             ("rebound.example", false),
             ("x.reports.shop", false),
         ] {
-            assert_eq!(listed().know_us(&first(&[("host", host)])), is_ours, "{host}");
+            assert_eq!(listed().is_known_host(&first(&[("host", host)])), is_own_host, "{host}");
         }
-        assert!(!listed().know_us(&first(&[])));
+        assert!(!listed().is_known_host(&first(&[])));
     }
 
     #[test]
@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn where_others_call_a_page_may_not_call_us_by_a_name_until_that_is_listed() {
         let any = Callers::new(false, Vec::new());
-        let knows = |callers: &Callers, headers: &[_]| callers.know_us(&first(headers));
+        let knows = |callers: &Callers, headers: &[_]| callers.is_known_host(&first(headers));
         for mark in [
             ("origin", "http://reports.shop:9441"),
             ("origin", "null"),
@@ -291,7 +291,7 @@ mod tests {
         let any = Callers::new(false, Vec::new());
         let is_foreign = |callers: &Callers, headers: &[_]| callers.are_foreign_pages(&first(headers));
         let address = [("host", "10.1.2.3:9441"), ("origin", "http://10.1.2.3:9441")];
-        assert!(any.know_us(&first(&address)) && !is_foreign(&any, &address));
+        assert!(any.is_known_host(&first(&address)) && !is_foreign(&any, &address));
         let host = ("host", "reports.shop:9441");
         assert!(!is_foreign(&any, &[host]));
         assert!(is_foreign(&any, &[host, ("origin", "http://reports.shop:9442")]));

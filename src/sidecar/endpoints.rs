@@ -24,7 +24,7 @@ use crate::ops::metrics::{Metrics, SidecarMetrics};
 /// How the sidecar does. Every clone sees the same.
 #[derive(Clone)]
 pub(super) struct Health {
-    feed: TokenReceiver,
+    receiver: TokenReceiver,
     /// What stands in the output directory, if there is one.
     published: Option<watch::Receiver<Published>>,
     clock: Arc<dyn Clock>,
@@ -34,25 +34,25 @@ pub(super) struct Health {
 
 impl Health {
     pub(super) fn new(
-        feed: TokenReceiver,
+        receiver: TokenReceiver,
         published: Option<watch::Receiver<Published>>,
         clock: Arc<dyn Clock>,
         metrics: SidecarMetrics,
         all_metrics: Arc<Metrics>,
     ) -> Self {
-        Self { feed, published, clock, metrics, scrapes: Scrapes::of(all_metrics) }
+        Self { receiver, published, clock, metrics, scrapes: Scrapes::of(all_metrics) }
     }
 
     /// The token that programs get from this sidecar: the published one; without files, the one that is held.
     fn token(&self) -> Option<Arc<HeldToken>> {
         match &self.published {
             Some(published) => published.borrow().token.clone(),
-            None => self.feed.now().token,
+            None => self.receiver.now().token,
         }
     }
 
     /// The same, unless it has died.
-    fn living_token(&self) -> Option<Arc<HeldToken>> {
+    fn valid_token(&self) -> Option<Arc<HeldToken>> {
         self.token().filter(|token| !token.is_expired(self.clock.now()))
     }
 
@@ -63,12 +63,12 @@ impl Health {
 
     /// Waits for the first valid token.
     pub(super) async fn started(&self) {
-        let mut supply = self.feed.watch();
+        let mut state = self.receiver.watch();
         let mut published = self.published.clone();
         while !self.has_started() {
             let is_over = match &mut published {
                 Some(published) => published.changed().await.is_err(),
-                None => supply.changed().await.is_err(),
+                None => state.changed().await.is_err(),
             };
             if is_over {
                 return;
@@ -84,7 +84,7 @@ impl Health {
             let expiry = token.expiry.map_or_else(|| "unknown".to_owned(), |expiry| expiry.wall.to_string());
             let _ = writeln!(text, "token: {}, expires {expiry}", token.fingerprint);
         }
-        if let Some(error) = self.feed.now().error {
+        if let Some(error) = self.receiver.now().error {
             let _ = writeln!(text, "source: {}: {}", error.name(), error.message());
         }
         if let Some(failure) =
@@ -118,7 +118,7 @@ pub(super) async fn serve(
         .route("/startup", get(async |State(health): State<Health>| health.answer(health.has_started())))
         .route(
             "/readyz",
-            get(async |State(health): State<Health>| health.answer(health.living_token().is_some())),
+            get(async |State(health): State<Health>| health.answer(health.valid_token().is_some())),
         )
         .route("/metrics", get(metrics))
         .with_state(health)
@@ -141,7 +141,8 @@ pub(super) async fn serve_quit(
     let (quit, callers) = (stop.clone(), Callers::of_this_machine());
     let quit = async move |request: Request| {
         let (head, _) = request.into_parts();
-        if head.uri.authority().is_some() || !callers.know_us(&head) || callers.are_foreign_pages(&head) {
+        if head.uri.authority().is_some() || !callers.is_known_host(&head) || callers.are_foreign_pages(&head)
+        {
             return (
                 StatusCode::FORBIDDEN,
                 "only for programs on this machine that call 127.0.0.1 or localhost\n",

@@ -52,10 +52,10 @@ pub(super) fn file_error(error: &io::Error, file: String, otherwise: SourceError
 
 /// Opens a regular file for reading. Opening a FIFO would wait for somebody who writes into it.
 pub(super) fn open(path: &Path) -> io::Result<File> {
-    be_regular(&fs::metadata(path)?)?;
-    let file = OpenOptions::new().read(true).custom_flags(without_waiting()).open(path)?;
+    ensure_regular(&fs::metadata(path)?)?;
+    let file = OpenOptions::new().read(true).custom_flags(open_nonblocking()).open(path)?;
     // Another one may have taken its place.
-    be_regular(&file.metadata()?)?;
+    ensure_regular(&file.metadata()?)?;
     Ok(file)
 }
 
@@ -64,17 +64,17 @@ pub(super) fn touch(path: &Path, now: std::time::SystemTime) -> io::Result<()> {
     match fs::metadata(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Err(_) => {}
-        Ok(metadata) => be_regular(&metadata)?,
+        Ok(metadata) => ensure_regular(&metadata)?,
     }
     let mut options = OpenOptions::new();
-    options.create(true).append(true).custom_flags(without_waiting()).open(path)?.set_modified(now)
+    options.create(true).append(true).custom_flags(open_nonblocking()).open(path)?.set_modified(now)
 }
 
-fn without_waiting() -> i32 {
+fn open_nonblocking() -> i32 {
     (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed()
 }
 
-fn be_regular(metadata: &fs::Metadata) -> io::Result<()> {
+fn ensure_regular(metadata: &fs::Metadata) -> io::Result<()> {
     let kind = metadata.file_type();
     let defect = match () {
         () if kind.is_file() => return Ok(()),

@@ -269,7 +269,7 @@ impl OutputDir {
             match fs::read_link(&path) {
                 Ok(present) if present == target => {}
                 // Of a directory that a program or person laid out by hand.
-                Ok(_) => self.put_link(NEW_NAME_LINK, &target, &path)?,
+                Ok(_) => self.replace_symlink(NEW_NAME_LINK, &target, &path)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     symlink(&target, &path).map_err(step("make link", &path))?;
                 }
@@ -281,12 +281,12 @@ impl OutputDir {
 
     /// From here on the new files are the files.
     fn commit(&self, version: &OsStr) -> Result<(), OutputDirError> {
-        self.put_link(NEW_DATA_LINK, Path::new(version), &self.path.join(DATA_LINK))?;
+        self.replace_symlink(NEW_DATA_LINK, Path::new(version), &self.path.join(DATA_LINK))?;
         sync(&self.path)
     }
 
     /// Puts a link in place of another, or of none, at one moment.
-    fn put_link(&self, temporary: &str, target: &Path, path: &Path) -> Result<(), OutputDirError> {
+    fn replace_symlink(&self, temporary: &str, target: &Path, path: &Path) -> Result<(), OutputDirError> {
         let temporary = self.path.join(temporary);
         match fs::remove_file(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -25,7 +25,7 @@ pub(super) struct Published {
 
 /// Publishes every token that a source supplies.
 pub(super) struct Publisher {
-    pub(super) folder: OutputDir,
+    pub(super) output_dir: OutputDir,
     pub(super) files: Files,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: SidecarMetrics,
@@ -35,13 +35,13 @@ pub(super) struct Publisher {
 
 impl Publisher {
     /// Publishes until the source ends. What failed is tried again, more slowly each time; a newer token at once.
-    pub(super) async fn run(self, feed: TokenReceiver) {
-        let mut supplied = feed.watch();
+    pub(super) async fn run(self, receiver: TokenReceiver) {
+        let mut supplied = receiver.watch();
         let mut failures = 0;
         let mut is_open = true;
         while is_open {
-            let supply = supplied.borrow_and_update().clone();
-            failures = match self.wanted(&supply) {
+            let state = supplied.borrow_and_update().clone();
+            failures = match self.wanted(&state) {
                 None => 0,
                 Some(token) => match self.publish(token).await {
                     Ok(()) => 0,
@@ -60,8 +60,8 @@ impl Publisher {
     }
 
     /// The token that is to be published, if that is not done. A dead one never is: the one that stands there may live.
-    fn wanted(&self, supply: &TokenState) -> Option<Arc<HeldToken>> {
-        let token = supply.token.as_ref().filter(|token| !token.is_expired(self.clock.now()))?;
+    fn wanted(&self, state: &TokenState) -> Option<Arc<HeldToken>> {
+        let token = state.token.as_ref().filter(|token| !token.is_expired(self.clock.now()))?;
         let published = self.published.borrow();
         let is_done = published.token.as_ref().is_some_and(|published| Arc::ptr_eq(published, token));
         (!is_done).then(|| Arc::clone(token))
@@ -71,9 +71,9 @@ impl Publisher {
         let now = self.clock.now().wall;
         let data =
             self.files.render(&token).map_err(|defect| self.failed("template", &defect.to_string()))?;
-        let folder = self.folder.clone();
+        let output_dir = self.output_dir.clone();
         // Disks may take their time.
-        let publishing = tokio::task::spawn_blocking(move || folder.publish(&data, now));
+        let publishing = tokio::task::spawn_blocking(move || output_dir.publish(&data, now));
         let outcome = publishing.await.map_err(|error| self.failed("failed", &error.to_string()))?;
         let written = outcome.map_err(|error| self.failed(error.outcome(), &error.to_string()))?;
         let outcome = if written == Written::Anew { "written" } else { "unchanged" };

@@ -26,13 +26,13 @@ impl RecordFile {
     }
 
     /// What an earlier process wrote; nothing if that cannot be understood.
-    pub(super) fn recall(&self) -> Option<Record> {
+    pub(super) fn load(&self) -> Option<Record> {
         let content = read(self.0.as_ref()?).ok()?;
         serde_json::from_slice(&content).ok()
     }
 
     /// Writes the record, or removes it, down to the disk.
-    pub(super) fn remember(&self, record: Option<&Record>) -> io::Result<()> {
+    pub(super) fn save(&self, record: Option<&Record>) -> io::Result<()> {
         let Some(path) = &self.0 else { return Ok(()) };
         if let Some(record) = record {
             let new = path.with_extension("json_tmp");
@@ -65,23 +65,23 @@ mod tests {
     fn a_record_survives_the_process_and_is_nobody_elses_business() {
         let place = ConnectionPermit::make();
         let file = RecordFile::of(Some(&place.0));
-        assert_eq!(file.recall(), None);
+        assert_eq!(file.load(), None);
         let record = Record::of_attempt(
             "https://i".into(),
             FilesIdentity("..1".into()),
             jiff::Timestamp::UNIX_EPOCH,
             1,
         );
-        file.remember(Some(&record)).unwrap();
+        file.save(Some(&record)).unwrap();
         fs::write(place.0.join("..login.json_tmp"), "of a process that was killed").unwrap();
-        file.remember(Some(&record)).unwrap();
-        assert_eq!(RecordFile::of(Some(&place.0)).recall(), Some(record));
+        file.save(Some(&record)).unwrap();
+        assert_eq!(RecordFile::of(Some(&place.0)).load(), Some(record));
         let mode = fs::metadata(place.0.join(NAME)).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o600);
-        file.remember(None).unwrap();
-        assert_eq!(file.recall(), None);
+        file.save(None).unwrap();
+        assert_eq!(file.load(), None);
         fs::write(place.0.join(NAME), "no record").unwrap();
-        assert_eq!(file.recall(), None);
+        assert_eq!(file.load(), None);
     }
 
     #[test]
@@ -93,7 +93,7 @@ mod tests {
             jiff::Timestamp::UNIX_EPOCH,
             1,
         );
-        file.remember(Some(&record)).unwrap();
-        assert_eq!(file.recall(), None);
+        file.save(Some(&record)).unwrap();
+        assert_eq!(file.load(), None);
     }
 }

@@ -67,7 +67,7 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct Output {
     /// The directory.
-    pub folder: OutputDir,
+    pub output_dir: OutputDir,
     /// What is written into it.
     pub files: Files,
 }
@@ -150,14 +150,14 @@ pub async fn run(settings: Settings, signalled: CancellationToken) -> Result<(),
     let transport: Arc<dyn Transport> = Arc::new(HttpTransport::new(settings.use_environment_proxy));
     let stop = CancellationToken::new();
 
-    let held = settings.output.as_ref().and_then(|output| recall(&output.folder, &*clock));
-    let (outlet, feed) = channel(held, matches!(settings.source, SourceSettings::Login { .. }));
+    let held = settings.output.as_ref().and_then(|output| load(&output.output_dir, &*clock));
+    let (sender, receiver) = channel(held, matches!(settings.source, SourceSettings::Login { .. }));
     let means = Shared { clock, transport, metrics, all_metrics };
-    let source = means.source(&settings, outlet, stop.clone())?;
-    let (publishing, published) = means.publishing(settings.output.clone(), &feed);
-    let proxying = means.proxying(settings.proxy.clone(), &feed, stop.clone()).await?;
+    let source = means.source(&settings, sender, stop.clone())?;
+    let (publishing, published) = means.publishing(settings.output.clone(), &receiver);
+    let proxying = means.proxying(settings.proxy.clone(), &receiver, stop.clone()).await?;
     let Shared { clock, metrics, all_metrics, .. } = means.clone();
-    let health = Health::new(feed, published.clone(), clock, metrics, all_metrics);
+    let health = Health::new(receiver, published.clone(), clock, metrics, all_metrics);
 
     let endpoints_stop = CancellationToken::new();
     let mut endpoints = listen(&settings, health.clone(), &stop, &endpoints_stop).await?;
@@ -232,7 +232,7 @@ async fn listen(
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         source = settings.source.describe(),
-        output = settings.output.as_ref().map(|output| output.folder.path().display().to_string()),
+        output = settings.output.as_ref().map(|output| output.output_dir.path().display().to_string()),
         quit = quit.map(|address| address.to_string()),
         %admin,
         "idissuer sidecar starts"
@@ -241,10 +241,10 @@ async fn listen(
 }
 
 /// The token that an earlier process published, if it is still valid: it costs no login.
-fn recall(folder: &OutputDir, clock: &dyn Clock) -> Option<HeldToken> {
+fn load(output_dir: &OutputDir, clock: &dyn Clock) -> Option<HeldToken> {
     let now = clock.now();
     let read = |name| {
-        let content = folder.read(name);
+        let content = output_dir.read(name);
         content.inspect_err(|error| tracing::warn!("{error}")).ok().flatten()
     };
     let (token, json) = (read(TOKEN)?, read(TOKEN_JSON)?);
@@ -266,16 +266,16 @@ impl Shared {
     fn source(
         &self,
         settings: &Settings,
-        outlet: TokenSender,
+        sender: TokenSender,
         stop: CancellationToken,
     ) -> Result<futures::future::BoxFuture<'static, ()>, RunError> {
         let clock = Arc::clone(&self.clock);
         Ok(match settings.source.clone() {
             SourceSettings::Directory { path, keys } => {
-                Box::pin(Directory::new(path, keys, clock, outlet).run(stop))
+                Box::pin(Directory::new(path, keys, clock, sender).run(stop))
             }
             SourceSettings::Secret { name, keys, client } => {
-                Box::pin(SecretSource::new(name, keys, client, clock, outlet).run(stop))
+                Box::pin(SecretSource::new(name, keys, client, clock, sender).run(stop))
             }
             SourceSettings::Login { files, endpoint, ca_file, strategy } => {
                 let allow_list = Arc::new(AllowList::new(endpoint.origin.clone(), Vec::new()));
@@ -284,7 +284,7 @@ impl Shared {
                 let keys = KeyMaker::random().ok_or(RunError::Random)?;
                 let (time, metrics) = (Arc::clone(&clock), Arc::clone(&self.all_metrics));
                 let accounts = Accounts::new(issuer, time, metrics, keys, tell, || true, stop.clone());
-                let record = RecordFile::of(settings.output.as_ref().map(|output| output.folder.path()));
+                let record = RecordFile::of(settings.output.as_ref().map(|output| output.output_dir.path()));
                 let parts = LoginParts {
                     files,
                     endpoint: *endpoint,
@@ -295,7 +295,7 @@ impl Shared {
                     record,
                     clock,
                 };
-                Box::pin(LoginSource::new(parts, outlet).run(stop))
+                Box::pin(LoginSource::new(parts, sender).run(stop))
             }
         })
     }
@@ -304,22 +304,22 @@ impl Shared {
     fn publishing(
         &self,
         output: Option<Output>,
-        feed: &TokenReceiver,
+        receiver: &TokenReceiver,
     ) -> (futures::future::BoxFuture<'static, ()>, Option<watch::Receiver<Published>>) {
-        let Some(Output { folder, files }) = output else {
+        let Some(Output { output_dir, files }) = output else {
             return (Box::pin(std::future::ready(())), None);
         };
         let (told, published) = watch::channel(Published::default());
         let (clock, metrics) = (Arc::clone(&self.clock), self.metrics.clone());
-        let work = Publisher { folder, files, clock, metrics, published: told };
-        (Box::pin(work.run(feed.clone())), Some(published))
+        let work = Publisher { output_dir, files, clock, metrics, published: told };
+        (Box::pin(work.run(receiver.clone())), Some(published))
     }
 
     /// The work of the proxy, if there is to be one, until `stop` is cancelled and all requests are answered.
     async fn proxying(
         &self,
         settings: Option<ProxySettings>,
-        feed: &TokenReceiver,
+        receiver: &TokenReceiver,
         stop: CancellationToken,
     ) -> Result<futures::future::BoxFuture<'static, ()>, RunError> {
         let Some(ProxySettings { address, upstream, allowed_hosts }) = settings else {
@@ -335,14 +335,14 @@ impl Shared {
         }
         let (clock, metrics) = (Arc::clone(&self.clock), self.metrics.clone());
         let callers = Callers::new(is_local, allowed_hosts);
-        let proxy = Proxy::new(upstream, feed.clone(), clock, metrics, callers);
+        let proxy = Proxy::new(upstream, receiver.clone(), clock, metrics, callers);
         Ok(Box::pin(proxy::serve(listener, proxy, stop)))
     }
 
     /// What tells the program of what is published, and takes note of the processes that it leaves behind.
     fn hooks(&self, settings: &Settings, published: Option<&watch::Receiver<Published>>) -> JoinSet<()> {
         let (mut tasks, programs) = (JoinSet::new(), Programs::default());
-        tasks.spawn(programs.clone().bury_orphans());
+        tasks.spawn(programs.clone().reap_orphans());
         for (hook, published) in
             published.into_iter().flat_map(|it| settings.hooks.iter().zip(std::iter::repeat(it)))
         {

@@ -75,7 +75,7 @@ impl<C: Connector> Service<Request<Body>> for Connections<C> {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let pool = if is_watch(&request) { &self.watches } else { &self.calls };
         let exchange = Exchange { pool: Arc::clone(pool), is_answered: false };
-        Box::pin(exchange.carry_out(request))
+        Box::pin(exchange.send_request(request))
     }
 }
 
@@ -103,7 +103,7 @@ impl<C: Connector> Pool<C> {
     }
 
     /// No connection of before is used any more; what is on its way ends on its own.
-    fn begin_anew(&self) {
+    fn reconnect(&self) {
         let fresh = self.builder.build(self.connector.clone());
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
     }
@@ -116,7 +116,7 @@ struct Exchange<C: Connector> {
 }
 
 impl<C: Connector> Exchange<C> {
-    async fn carry_out(mut self, request: Request<Body>) -> Result<Response<Incoming>, BoxError> {
+    async fn send_request(mut self, request: Request<Body>) -> Result<Response<Incoming>, BoxError> {
         let answer = self.pool.client().request(request).await?;
         self.is_answered = true;
         Ok(answer)
@@ -126,7 +126,7 @@ impl<C: Connector> Exchange<C> {
 impl<C: Connector> Drop for Exchange<C> {
     fn drop(&mut self) {
         if !self.is_answered {
-            self.pool.begin_anew();
+            self.pool.reconnect();
         }
     }
 }

@@ -55,12 +55,12 @@ async fn follow<F>(present: std::sync::Weak<CurrentClient>, make: impl Fn() -> F
 where
     F: Future<Output = Result<Client, String>>,
 {
-    let mut known = stamps().await;
+    let mut known = file_versions().await;
     loop {
         tokio::time::sleep(LOOK).await;
         let Some(present) = present.upgrade() else { return };
         let is_refused = futures::FutureExt::now_or_never(present.refused.notified()).is_some();
-        let found = stamps().await;
+        let found = file_versions().await;
         if found == known && !is_refused {
             continue;
         }
@@ -82,7 +82,7 @@ where
 type FileVersion = Option<(u64, u64, std::time::SystemTime)>;
 
 /// The files of the configuration as they are now.
-async fn stamps() -> BTreeMap<PathBuf, FileVersion> {
+async fn file_versions() -> BTreeMap<PathBuf, FileVersion> {
     let looking = tokio::task::spawn_blocking(|| {
         let stamp = |path: &PathBuf| {
             use std::os::unix::fs::MetadataExt as _;

@@ -129,7 +129,7 @@ impl Record {
 
     /// What is left of it when the attempt was certainly not sent.
     #[must_use]
-    pub fn taken_back(&self) -> Option<Self> {
+    pub fn retracted(&self) -> Option<Self> {
         let rejections = self.rejections.saturating_sub(1);
         (rejections > 0).then(|| Self { rejections, ..self.clone() })
     }
@@ -192,7 +192,7 @@ impl RejectionStreak {
 
     /// Whether the next token waits, since this one was called expired as its predecessor was.
     #[must_use]
-    pub fn are_doubtful(&self) -> bool {
+    pub fn are_suspect(&self) -> bool {
         self.in_a_row > 1
     }
 
@@ -381,7 +381,7 @@ mod tests {
             assert_eq!(decided(&new, &refusals), Plan::Wait(Some(at(2700))), "nobody complained yet");
             refusals.note(&new, at(1));
             refusals.note(&new, at(2));
-            assert!(refusals.are_doubtful());
+            assert!(refusals.are_suspect());
             assert_eq!(decided(&new, &refusals), Plan::Wait(Some(at(doubt))), "{number}");
         }
         let short = HeldToken::issued(&token("short", at(0), 60));
@@ -389,7 +389,7 @@ mod tests {
         assert_eq!(decided(&short, &refusals), Plan::Wait(Some(at(30))), "its own renewal comes before");
         refusals.note(&long, at(0));
         assert_eq!(decided(&long, &refusals), Plan::Obtain, "one that was good for long");
-        assert!(!refusals.are_doubtful());
+        assert!(!refusals.are_suspect());
     }
 
     #[test]
@@ -413,9 +413,9 @@ mod tests {
         assert_eq!((told, unclear.is_final()), (Some("IssuerMisconfigured"), false), "tried three times");
         let unheard = call(Err(transient(Sent::Maybe, None)));
         assert_eq!((unheard.answer, unheard.rejections), (Answer::Awaited, 1));
-        assert_eq!(unheard.taken_back(), None);
+        assert_eq!(unheard.retracted(), None);
         let second = Record { rejections: 2, ..unheard };
-        assert_eq!(second.taken_back().map(|record| record.rejections), Some(1), "of the one before");
+        assert_eq!(second.retracted().map(|record| record.rejections), Some(1), "of the one before");
     }
 
     #[test]

@@ -179,9 +179,9 @@ impl SourceError {
 
     /// Whether a person has to act before this can get better.
     #[must_use]
-    pub fn needs_person(&self) -> bool {
+    pub fn needs_user_action(&self) -> bool {
         match self {
-            Self::Issuer(reason) => reason.needs_person(),
+            Self::Issuer(reason) => reason.needs_user_action(),
             Self::ApiServerUnreachable | Self::TooManyOpenFiles { .. } => false,
             Self::LoginUnreadable { .. }
             | Self::FileUnfit { .. }
@@ -280,7 +280,7 @@ mod tests {
         for error in troubles {
             let message = error.message();
             assert!(!message.contains("spec.") && !message.contains("controller"), "{message}");
-            assert!(message.contains(';') || !error.needs_person(), "{message}");
+            assert!(message.contains(';') || !error.needs_user_action(), "{message}");
         }
     }
 

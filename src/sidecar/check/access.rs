@@ -109,7 +109,7 @@ pub(super) fn readers(place: &str, directory: Rights, files: FileMode, own: &Ide
 
 /// Says so when everybody on the machine can read a file that holds a secret. It may be meant: of volumes only the
 /// containers see anything that mount them, and those of Kubernetes are readable for all by default.
-pub(super) fn open_to_all(path: &Path) -> Option<Finding> {
+pub(super) fn world_readable(path: &Path) -> Option<Finding> {
     let path = fs::canonicalize(path).ok()?;
     let mode = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.mode());
     let is_reached = path.ancestors().skip(1).all(|directory| mode(directory) & ALL_MAY_PASS != 0);
@@ -149,7 +149,7 @@ fn denied(path: &Path) -> Option<PathBuf> {
     if !open(path).is_err_and(|error| is_denied(&error)) {
         return None;
     }
-    let path = by_data_link(path);
+    let path = through_data_symlink(path);
     let mut steps: Vec<&Path> = path.ancestors().collect();
     steps.reverse();
     let blocking = steps.windows(2).find(|step| fs::metadata(step[1]).is_err_and(|error| is_denied(&error)));
@@ -157,7 +157,7 @@ fn denied(path: &Path) -> Option<PathBuf> {
 }
 
 /// The way that the link of a name in a volume takes.
-fn by_data_link(path: &Path) -> PathBuf {
+fn through_data_symlink(path: &Path) -> PathBuf {
     let through = path.parent().zip(path.file_name()).map(|(parent, name)| parent.join(DATA_LINK).join(name));
     let is_volume = |through: &PathBuf| through.parent().is_some_and(Path::is_symlink);
     through.filter(is_volume).unwrap_or_else(|| path.to_owned())

@@ -73,8 +73,9 @@ pub async fn check(settings: &Settings) -> Vec<Finding> {
             reach::secret(name, keys, client, &place.clock).await
         }
         SourceSettings::Login { files, endpoint, ca_file, .. } => {
-            let record = settings.output.as_ref().map(|output| RecordFile::of(Some(output.folder.path())));
-            let mut findings = place.login(files, record.and_then(|file| file.recall()));
+            let record =
+                settings.output.as_ref().map(|output| RecordFile::of(Some(output.output_dir.path())));
+            let mut findings = place.login(files, record.and_then(|file| file.load()));
             let through_proxy = settings.use_environment_proxy;
             findings.extend(
                 reach::issuer(endpoint, ca_file.as_deref(), through_proxy, &place.own, &place.clock).await,
@@ -91,17 +92,17 @@ pub async fn check(settings: &Settings) -> Vec<Finding> {
 
 impl ConnectionPermit {
     fn output(&self, output: &Output) -> Vec<Finding> {
-        let path = output.folder.path();
+        let path = output.output_dir.path();
         let mut findings: Vec<Finding> = sub_path(path, &self.mounts).into_iter().collect();
         let place = path.display().to_string();
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => {
                 let rights = Rights::from(&metadata);
-                findings.push(match output.folder.probe() {
+                findings.push(match output.output_dir.probe() {
                     Ok(()) => good(format!("{place} is writable")),
                     Err(error) => bad(format!("{error}. It has {rights}")),
                 });
-                findings.push(access::readers(&place, rights, output.folder.mode(), &self.own));
+                findings.push(access::readers(&place, rights, output.output_dir.mode(), &self.own));
             }
             Ok(_) => findings.push(bad(format!("{place} is not a directory; mount a volume there"))),
             Err(error) => {
@@ -109,11 +110,11 @@ impl ConnectionPermit {
                     .push(bad(format!("{place}: {error}; mount a volume there, or create the directory")));
             }
         }
-        match output.folder.read(TOKEN) {
+        match output.output_dir.read(TOKEN) {
             Err(error) => findings.push(bad(error.to_string())),
             Ok(None) => findings.push(good(format!("{place} contains no token yet"))),
             Ok(Some(token)) => {
-                let json = output.folder.read(TOKEN_JSON).ok().flatten();
+                let json = output.output_dir.read(TOKEN_JSON).ok().flatten();
                 let json = json.as_deref().map(Vec::as_slice);
                 let found = TokenFields { token: Some(&token), json, ..TokenFields::default() };
                 findings.extend(of_token(found, &place, self.clock.now()));
@@ -162,7 +163,7 @@ impl ConnectionPermit {
                 findings.extend(record.as_ref().map(|record| of_record(record, blank)));
             }
         }
-        findings.extend(access::open_to_all(&both[1]));
+        findings.extend(access::world_readable(&both[1]));
         findings
     }
 }

@@ -141,11 +141,11 @@ impl HookRunner {
             Hook::Http(url) => self.post(url, token).await,
             Hook::Touch(path) => {
                 let (path, now) = (path.clone(), self.clock.now().wall.into());
-                aside(move || file::touch(&path, now).map_err(HookError::Io)).await
+                off_thread(move || file::touch(&path, now).map_err(HookError::Io)).await
             }
             Hook::Signal(signal) => {
                 let signal = signal.clone();
-                aside(move || signal.send()).await
+                off_thread(move || signal.send()).await
             }
             Hook::Exec { program, arguments } => self.programs.run(program, arguments, self.limit).await,
         }
@@ -167,7 +167,7 @@ impl HookRunner {
 }
 
 /// Does what a file system may hold up for ever, where it holds up nothing else.
-async fn aside(work: impl FnOnce() -> Result<(), HookError> + Send + 'static) -> Result<(), HookError> {
+async fn off_thread(work: impl FnOnce() -> Result<(), HookError> + Send + 'static) -> Result<(), HookError> {
     let outcome = tokio::task::spawn_blocking(work).await;
     outcome.unwrap_or_else(|error| Err(HookError::Io(io::Error::other(error))))
 }

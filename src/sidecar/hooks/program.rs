@@ -66,17 +66,17 @@ impl Programs {
     }
 
     /// Takes note of the end of every child that is no hook, for as long as it is polled.
-    pub(in crate::sidecar) async fn bury_orphans(self) {
+    pub(in crate::sidecar) async fn reap_orphans(self) {
         let Ok(mut ended) = signal(SignalKind::child()) else { return };
         loop {
-            self.bury_those_there_are();
+            self.reap_exited();
             if ended.recv().await.is_none() {
                 return;
             }
         }
     }
 
-    fn bury_those_there_are(&self) {
+    fn reap_exited(&self) {
         let hooks = self.lock();
         for number in zombies().filter(|number| !hooks.contains(number)) {
             // What cannot be waited for has been waited for.

@@ -128,10 +128,10 @@ fn first_of(name: &str) -> Option<i32> {
 }
 
 fn is_named(pid: i32, name: &str) -> bool {
-    let folder = Path::new("/proc").join(pid.to_string());
-    let short = fs::read_to_string(folder.join("comm")).unwrap_or_default();
+    let output_dir = Path::new("/proc").join(pid.to_string());
+    let short = fs::read_to_string(output_dir.join("comm")).unwrap_or_default();
     let is_short = name.len() <= LONGEST_NAME && short.trim_end() == name;
-    let line = fs::read(folder.join("cmdline")).unwrap_or_default();
+    let line = fs::read(output_dir.join("cmdline")).unwrap_or_default();
     let program = line.split(|byte| *byte == 0).next().unwrap_or_default();
     is_short
         || Path::new(&*String::from_utf8_lossy(program)).file_name().is_some_and(|program| program == name)

@@ -32,7 +32,7 @@ const WAIT_FOR_ISSUER: Duration = Duration::from_secs(20);
 /// What every request on its way through needs.
 pub(in crate::sidecar) struct Proxy {
     upstream: Arc<Upstream>,
-    feed: TokenReceiver,
+    receiver: TokenReceiver,
     clock: Arc<dyn Clock>,
     metrics: SidecarMetrics,
     callers: Callers,
@@ -46,14 +46,14 @@ impl Proxy {
     /// To this upstream, with the tokens of this feed, for these callers.
     pub(in crate::sidecar) fn new(
         upstream: Arc<Upstream>,
-        feed: TokenReceiver,
+        receiver: TokenReceiver,
         clock: Arc<dyn Clock>,
         metrics: SidecarMetrics,
         callers: Callers,
     ) -> Self {
         let room = Arc::new(Semaphore::new(KEPT_BODIES));
         let requests = Arc::new(Semaphore::new(descriptors::share(REQUESTS)));
-        Self { upstream, feed, clock, metrics, callers, room, requests }
+        Self { upstream, receiver, clock, metrics, callers, room, requests }
     }
 
     /// Answers a request, by the upstream or by itself.
@@ -89,7 +89,7 @@ impl Proxy {
         let program = wants_upgrade(&parts).then(|| (program, in_use.clone()));
         let is_upgrade = program.is_some();
         let head = RequestHead::of(&parts, self.upstream.scheme(), self.upstream.authority())?;
-        let body: IncomingBody = in_use.bringing(body);
+        let body: IncomingBody = in_use.with_request_body(body);
         let (body, kept, is_cut) = take(&parts.method, body, &self.room).await?.split();
         // The body may have taken longer than the token lived that was there before.
         let token = self.token()?;
@@ -98,20 +98,20 @@ impl Proxy {
         let first =
             first.map_err(|refusal| if is_cut.load(Ordering::Relaxed) { Refusal::Body } else { refusal })?;
         if !calls_expired(first.status(), first.headers()) {
-            return pass_on(first, program);
+            return relay_response(first, program);
         }
         self.metrics.proxied("expired");
         let Some(kept) = kept else {
-            self.feed.refuse(&token.fingerprint);
-            return pass_on(first, program);
+            self.receiver.refuse(&token.fingerprint);
+            return relay_response(first, program);
         };
-        let limit = if self.feed.asks_issuer() { WAIT_FOR_ISSUER } else { WAIT_FOR_OTHERS };
-        match self.feed.renew(&token.fingerprint, limit).await.filter(|newer| self.is_living(newer)) {
+        let limit = if self.receiver.asks_issuer() { WAIT_FOR_ISSUER } else { WAIT_FOR_OTHERS };
+        match self.receiver.renew(&token.fingerprint, limit).await.filter(|newer| self.is_living(newer)) {
             Some(newer) => {
                 let again = self.send(&head, &newer, kept.body(), Some(&kept), is_upgrade).await;
-                pass_on(again?, program)
+                relay_response(again?, program)
             }
-            None => pass_on(first, program),
+            None => relay_response(first, program),
         }
     }
 
@@ -129,7 +129,7 @@ impl Proxy {
             Err(failure) => failure,
         };
         match kept {
-            Some(kept) if failure.may_be_repeated(head.is_safe()) => {
+            Some(kept) if failure.is_retryable(head.is_safe()) => {
                 self.metrics.proxied("repeated");
                 self.send_once(head, token, kept.body(), is_upgrade).await.map_err(|failure| failure.refusal)
             }
@@ -152,9 +152,9 @@ impl Proxy {
 
     /// The token to send, if it is certain to live until it arrives.
     fn token(&self) -> Result<Arc<HeldToken>, Refusal> {
-        let supply = self.feed.now();
-        let living = supply.token.as_ref().filter(|token| self.is_living(token)).cloned();
-        living.ok_or_else(|| Refusal::no_token(&supply, self.clock.now()))
+        let state = self.receiver.now();
+        let living = state.token.as_ref().filter(|token| self.is_living(token)).cloned();
+        living.ok_or_else(|| Refusal::no_token(&state, self.clock.now()))
     }
 
     fn is_living(&self, token: &HeldToken) -> bool {
@@ -163,7 +163,7 @@ impl Proxy {
 }
 
 /// What the program gets of the upstream's answer. `program` is its connection, if it asked for another protocol.
-fn pass_on(
+fn relay_response(
     mut answer: Response<Incoming>,
     program: Option<(OnUpgrade, RequestGuard)>,
 ) -> Result<Response<Body>, Refusal> {

@@ -92,7 +92,7 @@ pub(super) fn admit(parts: &Parts, callers: &Callers) -> Result<(), Refusal> {
     if parts.version < Version::HTTP_2 && parts.uri.authority().is_some() {
         return Err(Refusal::Target);
     }
-    if !callers.know_us(parts) {
+    if !callers.is_known_host(parts) {
         return Err(Refusal::Host);
     }
     if callers.are_foreign_pages(parts) {

@@ -113,8 +113,8 @@ mod tests {
         let held = HeldToken::issued(&token("t", clock.now(), 86_400));
         let upstream =
             Arc::new(Upstream::new(origin, &Trust::PublicRoots, Arc::<SystemClock>::clone(&clock)).unwrap());
-        let (feed, metrics) = (channel(Some(held), false).1, Metrics::of_sidecar().1);
-        let proxy = Proxy::new(upstream, feed, clock, metrics, Callers::of_this_machine());
+        let (receiver, metrics) = (channel(Some(held), false).1, Metrics::of_sidecar().1);
+        let proxy = Proxy::new(upstream, receiver, clock, metrics, Callers::of_this_machine());
         tokio::spawn(serve(listener, proxy, CancellationToken::new()));
         address
     }

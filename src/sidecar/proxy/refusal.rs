@@ -61,15 +61,15 @@ pub(super) enum Refusal {
 
 impl Refusal {
     /// Of a source that has no token to send now.
-    pub(super) fn no_token(supply: &TokenState, now: Moment) -> Self {
-        let (reason, message) = match (&supply.error, &supply.token) {
+    pub(super) fn no_token(state: &TokenState, now: Moment) -> Self {
+        let (reason, message) = match (&state.error, &state.token) {
             (Some(error), _) => (error.name(), error.message()),
             (None, None) => ("NoTokenYet", "There is no token yet; retry".into()),
             (None, Some(_)) => {
                 ("TokenExpired", "The token has expired and there is no new one yet; retry".into())
             }
         };
-        let pause = supply.next_attempt.map_or(ASK_AGAIN, |next| next.remaining(now));
+        let pause = state.next_attempt.map_or(ASK_AGAIN, |next| next.remaining(now));
         Self::NoToken { reason, message, seconds: pause.as_secs().max(1) }
     }
 
@@ -181,10 +181,10 @@ mod tests {
         };
         let error = Some(SourceError::LoginRejected { forbidden: false, proven: true, blank: false });
         let rejected = TokenState { error, next_attempt: Some(at(100)), ..dead.clone() };
-        for (supply, reason, seconds) in
+        for (state, reason, seconds) in
             [(nothing, "NoTokenYet", "5"), (dead, "TokenExpired", "5"), (rejected, "LoginRejected", "40")]
         {
-            let refusal = Refusal::no_token(&supply, at(60));
+            let refusal = Refusal::no_token(&state, at(60));
             let answer = refusal.answer();
             assert_eq!((refusal.reason(), answer.status()), (reason, StatusCode::SERVICE_UNAVAILABLE));
             assert_eq!(answer.headers()[RETRY_AFTER], seconds, "{reason}");

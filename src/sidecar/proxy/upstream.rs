@@ -86,19 +86,19 @@ enum Execution {
 }
 
 impl Failure {
-    fn hopeless(refusal: Refusal) -> Self {
+    fn permanent(refusal: Refusal) -> Self {
         Self { refusal, execution: Execution::Hopeless }
     }
 
     /// Whether the request may be sent once more. `is_safe` says that it changes nothing.
-    pub(super) fn may_be_repeated(&self, is_safe: bool) -> bool {
+    pub(super) fn is_retryable(&self, is_safe: bool) -> bool {
         self.execution == Execution::No || (is_safe && self.execution == Execution::Unknown)
     }
 }
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        Self::hopeless(refusal)
+        Self::permanent(refusal)
     }
 }
 
@@ -281,14 +281,14 @@ fn client(tls: &ClientConfig, versions: Versions) -> Client<Connector, Body> {
 
 fn classify(error: &ClientError, trust: &Trust) -> Failure {
     if error.is_connect() {
-        return Failure::hopeless(match connect_failure(error, trust) {
+        return Failure::permanent(match connect_failure(error, trust) {
             ConnectionFailure::TooManyOpenFiles => Refusal::Descriptors,
             connection_failure if connection_failure.is_tls() => Refusal::UpstreamTls(connection_failure),
             connection_failure => Refusal::UpstreamUnreachable(connection_failure),
         });
     }
     if causes(error).any(|cause| cause.downcast_ref().is_some_and(hyper::Error::is_parse)) {
-        return Failure::hopeless(Refusal::UpstreamMalformed);
+        return Failure::permanent(Refusal::UpstreamMalformed);
     }
     Failure { refusal: Refusal::UpstreamBroken, execution: execution(error) }
 }

@@ -22,7 +22,7 @@ impl Changes {
         let events = events::Events::new()
             .inspect_err(|error| tracing::warn!("watch directories: {error}; checking every 10 s instead"));
         let changes = Self { directories, events: events.ok() };
-        changes.arm();
+        changes.add_watches();
         changes
     }
 
@@ -33,11 +33,11 @@ impl Changes {
             Some(events) => drop(tokio::time::timeout(LOOK, events.next()).await),
             None => tokio::time::sleep(LOOK).await,
         }
-        self.arm();
+        self.add_watches();
     }
 
     /// Watches each directory that is there. On one that is watched already this changes nothing.
-    fn arm(&self) {
+    fn add_watches(&self) {
         if let Some(events) = &self.events {
             self.directories.iter().for_each(|directory| events.watch(directory));
         }

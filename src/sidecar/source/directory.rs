@@ -20,7 +20,7 @@ use crate::sidecar::file::{file_error, read};
 pub(in crate::sidecar) struct Directory {
     files: TokenFiles,
     clock: Arc<dyn Clock>,
-    outlet: TokenSender,
+    sender: TokenSender,
 }
 
 /// The files with a token and its times.
@@ -35,9 +35,9 @@ impl Directory {
         path: PathBuf,
         keys: SecretKeys,
         clock: Arc<dyn Clock>,
-        outlet: TokenSender,
+        sender: TokenSender,
     ) -> Self {
-        Self { files: TokenFiles { path, keys }, clock, outlet }
+        Self { files: TokenFiles { path, keys }, clock, sender }
     }
 
     /// Follows until `stop` is cancelled.
@@ -46,7 +46,7 @@ impl Directory {
         while !stop.is_cancelled() {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.look() => {}
+                () = self.scan() => {}
             }
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -56,13 +56,13 @@ impl Directory {
     }
 
     /// Looks what stands there. A file system may take its time, and must not hold up anything else.
-    async fn look(&self) {
-        let (files, held, now) = (self.files.clone(), self.outlet.token(), self.clock.now());
+    async fn scan(&self) {
+        let (files, held, now) = (self.files.clone(), self.sender.token(), self.clock.now());
         let found = tokio::task::spawn_blocking(move || files.found(held.as_deref(), now)).await;
         match found.unwrap_or_else(|_| Err(self.files.unreadable())) {
-            Ok(Some(token)) => self.outlet.give(token),
-            Ok(None) => self.outlet.tell(None, None),
-            Err(error) => self.outlet.tell(Some(error), None),
+            Ok(Some(token)) => self.sender.send(token),
+            Ok(None) => self.sender.report(None, None),
+            Err(error) => self.sender.report(Some(error), None),
         }
     }
 }

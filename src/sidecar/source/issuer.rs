@@ -73,7 +73,7 @@ pub(in crate::sidecar) struct LoginSource {
 impl LoginSource {
     pub(in crate::sidecar) fn new(parts: LoginParts, outlet: TokenSender) -> Self {
         let jitter = Jitter::seeded_by(&parts.clock.random_fraction().value().to_string());
-        let record = parts.record.recall();
+        let record = parts.record.load();
         Self {
             parts,
             outlet,
@@ -106,7 +106,7 @@ impl LoginSource {
                 // A look every few seconds also sees what the wall clock says, whatever a suspended machine slept through.
                 () = changes.next() => {}
                 _ = self.parts.ended.recv() => {}
-                () = self.outlet.asked() => {}
+                () = self.outlet.requested() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -125,7 +125,7 @@ impl LoginSource {
         let (reading, site) = match observed {
             Ok(observed) => observed,
             Err(error) => {
-                self.outlet.tell(Some(error), None);
+                self.outlet.report(Some(error), None);
                 return None;
             }
         };
@@ -141,12 +141,12 @@ impl LoginSource {
                 Plan::Obtain => return None,
                 Plan::Record => {
                     if let Err(error) = self.record_attempt(&reading.identity) {
-                        self.outlet.tell(Some(error), None);
+                        self.outlet.report(Some(error), None);
                         return None;
                     }
                 }
                 Plan::Hold => {
-                    self.outlet.tell(self.rejection(), None);
+                    self.outlet.report(self.rejection(), None);
                     return None;
                 }
                 Plan::Wait(until) => {
@@ -261,7 +261,7 @@ impl LoginSource {
         let is_in_flight = session.view(&self.tenant).next == Next::InFlight;
         let record = session.with_account(|account| match &self.record {
             Some(record) if self.is_attempt_recorded && !is_in_flight && is_unsent(account) => {
-                record.taken_back()
+                record.retracted()
             }
             Some(record) => Some(record.after(account)),
             None => account.accepted().map(|_| self.new_record(files, 0).after(account)),
@@ -277,7 +277,7 @@ impl LoginSource {
         let token = session.with_account(|account| account.token().map(|token| HeldToken::issued(token)));
         let is_news = |token: &HeldToken| held.as_ref().is_none_or(|held| !held.is_same(token));
         if let Some(token) = token.filter(|token| !token.is_expired(now) && is_news(token)) {
-            self.outlet.give(token);
+            self.outlet.send(token);
         }
     }
 
@@ -290,7 +290,7 @@ impl LoginSource {
     fn record_attempt(&mut self, files: &FilesIdentity) -> Result<(), SourceError> {
         let before = self.record.as_ref().map_or(0, |record| record.rejections);
         let record = self.new_record(files, before + 1);
-        if let Err(error) = self.parts.record.remember(Some(&record)) {
+        if let Err(error) = self.parts.record.save(Some(&record)) {
             let file = self.parts.record.place();
             tracing::warn!("write {file}: {error}");
             return Err(SourceError::LoginNotRecorded { file });
@@ -302,7 +302,7 @@ impl LoginSource {
 
     /// Writes down what is remembered. What cannot be written is kept in memory, and tried again at the next turn.
     fn remember(&mut self) {
-        let outcome = self.parts.record.remember(self.record.as_ref());
+        let outcome = self.parts.record.save(self.record.as_ref());
         if let (Err(error), true) = (&outcome, self.is_remembered) {
             tracing::warn!("write {}: {error}; retrying", self.parts.record.place());
         }
@@ -314,10 +314,10 @@ impl LoginSource {
         let error = view.last_failure.as_ref().map(|error| of_call(error.failure.reason.clone()));
         let error = error.or_else(|| view.waits_for.clone().map(of_call));
         let is_doubtful = || {
-            self.refusals.are_doubtful() && self.outlet.token().is_some_and(|held| self.refusals.is_of(&held))
+            self.refusals.are_suspect() && self.outlet.token().is_some_and(|held| self.refusals.is_of(&held))
         };
         let error = error.or_else(|| is_doubtful().then_some(SourceError::TokensCalledExpired));
-        self.outlet.tell(error.clone(), until.filter(|_| error.is_some()));
+        self.outlet.report(error.clone(), until.filter(|_| error.is_some()));
     }
 
     /// The rejection for which the login files are not tried again.

@@ -49,37 +49,37 @@ pub struct TokenState {
 /// The end of those who use tokens. Every clone sees the same.
 #[derive(Clone)]
 pub struct TokenReceiver {
-    supply: watch::Receiver<TokenState>,
+    state: watch::Receiver<TokenState>,
     refused: Arc<watch::Sender<Option<Fingerprint>>>,
     asks_issuer: bool,
 }
 
 /// The end of the source.
 pub(super) struct TokenSender {
-    supply: watch::Sender<TokenState>,
+    state: watch::Sender<TokenState>,
     refused: watch::Receiver<Option<Fingerprint>>,
 }
 
 /// Both ends, beginning with this token. `asks_issuer` says whether the source can get a token by itself.
 pub(super) fn channel(token: Option<HeldToken>, asks_issuer: bool) -> (TokenSender, TokenReceiver) {
-    let supply = TokenState { token: token.map(Arc::new), ..TokenState::default() };
-    let (supply, supplied) = watch::channel(supply);
+    let state = TokenState { token: token.map(Arc::new), ..TokenState::default() };
+    let (state, supplied) = watch::channel(state);
     let (refuse, refused) = watch::channel(None);
-    let feed = TokenReceiver { supply: supplied, refused: Arc::new(refuse), asks_issuer };
-    (TokenSender { supply, refused }, feed)
+    let receiver = TokenReceiver { state: supplied, refused: Arc::new(refuse), asks_issuer };
+    (TokenSender { state, refused }, receiver)
 }
 
 impl TokenReceiver {
     /// What there is now.
     #[must_use]
     pub fn now(&self) -> TokenState {
-        self.supply.borrow().clone()
+        self.state.borrow().clone()
     }
 
     /// To be told of every change. It ends with the source, when the process stops.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<TokenState> {
-        self.supply.clone()
+        self.state.clone()
     }
 
     /// Whether the source gets tokens from the issuer by itself, and so at once when one is asked for.
@@ -103,50 +103,50 @@ impl TokenReceiver {
     /// any other can only be waited for.
     pub async fn renew(&self, refused: &Fingerprint, limit: Duration) -> Option<Arc<HeldToken>> {
         let is_other = |token: &Arc<HeldToken>| token.fingerprint != *refused;
-        let newer = |supply: &TokenState| supply.token.clone().filter(is_other);
-        if let Some(token) = newer(&self.supply.borrow()) {
+        let newer = |state: &TokenState| state.token.clone().filter(is_other);
+        if let Some(token) = newer(&self.state.borrow()) {
             return Some(token);
         }
         self.refuse(refused);
-        let mut supply = self.supply.clone();
+        let mut state = self.state.clone();
         let has_ended =
-            |supply: &TokenState| newer(supply).is_some() || self.asks_issuer && supply.error.is_some();
-        let ended = tokio::time::timeout(limit, supply.wait_for(has_ended)).await;
-        ended.ok()?.ok().and_then(|supply| newer(&supply))
+            |state: &TokenState| newer(state).is_some() || self.asks_issuer && state.error.is_some();
+        let ended = tokio::time::timeout(limit, state.wait_for(has_ended)).await;
+        ended.ok()?.ok().and_then(|state| newer(&state))
     }
 }
 
 impl TokenSender {
     /// The token that was given last.
     fn token(&self) -> Option<Arc<HeldToken>> {
-        self.supply.borrow().token.clone()
+        self.state.borrow().token.clone()
     }
 
     /// Gives a token that is better than the one before.
-    pub(super) fn give(&self, token: HeldToken) {
+    pub(super) fn send(&self, token: HeldToken) {
         tracing::info!(fingerprint = %token.fingerprint, "token received");
-        self.supply.send_replace(TokenState { token: Some(Arc::new(token)), ..TokenState::default() });
+        self.state.send_replace(TokenState { token: Some(Arc::new(token)), ..TokenState::default() });
     }
 
     /// Says why there is no newer token, or that nothing is wrong.
-    pub(super) fn tell(&self, error: Option<SourceError>, next_attempt: Option<Moment>) {
-        self.supply.send_if_modified(|supply| {
-            if supply.error != error {
+    pub(super) fn report(&self, error: Option<SourceError>, next_attempt: Option<Moment>) {
+        self.state.send_if_modified(|state| {
+            if state.error != error {
                 if let Some(error) = &error {
                     tracing::warn!(reason = error.name(), "{}", error.message());
                 } else {
                     tracing::info!("the source works again");
                 }
             }
-            let is_news = supply.error != error || supply.next_attempt != next_attempt;
-            (supply.error, supply.next_attempt) = (error, next_attempt);
+            let is_news = state.error != error || state.next_attempt != next_attempt;
+            (state.error, state.next_attempt) = (error, next_attempt);
             is_news
         });
     }
 
     /// Whether nothing keeps a newer token from coming.
-    fn is_untroubled(&self) -> bool {
-        self.supply.borrow().error.is_none()
+    fn is_healthy(&self) -> bool {
+        self.state.borrow().error.is_none()
     }
 
     /// Whether a user of this token was told that it has expired.
@@ -155,7 +155,7 @@ impl TokenSender {
     }
 
     /// Waits until somebody asks for a newer token. Without anybody left who could, it waits for ever.
-    async fn asked(&mut self) {
+    async fn requested(&mut self) {
         if self.refused.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -175,13 +175,13 @@ mod tests {
     #[tokio::test]
     async fn whoever_asks_for_a_newer_token_waits_for_it_and_the_source_is_asked_once() {
         let first = held("first");
-        let (mut outlet, feed) = channel(Some(first.clone()), true);
-        let renew = || feed.renew(&first.fingerprint, Duration::from_secs(60));
+        let (mut sender, receiver) = channel(Some(first.clone()), true);
+        let renew = || receiver.renew(&first.fingerprint, Duration::from_secs(60));
         let (mut one, mut other) = (Box::pin(renew()), Box::pin(renew()));
         assert!((&mut one).now_or_never().is_none() && (&mut other).now_or_never().is_none());
-        assert!(outlet.asked().now_or_never().is_some() && outlet.is_refused(&first));
-        assert!(outlet.asked().now_or_never().is_none(), "once");
-        outlet.give(held("second"));
+        assert!(sender.requested().now_or_never().is_some() && sender.is_refused(&first));
+        assert!(sender.requested().now_or_never().is_none(), "once");
+        sender.send(held("second"));
         for waiting in [one, other] {
             assert_eq!(waiting.await.unwrap().access.expose(), "second");
         }
@@ -192,11 +192,11 @@ mod tests {
     async fn a_call_that_failed_ends_the_wait_and_a_source_that_cannot_ask_is_waited_for() {
         for (asks_issuer, waited) in [(true, 0), (false, 5)] {
             let first = held("first");
-            let (outlet, feed) = channel(Some(first.clone()), asks_issuer);
+            let (sender, receiver) = channel(Some(first.clone()), asks_issuer);
             let start = tokio::time::Instant::now();
-            let mut renewal = Box::pin(feed.renew(&first.fingerprint, Duration::from_secs(5)));
+            let mut renewal = Box::pin(receiver.renew(&first.fingerprint, Duration::from_secs(5)));
             assert!((&mut renewal).now_or_never().is_none());
-            outlet.tell(Some(SourceError::ApiServerUnreachable), None);
+            sender.report(Some(SourceError::ApiServerUnreachable), None);
             assert!(renewal.await.is_none());
             assert_eq!(start.elapsed().as_secs(), waited);
         }

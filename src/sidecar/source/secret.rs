@@ -84,7 +84,7 @@ pub(in crate::sidecar) struct SecretSource {
     keys: SecretKeys,
     client: Client,
     clock: Arc<dyn Clock>,
-    outlet: TokenSender,
+    sender: TokenSender,
 }
 
 impl SecretSource {
@@ -93,10 +93,10 @@ impl SecretSource {
         keys: SecretKeys,
         client: Client,
         clock: Arc<dyn Clock>,
-        outlet: TokenSender,
+        sender: TokenSender,
     ) -> Self {
         let namespace = name.namespace.clone().or_else(|| Some(client.default_namespace().to_owned()));
-        Self { name: SecretName { namespace, ..name }, keys, client, clock, outlet }
+        Self { name: SecretName { namespace, ..name }, keys, client, clock, sender }
     }
 
     /// Follows until `stop` is cancelled.
@@ -108,7 +108,7 @@ impl SecretSource {
                 let pause = tokio::time::sleep(pauses.next().unwrap_or(LOOK));
                 match self.follow().await {
                     Ok(()) => pauses.reset(),
-                    Err(error) => self.tell(Some(self.error(&error))),
+                    Err(error) => self.report(Some(self.error(&error))),
                 }
                 pause.await;
             }
@@ -140,13 +140,13 @@ impl SecretSource {
         let mut changes = api.watch(&watch, &version).await?.boxed();
         tracing::trace!(secret = %self.name, version, "starting the watch");
         // Not before: a Secret that can be listed but not watched is no source that works.
-        self.tell(error);
+        self.report(error);
         while let Some(change) = changes.try_next().await? {
             match change {
                 WatchEvent::Added(secret) | WatchEvent::Modified(secret) => {
-                    self.tell(self.take(Some(&secret)));
+                    self.report(self.take(Some(&secret)));
                 }
-                WatchEvent::Deleted(_) => self.tell(self.take(None)),
+                WatchEvent::Deleted(_) => self.report(self.take(None)),
                 WatchEvent::Bookmark(_) => {}
                 WatchEvent::Error(status) if status.code == VERSION_GONE => return Ok(()),
                 WatchEvent::Error(status) => return Err(kube::Error::Api(status)),
@@ -168,9 +168,9 @@ impl SecretSource {
             SourceError::TokenUnusable { place, defect }
         });
         let place = format!("Secret {}", self.name);
-        match found.and_then(|found| follow(self.outlet.token().as_deref(), found, &place, now)) {
+        match found.and_then(|found| follow(self.sender.token().as_deref(), found, &place, now)) {
             Ok(Some(token)) => {
-                self.outlet.give(token);
+                self.sender.send(token);
                 None
             }
             Ok(None) => None,
@@ -181,14 +181,14 @@ impl SecretSource {
     /// Says so when the token that was taken has died since.
     fn age(&self) {
         let now = self.clock.now();
-        let is_dead = self.outlet.token().is_some_and(|token| token.is_expired(now));
-        if is_dead && self.outlet.is_untroubled() {
-            self.tell(Some(SourceError::TokenExpired { place: format!("Secret {}", self.name) }));
+        let is_dead = self.sender.token().is_some_and(|token| token.is_expired(now));
+        if is_dead && self.sender.is_healthy() {
+            self.report(Some(SourceError::TokenExpired { place: format!("Secret {}", self.name) }));
         }
     }
 
-    fn tell(&self, error: Option<SourceError>) {
-        self.outlet.tell(error, None);
+    fn report(&self, error: Option<SourceError>) {
+        self.sender.report(error, None);
     }
 
     /// What an error of the API server means, without whatever the client could not parse.

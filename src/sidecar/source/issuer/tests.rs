@@ -52,7 +52,7 @@ impl Transport for Issuer {
 
 struct Stage {
     issuer: Arc<Issuer>,
-    feed: TokenReceiver,
+    receiver: TokenReceiver,
     stop: CancellationToken,
     work: JoinHandle<()>,
     place: ConnectionPermit,
@@ -62,8 +62,8 @@ impl Stage {
     /// With a token.
     async fn set() -> Self {
         let stage = Self::begin(200);
-        let mut supply = stage.feed.watch();
-        supply.wait_for(|supply| supply.token.is_some()).await.unwrap();
+        let mut state = stage.receiver.watch();
+        state.wait_for(|state| state.token.is_some()).await.unwrap();
         stage
     }
 
@@ -79,22 +79,23 @@ impl Stage {
         let allowed = Arc::new(AllowList::new(origin, Vec::new()));
         let client =
             IssuerClient::new(Arc::clone(&issuer) as Arc<dyn Transport>, allowed, Arc::clone(&clock));
-        let (tell, ended) = tokio::sync::mpsc::unbounded_channel();
+        let (report, ended) = tokio::sync::mpsc::unbounded_channel();
         let (keys, metrics) = (KeyMaker::new([7; 64]), Arc::new(Metrics::of_sidecar().0));
-        let accounts = Accounts::new(client, Arc::clone(&clock), metrics, keys, tell, || true, stop.clone());
+        let accounts =
+            Accounts::new(client, Arc::clone(&clock), metrics, keys, report, || true, stop.clone());
         let name = |name: &str| name.to_owned();
         let files =
             LoginFiles { directory: place.0.clone(), username: name("username"), password: name("password") };
         let record = RecordFile::of(Some(&place.0));
         let strategy = Strategy::Login;
         let parts = LoginParts { files, endpoint, ca_file: None, strategy, accounts, ended, record, clock };
-        let (outlet, feed) = channel(None, true);
-        let work = tokio::spawn(LoginSource::new(parts, outlet).run(stop.clone()));
-        Self { issuer, feed, stop, work, place }
+        let (sender, receiver) = channel(None, true);
+        let work = tokio::spawn(LoginSource::new(parts, sender).run(stop.clone()));
+        Self { issuer, receiver, stop, work, place }
     }
 
     fn token(&self) -> Arc<HeldToken> {
-        self.feed.now().token.unwrap()
+        self.receiver.now().token.unwrap()
     }
 
     fn calls(&self) -> u32 {
@@ -111,14 +112,14 @@ impl Stage {
 async fn a_hundred_who_were_told_that_a_token_is_expired_cost_one_login_after_five_seconds() {
     let stage = Stage::set().await;
     let (first, start) = (stage.token(), Instant::now());
-    let renewals = (0..100).map(|_| stage.feed.renew(&first.fingerprint, Duration::from_secs(30)));
+    let renewals = (0..100).map(|_| stage.receiver.renew(&first.fingerprint, Duration::from_secs(30)));
     for renewed in join_all(renewals).await {
         assert_eq!(renewed.unwrap().access.expose(), "token-2");
     }
     assert_eq!(stage.calls(), 2);
     let waited = start.elapsed();
     assert!(waited > Duration::from_secs(4) && waited < Duration::from_secs(7), "{waited:?}");
-    let late = stage.feed.renew(&first.fingerprint, Duration::from_secs(30)).await;
+    let late = stage.receiver.renew(&first.fingerprint, Duration::from_secs(30)).await;
     assert_eq!((late.unwrap().access.expose(), stage.calls()), ("token-2", 2));
     stage.end().await;
 }
@@ -129,16 +130,16 @@ async fn who_asks_in_vain_is_told_as_soon_as_the_call_has_failed_and_the_old_tok
     tokio::time::sleep(Duration::from_secs(60)).await;
     stage.issuer.status.store(503, Ordering::SeqCst);
     let (first, start) = (stage.token(), Instant::now());
-    assert!(stage.feed.renew(&first.fingerprint, Duration::from_secs(30)).await.is_none());
+    assert!(stage.receiver.renew(&first.fingerprint, Duration::from_secs(30)).await.is_none());
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
-    let supply = stage.feed.now();
-    assert_eq!(supply.error.map(|error| error.name()), Some("IssuerUnavailable"));
-    assert!(supply.token.unwrap().is_same(&first));
-    let next_attempt = stage.feed.watch().wait_for(|supply| supply.next_attempt.is_some()).await.is_ok();
+    let state = stage.receiver.now();
+    assert_eq!(state.error.map(|error| error.name()), Some("IssuerUnavailable"));
+    assert!(state.token.unwrap().is_same(&first));
+    let next_attempt = stage.receiver.watch().wait_for(|state| state.next_attempt.is_some()).await.is_ok();
     assert!(next_attempt, "and when it is tried again");
     stage.issuer.status.store(200, Ordering::SeqCst);
-    let mut supply = stage.feed.watch();
-    let healed = supply.wait_for(|supply| supply.error.is_none()).await.unwrap().token.clone();
+    let mut state = stage.receiver.watch();
+    let healed = state.wait_for(|state| state.error.is_none()).await.unwrap().token.clone();
     assert_ne!(healed.unwrap().fingerprint, first.fingerprint);
     stage.end().await;
 }
@@ -149,11 +150,11 @@ async fn an_upstream_that_calls_every_token_expired_costs_a_few_logins_an_hour_a
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_secs(3600) {
         let token = stage.token();
-        let _ = stage.feed.renew(&token.fingerprint, Duration::from_secs(20)).await;
+        let _ = stage.receiver.renew(&token.fingerprint, Duration::from_secs(20)).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     assert!((8..=16).contains(&stage.calls()), "{} logins", stage.calls());
-    let error = stage.feed.now().error.map(|error| error.name());
+    let error = stage.receiver.now().error.map(|error| error.name());
     assert_eq!(error, Some("TokensCalledExpired"));
     stage.end().await;
 }
@@ -171,14 +172,14 @@ async fn a_login_that_was_never_accepted_is_presented_once_in_a_day_and_again_wh
     let stage = Stage::begin(401);
     tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
     assert_eq!(stage.calls(), 1);
-    let error = stage.feed.now().error;
+    let error = stage.receiver.now().error;
     assert_eq!(error, Some(SourceError::LoginRejected { forbidden: false, proven: false, blank: false }));
     // The same password: what kept the issuer from accepting it may have been cured there.
     std::fs::write(stage.place.0.join("new"), "secret").unwrap();
     std::fs::rename(stage.place.0.join("new"), stage.place.0.join("password")).unwrap();
     stage.issuer.status.store(200, Ordering::SeqCst);
-    let mut supply = stage.feed.watch();
-    supply.wait_for(|supply| supply.token.is_some()).await.unwrap();
+    let mut state = stage.receiver.watch();
+    state.wait_for(|state| state.token.is_some()).await.unwrap();
     assert_eq!(stage.calls(), 2);
     stage.end().await;
 }
@@ -191,14 +192,14 @@ async fn a_login_that_was_never_accepted_and_is_answered_oddly_is_presented_thre
         let stage = Stage::begin(status);
         tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
         assert_eq!(stage.calls(), 3, "{status}");
-        let error = stage.feed.now().error.unwrap();
+        let error = stage.receiver.now().error.unwrap();
         assert_eq!(error.name(), reason);
         assert!(error.message().contains("change the login files"), "{}", error.message());
         std::fs::write(stage.place.0.join("new"), "secret").unwrap();
         std::fs::rename(stage.place.0.join("new"), stage.place.0.join("password")).unwrap();
         stage.issuer.status.store(200, Ordering::SeqCst);
-        let mut supply = stage.feed.watch();
-        supply.wait_for(|supply| supply.token.is_some()).await.unwrap();
+        let mut state = stage.receiver.watch();
+        state.wait_for(|state| state.token.is_some()).await.unwrap();
         assert_eq!(stage.calls(), 4, "{status}: other files are another attempt");
         stage.end().await;
     }
