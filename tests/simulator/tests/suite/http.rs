@@ -2,9 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use idissuer_simulator::{
-    Config, Fault, FaultRule, Missing, RefreshTokens, RetryAfter, Server, Simulator, Tls, TrailingSlash,
-};
+use idissuer_simulator::{Config, Fault, FaultRule, Server, Simulator, Tls};
 use jiff::SignedDuration;
 use reqwest::{Certificate, Client, RequestBuilder, Response, redirect};
 use serde_json::{Value, json};
@@ -80,45 +78,6 @@ async fn a_session_is_logged_in_refreshed_and_used() {
 }
 
 #[tokio::test]
-async fn an_expired_token_gets_the_documented_401() {
-    let server = start(|_| ()).await;
-    let pair = logged_in(&server).await;
-    server.configure(|personality| personality.clock_offset = SignedDuration::from_hours(1));
-    let answer = authorized(&server, &pair).await;
-    assert_eq!(answer.status(), 401);
-    for (header, value) in [
-        ("content-length", "0"),
-        ("token-expired", "true"),
-        ("www-authenticate", r#"Bearer error="invalid_token", error_description="The token is expired""#),
-    ] {
-        assert_eq!(answer.headers()[header], value);
-    }
-    assert!(server.counts().of(USER).authorized_expired == 1);
-}
-
-#[tokio::test]
-async fn the_date_header_is_the_issuers_own() {
-    let server = start(|personality| personality.clock_offset = SignedDuration::from_hours(48)).await;
-    let answer = login(&server).send().await.unwrap();
-    let date = httpdate::parse_http_date(answer.headers()["date"].to_str().unwrap()).unwrap();
-    let ahead = date.duration_since(std::time::SystemTime::now()).unwrap();
-    assert!(ahead > Duration::from_secs(47 * 3600), "{ahead:?}");
-}
-
-#[tokio::test]
-async fn statuses_come_with_retry_after() {
-    let server = start(|_| ()).await;
-    server.inject(FaultRule::new(Fault::retry_after(429, RetryAfter::Seconds(7))).once());
-    server.inject(FaultRule::new(Fault::retry_after(503, RetryAfter::Date(60))).once());
-    let first = login(&server).send().await.unwrap();
-    assert_eq!((first.status().as_u16(), first.headers()["retry-after"].to_str().unwrap()), (429, "7"));
-    let second = login(&server).send().await.unwrap();
-    assert_eq!(second.status(), 503);
-    assert!(httpdate::parse_http_date(second.headers()["retry-after"].to_str().unwrap()).is_ok());
-    assert_eq!(login(&server).send().await.unwrap().status(), 200);
-}
-
-#[tokio::test]
 async fn a_lost_answer_closes_the_connection_after_the_work() {
     let server = start(|_| ()).await;
     server.inject(FaultRule::on_login(Fault::Lost).once());
@@ -155,49 +114,6 @@ async fn what_is_not_http_does_not_look_like_it() {
 }
 
 #[tokio::test]
-async fn truncated_and_garbage_bodies_are_whole_http_and_no_json() {
-    let server = start(|_| ()).await;
-    for fault in [Fault::Truncated, Fault::Garbage] {
-        server.inject(FaultRule::on_login(fault.clone()).once());
-        let answer = login(&server).send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        let body = answer.bytes().await.unwrap();
-        assert!(!body.is_empty() && serde_json::from_slice::<Value>(&body).is_err(), "{fault:?}");
-    }
-}
-
-#[tokio::test]
-async fn an_oversize_answer_is_as_large_as_it_is_to_be() {
-    let server = start(|_| ()).await;
-    server.inject(FaultRule::on_login(Fault::Oversize { bytes: 3_000_000 }).once());
-    assert_eq!(login(&server).send().await.unwrap().bytes().await.unwrap().len(), 3_000_000);
-}
-
-#[tokio::test]
-async fn a_redirect_says_where_to() {
-    let server = start(|_| ()).await;
-    server.inject(FaultRule::new(Fault::Redirect {
-        status: 302,
-        location: "https://elsewhere.example/".to_owned(),
-    }));
-    let answer = login(&server).send().await.unwrap();
-    assert_eq!(
-        (answer.status().as_u16(), &answer.headers()["location"]),
-        (302, &"https://elsewhere.example/".parse().unwrap())
-    );
-}
-
-#[tokio::test]
-async fn a_missing_slash_is_redirected_where_it_is_to_be() {
-    let server = start(|personality| personality.trailing_slash = TrailingSlash::Added).await;
-    let answer = login(&server).send().await.unwrap();
-    assert_eq!(
-        (answer.status().as_u16(), &answer.headers()["location"]),
-        (301, &"/v2/auth/token/".parse().unwrap())
-    );
-}
-
-#[tokio::test]
 async fn a_trickled_answer_comes_whole_in_the_end_and_in_many_pieces() {
     let server = start(|_| ()).await;
     server.inject(FaultRule::on_login(Fault::Trickle { interval: Duration::from_millis(1) }).once());
@@ -221,27 +137,6 @@ async fn a_hanging_call_does_not_hold_up_others() {
     assert!(!hanging.is_finished());
     assert_eq!(server.counts().of(USER).in_flight_maximum, 2);
     hanging.abort();
-}
-
-#[tokio::test]
-async fn calls_at_the_same_time_are_seen_as_such() {
-    let server = start(|personality| personality.latency.login = "200ms".parse().unwrap()).await;
-    let calls = (0..5).map(|_| login(&server).send());
-    assert!(futures::future::join_all(calls).await.iter().all(Result::is_ok));
-    assert_eq!(server.counts().of(USER).in_flight_maximum, 5);
-    server.reset_counts();
-    login(&server).send().await.unwrap();
-    assert_eq!(server.counts().of(USER).in_flight_maximum, 1);
-}
-
-#[tokio::test]
-async fn a_login_without_a_refresh_token_says_so_as_it_is_to() {
-    let server = start(|personality| {
-        personality.refresh.tokens = RefreshTokens::Absent;
-        personality.refresh.missing = Missing::Null;
-    })
-    .await;
-    assert_eq!(logged_in(&server).await.get("refresh_token"), Some(&Value::Null));
 }
 
 #[tokio::test]

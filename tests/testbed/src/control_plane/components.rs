@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::component::Component;
 use super::files::Files;
-use super::options::{Controllers, Options};
+use super::options::Controllers;
 use crate::error::Result;
 use crate::ports::Port;
 use crate::process::WorkFolder;
@@ -85,10 +85,9 @@ pub(super) fn api_server(
     programs: &Programs,
     ports: &Ports,
     files: &Files,
-    options: &Options,
     folder: &Arc<WorkFolder>,
 ) -> Component {
-    let mut arguments = vec![
+    let arguments = vec![
         format!("--etcd-servers=http://{ADDRESS}:{}", ports.etcd.number()),
         format!("--bind-address={ADDRESS}"),
         format!("--advertise-address={ADDRESS}"),
@@ -116,7 +115,6 @@ pub(super) fn api_server(
         // Test control planes come and go; nobody waits for their load balancers.
         "--shutdown-delay-duration=0s".to_owned(),
     ];
-    arguments.extend(options.api_server_arguments.iter().cloned());
     Component::new("kube-apiserver", programs.api_server.clone(), arguments, folder)
 }
 

@@ -97,7 +97,7 @@ impl ControlPlane {
                 options.controllers,
                 &folder,
             ),
-            api_server: components::api_server(&programs, &ports, &files, options, &folder),
+            api_server: components::api_server(&programs, &ports, &files, &folder),
             etcd: components::etcd(&programs, &ports, &folder),
             audit: AuditLog::new(files.audit_log),
             config: config(&kubeconfig).await?,

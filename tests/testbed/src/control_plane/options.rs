@@ -17,7 +17,6 @@ pub enum Controllers {
 pub struct Options {
     pub(super) controllers: Controllers,
     pub(super) crds: Vec<String>,
-    pub(super) api_server_arguments: Vec<String>,
 }
 
 impl Options {
@@ -41,13 +40,6 @@ impl Options {
     #[must_use]
     pub fn crd(mut self, yaml: impl Into<String>) -> Self {
         self.crds.push(yaml.into());
-        self
-    }
-
-    /// Adds an argument of kube-apiserver, such as `--runtime-config=…`. It comes last, and so wins.
-    #[must_use]
-    pub fn api_server_argument(mut self, argument: impl Into<String>) -> Self {
-        self.api_server_arguments.push(argument.into());
         self
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct RequestFacts {
     /// Whose client asked: the name given to [`MemoryApi::client`](super::MemoryApi::client).
     pub user: String,
-    /// `get`, `list`, `watch`, `create`, `update`, `patch` or `delete`.
+    /// `get`, `list`, `watch`, `create`, `patch` or `delete`.
     pub verb: &'static str,
     /// The API group; empty for the core group.
     pub group: String,

@@ -1,7 +1,7 @@
 //! Who owns which field: the heart of server-side apply.
 //!
-//! An object is seen as its leaves. Maps are entered; lists are leaves as a whole, but for the two that the operator
-//! shares with others: owner references, each a leaf known by its uid, and conditions, maps known by their type.
+//! An object is seen as its leaves. Maps are entered; lists are leaves as a whole, but for the one that the operator
+//! shares with others: owner references, each a leaf known by its uid. A status is nobody's: it is never applied.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -26,31 +26,23 @@ impl Path {
         result
     }
 
-    /// As error messages name it.
-    pub(super) fn display(&self) -> String {
-        self.0.replace([FIELD, ITEM], ".")
+    /// Whether the list at this path is entered.
+    fn is_keyed_list(&self) -> bool {
+        self.0 == "\nmetadata\nownerReferences"
     }
 
-    /// By what the items of the list at this path are known, if they are entered.
-    fn list_key(&self) -> Option<ListKey> {
+    /// Whether nothing at this path is anybody's.
+    fn is_unowned(&self) -> bool {
         match self.0.as_str() {
-            "\nmetadata\nownerReferences" => Some(ListKey { field: "uid", items_are_leaves: true }),
-            "\nstatus\nconditions" => Some(ListKey { field: "type", items_are_leaves: false }),
-            _ => None,
+            "\napiVersion" | "\nkind" | "\nstatus" => true,
+            path => path.strip_prefix("\nmetadata\n").is_some_and(|field| SYSTEM_METADATA.contains(&field)),
         }
     }
 }
 
-#[derive(Clone, Copy)]
-struct ListKey {
-    field: &'static str,
-    items_are_leaves: bool,
-}
-
-impl ListKey {
-    fn of<'a>(&self, item: &'a Value) -> &'a str {
-        item[self.field].as_str().unwrap_or_default()
-    }
+/// By what an item of a keyed list is known.
+fn uid(item: &Value) -> &str {
+    item["uid"].as_str().unwrap_or_default()
 }
 
 /// Whether any of these leaves lies below this path.
@@ -79,14 +71,6 @@ pub(super) fn tree(fields: &FieldSet) -> Value {
 /// The leaves that one manager owns.
 pub(super) type FieldSet = BTreeSet<Path>;
 
-/// Which part of an object a write is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scope {
-    Everything,
-    AllButStatus,
-    Status,
-}
-
 /// What nobody owns: the API server itself writes it.
 const SYSTEM_METADATA: [&str; 10] = [
     "name",
@@ -101,60 +85,35 @@ const SYSTEM_METADATA: [&str; 10] = [
     "selfLink",
 ];
 
-impl Scope {
-    /// Whether nothing at this path is anybody's.
-    fn excludes(self, path: &Path) -> bool {
-        match (self, path.0.as_str()) {
-            (_, "\napiVersion" | "\nkind") | (Self::AllButStatus, "\nstatus") => true,
-            (Self::Status, path) => !path.is_empty() && !path.starts_with("\nstatus"),
-            (_, path) => {
-                path.strip_prefix("\nmetadata\n").is_some_and(|field| SYSTEM_METADATA.contains(&field))
-            }
-        }
-    }
-}
-
-/// Calls `visit` with each leaf. A keyed item that is entered is a leaf too: without a value.
-fn leaves<'a>(
-    path: &mut Path,
-    value: &'a Value,
-    scope: Scope,
-    visit: &mut impl FnMut(&Path, Option<&'a Value>),
-) {
-    if scope.excludes(path) {
+/// Calls `visit` with each leaf.
+fn leaves<'a>(path: &mut Path, value: &'a Value, visit: &mut impl FnMut(&Path, &'a Value)) {
+    if path.is_unowned() {
         return;
     }
-    match (value, path.list_key()) {
-        (Value::Object(map), _) if !map.is_empty() => {
+    match value {
+        Value::Object(map) if !map.is_empty() => {
             for (key, value) in map {
-                path.within(FIELD, key, |path| leaves(path, value, scope, visit));
+                path.within(FIELD, key, |path| leaves(path, value, visit));
             }
         }
-        (Value::Array(items), Some(key)) => {
+        Value::Array(items) if path.is_keyed_list() => {
             for item in items {
-                path.within(ITEM, key.of(item), |path| {
-                    if key.items_are_leaves {
-                        visit(path, Some(item));
-                    } else {
-                        visit(path, None);
-                        leaves(path, item, scope, visit);
-                    }
-                });
+                path.within(ITEM, uid(item), |path| visit(path, item));
             }
         }
-        _ => visit(path, Some(value)),
+        _ => visit(path, value),
     }
 }
 
-fn paths(path: &mut Path, value: &Value, scope: Scope) -> Vec<Path> {
+fn paths(path: &mut Path, value: &Value) -> Vec<Path> {
     let mut paths = Vec::new();
-    leaves(path, value, scope, &mut |path, _| paths.push(path.clone()));
+    leaves(path, value, &mut |path, _| paths.push(path.clone()));
     paths
 }
 
 /// The leaves of what a manager applies.
-pub(super) fn field_set(object: &Value, scope: Scope) -> FieldSet {
-    paths(&mut Path::default(), object, scope).into_iter().collect()
+pub(super) fn field_set(object: &Value) -> FieldSet {
+    paths(&mut Path::default(), object).into_iter().collect()
 }
 
 /// The difference between two versions of an object.
@@ -165,36 +124,36 @@ pub(super) struct Comparison {
     pub(super) removed: FieldSet,
 }
 
-pub(super) fn compare(before: &Value, after: &Value, scope: Scope) -> Comparison {
+pub(super) fn compare(before: &Value, after: &Value) -> Comparison {
     let mut comparison = Comparison::default();
-    comparison.collect(&mut Path::default(), before, after, scope);
+    comparison.collect(&mut Path::default(), before, after);
     comparison
 }
 
 impl Comparison {
-    fn collect(&mut self, path: &mut Path, before: &Value, after: &Value, scope: Scope) {
+    fn collect(&mut self, path: &mut Path, before: &Value, after: &Value) {
         match (before, after) {
-            _ if before == after || scope.excludes(path) => {}
+            _ if before == after || path.is_unowned() => {}
             // What is equal costs no path.
             (Value::Object(before), Value::Object(after)) if !before.is_empty() && !after.is_empty() => {
                 for (key, value) in before {
                     path.within(FIELD, key, |path| match after.get(key) {
-                        Some(after) => self.collect(path, value, after, scope),
-                        None => self.removed.extend(paths(path, value, scope)),
+                        Some(after) => self.collect(path, value, after),
+                        None => self.removed.extend(paths(path, value)),
                     });
                 }
                 for (key, value) in after.iter().filter(|(key, _)| !before.contains_key(*key)) {
-                    path.within(FIELD, key, |path| self.written.extend(paths(path, value, scope)));
+                    path.within(FIELD, key, |path| self.written.extend(paths(path, value)));
                 }
             }
-            _ => self.collect_leaves(path, before, after, scope),
+            _ => self.collect_leaves(path, before, after),
         }
     }
 
-    fn collect_leaves(&mut self, path: &mut Path, before: &Value, after: &Value, scope: Scope) {
+    fn collect_leaves(&mut self, path: &mut Path, before: &Value, after: &Value) {
         let mut values = |value| {
             let mut values = BTreeMap::new();
-            leaves(path, value, scope, &mut |path, value| values.extend([(path.clone(), value)]));
+            leaves(path, value, &mut |path, value| values.extend([(path.clone(), value)]));
             values
         };
         let (old, new) = (values(before), values(after));
@@ -210,8 +169,8 @@ pub(super) fn merge(live: &mut Value, applied: &Value) {
 }
 
 fn merge_at(path: &mut Path, live: &mut Value, applied: &Value) {
-    match (live, applied, path.list_key()) {
-        (Value::Object(live), Value::Object(applied), _) => {
+    match (live, applied) {
+        (Value::Object(live), Value::Object(applied)) => {
             for (key, value) in applied {
                 match live.get_mut(key) {
                     Some(live) => path.within(FIELD, key, |path| merge_at(path, live, value)),
@@ -219,46 +178,39 @@ fn merge_at(path: &mut Path, live: &mut Value, applied: &Value) {
                 }
             }
         }
-        (Value::Array(live), Value::Array(applied), Some(key)) => {
+        (Value::Array(live), Value::Array(applied)) if path.is_keyed_list() => {
             for item in applied {
-                let name = key.of(item);
-                match live.iter_mut().find(|live| key.of(live) == name) {
-                    Some(live) if key.items_are_leaves => live.clone_from(item),
-                    Some(live) => path.within(ITEM, name, |path| merge_at(path, live, item)),
+                match live.iter_mut().find(|live| uid(live) == uid(item)) {
+                    Some(live) => live.clone_from(item),
                     None => live.push(item.clone()),
                 }
             }
         }
         // A null map is owned, but changes nothing.
-        (Value::Object(_), Value::Null, _) => {}
-        (live, applied, _) => live.clone_from(applied),
+        (Value::Object(_), Value::Null) => {}
+        (live, applied) => live.clone_from(applied),
     }
 }
 
 /// Takes leaves out of an object, and maps and lists that are empty then.
 pub(super) fn remove<'a>(object: &mut Value, leaves: impl Iterator<Item = &'a Path>) {
     for leaf in leaves {
-        remove_at(&mut Path::default(), object, &leaf.0);
+        remove_at(object, &leaf.0);
     }
 }
 
 /// Whether nothing is left at this path.
-fn remove_at(path: &mut Path, value: &mut Value, rest: &str) -> bool {
+fn remove_at(value: &mut Value, rest: &str) -> bool {
     let Some(kind) = rest.chars().next() else { return true };
     let rest = &rest[1..];
     let (step, rest) = rest.split_at(rest.find([FIELD, ITEM]).unwrap_or(rest.len()));
     match value {
         Value::Object(map) if kind == FIELD => {
-            let is_gone = map
-                .get_mut(step)
-                .is_some_and(|value| path.within(FIELD, step, |path| remove_at(path, value, rest)));
+            let is_gone = map.get_mut(step).is_some_and(|value| remove_at(value, rest));
             is_gone && map.remove(step).is_some() && map.is_empty()
         }
         Value::Array(items) if kind == ITEM => {
-            let Some(key) = path.list_key() else { return false };
-            path.within(ITEM, step, |path| {
-                items.retain_mut(|item| key.of(item) != step || !remove_at(path, item, rest));
-            });
+            items.retain(|item| uid(item) != step);
             items.is_empty()
         }
         _ => false,

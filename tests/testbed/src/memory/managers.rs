@@ -5,21 +5,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::fields::{FieldSet, Scope, compare, field_set, has_below, merge, remove, tree};
+use super::fields::{FieldSet, compare, field_set, has_below, merge, remove, tree};
 
 /// A field manager: by one name, what is applied and what is otherwise written are two.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Manager {
     pub(super) name: String,
     pub(super) applies: bool,
-    pub(super) writes_status: bool,
-}
-
-/// A field that another manager owns with another value.
-#[derive(Debug)]
-pub(super) struct Contest {
-    pub(super) manager: String,
-    pub(super) field: String,
 }
 
 /// Who owns what of one object.
@@ -28,15 +20,8 @@ pub(super) struct Managers(BTreeMap<Manager, Arc<FieldSet>>);
 
 impl Managers {
     /// What the object is once `applied` has been laid over it, and what its manager no longer names has gone.
-    pub(super) fn apply(
-        &mut self,
-        live: &Value,
-        applied: &Value,
-        manager: Manager,
-        scope: Scope,
-        force: bool,
-    ) -> Result<Value, Vec<Contest>> {
-        let named = field_set(applied, scope);
+    pub(super) fn apply(&mut self, live: &Value, applied: &Value, manager: Manager) -> Value {
+        let named = field_set(applied);
         let mut object = live.clone();
         merge(&mut object, applied);
         if let Some(before) = self.0.get(&manager) {
@@ -47,15 +32,11 @@ impl Managers {
                 |field| kept.iter().any(|fields| fields.contains(field) || has_below(fields, field));
             remove(&mut object, before.difference(&named).filter(|field| !is_kept(field)));
         }
-        let comparison = compare(live, &object, scope);
-        let contests = self.contests(&manager, &comparison.written);
-        if !force && !contests.is_empty() {
-            return Err(contests);
-        }
+        let comparison = compare(live, &object);
         self.take_from_others(&manager, &[&comparison.written, &comparison.removed]);
         self.0.insert(manager, Arc::new(named));
         self.forget_idle();
-        Ok(object)
+        object
     }
 
     /// As an object's `managedFields` show them.
@@ -70,21 +51,13 @@ impl Managers {
     }
 
     /// Notes what a write other than by apply has changed.
-    pub(super) fn update(&mut self, before: &Value, after: &Value, manager: Manager, scope: Scope) {
-        let comparison = compare(before, after, scope);
+    pub(super) fn update(&mut self, before: &Value, after: &Value, manager: Manager) {
+        let comparison = compare(before, after);
         self.take_from_others(&manager, &[&comparison.written, &comparison.removed]);
         let own = Arc::make_mut(self.0.entry(manager).or_default());
         own.retain(|field| !comparison.removed.contains(field));
         own.extend(comparison.written);
         self.forget_idle();
-    }
-
-    fn contests(&self, manager: &Manager, written: &FieldSet) -> Vec<Contest> {
-        let others = self.0.iter().filter(|(other, _)| *other != manager);
-        others
-            .flat_map(|(other, fields)| fields.intersection(written).map(move |field| (other, field)))
-            .map(|(other, field)| Contest { manager: other.name.clone(), field: field.display() })
-            .collect()
     }
 
     fn take_from_others(&mut self, manager: &Manager, taken: &[&FieldSet]) {

@@ -19,13 +19,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! It serves Secrets, `ConfigMaps`, Leases, Events (`events.k8s.io`) and `IdIssuerCredentials` to a [`kube::Client`]:
-//! get, list, watch, create, update, merge patch, simple JSON patch, server-side apply and delete, whole or as metadata. It has no sockets,
-//! threads or chance, and tells the time only by the clock it is given and by tokio's.
+//! It serves what the operator uses: Secrets, Leases, Events (`events.k8s.io`) and `IdIssuerCredentials` to a
+//! [`kube::Client`]: get, list, watch, create, merge patch, simple JSON patch, forced server-side apply and delete, whole or
+//! as metadata. It has no sockets, threads or chance, and tells the time only by the clock it is given and by tokio's.
 //!
-//! A table in the testbed's own tests holds it to the real API server. What it leaves out: schemas and their
-//! defaults, rights, garbage collection, label selectors, pages of lists, other JSON patches and strategic merge patches, dry runs, and
-//! `managedFields` in what it returns, but for those of a Secret that is read alone.
+//! A table in the testbed's own tests holds it to the real API server. It leaves out all else, such as schemas and their
+//! defaults, rights, garbage collection, label selectors, pages of lists, dry runs, and `managedFields` in what it returns,
+//! but for those of a Secret that is read alone.
 
 mod change;
 mod fault;
@@ -48,7 +48,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::Client;
 use kube::core::Status;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tower::service_fn;
 
 pub use change::Change;
@@ -115,26 +115,8 @@ impl MemoryApi {
     /// # Errors
     /// What the API would refuse, it refuses here too.
     pub fn apply(&self, manager: &str, object: &Value) -> Result<Arc<Value>, Box<Status>> {
-        self.write(manager, object, false, Deed::Apply { applied: object.clone(), force: true })
-    }
-
-    /// Like [`apply`](Self::apply), but the status only.
-    ///
-    /// # Errors
-    /// What the API would refuse, it refuses here too.
-    pub fn apply_status(&self, manager: &str, object: &Value) -> Result<Arc<Value>, Box<Status>> {
-        self.write(manager, object, true, Deed::Apply { applied: object.clone(), force: true })
-    }
-
-    /// Creates or replaces an object, past all faults and counts.
-    ///
-    /// # Errors
-    /// What the API would refuse, it refuses here too.
-    pub fn put(&self, manager: &str, object: &Value) -> Result<Arc<Value>, Box<Status>> {
         let (resource, key) = place(object)?;
-        let exists = self.shared.store().find(&resource, &key).is_some();
-        let deed = if exists { Deed::Replace(object.clone()) } else { Deed::Create(object.clone()) };
-        self.write(manager, object, false, deed)
+        self.write_at(manager, resource, key, false, Deed::Apply(object.clone()))
     }
 
     /// Lays a merge patch over an object, past all faults and counts.
@@ -172,9 +154,8 @@ impl MemoryApi {
     /// Deletes an object if it is there, past all faults and counts. Finalizers hold it as they do for clients.
     pub fn delete(&self, manager: &str, resource: &str, namespace: &str, name: &str) {
         let Some(resource) = Resource::of_plural(resource) else { return };
-        let deed = Deed::Delete { preconditions: json!({}) };
         // An error says that there is no such object.
-        let _ = self.write_at(manager, resource, Key::new(namespace, name), false, deed);
+        let _ = self.write_at(manager, resource, Key::new(namespace, name), false, Deed::Delete);
     }
 
     /// Asks this before each request of a client what shall become of it; none: nothing special. It replaces the one
@@ -230,12 +211,6 @@ impl MemoryApi {
         }
     }
 
-    /// How many watches a user has open.
-    #[must_use]
-    pub fn open_watches(&self, user: &str) -> usize {
-        self.shared.store().watches.values().filter(|watch| watch.user == user).count()
-    }
-
     /// The newest resourceVersion.
     #[must_use]
     pub fn version(&self) -> u64 {
@@ -258,11 +233,6 @@ impl MemoryApi {
     /// Counts from zero again.
     pub fn reset_counts(&self) {
         self.shared.hooks().counts.clear();
-    }
-
-    fn write(&self, manager: &str, object: &Value, to_status: bool, deed: Deed) -> Outcome<Arc<Value>> {
-        let (resource, key) = place(object)?;
-        self.write_at(manager, resource, key, to_status, deed)
     }
 
     fn write_at(

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::request::Parts;
 use http::{HeaderMap, Method};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::fault::RequestFacts;
 use super::object::View;
@@ -49,7 +49,6 @@ pub(super) struct WatchRequest {
     pub(super) selection: Selection,
     /// Changes after this version; none: all objects first, as if they were new.
     pub(super) version: Option<u64>,
-    pub(super) marks_initial_end: bool,
     pub(super) bookmarks: bool,
     pub(super) seconds: Option<u64>,
 }
@@ -123,12 +122,10 @@ impl Address {
 
     fn watch(&self) -> Outcome<WatchRequest> {
         let version = self.number("resourceVersion")?;
-        let initial = self.flag("sendInitialEvents");
         Ok(WatchRequest {
             resource: self.resource,
             selection: self.selection()?,
-            version: version.filter(|version| *version > 0 && !initial),
-            marks_initial_end: initial,
+            version: version.filter(|version| *version > 0),
             bookmarks: self.flag("allowWatchBookmarks"),
             seconds: self.number("timeoutSeconds")?.filter(|seconds| *seconds > 0),
         })
@@ -160,12 +157,9 @@ impl Request {
                 ("get", Task::Get { resource: address.resource, key })
             }
             (&Method::POST, true) => ("create", write(user, &address, Deed::Create(json(body)?))?),
-            (&Method::PUT, false) => ("update", write(user, &address, Deed::Replace(json(body)?))?),
             (&Method::PATCH, false) => ("patch", write(user, &address, patch(head, &address, body)?)?),
             (&Method::DELETE, false) if !address.to_status => {
-                let mut options = if body.is_empty() { json!({}) } else { json(body)? };
-                let preconditions = options["preconditions"].take();
-                ("delete", write(user, &address, Deed::Delete { preconditions })?)
+                ("delete", write(user, &address, Deed::Delete)?)
             }
             _ => {
                 let message = "the server does not allow this method on the requested resource";
@@ -202,8 +196,8 @@ fn patch(head: &Parts, address: &Address, body: &Bytes) -> Outcome<Deed> {
     match media_type {
         "application/merge-patch+json" => Ok(Deed::Merge(json(body)?)),
         "application/json-patch+json" => Ok(Deed::Json(json(body)?)),
-        "application/apply-patch+yaml" => {
-            Ok(Deed::Apply { applied: json(body)?, force: address.flag("force") })
+        "application/apply-patch+yaml" if address.flag("force") && !address.to_status => {
+            Ok(Deed::Apply(json(body)?))
         }
         other => {
             Err(refusal(415, "UnsupportedMediaType", &format!("no patch of the type {other:?} is served")))

@@ -14,7 +14,6 @@ pub(super) struct Resource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Nature {
     Secret,
-    ConfigMap,
     /// Of a definition: with a generation, and a status that is written apart.
     Custom,
     Plain,
@@ -22,9 +21,8 @@ pub(super) enum Nature {
     Passing,
 }
 
-pub(super) const RESOURCES: [Resource; 5] = [
+pub(super) const RESOURCES: [Resource; 4] = [
     Resource { group: "", version: "v1", plural: "secrets", kind: "Secret", nature: Nature::Secret },
-    Resource { group: "", version: "v1", plural: "configmaps", kind: "ConfigMap", nature: Nature::ConfigMap },
     Resource {
         group: "coordination.k8s.io",
         version: "v1",

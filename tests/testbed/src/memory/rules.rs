@@ -2,7 +2,6 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use kube::core::Status;
 use serde_json::{Map, Value};
 
 use super::resource::{Nature, Resource};
@@ -22,21 +21,12 @@ pub(super) fn normalize(resource: &Resource, object: &mut Value) -> Outcome<()> 
     let Some(fields) = object.as_object_mut() else { return Err(bad_request("an object is wanted")) };
     if resource.nature == Nature::Secret {
         normalize_secret(fields)?;
-    }
-    if matches!(resource.nature, Nature::Secret | Nature::ConfigMap) {
         drop_if_empty(fields, "data");
     }
     Ok(())
 }
 
 fn normalize_secret(secret: &mut Map<String, Value>) -> Outcome<()> {
-    if let Some(Value::Object(texts)) = secret.remove("stringData") {
-        let data = secret.entry("data").or_insert_with(|| Value::Object(Map::new()));
-        let Some(data) = data.as_object_mut() else { return Err(bad_request("data is no map")) };
-        for (key, text) in texts {
-            data.insert(key, STANDARD.encode(text.as_str().unwrap_or_default()).into());
-        }
-    }
     let mut values = secret.get("data").and_then(Value::as_object).into_iter().flatten();
     if values.any(|(_, value)| value.as_str().is_none_or(|value| STANDARD.decode(value).is_err())) {
         return Err(bad_request(
@@ -66,24 +56,11 @@ fn drop_if_empty(map: &mut Map<String, Value>, field: &str) {
     }
 }
 
-/// Refuses changes of what may not change.
+/// Refuses a change of what may not change.
 pub(super) fn check_update(resource: &Resource, name: &str, before: &Value, after: &Value) -> Outcome<()> {
-    let differs = |field: &str| before[field] != after[field];
-    let refuse = |field: &str, why: &str| -> Outcome<()> {
-        let refusal: Box<Status> = invalid(resource, name, &format!("{field}: {why}"));
-        Err(refusal)
-    };
-    match resource.nature {
-        Nature::Secret if differs("type") => {
-            return refuse("type", &format!("Invalid value: {}: field is immutable", after["type"]));
-        }
-        Nature::Secret | Nature::ConfigMap if before["immutable"] == true => {
-            let fields = ["immutable", "data", "binaryData"];
-            if let Some(field) = fields.into_iter().find(|field| differs(field)) {
-                return refuse(field, "Forbidden: field is immutable when `immutable` is set");
-            }
-        }
-        _ => {}
+    if resource.nature == Nature::Secret && before["type"] != after["type"] {
+        let why = format!("type: Invalid value: {}: field is immutable", after["type"]);
+        return Err(invalid(resource, name, &why));
     }
     Ok(())
 }

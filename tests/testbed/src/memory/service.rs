@@ -97,9 +97,7 @@ fn carry_out(shared: &Arc<Shared>, request: Request) -> Answer {
             Ok(response(StatusCode::OK, AnswerBody::Watch(body)))
         }
         Task::Write(write) => shared.write(&write).map(|written| match write.deed {
-            Deed::Delete { .. } if written.is_gone => {
-                whole(StatusCode::OK, deleted(&write.resource, &written))
-            }
+            Deed::Delete if written.is_gone => whole(StatusCode::OK, deleted(&write.resource, &written)),
             _ if written.is_new => whole(StatusCode::CREATED, written.object.json(view).clone()),
             _ => whole(StatusCode::OK, written.object.json(view).clone()),
         }),

@@ -88,7 +88,7 @@ impl WatchBody {
         if self.end.as_mut().poll(context).is_ready() {
             let version = store.version;
             let watch = store.watches.remove(&self.number).filter(|watch| watch.bookmarks && !is_silent);
-            let last = watch.map(|watch| bookmark(&watch.resource, watch.view, version, false));
+            let last = watch.map(|watch| bookmark(&watch.resource, watch.view, version));
             return Poll::Ready(last.map(|last| Ok(Frame::data(last))));
         }
         if let Some(watch) = store.watches.get_mut(&self.number) {
@@ -128,17 +128,11 @@ fn initial_events(store: &Store, request: &WatchRequest, view: View) -> Bytes {
     for object in store.select(&request.resource, &request.selection) {
         lines.put(event("ADDED", object.json(view)));
     }
-    if request.marks_initial_end {
-        lines.put(bookmark(&request.resource, view, store.version, true));
-    }
     lines.freeze()
 }
 
-fn bookmark(resource: &Resource, view: View, version: u64, marks_initial_end: bool) -> Bytes {
-    let mut metadata = json!({"resourceVersion": version.to_string()});
-    if marks_initial_end {
-        metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
-    }
+fn bookmark(resource: &Resource, view: View, version: u64) -> Bytes {
+    let metadata = json!({"resourceVersion": version.to_string()});
     let object = Object::new(
         json!({"kind": resource.kind, "apiVersion": resource.api_version(), "metadata": metadata}),
     );

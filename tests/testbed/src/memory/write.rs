@@ -1,17 +1,16 @@
-//! Create, replace, patch, apply and delete.
+//! Create, patch, apply and delete.
 
 use std::sync::Arc;
 use std::task::Waker;
 
 use jiff::{Timestamp, Unit};
-use kube::core::response::StatusCause;
 use serde_json::{Map, Value, json};
 
 use super::change::Change;
-use super::fields::{Scope, json_patch, merge_patch};
-use super::managers::{Contest, Manager, Managers};
+use super::fields::{json_patch, merge_patch};
+use super::managers::{Manager, Managers};
 use super::object::{Object, metadata};
-use super::resource::{Nature, Resource};
+use super::resource::Resource;
 use super::rules;
 use super::status::{Outcome, already_exists, bad_request, conflict, invalid, not_found, refusal};
 use super::store::{Key, Store, Stored};
@@ -31,17 +30,12 @@ pub(super) struct Write {
 #[derive(Debug)]
 pub(super) enum Deed {
     Create(Value),
-    Replace(Value),
     Merge(Value),
     /// A JSON patch (RFC 6902).
     Json(Value),
-    Apply {
-        applied: Value,
-        force: bool,
-    },
-    Delete {
-        preconditions: Value,
-    },
+    /// A server-side apply, forced.
+    Apply(Value),
+    Delete,
 }
 
 /// What came of a write.
@@ -57,17 +51,9 @@ pub(super) struct Written {
 }
 
 impl Write {
-    fn scope(&self) -> Scope {
-        match (self.resource.is_custom(), self.to_status) {
-            (false, _) => Scope::Everything,
-            (true, false) => Scope::AllButStatus,
-            (true, true) => Scope::Status,
-        }
-    }
-
     fn manager(&self) -> Manager {
         let name = self.manager.clone().unwrap_or_else(|| self.user.clone());
-        Manager { name, applies: matches!(self.deed, Deed::Apply { .. }), writes_status: self.to_status }
+        Manager { name, applies: matches!(self.deed, Deed::Apply(_)) }
     }
 
     fn conflict(&self, why: &str) -> Box<kube::core::Status> {
@@ -115,15 +101,6 @@ impl Store {
                 }
                 self.create(write, body.clone(), None, now)
             }
-            (Deed::Replace(body), Some(live)) => {
-                write.check_body(body)?;
-                let needs_version = matches!(write.resource.nature, Nature::Custom | Nature::Plain);
-                if needs_version && metadata(body, "resourceVersion").is_none() {
-                    let why = "metadata.resourceVersion: Invalid value: 0: must be specified for an update";
-                    return Err(write.invalid(why));
-                }
-                self.update(write, &live, body.clone(), None)
-            }
             (Deed::Merge(patch), Some(live)) => {
                 let mut body = (*live.object.value).clone();
                 merge_patch(&mut body, patch);
@@ -136,11 +113,9 @@ impl Store {
                 write.check_body(&body)?;
                 self.update(write, &live, body, None)
             }
-            (Deed::Apply { applied, force }, live) => self.apply(write, live, applied, *force, now),
-            (Deed::Delete { preconditions }, Some(live)) => self.delete(write, &live, preconditions, now),
-            (Deed::Replace(_) | Deed::Merge(_) | Deed::Json(_) | Deed::Delete { .. }, None) => {
-                Err(write.not_found())
-            }
+            (Deed::Apply(applied), live) => self.apply(write, live, applied, now),
+            (Deed::Delete, Some(live)) => Ok(self.delete(write, &live, now)),
+            (Deed::Merge(_) | Deed::Json(_) | Deed::Delete, None) => Err(write.not_found()),
         }
     }
 
@@ -149,7 +124,6 @@ impl Store {
         write: &Write,
         live: Option<Stored>,
         applied: &Value,
-        force: bool,
         now: Timestamp,
     ) -> Outcome<Written> {
         write.check_body(applied)?;
@@ -158,9 +132,6 @@ impl Store {
             return Err(write.invalid(why));
         }
         if live.is_none() {
-            if write.to_status {
-                return Err(write.not_found());
-            }
             if let Some(uid) = metadata(applied, "uid") {
                 let why = format!(
                     "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
@@ -172,9 +143,7 @@ impl Store {
             Some(live) => (Arc::clone(&live.object.value), live.managers.clone()),
             None => (Arc::new(Value::Object(Map::new())), Managers::default()),
         };
-        let object = managers
-            .apply(&before, applied, write.manager(), write.scope(), force)
-            .map_err(|contests| contested(write, &contests))?;
+        let object = managers.apply(&before, applied, write.manager());
         match live {
             Some(live) => self.update(write, &live, object, Some(managers)),
             None => self.create(write, object, Some(managers), now),
@@ -202,7 +171,7 @@ impl Store {
         rules::normalize(&write.resource, &mut object)?;
         let managers = managers.unwrap_or_else(|| {
             let mut managers = Managers::default();
-            managers.update(&json!({}), &object, write.manager(), write.scope());
+            managers.update(&json!({}), &object, write.manager());
             managers
         });
         Ok(self.commit(write, None, object, managers))
@@ -225,11 +194,6 @@ impl Store {
         let uid = live.object.metadata("uid");
         // A write to the status goes to whatever object has the name: it puts back all metadata.
         if let Some(wanted) = metadata(&object, "uid").filter(|wanted| *wanted != uid && !write.to_status) {
-            if matches!(write.deed, Deed::Replace(_)) {
-                return Err(write.conflict(&format!(
-                    "Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"
-                )));
-            }
             return Err(
                 write.invalid(&format!("metadata.uid: Invalid value: {wanted:?}: field is immutable"))
             );
@@ -242,7 +206,7 @@ impl Store {
         }
         let managers = managers.unwrap_or_else(|| {
             let mut managers = live.managers.clone();
-            managers.update(before, &object, write.manager(), write.scope());
+            managers.update(before, &object, write.manager());
             managers
         });
         if object == **before && managers == live.managers {
@@ -271,32 +235,18 @@ impl Store {
         Written { object, is_new: live.is_none(), is_gone: false, change: Some(change), wakers }
     }
 
-    fn delete(
-        &mut self,
-        write: &Write,
-        live: &Stored,
-        preconditions: &Value,
-        now: Timestamp,
-    ) -> Outcome<Written> {
-        for (field, name) in [("uid", "UID"), ("resourceVersion", "ResourceVersion")] {
-            let found = live.object.metadata(field);
-            if let Some(wanted) = preconditions[field].as_str().filter(|wanted| *wanted != found) {
-                return Err(write.conflict(&format!(
-                    "the {name} in the precondition ({wanted}) does not match the {name} in record ({found})"
-                )));
-            }
-        }
+    fn delete(&mut self, write: &Write, live: &Stored, now: Timestamp) -> Written {
         let mut object = (*live.object.value).clone();
         if !rules::is_held(&object) {
-            return Ok(self.remove(write, live, object));
+            return self.remove(write, live, object);
         }
         if metadata(&object, "deletionTimestamp").is_some() {
-            return Ok(unchanged(live));
+            return unchanged(live);
         }
         object["metadata"]["deletionTimestamp"] = seconds(now).into();
         object["metadata"]["deletionGracePeriodSeconds"] = 0.into();
         rules::count_generation(&mut object);
-        Ok(self.commit(write, Some(live), object, live.managers.clone()))
+        self.commit(write, Some(live), object, live.managers.clone())
     }
 
     fn remove(&mut self, write: &Write, live: &Stored, mut last: Value) -> Written {
@@ -357,26 +307,4 @@ fn set(object: &mut Value, field: &str, value: Option<Value>) {
         (Some(fields), None) => drop(fields.remove(field)),
         (None, _) => {}
     }
-}
-
-fn contested(write: &Write, contests: &[Contest]) -> Box<kube::core::Status> {
-    let told: Vec<String> = contests
-        .iter()
-        .map(|Contest { manager, field }| format!("conflict with {manager:?}: {field}"))
-        .collect();
-    let plural = if contests.len() == 1 { "" } else { "s" };
-    let message = format!("Apply failed with {} conflict{plural}: {}", contests.len(), told.join(", "));
-    let mut status = write.conflict("");
-    status.message = message;
-    if let Some(details) = &mut status.details {
-        details.causes = contests
-            .iter()
-            .map(|Contest { manager, field }| StatusCause {
-                reason: "FieldManagerConflict".to_owned(),
-                message: format!("conflict with {manager:?}"),
-                field: field.clone(),
-            })
-            .collect();
-    }
-    status
 }

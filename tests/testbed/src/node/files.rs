@@ -83,7 +83,7 @@ fn identity(subject: Subject<'_>, name: &str, user: &str, group: Option<&str>) -
 
 fn kubelet(subject: Subject<'_>) -> Value {
     let Subject { slot, options, folder, .. } = subject;
-    let mut configuration = json!({
+    json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "address": slot.node_address(),
@@ -115,11 +115,7 @@ fn kubelet(subject: Subject<'_>) -> Value {
         // Tests wait for the next look. The defaults are for nodes of hundreds of pods.
         "kubeAPIQPS": 200,
         "kubeAPIBurst": 400,
-    });
-    for (name, value) in &options.kubelet_settings {
-        configuration[name] = value.clone();
-    }
-    configuration
+    })
 }
 
 fn kube_proxy(subject: Subject<'_>, kubeconfig: &Path) -> Value {

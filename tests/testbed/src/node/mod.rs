@@ -227,17 +227,6 @@ impl Node {
         self.ready().await
     }
 
-    /// Ends containerd and starts it anew, while the pods run on, and waits until it answers. kubelet lives through it, and
-    /// does not start without it.
-    ///
-    /// # Errors
-    /// When containerd does not end, or does not come back.
-    pub async fn restart_containerd(&self) -> Result<()> {
-        self.containerd().kill().await?;
-        self.containerd().start()?;
-        ready::containerd(self).await
-    }
-
     /// kubelet, to be stopped and started.
     #[must_use]
     pub fn kubelet(&self) -> &Component {

@@ -2,23 +2,16 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 /// How to start a [`Node`](crate::Node).
 #[derive(Clone, Debug)]
 pub struct NodeOptions {
     pub(super) name: String,
     pub(super) sync_frequency: Duration,
-    pub(super) kubelet_settings: Vec<(String, Value)>,
 }
 
 impl Default for NodeOptions {
     fn default() -> Self {
-        Self {
-            name: "node".to_owned(),
-            sync_frequency: Duration::from_secs(10),
-            kubelet_settings: Vec::new(),
-        }
+        Self { name: "node".to_owned(), sync_frequency: Duration::from_secs(10) }
     }
 }
 
@@ -41,13 +34,6 @@ impl NodeOptions {
     #[must_use]
     pub fn sync_frequency(mut self, frequency: Duration) -> Self {
         self.sync_frequency = frequency;
-        self
-    }
-
-    /// Sets a field of kubelet's configuration, such as `maxPods`. It comes last, and so wins.
-    #[must_use]
-    pub fn kubelet_setting(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
-        self.kubelet_settings.push((name.into(), value.into()));
         self
     }
 }

@@ -1,30 +1,15 @@
-//! The testbed itself, under test.
+//! The testbed itself, where a promise rests on it: the API server in memory does what the real one does, injected faults
+//! and counted requests are real, and the images are what their recipe says.
 //!
 //! The modules are marked as test code so that the lints know their helpers for it too.
 
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
-mod control_plane;
-#[cfg(test)]
-mod helm;
-#[cfg(test)]
 mod image;
-#[cfg(test)]
-mod leftovers;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
-mod namespace;
-#[cfg(test)]
 mod node;
 #[cfg(test)]
-mod process;
-#[cfg(test)]
 mod proxy;
-#[cfg(test)]
-mod tools;
-#[cfg(test)]
-mod undertaker;
-#[cfg(test)]
-mod wait;

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use idissuer_testbed::proxy::{Fault, ProxiedRequest, Proxy, Rule};
-use idissuer_testbed::{Mark, TestNamespace, shared, wait};
+use idissuer_testbed::{TestNamespace, shared};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ListParams, Patch, PatchParams, WatchEvent, WatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -52,20 +52,6 @@ async fn next(events: &mut (impl Stream<Item = WatchEvent<ConfigMap>> + Unpin)) 
 }
 
 #[tokio::test]
-async fn what_is_asked_is_passed_on_in_the_name_of_the_user_and_recorded() {
-    let (_namespace, proxy, maps) = set("proxied").await;
-    write(&maps, "map", "one").await.unwrap();
-    maps.list_metadata(&ListParams::default()).await.unwrap();
-    let audit = shared().await.unwrap().audit().of_user_since("proxied", Mark::START).unwrap();
-    let verbs: Vec<_> = audit.iter().map(|request| request.verb.as_str()).collect();
-    assert_eq!(verbs, ["patch", "list"]);
-    let requests = proxy.requests();
-    assert_eq!((requests[0].method.as_str(), requests[0].status), ("PATCH", Some(201)));
-    assert!(requests[0].is_write() && requests[0].is_for("configmaps/map"), "{requests:#?}");
-    assert!(requests[1].accept.contains("as=PartialObjectMetadataList"), "{requests:#?}");
-}
-
-#[tokio::test]
 async fn a_rule_answers_for_the_api_server_as_often_as_it_says() {
     let (_namespace, proxy, maps) = set("answered").await;
     proxy.inject(Rule::new(Fault::status(409), ProxiedRequest::is_write).times(2));
@@ -110,21 +96,4 @@ async fn a_watch_can_be_silenced_ended_and_cut() {
     assert!(end.is_none(), "{end:?}");
     proxy.inject(Rule::new(Fault::EndWatch { status: 410 }, ProxiedRequest::is_watch));
     assert_eq!(next(&mut watch(&maps).await).await, Err(410));
-}
-
-#[tokio::test]
-async fn a_client_of_a_proxy_sees_no_answer_while_the_api_server_is_away() {
-    let control_plane = idissuer_testbed::Options::new().controllers(idissuer_testbed::Controllers::None);
-    let control_plane = idissuer_testbed::ControlPlane::start(control_plane).await.unwrap();
-    let proxy = Proxy::start(&control_plane, "away", Some("system:masters")).unwrap();
-    let kubeconfig = Kubeconfig::read_from(proxy.kubeconfig()).unwrap();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-    let client = Client::try_from(config).unwrap();
-    client.apiserver_version().await.unwrap();
-    control_plane.api_server().kill().await.unwrap();
-    let error = client.apiserver_version().await.unwrap_err();
-    assert!(!matches!(error, kube::Error::Api(_)), "{error}");
-    control_plane.api_server().start().unwrap();
-    control_plane.ready().await.unwrap();
-    wait::until("an answer", LIMIT, async || client.apiserver_version().await).await;
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::step::{Case, Step, apply, create, delete, get, merge, replace};
+use super::step::{Case, Step, apply, create, delete, get, merge};
 
 const CONFLICT: &str = "Conflict";
 
@@ -50,7 +50,6 @@ pub(super) fn cases() -> Vec<Case> {
         misfits(),
         dropped_keys(),
         shared_keys(),
-        contests(),
         edits(),
         labels(),
         owner_references(),
@@ -154,8 +153,7 @@ fn misfits() -> Case {
             ),
             apply_target(json!({"namespace": "elsewhere"}), one())
                 .gives(400, json!({"reason": "BadRequest", "message": "~does not match the namespace"})),
-            apply("configmaps", "target", secret(json!({}), one()))
-                .gives(400, json!({"reason": "BadRequest"})),
+            apply("leases", "target", secret(json!({}), one())).gives(400, json!({"reason": "BadRequest"})),
             apply_target(json!({}), one())
                 .by("")
                 .gives(422, json!({"reason": "Invalid", "message": "~is required for apply patch"})),
@@ -170,7 +168,6 @@ fn dropped_keys() -> Case {
             apply_target(create_only(), json!({"a": "MQ==", "b": "MQ=="})).answers(201),
             apply_target(json!({}), json!({"theirs": "MQ=="}))
                 .by("other")
-                .unforced()
                 .gives(200, json!({"data": {"a": "MQ==", "b": "MQ==", "theirs": "MQ=="}}))
                 .keep("edited"),
             apply_target(fence("edited"), json!({"a": "Mg=="}))
@@ -188,29 +185,9 @@ fn shared_keys() -> Case {
         name: "a field that two managers applied stays until neither names it",
         steps: vec![
             apply_target(json!({}), json!({"a": "MQ=="})).answers(201),
-            apply_target(json!({}), json!({"a": "MQ=="})).by("other").unforced().answers(200),
+            apply_target(json!({}), json!({"a": "MQ=="})).by("other").answers(200),
             apply_target(json!({}), json!({})).gives(200, json!({"data": {"a": "MQ=="}})),
             apply_target(json!({}), json!({})).by("other").gives(200, json!({"data": null})),
-        ],
-    }
-}
-
-fn contests() -> Case {
-    Case {
-        name: "another manager's value is refused without force and taken over with it",
-        steps: vec![
-            apply_target(json!({}), json!({"a": "MQ=="})).by("other").answers(201),
-            apply_target(json!({}), json!({"a": "Mg=="})).unforced().gives(
-                409,
-                json!({
-                    "reason": CONFLICT,
-                    "message": "~Apply failed with 1 conflict: conflict with \"other\"",
-                    "details": {"causes": [{"reason": "FieldManagerConflict", "field": ".data.a"}]},
-                }),
-            ),
-            apply_target(json!({}), json!({"a": "Mg=="})).gives(200, json!({"data": {"a": "Mg=="}})),
-            apply_target(json!({}), json!({})).by("other").gives(200, json!({"data": {"a": "Mg=="}})),
-            apply_target(json!({}), json!({})).gives(200, json!({"data": null})),
         ],
     }
 }
@@ -222,11 +199,6 @@ fn edits() -> Case {
             apply_target(json!({}), json!({"a": "MQ==", "b": "MQ=="})).answers(201),
             merge("secrets", "target", json!({"data": {"a": "Mg=="}})).by("editor").answers(200),
             apply_target(json!({}), json!({})).gives(200, json!({"data": {"a": "Mg==", "b": null}})),
-            replace("secrets", "target", secret(json!({}), json!({"c": "MQ=="})))
-                .by("editor")
-                .gives(200, json!({"data": {"a": null, "c": "MQ=="}})),
-            apply_target(json!({}), json!({"c": "MQ=="})).unforced().answers(200),
-            apply_target(json!({}), json!({})).gives(200, json!({"data": {"c": "MQ=="}})),
         ],
     }
 }
@@ -243,10 +215,10 @@ fn labels() -> Case {
                     "metadata": {
                         "name": "target", "labels": {"a": "1", "b": "1"}, "annotations": {"c": "1"},
                     },
-                    "stringData": {"token": "x"},
+                    "data": {"token": "eA=="},
                 }),
             )
-            .gives(201, json!({"type": "example.org/token", "data": {"token": "eA=="}, "stringData": null})),
+            .gives(201, json!({"type": "example.org/token", "data": {"token": "eA=="}})),
             merge("secrets", "target", json!({"metadata": {"labels": {"theirs": "1"}}}))
                 .by("editor")
                 .answers(200),
@@ -261,8 +233,7 @@ fn labels() -> Case {
             .gives(
                 200,
                 json!({
-                    // What was applied as text is owned as text, and stays as data.
-                    "data": {"token": "eA=="},
+                    "data": null,
                     "metadata": {"annotations": null, "labels": {"a": null, "b": "2", "theirs": "1"}},
                 }),
             ),

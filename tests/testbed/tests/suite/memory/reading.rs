@@ -4,16 +4,12 @@ use serde_json::{Value, json};
 
 use super::step::{Case, apply, create, delete, get, list, watch};
 
-fn map(name: &str, value: &str) -> Value {
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"key": value}})
+fn secret(name: &str, value: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": {"key": value}})
 }
 
 fn named(name: &str) -> Value {
-    json!({"kind": "ConfigMap", "metadata": {"name": name}})
-}
-
-fn secret(name: &str, value: &str) -> Value {
-    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": {"key": value}})
+    json!({"kind": "Secret", "metadata": {"name": name}})
 }
 
 pub(super) fn cases() -> Vec<Case> {
@@ -73,28 +69,28 @@ fn lists() -> Case {
     Case {
         name: "a list is in the order of names, and bound to its namespace",
         steps: vec![
-            list("configmaps").parameter("fieldSelector", "metadata.name=b").gives(200, json!({"items": []})),
-            create("configmaps", map("b", "1")).answers(201),
-            create("configmaps", map("a", "1")).answers(201),
-            list("configmaps").gives(
+            list("secrets").parameter("fieldSelector", "metadata.name=b").gives(200, json!({"items": []})),
+            create("secrets", secret("b", "MQ==")).answers(201),
+            create("secrets", secret("a", "MQ==")).answers(201),
+            list("secrets").gives(
                 200,
                 json!({
-                    "kind": "ConfigMapList",
+                    "kind": "SecretList",
                     "apiVersion": "v1",
-                    "items": [{"metadata": {"name": "a"}, "data": {"key": "1"}}, {"metadata": {"name": "b"}}],
+                    "items": [{"metadata": {"name": "a"}, "data": {"key": "MQ=="}}, {"metadata": {"name": "b"}}],
                 }),
             ),
-            list("configmaps").parameter("limit", "500").gives(
+            list("secrets").parameter("limit", "500").gives(
                 200,
                 json!({
                     "metadata": {"continue": null},
                     "items": [{"metadata": {"name": "a"}}, {"metadata": {"name": "b"}}],
                 }),
             ),
-            list("configmaps")
+            list("secrets")
                 .parameter("fieldSelector", "metadata.name=b")
                 .gives(200, json!({"items": [{"metadata": {"name": "b"}}]})),
-            list("configmaps").parameter("resourceVersion", "0").gives(200, json!({"kind": "ConfigMapList"})),
+            list("secrets").parameter("resourceVersion", "0").gives(200, json!({"kind": "SecretList"})),
             list("nonsense").gives(404, json!("404 page not found\n")),
         ],
     }
@@ -104,31 +100,34 @@ fn watch_order() -> Case {
     Case {
         name: "a watch tells what came after its version, in order, and then ends",
         steps: vec![
-            create("configmaps", map("before", "1")).answers(201).keep("before"),
-            apply("configmaps", "a", map("a", "1")).answers(201).keep("first"),
-            apply("configmaps", "a", map("a", "1")).answers(200),
-            apply("configmaps", "a", map("a", "2")).answers(200).keep("second"),
-            create("configmaps", map("b", "1")).answers(201),
-            delete("configmaps", "a").answers(200),
-            watch("configmaps", "$before.version").tells(&[
-                ("ADDED", json!({"data": {"key": "1"}, "metadata": {"resourceVersion": "$first.version"}})),
+            create("secrets", secret("before", "MQ==")).answers(201).keep("before"),
+            apply("secrets", "a", secret("a", "MQ==")).answers(201).keep("first"),
+            apply("secrets", "a", secret("a", "MQ==")).answers(200),
+            apply("secrets", "a", secret("a", "Mg==")).answers(200).keep("second"),
+            create("secrets", secret("b", "MQ==")).answers(201),
+            delete("secrets", "a").answers(200),
+            watch("secrets", "$before.version").tells(&[
+                (
+                    "ADDED",
+                    json!({"data": {"key": "MQ=="}, "metadata": {"resourceVersion": "$first.version"}}),
+                ),
                 (
                     "MODIFIED",
-                    json!({"data": {"key": "2"}, "metadata": {"resourceVersion": "$second.version"}}),
+                    json!({"data": {"key": "Mg=="}, "metadata": {"resourceVersion": "$second.version"}}),
                 ),
                 ("ADDED", named("b")),
                 (
                     "DELETED",
                     json!({
-                        "data": {"key": "2"},
+                        "data": {"key": "Mg=="},
                         "metadata": {"name": "a", "uid": "$first.uid", "resourceVersion": "!$second.version"},
                     }),
                 ),
             ]),
-            watch("configmaps", "$second.version")
+            watch("secrets", "$second.version")
                 .parameter("fieldSelector", "metadata.name=b")
                 .tells(&[("ADDED", named("b"))]),
-            watch("configmaps", "$before.version").for_metadata().tells(&[
+            watch("secrets", "$before.version").for_metadata().tells(&[
                 ("ADDED", json!({"kind": "PartialObjectMetadata", "metadata": {"name": "a"}, "data": null})),
                 ("MODIFIED", json!({"kind": "PartialObjectMetadata", "data": null})),
                 ("ADDED", json!({"kind": "PartialObjectMetadata", "data": null})),
@@ -143,12 +142,12 @@ fn everywhere() -> Case {
     Case {
         name: "a list and a watch over all namespaces say where an object lies",
         steps: vec![
-            create("configmaps", map(name, "1")).answers(201),
-            list("configmaps")
+            create("secrets", secret(name, "MQ==")).answers(201),
+            list("secrets")
                 .everywhere(name)
                 .for_metadata()
                 .gives(200, json!({"items": [{"metadata": {"name": name, "namespace": "$namespace"}}]})),
-            watch("configmaps", "0")
+            watch("secrets", "0")
                 .everywhere(name)
                 .tells(&[("ADDED", json!({"metadata": {"name": name, "namespace": "$namespace"}}))]),
         ],
@@ -159,9 +158,9 @@ fn watch_from_the_present() -> Case {
     Case {
         name: "a watch without a version begins with what is there",
         steps: vec![
-            create("configmaps", map("a", "1")).answers(201),
-            watch("configmaps", "").tells(&[("ADDED", named("a"))]),
-            watch("configmaps", "0").tells(&[("ADDED", named("a"))]),
+            create("secrets", secret("a", "MQ==")).answers(201),
+            watch("secrets", "").tells(&[("ADDED", named("a"))]),
+            watch("secrets", "0").tells(&[("ADDED", named("a"))]),
         ],
     }
 }
@@ -169,7 +168,7 @@ fn watch_from_the_present() -> Case {
 fn watch_from_the_forgotten() -> Case {
     Case {
         name: "a watch from a forgotten version is told so",
-        steps: vec![watch("configmaps", "1").tells(&[(
+        steps: vec![watch("secrets", "1").tells(&[(
             "ERROR",
             json!({"kind": "Status", "code": 410, "reason": "Expired", "message": "~too old resource version: 1"}),
         )])],

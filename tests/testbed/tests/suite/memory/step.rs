@@ -70,10 +70,6 @@ pub(super) fn create(resource: &'static str, body: Value) -> Step {
     step(Method::POST, resource, "").parameter("fieldManager", MANAGER).body(body)
 }
 
-pub(super) fn replace(resource: &'static str, name: &str, body: Value) -> Step {
-    step(Method::PUT, resource, name).parameter("fieldManager", MANAGER).body(body)
-}
-
 pub(super) fn delete(resource: &'static str, name: &str) -> Step {
     step(Method::DELETE, resource, name)
 }
@@ -82,6 +78,10 @@ pub(super) fn merge(resource: &'static str, name: &str, body: Value) -> Step {
     let mut step = step(Method::PATCH, resource, name).parameter("fieldManager", MANAGER).body(body);
     step.content_type = "application/merge-patch+json";
     step
+}
+
+pub(super) fn json_patch(resource: &'static str, name: &str, body: Value) -> Step {
+    Step { content_type: "application/json-patch+json", ..merge(resource, name, body) }
 }
 
 /// A forced server-side apply.
@@ -101,11 +101,6 @@ pub(super) fn watch(resource: &'static str, version: &str) -> Step {
 }
 
 impl Step {
-    /// With options, for a deletion.
-    pub(super) fn with(self, options: Value) -> Self {
-        self.body(options)
-    }
-
     fn body(mut self, body: Value) -> Self {
         self.body = Some(body);
         self
@@ -120,10 +115,6 @@ impl Step {
     /// As another field manager.
     pub(super) fn by(self, manager: &str) -> Self {
         self.parameter("fieldManager", manager)
-    }
-
-    pub(super) fn unforced(self) -> Self {
-        self.parameter("force", "false")
     }
 
     /// Over all namespaces, but for objects of a name in which `$namespace` is this one only.
@@ -213,7 +204,7 @@ pub(super) async fn take(case: &Case, client: &Client, namespace: &str) -> Resul
 
 async fn send(step: &Step, client: &Client, namespace: &str, kept: &Kept) -> (u16, Value) {
     let group = match step.resource {
-        "secrets" | "configmaps" => "api/v1",
+        "secrets" => "api/v1",
         "leases" => "apis/coordination.k8s.io/v1",
         "events" => "apis/events.k8s.io/v1",
         "idissuercredentials" => "apis/idissuer.pl/v1alpha1",
