@@ -48,3 +48,8 @@ mod upheaval;
 mod weather;
 mod webhooks;
 mod world;
+
+/// Whether there is time for all of it: in `make simulation`, and in an optimised build.
+fn is_long() -> bool {
+    !cfg!(debug_assertions) || std::env::var_os("SIMULATION_LONG").is_some()
+}

@@ -171,35 +171,13 @@ async fn a_day_of_all_troubles_leaves_every_credential_well() {
 }
 
 #[tokio::test(start_paused = true)]
-#[cfg_attr(
-    debug_assertions,
-    ignore = "long, for tokens live a minute: run it optimised, by `make simulation`"
-)]
+#[cfg_attr(debug_assertions, ignore = "long, for tokens live a minute: make simulation runs it")]
 async fn so_does_one_under_the_lease_as_it_is_by_default() {
     run(&Shape::of_a_day(2, Lease::Default)).await;
 }
 
 #[tokio::test(start_paused = true)]
-#[cfg_attr(debug_assertions, ignore = "long: run it optimised, by `make simulation`")]
+#[cfg_attr(debug_assertions, ignore = "long: make simulation runs it")]
 async fn days_of_all_troubles_leave_every_credential_well() {
     run(&Shape::read(variable)).await;
-}
-
-#[test]
-fn the_command_that_replays_a_run_says_all_that_shapes_it() {
-    let shape = Shape {
-        seed: 7,
-        days: 2,
-        credentials: 30,
-        force: 3,
-        without: "issuer slow,answer lost".into(),
-        lease: Lease::Default,
-    };
-    let command = shape.command();
-    let said = |name: &str| {
-        let (_, rest) = command.split_once(&format!("{name}='"))?;
-        Some(rest.split_once('\'')?.0.to_owned())
-    };
-    assert_eq!(Shape::read(said), shape, "{command}");
-    assert!(command.ends_with("' make simulation"), "{command}");
 }
