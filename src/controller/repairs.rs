@@ -39,12 +39,7 @@ impl Repairs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::Timestamp;
-
-    fn at(seconds: i64) -> Moment {
-        let monotonic = SignedDuration::from_secs(seconds);
-        Moment { wall: Timestamp::UNIX_EPOCH + monotonic, monotonic }
-    }
+    use crate::core::testing::at;
 
     #[test]
     fn some_repairs_are_made_at_once_and_later_ones_wait_longer_until_none_was_needed_for_a_while() {

@@ -81,12 +81,7 @@ impl NamespaceWrites {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::Timestamp;
-
-    fn at(seconds: i64) -> Moment {
-        let monotonic = SignedDuration::from_secs(seconds);
-        Moment { wall: Timestamp::UNIX_EPOCH + monotonic, monotonic }
-    }
+    use crate::core::testing::at;
 
     #[test]
     fn an_object_is_written_twenty_times_at_once_and_then_once_in_four_seconds() {

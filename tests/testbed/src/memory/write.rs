@@ -131,13 +131,13 @@ impl Store {
             let why = "fieldManager: Required value: is required for apply patch";
             return Err(write.invalid(why));
         }
-        if live.is_none() {
-            if let Some(uid) = metadata(applied, "uid") {
-                let why = format!(
-                    "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
-                );
-                return Err(write.conflict(&why));
-            }
+        if live.is_none()
+            && let Some(uid) = metadata(applied, "uid")
+        {
+            let why = format!(
+                "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            );
+            return Err(write.conflict(&why));
         }
         let (before, mut managers) = match &live {
             Some(live) => (Arc::clone(&live.object.value), live.managers.clone()),
