@@ -1,4 +1,4 @@
-//! The merging of conditions: what the controller now says, laid over what stands in the status.
+//! Merges new conditions into the existing ones of a status.
 
 use std::collections::BTreeMap;
 
@@ -9,19 +9,19 @@ use super::wire_time;
 
 /// The conditions of a credential, in the order in which they are listed.
 ///
-/// `Reconciling` and `Stalled` are the words of kstatus (Flux, Helm 4): it takes their absence for "no", so they, and
-/// `RenewalOverdue`, are left out instead of being set to False.
+/// kstatus (Flux, Helm 4) defines `Reconciling` and `Stalled` and treats absence as False, so these two and
+/// `RenewalOverdue` are left out instead of being set to False.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ConditionType {
     /// The target holds a valid token, written for the observed generation.
     Ready,
-    /// There is no valid token yet, or a generation is unseen.
+    /// There is no valid token yet, or a new generation is not observed yet.
     Reconciling,
-    /// A person is needed.
+    /// Someone must act.
     Stalled,
-    /// What the issuer said to the last login.
+    /// The result of the last login.
     LoginAccepted,
-    /// The overdue margin has begun, and there is no new token.
+    /// The renewal is late: only the overdue margin of the lifetime is left.
     RenewalOverdue,
 }
 
@@ -46,7 +46,7 @@ pub enum ConditionStatus {
     True,
     /// It does not hold.
     False,
-    /// Nobody knows yet.
+    /// It is not known yet.
     Unknown,
 }
 
@@ -62,24 +62,24 @@ impl ConditionStatus {
     }
 }
 
-/// What one condition shall say.
+/// The desired state of one condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// Which condition.
+    /// The type of the condition.
     pub type_: ConditionType,
     /// Whether it holds.
     pub status: ConditionStatus,
-    /// Why, in one word of the closed set of reasons.
+    /// The reason, from the closed set of reasons.
     pub reason: String,
-    /// Why, and what to do, in a sentence.
+    /// The message: the cause and the cure.
     pub message: String,
 }
 
-/// Lays `wanted` over `previous`.
+/// Merges `wanted` into `previous`.
 ///
-/// `lastTransitionTime` moves only where the status flips, so that it tells how long a state has lasted, and so that
-/// saying the same again yields an equal list and hence no write. Conditions that are not wanted any more are gone. The
-/// order is that of [`ConditionType`], whatever the order of `wanted`; of two of one type the last counts.
+/// `lastTransitionTime` changes only when the status changes, so that it shows how long a state has lasted, and an
+/// unchanged state yields an equal list and no write. Conditions that are not in `wanted` are removed. The order is
+/// that of [`ConditionType`]; of two with the same type, the last one counts.
 #[must_use]
 pub fn merge(
     previous: &[Condition],

@@ -7,17 +7,17 @@ use kube::CustomResourceExt;
 
 use super::IdIssuerCredential;
 
-/// The first line of the rendered file: whoever opens it to change it learns where to.
+/// The first line of the rendered file, for people who want to change it.
 const HEADER: &str = "# Generated from src/api by `idissuer crd`. Do not edit; run `make crds`.\n";
 
 /// The definition to install. It differs from [`CustomResourceExt::crd`] in two things.
 ///
 /// Only objects are nullable, and of those only the ones without a default. A null in place of a value is dropped on
-/// creation, but refused by server-side apply, and it is better refused than stored: a rule would see `has(self.url)`
-/// hold for it. An object must take a null all the same: where a user empties one that was full (`labels: {}`),
-/// server-side apply makes a null of it, and would then refuse its own null.
+/// creation, but rejected by server-side apply. Rejecting it is better than storing it: rules would see `has(self.url)`
+/// hold for it. Objects must accept null nevertheless: if a user empties one (`labels: {}`), server-side apply makes it
+/// null, and would then reject its own null.
 ///
-/// And descriptions have no line breaks but between paragraphs: `kubectl explain` wraps them itself.
+/// And descriptions have line breaks only between paragraphs: `kubectl explain` wraps them itself.
 #[must_use]
 pub fn crd() -> CustomResourceDefinition {
     let mut definition = IdIssuerCredential::crd();

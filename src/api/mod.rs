@@ -1,14 +1,13 @@
-//! The custom resource `IdIssuerCredential`: what a user writes, what the controller answers, and what the API
-//! server refuses.
+//! The custom resource `IdIssuerCredential`: its spec, its status, and the rules of the API server.
 //!
 //! One credential names a login Secret and a target Secret; the controller keeps a valid token in the target.
-//! This room holds the types as they are on the wire, the rules that the API server enforces without a webhook
+//! This module contains the types as they are on the wire, the rules that the API server enforces without a webhook
 //! ([`rules`]), the rendering of the `CustomResourceDefinition` ([`crd`]) and the pure merging of conditions
-//! ([`conditions`]). It does no I/O, reads no clock and knows no other room: what a spec *means* is decided in
-//! `core`, after the controller has parsed it.
+//! ([`conditions`]). It does no I/O, reads no clock and depends on no other module: `core` decides what a spec *means*,
+//! after the controller has parsed it.
 //!
-//! An object read from the API server is not proof that the rules held: it may have been stored under an older CRD.
-//! So the bounds and patterns of [`rules`] are public, and whoever parses a spec checks them again.
+//! An object from the API server may violate the rules, because it may have been stored under an older CRD. So the
+//! limits and patterns of [`rules`] are public, and code that parses a spec checks them again.
 
 pub mod conditions;
 pub mod crd;
@@ -42,33 +41,32 @@ pub const KIND: &str = "IdIssuerCredential";
 /// The plural, as in URLs and RBAC rules.
 pub const PLURAL: &str = "idissuercredentials";
 
-/// On a credential: any new value asks for one new token now.
+/// On a credential: any new value requests one renewal now.
 pub const RENEW_REQUESTED_AT_ANNOTATION: &str = "idissuer.pl/renew-requested-at";
-/// On a target: the name of the credential that keeps it. Beside the uid in the status it is what makes a Secret ours.
+/// On a target: the name of its credential. Together with the uid in the status it proves that a Secret is ours.
 pub const CREDENTIAL_ANNOTATION: &str = "idissuer.pl/credential";
 /// On a target, for people: when the token was obtained.
 pub const ISSUED_TIME_ANNOTATION: &str = "idissuer.pl/issued-time";
 /// On a target, for people: when the token expires.
 pub const EXPIRATION_TIME_ANNOTATION: &str = "idissuer.pl/expiration-time";
-/// On a target, for people: when the next token is due.
+/// On a target, for people: when the next renewal is due.
 pub const RENEWAL_TIME_ANNOTATION: &str = "idissuer.pl/renewal-time";
 /// On a target, for people: the fingerprint of the token, as in `status.token.fingerprint`.
 pub const FINGERPRINT_ANNOTATION: &str = "idissuer.pl/fingerprint";
 
-/// The label that every target carries; its value is [`MANAGED_BY`].
+/// The label of every target; its value is [`MANAGED_BY`].
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// The value of [`MANAGED_BY_LABEL`].
 pub const MANAGED_BY: &str = "idissuer-operator";
 
-/// The key of a target without a template that holds the bare token.
+/// The key with the bare token, in a target without a template.
 pub const DEFAULT_TOKEN_KEY: &str = "token";
-/// The key of a target without a template that holds the time of expiry, RFC 3339.
+/// The key with the expiry (RFC 3339), in a target without a template.
 pub const DEFAULT_EXPIRES_AT_KEY: &str = "expires_at";
 
 /// How many characters of a renew request count and are recorded.
 ///
-/// An annotation may be 256 KiB long and no rule can bound it, so the status would otherwise carry a copy of
-/// whatever somebody put there.
+/// An annotation may be 256 KiB long and no rule can limit it, so the status would otherwise contain a copy of it.
 pub const RENEW_REQUEST_MAX_CHARACTERS: usize = 256;
 
 impl IdIssuerCredential {

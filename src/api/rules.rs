@@ -57,19 +57,19 @@ pub const TYPE_PATTERN: &str = r"^[A-Za-z0-9]([-A-Za-z0-9._/]*[A-Za-z0-9])?$";
 pub const RESERVED_TYPE_PATTERN: &str = r"^([^/]*\.)?(kubernetes|k8s)\.io(/|$)";
 /// The type of a Secret that means nothing to anyone.
 pub const OPAQUE_TYPE: &str = "Opaque";
-/// Names that begin so belong to Helm: whoever writes such a Secret decides what the next rollback of a release installs.
+/// The prefix of Helm release Secrets: their content decides what the next rollback of a release installs.
 pub const RESERVED_NAME_PREFIX: &str = "sh.helm.release.";
-/// The label, with its value, by which Helm finds its releases whatever they are called.
+/// The label and value by which Helm finds its releases, regardless of their names.
 pub const HELM_LABEL: [&str; 2] = ["owner", "helm"];
-/// The types out of [`RESERVED_TYPE_PATTERN`] that may be used all the same, for they only ask for certain keys.
+/// The allowed types among those of [`RESERVED_TYPE_PATTERN`]: they only require certain keys.
 pub const PERMITTED_TYPES: [&str; 2] = [DOCKER_CONFIG_TYPE, BASIC_AUTH_TYPE];
 /// The Secret type for image pulls; it needs the key [`DOCKER_CONFIG_KEY`].
 pub const DOCKER_CONFIG_TYPE: &str = "kubernetes.io/dockerconfigjson";
-/// The key without which the API server refuses a Secret of [`DOCKER_CONFIG_TYPE`].
+/// The key that the API server requires in a Secret of [`DOCKER_CONFIG_TYPE`].
 pub const DOCKER_CONFIG_KEY: &str = ".dockerconfigjson";
 /// The Secret type for a user name and password; it needs one of [`BASIC_AUTH_KEYS`].
 pub const BASIC_AUTH_TYPE: &str = "kubernetes.io/basic-auth";
-/// The API server refuses a Secret of [`BASIC_AUTH_TYPE`] with neither of these keys.
+/// The API server requires one of these keys in a Secret of [`BASIC_AUTH_TYPE`].
 pub const BASIC_AUTH_KEYS: [&str; 2] = ["username", "password"];
 /// A key that a label or annotation can have: an optional DNS prefix and a name of at most 63 characters.
 pub const QUALIFIED_NAME_PATTERN: &str = concat!(
@@ -82,22 +82,22 @@ pub const LABEL_VALUE_PATTERN: &str = r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-
 pub const RESERVED_METADATA_PATTERN: &str = r"^([^/]*\.)?(idissuer\.pl|kubernetes\.io|k8s\.io)/";
 /// The domains of [`RESERVED_METADATA_PATTERN`].
 pub const RESERVED_DOMAINS: [&str; 3] = ["idissuer.pl", "kubernetes.io", "k8s.io"];
-/// The prefix out of [`RESERVED_METADATA_PATTERN`] that may be used all the same: it only describes.
+/// The allowed prefix among those of [`RESERVED_METADATA_PATTERN`]: it only describes.
 pub const PERMITTED_METADATA_PREFIX: &str = "app.kubernetes.io/";
 
 fn rule(expression: impl Into<String>, message: impl Into<String>) -> Rule {
     Rule::new(expression).message(Message::Message(message.into()))
 }
 
-/// On the root: the target Secret stays the same for the life of a credential.
+/// On the root: the target Secret of a credential is immutable.
 ///
-/// It stands at the root because a rule on the field itself is not evaluated when the field appears or goes, and both
-/// can change the name.
+/// The rule is on the root because a rule on the field itself is not evaluated when the field is added or removed, and
+/// both can change the name.
 pub(super) fn secret_name_never_changes() -> Rule {
     rule(
         format!("{} == {}", effective_secret_name("self"), effective_secret_name("oldSelf")),
-        "the target Secret of a credential never changes (without secretName it is named like the credential): restore \
-         the name, or create another IdIssuerCredential for the other Secret",
+        "the target Secret is immutable (default: the name of the credential): restore the name, or create another \
+         IdIssuerCredential for the other Secret",
     )
     .field_path(".spec.target.secretName")
 }
@@ -106,25 +106,25 @@ pub(super) fn secret_name_never_changes() -> Rule {
 pub(super) fn target_is_not_the_login_secret() -> Rule {
     rule(
         format!("{} != self.spec.loginSecretRef.name", effective_secret_name("self")),
-        "the target Secret and the login Secret must be two Secrets (without secretName the target is named like the \
-         credential): set secretName to another name",
+        "the target Secret must differ from the login Secret (default: the name of the credential): set secretName to \
+         another name",
     )
     .field_path(".spec.target.secretName")
 }
 
-/// On the root: whoever may create credentials shall not write what Helm takes for a release.
+/// On the root: authors of credentials must not write a Secret that Helm treats as a release.
 pub(super) fn target_is_no_helm_release() -> Rule {
     rule(
         format!("!{}.startsWith('{RESERVED_NAME_PREFIX}')", effective_secret_name("self")),
         format!(
-            "names that begin with {RESERVED_NAME_PREFIX} belong to Helm (without secretName the target is named like the \
-             credential): set secretName to another name"
+            "names that begin with {RESERVED_NAME_PREFIX} are reserved for Helm (default: the name of the credential): set \
+             secretName to another name"
         ),
     )
     .field_path(".spec.target.secretName")
 }
 
-/// Spelt out: for `orValue` the API server cannot estimate a cost, and so refuses the rule.
+/// Without `orValue`: the API server cannot estimate its cost, and so rejects the rule.
 fn effective_secret_name(object: &str) -> String {
     let name = format!("{object}.spec.target.secretName");
     format!("(has({object}.spec.target) && has({name}) ? {name} : {object}.metadata.name)")
@@ -151,7 +151,7 @@ pub(super) fn object_key() -> Rule {
 pub(super) fn url() -> Rule {
     rule(
         matches("self", URL_PATTERN),
-        "use scheme, host and perhaps port only, like https://api.idissuer.pl: no user, query or fragment; paths go into \
+        "use only scheme, host and optionally port, like https://api.idissuer.pl: no user, query or fragment; set paths in \
          tokenPath and refreshPath",
     )
 }
@@ -172,7 +172,7 @@ pub(super) fn one_renew_before() -> Rule {
     )
 }
 
-/// On the type of the target: one that the API server can keep.
+/// On the type of the target: one that the API server accepts.
 pub(super) fn secret_type_shape() -> Rule {
     rule(
         matches("self", TYPE_PATTERN),
@@ -180,19 +180,19 @@ pub(super) fn secret_type_shape() -> Rule {
     )
 }
 
-/// On the type of the target: none that makes Kubernetes act on it.
+/// On the type of the target: none that Kubernetes acts on.
 pub(super) fn secret_type_not_reserved() -> Rule {
     let permitted = PERMITTED_TYPES.map(|name| format!("'{name}'")).join(", ");
     rule(
         format!("self in [{permitted}] || !{}", matches("self", RESERVED_TYPE_PATTERN)),
         format!(
-            "types of kubernetes.io and k8s.io are reserved: use Opaque, {} or a type of your own domain",
+            "types of kubernetes.io and k8s.io are reserved: use Opaque, {} or a type with your own domain",
             PERMITTED_TYPES.join(", "),
         ),
     )
 }
 
-/// On `template`: the API server would refuse a target without it, but only after the login.
+/// On `template`: the API server would reject a target without it, but only after the login.
 pub(super) fn docker_config_key() -> Rule {
     rule(
         format!("self.?type.orValue('') != '{DOCKER_CONFIG_TYPE}' || '{DOCKER_CONFIG_KEY}' in self.?data.orValue({{}})"),
@@ -201,7 +201,7 @@ pub(super) fn docker_config_key() -> Rule {
     .field_path(".data")
 }
 
-/// On `template`: the API server would refuse a target without one of them, but only after the login.
+/// On `template`: the API server would reject a target without one of them, but only after the login.
 pub(super) fn basic_auth_keys() -> Rule {
     let [user, password] = BASIC_AUTH_KEYS;
     rule(
@@ -214,14 +214,14 @@ pub(super) fn basic_auth_keys() -> Rule {
     .field_path(".data")
 }
 
-/// On `template`: a type gives data a meaning, which the author of a credential shall not make up.
+/// On `template`: a type gives data a meaning, which the author of a credential must not choose freely.
 pub(super) fn template_literals() -> Rule {
     rule(
         format!(
             "!has(self.type) || self.type == '{OPAQUE_TYPE}' || !has(self.data) || \
              self.data.all(key, self.data[key].contains('{{{{'))",
         ),
-        format!("a value without a variable is for type {OPAQUE_TYPE} only: put a variable in, or use {OPAQUE_TYPE}"),
+        format!("a value without a variable needs type {OPAQUE_TYPE}: add a variable, or use {OPAQUE_TYPE}"),
     )
     .field_path(".data")
 }
@@ -231,7 +231,7 @@ pub(super) fn template_text() -> Rule {
     rule(
         format!("self.map(key, self[key].size()).sum() <= {TEMPLATE_TEXT_MAX_LENGTH}"),
         format!(
-            "the values have more than {} KiB of text together: shorten them",
+            "the values have more than {} KiB of text in total: shorten them",
             TEMPLATE_TEXT_MAX_LENGTH / 1024
         ),
     )
@@ -257,7 +257,7 @@ pub(super) fn label_values() -> Rule {
     )
 }
 
-/// On the labels of the target: the one by which the operator finds its targets is its own.
+/// On the labels of the target: the operator sets the label by which it finds its targets.
 pub(super) fn label_managed_by() -> Rule {
     rule(
         format!("!('{MANAGED_BY_LABEL}' in self)"),
@@ -265,12 +265,12 @@ pub(super) fn label_managed_by() -> Rule {
     )
 }
 
-/// On the labels of the target: Helm takes every Secret with this one for a release.
+/// On the labels of the target: Helm treats every Secret with this label as a release.
 pub(super) fn label_of_helm() -> Rule {
     let [key, value] = HELM_LABEL;
     rule(
         format!("!('{key}' in self && self['{key}'] == '{value}')"),
-        format!("the label {key}={value} makes a Secret a release of Helm: remove it from the template"),
+        format!("the label {key}={value} is reserved for Helm releases: remove it from the template"),
     )
 }
 
@@ -295,12 +295,12 @@ pub(super) fn no_reserved_metadata() -> Rule {
         ),
         format!(
             "keys of idissuer.pl, kubernetes.io, k8s.io and their subdomains are reserved, except \
-             {PERMITTED_METADATA_PREFIX}*: use a domain of your own or none",
+             {PERMITTED_METADATA_PREFIX}*: use your own domain or none",
         ),
     )
 }
 
-/// A CEL raw string, so that the patterns need no second escaping. They hold no single quote; a test sees to it.
+/// A CEL raw string, so that patterns need no second escaping. A test ensures that they contain no single quote.
 fn matches(operand: &str, pattern: &str) -> String {
     format!("{operand}.matches(r'{pattern}')")
 }

@@ -1,5 +1,5 @@
-//! What the user writes. The doc comments of the fields are what `kubectl explain` shows, so they speak to that user:
-//! units, the default, and what follows from the choice.
+//! The spec, as users write it. `kubectl explain` shows the doc comments of the fields, so they address users: units,
+//! defaults and consequences.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::rules;
 use super::status::IdIssuerCredentialStatus;
 
-/// What to log in with, where to put the token, and when to replace it.
+/// The login to use, the Secret for the token, and when to renew it.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "idissuer.pl",
@@ -22,15 +22,15 @@ use super::status::IdIssuerCredentialStatus;
     namespaced,
     status = "IdIssuerCredentialStatus",
     derive = "PartialEq",
-    doc = "IdIssuerCredential keeps a Secret filled with a valid token of an ID Issuer account: it logs in with the \
-           login Secret, writes the token into the target Secret, and replaces it well before it expires.",
+    doc = "IdIssuerCredential keeps a valid token of an ID Issuer account in a Secret: the controller logs in with the \
+           login Secret, writes the token into the target Secret, and renews it well before it expires.",
     printcolumn(
         name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
         description = "True while the target Secret holds a valid token",
     ),
     printcolumn(
         name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
-        description = "Why it is ready or not",
+        description = "The reason of the condition Ready",
     ),
     printcolumn(
         name = "Secret", type_ = "string", json_path = ".status.secretName",
@@ -42,7 +42,7 @@ use super::status::IdIssuerCredentialStatus;
     ),
     printcolumn(
         name = "Renewal", type_ = "string", json_path = ".status.token.renewalTime", priority = "1",
-        description = "When the next token is due",
+        description = "When the next renewal is due",
     ),
     printcolumn(
         name = "Grant", type_ = "string", json_path = ".status.token.grant", priority = "1",
@@ -50,7 +50,7 @@ use super::status::IdIssuerCredentialStatus;
     ),
     printcolumn(
         name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp",
-        description = "Since when the credential exists",
+        description = "The age of the credential",
     ),
     validation = rules::secret_name_never_changes(),
     validation = rules::target_is_not_the_login_secret(),
@@ -58,31 +58,31 @@ use super::status::IdIssuerCredentialStatus;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct IdIssuerCredentialSpec {
-    /// The Secret of this namespace that holds the user name and password of the account. A change of its content
-    /// leads to a new login at once. Whoever may create credentials in a namespace can have any key of its Secrets
-    /// sent to an issuer that the controller allows.
+    /// The Secret in this namespace with the user name and password of the account. A change of its content causes a
+    /// new login at once. Anyone who may create credentials in a namespace can send any key of its Secrets to an issuer
+    /// that the controller allows.
     pub login_secret_ref: LoginSecretRef,
 
-    /// The Secret that the token is written to. Left out, it is a Secret named like the credential, with the token
-    /// under the key `token` and its expiry under `expires_at`.
+    /// The Secret for the token. Default: a Secret with the name of the credential, with the token in the key `token`
+    /// and its expiry in `expires_at`.
     #[serde(default)]
     pub target: Target,
 
-    /// When and how the token is replaced. Left out, it is replaced when a quarter of its lifetime is left.
+    /// When and how to renew the token. Default: when a quarter of its lifetime is left.
     #[serde(default)]
     pub renewal: Renewal,
 
-    /// The ID Issuer to ask. Left out, it is the controller's default issuer.
+    /// The ID Issuer. Default: the controller's default issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<Issuer>,
 
-    /// True stops all work on this credential: no call to the issuer and no write of the target. The token that stands
-    /// in the target stays there, and expires. Default: false.
+    /// True suspends this credential: the controller makes no calls to the issuer and does not write the target. The
+    /// existing token stays in the target until it expires. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
 }
 
-/// Where the user name and the password are.
+/// The Secret with the user name and the password.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LoginSecretRef {
@@ -91,13 +91,15 @@ pub struct LoginSecretRef {
     #[x_kube(validation = rules::object_name())]
     pub name: String,
 
-    /// The key whose value is the user name (an e-mail address), at most 1 KiB. Default: username. A value with a byte order mark, a NUL or control character, or with a line break or blank at an end is refused, not sent.
+    /// The key with the user name (an e-mail address), at most 1 KiB. Default: username. A value with a byte order
+    /// mark, a NUL or control character, or with a line break or blank at the beginning or end is rejected, not sent.
     #[serde(default = "default_username_key")]
     #[schemars(length(max = rules::NAME_MAX_LENGTH))]
     #[x_kube(validation = rules::object_key())]
     pub username_key: String,
 
-    /// The key whose value is the password, at most 4 KiB. Default: password. A value with a byte order mark or NUL character, or with a line break or control character at an end is refused, not sent. Blanks are sent.
+    /// The key with the password, at most 4 KiB. Default: password. A value with a byte order mark or NUL character, or
+    /// with a line break or control character at the beginning or end is rejected, not sent. Blanks are sent.
     #[serde(default = "default_password_key")]
     #[schemars(length(max = rules::NAME_MAX_LENGTH))]
     #[x_kube(validation = rules::object_key())]
@@ -112,40 +114,40 @@ fn default_password_key() -> String {
     "password".to_owned()
 }
 
-/// The Secret that the token is written to.
+/// The Secret for the token.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
-    /// The name of the Secret, in the namespace of the credential. Default: the name of the credential. It cannot be
-    /// changed later. A Secret of that name which another made is never overwritten. Names that begin with
-    /// sh.helm.release. are refused.
+    /// The name of the Secret, in the namespace of the credential. Default: the name of the credential. Immutable. An
+    /// existing Secret that belongs to something else is never overwritten. Names that begin with sh.helm.release. are
+    /// rejected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = rules::NAME_MAX_LENGTH))]
     #[x_kube(validation = rules::object_name())]
     pub secret_name: Option<String>,
 
-    /// What becomes of the Secret when the credential is deleted. Owner (the default): it is deleted too, garbage
-    /// collected by its owner reference. Orphan: it stays, with a token that nobody renews.
+    /// What happens to the Secret when the credential is deleted. Owner (the default): it is deleted too, by garbage
+    /// collection of its owner reference. Orphan: it stays, and its token is no longer renewed.
     #[serde(default)]
     pub creation_policy: CreationPolicy,
 
-    /// What the Secret looks like. Left out, it is Opaque with two keys: `token`, the bare token, and `expires_at`, the
-    /// time of its expiry (RFC 3339).
+    /// The content of the Secret. Default: type Opaque with two keys, `token` with the bare token, and `expires_at`
+    /// with its expiry (RFC 3339).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<Template>,
 }
 
-/// What becomes of the target when the credential is deleted.
+/// What happens to the target when the credential is deleted.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CreationPolicy {
-    /// It is garbage collected with the credential.
+    /// It is garbage collected.
     #[default]
     Owner,
     /// It stays.
     Orphan,
 }
 
-/// What the target Secret looks like.
+/// The content of the target Secret.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -154,15 +156,15 @@ pub enum CreationPolicy {
     validation = rules::template_literals(),
 )]
 pub struct Template {
-    /// The type of the Secret: Opaque (the default), kubernetes.io/dockerconfigjson, kubernetes.io/basic-auth, or one
-    /// that the controller allows (--allow-secret-type). Kubernetes never changes the type of an existing Secret: delete
-    /// the Secret after a change here.
+    /// The type of the Secret: Opaque (the default), kubernetes.io/dockerconfigjson, kubernetes.io/basic-auth, or a
+    /// type that the controller allows (--allow-secret-type). Kubernetes never changes the type of an existing Secret:
+    /// after a change here, delete the Secret.
     #[serde(rename = "type", default = "default_type")]
     #[schemars(length(max = rules::NAME_MAX_LENGTH))]
     #[x_kube(validation = rules::secret_type_shape(), validation = rules::secret_type_not_reserved())]
     pub type_: String,
 
-    /// Labels and annotations to put on the Secret. Nothing is copied from the credential's own.
+    /// Labels and annotations for the Secret. The credential's own are not copied.
     #[serde(
         default,
         deserialize_with = "null_as_default",
@@ -172,13 +174,13 @@ pub struct Template {
     pub metadata: TemplateMetadata,
 
     /// The keys of the Secret; they replace the two default keys. Values are templates with the variables token,
-    /// token_type, expires_at, issued_at, expires_in (seconds), namespace and name, as in `Bearer {{ token }}`. Beside a
-    /// variable, `{{ }}` takes strings ('…' or "…"), joins with ~, groups with parentheses, and filters with | tojson and
-    /// | b64encode. `{% if token %}…{% elif name %}…{% else %}…{% endif %}` asks whether a variable has a value, and
-    /// between `{% raw %}` and `{% endraw %}` all is text. An unknown variable is an error, and leaves the Secret as it
-    /// is. A value without a variable is for type Opaque only. Empty or left out: the two default keys. At most 32 keys,
-    /// 16384 characters a value, 64 KiB of text together, 1024 parts a value, 4 filters on one text, 8 levels of if or
-    /// parentheses, 32 KiB a rendered value, 512 KiB together.
+    /// token_type, expires_at, issued_at, expires_in (seconds), namespace and name, for example `Bearer {{ token }}`.
+    /// Besides variables, `{{ }}` accepts strings ('…' or "…"), concatenation with ~, parentheses, and the filters |
+    /// tojson and | b64encode. `{% if token %}…{% elif name %}…{% else %}…{% endif %}` tests whether a variable has a
+    /// value, and text between `{% raw %}` and `{% endraw %}` is literal. An unknown variable is an error, and the
+    /// Secret stays unchanged. A value without a variable is allowed for type Opaque only. Default: the two default
+    /// keys. Limits: 32 keys, 16384 characters per value, 64 KiB of text in total, 1024 parts per value, 4 filters on
+    /// one value, 8 levels of if or parentheses, 32 KiB per rendered value, 512 KiB in total.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "template_data")]
     #[x_kube(validation = rules::template_keys(), validation = rules::template_text())]
@@ -195,13 +197,13 @@ fn default_type() -> String {
     "Opaque".to_owned()
 }
 
-/// Labels and annotations of the target.
+/// Labels and annotations for the target.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TemplateMetadata {
-    /// Labels of the Secret, at most 32: without a domain, of app.kubernetes.io, or of a domain that the controller allows
-    /// (--allow-metadata-domain). Those of idissuer.pl, kubernetes.io, k8s.io and their other subdomains are refused, and
-    /// so are owner=helm and app.kubernetes.io/managed-by, which the operator itself sets.
+    /// Labels for the Secret, at most 32: without a domain, of app.kubernetes.io, or of a domain that the controller
+    /// allows (--allow-metadata-domain). Labels of idissuer.pl, kubernetes.io, k8s.io and their other subdomains are
+    /// rejected, and so are owner=helm and app.kubernetes.io/managed-by, which the operator itself sets.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "template_labels")]
     #[x_kube(
@@ -213,9 +215,9 @@ pub struct TemplateMetadata {
     )]
     pub labels: BTreeMap<String, String>,
 
-    /// Annotations of the Secret, at most 32, each of at most 4096 characters: without a domain, of app.kubernetes.io, or of
-    /// a domain that the controller allows (--allow-metadata-domain). Those of idissuer.pl, kubernetes.io, k8s.io and
-    /// their other subdomains are refused.
+    /// Annotations for the Secret, at most 32, each at most 4096 characters: without a domain, of app.kubernetes.io, or
+    /// of a domain that the controller allows (--allow-metadata-domain). Annotations of idissuer.pl, kubernetes.io,
+    /// k8s.io and their other subdomains are rejected.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "template_annotations")]
     #[x_kube(validation = rules::qualified_names(), validation = rules::no_reserved_metadata())]
@@ -223,64 +225,64 @@ pub struct TemplateMetadata {
 }
 
 impl TemplateMetadata {
-    /// Whether it adds nothing.
+    /// Whether there are no labels and no annotations.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty() && self.annotations.is_empty()
     }
 }
 
-/// When and how the token is replaced.
+/// When and how to renew the token.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::one_renew_before())]
 pub struct Renewal {
-    /// Auto (the default): with the refresh token where the issuer accepts that before expiry, which is learned, and by login
-    /// otherwise. Login: by login each time; choose it for an account that other programs use too, for a login
-    /// elsewhere may end the refresh chain.
+    /// Auto (the default): refresh if the issuer accepts that before expiry, which the controller learns, and otherwise
+    /// log in. Login: always log in; use it for an account that other programs also use, because a login elsewhere may
+    /// invalidate refresh tokens.
     #[serde(default)]
     pub strategy: Strategy,
 
-    /// How much of the lifetime that the issuer really gave must be left when the next token is fetched, in percent
-    /// (5 to 80). Default: 25, so a token of one hour is replaced after 45 minutes. It is raised where too little time
-    /// would be left for retries, up to 80 percent. Not together with renewBeforeSeconds.
+    /// How much of the actual lifetime must be left when the token is renewed, in percent (5 to 80). Default: 25, so a
+    /// one-hour token is renewed after 45 minutes. If too little time would be left for retries, the value is raised,
+    /// up to 80 percent. Not together with renewBeforeSeconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = rules::RENEW_BEFORE_PERCENT_MIN, max = rules::RENEW_BEFORE_PERCENT_MAX))]
     pub renew_before_percent: Option<i32>,
 
-    /// How many seconds before expiry the next token is fetched (1 to 86400). It is raised where too little time would
-    /// be left for retries, and lowered to 80 percent of the lifetime. Not together with renewBeforePercent.
+    /// How many seconds before expiry the token is renewed (1 to 86400). If too little time would be left for retries,
+    /// the value is raised; it is lowered to 80 percent of the lifetime. Not together with renewBeforePercent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = rules::RENEW_BEFORE_SECONDS_MAX))]
     pub renew_before_seconds: Option<i64>,
 }
 
-/// How a new token is obtained while the old one is valid.
+/// How to renew a valid token.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Strategy {
-    /// By refresh where the issuer accepts it, else by login.
+    /// Refresh if the issuer accepts it, otherwise log in.
     #[default]
     Auto,
-    /// By login only.
+    /// Always log in.
     Login,
 }
 
-/// Which issuer is asked, and how.
+/// The issuer and its API.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Issuer {
-    /// The origin of the issuer, like `https://api.idissuer.pl`: scheme, host and perhaps a port. The controller must
-    /// allow it (--issuer-url or --allow-issuer). Default: the controller's default issuer.
+    /// The origin of the issuer, for example `https://api.idissuer.pl`: scheme, host and optionally a port. The
+    /// controller must allow it (--issuer-url or --allow-issuer). Default: the controller's default issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = rules::URL_MAX_LENGTH))]
     #[x_kube(validation = rules::url())]
     pub url: Option<String>,
 
-    /// Certificates (PEM) to trust for this issuer instead of the public ones. Left out: the public ones.
+    /// CA certificates (PEM) to trust for this issuer, instead of the public CAs. Default: the public CAs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle_ref: Option<CaBundleRef>,
 
-    /// The path of the login call. Default: /v2/auth/token. An issuer that answers it with a redirect or 404 may want
+    /// The path of the login call. Default: /v2/auth/token. If the issuer answers with a redirect or 404, it may need
     /// /v2/auth/token/.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = rules::PATH_MAX_LENGTH))]
@@ -293,16 +295,16 @@ pub struct Issuer {
     #[x_kube(validation = rules::path())]
     pub refresh_path: Option<String>,
 
-    /// Described by its type: kube takes the description of an optional enum from there.
+    /// The type has the description: kube takes that of an optional enum from there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_request: Option<RefreshRequest>,
 }
 
-/// Where certificates are, in the namespace of the credential.
+/// The object with CA certificates, in the namespace of the credential.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CaBundleRef {
-    /// What holds the certificates: ConfigMap or Secret.
+    /// The kind of the object: ConfigMap or Secret.
     pub kind: CaBundleKind,
 
     /// The name of the ConfigMap or Secret, in the namespace of the credential.
@@ -310,14 +312,14 @@ pub struct CaBundleRef {
     #[x_kube(validation = rules::object_name())]
     pub name: String,
 
-    /// The key whose value is one or more PEM certificates, like ca.crt: at most 256 KiB, and the different ones of a
-    /// namespace at most 8 MiB together.
+    /// The key with one or more PEM certificates, for example ca.crt: at most 256 KiB, and all different bundles of a
+    /// namespace at most 8 MiB in total.
     #[schemars(length(max = rules::NAME_MAX_LENGTH))]
     #[x_kube(validation = rules::object_key())]
     pub key: String,
 }
 
-/// What holds the certificates.
+/// The kind of the object with CA certificates.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CaBundleKind {
     /// A `ConfigMap`.
@@ -326,14 +328,14 @@ pub enum CaBundleKind {
     Secret,
 }
 
-/// The body of the refresh call. Flat (the default): two strings, access_token and refresh_token. Nested: the login
-/// answer as it came.
+/// The body of the refresh request. Flat (the default): two strings, access_token and refresh_token. Nested: the login
+/// response unchanged.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RefreshRequest {
-    /// `{"access_token": "…", "refresh_token": "…"}`, as the issuer's table says.
+    /// `{"access_token": "…", "refresh_token": "…"}`, as in the table of the issuer's documentation.
     #[default]
     Flat,
-    /// `{"access_token": {"token": "…", …}, "refresh_token": "…"}`, as the issuer's example says.
+    /// `{"access_token": {"token": "…", …}, "refresh_token": "…"}`, as in the example of the issuer's documentation.
     Nested,
 }
 

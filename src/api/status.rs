@@ -1,34 +1,34 @@
-//! What the controller answers. It is also its memory: after a restart the status, and nothing else, says what was
-//! written last, when the next token is due and how many logins were rejected. Nothing in it is secret.
+//! The status, which is also the controller's persistent state: after a restart, it alone says what was written last,
+//! when the next renewal is due and how many logins were rejected. It contains no secrets.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What the controller found and did. Written by the controller only.
+/// What the controller observed and did. Written by the controller only.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IdIssuerCredentialStatus {
-    /// The generation of the spec that this status answers.
+    /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub observed_generation: Option<i64>,
 
-    /// The state in short. Ready: the target holds a valid token. Reconciling: there is none yet, or the spec changed.
-    /// Stalled: a person is needed; the message says what to do. LoginAccepted: what the issuer said to the last login.
-    /// RenewalOverdue: a new token should have been there by now. All but Ready and LoginAccepted are absent when false.
+    /// Ready: the target holds a valid token. Reconciling: there is none yet, or the spec changed. Stalled: someone
+    /// must act; the message says what to do. LoginAccepted: the result of the last login. RenewalOverdue: a new token
+    /// should already exist. All except Ready and LoginAccepted are absent when false.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 
-    /// The name of the Secret that the token is written to.
+    /// The name of the target Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub secret_name: Option<String>,
 
-    /// Which Secret was written last. While both values hold, it was not touched since.
+    /// The target Secret after the last write. If both values still match, it is unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<TargetStatus>,
 
@@ -36,7 +36,7 @@ pub struct IdIssuerCredentialStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<TokenStatus>,
 
-    /// Described by its type: kube takes the description of an optional enum from there.
+    /// The type has the description: kube takes that of an optional enum from there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_support: Option<RefreshSupport>,
 
@@ -48,33 +48,33 @@ pub struct IdIssuerCredentialStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failures: Option<FailuresStatus>,
 
-    /// The controller that keeps this credential: the namespace and name of its lease, or `none/HOST/ADDRESS` (of the
-    /// machine or pod, and its admin address) where it has no lease. Others stand by as long as it lives.
+    /// The controller that manages this credential: the namespace and name of its lease, or `none/HOST/ADDRESS` (its
+    /// machine or pod, and its admin address) without a lease. Other controllers stand by while it is alive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 320))]
     pub controller: Option<String>,
 
-    /// Another controller that asks whether the one that keeps this credential lives. That one takes it away; if it does
-    /// not, the other goes on.
+    /// Another controller that checks whether the one that manages this credential is alive. That one removes this
+    /// value; otherwise the other takes over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 320))]
     pub claimed_by: Option<String>,
 
-    /// The value of the annotation idissuer.pl/renew-requested-at that was acted on last, its first 256 characters.
+    /// The last handled value of the annotation idissuer.pl/renew-requested-at, its first 256 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = super::RENEW_REQUEST_MAX_CHARACTERS))]
     pub last_handled_renew_request: Option<String>,
 }
 
-/// Which Secret was written last.
+/// The target Secret after the last write.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetStatus {
-    /// Its uid: another one means that it was deleted and made anew.
+    /// Its uid: a different one means that the Secret was deleted and created again.
     #[schemars(length(max = 253))]
     pub uid: String,
 
-    /// Its resourceVersion after the write: another one means that somebody changed it.
+    /// Its resourceVersion after the write: a different one means that someone changed the Secret.
     #[schemars(length(max = 253))]
     pub resource_version: String,
 }
@@ -83,35 +83,35 @@ pub struct TargetStatus {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenStatus {
-    /// When it was asked for; its lifetime counts from here.
+    /// When the token was requested; its lifetime starts here.
     pub issued_time: Time,
 
-    /// When it expires.
+    /// When the token expires.
     pub expiration_time: Time,
 
-    /// When the next one is due.
+    /// When the next renewal is due.
     pub renewal_time: Time,
 
-    /// How its lifetime is known. ExpiresIn: the issuer said it. Jwt: from the token itself. Assumed: neither said it,
-    /// and an hour is assumed.
+    /// The source of the lifetime. ExpiresIn: the response. Jwt: the token itself. Assumed: neither, so one hour is
+    /// assumed.
     pub lifetime_source: LifetimeSource,
 
-    /// The first 32 hex digits of the SHA-256 of the token: tells tokens apart without showing any.
+    /// The first 32 hex digits of the SHA-256 of the token: identifies a token without revealing it.
     #[schemars(length(max = 64))]
     pub fingerprint: String,
 
-    /// How it was obtained: Login or Refresh.
+    /// How the token was obtained: Login or Refresh.
     pub grant: Grant,
 }
 
-/// How the lifetime of a token is known.
+/// The source of the lifetime of a token.
 #[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum LifetimeSource {
-    /// The answer's `expires_in`.
+    /// The `expires_in` of the response.
     ExpiresIn,
     /// The token's own `exp` and `iat`.
     Jwt,
-    /// Neither was usable.
+    /// One hour, because neither is usable.
     Assumed,
 }
 
@@ -124,16 +124,16 @@ pub enum Grant {
     Refresh,
 }
 
-/// Whether the issuer exchanges a refresh token while the token is still valid. Unknown: not learned yet. Early: it
-/// does. Refused: it does not, or only after expiry, so new tokens come by login.
+/// Whether the issuer accepts a refresh token while the token is still valid. Unknown: not learned yet. Early: yes.
+/// Refused: no, or only after expiry, so new tokens come from a login.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum RefreshSupport {
     /// Not learned yet.
     #[default]
     Unknown,
-    /// It does.
+    /// It accepts it.
     Early,
-    /// It does not, or only after expiry.
+    /// It does not accept it, or only after expiry.
     Refused,
 }
 
@@ -141,22 +141,23 @@ pub enum RefreshSupport {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LoginStatus {
-    /// The resourceVersion of the login Secret that was used. Another one after a restart buys one attempt.
+    /// The resourceVersion of the login Secret that was used. After a restart, a different one allows one attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub secret_resource_version: Option<String>,
 
-    /// When it was attempted.
+    /// When the last login was attempted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt_time: Option<Time>,
 
-    /// When the issuer last accepted one. Absent: never.
+    /// When the issuer last accepted a login. Absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted_time: Option<Time>,
 
-    /// How many in a row were rejected, with one that is under way and has not been accepted before. A rejected login
-    /// is tried again after 5 and after 15 minutes, then once an hour if one was accepted before, and otherwise not
-    /// before the login Secret or the spec changes or a renewal is requested: more could lock the account. Absent: none.
+    /// How many logins in a row were rejected, including one in progress if none was accepted before. A rejected login
+    /// is attempted again after 5 and after 15 minutes, then once an hour if one was accepted before, and otherwise
+    /// only after a change of the login Secret or the spec or a requested renewal, to avoid locking the account.
+    /// Absent: none.
     #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(range(min = 0))]
     pub rejections: i32,
@@ -166,28 +167,28 @@ pub struct LoginStatus {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FailuresStatus {
-    /// How many there were.
+    /// The number of failures.
     #[schemars(range(min = 0))]
     pub consecutive_failures: i32,
 
-    /// When the last one was.
+    /// When the last failure happened.
     pub last_failure_time: Time,
 
-    /// What the last one was, in one word.
+    /// The reason of the last failure, in one word.
     #[schemars(length(max = 1024))]
     pub reason: String,
 
-    /// The last one in a sentence, and its cure. The controller of an earlier version wrote none.
+    /// The message of the last failure, with its cure. Absent if an earlier version of the controller wrote the status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32_768))]
     pub message: Option<String>,
 
-    /// When it is tried again. Absent: not before something changes; the conditions say what.
+    /// When the next attempt follows. Absent: only after a change; the conditions say which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_time: Option<Time>,
 }
 
-/// An empty object would come back as null once server-side apply has emptied it, and so never equal what was written.
+/// An empty object would come back as null after server-side apply, and so never equal what was written.
 #[expect(clippy::ref_option, reason = "serde passes a reference")]
 fn nothing_recorded(login: &Option<LoginStatus>) -> bool {
     login.as_ref().is_none_or(|login| *login == LoginStatus::default())
@@ -198,7 +199,7 @@ fn is_zero(count: &i32) -> bool {
     *count == 0
 }
 
-/// The bounds that Kubernetes gives its own conditions; the type of `k8s-openapi` carries none of them.
+/// The limits of Kubernetes for its own conditions, which the type of `k8s-openapi` lacks.
 fn conditions(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
     let mut condition = Condition::json_schema(generator);
     let bounds = [

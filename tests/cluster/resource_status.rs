@@ -52,12 +52,12 @@ async fn kubectl_shows_the_state_on_one_line_and_waits_for_it() {
 async fn kubectl_explains_every_part_of_the_spec() {
     let namespace = make_credential("status-explained").await;
     for (field, words) in [
-        ("spec", "The Secret of this namespace that holds the user name"),
-        ("spec.renewal", "Default: 25, so a token of one hour is replaced after 45"),
+        ("spec", "The Secret in this namespace with the user name"),
+        ("spec.renewal", "Default: 25, so a one-hour token is renewed after 45"),
         ("spec.target", "Owner (the default): it is deleted too"),
         ("spec.target.template", "Values are templates with the variables token"),
         ("spec.issuer", "Default: /v2/auth/token. "),
-        ("status.token", "How its lifetime is known. ExpiresIn: the issuer"),
+        ("status.token", "The source of the lifetime. ExpiresIn: the response"),
     ] {
         let resource = format!("iic.{field}");
         let text = namespace.kubectl().run(&["explain", &resource]).await.unwrap();
