@@ -1,4 +1,4 @@
-//! Gates: whoever waits for its turn waits here, see [`crate::core::call_limiter`].
+//! Call limiters with waiting: a call waits here until its turn, see [`crate::core::call_limiter`].
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -18,7 +18,7 @@ pub(crate) struct CallLimiters<K: Clone + Eq + Hash> {
     by_key: Mutex<ByKey<K>>,
 }
 
-/// Someone who is through; dropping it, also unseen, makes room for the next.
+/// A permit; dropping it, even unseen, admits the next call.
 pub(crate) struct Permit<K: Clone + Eq + Hash> {
     gates: Arc<CallLimiters<K>>,
     key: K,
@@ -27,12 +27,12 @@ pub(crate) struct Permit<K: Clone + Eq + Hash> {
 }
 
 impl<K: Clone + Eq + Hash> CallLimiters<K> {
-    /// Nobody is through or waits.
+    /// No call holds a permit or waits.
     pub(crate) fn new(capacity: Capacity) -> Self {
         Self { capacity, by_key: Mutex::default() }
     }
 
-    /// Waits for its turn. `None` is never answered: the gate keeps everyone who waits until it is their turn.
+    /// Waits for a permit. `None` never happens in practice: the limiter answers every waiting call.
     pub(crate) async fn enter(
         self: &Arc<Self>,
         key: &K,
@@ -49,7 +49,7 @@ impl<K: Clone + Eq + Hash> CallLimiters<K> {
         pass.await.ok()
     }
 
-    /// Lets through whoever may; one who does not wait any more makes room at once.
+    /// Admits calls that may start; a call that no longer waits frees its place at once.
     fn admit(self: &Arc<Self>, gate: &mut CallLimiter<Waiter<K>>, key: &K) {
         while let Some((request, turn)) = gate.admit() {
             let pass = Permit { gates: Arc::clone(self), key: key.clone(), request, is_used: true };

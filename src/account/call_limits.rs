@@ -1,5 +1,5 @@
-//! What keeps an account from calling beside its own state: the breaker of its issuer and the limit on rejections of its
-//! user name, see [`crate::core::circuit_breaker`] and [`crate::core::budget`].
+//! The limits of an account's calls besides its own state: the circuit breaker of its issuer and the limit on
+//! rejections of its user name, see [`crate::core::circuit_breaker`] and [`crate::core::budget`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -16,13 +16,13 @@ use crate::core::time::Moment;
 
 /// At each origin one breaker a tenant and one for all, and one limit a tenant over the user names that it presents there.
 ///
-/// The origin is what counts, whatever the path and the trust: a thousand paths are no thousand issuers.
+/// Limits are per origin, whatever the path and the trust: a thousand paths are not a thousand issuers.
 #[derive(Default)]
 pub(super) struct CallLimits(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    /// By tenant; that of nobody is everybody's.
+    /// By tenant; the one without a tenant is shared by all.
     breakers: HashMap<(Origin, Option<Tenant>), CircuitBreaker<AccountHandle>>,
     limits: HashMap<(Origin, Tenant), RejectionLimits<UserKey>>,
 }
@@ -107,7 +107,7 @@ impl CallLimits {
         self.lock().breakers(place).all(|breaker| breaker.lets_pass(who))
     }
 
-    /// A call was given up, and says nothing.
+    /// A call was aborted, without a result.
     pub(super) fn gives_up(&self, place: &CallSite, who: &AccountHandle) {
         let mut inner = self.lock();
         for scope in place.scopes() {
@@ -117,7 +117,7 @@ impl CallLimits {
         }
     }
 
-    /// A call has ended. Returns whose rejections turn out to say nothing.
+    /// A call ended. Returns the accounts whose rejections turn out to be meaningless.
     pub(super) fn ends(
         &self,
         place: &CallSite,
@@ -153,12 +153,12 @@ impl CallLimits {
         is_free
     }
 
-    /// A login is about to be presented that the issuer never accepted; whether it may be.
+    /// Whether a login may be attempted that the issuer never accepted; if so, it counts as in progress.
     pub(super) fn presents(&self, place: &CallSite, now: Moment) -> bool {
         self.lock().limits.entry(place.of_one()).or_default().presents(now)
     }
 
-    /// One that was presented has ended.
+    /// A login attempt ended.
     pub(super) fn has_presented(&self, place: &CallSite) {
         if let Some(limits) = self.lock().limits.get_mut(&place.of_one()) {
             limits.has_presented();

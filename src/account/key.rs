@@ -14,7 +14,7 @@ use crate::issuer::{IssuerAddress, Trust};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct UserKey([u8; 32]);
 
-/// Derives account keys under a secret of this process, so that a key says nothing about a password outside of it.
+/// Derives account keys with a secret of this process, so that outside of it a key reveals nothing about a password.
 pub struct KeyMaker {
     secret: [u8; 64],
 }
@@ -73,8 +73,8 @@ impl KeyMaker {
     }
 }
 
-/// A user name as most issuers compare it: upper and lower case, wide and narrow letters, composed and decomposed ones are
-/// the same, and blanks around it and characters that nobody sees are nothing.
+/// A user name as most issuers compare it: case, character width and composition do not matter, and surrounding blanks
+/// and invisible characters are removed.
 fn spelled_out(name: &str) -> Zeroizing<String> {
     let nfkc = ComposingNormalizerBorrowed::new_nfkc();
     let normalised = Zeroizing::new(nfkc.normalize(name).into_owned());

@@ -1,9 +1,9 @@
-//! Accounts: one session for everyone who uses the same login at the same issuer.
+//! Accounts: one session for all users of the same login at the same issuer.
 //!
-//! Members of an account (credentials, or the sidecar) ask its session for a token and are told when a call has
-//! ended; nobody waits in between. One call is in flight at a time, and one new token serves all members. What a
-//! session does next is decided in [`crate::core::account`]; this room holds the state and carries calls out. It
-//! knows nothing of Kubernetes objects: a member is an opaque name.
+//! Members of an account (credentials, or the sidecar) ask its session for a token and are notified when a call ends;
+//! nobody blocks meanwhile. One call is in flight at a time, and one new token serves all members.
+//! [`crate::core::account`] decides what a session does next; this module holds the state and makes the calls. It does
+//! not depend on Kubernetes objects: a member is an opaque name.
 
 pub(crate) mod call_limiters;
 mod call_limits;
@@ -32,10 +32,10 @@ use crate::issuer::{IssuerAddress, IssuerClient};
 use crate::ops::clock::Clock;
 use crate::ops::metrics::Metrics;
 
-/// How long a call to the issuer may still take once the process was told to stop.
+/// How long a call to the issuer may continue after the process is asked to stop.
 pub const STOP_GRACE: Duration = Duration::from_secs(3);
-/// How long the session of an account outlives its last member: a credential that is deleted and created anew, or
-/// whose login Secret is edited back and forth, finds its token and its hold again.
+/// How long the session of an account outlives its last member, so that a credential that is deleted and created again,
+/// or whose login Secret is edited back and forth, finds its token and its hold again.
 const IDLE_LIFE: SignedDuration = SignedDuration::from_hours(1);
 /// The most sessions without a member that are kept.
 const IDLE_LIMIT: usize = 10_000;
@@ -49,8 +49,8 @@ pub(crate) struct Shared {
     call_limits: call_limits::CallLimits,
     /// Whether this process may call now. Another one may use the accounts when it may not.
     may_call: Box<dyn Fn() -> bool + Send + Sync>,
-    /// Told once for each member when a call has ended. Unbounded, for it holds at most one entry a member and call,
-    /// and a session must never wait for a member.
+    /// Receives one message per member when a call ends. Unbounded, because it contains at most one message per member
+    /// and call, and a session must never wait for a member.
     pub(crate) ended: UnboundedSender<Member>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
@@ -64,8 +64,8 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// No sessions yet. No call is sent while `may_call` says so. Once `stop` is cancelled no call is started, and one
-    /// in flight is given up after [`STOP_GRACE`].
+    /// Starts without sessions. No call is sent unless `may_call` allows it. Once `stop` is cancelled, no call starts,
+    /// and a call in flight is aborted after [`STOP_GRACE`].
     #[must_use]
     pub fn new(
         issuer: IssuerClient,
@@ -90,8 +90,8 @@ impl Accounts {
         Self { sessions: Mutex::default(), keys, shared: Arc::new(shared) }
     }
 
-    /// The session of the account that this login names at this site. Of the login only a keyed digest is kept;
-    /// `source` says where it came from, for logs; another member of the account may have it from elsewhere.
+    /// The session of this login's account at this issuer. Only a keyed digest of the login is kept; `source` names its
+    /// origin for logs; another member of the account may have another source.
     pub fn open(&self, site: IssuerAddress, pair: &LoginPair, source: &str) -> Arc<Session> {
         let (key, user) = (self.keys.key(&site, pair), self.keys.user(pair));
         let now = self.shared.clock.now();
@@ -118,9 +118,9 @@ impl Accounts {
         self.shared.call_limits.remember(&place, user, count, last, self.shared.clock.now());
     }
 
-    /// Until when this login is not even looked up for this tenant: the user name, or all of the tenant's together, had too
-    /// many rejections. Who was told
-    /// whether an account of others has this very password could guess it, without one call to the issuer.
+    /// Until when this login is not even looked up for this tenant, because the user name, or all user names of the
+    /// tenant, had too many rejections. A tenant that learned whether an account of others has this password could
+    /// guess it, without a call to the issuer.
     #[must_use]
     pub fn blocked_until(&self, tenant: &Tenant, site: &IssuerAddress, pair: &LoginPair) -> Option<Moment> {
         let (place, user) = (place(tenant, site), self.keys.user(pair));
@@ -144,8 +144,8 @@ fn place(tenant: &Tenant, site: &IssuerAddress) -> call_limits::CallSite {
     call_limits::CallSite { origin: site.endpoint.origin.clone(), tenant: Arc::clone(tenant) }
 }
 
-/// Whether a session has had no member since this moment, or longer, and nobody holds it who may join it again: a
-/// suspended member does, and another session beside its own would share neither its tokens nor its budget.
+/// Whether a session has had no member since this time, and nobody holds it who may join again. A suspended member
+/// does; a second session beside its own would share neither tokens nor limits.
 fn is_left_since(session: &Arc<Session>, moment: Moment) -> bool {
     Arc::strong_count(session) == 1 && session.is_idle_since(moment)
 }

@@ -23,7 +23,7 @@ use crate::core::token::Grant;
 use crate::core::username_password::LoginPair;
 use crate::issuer::{Exchange, IssuerAddress, IssuerError, Trust};
 
-/// Who uses an account; an opaque name.
+/// A member of an account; an opaque name.
 pub type Member = Arc<str>;
 /// Records the attempt of a login that was never accepted, just before it is sent; whether it did.
 pub type AttemptRecorder = BoxFuture<'static, bool>;
@@ -44,7 +44,7 @@ pub struct Session {
 struct Members {
     /// In order, so that a run can be repeated.
     strategies: BTreeMap<Member, Strategy>,
-    /// Since when there are none.
+    /// Since when there are no members.
     idle_since: Option<Moment>,
 }
 
@@ -81,7 +81,7 @@ impl Session {
         &self.site
     }
 
-    /// Takes part: from now on the member is told of every call's end.
+    /// Joins: from now on, the member is notified when a call ends.
     pub fn join(&self, member: Member, strategy: Strategy) {
         let mut members = self.members();
         members.idle_since = None;
@@ -102,7 +102,7 @@ impl Session {
         self.members().idle_since.is_some_and(|since| !since.is_after(moment))
     }
 
-    /// The account as it stands for a member of this tenant.
+    /// The account as a member of this tenant sees it.
     #[must_use]
     pub fn view(&self, tenant: &Tenant) -> AccountView {
         let (strategy, now) = (self.strategy(), self.shared.clock.now());
@@ -110,7 +110,7 @@ impl Session {
         AccountView::of(self.key, &account, self.throttle(&account, &self.place(tenant), now), strategy, now)
     }
 
-    /// Looks at the state itself, for what a report needs beyond the view.
+    /// Reads the state itself, for what a report needs beyond the view.
     pub fn with_account<T>(&self, look: impl FnOnce(&Account) -> T) -> T {
         look(&self.account())
     }
@@ -151,7 +151,7 @@ impl Session {
         true
     }
 
-    /// Begins a call, and says whether it is a login that was never accepted.
+    /// Starts a call, and returns whether it is a login that was never accepted.
     fn begin(
         self: &Arc<Self>,
         place: &CallSite,
@@ -207,7 +207,7 @@ impl Session {
         !self.shared.stop.is_cancelled() && (self.shared.may_call)()
     }
 
-    /// Carries out a call. What follows from its answer is decided by those who are told of its end.
+    /// Makes a call. The receivers of its end decide what follows from the response.
     async fn run(
         self: Arc<Self>,
         call: Call,
@@ -248,7 +248,7 @@ impl Session {
         end.is_in_flight = false;
     }
 
-    /// Has the attempt recorded, if it has to be; whether the call may be sent.
+    /// Records the attempt if required; returns whether the call may be sent.
     async fn is_recorded(&self, record: Option<AttemptRecorder>) -> bool {
         let Some(record) = record else { return true };
         tokio::select! {
@@ -315,7 +315,7 @@ impl Session {
         is_rejected
     }
 
-    /// What people are told of a failed call.
+    /// The message for a failed call.
     fn reason(&self, error: &IssuerError) -> Reason {
         error.reason(&self.source, &self.site.endpoint.origin)
     }
@@ -323,7 +323,7 @@ impl Session {
     /// Has every member look again.
     fn tell_members(&self) {
         for member in self.members().strategies.keys() {
-            // An error says that nobody listens any more: the process is stopping.
+            // An error means that there is no receiver: the process is stopping.
             let _ = self.shared.ended.send(Arc::clone(member));
         }
     }
@@ -342,7 +342,7 @@ impl Session {
                 login, %origin, ?grant, fingerprint = %token.fingerprint,
                 lifetime_seconds = token.validity.lifetime.as_secs(), "token obtained"
             ),
-            // No failure: a login follows at once, and tells whether anything is wrong.
+            // Not a failure: a login follows at once, and shows whether anything is wrong.
             Err(error @ IssuerError::RefreshRejected) => tracing::info!(login, %origin, "{error}"),
             Err(error) => {
                 let reason = self.reason(error);
@@ -351,7 +351,7 @@ impl Session {
         }
     }
 
-    /// Login if any member says so: someone else uses the account, and refreshing would fight over its chain.
+    /// Login if any member says so: someone else uses the account, and refreshing would invalidate their tokens.
     fn strategy(&self) -> Strategy {
         let any = self.members().strategies.values().any(|strategy| *strategy == Strategy::Login);
         if any { Strategy::Login } else { Strategy::Auto }
@@ -372,8 +372,8 @@ impl fmt::Debug for Session {
     }
 }
 
-/// The end of a call, also when its task is dropped or panics: the members are told, and the account does not wait
-/// for ever for what was given up.
+/// Ends a call, even if its task is dropped or panics: members are notified, and the account does not wait for it
+/// forever.
 struct CallGuard<'a> {
     session: &'a Arc<Session>,
     place: CallSite,
@@ -386,7 +386,7 @@ struct CallGuard<'a> {
 enum Trial {
     /// It waits for its turn.
     Waits,
-    /// It was let through.
+    /// The call was admitted.
     Presented,
     /// The issuer rejected it.
     Rejected,

@@ -194,7 +194,7 @@ fn run_controller(mut arguments: ControllerArguments) -> Result<(), String> {
         settings.lease = arguments.lease.settings(timings, &settings.namespaces, client.default_namespace());
         controller::run(settings, client, stop).await.map_err(|error| error.to_string())
     });
-    // Name resolution runs on threads that nothing can interrupt; they must not hold up the end.
+    // Threads of name resolution cannot be interrupted, and must not delay the exit.
     runtime.shutdown_background();
     outcome
 }

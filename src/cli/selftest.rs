@@ -1,4 +1,4 @@
-//! `idissuer selftest`: whether an installed operator does its work, told in sentences.
+//! `idissuer selftest`: tests an installed operator and reports in sentences.
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -19,15 +19,15 @@ use crate::core::endpoint::Origin;
 use crate::core::token::Fingerprint;
 use crate::ops::clock::{Clock as _, SystemClock};
 
-/// Between two looks at an object. The test asks instead of watching, so that its rights can be those to two names.
+/// The polling interval. The test polls instead of watching, so that it needs permissions for two names only.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long the garbage collection may take. The collector looks for new kinds every half minute, and tries an owner of a
-/// kind that it does not know yet at intervals that double: right after an installation that takes one or two minutes.
+/// How long the garbage collection may take. The collector discovers new kinds every half minute, and retries owners of
+/// unknown kinds with backoff: right after an installation this takes one or two minutes.
 const REMOVAL_LIMIT: Duration = Duration::from_secs(180);
 
 /// How long it may take to delete the credential once a signal has come. A pod is killed after half a minute.
 pub(super) const STOP_LIMIT: Duration = Duration::from_secs(20);
-/// The label of a credential that a selftest made: one that was left behind is nobody's.
+/// The label of credentials of a selftest, so that leftovers can be removed.
 const MADE_BY: (&str, &str) = ("app.kubernetes.io/created-by", "idissuer-selftest");
 
 #[derive(Debug, Args)]
@@ -142,7 +142,7 @@ impl Selftest {
         }
     }
 
-    /// Waits until the credential is ready, and looks at its Secret.
+    /// Waits until the credential is ready, and checks its Secret.
     async fn await_token(&self) -> Result<(), String> {
         let limit = Duration::from_secs(self.arguments.timeout_seconds.into());
         let mut last = String::new();
@@ -164,7 +164,8 @@ impl Selftest {
         print_line(&format!("{} holds a token that is valid until {expires}.", self.target()))
     }
 
-    /// The fingerprint of the token that was published. What the operator says meanwhile is told, and kept in `last`.
+    /// The fingerprint of the published token. Meanwhile, messages of the operator are printed, and the last one is
+    /// kept in `last`.
     async fn ready(&self, last: &mut String) -> Result<String, String> {
         loop {
             let credential = self.credentials.get(&self.arguments.name).await;

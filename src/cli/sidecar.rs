@@ -210,7 +210,7 @@ pub(super) fn run(arguments: SidecarArguments) -> Result<(), Failure> {
             Some(Action::Check) => check(&settings).await.map_err(Failure::from),
         }
     });
-    // Name resolution runs on threads that nothing can interrupt; they must not hold up the end.
+    // Threads of name resolution cannot be interrupted, and must not delay the exit.
     runtime.shutdown_background();
     outcome
 }

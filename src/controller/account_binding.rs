@@ -19,8 +19,8 @@ use crate::core::time::{Moment, to_second};
 use crate::core::username_password::LoginPair;
 use crate::issuer::{BundleRefusal, IssuerAddress, IssuerError, Trust};
 
-/// Reads the login as the specification names it. User name and password live until they are sent or the credential
-/// rests; of a login Secret nothing is cached.
+/// Reads the login that the spec names. User name and password stay in memory until they are sent or the credential is
+/// idle; login Secrets are not cached.
 pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerError> {
     let Ok(spec) = work.spec.clone() else { return Ok(()) };
     let reference = &spec.account.login;
@@ -32,7 +32,7 @@ pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerE
     let seen = secret.as_ref().map_or(LastSeen::Absent, |secret| LastSeen::Version(version_of(secret)));
     work.context.registry.read_secret(&key, seen.clone(), glance);
     let parsed = parse(secret.as_ref(), reference);
-    // Reading the bundle takes a share of its own.
+    // Reading the bundle takes its own share.
     drop((secret, share));
     let bundle_seen = bundle_seen(work, &spec);
     let now = work.context.clock.now();
@@ -132,7 +132,7 @@ pub(super) fn take_part(memory: &mut CredentialState, spec: &CredentialSpec, gen
     }
 }
 
-/// Whether the login that was just read is the one that status tells to be accepted.
+/// Whether status says that the login that was just read is accepted.
 fn is_accepted(memory: &CredentialState, spec: &CredentialSpec, seen: &LastSeen) -> bool {
     let recorded = memory.login_record();
     let read = seen.version().map(|version| version.resource_version.as_str());
@@ -155,7 +155,7 @@ fn rejections(login: &LoginStatus, now: Moment) -> Option<(u32, Moment)> {
     Some((count, login.attempt_time.as_ref().map_or(now, |time| Moment::recorded(time.0, now))))
 }
 
-/// Hands over what status remembers of rejections, before the user name is looked at.
+/// Restores the rejections in status, before the user name is checked.
 fn remember_rejections(
     work: &mut Reconciliation<'_>,
     tenant: &Tenant,
@@ -190,7 +190,7 @@ fn remember(work: &mut Reconciliation<'_>, session: &Session, seen: &LastSeen, n
         let validity = published.validity;
         session.remember(|account| account.remember_published(validity, now));
     }
-    // What this process itself found of one account says nothing of another, as after a new CA bundle.
+    // Results of this process for one account do not apply to another, for example after a new CA bundle.
     if std::mem::replace(&mut memory.restore_stage, RestoreStage::Account) == RestoreStage::Account {
         return;
     }
@@ -216,7 +216,7 @@ fn remember(work: &mut Reconciliation<'_>, session: &Session, seen: &LastSeen, n
 /// How the login was rejected that status remembers.
 fn rejection(status: &IdIssuerCredentialStatus, account: &AccountReference) -> Failure {
     let (secret, origin) = (account.login.secret.clone(), &account.endpoint.origin);
-    // Which of them it was stands in the condition only.
+    // Only the condition says which of them it was.
     let unclear = IssuerError::unclear_answers().flat_map(|error| {
         let answer = Box::new(error.reason(&secret, origin));
         [false, true].map(|blank| Reason::LoginNotAccepted { answer: answer.clone(), blank })

@@ -22,11 +22,11 @@ use crate::core::target::ObjectVersion;
 
 /// Under this name the operator owns what it writes (server-side apply).
 pub const FIELD_MANAGER: &str = "idissuer-operator";
-/// The resourceVersion that makes an apply create: it fits no object, so the API server answers 409 when there is
-/// one, and creates when there is none.
+/// The resourceVersion that makes an apply a create: no object has it, so the API server answers 409 if there is an
+/// object, and creates one otherwise.
 const CREATE_ONLY: &str = "1";
-/// How long the calls of one credential may take. A kube client retries by itself within a call and waits as long as it is
-/// told to; this ends that.
+/// The time limit for the calls of one credential. A kube client retries within a call and obeys any `Retry-After`;
+/// this limits both.
 pub(super) struct CallDeadline<'a> {
     timeout: &'a mut AdaptiveTimeout,
     /// The limit of those that are known to take long.
@@ -70,7 +70,7 @@ enum Cause {
 }
 
 impl ApiServerError {
-    /// Somebody else changed the object in between, or it exists although it should be created, or is gone.
+    /// Someone changed the object in between, or it exists although it should be created, or it is gone.
     #[must_use]
     pub(super) fn is_conflict(&self) -> bool {
         matches!(*self.cause, Cause::Api(_, 409))
@@ -96,7 +96,7 @@ impl ApiServerError {
         format!("{} {}", self.operation, self.object)
     }
 
-    /// The API server understood and said no; saying it again at once would not help.
+    /// The API server rejected the request; an immediate retry would not help.
     #[must_use]
     pub(super) fn is_refusal(&self) -> bool {
         matches!(*self.cause, Cause::Api(_, 400..=407 | 410..=428 | 430..=499))
@@ -116,7 +116,7 @@ impl ApiServer {
         Self { client }
     }
 
-    /// Reads a Secret; `None` when there is none.
+    /// Reads a Secret; `None` if it does not exist.
     ///
     /// # Errors
     /// When the API server does not answer, or refuses.
@@ -131,8 +131,8 @@ impl ApiServer {
         call(allowance, "read Secret", namespace, name, api.get_opt(name)).await
     }
 
-    /// Reads the status of a credential as it stands now, which a watch may show later, and the resourceVersion; `None`
-    /// when there is no such credential. Its specification need not be readable.
+    /// Reads the current status and resourceVersion of a credential, which a watch may show later; `None` if it does
+    /// not exist. Its spec may be invalid.
     ///
     /// # Errors
     /// When the API server does not answer, or refuses.
@@ -152,7 +152,7 @@ impl ApiServer {
         }))
     }
 
-    /// Reads a credential as it stands now; `None` when there is none.
+    /// Reads the current credential; `None` if it does not exist.
     ///
     /// # Errors
     /// When the API server does not answer, or refuses.
@@ -167,7 +167,7 @@ impl ApiServer {
         call(allowance, "read IdIssuerCredential", namespace, name, api.get_opt(name)).await
     }
 
-    /// Reads one key of a Secret or `ConfigMap`; `None` when there is no such object or key.
+    /// Reads one key of a Secret or `ConfigMap`; `None` if the object or key does not exist.
     ///
     /// # Errors
     /// When the API server does not answer, or refuses.
@@ -245,8 +245,8 @@ impl ApiServer {
         Ok(written.resource_version().unwrap_or_default())
     }
 
-    /// Changes what controllers tell each other in the status of a credential; with `version`, only of that very version.
-    /// Returns the resourceVersion that this makes.
+    /// Changes the fields of a credential's status by which controllers coordinate; with `version`, only of that
+    /// version. Returns the new resourceVersion.
     ///
     /// # Errors
     /// A conflict when it is another version; else when the API server does not answer, or refuses.

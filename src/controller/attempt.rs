@@ -1,4 +1,4 @@
-//! The record of an attempt with a login that was never accepted: written when its call is let through, and not before.
+//! The record of an attempt with a login that was never accepted: written when the call is admitted, not before.
 //!
 //! Until then the call waits for its turn at the gate, and the breakers may take it back: an outage would write one status
 //! after the other for calls that are never sent.
@@ -22,7 +22,7 @@ pub(super) fn recorder(object: &Arc<Guarded>, context: &Arc<Context>, term: Term
     Box::pin(async move { record(&object, &context, term).await })
 }
 
-/// Records it, unless the credential, its login or who leads is another by now; whether it did.
+/// Records the attempt, unless the credential, its login or the leader changed; returns whether it did.
 async fn record(object: &Guarded, context: &Context, term: Term) -> bool {
     let Ok(credential) = &object.0 else { return false };
     let key = ObjectKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
@@ -36,7 +36,7 @@ async fn record(object: &Guarded, context: &Context, term: Term) -> bool {
     }
     let recorded = Reconciliation::new(context, credential, &key, &mut memory, None).record_attempt().await;
     recorded.unwrap_or_else(|error| {
-        // Whoever works on the credential next takes it from there.
+        // The next reconciliation of the credential continues from there.
         memory.failed_record = Some(error);
         false
     })

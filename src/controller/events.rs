@@ -1,5 +1,5 @@
-//! Events are published beside the work: one that the API server does not take holds up no token. They are bounded by
-//! namespace, so that nobody drowns those of the others.
+//! Events are published asynchronously: a failing Event never delays a token. They are rate-limited per namespace, so
+//! that no namespace crowds out the others.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -26,13 +26,13 @@ use crate::ops::metrics::Metrics;
 const LIMIT: Duration = Duration::from_secs(5);
 /// How many are published at once.
 const AT_ONCE: usize = 64;
-/// How many may wait for that: what is told much later than it happened is of no use.
+/// How many may wait: an Event that is published much later than its cause is useless.
 const WAITING: usize = 1000;
 /// How many a namespace may have published.
 const RATE: Rate = Rate { at_once: 100, a_minute: 60 };
 /// After so many namespaces, those that have been quiet are forgotten.
 const NAMESPACES: usize = 1000;
-/// So long an Event that repeats is counted up, rather than published anew.
+/// How long a repeated Event is counted as a series instead of published as a new one.
 const REPEATS: SignedDuration = SignedDuration::from_mins(6);
 /// The longest name of an object of Kubernetes.
 const NAME_MAX_LENGTH: usize = 253;
@@ -53,7 +53,7 @@ pub(super) struct EventPublisher {
 }
 
 impl EventPublisher {
-    /// A teller, and what it is told.
+    /// An event publisher and its queue.
     pub(super) fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> (Self, Receiver<PendingEvent>) {
         let (sender, events) = channel(WAITING);
         (Self { sender, clock, metrics, allowances: Mutex::default() }, events)
@@ -162,7 +162,7 @@ impl Recorder {
             let count = count.saturating_add(1);
             let series = json!({"series": {"count": count, "lastObservedTime": MicroTime(telling.at)}});
             match api.patch(&name, &PatchParams::default(), &Patch::Merge(series)).await {
-                // Events go after an hour, or when somebody deletes them.
+                // Events expire after an hour, or are deleted.
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
                 patched => return patched.map(|_| self.remember(telling, name, count)),
             }
@@ -189,7 +189,7 @@ impl Recorder {
     }
 }
 
-/// The name of an Event: that of the object, shortened where both do not fit, and a number of its own.
+/// The name of an Event: that of the object, shortened if necessary, and a unique number.
 fn name(about: &str, at: Timestamp, number: i64) -> String {
     let suffix = format!(".{:x}", at.as_nanosecond().wrapping_add(number.into()));
     // Names are ASCII, so each byte is a character.
@@ -197,7 +197,7 @@ fn name(about: &str, at: Timestamp, number: i64) -> String {
     format!("{}{suffix}", about.trim_end_matches(['.', '-']))
 }
 
-/// Publishes what is told, until there is no teller any more.
+/// Publishes queued Events, until all senders are gone.
 pub(super) async fn publish_all(recorder: Recorder, mut events: Receiver<PendingEvent>) {
     let events = poll_fn(|context| events.poll_recv(context));
     events.for_each_concurrent(AT_ONCE, |telling| telling.publish(&recorder)).await;

@@ -26,16 +26,16 @@ const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(5);
 pub struct LeaseSettings {
     /// Where it lies.
     pub namespace: String,
-    /// Its name.
+    /// The name of the lease.
     pub name: String,
-    /// Who we are; unique among the replicas.
+    /// The identity of this replica; unique among the replicas.
     pub identity: String,
-    /// Its timings.
+    /// The timings of the lease.
     pub timings: Timings,
 }
 
 impl LeaseSettings {
-    /// The lease of a controller for these namespaces: each set of them has one of its own.
+    /// The name of the lease for these namespaces: each set of namespaces has its own.
     #[must_use]
     pub fn default_name(namespaces: &[String]) -> String {
         if namespaces.is_empty() {
@@ -72,11 +72,11 @@ struct State {
     /// Until when the lease is ours; none while another replica may act.
     tenure: Option<Tenure>,
     term: Term,
-    /// How far our clock was behind that of whoever held the lease when it was last seen not to be ours.
+    /// How far our clock was behind that of the holder when the lease was last seen to belong to another replica.
     clock_behind: SignedDuration,
-    /// Whether somebody was told not to act since the last claim, although the lease is ours.
+    /// Whether a caller was denied since the last claim, although we hold the lease.
     is_refused: bool,
-    /// The holder that was last told of.
+    /// The holder that was last logged.
     logged_holder: Option<String>,
 }
 
@@ -90,7 +90,7 @@ impl State {
 struct LeaseHold {
     lease: SharedLease,
     seen: SeenLease,
-    /// Whether what was seen is what the last claim of ours has left.
+    /// Whether the observed lease is the result of our last claim.
     is_known: bool,
 }
 
@@ -100,12 +100,12 @@ pub(super) struct Term {
     pub(super) number: u64,
     /// Another replica may have acted before, perhaps so shortly that the watches do not show it yet.
     pub(super) follows_another: bool,
-    /// How far this machine's wall clock is behind that of whoever acted before, as far as that is known.
+    /// How far this machine's wall clock is behind that of the previous leader, as far as known.
     pub(super) clock_behind: SignedDuration,
 }
 
 impl LeaderElection {
-    /// Without settings there is no lease, and this process always acts.
+    /// Without settings there is no lease, and this process always leads.
     pub(super) fn new(settings: Option<LeaseSettings>, clock: Arc<dyn Clock>) -> Self {
         Self { settings, clock, state: Mutex::default() }
     }
@@ -121,7 +121,7 @@ impl LeaderElection {
         may_act.then_some(state.term)
     }
 
-    /// For how long no other replica can act; without a lease there is none. What is not fenced has to end within it.
+    /// For how long no other replica can lead; without a lease there is no limit. Unfenced work must end within it.
     pub(super) fn left(&self) -> Option<SignedDuration> {
         self.settings.as_ref()?;
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -149,7 +149,7 @@ impl LeaderElection {
             let begun = tokio::time::Instant::now();
             self.claim(settings, &mut claiming, &forget, &gained).await;
             tokio::select! {
-                // From one claim to the next: where answers take long, there is no pause between them.
+                // Claims follow each other without a pause if responses are slow.
                 () = tokio::time::sleep_until(begun + period) => {}
                 () = stop.cancelled() => {}
             }
@@ -190,7 +190,7 @@ impl LeaderElection {
         gained: &impl Fn(),
     ) {
         let LeaseHold { lease, seen, is_known } = claiming;
-        // Whoever holds it knows it from the last claim: a renewal is one call.
+        // The holder knows the lease from its last claim: a renewal is one call.
         if !std::mem::take(is_known) {
             match lease.read().await {
                 Ok(record) => *seen = seen.clone().updated(record, self.clock.now()),
@@ -232,11 +232,11 @@ impl LeaderElection {
         state.tenure = state.tenure.map(|tenure| tenure.narrowed(now, timings));
     }
 
-    /// The lease is ours from `sent` on. Whether every credential has to be looked at: a new term begins, or somebody was
-    /// refused meanwhile; perhaps by a wall clock alone that is right again.
+    /// The lease is ours from `sent` on. Returns whether all credentials must be reconciled: a new term starts, or a
+    /// caller was denied meanwhile, perhaps only because of a wrong wall clock.
     ///
-    /// A renewal that succeeds, however late, proves that nobody else held the lease in between: the term goes on, and
-    /// with it every token that waits to be written.
+    /// A successful renewal, however late, proves that no other replica held the lease in between: the term continues,
+    /// and so do all tokens that wait to be written.
     fn claimed(&self, settings: &LeaseSettings, sent: Moment, timings: Timings) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let has_lapsed = !state.may_act(self.clock.now());
@@ -259,7 +259,7 @@ impl LeaderElection {
         is_new_term || is_refused
     }
 
-    /// The lease is somebody else's, or was. A little that clocks are apart is nothing.
+    /// Another replica holds or held the lease. Small clock differences are ignored.
     fn compares_clocks(&self, behind: SignedDuration) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.clock_behind = if behind < CLOCKS_DIFFER { SignedDuration::ZERO } else { behind };

@@ -1,4 +1,4 @@
-//! A credential that cannot be read: nothing is done for it but to say so.
+//! A credential that cannot be parsed: only its status is written.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::state::CredentialState;
 use super::status;
 use crate::core::reason::Reason;
 
-/// Says so in its status, once a generation, unless another controller keeps it.
+/// Reports this in its status, once per generation, unless another controller manages it.
 ///
 /// # Errors
 /// When the API server does not answer or refuses.

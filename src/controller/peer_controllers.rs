@@ -1,8 +1,9 @@
-//! Other controllers over the same credentials: one keeps each, the others stand by ([`crate::core::peer_controllers`]).
+//! Other controllers over the same credentials: one manages each credential, the others stand by
+//! ([`crate::core::peer_controllers`]).
 //!
-//! The keeper, and who claims to be the next one, stand in status. A keeper's writes are not fenced against another's, for it is
-//! asked before anything is taken from it; what nobody keeps yet is written in the version that was seen, so that of two
-//! controllers that come to it at once one fails.
+//! Status names the keeper, and the controller that claims to be its successor. The writes of two keepers are not
+//! fenced against each other, because a keeper is asked before its credential is taken; a credential without a keeper
+//! is claimed in the observed version, so that of two controllers one fails.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -35,7 +36,7 @@ pub(super) struct PeerWatch {
 
 /// What this controller does about a credential.
 pub(super) enum Ownership {
-    /// It keeps the credential, or nobody does.
+    /// We keep the credential, or nobody does.
     Acts,
     /// It keeps the credential from now on; the resourceVersion that this made.
     TookOver(String),
@@ -48,7 +49,7 @@ impl PeerWatch {
         Self { own, peer_controllers: Mutex::default(), told_of_old_crd: AtomicBool::new(false) }
     }
 
-    /// Says once that nobody can know who keeps a credential where an old CRD drops that from its status.
+    /// Logs once that controllers cannot detect each other, because an old CRD drops the keeper from status.
     pub(super) fn sees_status(&self, registry: &Registry, key: &ObjectKey) {
         if registry.is_status_pruned(key) && !self.told_of_old_crd.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -125,7 +126,7 @@ struct PeerController<'a> {
 }
 
 impl PeerController<'_> {
-    /// Writes our name into the status of the credential, if it is still as it was seen.
+    /// Writes our name into the status of the credential, if it is unchanged since it was observed.
     async fn mark(
         &self,
         credential: &IdIssuerCredential,
@@ -137,7 +138,7 @@ impl PeerController<'_> {
         self.context.cluster.mark_status(self.key, version.as_deref(), marks, allowance).await
     }
 
-    /// That failed: what follows from it did not happen. Somebody else may have been faster, whoever that was.
+    /// The write failed, so its consequences did not happen. Another controller may have been faster.
     fn was_late(&self, error: ApiServerError) -> Result<Ownership, ApiServerError> {
         let ObjectKey { namespace, name } = self.key;
         let peer_controllers = &self.context.peers;
@@ -147,7 +148,7 @@ impl PeerController<'_> {
     }
 }
 
-/// This controller lives: it takes away the claim of one that asks.
+/// Proves that this controller is alive, by removing the claim of another.
 async fn answer(
     context: &Context,
     key: &ObjectKey,
@@ -170,8 +171,8 @@ fn shows_life(context: &Context, key: &ObjectKey, rival: &str) {
     }
 }
 
-/// Another controller keeps the credential: nothing of it is remembered here, and people are told once. `until` that moment, or
-/// until something changes.
+/// Another controller keeps the credential: nothing about it is remembered here, and this is reported once. Stands by
+/// `until` that time, or until something changes.
 fn stands_by(
     rival: &PeerController<'_>,
     credential: &IdIssuerCredential,

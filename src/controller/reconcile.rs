@@ -40,20 +40,20 @@ use crate::ops::metrics::Metrics;
 /// A credential, or what could not be read as one: a malformed object must not stop the others.
 pub(super) type Guarded = DeserializeGuard<IdIssuerCredential>;
 
-/// More steps in one go than any decision leads to. Whoever needs more is being raced by another writer.
+/// The limit of steps in one reconciliation. Needing more means a race with another writer.
 const STEPS_LIMIT: usize = 12;
 /// The pause after that.
 const RACED_PAUSE: Duration = Duration::from_secs(1);
 /// How soon a first login looks again whether it still has to wait for what status remembers of others.
 const OTHERS_PAUSE: Duration = Duration::from_millis(100);
-/// How long it waits for those that were looked at in vain.
+/// How long to wait for credentials that could not be resolved.
 const OTHERS_LIMIT: SignedDuration = SignedDuration::from_secs(10);
 
 /// What every reconciliation uses.
 pub(super) struct Context {
     /// The API server.
     pub cluster: ApiServer,
-    /// The sessions.
+    /// The sessions of all accounts.
     pub accounts: Arc<Accounts>,
     /// Where a password may be sent.
     pub allow_list: Arc<AllowList>,
@@ -69,17 +69,17 @@ pub(super) struct Context {
     pub registry: Arc<Registry>,
     /// What those of all areas have shown, which share the sessions.
     pub registries: Arc<[Arc<Registry>]>,
-    /// Takes Events.
+    /// The queue of Events.
     pub publisher: Arc<EventPublisher>,
     /// Time and chance.
     pub clock: Arc<dyn Clock>,
     /// Whether this process may act.
     pub leader_election: Arc<LeaderElection>,
-    /// Other controllers.
+    /// What is known about other controllers.
     pub peers: Arc<PeerWatch>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
-    /// Says that the process stops.
+    /// Cancelled when the process stops.
     pub stop: CancellationToken,
     /// How many credentials are worked on at once, and whose turn it is.
     pub turns: Arc<CallLimiters<()>>,
@@ -115,7 +115,7 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     if meta.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    // Whoever begins to lead wakes every credential.
+    // A new leader wakes all credentials.
     let Some(term) = context.leader_election.term() else { return Ok(Action::await_change()) };
     let mut memory = memory.lock().await;
     context.registry.schedule_wake_up(&key, None);
@@ -163,7 +163,7 @@ async fn reconcile_readable(
     if !trim::is_judged(memory, credential) && context.registry.has_place(key).is_ok() {
         verdict = trim::judge(context, credential, memory.allowance()).await?;
         if verdict.is_none() {
-            // The watch is about to show another specification. Whoever edits it all the time keeps nobody waiting.
+            // The watch will show another spec soon. Continuous edits do not block others.
             context.registry.unresolvable(key, term);
             return Ok(Action::requeue(RACED_PAUSE));
         }
@@ -248,7 +248,7 @@ impl<'a> Reconciliation<'a> {
 
     /// Takes over what status remembers.
     async fn load(&mut self, term: Term) -> Result<(), ApiServerError> {
-        // Also where it has to be read: what the watch has shown sets the pace of a retry.
+        // Even if it must be read: the watch sets the pace of retries.
         let version = self.credential.resource_version().unwrap_or_default();
         self.take_over(self.credential.status.clone().unwrap_or_default(), &version);
         if term.follows_another {
@@ -298,7 +298,7 @@ impl<'a> Reconciliation<'a> {
                     return Ok(Action::requeue(OTHERS_PAUSE));
                 }
                 Plan::Obtain { record_first, override_hold } => {
-                    // The term is looked at once more where the call begins.
+                    // The term is checked again when the call starts.
                     if !account_binding::obtain(self.memory, override_hold, record_first.then(recorder), now)
                     {
                         break;
@@ -322,7 +322,7 @@ impl<'a> Reconciliation<'a> {
         Ok(Action::requeue(RACED_PAUSE))
     }
 
-    /// Looks at what may have changed by itself: the watches, and the time.
+    /// Refreshes what may have changed by itself: the watches and the time.
     pub(super) fn look(&mut self) -> Moment {
         let now = self.context.clock.now();
         self.memory.renewal_requested(self.credential.renew_request(), now);
@@ -336,7 +336,7 @@ impl<'a> Reconciliation<'a> {
 
     pub(super) fn observed(&self, now: Moment) -> Observed<'_> {
         let login = self.spec.as_ref().map(|spec| self.memory.login(&self.login_seen, spec, now));
-        // Whoever stops does not write later.
+        // A process that stops does not write later.
         let goes_on = !self.context.stop.is_cancelled();
         Observed {
             identity: &self.identity,
@@ -361,8 +361,8 @@ impl<'a> Reconciliation<'a> {
         }
     }
 
-    /// Whether a first login has to wait: another credential's status may remember that it is held. Not for ever, for that
-    /// one's login Secret may be out of reach.
+    /// Whether a first login must wait, because the status of another credential may say that it is held. The wait is
+    /// limited, because that credential's login Secret may be unreadable.
     fn waits_for_others(&mut self, term: Term, now: Moment) -> bool {
         let since = *self.memory.waits_for_others.get_or_insert(now);
         let is_impatient = since.plus(OTHERS_LIMIT).is_reached(now);
@@ -387,7 +387,7 @@ impl<'a> Reconciliation<'a> {
 
     fn rest(&self, until: Option<Moment>) -> Action {
         let now = self.context.clock.now();
-        // A recheck that is over was not needed: the credential is suspended, say.
+        // A recheck that is over was not needed, for example because the credential is suspended.
         let recheck = self.memory.recheck().filter(|moment| !moment.is_reached(now));
         let moments = [until, recheck, self.status_undone(), self.memory.status_pause].into_iter().flatten();
         let wake_up = moments.reduce(|sooner, other| sooner.earlier(other, now));

@@ -41,17 +41,17 @@ struct Entry {
     errors: u32,
     /// The pace that its tokens set.
     pace: TimeScale,
-    /// When the queue shall have woken it.
+    /// When the queue must have woken it.
     wake_up: Option<Moment>,
     /// Whether its status remembers that its login was rejected.
     is_rejected: bool,
-    /// Its status, as far as it tells whether somebody else has changed it.
+    /// What is known of its status, to detect whether someone else changed it.
     status: StatusWatch,
     /// When it gets a place, beside others.
     rank: QuotaRank,
-    /// The term in which that has found its account, or turned out to have none.
+    /// The term in which it was matched to its account, or turned out to have none.
     resolved: Option<Term>,
-    /// The term in which that was tried in vain.
+    /// The term in which this failed.
     unresolvable: Option<Term>,
 }
 
@@ -77,7 +77,7 @@ struct Inner {
     uids: HashMap<String, ObjectKey>,
     unresolved: Unresolved,
     places: NamespaceQuotas,
-    /// What the list that is going on has shown.
+    /// The credentials that the current list has shown so far.
     listed_credentials: Option<HashSet<ObjectKey>>,
     listed_secrets: Option<HashSet<ObjectKey>>,
 }
@@ -90,7 +90,7 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    /// Nothing was seen yet. So many credentials of each namespace are worked on.
+    /// Starts empty, with this many managed credentials per namespace.
     pub(super) fn new(limit: usize) -> Self {
         let unsynced = || watch::Sender::new(false);
         let inner = Inner {
@@ -105,7 +105,7 @@ impl Registry {
         Self { inner: Mutex::new(inner), credentials_synced: unsynced(), secrets_synced: unsynced() }
     }
 
-    /// Takes in a credential as the watch shows it. Its status causes work only where somebody else has changed it.
+    /// Stores a credential from the watch. Its status causes work only if someone else changed it.
     pub(super) fn on_credential_applied(
         &self,
         key: &ObjectKey,
@@ -157,13 +157,13 @@ impl Registry {
             inner.places.comes(&key.namespace, rank);
         }
         inner.resolve(key);
-        // Before a list is complete, nobody knows who is the oldest.
+        // The oldest credentials are unknown before the list is complete.
         let placed =
             if inner.listed_credentials.is_none() { inner.places.fill(&key.namespace) } else { Vec::new() };
         CredentialNews { is_work: true, replaced, placed }
     }
 
-    /// A credential is gone. Returns its uid, and who is worked on in its place.
+    /// A credential was deleted. Returns its uid, and the credential that takes its place.
     pub(super) fn on_credential_deleted(&self, key: &ObjectKey) -> (Option<String>, Vec<ObjectKey>) {
         let mut inner = self.lock();
         let uid = inner.forget(key);
@@ -176,8 +176,8 @@ impl Registry {
         self.lock().listed_credentials = Some(HashSet::new());
     }
 
-    /// A list of credentials is complete: what was not in it is gone. Returns the uids of those, and who is worked on from
-    /// now on.
+    /// A list of credentials is complete: credentials that were not in it are deleted. Returns their uids, and the
+    /// credentials that are managed from now on.
     pub(super) fn on_credential_list_end(&self) -> (Vec<String>, Vec<ObjectKey>) {
         let mut inner = self.lock();
         let listed = inner.listed_credentials.take().unwrap_or_default();
@@ -196,7 +196,7 @@ impl Registry {
         if places.has(key) { Ok(()) } else { Err(places.limit()) }
     }
 
-    /// Gives all places anew, as who begins to lead has to: another process may have worked on others.
+    /// Assigns all places again, as a new leader must: another process may have managed other credentials.
     pub(super) fn gives_places_anew(&self) {
         let mut inner = self.lock();
         let Inner { credentials, places, listed_credentials, .. } = &mut *inner;
@@ -211,7 +211,7 @@ impl Registry {
 
     /// Waits until the first list of credentials is complete, so that it is known which Secrets they name.
     pub(super) async fn credentials_synced(&self) {
-        // An error would say that the sender is gone; it lives as long as self.
+        // Cannot fail: the sender lives as long as self.
         let _ = self.credentials_synced.subscribe().wait_for(|synced| *synced).await;
     }
 
@@ -241,7 +241,7 @@ impl Registry {
         }
     }
 
-    /// Whether somebody else has changed a credential's status since.
+    /// Whether someone else changed a credential's status since then.
     #[must_use]
     pub(super) fn is_status_undone(&self, key: &ObjectKey) -> bool {
         self.lock().credentials.get(key).is_some_and(|entry| entry.status.is_undone())
@@ -263,7 +263,7 @@ impl Registry {
         self.lock().credentials.get(key).map(|entry| entry.generation_since)
     }
 
-    /// What status remembers of the credential's login has found its account, or turned out to have none.
+    /// The login record in status was matched to its account, or turned out to have none.
     pub(super) fn resolved(&self, key: &ObjectKey, term: Term) {
         let mut inner = self.lock();
         if let Some(entry) = inner.credentials.get_mut(key) {
@@ -272,16 +272,16 @@ impl Registry {
         }
     }
 
-    /// That was tried in vain: what it needs is out of reach, or changes all the time.
+    /// Matching failed: something it needs is unreadable, or changes all the time.
     pub(super) fn unresolvable(&self, key: &ObjectKey, term: Term) {
         if let Some(entry) = self.lock().credentials.get_mut(key) {
             entry.unresolvable = Some(term);
         }
     }
 
-    /// Whether all credentials are listed, and all rejections that status remembers have found their accounts in this
-    /// term: before, nobody can tell whether a login that looks new is held. Who is `impatient` waits no longer for what
-    /// may never come: lists that are not complete, and rejections that were looked at in vain.
+    /// Whether all credentials are listed, and all rejections in status are matched to their accounts in this term:
+    /// before, it is unknown whether a new login is held. With `impatient`, ignore incomplete lists and rejections that
+    /// could not be resolved.
     pub(super) fn are_rejections_resolved(&self, term: Term, impatient: bool) -> bool {
         let mut inner = self.lock();
         inner.begin_term(term);
@@ -316,12 +316,12 @@ impl Registry {
         late
     }
 
-    /// All credentials.
+    /// The keys of all credentials.
     pub(super) fn keys(&self) -> Vec<ObjectKey> {
         self.lock().credentials.keys().cloned().collect()
     }
 
-    /// Counts errors in a row; returns how many there were with this one, and the pace at which to go on.
+    /// Counts consecutive errors; returns their number including this one, and the pace of retries.
     pub(super) fn count_error(&self, key: &ObjectKey) -> (u32, TimeScale) {
         let mut inner = self.lock();
         inner.credentials.get_mut(key).map_or((1, TimeScale::FULL), |entry| {

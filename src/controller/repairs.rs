@@ -7,7 +7,7 @@ use crate::core::time::Moment;
 
 /// Repairs that are made at once; from the next one on, another writer is taken to be at work.
 const AT_ONCE: u32 = 3;
-/// After this long without a repair, the count begins anew.
+/// After this time without a repair, counting restarts.
 const FORGOTTEN: SignedDuration = SignedDuration::from_mins(10);
 
 /// Repairs of one thing in a row, and when the last one was.

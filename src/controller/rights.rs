@@ -1,7 +1,7 @@
 //! Which rights the operator lacks at the API server, found out from every answer.
 //!
-//! A right that was taken away shows itself wherever it is needed next: in a watch, or in a write whose refusal leaves
-//! nothing behind that people could look at. So it is told here, for all calls, in the log and by readiness.
+//! A revoked permission shows up in the next call that needs it: a watch, or a write that leaves no trace for users. So
+//! missing permissions of all calls are reported here, in the log and in readiness.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,8 +16,8 @@ use crate::core::time::Moment;
 use crate::ops::clock::Clock;
 use crate::ops::readiness::Readiness;
 
-/// What is not asked for again in this time may not be needed any more, as in a namespace that was deleted. What failed is
-/// tried again within a minute.
+/// A permission that is not requested again in this time may no longer be needed, for example after the deletion of a
+/// namespace. Failed calls are retried within a minute.
 const REMEMBERED: SignedDuration = SignedDuration::from_secs(90);
 
 /// One call that the API server may refuse.
@@ -63,8 +63,8 @@ impl Right {
         Some(Self::Verb { verb, resource: format!("{plural}{group}{subresource}"), namespace })
     }
 
-    /// Whether the work stands still without it. An Event that is missing holds up nothing, and a `ConfigMap` only those who
-    /// name it, who say so themselves.
+    /// Whether work stops without it. A missing Event blocks nothing, and a `ConfigMap` only the credentials that name
+    /// it, which report this themselves.
     fn is_vital(&self) -> bool {
         match self {
             Self::Identity => true,
@@ -115,7 +115,7 @@ pub(super) struct Rights {
 }
 
 impl Rights {
-    /// The same client, whose answers are looked at; readiness shows what they tell.
+    /// A client whose responses are checked; readiness shows the result.
     pub(super) fn watched(client: Client, readiness: &Readiness, clock: Arc<dyn Clock>) -> Client {
         let rights = Arc::new(Self { clock, missing: Mutex::default() });
         let asked = Arc::clone(&rights);

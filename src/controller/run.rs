@@ -43,7 +43,7 @@ const CRD_LIMIT: Duration = Duration::from_secs(10);
 const LONGEST_CRD_LIMIT: Duration = Duration::from_secs(60);
 /// How long the admin endpoints may take to end.
 const ADMIN_STOP_LIMIT: Duration = Duration::from_millis(250);
-/// How long a stop may take in all; a pod has 30 s by default, and whoever stops us has other things to do.
+/// The time limit for stopping; a pod has 30 s by default.
 pub const STOP_LIMIT: Duration = Duration::from_millis(4500);
 /// How much of it is kept for giving up the lease, if work does not end before.
 const RELEASE_LIMIT: Duration = Duration::from_millis(300);
@@ -63,7 +63,7 @@ pub struct Settings {
     pub concurrency: usize,
     /// How many credentials of each namespace are worked on.
     pub max_credentials_per_namespace: usize,
-    /// After how many seconds a watch is made anew, whether or not anything was wrong with it; below 295.
+    /// How often watches are re-established, in seconds; below 295.
     pub watch_timeout_seconds: u32,
     /// The lease that replicas share; without one this process always acts.
     pub lease: Option<LeaseSettings>,
@@ -114,7 +114,7 @@ pub async fn run(settings: Settings, client: Client, stop: CancellationToken) ->
     let metrics = Arc::new(Metrics::new());
     metrics.works_in(&scope, &lease);
     let address = settings.admin_address;
-    // The admin endpoints outlive the work: a probe must not see a dead port while it drains.
+    // The admin endpoints outlive the work, so that probes succeed while it drains.
     let admin_stop = CancellationToken::new();
     let (address, admin) = admin::serve(address, readiness.clone(), Arc::clone(&metrics), admin_stop.clone())
         .await
@@ -130,7 +130,7 @@ pub async fn run(settings: Settings, client: Client, stop: CancellationToken) ->
     };
     operate(&settings, means, &readiness, stop).await;
     admin_stop.cancel();
-    // A client that does not read must not hold up the end.
+    // A client that does not read must not delay the exit.
     let _ = tokio::time::timeout(ADMIN_STOP_LIMIT, admin).await;
     tracing::info!("stopped");
     Ok(())
@@ -183,8 +183,8 @@ impl Settings {
             .map_or_else(|| "none".into(), |lease| format!("{}/{}", lease.namespace, lease.name))
     }
 
-    /// The name under which other controllers know this one: that of its lease. Without one it is made of what two processes
-    /// cannot share at a time, and a restarted one has again.
+    /// The name of this controller for others: its lease. Without a lease, it consists of values that two processes
+    /// cannot share at the same time, and that a restarted process has again.
     fn controller_name(&self) -> String {
         let lease = self.lease_name();
         if self.lease.is_some() {
@@ -215,7 +215,7 @@ async fn crd_is_served(client: &Client, namespace: Option<&str>) {
     let one = ListParams::default().limit(1);
     let (mut logged_cause, mut limit) = ("", CRD_LIMIT);
     loop {
-        // Any other refusal says that the resource is known; the watches tell it over and over.
+        // Any other error means that the resource exists; the watches report it repeatedly.
         let asked = tokio::time::timeout(limit, api.list_metadata(&one)).await;
         limit = if asked.is_err() { LONGEST_CRD_LIMIT } else { CRD_LIMIT };
         let cause = match asked {
@@ -265,7 +265,7 @@ impl Operator {
             stop.clone(),
         ));
         let turns = Arc::new(CallLimiters::new(Capacity::of(settings.concurrency)));
-        // Which of the replicas, and which of several controllers, says so.
+        // Identifies the replica, and the controller.
         let instance = Some(leader_election::host()).filter(|host| !host.is_empty());
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance };
         let recorder = Recorder::new(client.clone(), reporter);
@@ -319,8 +319,8 @@ impl Operator {
         }
     }
 
-    /// Works until stopped: no credential is begun any more, those at work are finished, then calls are drained,
-    /// and what there was to tell is told.
+    /// Works until stopped: no new reconciliation starts, current ones finish, then calls are drained and pending
+    /// Events are flushed.
     async fn work(self, watch_gate: crate::ops::readiness::ReadinessGate) {
         let mut wakers: Vec<(Arc<Registry>, Waker)> = Vec::new();
         let mut reconciling = Vec::new();
@@ -381,7 +381,7 @@ impl Operator {
             join_all(finishing.map(|(credentials, (_, context))| watches::finish_all(credentials, context)))
                 .await;
             done.cancel();
-            // With the last of them, nobody tells anything any more.
+            // When the last sender is gone, there are no more Events.
             drop(areas);
         };
         futures::join!(leading, working, events::publish_all(self.recorder, self.events));

@@ -1,4 +1,4 @@
-//! From the resource as it stands to an intent that can be carried out.
+//! Parses the resource into a spec that can be applied.
 //!
 //! What the schema and its rules refuse, this refuses again: an object may have been stored under an older schema.
 

@@ -1,7 +1,7 @@
 //! What the process remembers of one credential between two reconciliations.
 //!
-//! Status is the authority: all of this can be built from it again. It is kept because a watch shows the own status
-//! writes late, and because a token's expiry stands on the monotonic clock only here.
+//! Status is authoritative: all of this can be rebuilt from it. It exists because a watch shows our own status writes
+//! late, and because only here a token's expiry is on the monotonic clock.
 
 use std::sync::Arc;
 
@@ -29,13 +29,13 @@ use crate::issuer::Trust;
 
 /// How long a CA bundle that was not there or not usable is not looked for again: nothing watches `ConfigMap`s.
 const CA_BUNDLE_RECHECK: SignedDuration = SignedDuration::from_secs(30);
-/// After so many rounds in a row that ended with a failed call to the API server, people are told.
+/// After this many consecutive rounds with a failed API call, it is reported.
 const FAILURES_TOLD: u32 = 3;
 
 /// What a specification wants, or why that cannot be carried out.
 pub(super) type ValidatedSpec = Result<Arc<CredentialSpec>, Reason>;
 
-/// How long an attempt may wait for its turn before people are told that the first token is being obtained.
+/// How long an attempt may wait for its turn before status says that the first token is being obtained.
 pub(super) const TURN_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 
 /// What is remembered of one credential.
@@ -57,7 +57,7 @@ pub(super) struct CredentialState {
     pub target_read: Option<TargetSnapshot>,
     /// The login as it was last read.
     pub login: Option<LoginSnapshot>,
-    /// The request for a renewal that stands on the credential, and since when it is known.
+    /// The requested renewal, and since when it is known.
     pub renew_request: Option<(String, Moment)>,
     /// Why the target is not written at the moment.
     pub write_pause: Option<WritePause>,
@@ -76,7 +76,7 @@ pub(super) struct CredentialState {
     pub attempt_recorded: Option<u32>,
     /// Since when an attempt waits for its turn, to be recorded then.
     pub queued: Option<Moment>,
-    /// Why the last attempt could not be recorded, until somebody has dealt with it.
+    /// Why the last attempt could not be recorded, until this is handled.
     pub failed_record: Option<ApiServerError>,
     /// Repairs of the target.
     pub target_repairs: Repairs,
@@ -86,19 +86,19 @@ pub(super) struct CredentialState {
     pub status_pause: Option<Moment>,
     /// Repairs of the status.
     pub status_repairs: Repairs,
-    /// The other controller that keeps the credential, once people were told of it.
+    /// The other controller that keeps the credential, once this was reported.
     pub reported_peer: Option<String>,
 }
 
 /// Who was told what status remembers of a login; one after the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum RestoreStage {
-    /// Nobody.
+    /// No account yet.
     #[default]
     None,
     /// The limit of its user name.
     Limit,
-    /// Its account.
+    /// The account of the login.
     Account,
 }
 
@@ -119,9 +119,9 @@ pub(super) struct LoginSnapshot {
     pub reference: AccountReference,
     /// The version of the Secret with the CA bundle that was known then; unknown of a bundle in a `ConfigMap`.
     pub bundle_seen: LastSeen,
-    /// When.
+    /// When it happened.
     pub at: Moment,
-    /// The account, or why there is none.
+    /// The account, or the reason why there is none.
     pub outcome: Result<Arc<Session>, Reason>,
     /// User name and password, until they are sent or the credential rests, and no longer.
     pub pair: Option<LoginPair>,
@@ -159,7 +159,7 @@ impl LoginSnapshot {
     fn recheck(&self) -> Option<Moment> {
         match &self.outcome {
             Err(reason) if reason.is_of_ca_bundle() => Some(self.at.plus(CA_BUNDLE_RECHECK)),
-            // The time that people are told is cut to the second.
+            // The reported time is cut to the second.
             Err(Reason::LoginRateLimited { until, .. }) => {
                 Some(self.at.plus(until.duration_since(self.at.wall) + SignedDuration::from_secs(1)))
             }
@@ -167,7 +167,7 @@ impl LoginSnapshot {
         }
     }
 
-    /// Whether it has to be read again, although neither the Secret nor the specification changed.
+    /// Whether it must be read again, although neither the Secret nor the spec changed.
     fn is_stale(&self, now: Moment) -> bool {
         match &self.outcome {
             Err(_) => self.recheck().is_some_and(|at| at.is_reached(now)),
@@ -220,8 +220,8 @@ impl CredentialState {
         }
     }
 
-    /// Takes over the status that an earlier process, or nobody, left. Where that process is known to have had another
-    /// clock, its token's times are put into those of ours: it would look younger than it is, and be renewed too late.
+    /// Takes over the status of an earlier process, or of none. If that process had another clock, the times of its
+    /// token are converted to ours: the token would look younger than it is, and be renewed too late.
     pub(super) fn load(
         &mut self,
         status: IdIssuerCredentialStatus,
@@ -284,7 +284,7 @@ impl CredentialState {
     pub(super) fn login_record(&self) -> LoginRecord {
         self.status.login.as_ref().map_or_else(LoginRecord::default, |login| LoginRecord {
             resource_version: login.secret_resource_version.clone(),
-            // A record that an earlier process made of an attempt says nothing of how it ended.
+            // A record of an earlier process does not contain the result of the attempt.
             attempted: self.is_attempt_recorded() || login.accepted_time.is_some(),
             accepted: login.accepted_time.is_some(),
             rejection: match login.rejections {
@@ -308,12 +308,12 @@ impl CredentialState {
         self.rejections().max(lately)
     }
 
-    /// Whether an attempt has begun to wait for its turn just now: what follows is told with its record.
+    /// Whether an attempt has just started to wait for its turn: its record reports the rest.
     pub(super) fn is_just_queued(&self, now: Moment) -> bool {
         self.queued.is_some_and(|since| !since.plus(TURN_PAUSE).is_reached(now))
     }
 
-    /// Whether status holds a record of the attempt that comes next, or is under way.
+    /// Whether status contains a record of the next attempt, or of the one in progress.
     pub(super) fn is_attempt_recorded(&self) -> bool {
         // One that was taken back, because it never had its turn, needs another record.
         let is_begun = |session: &Arc<Session>| session.with_account(|account| account.attempted().is_some());

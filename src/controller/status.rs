@@ -1,4 +1,4 @@
-//! What is told of a credential: its status, and Events where that changes.
+//! The status of a credential, and the Events for its changes.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -21,7 +21,7 @@ use crate::core::token::{Grant, LifetimeSource};
 /// Failures that differ in nothing but their number are written at most this often.
 const FAILURE_NOTES: SignedDuration = SignedDuration::from_mins(5);
 
-/// Reasons that only say that work is going on, or was stopped by the user: they are worth no Event.
+/// Reasons that only say that work is in progress, or was suspended by the user: they cause no Event.
 const PROGRESS: [&str; 3] = ["Issuing", "Updating", "Suspended"];
 
 /// On which occasion a status is written.
@@ -49,7 +49,7 @@ pub(super) fn status(
     let is_heard = attempt || occasion == StatusTrigger::Rest && !owes_attempt(observed);
     let wanted = wanted(&conditions(observed, now), &previous.conditions);
     let account = observed.account();
-    // Under a changed specification it is asked for anew.
+    // With a changed spec, it is requested again.
     let remembered = previous.refresh_support.filter(|_| observed.is_generation_observed());
     IdIssuerCredentialStatus {
         observed_generation: if is_heard { Some(observed.generation) } else { previous.observed_generation },
@@ -155,15 +155,15 @@ fn login(
     let (attempted, accepted) = session.with_account(|account| (account.attempted(), account.accepted()));
     let is_other = observed.is_login_changed() && !observed.is_published_by_this_account();
     let is_presented = attempt || attempted.is_some() || accepted.is_some() || memory.rejections() > 0;
-    // A login that was not presented yet leaves the record of the one that was.
+    // A login that was not attempted yet keeps the record of the previous one.
     if is_other && !is_presented && previous.is_some() {
         return previous;
     }
-    // What was recorded of another login says nothing about this one.
+    // The record of another login does not apply to this one.
     let inherited = previous.filter(|_| !is_other);
     let attempted = if attempt { Some(now) } else { attempted };
-    // An attempt that was recorded and not answered counts: whoever comes after a crash must not present it anew. Any
-    // answer but a rejection is one.
+    // An attempt that was recorded and not answered counts: after a crash, it must not be repeated. Any response but a
+    // rejection counts as an answer.
     let is_answered =
         account.last_failure.as_ref().is_some_and(|it| it.failure.class != RetryClass::Rejected);
     let is_pending = !account.proven && (attempt || memory.is_attempt_recorded() && !is_answered);
@@ -250,8 +250,8 @@ pub(super) fn malformed(
     }
 }
 
-/// Whether a status is worth a write: it says more than the last one than when a login was attempted, and more than
-/// how often the same failure has come.
+/// Whether a status must be written: it differs in more than the time of a login attempt and the count of the same
+/// failure.
 #[must_use]
 pub(super) fn is_worth_writing(
     status: &IdIssuerCredentialStatus,

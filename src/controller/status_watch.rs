@@ -1,4 +1,4 @@
-//! Tells a status that somebody else has changed from own writes, which a watch shows late.
+//! Distinguishes changes of status by others from our own writes, which a watch shows late.
 
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 
@@ -14,14 +14,14 @@ pub(super) struct StatusMark {
 }
 
 impl StatusMark {
-    /// Of a status in this version; none where that is no number.
+    /// For a status with this version; `None` if it is not a number.
     pub(super) fn of(status: Option<&IdIssuerCredentialStatus>, version: &str) -> Option<Self> {
         let names_controller = status.is_some_and(|status| status.controller.is_some());
         Some(Self { version: version.parse().ok()?, digest: digest(status), names_controller })
     }
 }
 
-/// No status is an empty one. A claim is no part of it: another controller puts it there, and this one takes it away.
+/// No status equals an empty one. Claims are ignored: another controller sets them, and this one removes them.
 fn digest(status: Option<&IdIssuerCredentialStatus>) -> u64 {
     let mut hasher = DefaultHasher::new();
     let unclaimed =
@@ -40,12 +40,12 @@ pub(super) struct StatusWatch {
 }
 
 impl StatusWatch {
-    /// Of a credential that was just seen.
+    /// For a credential that was just seen.
     pub(super) fn new(shown: Option<StatusMark>) -> Self {
         Self { shown, ..Self::default() }
     }
 
-    /// The watch shows a status. Whether that is the first news that somebody else has changed it.
+    /// The watch shows a status. Returns whether this is the first sign that someone else changed it.
     pub(super) fn shows(&mut self, shown: Option<StatusMark>) -> bool {
         self.shown = shown;
         self.is_undone() && !std::mem::replace(&mut self.is_told, true)
@@ -64,13 +64,13 @@ impl StatusWatch {
         self.is_told = false;
     }
 
-    /// Whether somebody else has changed it since.
+    /// Whether someone else changed it since then.
     pub(super) fn is_undone(&self) -> bool {
         let (Some(shown), Some(left)) = (self.shown, self.left) else { return false };
         shown.version > left.version && shown.digest != left.digest
     }
 
-    /// Whether the controller's name is missing in the very version that was left with it: the API server does not know the
+    /// Whether the controller's name is missing in the version that it was written to: the API server does not know the
     /// field.
     pub(super) fn is_pruned(&self) -> bool {
         let (Some(shown), Some(left)) = (self.shown, self.left) else { return false };

@@ -1,4 +1,4 @@
-//! Telling what there is to tell of a credential: its status is written, and Events are published.
+//! Reports on a credential: writes its status and publishes its Events.
 
 use kube::{Resource as _, ResourceExt as _};
 
@@ -14,7 +14,8 @@ use crate::core::time::Moment;
 use crate::ops::metrics::CredentialSample;
 
 impl Reconciliation<'_> {
-    /// Says in status, if that can be written, that a call fails over and over: nobody else tells that a token is late then.
+    /// Reports in status, if it can be written, that a call keeps failing: nothing else reports that a token is late
+    /// then.
     pub(super) async fn report_failure(&mut self, error: &ApiServerError, term: Term) {
         self.memory.call_failed(error);
         if self.memory.failing_call().is_none() || self.context.leader_election.term() != Some(term) {
@@ -26,7 +27,7 @@ impl Reconciliation<'_> {
         }
     }
 
-    /// Writes the status if it changed, and tells what flipped.
+    /// Writes the status if it changed, and publishes Events for changed conditions.
     pub(super) async fn report(&mut self, occasion: StatusTrigger) -> Result<(), ApiServerError> {
         if occasion != StatusTrigger::Failure {
             // Every call of this round has done what it should.
@@ -47,7 +48,7 @@ impl Reconciliation<'_> {
         if !is_news && !is_put_back {
             return Ok(());
         }
-        // What is told later is told all the same, but for a stop: then nobody would.
+        // Delayed reports are written anyway, except on a stop: then nothing would write them.
         if occasion == StatusTrigger::Rest && !self.context.stop.is_cancelled() {
             let of_namespace = self.context.writes.pause(&self.identity.namespace, now);
             self.memory.status_pause = self.memory.writes.status.pause(now).or(of_namespace);
@@ -58,7 +59,7 @@ impl Reconciliation<'_> {
         let (Identity { namespace, name, uid }, registry) = (&self.identity, &self.context.registry);
         registry.writes_status(&self.key(), &status);
         let (cluster, left) = (&self.context.cluster, self.context.leader_election.left());
-        // What nobody keeps yet, another controller may come to at the same time.
+        // Another controller may claim a credential without a keeper at the same time.
         let fence = self.credential.resource_version().filter(|_| self.memory.status.controller.is_none());
         let allowance = self.memory.allowance().within(left);
         let version =
@@ -78,7 +79,7 @@ impl Reconciliation<'_> {
         Ok(())
     }
 
-    /// Since, or from when on, a status that somebody else has changed is to be put back.
+    /// From when on a status that someone else changed is restored.
     pub(super) fn status_undone(&self) -> Option<Moment> {
         let is_undone = self.context.registry.is_status_undone(&self.key());
         is_undone.then(|| self.memory.status_repairs.pause().unwrap_or(self.generation_since))

@@ -82,8 +82,8 @@ async fn is_intact(
     Ok(rendered.await?.unwrap_or_default())
 }
 
-/// The same for a target that does not hold the token in a key of its own, where nobody else holds it either: its
-/// annotations name the token, and every key is owned by us. Whoever changes a value takes it from us.
+/// The same for a target that does not contain the bare token in a key: its annotations name the token, and we own
+/// every key. Anyone who changes a value takes it over.
 async fn is_kept(
     work: &mut Reconciliation<'_>,
     share: &ReadPermit,
@@ -110,7 +110,7 @@ fn is_owned(found: &Secret, key: &str) -> bool {
     })
 }
 
-/// Whether everything that is to be written stands there already, whatever stands beside it.
+/// Whether the target already contains everything that is to be written, whatever else it contains.
 fn holds_all(found: &Secret, wanted: &Secret) -> bool {
     fn is_within<V: PartialEq>(
         wanted: Option<&BTreeMap<String, V>>,
@@ -185,8 +185,8 @@ fn issued(published: &Published, access: AccessToken) -> IssuedToken {
     }
 }
 
-/// Renders and applies; whether it was written. When somebody else was faster, the target is read and all is decided
-/// again.
+/// Renders and applies the target; returns whether it was written. If someone else was faster, the target is read and
+/// decided on again.
 async fn write(
     work: &mut Reconciliation<'_>,
     token: &IssuedToken,
@@ -217,7 +217,7 @@ async fn write(
         }
         Err(error) if error.is_conflict() => read(work).await.map(|()| false),
         Err(error) if error.is_refusal() => {
-            // A Secret's type never changes, nor anything in an immutable one: a read tells these from other refusals.
+            // A Secret's type and an immutable Secret never change: a read distinguishes these from other rejections.
             read(work).await?;
             if matches!(work.observed(now).target_state(), TargetState::Blocked(_)) {
                 return Ok(false);

@@ -1,8 +1,8 @@
 //! Which Secrets credentials may make.
 //!
-//! Other controllers give power to Secrets of certain types, names, labels and annotations: a release of Helm, a cluster
-//! of Argo CD, a kubeconfig of Cluster API, the source of a reflector. So a target has none of them unless the operator's
-//! flags say so, and those of Kubernetes itself and of this operator never.
+//! Other controllers act on Secrets with certain types, names, labels and annotations: a Helm release, an Argo CD
+//! cluster, a Cluster API kubeconfig, the source of a reflector. So a target has none of them unless the operator's
+//! flags allow it, and never those of Kubernetes and of this operator.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -33,10 +33,10 @@ pub enum PolicyError {
     /// No type of a Secret.
     #[error("not a Secret type; write it like example.com/token")]
     Type,
-    /// No domain.
+    /// Not a valid domain.
     #[error("not a domain; write it like example.com, or * for all")]
     Domain,
-    /// Reserved for ever.
+    /// Reserved; it cannot be allowed.
     #[error("reserved for Kubernetes and this operator; it cannot be allowed")]
     Reserved,
 }
@@ -91,13 +91,13 @@ impl TargetPolicy {
         Self { types: types.into_iter().collect(), domains: domains.into_iter().collect() }
     }
 
-    /// Looks at a target's name.
+    /// Checks a target's name.
     pub(super) fn check_name(name: &str) -> Result<(), Reason> {
         let is_reserved = name.starts_with(rules::RESERVED_NAME_PREFIX);
         if is_reserved { Err(Reason::TargetRefused(TargetRefusal::Name(name.to_owned()))) } else { Ok(()) }
     }
 
-    /// Looks at what a template makes of a target.
+    /// Checks the target of a template.
     pub(super) fn check(&self, wanted: &Template, data: &template::Template) -> Result<(), Reason> {
         self.check_type(&wanted.type_)?;
         self.check_metadata(&wanted.metadata)?;
@@ -158,7 +158,7 @@ fn is_metadata_key(key: &str) -> bool {
     key.len() <= rules::QUALIFIED_NAME_MAX_LENGTH && !is_reserved && is_match(&QUALIFIED_NAME, key)
 }
 
-/// What [`rules::RESERVED_METADATA_PATTERN`] says of a key of this domain, in far less time.
+/// The same result as [`rules::RESERVED_METADATA_PATTERN`] for a key of this domain, in far less time.
 fn is_reserved_domain(domain: &str) -> bool {
     rules::RESERVED_DOMAINS.iter().any(|reserved| is_within(domain, reserved))
 }

@@ -18,7 +18,7 @@ use crate::core::target::Identity;
 use crate::core::template;
 use crate::core::time::Moment;
 
-/// Says that a template was left out. The API server takes no annotation of such a name, so nobody else can set it.
+/// Marks an omitted template. The API server rejects an annotation with this name, so nobody else can set it.
 const LEFT_OUT: &str = "idissuer.pl//template-left-out";
 /// The largest template that is kept, with its keys, labels and annotations.
 const KEPT_MAX_SIZE: usize = 4 * 1024;
@@ -28,8 +28,8 @@ const READ_AT_ONCE: usize = 8;
 /// Bounds how many objects of tenants are in memory whole, fairly by namespace.
 pub(super) struct LargeReads(Arc<CallLimiters<()>>);
 
-/// The right to have one object of a tenant in memory, at a time. Who holds one asks for no second: then everybody could
-/// wait for everybody.
+/// A permit to hold one object of a tenant in memory. A holder must not request a second one, or all could wait for
+/// each other.
 pub(super) struct ReadPermit {
     _pass: Option<Permit<()>>,
 }
@@ -92,8 +92,8 @@ pub(super) fn slim(mut spec: CredentialSpec) -> CredentialSpec {
     spec
 }
 
-/// Shows what the specification wants, with its template, to somebody who looks at it and lets it go. None if it is not
-/// known any more: then the watch is about to show another specification.
+/// Passes the full spec, with its template, to a function. `None` if it is no longer known: then the watch will show
+/// another spec soon.
 ///
 /// # Errors
 /// When the API server does not answer, or refuses.
@@ -109,7 +109,7 @@ pub(super) async fn with_whole<T>(
     with_whole_beside(work, share.as_ref(), look).await
 }
 
-/// The same for somebody who looks at another object that was read with this share.
+/// The same for a function that reads another object with this permit.
 ///
 /// # Errors
 /// When the API server does not answer, or refuses.

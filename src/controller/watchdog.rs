@@ -1,8 +1,8 @@
 //! A second pair of eyes on the time, outside of the queue.
 //!
-//! The queue sleeps on the monotonic clock, so it oversleeps when the wall clock is set forward or the machine was
-//! suspended, and nobody would notice if it stopped. Once a second this compares every wake-up with both clocks and
-//! wakes what is late.
+//! The queue sleeps on the monotonic clock, so it is late when the wall clock is set forward or the machine was
+//! suspended, and a stuck queue would go unnoticed. Once a second, this compares every wake-up with both clocks and
+//! wakes late credentials.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::ops::metrics::Metrics;
 const PERIOD: Duration = Duration::from_secs(1);
 /// What the queue is given before it counts as late.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(2);
-/// How far the clocks may drift apart between two looks before it is told.
+/// How far the clocks may drift apart between two checks before it is reported.
 const DRIFT: SignedDuration = SignedDuration::from_secs(5);
 
 /// Watches until `stop`.

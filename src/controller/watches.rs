@@ -42,8 +42,8 @@ where
     namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
 }
 
-/// Watches the credentials of an area and reconciles them until `stop` is cancelled and the last one is done. Returns
-/// them as they were last seen.
+/// Watches credentials and reconciles them until `stop` is cancelled and the last reconciliation ends. Returns them as
+/// last seen.
 pub(super) async fn reconcile_all(
     client: Client,
     namespace: Option<String>,
@@ -66,7 +66,7 @@ pub(super) async fn reconcile_all(
         .reconcile_on(woken)
         .graceful_shutdown_on(stop.cancelled_owned())
         .run(reconcile, back_off, context)
-        // Errors of a credential are told where they lead to a pause: see `back_off`; those of the watch in `news`.
+        // Errors of a credential are logged in `back_off`, those of the watch in `news`.
         .for_each(|_| futures::future::ready(()))
         .await;
     reader.state()
@@ -82,7 +82,7 @@ pub(super) async fn finish_all(credentials: Vec<Arc<Guarded>>, context: &Context
     futures::stream::iter(finishing).buffer_unordered(FINISHED_AT_ONCE).collect::<()>().await;
 }
 
-/// What a watch says when it fails, without whatever it could not parse.
+/// The error of a watch, without content that could not be parsed.
 fn describe_watch_error(error: &watcher::Error) -> String {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
@@ -93,10 +93,10 @@ fn describe_watch_error(error: &watcher::Error) -> String {
     }
 }
 
-/// Passes on what can cause work; own status writes cause none, those of somebody else are put back.
+/// Passes on events that cause work; our own status writes cause none, changes by others are restored.
 ///
-/// What a list shows is passed on when the list is complete: before, the store does not hold it. An error of the watch
-/// is told here and goes no further: the controller would pause everything that wakes credentials, not only the watch.
+/// A list is passed on when it is complete: before, the store does not contain it. Errors of the watch are logged here
+/// and not passed on: the controller would pause all triggers, not only the watch.
 fn news(
     events: impl Stream<Item = Result<Event<Guarded>, watcher::Error>> + Send + 'static,
     context: Arc<Context>,
@@ -172,7 +172,7 @@ fn sighting(object: &Guarded, own: &str) -> Sighting {
 
 fn remarks(object: &Guarded) -> Remarks {
     let created = object.meta().creation_timestamp.as_ref().map_or(0, |time| time.0.as_second());
-    // What cannot be read tells nothing.
+    // An unreadable object gives no information.
     let Ok(credential) = &object.0 else { return Remarks { created, ..Remarks::default() } };
     let status = credential.status.as_ref();
     let version = object.resource_version();
@@ -194,8 +194,8 @@ fn secrets(credential: &IdIssuerCredential) -> BTreeSet<String> {
 
 /// Watches the metadata of the area's Secrets, and wakes the credentials that a change concerns.
 ///
-/// It begins once the credentials are listed: what a list shows of a Secret that nobody names yet is not kept, and so
-/// an edit or a deletion that was made while no controller ran would go unseen.
+/// It starts once the credentials are listed: Secrets of the list that no credential names yet are not stored, and so
+/// an edit or deletion while no controller ran would be missed.
 pub(super) async fn watch_secrets(
     client: Client,
     namespace: Option<String>,
@@ -233,14 +233,14 @@ pub(super) async fn watch_secrets(
     }
 }
 
-/// Wakes credentials; once the process stops nobody listens any more.
+/// Wakes credentials; when the process stops, there is no receiver.
 pub(super) fn wake(waker: &Waker, credentials: Vec<ObjectKey>) {
     for ObjectKey { namespace, name } in credentials {
         let _ = waker.unbounded_send(ObjectRef::new(&name).within(&namespace));
     }
 }
 
-/// One second after the first error in a row, doubling to a minute; less for tokens that live short.
+/// One second after the first error, doubling up to a minute; less for tokens with a short lifetime.
 #[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
 fn back_off(object: Arc<Guarded>, error: &ApiServerError, context: Arc<Context>) -> Action {
     let key = key(&*object);

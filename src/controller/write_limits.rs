@@ -11,7 +11,7 @@ use crate::core::time::Moment;
 
 /// After so many namespaces, those that have been quiet are forgotten.
 const NAMESPACES: usize = 1000;
-/// How soon those look again who wait for their namespace: many do at once.
+/// How soon credentials retry that wait for their namespace.
 const LOOK: SignedDuration = SignedDuration::from_secs(1);
 
 /// The writes for one credential lately.
@@ -45,7 +45,7 @@ pub(super) struct NamespaceWrites(Mutex<HashMap<String, NamespaceRate>>);
 
 struct NamespaceRate {
     allowance: RateLimiter,
-    /// Whether it was said that the allowance is used up; once, until it is full again.
+    /// Whether it was logged that the limit is reached; reset when it is full again.
     is_told: bool,
 }
 

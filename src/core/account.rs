@@ -1,7 +1,7 @@
 //! One account's session with its issuer, as a state machine of values.
 //!
-//! The ambiguity rule is kept by construction: [`Account::begin`] takes the refresh token out of the state, and only
-//! an answer that proves it unspent puts it back. What is not there cannot be presented twice.
+//! The type guarantees the ambiguity rule: [`Account::begin`] takes the refresh token out of the state, and only a
+//! response that proves it unspent puts it back. A token that is not in the state cannot be used twice.
 
 mod call;
 mod pause;
@@ -43,7 +43,7 @@ pub enum Next {
     Login,
     /// Not before this moment.
     Wait(Moment),
-    /// A call is under way; its end is told.
+    /// A call is in progress; its end is reported.
     InFlight,
     /// The login is held: only a lift allows an attempt.
     Held,
@@ -52,7 +52,7 @@ pub enum Next {
 /// What outside of the account keeps it from calling, and until when.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Throttle {
-    /// The issuer fails for everyone: no call.
+    /// The circuit breaker of the issuer is open: no call.
     pub calls: Option<Moment>,
     /// The user name had too many rejections: no login that was never accepted.
     pub logins: Option<Moment>,
@@ -83,12 +83,12 @@ pub struct Account {
     is_forgiven: bool,
     accepted: Option<Moment>,
     attempted: Option<Moment>,
-    /// The token that stands in the targets until this account has one of its own: of an earlier process, or of the same
-    /// login with another password.
+    /// The token in the targets until this account has its own: from an earlier process, or from the same login with
+    /// another password.
     published: Option<Validity>,
     refreshing: RefreshHistory,
     block: Block,
-    /// Whether the issuer called the present token expired, whatever it had said of its lifetime.
+    /// Whether the issuer called the current token expired, regardless of its lifetime.
     is_called_expired: bool,
 }
 
@@ -129,7 +129,7 @@ impl Account {
         self.validity().map_or(TimeScale::FULL, |validity| TimeScale::of(validity.lifetime))
     }
 
-    /// From when on the renewal of what stands in the targets is overdue, if anything stands there.
+    /// From when on the renewal of the token in the targets is overdue, if there is one.
     #[must_use]
     pub fn overdue(&self) -> Option<Moment> {
         let validity = self.validity()?;
@@ -161,8 +161,8 @@ impl Account {
         self.last_failure = Some(LastFailure { failure, count, last, next_attempt });
     }
 
-    /// Takes over how long the token lives that this account is to replace in a target, and until when: retries are in a
-    /// hurry where that is short. Of several the one that ends first counts.
+    /// Takes over the lifetime and expiry of the token that this account must replace in a target: retries are faster
+    /// if it is short. Of several, the first to expire counts.
     pub fn remember_published(&mut self, validity: Validity, now: Moment) {
         let ends_first = |known: &Validity| known.expiry().remaining(now) <= validity.expiry().remaining(now);
         self.published = self.published.filter(ends_first).or(Some(validity));
@@ -183,15 +183,16 @@ impl Account {
         self.is_called_expired |= self.token.as_ref().is_some_and(|present| present.fingerprint == *token);
     }
 
-    /// Allows one attempt at once. Until it ends, what was said last holds.
+    /// Allows one attempt at once. Until it ends, the previous state applies.
     pub fn override_hold(&mut self, now: Moment) {
         if let Some(last_failure) = &mut self.last_failure {
             last_failure.next_attempt = Some(now);
         }
     }
 
-    /// The last rejection perhaps says nothing: the issuer rejected everyone then. It is not counted, and the login tried
-    /// again at once. But once only: whoever is rejected again while others are accepted has a wrong password.
+    /// The last rejection may be meaningless, because the issuer rejected everyone then. It is not counted, and the
+    /// login is retried at once. But only once: a login that is rejected again while others are accepted has a wrong
+    /// password.
     pub fn forgive(&mut self, now: Moment) {
         let is_rejected = |it: &&mut LastFailure| it.failure.class == RetryClass::Rejected;
         if let Some(last_failure) =
@@ -203,8 +204,8 @@ impl Account {
         }
     }
 
-    /// What a failed call means for this account. A login that was never accepted pays for every answer without a token as
-    /// for a rejection, whatever it was.
+    /// The effect of a failed call on this account. For a login that was never accepted, every response without a token
+    /// counts as a rejection.
     #[must_use]
     pub fn judge(&self, grant: Grant, failure: Failure) -> Failure {
         let is_plain = failure.class == RetryClass::Rejected;
@@ -215,7 +216,7 @@ impl Account {
         Failure { class: RetryClass::Rejected, reason }
     }
 
-    /// What a call's end says about the issuer, where `has_own_trust` says that the account trusts authorities of its own.
+    /// What the end of a call says about the issuer; `has_own_trust` says that the account trusts its own CAs.
     #[must_use]
     pub fn verdict(&self, outcome: Result<(), &Failure>, has_own_trust: bool) -> CallOutcome {
         let is_proven = self.accepted.is_some();
@@ -260,7 +261,7 @@ impl Account {
         until.filter(|until| !until.is_reached(now)).map_or(next, Next::Wait)
     }
 
-    /// Until when even an attempt that somebody asks for has to wait.
+    /// Until when even a requested attempt must wait.
     #[must_use]
     pub fn put_off(&self, throttle: Throttle, now: Moment) -> Option<Moment> {
         let logins = throttle.logins.filter(|_| self.accepted.is_none());
@@ -276,7 +277,7 @@ impl Account {
             && self.refreshing.is_worth_asking(now)
     }
 
-    /// Starts what [`Account::next`] said. Nothing else starts until [`Account::finish`] or [`Account::abandon`].
+    /// Starts the call of [`Account::next`]. No other call starts until [`Account::finish`] or [`Account::abandon`].
     ///
     /// `None` when there is nothing to start now, or it is a login and there is no pair for it.
     pub fn begin(&mut self, strategy: Strategy, pair: Option<LoginPair>, now: Moment) -> Option<Call> {
@@ -329,7 +330,7 @@ impl Account {
         }
     }
 
-    /// The call was given up without an answer: its refresh token counts as spent.
+    /// The call was aborted without a response: its refresh token counts as spent.
     pub fn abandon(&mut self) {
         self.in_flight = false;
     }
@@ -346,7 +347,7 @@ impl Account {
             Call::Refresh { refresh, .. } => {
                 let is_early = |old: &Arc<IssuedToken>| !old.validity.expiry().is_reached(now);
                 self.refreshing.accepted(self.token.as_ref().is_some_and(is_early));
-                // An answer without a refresh token leaves the presented one valid.
+                // A response without a refresh token leaves the used one valid.
                 self.refresh = Some(obtained.refresh.unwrap_or_else(|| refresh.clone()));
             }
         }
@@ -369,7 +370,7 @@ impl Account {
                 self.note(failure, now, random_fraction);
             }
             RetryClass::Blocked => self.note(failure, now, random_fraction),
-            // Dropped, and the login that follows at once tells whether anything is wrong.
+            // The refresh token is dropped, and the login that follows at once shows whether anything is wrong.
             RetryClass::Refused
             | RetryClass::Rejected
             | RetryClass::Malformed

@@ -1,8 +1,9 @@
 //! How long calls to the API server may take.
 //!
-//! One that has no answer soon may have met a dead connection, and hanging up cures that. After it the API server itself is
-//! taken to be slow, and each hanging up would have it begin again: then a call may take as much of a token's life as can be
-//! spared. What is known to be answered soon goes on as before: a webhook makes writes slow, and reads not.
+//! A call without a prompt response may have met a dead connection, and a timeout cures that. After that, the API
+//! server itself is considered slow, and each timeout would make it start again: then a call may take as much of a
+//! token's lifetime as can be spared. Calls that are known to be fast keep their timeout: a webhook slows down writes,
+//! not reads.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +29,7 @@ impl AdaptiveTimeout {
         }
     }
 
-    /// A call was answered, whatever was said.
+    /// A call was answered, with any result.
     pub fn answered(&mut self, operation: &'static str, took: SignedDuration) {
         let is_quick = took < USUAL_LIMIT / 2;
         match &mut self.quick {

@@ -15,15 +15,15 @@ impl RandomFraction {
         Self(if number.is_finite() { number.clamp(0.0, 1.0 - f64::EPSILON) } else { 0.0 })
     }
 
-    /// The number.
+    /// The random number, in [0, 1).
     #[must_use]
     pub fn value(self) -> f64 {
         self.0
     }
 }
 
-/// The pause after `failures` failures in a row (the first is 1): doubles up to the longest, then a part of it is
-/// drawn, so that many who failed together do not come back together.
+/// The pause after `failures` failures in a row (the first is 1): doubles up to a maximum, with jitter, so that many
+/// failed callers do not retry at the same time.
 ///
 /// Full jitter, but for a floor of a tenth: a pause of nothing would be no pause.
 #[must_use]

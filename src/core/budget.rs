@@ -1,8 +1,8 @@
-//! The login budget: how often a login that the issuer rejects may be presented.
+//! The login budget: how often a rejected login may be attempted.
 //!
-//! Many issuers lock an account after five wrong passwords. So a rejected login is presented three times within a
-//! quarter of an hour, for issuers err too, and then held: for good if it was never accepted, and but for one probe an
-//! hour if it was. Whoever asks for an attempt gets one at once, unless logins that were never accepted had four
+//! Many issuers lock an account after five wrong passwords. So a rejected login is attempted three times within a
+//! quarter of an hour, because issuers err too, and then held: forever if it was never accepted, and otherwise except
+//! for one attempt an hour. A requested attempt is made at once, unless logins that were never accepted had four
 //! rejections within the hour: new wrong passwords of one user name do not add up.
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use jiff::SignedDuration;
 
 use super::time::Moment;
 
-/// When a rejected login is presented the second and the third time, counted from the first rejection.
+/// When the second and third attempts of a rejected login follow, counted from the first rejection.
 const AGAIN: [SignedDuration; 2] = [SignedDuration::from_mins(5), SignedDuration::from_mins(15)];
 /// The least time between two of them, also when the second came late.
 const APART: SignedDuration = SignedDuration::from_mins(5);
@@ -33,7 +33,7 @@ impl LoginBudget {
     pub fn remembered(count: u32, last: Moment) -> Self {
         let count = usize::try_from(count).unwrap_or(KEPT).min(KEPT);
         let mut rejections = vec![last; count];
-        // The pace goes on: the second came five minutes after the first.
+        // The schedule continues: the second came five minutes after the first.
         if count == 2 {
             rejections[0] = last.minus(AGAIN[0]);
         }
@@ -54,12 +54,12 @@ impl LoginBudget {
         self.rejections.push(now);
     }
 
-    /// The last rejection says nothing about the login after all.
+    /// The last rejection turned out to be meaningless.
     pub fn forgive(&mut self) {
         self.rejections.pop();
     }
 
-    /// When the login may be presented again by itself; never while it is held.
+    /// When the login may be attempted again without a request; never while it is held.
     #[must_use]
     pub fn next_attempt(&self, is_proven: bool) -> Option<Moment> {
         let (first, last) = (self.rejections.first()?, self.rejections.last()?);
@@ -71,11 +71,11 @@ impl LoginBudget {
 }
 
 /// The limit on rejections of one user name at one issuer, over all passwords that were never accepted. Each namespace
-/// has its own, so that nobody can use up another's.
+/// has its own, so that none can use up another's.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RejectionLimit {
     recent: Vec<Moment>,
-    /// Logins under way; each may be rejected.
+    /// Logins in progress; each may be rejected.
     under_way: usize,
 }
 
@@ -84,7 +84,7 @@ impl RejectionLimit {
     pub const MOST: usize = 4;
     /// The time that the limit is for.
     pub const WINDOW: SignedDuration = SignedDuration::from_hours(1);
-    /// How soon those look again who wait for what others have under way.
+    /// How soon logins retry that wait for logins in progress.
     const LOOK: SignedDuration = SignedDuration::from_secs(2);
 
     /// Takes over what status remembers. Of several records, as of several credentials, the largest count holds.
@@ -141,12 +141,12 @@ impl RejectionLimit {
     }
 }
 
-/// The limits of all user names that one tenant presents at one issuer, and the one over all of them together: whoever
-/// tries one user name after the other, or spellings that only the issuer takes for one, does not get far either.
+/// The limits of all user names of one tenant at one issuer, and a limit over all of them together: trying one user
+/// name after the other, or spellings that only the issuer considers equal, does not help.
 #[derive(Clone, Debug)]
 pub struct RejectionLimits<U> {
     users: HashMap<U, RejectionLimit>,
-    /// Logins that are being presented; each may be rejected.
+    /// Login attempts in progress; each may be rejected.
     presented: usize,
 }
 
@@ -179,15 +179,15 @@ impl<U: Eq + Hash> RejectionLimits<U> {
         Some(recent[recent.len() - Self::MOST].plus(RejectionLimit::WINDOW))
     }
 
-    /// A login is about to be presented, unless all of them together had too many rejections by now; whether it may be. (How
-    /// many wait for their turn says nothing: a team may bring a thousand good logins at once.)
+    /// Whether a login may be attempted, or all of them together had too many rejections; if so, it counts as in
+    /// progress. (Waiting logins do not count: a team may bring a thousand good logins at once.)
     pub fn presents(&mut self, now: Moment) -> bool {
         let is_free = self.puts_all_off(now).is_none();
         self.presented += usize::from(is_free);
         is_free
     }
 
-    /// One that was presented has ended.
+    /// A login attempt ended.
     pub fn has_presented(&mut self) {
         self.presented = self.presented.saturating_sub(1);
     }

@@ -1,8 +1,8 @@
-//! A gate: how many may be at work behind it, and who goes first.
+//! A call limiter: how many calls run at once, and which is next.
 //!
-//! It is fair by tenant. While several wait, the next turn is that of the one with the fewest at work, and among those the
-//! most urgent call's. A tenant alone never takes all turns, so that whoever comes next does not wait for the end of what
-//! is slow to be answered. There is one before each issuer, and others before the API server.
+//! It is fair by tenant. While several wait, the next permit goes to the tenant with the fewest permits, and there to
+//! its most urgent call. A single tenant never gets all permits, so that a new tenant does not wait for slow calls of
+//! another. There is one limiter per issuer, and others for the API server.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub type Tenant = Arc<str>;
 pub struct Capacity {
     /// Of all tenants.
     all: InFlight,
-    /// Of one.
+    /// The most permits of one tenant.
     of_one: InFlight,
 }
 
@@ -67,7 +67,7 @@ pub enum Priority {
 pub struct CallRequest {
     /// On whose behalf.
     pub tenant: Tenant,
-    /// What for.
+    /// The purpose of the call.
     pub priority: Priority,
     /// The failures in a row of its account.
     pub failures: u32,
@@ -80,8 +80,8 @@ impl CallRequest {
         Self { tenant, priority: Priority::Renewal { overdue: now }, failures: 0 }
     }
 
-    /// By when it should be done, seen from `now`, by the clock that says sooner. What has failed has time: it would
-    /// probably fail again, and keep others waiting.
+    /// The deadline of the call as seen `now`, by the earlier clock. Failed calls are less urgent: they would probably
+    /// fail again, and block others.
     fn deadline(&self, now: Moment) -> SignedDuration {
         let urgency = match self.priority {
             Priority::FirstIssue => FIRST_ISSUE_URGENCY,
@@ -117,7 +117,7 @@ impl InFlight {
 pub struct CallLimiter<T> {
     capacity: Capacity,
     all: InFlight,
-    /// Who has calls in flight, or waits.
+    /// Tenants with calls in flight or waiting.
     tenants: BTreeMap<Tenant, Queue<T>>,
     /// How many ever asked.
     asked: u64,
@@ -131,7 +131,7 @@ struct Queue<T> {
     renewals: Waiting<T>,
 }
 
-/// By deadline, and of two with the same by who came first.
+/// Ordered by deadline, then by arrival.
 type Waiting<T> = BTreeMap<QueuePosition, (CallRequest, T)>;
 type QueuePosition = (SignedDuration, u64);
 
@@ -168,7 +168,7 @@ impl<T> Queue<T> {
 }
 
 impl<T> CallLimiter<T> {
-    /// Nobody is through or waits.
+    /// No call holds a permit or waits.
     #[must_use]
     pub fn new(capacity: Capacity) -> Self {
         Self { capacity, all: InFlight::default(), tenants: BTreeMap::new(), asked: 0 }
@@ -200,7 +200,7 @@ impl<T> CallLimiter<T> {
         Some(admitted)
     }
 
-    /// Someone who was let through is done.
+    /// A permit is returned.
     pub fn leave(&mut self, request: &CallRequest) {
         let Some(queue) = self.tenants.get_mut(&request.tenant) else { return };
         for load in [&mut queue.load, &mut self.all] {
@@ -212,7 +212,7 @@ impl<T> CallLimiter<T> {
         }
     }
 
-    /// Whether nobody is through or waits.
+    /// Whether no call holds a permit or waits.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.tenants.is_empty()

@@ -1,19 +1,20 @@
-//! The breaker before an issuer: when it fails for everyone, one call at a time finds out whether it works again.
+//! The circuit breaker of an issuer: while the issuer fails for all accounts, one call at a time probes whether it
+//! works again.
 //!
-//! It opens when three accounts in a row had no use of their calls within a minute, or the issuer rejected three logins
-//! that it had accepted before: that is an outage, and no account's fault. From then on there is one probe at a time,
-//! at growing pauses. The first success lets everyone through again, over half a minute, and whoever is overdue at once.
+//! It opens when three accounts in a row got no usable answer within a minute, or the issuer rejected three logins that
+//! it had accepted before: that is an outage, and not the fault of an account. Then there is one probe at a time, with
+//! backoff. After the first success all calls resume over half a minute, and overdue ones at once.
 //!
-//! Each tenant has a breaker of its own at each origin, whatever the path, and one more is everybody's. That one opens only
-//! where the failures come from two tenants at least, and there all accounts of a tenant that were never accepted count as
-//! one: whoever names a wrong path, or a wrong CA, holds up nobody else.
+//! Each tenant has its own breaker per origin, whatever the path, and there is a shared one. The shared one opens only
+//! for failures of at least two tenants, and all never accepted accounts of a tenant count as one there: a tenant with
+//! a wrong path or CA blocks nobody else.
 //!
-//! At everybody's a probe that fails puts off its own tenant, and others only for a moment, in which its own tenant does not
-//! probe again; and what was never accepted does not probe while an account waits that was. So nobody who cannot be served
-//! keeps the turn from those who can, however many accounts they make.
+//! At the shared breaker, a failed probe delays its own tenant, and the others only for a moment, in which its own
+//! tenant does not probe again; and accounts that were never accepted do not probe while an accepted one waits. So
+//! accounts that cannot be served do not block those that can, however many there are.
 //!
-//! An issuer may also fail for some accounts only. So of those who are overdue, whoever has failed less often goes before the
-//! others: accounts that would be served are not kept waiting by those that are not.
+//! An issuer may also fail for some accounts only. So among overdue accounts, those with fewer failures go first:
+//! accounts that would be served do not wait for others.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ const STREAK: usize = 3;
 /// Within this time.
 const WINDOW: SignedDuration = SignedDuration::from_secs(60);
 
-/// Whoever wants a token asks for one more often than this.
+/// A caller that wants a token asks for permission more often than this.
 const LEFT: SignedDuration = SignedDuration::from_hours(1);
 
 /// What the end of a call says about the issuer.
@@ -46,7 +47,7 @@ pub enum CallOutcome {
     Distrusted,
     /// It rejected a login that it has accepted before.
     RejectsProven,
-    /// It said no, as it should or may: to a login that it never accepted, to a refresh.
+    /// A rejection, as expected: of a login that it never accepted, or of a refresh.
     Answers,
 }
 
@@ -61,11 +62,11 @@ pub struct Caller {
     pub is_proven: bool,
     /// Its failures in a row.
     pub failures: u32,
-    /// Its place among those who are let through again, in [0, 1).
+    /// Its position among the calls that resume, in [0, 1).
     pub place: f64,
 }
 
-/// Who has ended a call, as far as that says how much its failure means to others.
+/// The caller of a finished call, with what decides how much its failure counts for others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantHistory {
     /// On whose behalf the call was.
@@ -92,7 +93,7 @@ struct Failing<T> {
     turns: BTreeMap<Tenant, TenantProbes>,
     /// Whose the last one was.
     last: Option<LastProbe>,
-    /// Who probes now, and at which pace.
+    /// The current probe, and the pace of probes.
     probe: Option<(T, TimeScale)>,
 }
 
@@ -100,7 +101,7 @@ struct Failing<T> {
 #[derive(Clone, Copy, Debug)]
 struct TenantProbes {
     probes: u32,
-    /// When the last one ended, or the first failure was seen.
+    /// When the last probe ended, or the first failure was seen.
     since: Moment,
     /// How long the issuer asked to wait then.
     retry_after: Option<SignedDuration>,
@@ -113,11 +114,11 @@ struct LastProbe {
     since: Moment,
     /// The pause before another tenant may probe.
     pause: SignedDuration,
-    /// How long the issuer asked an account to wait that it knows.
+    /// How long the issuer asked a known account to wait.
     retry_after: Option<SignedDuration>,
 }
 
-/// The breaker of one issuer. `T` tells accounts apart.
+/// The breaker of one issuer. `T` identifies accounts.
 #[derive(Clone, Debug)]
 pub struct CircuitBreaker<T> {
     strikes: Vec<FailureRecord<T>>,
@@ -141,7 +142,7 @@ impl<T> CircuitBreaker<T> {
 }
 
 impl<T: Clone + PartialEq> CircuitBreaker<T> {
-    /// Whether the issuer fails for everyone.
+    /// Whether the breaker is open.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.failing.is_some()
@@ -180,15 +181,15 @@ impl<T: Clone + PartialEq> CircuitBreaker<T> {
         self.failing.as_ref().is_none_or(is_probe)
     }
 
-    /// A call was given up, and says nothing.
+    /// A call was aborted, without a result.
     pub fn gives_up(&mut self, who: &T) {
         if let Some(failing) = &mut self.failing {
             failing.probe.take_if(|(probe, _)| probe == who);
         }
     }
 
-    /// A call has ended. Returns whose rejections say nothing: they came while the issuer rejected everyone, and now it
-    /// has accepted somebody.
+    /// A call ended. Returns the accounts whose rejections are meaningless: they came while the issuer rejected
+    /// everyone, and now it has accepted a login.
     pub fn ends(&mut self, who: &T, standing: &TenantHistory, verdict: CallOutcome, now: Moment) -> Vec<T> {
         match verdict {
             CallOutcome::Works => {
@@ -200,7 +201,7 @@ impl<T: Clone + PartialEq> CircuitBreaker<T> {
             // It does answer, which may be all that was wrong: the next may probe at once.
             CallOutcome::Answers => self.gives_up(who),
             CallOutcome::Fails { retry_after } => self.strike(who, standing, retry_after, false, now),
-            // To others that says nothing about the issuer.
+            // For others, this says nothing about the issuer.
             CallOutcome::Distrusted if self.is_everybodys && !self.is_open() => {}
             CallOutcome::Distrusted => self.strike(who, standing, None, false, now),
             CallOutcome::RejectsProven => self.strike(who, standing, None, true, now),
@@ -208,8 +209,7 @@ impl<T: Clone + PartialEq> CircuitBreaker<T> {
         Vec::new()
     }
 
-    /// Whether nothing would be lost if it were forgotten. One that fails and that nobody has probed for an hour is nobody's
-    /// any more.
+    /// Whether this breaker can be dropped. A failing one that was not probed for an hour is no longer used.
     #[must_use]
     pub fn is_idle(&self, now: Moment) -> bool {
         let is_past = |moment: Moment| moment.plus(WINDOW).is_reached(now);
@@ -308,7 +308,7 @@ impl<T> Failing<T> {
 }
 
 impl TenantProbes {
-    /// When this caller may probe, as far as its own tenant's probes say.
+    /// When this caller may probe, according to the probes of its own tenant.
     fn after(self, caller: Caller) -> Moment {
         let failures = if caller.is_overdue { caller.failures } else { self.probes };
         let doublings = i32::try_from(failures.min(30)).unwrap_or(30);
@@ -319,8 +319,8 @@ impl TenantProbes {
 }
 
 impl LastProbe {
-    /// When this caller may probe, as far as the last probe of all says: another tenant's first, and one that was accepted
-    /// before one that never was, which waits for longer than any of those does.
+    /// When this caller may probe, according to the last probe of all: another tenant goes first, and an accepted
+    /// account before one that was never accepted, which waits longest.
     fn lets(&self, caller: Caller, tenant: &Tenant) -> Moment {
         let again = if self.tenant == *tenant { self.pause } else { SignedDuration::ZERO };
         let pause = if caller.is_proven {

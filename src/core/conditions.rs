@@ -1,31 +1,31 @@
-//! What people are told of a credential: its conditions, as a function of what is observed and the time.
+//! The conditions of a credential, as a function of what is observed and the time.
 
 use super::observed::{Login, Observed, TargetState};
 use super::reason::Reason;
 use super::schedule::TimeScale;
 use super::time::{Moment, to_second};
 
-/// The conditions of a credential. `Ready` and `LoginAccepted` always stand; the others only while they are true.
+/// The conditions of a credential. `Ready` and `LoginAccepted` are always present, the others only while they are true.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conditions {
     /// The target holds a valid token, written for this generation: true with the first, false with the second.
     pub ready: Result<Reason, Reason>,
-    /// There is no valid token yet, or the specification is not carried out yet.
+    /// There is no valid token yet, or the spec is not applied yet.
     pub reconciling: Option<Reason>,
     /// A person is needed.
     pub stalled: Option<Reason>,
-    /// What the issuer said last; `None` when this process has not heard it and what was said before holds.
+    /// The result of the last login; `None` if this process does not know it and the previous condition stays.
     pub login_accepted: Option<LoginAnswer>,
     /// The renewal is late.
     pub renewal_overdue: Option<Reason>,
 }
 
-/// What the issuer said to user name and password.
+/// The issuer's answer to user name and password.
 #[derive(Clone, Debug, PartialEq)]
 pub enum LoginAnswer {
     /// It was not asked yet.
     NotTried,
-    /// Accepted.
+    /// The issuer accepted the login.
     Accepted,
     /// Rejected, and how.
     Rejected(Reason),
@@ -102,7 +102,7 @@ fn ready(
         return if spec.suspended { Err(Reason::Suspended) } else { otherwise(Reason::Issuing) };
     };
     if observed.unserved_until().is_some() {
-        // Told in the same words while the token lives and when it is dead: each change would be another write.
+        // The same message before and after expiry: each change would be another write.
         return otherwise(Reason::TokenLifetimeTooShort);
     }
     let expiry = to_second(published.validity.expiry().wall);
@@ -130,7 +130,7 @@ fn ready(
 fn holds_token(observed: &Observed<'_>, state: &TargetState<'_>) -> bool {
     match state {
         TargetState::Untouched | TargetState::Unverified => true,
-        // A conflict: it is not ours, whatever stands in it.
+        // A conflict: the Secret is not ours, whatever it contains.
         TargetState::Absent | TargetState::Blocked(Reason::TargetConflict { .. }) => false,
         TargetState::Ours(read) => read.token.is_some(),
         TargetState::Blocked(_) => observed.target_read.is_some_and(|read| read.token.is_some()),

@@ -3,11 +3,11 @@
 /// Why no response came. Each kind of certificate problem has its own variant, because each has its own cure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConnectionFailure {
-    /// The name has no address.
+    /// The host name does not resolve.
     NameUnresolved,
-    /// Nobody listens there, or a firewall says no.
+    /// The connection is refused, by the host or a firewall.
     Refused,
-    /// The network has no way there.
+    /// There is no route to the host.
     NoRoute,
     /// The connection timed out.
     ConnectTimedOut,

@@ -19,19 +19,19 @@ pub enum Plan {
     ReadTarget,
     /// Read the login Secret and the CA bundle, and find the account that they name.
     ReadLogin,
-    /// Ask the account for a new token. Its end is told; nobody waits for it.
+    /// Request a new token from the account. Its end is reported; nothing waits for it.
     Obtain {
-        /// Record the attempt in status once it is the call's turn, and do not log in if that fails: a password that was
-        /// never accepted must not be presented by a process that cannot remember it.
+        /// Record the attempt in status when it is the call's turn, and do not log in if that fails: a process that
+        /// cannot record it must not attempt a password that was never accepted.
         record_first: bool,
         /// Allow one attempt although the login is held.
         override_hold: bool,
     },
     /// Write the target with a token that the account holds.
     Publish {
-        /// The token.
+        /// The token to publish.
         token: Arc<IssuedToken>,
-        /// It puts back what somebody changed, rather than bringing something new.
+        /// It restores what someone changed, instead of publishing a new token.
         repair: bool,
     },
     /// Write the target with the token that was found in it by its fingerprint.
@@ -43,7 +43,7 @@ pub enum Plan {
     },
 }
 
-/// Decides.
+/// Decides the next action for one credential.
 #[must_use]
 pub fn decide(observed: &Observed<'_>, now: Moment) -> Plan {
     let rest = |is_wanted| Plan::Rest { until: wake_up(observed, is_wanted, now) };
@@ -97,7 +97,7 @@ fn better_token(observed: &Observed<'_>, now: Moment) -> Option<Arc<IssuedToken>
     is_better.then(|| Arc::clone(token))
 }
 
-/// Whether another token that dies at once would only be another write.
+/// Whether another very short-lived token would only cause another write.
 fn is_unserved(observed: &Observed<'_>, now: Moment) -> bool {
     observed.unserved_until().is_some_and(|until| !until.is_reached(now))
 }
@@ -141,17 +141,16 @@ fn obtain(observed: &Observed<'_>, account: &AccountView) -> Option<Plan> {
     })
 }
 
-/// Whether an attempt that a change of the specification asked for has to wait, also for its turn: until it is made, the
-/// change is not carried out.
+/// Whether an attempt for a changed spec must wait, also for its turn: until it is made, the change is not applied.
 #[must_use]
 pub fn owes_attempt(observed: &Observed<'_>) -> bool {
     let waits = |account: &AccountView| account.put_off.is_some() || account.next == Next::InFlight;
     observed.account().is_some_and(|account| waits(account) && is_hold_overridden(observed, account))
 }
 
-/// Whether somebody asked for another attempt of a rejected login since the last one: by a change of the specification,
-/// by a request for a renewal, or perhaps by repairing the login Secret while no controller ran. (A new login that this
-/// process sees is another account, which was not rejected; a new credential of an account that was asks for nothing.)
+/// Whether another attempt of a rejected login was requested since the last one: by a changed spec, by a requested
+/// renewal, or perhaps by a corrected login Secret while no controller ran. (A new login in this process is another
+/// account, which was not rejected; a new credential of a known account requests nothing.)
 fn is_hold_overridden(observed: &Observed<'_>, account: &AccountView) -> bool {
     account
         .last_failure
@@ -166,7 +165,7 @@ fn is_hold_overridden(observed: &Observed<'_>, account: &AccountView) -> bool {
         })
 }
 
-/// Puts back what somebody changed, or renders a changed template, with the token that is already there.
+/// Restores what someone changed, or renders a changed template, with the existing token.
 fn rewrite(observed: &Observed<'_>, state: &TargetState<'_>, now: Moment) -> Option<Plan> {
     if !observed.is_published_alive(now) || !observed.needs_write(state) {
         return None;

@@ -1,4 +1,4 @@
-//! Where an issuer lives, and whether this controller may log in there.
+//! The address of an issuer, and whether this controller may log in there.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ pub const DEFAULT_REFRESH_PATH: &str = "/v2/auth/refreshtoken";
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin(Url);
 
-/// Why a text is no issuer address.
+/// Why a text is not an issuer address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OriginError {
     /// It cannot be parsed, or its scheme is neither https nor http.
@@ -32,7 +32,7 @@ impl Origin {
     /// # Errors
     /// When it is no http(s) URL, or holds anything beyond an origin.
     pub fn parse(text: &str) -> Result<Self, OriginError> {
-        // URL parsers forgive much, and people read what stands there: refused before anything is forgiven.
+        // URL parsers correct many mistakes, but people read the text as it is: reject it before it is corrected.
         let (_, rest) = text.split_once("://").ok_or(OriginError::NotHttp)?;
         if rest.starts_with('/') || text.contains(|c: char| c.is_control() || c.is_whitespace()) {
             return Err(OriginError::NotHttp);
@@ -89,7 +89,7 @@ impl fmt::Display for Origin {
 /// The body of a refresh: the vendor's table and the vendor's example contradict each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum RefreshShape {
-    /// Two strings, as the table says.
+    /// Two strings, as in the table of the documentation.
     #[default]
     Flat,
     /// The whole login answer, as the example shows.
@@ -112,9 +112,9 @@ pub struct Endpoint {
 /// Which path of an endpoint is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathError {
-    /// The login's.
+    /// The URL of the login call.
     Token,
-    /// The refresh's.
+    /// The URL of the refresh call.
     Refresh,
 }
 
@@ -170,7 +170,7 @@ impl Allowed {
         Ok(Self { origin: Origin::parse(origin)?, path: path.map(str::to_owned) })
     }
 
-    /// The origin.
+    /// The origin of the issuer.
     #[must_use]
     pub fn origin(&self) -> &Origin {
         &self.origin

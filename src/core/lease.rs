@@ -1,7 +1,7 @@
-//! Who may act: the decision of a replica about the lease that all of them share.
+//! Leader election: the decisions of a replica about the lease that all replicas share.
 //!
-//! By the times in the lease nobody is judged: another replica wrote them by its own clock. What counts is how long ago a
-//! version of the lease was first seen here. They only show how far the two clocks are apart.
+//! The times in the lease come from the clocks of other replicas, so they do not decide anything. What counts is how
+//! long ago this replica first saw a version of the lease. The times only show the difference of the clocks.
 //!
 //! # Why no two act at once
 //!
@@ -31,7 +31,7 @@ const CALL_LIMIT: SignedDuration = SignedDuration::from_secs(3);
 const LONGEST_DURATION: SignedDuration = SignedDuration::from_secs(60);
 /// So many answers fit into the duration of a lease; by the default timings, more than three into its deadline.
 const ANSWERS_A_DURATION: i32 = 5;
-/// An answer is not given up before it has taken so many times as long as the slowest of late.
+/// A call is not aborted before this many times the duration of the slowest recent response.
 const PATIENCE: i32 = 3;
 /// What remains of the slowest answer with each faster one.
 const FADING: f64 = 0.75;
@@ -45,7 +45,7 @@ pub struct Timings {
     /// once somebody else may lead. What was begun may still be on its way then: writes are fenced, and of each account
     /// one call to the issuer may be a stray.
     pub renew_deadline: SignedDuration,
-    /// How often the holder renews it and the others look at it.
+    /// How often the holder renews the lease and the others check it.
     pub retry_period: SignedDuration,
 }
 
@@ -85,7 +85,7 @@ pub struct CallLatency {
 }
 
 impl CallLatency {
-    /// A call was answered, whatever was said.
+    /// A call was answered, with any result.
     pub fn answered(&mut self, took: SignedDuration) {
         *self = Self { slowest: took.max(self.slowest.mul_f64(FADING)), unanswered: 0 };
     }
@@ -95,8 +95,8 @@ impl CallLatency {
         self.unanswered = self.unanswered.saturating_add(1);
     }
 
-    /// How long the next call may take. One without an answer may have met a dead connection, and hanging up cures that;
-    /// after it, the API server itself takes long.
+    /// The timeout of the next call. A call without a response may have met a dead connection, and a timeout cures
+    /// that; after it, the API server itself counts as slow.
     #[must_use]
     pub fn call_limit(self, timings: Timings) -> SignedDuration {
         let usual = (self.slowest * PATIENCE).max(CALL_LIMIT);
@@ -113,9 +113,9 @@ impl CallLatency {
 /// A lease as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseRecord {
-    /// Its resourceVersion.
+    /// The resourceVersion of the lease.
     pub version: String,
-    /// Who holds it; nobody after a release.
+    /// The holder; `None` after a release.
     pub holder: Option<String>,
     /// How long it belongs to its holder from its last renewal on.
     pub duration: SignedDuration,
@@ -128,9 +128,9 @@ pub struct LeaseRecord {
 /// A lease, and since when this very version of it is known here.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeenLease {
-    /// The lease; `None` when there is none.
+    /// The lease; `None` if it does not exist.
     pub record: Option<LeaseRecord>,
-    /// When it was first seen like this.
+    /// When this version was first seen.
     pub since: Moment,
 }
 
@@ -142,8 +142,8 @@ impl SeenLease {
         Self { record, since: if is_same { self.since } else { now } }
     }
 
-    /// How far this machine's wall clock is behind that of the last holder, at least: a renewal cannot have been seen
-    /// before it was made. Never less than nothing, for a renewal may be seen long after.
+    /// How far this machine's wall clock is at least behind that of the last holder: a renewal cannot be seen before it
+    /// is made. Never negative, because a renewal may be seen long after it.
     #[must_use]
     pub fn clock_behind(&self, now: Moment) -> SignedDuration {
         let Some(renewed) = self.record.as_ref().and_then(|record| record.renewed) else {
@@ -158,13 +158,13 @@ impl SeenLease {
 /// What to do about the lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim<'a> {
-    /// There is none: create it.
+    /// There is no lease: create it.
     Create,
     /// It is free, or its holder let it run out: take it.
     Take(&'a LeaseRecord),
     /// It is ours: renew it.
     Renew(&'a LeaseRecord),
-    /// It is somebody else's.
+    /// Another replica holds it.
     Wait,
 }
 
@@ -181,8 +181,8 @@ pub fn evaluate<'a>(seen: &'a SeenLease, me: &str, now: Moment) -> Claim<'a> {
     }
 }
 
-/// Until when a holder may act, and until when nobody else can hold the lease: by both clocks, for a suspended machine's
-/// monotonic clock stood still.
+/// Until when a holder may act, and until when no other replica can hold the lease: by both clocks, because the
+/// monotonic clock of a suspended machine stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tenure {
     acts_until: Moment,
@@ -212,7 +212,7 @@ impl Tenure {
         !self.acts_until.is_reached(now)
     }
 
-    /// For how long nobody else can hold the lease: what is begun has to end within it, unless it is fenced.
+    /// For how long no other replica can hold the lease: unfenced work must end within it.
     #[must_use]
     pub fn left(self, now: Moment) -> SignedDuration {
         self.ours_until.remaining(now).max(SignedDuration::ZERO)

@@ -1,10 +1,10 @@
-//! How long a token lives, from what the issuer said of it.
+//! The lifetime of a token, from the issuer's response.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::token::{ASSUMED_LIFETIME, Claims, LifetimeSource};
 
-/// A `Date` further from our own clock than this is none that a clock shows.
+/// A `Date` further from our own clock than this is invalid.
 const NO_CLOCK: SignedDuration = SignedDuration::from_hours(366 * 24);
 
 /// What time it was when a token was given.
@@ -16,7 +16,7 @@ pub struct Clocks {
     pub own: Timestamp,
 }
 
-/// A token that the issuer calls dead in the very answer that brings it.
+/// A token that is already expired according to the response that contains it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoLifetime {
     /// `expires_in` is not positive, or `exp` not after `iat`.
@@ -29,9 +29,8 @@ pub enum NoLifetime {
 
 /// The lifetime of a fresh token, counted from just before its request was sent.
 ///
-/// `expires_in` counts, and so do the token's own `exp` − `iat` and its `exp` as it stands; the shortest holds. A token
-/// out of a cache, or without `iat`, is known by the last only. Where nothing is said, the documented hour is assumed,
-/// and status says so.
+/// `expires_in` counts, and so do the token's own `exp` − `iat` and its `exp`; the shortest wins. Only `exp` helps for
+/// a cached token, or one without `iat`. Without any of them, the documented hour is assumed, and status says so.
 ///
 /// # Errors
 /// [`NoLifetime`] when the lifetime so found is zero or negative.
@@ -56,8 +55,8 @@ pub fn lifetime(
     }
 }
 
-/// What is left until `exp` by the issuer's clock. Where that is not known, ours stands in; but a clock of ours that is
-/// wrong never calls a fresh token dead.
+/// The time until `exp` by the issuer's clock. If that is unknown, ours is used; but a wrong clock of ours never makes
+/// a fresh token expired.
 fn left(exp: Timestamp, clocks: Clocks) -> Option<SignedDuration> {
     let Clocks { issuer, own } = clocks;
     match issuer.filter(|date| date.duration_since(own).abs() <= NO_CLOCK) {

@@ -1,7 +1,7 @@
 //! The pure core: every decision of the operator and the sidecar as a function of values.
 //!
-//! Time and chance come in as values. Nothing in here knows a Kubernetes client, an HTTP client, a runtime,
-//! a clock or a random source, which is what makes a year of rotations testable in a second.
+//! Time and random values are arguments. This module uses no Kubernetes client, HTTP client, runtime, clock or random
+//! source, so a year of rotations can be tested in a second.
 //!
 //! ```text
 //! observe ──► decide(&Observed, now) ──► Plan ──► act ──► conditions(&Observed, now)

@@ -1,4 +1,4 @@
-//! Everything that one decision looks at, as values.
+//! The input of one decision, as values.
 
 mod target_state;
 
@@ -15,7 +15,7 @@ use super::time::{Moment, to_second};
 use super::token::{Fingerprint, Grant, IssuedToken, Validity};
 pub use target_state::{TargetState, TokenSource};
 
-/// Where user name and password stand.
+/// The location of user name and password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoginReference {
     /// The login Secret.
@@ -26,7 +26,7 @@ pub struct LoginReference {
     pub password_key: String,
 }
 
-/// Where the issuer's CA certificates stand.
+/// The location of the issuer's CA certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaBundleReference {
     /// In a Secret; otherwise in a `ConfigMap`.
@@ -37,12 +37,12 @@ pub struct CaBundleReference {
     pub key: String,
 }
 
-/// The part of a specification that says which account is used. A token of another one does not fulfil it.
+/// The part of a spec that determines the account. A token of another account does not satisfy the spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountReference {
-    /// Where the login stands.
+    /// The location of the login.
     pub login: LoginReference,
-    /// Where the issuer lives.
+    /// The address of the issuer.
     pub endpoint: Endpoint,
     /// Whom its certificate is trusted by; the public roots if by none.
     pub ca_bundle: Option<CaBundleReference>,
@@ -72,12 +72,12 @@ pub struct AccountKey(pub [u8; 32]);
 /// The last version of an object that a watch or a read has shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum LastSeen {
-    /// Nothing yet.
+    /// Nothing is known yet.
     #[default]
     Unknown,
     /// It does not exist.
     Absent,
-    /// It exists.
+    /// The object exists.
     Version(ObjectVersion),
 }
 
@@ -97,7 +97,7 @@ impl LastSeen {
 pub struct Published {
     /// Its name.
     pub fingerprint: Fingerprint,
-    /// Its span of life.
+    /// The lifetime of the token.
     pub validity: Validity,
     /// How it was obtained.
     pub grant: Grant,
@@ -131,9 +131,9 @@ pub struct AccountView {
     pub last_failure: Option<LastFailure>,
     /// What would be done for a new token now.
     pub next: Next,
-    /// Until when even an attempt that somebody asks for has to wait; it may be made at once if it does not.
+    /// Until when even a requested attempt must wait; if absent, it may be made at once.
     pub put_off: Option<Moment>,
-    /// Why it waits, when that is for no failure of its own.
+    /// Why it waits, if not for its own failure.
     pub waits_for: Option<Reason>,
     /// The pace that its tokens set.
     pub pace: TimeScale,
@@ -174,7 +174,7 @@ impl AccountView {
         }
     }
 
-    /// Tells of this login Secret; the account may have been opened by another member, whose Secret has another name.
+    /// Names this login Secret in the reason; the account may have been opened by another member with another Secret.
     #[must_use]
     pub fn of_secret(mut self, name: &str) -> Self {
         if let Some(last_failure) = &mut self.last_failure {
@@ -204,16 +204,16 @@ pub enum Rejection {
     /// It has not.
     #[default]
     None,
-    /// It has.
+    /// It has been resolved.
     Stands,
     /// It has, in an earlier process, and the login Secret is another version by now: it may have been repaired.
     PerhapsRepaired,
 }
 
-/// Everything that a decision about one credential looks at.
+/// The input of a decision about one credential.
 #[derive(Clone, Debug)]
 pub struct Observed<'a> {
-    /// Which credential.
+    /// The credential.
     pub identity: &'a Identity,
     /// `metadata.generation`.
     pub generation: i64,
@@ -254,13 +254,13 @@ pub struct Observed<'a> {
 }
 
 impl Observed<'_> {
-    /// The life of the published token under the present specification.
+    /// The validity of the published token under the current spec.
     #[must_use]
     pub fn schedule(&self) -> Option<Schedule> {
         self.published.map(|published| self.schedule_of(&published.validity))
     }
 
-    /// The life of a token under the present specification.
+    /// The validity of a token under the current spec.
     #[must_use]
     pub fn schedule_of(&self, validity: &Validity) -> Schedule {
         let (wanted, jitter) =
@@ -268,9 +268,9 @@ impl Observed<'_> {
         Schedule::of(validity, wanted, jitter)
     }
 
-    /// Until when no other token is written, because the published one lives too short to be served, and the next would
-    /// too: each would be a write of the target and of status for nothing. None if it can be served, or is not what the
-    /// specification asks for.
+    /// Until when no other token is written, because the lifetime of the published one is too short to be useful, and
+    /// so would be that of the next: each would be a useless write of target and status. `None` if it is useful, or
+    /// does not satisfy the spec.
     #[must_use]
     pub fn unserved_until(&self) -> Option<Moment> {
         let published = self.published.filter(|published| published.validity.lifetime < SHORTEST_SERVED)?;
@@ -280,8 +280,8 @@ impl Observed<'_> {
         is_wanted.then(|| published.validity.issued.plus(UNSERVED_PAUSE))
     }
 
-    /// Until when no token is written, nor obtained to be written, because there were many writes lately. A published token
-    /// that is near its death is replaced all the same; one that is always near it does not flood the API server.
+    /// Until when no token is written or obtained, because of the rate limit of writes. A published token close to
+    /// expiry is replaced nevertheless; one that is always close to expiry cannot flood the API server.
     #[must_use]
     pub fn paced_until(&self) -> Option<Moment> {
         let Some((schedule, published)) = self.schedule().zip(self.published) else {
@@ -304,7 +304,7 @@ impl Observed<'_> {
         }
     }
 
-    /// Whether the published token lives.
+    /// Whether the published token is still valid.
     #[must_use]
     pub fn is_published_alive(&self, now: Moment) -> bool {
         self.published.is_some_and(|published| !published.validity.expiry().is_reached(now))

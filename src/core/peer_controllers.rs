@@ -1,15 +1,14 @@
-//! Other controllers over the same credentials: who keeps one, and who stands by.
+//! Other controllers over the same credentials: which one keeps a credential, and which ones stand by.
 //!
-//! A credential's status names the controller that keeps it, and that one keeps it for as long as it lives. Whether it does is
-//! found out by asking: another controller claims the credential in its status, and the keeper, if it lives, takes the claim
-//! away. A claim that stands unanswered says that it does not. So nobody needs a right that it does not have anyway, and
-//! nothing is written where there is one controller only.
+//! A credential's status names the controller that keeps it while it is alive. To check that, another controller sets a
+//! claim in status, and a live keeper removes it. A claim that stays shows that the keeper is gone. So no additional
+//! permissions are needed, and nothing is written if there is only one controller.
 //!
 //! A keeper of many namespaces is asked in a few of them, its witnesses. The others go by what is found out there: where it
 //! is silent in all that were asked, it is gone everywhere. In the others it is asked rarely, for it may have left one alone.
 //!
-//! What this does not give: a keeper that answers later than [`ANSWER_LIMIT`] is taken for gone, and may log in once more
-//! before it sees that it is not the keeper any more. And who may write status can make a controller stand by, or take over.
+//! Limits: a keeper that answers later than [`ANSWER_LIMIT`] counts as gone, and may log in once more before it
+//! notices. And anyone who may write status can make a controller stand by or take over.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -18,9 +17,9 @@ use jiff::SignedDuration;
 
 use super::time::Moment;
 
-/// How long a claim stands before its keeper counts as gone: a keeper's successor needs up to 17 s to lead.
+/// How long a claim may stay before the keeper counts as gone: a keeper's successor needs up to 17 s to become leader.
 pub const ANSWER_LIMIT: SignedDuration = SignedDuration::from_secs(18);
-/// How soon after a sign of life a keeper is asked again. With the limit it is less than half a minute.
+/// How soon after a sign of life a keeper is checked again. Together with the limit this is less than half a minute.
 const ASKED_AGAIN: SignedDuration = SignedDuration::from_secs(6);
 /// How much later than the one that asked, others look that go by its answer.
 const GRACE: SignedDuration = SignedDuration::from_secs(1);
@@ -30,28 +29,29 @@ const GONE_FOR: SignedDuration = SignedDuration::from_mins(1);
 const WITNESSES: usize = 3;
 /// How long a witness may be late before another namespace takes its part: nothing that this keeper keeps is left there.
 const LATE: SignedDuration = SignedDuration::from_secs(10);
-/// After this, and up to two minutes more, a keeper is asked in a namespace that is no witness: not in all of them at once.
+/// After this time, and up to two minutes more, a keeper is checked in a namespace that is not a witness: not in all of
+/// them at once.
 const RARELY: SignedDuration = SignedDuration::from_mins(4);
 const RARELY_SPREAD_SECONDS: u64 = 120;
-/// From so many places on, those are forgotten of which nothing was seen for [`GONE_FOR`]: people who may write status can
+/// Above this number of controllers, those not seen for [`GONE_FOR`] are forgotten: people who may write status can
 /// write any name there.
 const MANY: usize = 1000;
 
-/// The claim that stands on a credential.
+/// The claim in the status of a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// None.
+    /// There is no claim.
     None,
-    /// Ours.
+    /// Our own claim.
     Ours,
-    /// Another controller's.
+    /// The claim of another controller.
     Another,
 }
 
 /// What to do about a credential that another controller keeps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PeerDecision {
-    /// Claim it, and see whether the keeper answers.
+    /// Claim it, and wait for the keeper's answer.
     Ask,
     /// Stand by until then.
     StandBy(Moment),
@@ -76,9 +76,9 @@ struct PeerController {
 struct NamespaceState {
     /// When it was first met there.
     first: Moment,
-    /// When somebody last looked.
+    /// When it was last checked.
     looked: Moment,
-    /// Its last sign of life there.
+    /// The last sign of life in that namespace.
     life: Option<Moment>,
     /// When it was last asked there; at first, when it was first met.
     asked: Moment,
@@ -87,11 +87,11 @@ struct NamespaceState {
 
 #[derive(Clone, Debug, PartialEq)]
 enum State {
-    /// No question stands.
+    /// There is no open claim.
     Quiet,
     /// This one does.
     Asked(PendingClaim),
-    /// It did not answer, here or in all of its witnesses, or somebody else has taken its place.
+    /// It did not answer, here or in all its witness namespaces, or another controller replaced it.
     Gone { at: Moment, question: Option<PendingClaim> },
 }
 
@@ -135,21 +135,22 @@ impl PeerControllers {
         rival.map_or(PeerDecision::StandBy(now.plus(GRACE)), |rival| rival.stance(namespace, on, claim, now))
     }
 
-    /// There is a sign of life of another controller. Whether it is the first one.
+    /// There is a sign of life of another controller. Returns whether it is the first one.
     pub fn lives(&mut self, rival: &str, namespace: &str, now: Moment) -> bool {
         let is_new = self.meets(rival, namespace, now);
         let was_gone = self.0.get_mut(rival).is_some_and(|rival| rival.lives(namespace, now));
         is_new || was_gone
     }
 
-    /// Somebody else has taken its place: it was not there any more.
+    /// Another controller replaced it: it was gone.
     pub fn is_followed(&mut self, rival: &str, namespace: &str, now: Moment) {
         if let Some(place) = self.place(rival, namespace) {
             place.is_gone(now);
         }
     }
 
-    /// The question about the credential `on` could not be asked, or its keeper not be followed: somebody was faster.
+    /// The claim on the credential `on` could not be written, or its keeper not be replaced: another controller was
+    /// faster.
     pub fn was_late(&mut self, keeper: &str, namespace: &str, on: &str) {
         let Some(place) = self.place(keeper, namespace) else { return };
         match &place.state {
@@ -202,7 +203,7 @@ impl PeerController {
         };
         let is_open = matches!(&place.state, State::Asked(question) if question.on == on);
         match (guide, place.life) {
-            // It stands unanswered, and who asked did nothing about it.
+            // It is unanswered, and the claimant did nothing about it.
             _ if is_open => {}
             (Guide::Itself, Some(life)) if !life.plus(ASKED_AGAIN).is_reached(now) => {
                 return PeerDecision::StandBy(life.plus(ASKED_AGAIN));
@@ -226,13 +227,13 @@ impl PeerController {
         PeerDecision::Ask
     }
 
-    /// A sign of life in this namespace. Whether it counted as gone there.
+    /// A sign of life in this namespace. Returns whether the keeper counted as gone there.
     fn lives(&mut self, namespace: &str, now: Moment) -> bool {
         let Some(place) = self.places.get_mut(namespace) else { return false };
         let was_gone = matches!(place.state, State::Gone { .. });
         place.life = Some(now);
         place.state = State::Quiet;
-        // Where it was silent, it has left that namespace only: that says nothing of the others.
+        // If it was silent in one namespace, it left only that one: this says nothing about the others.
         let Self { places, witnesses } = self;
         witnesses.retain(|it| places.get(it).is_some_and(|place| !matches!(place.state, State::Gone { .. })));
         was_gone
@@ -252,7 +253,7 @@ impl PeerController {
                     !place.first.is_after(gone) && place.life.is_none_or(|life| !life.is_after(asked))
                 })
             };
-            // A later sign, here, says that it is not gone here.
+            // A later sign of life here shows that it is not gone here.
             let is_gone = found().filter_map(NamespaceState::silence).any(silent);
             return if is_gone { Guide::Gone } else { Guide::Itself };
         }
@@ -270,12 +271,12 @@ impl PeerController {
 }
 
 impl NamespaceState {
-    /// Takes in the claim that stands on the credential `on`. Whether that is a sign of the keeper's life: it has taken one
-    /// away.
+    /// Takes in the claim on the credential `on`. Returns whether it is a sign of life of the keeper, which removed a
+    /// claim.
     fn hears(&mut self, on: &str, claim: Claim, now: Moment) -> bool {
         let is_new = match (&self.state, claim) {
             (State::Asked(question), Claim::None) => return question.on == on,
-            // Of another's claim nobody knows how long it has stood when it is first seen.
+            // The age of another's claim is unknown when it is first seen.
             (State::Quiet, Claim::Another) => true,
             (State::Asked(question), Claim::Another) if question.on == on => question.is_ours,
             (State::Asked(question), Claim::Another) => question.limit().is_reached(now),
@@ -343,7 +344,7 @@ impl NamespaceState {
     }
 }
 
-/// How long after it was asked in a namespace that is no witness a keeper is asked there again.
+/// How long after a check in a namespace that is not a witness the keeper is checked there again.
 fn rarely(namespace: &str) -> SignedDuration {
     let mut hasher = DefaultHasher::new();
     namespace.hash(&mut hasher);

@@ -1,7 +1,7 @@
-//! The closed set of reasons: everything that a condition, an Event or a metric can say.
+//! The closed set of reasons in conditions, Events and metrics.
 //!
-//! A message names the object, what is wrong and the cure. It is constant but for names and times, and holds no
-//! text of the issuer, no user name and no secret: whoever may read status may not therefore read the Secret.
+//! A message names the object, what is wrong and the cure. It is constant except for names and times, and contains no
+//! text from the issuer, no user name and no secret: permission to read status must not reveal Secrets.
 
 mod hint;
 mod message;
@@ -23,14 +23,14 @@ pub enum Reason {
         secret: String,
         /// When the token dies.
         expiry: Timestamp,
-        /// Whether it lives so short that mounted files lag behind it.
+        /// Whether its lifetime is so short that mounted files lag behind it.
         outruns_kubelet: bool,
     },
     /// The first token is being obtained.
     Issuing,
     /// A new specification is being carried out.
     Updating,
-    /// The published token is dead and no new one could be obtained.
+    /// The published token has expired and no new one could be obtained.
     Expired {
         /// When it died.
         expiry: Timestamp,
@@ -125,7 +125,7 @@ pub enum Reason {
         /// `ConfigMap` or `Secret`, and its name.
         object: String,
     },
-    /// The issuer's tokens die before anybody could use them from a Secret.
+    /// The issuer's tokens expire before they can be used from a Secret.
     TokenLifetimeTooShort,
     /// The namespace has more credentials than are worked on.
     TooManyCredentials {
@@ -149,7 +149,7 @@ pub enum Reason {
         /// Whether the password holds a blank or an invisible character, which may be a slip.
         blank: bool,
     },
-    /// A login was begun by an earlier process, and nobody heard the answer.
+    /// An earlier process started a login, and the result is unknown.
     LoginOutcomeUnknown {
         /// The login Secret.
         secret: String,
@@ -235,7 +235,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The reason as it stands in conditions, Events and metrics.
+    /// The name of the reason in conditions, Events and metrics.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -299,7 +299,7 @@ impl Reason {
         )
     }
 
-    /// The same reason, told of another login Secret.
+    /// The same reason, with another login Secret.
     #[must_use]
     pub fn of_secret(self, name: &str) -> Self {
         match self {
@@ -315,7 +315,7 @@ impl Reason {
         }
     }
 
-    /// The same reason, told of a login whose password holds a blank or an invisible character, or none.
+    /// The same reason, for a login whose password holds a blank or an invisible character, or none.
     #[must_use]
     pub fn of_password(self, blank: bool) -> Self {
         match self {

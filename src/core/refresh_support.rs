@@ -1,5 +1,5 @@
-//! What is learned of an issuer's treatment of refreshes: the vendor's page says both that a token is refreshed before
-//! it expires and that only an expired one is.
+//! Whether an issuer accepts refreshes before expiry, which is learned: its documentation says both that a token is
+//! refreshed before it expires and that only an expired one is.
 
 use jiff::SignedDuration;
 
@@ -13,7 +13,7 @@ const SESSIONS: u32 = 2;
 /// What was learned of the issuer's treatment of a refresh ahead of expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum RefreshSupport {
-    /// Nothing yet.
+    /// It is not known yet.
     #[default]
     Unknown,
     /// It was accepted.
@@ -33,7 +33,7 @@ pub(super) struct RefreshHistory {
 }
 
 impl RefreshHistory {
-    /// In short.
+    /// The short form, for status.
     pub(super) fn support(&self) -> RefreshSupport {
         self.support
     }

@@ -32,10 +32,9 @@ pub enum RetryClass {
     Malformed,
     /// The address or its path is wrong.
     Misconfigured,
-    /// Something before the issuer answered in its place, or so it looks: it may be how the issuer says no. It may work
-    /// later.
+    /// Another server seems to have answered instead of the issuer: it may be how the issuer rejects. A retry may help.
     Blocked,
-    /// An answer that says nothing: it broke off, or whoever gave it never saw what was presented. It may work later.
+    /// A response without meaning: it broke off, or came from a server that never saw the login. A retry may help.
     Inconclusive {
         /// Whether the request may have been carried out.
         sent: Sent,
@@ -43,8 +42,8 @@ pub enum RetryClass {
 }
 
 impl RetryClass {
-    /// Whether the call was answered, with something other than "later". A login that was never accepted pays for every
-    /// such answer as for a rejection: some issuers refuse a password by 200, 302 or 404.
+    /// Whether there was a response, other than "retry later". For a login that was never accepted, each such response
+    /// counts as a rejection: some issuers reject a password with 200, 302 or 404.
     #[must_use]
     pub fn is_answer(self) -> bool {
         !matches!(self, Self::Transient { .. })
@@ -56,12 +55,12 @@ impl RetryClass {
 pub struct Failure {
     /// What it means for the next call.
     pub class: RetryClass,
-    /// What people are told.
+    /// The reason to report.
     pub reason: Reason,
 }
 
 impl Failure {
-    /// What it says about the issuer. That a server is not trusted by new authorities of one's own may be due to those.
+    /// What it says about the issuer. If new CAs of the account do not trust the server, these may be wrong.
     #[must_use]
     pub fn verdict(&self, is_proven: bool, has_own_trust: bool) -> CallOutcome {
         match self.class {

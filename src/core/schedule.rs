@@ -10,23 +10,23 @@ use super::token::Validity;
 /// The longest lifetime that is believed for scheduling: a longer-lived token is still renewed once a day.
 pub const LONGEST_SCHEDULED: SignedDuration = SignedDuration::from_hours(24);
 
-/// The lifetime from which on every constant of time is used as it stands; below it they shrink with it.
+/// The lifetime from which on all time constants apply unchanged; below it they shrink proportionally.
 const FULL_PACE: SignedDuration = SignedDuration::from_secs(300);
 
-/// The shortest life of a token that is served: most of a shorter one is over before anybody reads it in a Secret.
+/// The shortest supported lifetime: most of a shorter one is over before anyone reads the token from a Secret.
 pub const SHORTEST_SERVED: SignedDuration = SignedDuration::from_secs(3);
 
-/// While tokens live shorter than that, one is written so often, to show when the issuer gives longer lives again.
+/// How often a token with a shorter lifetime is written, to show when the issuer's lifetime becomes longer.
 pub const UNSERVED_PAUSE: SignedDuration = SignedDuration::from_secs(60);
 
 /// The writes of one credential's target, and as many of its status. Tokens of ten seconds or longer need no more.
 pub const WRITES: Rate = Rate { at_once: 20, a_minute: 15 };
 
-/// The writes of a namespace's targets and statuses together: those of a thousand credentials that are made at once, and
-/// later on as many as three hundred need whose tokens live half a minute.
+/// The rate limit for all targets and statuses of a namespace: a burst for a thousand credentials that are created at
+/// once, then enough for three hundred credentials with a lifetime of half a minute.
 pub const NAMESPACE_WRITES: Rate = Rate { at_once: 4_000, a_minute: 3_000 };
 
-/// A token that lives shorter is written no more often than that for being near its death.
+/// A token with a shorter lifetime is not written more often for being close to expiry.
 pub const SHORTEST_URGENT: SignedDuration = SignedDuration::from_secs(10);
 
 /// How much of the lifetime the jitter takes at most. It only ever makes a renewal earlier.
@@ -65,22 +65,22 @@ impl Jitter {
     }
 }
 
-/// The three moments in the life of a published token.
+/// The three times of a published token.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
     /// From here on a new token is wanted.
     pub renewal: Moment,
-    /// From here on the renewal is late, and people are told.
+    /// From this time on the renewal is late, and is reported as overdue.
     pub overdue: Moment,
-    /// From here on the token is dead.
+    /// From this time on the token has expired.
     pub expiry: Moment,
 }
 
 impl Schedule {
-    /// Lays out the life of a token.
+    /// Computes the schedule of a token.
     ///
-    /// Renewal leaves at least the overdue margin and two minutes (40 % of a short life) for retries, and never
-    /// takes more than 80 % of the lifetime.
+    /// A renewal leaves at least the overdue margin and two minutes (40 % of a short lifetime) for retries, and at most
+    /// 80 % of the lifetime.
     #[must_use]
     pub fn of(validity: &Validity, wanted: RenewBefore, jitter: Jitter) -> Self {
         let lifetime = validity.lifetime.clamp(SignedDuration::ZERO, LONGEST_SCHEDULED);
@@ -99,14 +99,14 @@ impl Schedule {
     }
 }
 
-/// How long before expiry a renewal is due at the latest: with the overdue margin and two minutes left, or two fifths of a
-/// shorter life.
+/// How long before expiry a renewal is due at the latest: with the overdue margin and two minutes left, or two fifths
+/// of a shorter lifetime.
 #[must_use]
 pub fn latest_renewal(lifetime: SignedDuration) -> SignedDuration {
     overdue_margin(lifetime) + SignedDuration::from_secs(120).min(fraction(lifetime, 0.4))
 }
 
-/// How long before expiry a renewal counts as overdue: five minutes, or a tenth of a shorter life.
+/// How long before expiry a renewal counts as overdue: five minutes, or a tenth of a shorter lifetime.
 #[must_use]
 pub fn overdue_margin(lifetime: SignedDuration) -> SignedDuration {
     SignedDuration::from_secs(300).min(lifetime / 10)
@@ -119,7 +119,7 @@ pub struct TimeScale {
 }
 
 impl TimeScale {
-    /// For a token that lives five minutes or longer, and while the lifetime is not known yet.
+    /// For a lifetime of five minutes or more, or an unknown one.
     pub const FULL: Self = Self { scale: 1.0 };
 
     /// For tokens of this lifetime.
@@ -140,14 +140,13 @@ impl TimeScale {
         self.scaled(60.0, 1.0)
     }
 
-    /// The longest pause between two probes of an issuer that fails for everyone, and the time over which everyone is
-    /// let through again.
+    /// The longest pause between two probes of a failing issuer, and the time over which all calls resume.
     #[must_use]
     pub fn longest_probe_pause(self) -> SignedDuration {
         self.scaled(30.0, 1.0)
     }
 
-    /// How soon those who wait look again while a probe is under way.
+    /// How soon waiting calls check again while a probe is in progress.
     #[must_use]
     pub fn probe_look(self) -> SignedDuration {
         self.scaled(2.0, 0.2)
@@ -178,7 +177,7 @@ impl TimeScale {
         self.scaled(5.0, 1.0)
     }
 
-    /// Whether tokens live so short that a kubelet's mount, refreshed about once a minute, lags behind them.
+    /// Whether the lifetime is so short that a mount, which the kubelet updates about once a minute, lags behind.
     #[must_use]
     pub fn outruns_kubelet(self) -> bool {
         self.scale < 1.0

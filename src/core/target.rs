@@ -1,4 +1,4 @@
-//! The target Secret: what is to stand in it, and whose it is.
+//! The target Secret: its desired content, and its ownership.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ pub struct TargetSpec {
     pub labels: BTreeMap<String, String>,
     /// Annotations beside our own.
     pub annotations: BTreeMap<String, String>,
-    /// Its data.
+    /// The data of the Secret.
     pub template: Template,
 }
 
@@ -47,7 +47,7 @@ pub struct ObjectVersion {
     pub resource_version: String,
 }
 
-/// A target as it is to be written. Its Debug output would hold the token, so it has none.
+/// A target to write. It has no Debug, which would show the token.
 pub struct Manifest {
     /// The data, rendered.
     pub data: Data,
@@ -55,12 +55,12 @@ pub struct Manifest {
     pub annotations: TokenAnnotations,
 }
 
-/// What annotations on the target tell people.
+/// The annotations on the target, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenAnnotations {
     /// When the token was issued.
     pub issued: Timestamp,
-    /// When it dies.
+    /// When the token expires.
     pub expiration: Timestamp,
     /// When its renewal is due.
     pub renewal: Timestamp,
@@ -127,21 +127,20 @@ pub struct TargetSnapshot {
     pub deleting: bool,
     /// The credential that our annotation on it names.
     pub names_credential: Option<String>,
-    /// Who owns it as controller.
+    /// The owner with `controller: true`.
     pub controller: Option<ControllerOwner>,
     /// The published token, recognised by its fingerprint in one of the keys.
     pub token: Option<AccessToken>,
-    /// Whether all that we own of it is as the published token would be written. What others keep beside that is none of
-    /// our business.
+    /// Whether all fields that we own are as for the published token. Fields of others are ignored.
     pub intact: bool,
 }
 
 impl TargetSnapshot {
     /// Whether this Secret may be written for the credential.
     ///
-    /// Ours is one whose uid stands in our status or whose annotation names us, and that has no controller owner but
-    /// us. Anything else of that name is never written, or a tenant could use the controller's rights to overwrite
-    /// what is not theirs.
+    /// A Secret is ours if our status has its uid or its annotation names us, and no other controller owns it. No other
+    /// Secret is ever written; otherwise a tenant could use the controller's permissions to overwrite Secrets of
+    /// others.
     ///
     /// # Errors
     /// The reason why not, with the cure.

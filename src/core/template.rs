@@ -1,8 +1,8 @@
-//! The user's template of the target Secret: what it may say, and how it is rendered.
+//! The user's template for the target Secret, and its rendering.
 //!
-//! The language is a small one of our own (see `template/grammar.rs`): whoever may create a credential writes templates, and an engine
-//! that can do more can be made to do too much. What is wrong is an error that names key, line and kind, and never a
-//! value. The password and the refresh token are not reachable from a template.
+//! A small language (see `template/grammar.rs`), because anyone who may create a credential can write templates, and a
+//! more powerful engine can be abused. Errors name key, line and kind, and never a value. Templates cannot access the
+//! password or the refresh token.
 
 mod fault;
 mod grammar;
@@ -40,13 +40,13 @@ pub type Data = BTreeMap<String, Zeroizing<Vec<u8>>>;
 pub struct Values<'a> {
     /// The bearer token.
     pub token: &'a str,
-    /// When it dies, RFC 3339; `none` in a template where nobody knows.
+    /// The expiry, RFC 3339; `none` in a template if it is unknown.
     pub expires_at: Option<&'a str>,
-    /// When it was issued, RFC 3339; `none` in a template where nobody knows.
+    /// The time of issue, RFC 3339; `none` in a template if it is unknown.
     pub issued_at: Option<&'a str>,
-    /// Seconds that it lives from then on; `none` in a template where nobody knows.
+    /// The lifetime in seconds; `none` in a template if it is unknown.
     pub expires_in: Option<i64>,
-    /// The credential, where there is one: a sidecar has none, and to its templates these two are unknown.
+    /// The credential; a sidecar has none, and its templates do not know these two variables.
     pub credential: Option<CredentialName<'a>>,
 }
 
@@ -159,7 +159,8 @@ impl Template {
         Ok(data)
     }
 
-    /// Renders one key after the other, each in the room of the one before, and says whether a variable is part of it.
+    /// Renders one key after the other, each in the space of the previous one, and returns whether it contains a
+    /// variable.
     fn run(&self, values: &Values<'_>, mut rendered: impl FnMut(&str, &[u8], bool)) -> Result<(), Reason> {
         let mut output = Output::with_room(VALUE_LIMIT);
         let mut left = TOTAL_LIMIT;

@@ -1,7 +1,7 @@
 //! A moment on both clocks.
 //!
-//! The wall clock can be set, and a suspended machine stops the monotonic one. Whoever trusts only one
-//! of them sleeps through an expiry. So every deadline stands on both, and it has come as soon as either says so.
+//! The wall clock can be set, and a suspended machine stops the monotonic clock. Trusting only one of them means
+//! missing an expiry. So every deadline is on both clocks, and is reached as soon as either reaches it.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -34,7 +34,7 @@ impl Moment {
         self.plus(SignedDuration::ZERO.saturating_sub(duration))
     }
 
-    /// Places a wall-clock time, as status holds it, on both clocks, by what they say `now`.
+    /// Converts a wall-clock time from status to both clocks, as of `now`.
     #[must_use]
     pub fn at_wall(wall: Timestamp, now: Moment) -> Self {
         Self { wall, monotonic: now.monotonic.saturating_add(wall.duration_since(now.wall)) }
@@ -47,7 +47,7 @@ impl Moment {
         Self::at_wall(wall, now).earlier(now, now)
     }
 
-    /// What is left until `self` as seen `now`, by the clock that says less. Negative once it has passed.
+    /// The time left until `self` as seen `now`, by the earlier clock. Negative once it has passed.
     #[must_use]
     pub fn remaining(self, now: Moment) -> SignedDuration {
         let wall = self.wall.duration_since(now.wall);
@@ -55,7 +55,7 @@ impl Moment {
         wall.min(monotonic)
     }
 
-    /// Whether either clock says that `self` has come.
+    /// Whether `self` is reached by either clock.
     #[must_use]
     pub fn is_reached(self, now: Moment) -> bool {
         self.remaining(now) <= SignedDuration::ZERO
@@ -86,7 +86,7 @@ impl Moment {
     }
 }
 
-/// Cuts a time to whole seconds: a token is never said to live longer than it does.
+/// Truncates a time to whole seconds: a token must not appear valid longer than it is.
 #[must_use]
 pub fn to_second(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second() - i64::from(time.subsec_nanosecond() < 0)).unwrap_or(time)

@@ -14,7 +14,7 @@ use super::time::{Moment, to_second};
 /// The longest token that is accepted, in bytes: it has to fit into an HTTP header.
 pub const LONGEST_TOKEN: usize = 16 * 1024;
 
-/// A lifetime that nobody stated, as the issuer's documentation shows it.
+/// The assumed lifetime if none is stated, as in the issuer's documentation.
 pub const ASSUMED_LIFETIME: SignedDuration = SignedDuration::from_secs(3600);
 
 /// A bearer token. Its text is reached only through [`AccessToken::expose`]; Debug is masked and memory is wiped.
@@ -36,7 +36,7 @@ pub enum TokenError {
 }
 
 impl AccessToken {
-    /// Accepts what can stand in an `Authorization` header (RFC 9110 §5.5, RFC 6750 §2.1).
+    /// Accepts text that is allowed in an `Authorization` header (RFC 9110 §5.5, RFC 6750 §2.1).
     ///
     /// # Errors
     /// When the text is empty, too long or not visible ASCII.
@@ -71,7 +71,7 @@ impl AccessToken {
 pub struct RefreshToken(SecretString);
 
 impl RefreshToken {
-    /// Wraps a refresh token; an empty one is none, and so is one too long to be kept.
+    /// Wraps a refresh token; `None` if it is empty or too long.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         (!text.is_empty() && text.len() <= LONGEST_TOKEN).then(|| Self(text.into()))
@@ -117,7 +117,7 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// How far ahead of ours another machine's clock may be that recorded a token.
+/// How far the clock of another machine that recorded a token may be ahead of ours.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(60);
 
 /// Where the lifetime of a token is known from.
@@ -125,9 +125,9 @@ const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(60);
 pub enum LifetimeSource {
     /// The answer's `expires_in`.
     ExpiresIn,
-    /// The token's own times: `exp` − `iat`, or `exp` as it stands.
+    /// The token's own times: `exp` − `iat`, or `exp` alone.
     Jwt,
-    /// Nobody said; see [`ASSUMED_LIFETIME`].
+    /// Unknown; see [`ASSUMED_LIFETIME`].
     Assumed,
 }
 
@@ -143,19 +143,19 @@ pub enum Grant {
 /// From when and for how long a token is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
-    /// Just before the request was sent that obtained the token: the answer's travel never lengthens its life.
+    /// Just before the request for the token was sent: network latency never lengthens its lifetime.
     pub issued: Moment,
     /// What the issuer gave from then on.
     pub lifetime: SignedDuration,
-    /// Who says so.
+    /// The source of the lifetime.
     pub source: LifetimeSource,
 }
 
 impl Validity {
     /// As status recorded it by the wall clock.
     ///
-    /// A record from the future was made by a clock that was wrong then, or is wrong now: nobody knows how old the token
-    /// is. It is taken to be as old as one that is due for renewal.
+    /// A record from the future comes from a wrong clock, so the age of the token is unknown. It counts as due for
+    /// renewal.
     #[must_use]
     pub fn recorded(issued: Timestamp, expiration: Timestamp, source: LifetimeSource, now: Moment) -> Self {
         let lifetime = expiration.duration_since(issued);
@@ -169,14 +169,14 @@ impl Validity {
         Self { issued, lifetime, source }
     }
 
-    /// When the token dies.
+    /// When the token expires.
     #[must_use]
     pub fn expiry(&self) -> Moment {
         self.issued.plus(self.lifetime)
     }
 
-    /// As status holds it: in whole seconds. What is told of a token is derived from this, so that it is the same
-    /// after a restart, when status is all that is known.
+    /// As in status: in whole seconds. Reports derive from this, so that they are the same after a restart, when only
+    /// status is known.
     #[must_use]
     pub fn as_recorded(&self) -> Self {
         let issued = to_second(self.issued.wall);
@@ -190,7 +190,7 @@ impl Validity {
 pub struct IssuedToken {
     /// The token itself.
     pub access: AccessToken,
-    /// Its span of life.
+    /// The lifetime of the token.
     pub validity: Validity,
     /// How it was obtained.
     pub grant: Grant,
@@ -210,7 +210,7 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Reads the claims; an opaque token, or one that is no JWT, has none.
+    /// Reads the claims; an opaque token, or an invalid JWT, has none.
     #[must_use]
     pub fn of(token: &AccessToken) -> Self {
         let mut parts = token.expose().split('.');

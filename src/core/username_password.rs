@@ -142,8 +142,8 @@ impl LoginPair {
         self.password.expose_secret()
     }
 
-    /// Whether the password holds a blank or a character that nobody sees. It is sent all the same, for it may be meant;
-    /// when it is rejected, that is worth a hint.
+    /// Whether the password holds a blank or an invisible character. It is sent anyway, because it may be intended; the
+    /// message of a rejection mentions it.
     #[must_use]
     pub fn password_has_blank(&self) -> bool {
         self.password().contains(is_invisible)
@@ -184,7 +184,7 @@ fn of_username(text: &str) -> Result<(), LoginError> {
     if text.contains(char::is_control) { Err(LoginError::ControlCharacter) } else { Ok(()) }
 }
 
-/// Within a password anything may be meant; the issuer is to judge it.
+/// Inside a password everything is allowed; the issuer decides.
 fn of_password(text: &str) -> Result<(), LoginError> {
     if at_an_end(text, is_odd_control) { Err(LoginError::ControlCharacter) } else { Ok(()) }
 }
@@ -193,7 +193,7 @@ fn at_an_end(text: &str, of_kind: impl Fn(char) -> bool) -> bool {
     text.starts_with(&of_kind) || text.ends_with(&of_kind)
 }
 
-/// A control character that is no blank.
+/// A control character other than white space.
 fn is_odd_control(character: char) -> bool {
     character.is_control() && character != '\t'
 }

@@ -23,7 +23,7 @@ pub enum BundleRefusal {
     TooMany,
 }
 
-/// The bundles that are in use. Whoever uses one keeps it; here it is only found again.
+/// The bundles in use. Their users own them; this only finds them again.
 #[derive(Default)]
 pub struct Bundles(Mutex<Known>);
 

@@ -30,7 +30,7 @@ pub struct IssuerAddress {
 
 /// How a call went, beside its result.
 pub struct Exchange {
-    /// The token, or why there is none.
+    /// The token, or the error.
     pub result: Result<TokenResponse, IssuerError>,
     /// How long it took.
     pub duration: SignedDuration,
@@ -53,7 +53,7 @@ impl IssuerClient {
         Self { transport, allow_list, clock }
     }
 
-    /// Logs in.
+    /// Logs in with user name and password.
     pub async fn login(&self, site: &IssuerAddress, pair: &LoginPair, limit: Duration) -> Exchange {
         let body = wire::login_body(pair);
         self.exchange(&site.endpoint.token, body, Grant::Login, &site.trust, limit).await
@@ -124,8 +124,8 @@ impl IssuerClient {
     }
 }
 
-/// Whether it is the issuer itself that does not give a token. Any other answer may come from a server that the name no
-/// longer leads to, that serves other names, or that stands before the issuer on this way only.
+/// Whether the issuer itself refuses a token. Any other response may come from a server that the name no longer points
+/// to, that serves other names, or that is a proxy on this path only.
 fn is_refusal(status: u16, is_page: bool) -> bool {
     match status {
         429 => true,

@@ -31,7 +31,7 @@ const BUNDLES_LIMIT: usize = 4 * 1024 * 1024;
 const BUNDLES_OF_ONE: usize = 1024 * 1024;
 /// What a bundle costs beside its text: a TLS configuration, clients and their connections.
 const BUNDLE_COST: usize = 36 * 1024;
-/// How long a connection is kept that nobody uses, where a CA bundle vouches for its server: a tenant can bring many.
+/// How long an idle connection is kept, if a CA bundle is used for its server: a tenant can bring many bundles.
 const BUNDLE_IDLE: Duration = Duration::from_secs(15);
 
 /// One HTTP client per trust, origin and connect limit, so that connections are reused and never shared across trusts.
@@ -54,7 +54,7 @@ struct TrustClients {
     tls: ClientConfig,
     read: Moment,
     used: Moment,
-    /// Who alone has brought the bundle.
+    /// The only tenant that brought the bundle.
     tenant: Option<Arc<str>>,
     clients: HashMap<(Origin, Duration), PooledClient>,
 }
@@ -90,8 +90,8 @@ impl Clients {
         Ok((client, number))
     }
 
-    /// The next call to this origin resolves its name and connects anew, unless that was seen to already since this
-    /// client was made. Calls under way go on.
+    /// The next call to this origin resolves its name and reconnects, unless that already happened since this client
+    /// was created. Calls in progress continue.
     pub(super) fn retire(&self, origin: &Origin, trust: &Trust, number: u64) {
         if let Some(trust_clients) = self.store().by_trust.get_mut(trust) {
             trust_clients.clients.retain(|(other, _), kept| other != origin || kept.number > number);
@@ -149,8 +149,8 @@ impl Store {
         }
     }
 
-    /// Which bundle has to make room for this one, if any has to: one of its own tenant where those are many, and otherwise
-    /// one of whoever has most; of those, what was not used for longest.
+    /// The bundle to evict for this one, if any: one of the same tenant if it has many, and otherwise one of the tenant
+    /// with the most; of those, the least recently used.
     fn eviction_candidate(&self, wanted: &Trust) -> Option<Trust> {
         let mut costs: BTreeMap<&Option<Arc<str>>, usize> = BTreeMap::new();
         for (trust, trust_clients) in &self.by_trust {
@@ -199,7 +199,7 @@ fn cost(trust: &Trust) -> usize {
     }
 }
 
-/// Who has brought it.
+/// The tenant that brought it.
 fn tenant(trust: &Trust) -> Option<Arc<str>> {
     match trust {
         Trust::PublicRoots => None,
@@ -207,8 +207,8 @@ fn tenant(trust: &Trust) -> Option<Arc<str>> {
     }
 }
 
-/// Half of the call's limit, in whole seconds: a connection that does not come about ends before the call does, and
-/// is told from a request whose answer is late. The refresh token in it stays good.
+/// Half of the call's time limit, in whole seconds: connecting times out before the call does, which distinguishes it
+/// from a late response. The refresh token in the request stays valid.
 fn connect_limit(call_limit: Duration) -> Duration {
     Duration::from_secs(call_limit.as_secs() / 2).clamp(Duration::from_secs(1), LONGEST_CONNECT)
 }

@@ -1,4 +1,4 @@
-//! Why a call failed, from what the libraries beneath say.
+//! Why a call failed, from the errors of the libraries.
 
 use std::error::Error;
 use std::fs::File;
@@ -11,7 +11,7 @@ use super::trust::{Trust, next_cause};
 use crate::core::connection_failure::ConnectionFailure;
 use crate::ops::descriptors;
 
-/// What kept a connection from coming about, as far as the error tells.
+/// Why a connection failed, from its error.
 #[must_use]
 pub fn connect_failure(error: &(dyn Error + 'static), trust: &Trust) -> ConnectionFailure {
     match failure_of(error, trust) {
@@ -74,12 +74,12 @@ pub(super) fn without_tls() -> TransportError {
     TransportError::not_sent(connection_failure)
 }
 
-/// The resolver and the loader of certificates do not say that it was this.
+/// The resolver and the certificate loader do not report this cause.
 fn lacks_descriptors() -> bool {
     File::open("/dev/null").is_err_and(|error| descriptors::are_lacking(&error))
 }
 
-/// The connector tells its own errors apart by their text alone.
+/// Only the text of the connector's errors distinguishes them.
 fn of_resolver(cause: &(dyn Error + 'static)) -> Option<ConnectionFailure> {
     (cause.to_string() == "dns error").then(|| {
         if lacks_descriptors() {
@@ -143,7 +143,7 @@ fn of_alert(alert: AlertDescription) -> ConnectionFailure {
         AlertDescription::ProtocolVersion | AlertDescription::InsufficientSecurity => {
             ConnectionFailure::TlsIncompatible
         }
-        // Up to TLS 1.2 there is no alert of its own for a client certificate that is wanted: servers send one of these.
+        // TLS 1.2 has no specific alert for a required client certificate: servers send one of these.
         AlertDescription::HandshakeFailure | AlertDescription::BadCertificate => {
             ConnectionFailure::HandshakeRefused
         }

@@ -1,4 +1,4 @@
-//! Answers that come compressed although nobody asked for that, as from a server behind a careless cache.
+//! Responses that are compressed although this was not requested, for example by a misconfigured cache.
 //!
 //! They are decoded from memory that is wiped straight into memory that is wiped, and never beyond the limit.
 
@@ -11,8 +11,8 @@ use super::transport::ANSWER_LIMIT;
 /// The magic number of gzip, and its only method (RFC 1952 §2.3). JSON never begins so.
 pub(super) const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
 
-/// The body as it was before it was compressed. What is gzip is known by itself, whatever the header says: some servers
-/// leave it out, and some proxies leave it in when they decode.
+/// The decompressed body. Gzip is detected by its content, whatever the header says: some servers omit it, and some
+/// proxies keep it after decompressing.
 pub(super) fn decode(
     body: Zeroizing<Vec<u8>>,
     encoding: Option<&str>,
@@ -33,7 +33,7 @@ pub(super) fn decode(
     }
 }
 
-/// What stands around a deflated text.
+/// The wrapper of a deflated body.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wrapping {
     None,
@@ -61,7 +61,7 @@ fn is_json_object(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(b"{")
 }
 
-/// What comes after the header of gzip (RFC 1952 §2.3). The checksum at the end says nothing that JSON and TLS do not.
+/// The body after the gzip header (RFC 1952 §2.3). The trailing checksum adds nothing to JSON and TLS.
 fn skip_gzip_header(body: &[u8]) -> Option<&[u8]> {
     const CHECKSUM: u8 = 1 << 1;
     const EXTRA: u8 = 1 << 2;

@@ -137,7 +137,7 @@ impl IssuerError {
         }
     }
 
-    /// What people are told; `secret` is where the login came from, and `origin` where it went.
+    /// The reason to report; `secret` is the source of the login, and `origin` its destination.
     #[must_use]
     pub fn reason(&self, secret: &str, origin: &Origin) -> Reason {
         match *self {

@@ -18,7 +18,7 @@ use super::trust::Trust;
 use crate::core::connection_failure::ConnectionFailure;
 use crate::ops::clock::{Clock, SystemClock};
 
-/// Only a proxy says so.
+/// Only a proxy sends this status.
 const PROXY_WANTS_LOGIN: u16 = 407;
 
 /// Sends over connections that are kept while they serve.
@@ -29,14 +29,14 @@ pub struct HttpTransport {
 }
 
 impl HttpTransport {
-    /// A transport. The proxy of the environment (`HTTPS_PROXY` and its kin) is used only on request: it would see
-    /// where passwords go.
+    /// A transport. The proxy variables (`HTTPS_PROXY`, …) are used only on request: the proxy sees the destinations of
+    /// passwords.
     #[must_use]
     pub fn new(use_environment_proxy: bool) -> Self {
         Self::on_clock(use_environment_proxy, Arc::new(SystemClock::start()))
     }
 
-    /// The same, with a clock of one's own: connections age by it.
+    /// The same, with another clock for the age of connections.
     #[must_use]
     pub fn on_clock(use_environment_proxy: bool, clock: Arc<dyn Clock>) -> Self {
         let proxies = use_environment_proxy.then(Matcher::from_env);
@@ -92,7 +92,7 @@ async fn send(
     let content_encoding = text(headers, &CONTENT_ENCODING);
     let mut answer = Answer { status, retry_after, date, content_encoding, ..Answer::default() };
     match status {
-        // With the head, the issuer has answered: what is lost of the body may have said no.
+        // With the headers, the issuer has answered: the lost body may contain a rejection.
         200 => match read(response).await {
             Ok(body) => answer.body = body,
             Err(error) => answer.broken = Some(failed(error).connection_failure),
@@ -103,7 +103,7 @@ async fn send(
     Ok(answer)
 }
 
-/// Whether a refusal is a page. Of its body no more is looked at than how it begins, unless it is compressed, and nothing is
+/// Whether a rejection is a web page. Only the beginning of its body is read, unless it is compressed, and nothing is
 /// kept.
 async fn shows_page(mut response: reqwest::Response, content_encoding: Option<&str>) -> bool {
     let content_type = text(response.headers(), &CONTENT_TYPE);
@@ -112,7 +112,7 @@ async fn shows_page(mut response: reqwest::Response, content_encoding: Option<&s
         beginning.len() > ANSWER_LIMIT
             || content_encoding.is_none() && first_byte(beginning).is_some_and(|first| first != GZIP[0])
     };
-    // One whose body does not come has said no all the same.
+    // A rejection whose body does not arrive is still a rejection.
     while !is_enough(&beginning)
         && let Ok(Some(chunk)) = response.chunk().await
     {

@@ -1,7 +1,7 @@
 //! The client of the ID Issuer API: login and refresh, as the vendor documents them and as they must be survived.
 //!
-//! It knows nothing of Kubernetes. It sends through one small trait, [`Transport`], which [`HttpTransport`] carries
-//! out, so that the whole engine above it runs over a simulated issuer as well.
+//! It does not depend on Kubernetes. It sends requests through one small trait, [`Transport`], implemented by
+//! [`HttpTransport`], so that the same engine also runs with a simulated issuer.
 
 mod bundles;
 mod client;

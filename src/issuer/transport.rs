@@ -15,9 +15,9 @@ use crate::core::retry::Sent;
 /// The most of an answer that is read, in bytes. A real one holds about 2 KiB.
 pub(super) const ANSWER_LIMIT: usize = 64 * 1024;
 
-/// A JSON POST. Its body holds a password or a refresh token, so it has no Debug.
+/// A JSON POST. Its body contains a password or a refresh token, so it has no Debug.
 pub struct Request {
-    /// Where to.
+    /// The URL of the request.
     pub url: Url,
     /// The JSON document.
     pub body: Zeroizing<Vec<u8>>,
@@ -27,7 +27,7 @@ pub struct Request {
     pub limit: Duration,
 }
 
-/// What came back. The body is read only from an answer of success; it holds tokens, so there is no Debug.
+/// The response. The body is read only on success; it contains tokens, so there is no Debug.
 #[derive(Default)]
 pub struct Answer {
     /// The HTTP status code.
@@ -42,14 +42,14 @@ pub struct Answer {
     pub body: Option<Zeroizing<Vec<u8>>>,
     /// Why the body of a 200 could not be read to its end, if it could not.
     pub broken: Option<ConnectionFailure>,
-    /// Whether it is a page, see [`is_page`].
+    /// Whether it is a web page, see [`is_page`].
     pub is_page: bool,
     /// What it came over, by the transport's own count; for [`Transport::retire`].
     pub connection: u64,
 }
 
-/// Whether a refusal is a page or a line of text: the issuer sends JSON or no body, so something before it has answered. It
-/// is known by how the body begins, and by its label only where nothing else tells.
+/// Whether a rejection is a web page or plain text: the issuer sends JSON or no body, so another server answered. The
+/// beginning of the body decides, and the content type only if that is inconclusive.
 #[must_use]
 pub fn is_page(content_type: Option<&str>, content_encoding: Option<&str>, body: &[u8]) -> bool {
     let kind = content_type.unwrap_or_default().trim_start().to_ascii_lowercase();
@@ -63,7 +63,7 @@ pub fn is_page(content_type: Option<&str>, content_encoding: Option<&str>, body:
     }
 }
 
-/// The first byte of a text that is no blank.
+/// The first byte of a text that is not white space.
 pub(super) fn first_byte(text: &[u8]) -> Option<u8> {
     text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).trim_ascii_start().first().copied()
 }

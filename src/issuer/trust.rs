@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 pub struct CaBundle {
     pem: Arc<[u8]>,
     digest: [u8; 32],
-    /// Who has brought it; no part of what it is.
+    /// The tenant that brought it; not part of its identity.
     tenant: Option<Arc<str>>,
 }
 
@@ -77,7 +77,7 @@ impl CaBundle {
         Self { tenant: Some(tenant.into()), ..self }
     }
 
-    /// Who has brought it, where that is told.
+    /// The tenant that brought it, if known.
     pub(super) fn tenant(&self) -> Option<&Arc<str>> {
         self.tenant.as_ref()
     }
@@ -93,7 +93,7 @@ impl CaBundle {
         &self.pem
     }
 
-    /// A digest that tells bundles apart.
+    /// A digest that identifies the bundle.
     #[must_use]
     pub fn digest(&self) -> &[u8; 32] {
         &self.digest
@@ -133,8 +133,7 @@ impl Trust {
     }
 }
 
-/// The next cause. An I/O error hides what it wraps from `source`, which goes on beneath that: here, the TLS
-/// library's error inside of two I/O errors.
+/// The next cause. `source` of an I/O error skips the error that it wraps: here, the TLS error inside two I/O errors.
 pub(super) fn next_cause<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         Some(inside) => Some(inside),

@@ -13,7 +13,7 @@ use crate::core::time::Moment;
 use crate::core::token::{AccessToken, Claims, Grant, IssuedToken, RefreshToken, Validity};
 use crate::core::username_password::LoginPair;
 
-/// A lifetime nobody can mean is cut to this; ten years.
+/// The maximum lifetime; ten years. Longer ones are cut to this.
 const LONGEST_STATED: f64 = 10.0 * 365.0 * 86_400.0;
 
 /// What some editors and frameworks put before UTF-8.
@@ -61,7 +61,8 @@ struct TokenInAnswer {
 
 /// The refresh token in an answer; none where it is absent or empty.
 ///
-/// One that cannot be used is none after a login. After a refresh it is a defect: the one that was presented is spent.
+/// An unusable refresh token is ignored after a login. After a refresh it is a defect, because the previous one is
+/// spent.
 fn refresh_token(value: serde_json::Value, grant: Grant) -> Result<Option<RefreshToken>, AnswerError> {
     let text = match value {
         serde_json::Value::Null => return Ok(None),
@@ -117,12 +118,12 @@ fn to_json(document: &impl Serialize) -> Zeroizing<Vec<u8>> {
     body
 }
 
-/// What an answer of success says of itself beside its body.
+/// The metadata of a successful response.
 #[derive(Clone, Copy)]
 pub(super) struct ResponseContext<'a> {
     /// The `Content-Encoding` header.
     pub(super) encoding: Option<&'a str>,
-    /// What was presented for it.
+    /// The grant that was used.
     pub(super) grant: Grant,
     /// The moment just before the request went out.
     pub(super) sent: Moment,
@@ -180,14 +181,14 @@ pub(super) fn retry_after(
 ) -> Option<SignedDuration> {
     let header = header?.trim();
     if !header.is_empty() && header.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More than fits is for ever, and cut down by those who wait.
+        // An overflow means forever, and callers cut it.
         return Some(SignedDuration::from_secs(header.parse::<u32>().unwrap_or(u32::MAX).into()));
     }
     let until = http_date(header)?.duration_since(date.and_then(http_date).unwrap_or(now));
     Some(until.max(SignedDuration::ZERO))
 }
 
-/// An HTTP date as it stands in `Date` and `Retry-After`.
+/// An HTTP date, as in `Date` and `Retry-After`.
 pub(super) fn http_date(text: &str) -> Option<Timestamp> {
     let time = httpdate::parse_http_date(text.trim()).ok()?;
     Timestamp::try_from(time).ok()

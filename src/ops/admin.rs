@@ -25,9 +25,9 @@ use super::readiness::Readiness;
 use super::write_timeout::WriteTimeout;
 pub use scrapes::Scrapes;
 
-/// What is put up with from probes, scrapers, and everybody else who reaches the port.
+/// The limits for probes, scrapers, and everyone else who reaches the port.
 const LIMITS: Limits = Limits { connections: 64, patience: PATIENCE };
-/// How long whoever asked may take to read an answer. Scrapers give up earlier unless they are told otherwise.
+/// How long a client may take to read a response. Scrapers time out earlier by default.
 const PATIENCE: WriteTimeout =
     WriteTimeout { idle: Duration::from_secs(10), whole: Some(Duration::from_secs(30)) };
 /// How long the head of a request may take, and how long a connection may wait for one. Bodies are not read at all.
@@ -43,8 +43,8 @@ struct Admin {
 
 /// Listens on `address`, and serves until `stop` is cancelled.
 ///
-/// `/livez` says that the process serves, and nothing of the issuer or the API server: a restart would cure neither.
-/// `/readyz` names the gates that are still closed, what is wrong right now, and what tells this process from others.
+/// `/livez` says that the process serves, and ignores the issuer and the API server: a restart would help neither.
+/// `/readyz` names closed gates, current problems, and the identity of this process.
 ///
 /// # Errors
 /// When the address cannot be listened on.
@@ -62,7 +62,7 @@ pub async fn serve(
     listen(address, router, stop).await
 }
 
-/// `/livez`, which says no more than that the process serves.
+/// `/livez`, which says only that the process serves.
 pub fn liveness() -> Router {
     Router::new().route("/livez", get(async || "ok\n"))
 }

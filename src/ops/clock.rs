@@ -7,11 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 use crate::core::backoff::RandomFraction;
 use crate::core::time::Moment;
 
-/// Tells the time on both clocks, and draws chances.
+/// Reads both clocks, and generates random numbers.
 pub trait Clock: Send + Sync {
     /// Now, on both clocks.
     fn now(&self) -> Moment;
-    /// A number in [0, 1) that nobody can foresee.
+    /// A random number in [0, 1).
     fn random_fraction(&self) -> RandomFraction;
 }
 

@@ -1,8 +1,8 @@
 //! Connections from outside: never more of them at once than a limit.
 //!
-//! Where all places are taken, a new connection still gets in: one that is not in use makes room for it, or else one whose
-//! requests are all too slow. It is one of the address that has most of them, and of these the one that has been out of use
-//! for longest. So an address that opens many takes the places from itself, and a probe gets its answer.
+//! When all places are taken, a new connection replaces an idle one, or else one whose requests are all too slow. It
+//! replaces one of the address with the most connections, and of these the one that was idle for longest. So an address
+//! that opens many connections replaces its own, and probes still get answers.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -43,7 +43,7 @@ pub struct Connections {
     limits: Limits,
     free: Arc<Semaphore>,
     table: Arc<Table>,
-    /// Whether the log says already that descriptors are lacking.
+    /// Whether the lack of descriptors was already logged.
     is_told: bool,
 }
 
@@ -104,7 +104,7 @@ impl Connections {
     }
 }
 
-/// Who has which place.
+/// The connections, by place.
 #[derive(Default)]
 struct Table {
     places: Mutex<HashMap<u64, Entry>>,
@@ -119,7 +119,7 @@ struct Entry {
 
 /// How a connection is used.
 struct Usage {
-    /// The paces of the requests under way.
+    /// The transfer rates of the requests in progress.
     requests: Mutex<HashMap<u64, Arc<TransferRate>>>,
     /// When it was made, or its last request ended.
     idle_since: AtomicU64,
@@ -136,12 +136,12 @@ impl Table {
         Arc::new(ConnectionPermit { id, usage, table: Arc::clone(table), _permit: permit })
     }
 
-    /// Tells a connection to go that is not in use, or one that is too slow, if there is one.
+    /// Closes an idle connection, or one that is too slow, if there is one.
     fn evict_one(&self) -> bool {
         self.close_one(Usage::is_idle) || self.close_one(Usage::is_slow)
     }
 
-    /// Tells one of these connections to go, if there is one.
+    /// Closes one of these connections, if there is one.
     fn close_one(&self, may_go: fn(&Usage) -> bool) -> bool {
         let mut places = self.lock();
         let mut numbers: HashMap<IpAddr, usize> = HashMap::new();
@@ -211,7 +211,7 @@ impl ConnectionPermit {
         tokio::time::timeout(ROOM_POLL, Arc::clone(free).acquire_owned()).await.ok()?.ok()
     }
 
-    /// Begins a request, which holds a permit of its own if it needs one. The connection is in use until all of that is
+    /// Starts a request, which holds its own permit if it needs one. The connection is in use until all of that is
     /// dropped.
     #[must_use]
     pub fn request(self: Arc<Self>, permit: Option<OwnedSemaphorePermit>) -> RequestGuard {
@@ -227,7 +227,7 @@ impl Drop for ConnectionPermit {
     }
 }
 
-/// A request under way: its connection does not make room.
+/// A request in progress: its connection is not closed for others.
 #[derive(Clone)]
 pub struct RequestGuard {
     request: Arc<Request>,
@@ -260,7 +260,7 @@ impl Drop for Request {
     }
 }
 
-/// The body of a request under way.
+/// The body of a request in progress.
 pub struct RequestBody<B> {
     body: B,
     pace: Arc<TransferRate>,
@@ -301,10 +301,10 @@ fn size<E>(frame: Option<&Result<Frame<Bytes>, E>>) -> usize {
     frame.and_then(|frame| frame.as_ref().ok()?.data_ref()).map_or(0, Bytes::len)
 }
 
-/// The body of an answer under way.
+/// The body of a response in progress.
 pub struct ResponseBody<B> {
     body: B,
-    /// The bytes that were given last. The other end has them when more are asked for.
+    /// The bytes that were passed on last. The other side has received them when it asks for more.
     given: usize,
     in_use: RequestGuard,
 }

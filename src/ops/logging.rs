@@ -8,19 +8,19 @@ use tracing_subscriber::filter::Directive;
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
     /// One JSON object a line.
     Json,
 }
 
-/// Directives that hold whatever `RUST_LOG` says, unless it names a part of one of these targets.
+/// Directives that apply regardless of `RUST_LOG`, unless it names one of these targets.
 ///
 /// On a response that it cannot parse, kube-client logs the whole body at WARN: a Secret, in base64. HTTP/2 and
 /// rustls print frames and buffers at TRACE.
 ///
-/// kube's controller wraps every line in a span that says again which object it is about.
+/// kube's controller wraps every line in a span that repeats the object.
 const ALWAYS: [&str; 9] = [
     "kube_runtime::controller=warn",
     "kube_client::client=error",

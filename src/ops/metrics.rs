@@ -202,13 +202,13 @@ impl Metrics {
         self.clock_jumps.inc();
     }
 
-    /// Says where this controller works, and under which lease.
+    /// Sets the namespaces and the lease of this controller.
     pub fn works_in(&self, namespaces: &str, lease: &str) {
         let scope = Scope { namespaces: namespaces.to_owned(), lease: lease.to_owned() };
         self.scope.get_or_create(&scope).set(1);
     }
 
-    /// Says whether this replica acts.
+    /// Sets whether this replica is the leader.
     pub fn leads(&self, leads: bool) {
         self.leading.set(i64::from(leads));
     }
@@ -261,7 +261,7 @@ pub struct CredentialSample {
     pub name: String,
     /// Its conditions: type and status.
     pub conditions: Vec<(String, String)>,
-    /// When the published token dies, and when its renewal is due.
+    /// When the published token expires, and when its renewal is due.
     pub token: Option<(Timestamp, Timestamp)>,
 }
 

@@ -11,7 +11,7 @@ pub struct Readiness {
     facts: Vec<(&'static str, String)>,
 }
 
-/// Says what is wrong right now, one sentence each.
+/// Returns the current problems, one sentence each.
 struct Check(Box<dyn Fn() -> Vec<String> + Send + Sync>);
 
 impl fmt::Debug for Check {
@@ -20,7 +20,7 @@ impl fmt::Debug for Check {
     }
 }
 
-/// One closed gate. It has to be opened; dropping it keeps it closed, for whoever would have opened it is gone.
+/// One closed gate. Dropping it without opening keeps it closed forever.
 #[derive(Debug)]
 pub struct ReadinessGate {
     name: &'static str,
@@ -28,26 +28,26 @@ pub struct ReadinessGate {
 }
 
 impl Readiness {
-    /// Names, and shows beside the gates, what tells this process from others.
+    /// Names the process, and shows its identity beside the gates.
     #[must_use]
     pub fn of(facts: impl IntoIterator<Item = (&'static str, String)>) -> Self {
         Self { facts: facts.into_iter().collect(), ..Self::default() }
     }
 
-    /// What tells this process from others.
+    /// The identity of this process.
     #[must_use]
     pub fn facts(&self) -> &[(&'static str, String)] {
         &self.facts
     }
 
-    /// Adds a closed gate; `waits_for` says what opens it.
+    /// Adds a closed gate; `waits_for` names what opens it.
     #[must_use]
     pub fn gate(&self, name: &'static str, waits_for: impl Into<String>) -> ReadinessGate {
         self.lock().push((name, waits_for.into()));
         ReadinessGate { name, readiness: self.clone() }
     }
 
-    /// Adds a check, which is carried out whenever somebody asks: the process is not ready while it finds something.
+    /// Adds a check, which runs on every request: the process is not ready while it reports a problem.
     pub fn ask(&self, name: &'static str, check: impl Fn() -> Vec<String> + Send + Sync + 'static) {
         let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
         checks.push((name, Check(Box::new(check))));

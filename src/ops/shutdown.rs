@@ -9,7 +9,7 @@ use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// How much longer than what drains allows itself the process lives, before it is ended all the same.
+/// How much longer than the drain limit the process waits before it terminates anyway.
 pub const MARGIN: Duration = Duration::from_secs(1);
 
 /// Cancels the token at the first SIGTERM or SIGINT; ends the process with code 1 at the second, or when it is still there

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How many bytes the other end has to move in a second of its own time.
+/// How many bytes the other side must transfer in a second of its own time.
 const LEAST_RATE: u32 = 1024;
 /// For how long it may move less.
 pub const GRACE: Duration = Duration::from_secs(30);
@@ -34,7 +34,7 @@ impl TransferRate {
         self.lock().turn.get_or_insert_with(Instant::now);
     }
 
-    /// The other end moved these bytes, and it is no longer its turn.
+    /// The other side transferred these bytes, and it is no longer its turn.
     pub fn moved(&self, bytes: usize) {
         let mut account = self.lock();
         let gain = Duration::from_secs(bytes.try_into().unwrap_or(u64::MAX)) / LEAST_RATE;

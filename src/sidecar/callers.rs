@@ -1,8 +1,8 @@
-//! Who calls: a program, or a page in a browser that was led here. Plain functions of heads.
+//! Identifies callers: a program, or a web page in a browser. Pure functions of headers.
 //!
-//! A page in a browser on this machine could give its own name our address (DNS rebinding), send requests here that it
-//! must not read the answers to (CSRF), and open sockets. Browsers tell what they do; programs have no reason to. Of what
-//! they only read from a page's own name, and by plain http, browsers tell nothing: that takes a list of names.
+//! A web page in a browser on this machine could point its own name to our address (DNS rebinding), send requests whose
+//! responses it must not read (CSRF), and open sockets. Browsers mark such requests; programs have no reason to. Over
+//! plain HTTP, browsers do not mark reads from a page's own name: these need a list of names.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderMap, Version};
 
-/// Where a browser says from which kind of page a request comes (Fetch Metadata).
+/// The header that says from which kind of page a request comes (Fetch Metadata).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Whose requests a listener takes.
@@ -52,7 +52,7 @@ impl Callers {
         let Ok(hosts) = hosts(head) else { return false };
         let any_will_do =
             !self.is_loopback && self.allowed.is_empty() && !comes_from_a_browser(&head.headers);
-        // No browser speaks HTTP/1.0, which knows no Host.
+        // Browsers do not use HTTP/1.0, which has no Host.
         let may_be_silent = any_will_do || head.version == Version::HTTP_10;
         if hosts.is_empty() {
             may_be_silent
@@ -61,7 +61,7 @@ impl Callers {
         }
     }
 
-    /// Whether a browser says that a page from elsewhere sends this.
+    /// Whether a browser marks this as a request from another site.
     pub(super) fn are_foreign_pages(&self, head: &Parts) -> bool {
         let own =
             if self.is_loopback { None } else { hosts(head).ok().and_then(|hosts| hosts.into_iter().next()) };
@@ -134,7 +134,7 @@ fn address(host: &Authority) -> Option<IpAddr> {
     }
 }
 
-/// Whether a browser sends this, as far as it says so.
+/// Whether a browser marks this as its request.
 fn comes_from_a_browser(headers: &HeaderMap) -> bool {
     headers.contains_key(ORIGIN) || headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"))
 }

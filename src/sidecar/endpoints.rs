@@ -1,4 +1,4 @@
-//! What probes and people are told, and the way for a program to end its sidecar.
+//! The endpoints for probes and people, and the one by which a program stops its sidecar.
 
 use std::fmt::Write as _;
 use std::io;
@@ -25,7 +25,7 @@ use crate::ops::metrics::{Metrics, SidecarMetrics};
 #[derive(Clone)]
 pub(super) struct Health {
     receiver: TokenReceiver,
-    /// What stands in the output directory, if there is one.
+    /// The content of the output directory, if there is one.
     published: Option<watch::Receiver<Published>>,
     clock: Arc<dyn Clock>,
     metrics: SidecarMetrics,
@@ -76,7 +76,7 @@ impl Health {
         }
     }
 
-    /// What is told of the state: the token by its name, and what keeps a newer one from coming.
+    /// The state as text: the token by its fingerprint, and why there is no newer one.
     fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
@@ -107,8 +107,8 @@ impl Health {
 
 /// Listens on `address`, and serves until `stop` is cancelled.
 ///
-/// `/startup` holds a program back until the first valid token. `/livez` says that the process serves, and nothing of the
-/// issuer: a restart would not cure it. `/readyz` fails while the token that programs see is dead.
+/// `/startup` delays a program until the first valid token. `/livez` says that the process serves, and ignores the
+/// issuer: a restart would not help. `/readyz` fails while the published token is expired.
 pub(super) async fn serve(
     address: SocketAddr,
     health: Health,

@@ -1,5 +1,4 @@
-//! Reading files that somebody else may write or replace at any moment: what is no regular file is not opened, and no
-//! file is read without bound.
+//! Reads files that others may write or replace at any time: opens regular files only, and limits their size.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
@@ -50,7 +49,7 @@ pub(super) fn file_error(error: &io::Error, file: String, otherwise: SourceError
     }
 }
 
-/// Opens a regular file for reading. Opening a FIFO would wait for somebody who writes into it.
+/// Opens a regular file for reading. Opening a FIFO would block until it has a writer.
 pub(super) fn open(path: &Path) -> io::Result<File> {
     ensure_regular(&fs::metadata(path)?)?;
     let file = OpenOptions::new().read(true).custom_flags(open_nonblocking()).open(path)?;

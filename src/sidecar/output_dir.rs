@@ -1,4 +1,4 @@
-//! The output directory: all files of one token appear at one moment, and are never seen torn.
+//! The output directory: all files of one token appear at once, and readers never see a partial update.
 //!
 //! It is laid out as the kubelet lays out a Secret, so that what watches one can watch the other:
 //!
@@ -52,7 +52,7 @@ pub enum OutputDirError {
 }
 
 impl OutputDirError {
-    /// For metrics.
+    /// The outcome, for metrics.
     #[must_use]
     pub fn outcome(&self) -> &'static str {
         match self {
@@ -88,7 +88,7 @@ fn step(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Outpu
     move |source| OutputDirError::Step { operation, path: path.to_owned(), source }
 }
 
-/// Who may read what is published: the permission bits of the files.
+/// The permission bits of the published files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileMode(u32);
 
@@ -99,7 +99,7 @@ impl FileMode {
         (bits & 0o400 != 0 && bits & !0o666 == 0).then_some(Self(bits))
     }
 
-    /// Whether everybody on the machine or in the pod may read.
+    /// Whether everyone on the machine or in the pod may read.
     #[must_use]
     pub fn is_world_readable(self) -> bool {
         self.0 & 0o007 != 0
@@ -111,7 +111,7 @@ impl FileMode {
         self.0 & 0o040 != 0
     }
 
-    /// Of the directory around the files: whoever may read them may look into it.
+    /// The mode of the directory: everyone who may read the files may enter it.
     fn of_directory(self) -> u32 {
         let readers = self.0 & 0o044;
         0o700 | readers | readers >> 2
@@ -153,7 +153,7 @@ impl OutputDir {
         &self.path
     }
 
-    /// Who may read what is published.
+    /// The mode of the published files.
     #[must_use]
     pub fn mode(&self) -> FileMode {
         self.mode

@@ -14,7 +14,7 @@ use crate::core::sidecar::token::HeldToken;
 use crate::ops::clock::Clock;
 use crate::ops::metrics::SidecarMetrics;
 
-/// What stands in the output directory.
+/// The content of the output directory.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Published {
     /// The token, once this process has published it or found it there.
@@ -29,7 +29,7 @@ pub(super) struct Publisher {
     pub(super) files: Files,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: SidecarMetrics,
-    /// Tells what was published.
+    /// Notifies others of publications.
     pub(super) published: watch::Sender<Published>,
 }
 
@@ -59,7 +59,7 @@ impl Publisher {
         }
     }
 
-    /// The token that is to be published, if that is not done. A dead one never is: the one that stands there may live.
+    /// The token to publish, if that is not done. An expired one is never published: the existing one may be valid.
     fn wanted(&self, state: &TokenState) -> Option<Arc<HeldToken>> {
         let token = state.token.as_ref().filter(|token| !token.is_expired(self.clock.now()))?;
         let published = self.published.borrow();

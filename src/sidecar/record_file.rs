@@ -8,10 +8,10 @@ use super::file::read;
 use super::output_dir::write_new;
 use crate::core::sidecar::attempts::Record;
 
-/// Hidden from those who look for files of a token.
+/// The name of the record; hidden from readers of token files.
 const NAME: &str = "..login.json";
 
-/// The file with the record; without a volume the record lives in memory only.
+/// The file with the record; without a volume the record is in memory only.
 pub(super) struct RecordFile(Option<PathBuf>);
 
 impl RecordFile {

@@ -32,9 +32,9 @@ use crate::ops::clock::{Clock, SystemClock};
 use crate::ops::listener;
 use crate::ops::metrics::{Metrics, SidecarMetrics};
 
-/// How long a stop may take in all, once no more delay is wanted: a login under way is given up before that.
+/// How long a stop may take after the shutdown delay: a login in progress is aborted before that.
 const STOP_LIMIT: Duration = Duration::from_millis(4500);
-/// The same where requests of the program are under way: well within the 30 seconds that a pod has by default.
+/// The same with requests of the program in progress: well within the 30 seconds that a pod has by default.
 const PROXY_STOP_LIMIT: Duration = Duration::from_secs(20);
 /// How long the endpoints may take to end.
 const ENDPOINTS_STOP_LIMIT: Duration = Duration::from_millis(250);
@@ -47,7 +47,7 @@ pub struct Settings {
     pub output: Option<Output>,
     /// Where requests are forwarded with the token in them, if they are to be.
     pub proxy: Option<ProxySettings>,
-    /// How the program is told.
+    /// How to notify the program.
     pub hooks: Vec<Hook>,
     /// How long that may take each time.
     pub hook_limit: Duration,
@@ -57,7 +57,7 @@ pub struct Settings {
     pub quit_port: Option<u16>,
     /// Ends after the first token.
     pub once: bool,
-    /// How much longer it works when it is told to stop, as the program beside it may do.
+    /// How much longer it works after a stop request, as the program beside it may do.
     pub shutdown_delay: Duration,
     /// Whether the proxy of the environment is used for calls to the issuer.
     pub use_environment_proxy: bool,
@@ -75,7 +75,7 @@ pub struct Output {
 /// Where tokens come from.
 #[derive(Clone)]
 pub enum SourceSettings {
-    /// A login of its own.
+    /// Its own login.
     Login {
         /// User name and password.
         files: LoginFiles,
@@ -86,7 +86,7 @@ pub enum SourceSettings {
         /// How new tokens are obtained.
         strategy: Strategy,
     },
-    /// A directory that somebody else fills.
+    /// A directory that another writer fills.
     Directory {
         /// The directory.
         path: PathBuf,
@@ -95,7 +95,7 @@ pub enum SourceSettings {
     },
     /// A Secret at the API server.
     Secret {
-        /// Which.
+        /// The name of the Secret.
         name: SecretName,
         /// Its keys.
         keys: SecretKeys,
@@ -139,7 +139,7 @@ pub enum RunError {
     Unfinished,
 }
 
-/// Runs the sidecar until it is told to stop, by `signalled` or by the program beside it, or has done its one work.
+/// Runs the sidecar until it is stopped, by `signalled` or by the program beside it, or has done its work.
 ///
 /// # Errors
 /// When it cannot come up. Once it runs, it goes on through any trouble.
@@ -168,7 +168,7 @@ pub async fn run(settings: Settings, signalled: CancellationToken) -> Result<(),
         () = end(&settings, &health, signalled, stop) => tracing::warn!("stopped before all work finished"),
     }
     endpoints_stop.cancel();
-    // A client that does not read must not hold up the end.
+    // A client that does not read must not delay the exit.
     let ending = async {
         hooks.shutdown().await;
         while endpoints.join_next().await.is_some() {}
@@ -178,14 +178,14 @@ pub async fn run(settings: Settings, signalled: CancellationToken) -> Result<(),
     if settings.once && !health.has_started() { Err(RunError::Unfinished) } else { Ok(()) }
 }
 
-/// How long the sidecar takes at most to stop, once it is told to.
+/// How long the sidecar takes at most to stop.
 #[must_use]
 pub fn stop_limit(has_proxy: bool, shutdown_delay: Duration) -> Duration {
     let limit = if has_proxy { PROXY_STOP_LIMIT } else { STOP_LIMIT };
     shutdown_delay + limit + ENDPOINTS_STOP_LIMIT
 }
 
-/// Waits for whatever ends the sidecar, and says so by `stop`; then for as long as the work may take to end.
+/// Waits for a stop request, and cancels `stop`; then waits for as long as the work may take to finish.
 async fn end(settings: &Settings, health: &Health, signalled: CancellationToken, stop: CancellationToken) {
     let is_done = async {
         if settings.once {
@@ -208,7 +208,7 @@ async fn end(settings: &Settings, health: &Health, signalled: CancellationToken,
     tokio::time::sleep(limit).await;
 }
 
-/// Opens the endpoints, and says where they are.
+/// Opens the endpoints, and logs their addresses.
 async fn listen(
     settings: &Settings,
     health: Health,
@@ -300,7 +300,7 @@ impl Shared {
         })
     }
 
-    /// The work of publishing, if there are to be files, and what it tells.
+    /// The task that publishes files, if any, and its notifications.
     fn publishing(
         &self,
         output: Option<Output>,
@@ -339,7 +339,7 @@ impl Shared {
         Ok(Box::pin(proxy::serve(listener, proxy, stop)))
     }
 
-    /// What tells the program of what is published, and takes note of the processes that it leaves behind.
+    /// The task that notifies the program of publications, and reaps the processes that it leaves behind.
     fn hooks(&self, settings: &Settings, published: Option<&watch::Receiver<Published>>) -> JoinSet<()> {
         let (mut tasks, programs) = (JoinSet::new(), Programs::default());
         tasks.spawn(programs.clone().reap_orphans());
@@ -349,7 +349,7 @@ impl Shared {
             let runner = HookRunner {
                 hook: hook.clone(),
                 limit: settings.hook_limit,
-                // Not the issuer's: a program is near, and a proxy of the environment would see the secret in its address.
+                // Without the proxy variables: the program is local, and a proxy would see the secret in its address.
                 transport: Arc::new(HttpTransport::new(false)),
                 programs: programs.clone(),
                 clock: Arc::clone(&self.clock),

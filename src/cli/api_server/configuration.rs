@@ -1,7 +1,7 @@
-//! Where the API server is, who we are to it, and through which proxy it is called.
+//! The address of the API server, our credentials for it, and its proxy.
 //!
-//! In a pod it is called directly whatever the environment says: there, the variables are for issuers. With a kubeconfig
-//! the proxy is chosen as kubectl does.
+//! In a pod it is called directly whatever the environment says: there, the proxy variables are for issuers. With a
+//! kubeconfig, the proxy is chosen as in kubectl.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -48,7 +48,7 @@ async fn of_kubeconfig() -> Result<(Config, Option<String>), String> {
     let mut kubeconfig = Kubeconfig::read().map_err(told)?;
     let named = named_proxy(&kubeconfig);
     if !Environment::is_address_of_process() {
-        // Where none is named, kube takes that of the environment, and fails if it is no address.
+        // Without a proxy, kube uses that of the environment, and fails if it is not a valid address.
         for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
             cluster.proxy_url.get_or_insert_with(|| "unused".to_owned());
         }
@@ -57,8 +57,8 @@ async fn of_kubeconfig() -> Result<(Config, Option<String>), String> {
     Ok((config.map_err(told)?, named))
 }
 
-/// The files that it stands in: the kubeconfig and what that names, and the pod's CA certificates. The pod's own token kube
-/// reads again by itself.
+/// The files of the configuration: the kubeconfig and the files that it names, and the pod's CA certificates. Kube
+/// itself reloads the pod's token.
 pub(super) fn files() -> Vec<PathBuf> {
     let mut files = kubeconfig_files();
     if let Ok(kubeconfig) = Kubeconfig::read() {
@@ -90,7 +90,7 @@ fn named_proxy(kubeconfig: &Kubeconfig) -> Option<String> {
     cluster.proxy_url.clone().filter(|address| !address.trim().is_empty())
 }
 
-/// One that the kubeconfig names has to be used. One of the environment may be meant for others.
+/// A proxy in the kubeconfig must be used. One in the environment may be meant for other programs.
 fn choose(named: Option<&str>, server: &Uri) -> Result<Option<Intercept>, String> {
     if let Some(address) = named {
         let proxy = proxy::parse(address.trim(), server);

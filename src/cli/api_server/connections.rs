@@ -1,10 +1,10 @@
-//! The connections to the API server: how a dead one is noticed, and what becomes of it.
+//! Connections to the API server: how a dead connection is detected and replaced.
 //!
-//! *Watches*, and the lists that they begin with, share a connection of HTTP/2, as those of kubectl and all of Go's controllers do: after half a minute of
-//! silence the server is pinged, and a quarter of a minute later the connection is held to be dead. That crosses whatever
-//! stands between, where the kernel's own probes end at the next hop. *Calls* have connections of HTTP/1.1 for themselves.
-//! Whoever has hung up on one, or got none, has met a dead connection perhaps: what else lies in the pool may be as dead,
-//! and the next call connects anew.
+//! *Watches*, and the lists before them, share an HTTP/2 connection, as in kubectl and all Go controllers: after 30
+//! seconds of silence the server is pinged, and 15 seconds later the connection counts as dead. This works through
+//! proxies, where TCP keepalives end at the next hop. *Calls* have their own HTTP/1.1 connections. A call that timed
+//! out or failed may have met a dead connection; then other pooled connections may be dead too, and the next call
+//! reconnects.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -79,7 +79,7 @@ impl<C: Connector> Service<Request<Body>> for Connections<C> {
     }
 }
 
-/// A watch, or a list, which a watch begins with: neither has a limit of its own. kube says so of each request.
+/// A watch, or a list before a watch: neither has its own timeout. Kube marks each request.
 fn is_watch(request: &Request<Body>) -> bool {
     let operation = request.extensions().get::<&'static str>();
     operation.is_some_and(|operation| operation.starts_with("watch") || operation.starts_with("list"))

@@ -29,14 +29,13 @@ use tower::{BoxError, Layer as _, Service};
 
 /// How much longer than a watch a connection may be silent that cannot be pinged.
 const SILENCE_BEYOND_WATCH: Duration = Duration::from_secs(5);
-/// After so long without a word the kernel asks whether the other machine is there, and gives up as soon as pings do.
+/// After this silence, the kernel probes the other machine, and closes the connection as soon as pings would.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_RETRIES: u32 = 3;
 
-/// The client of the API server that the kubeconfig names, or else of the pod's own. No watch is longer than
-/// `longest_watch`: without pings, which need HTTP/2, that is when a dead connection is noticed. What the configuration
-/// names is read again when it has changed.
+/// The client for the API server of the kubeconfig, or else of the pod. No watch is longer than `longest_watch`:
+/// without pings, which need HTTP/2, a dead connection is detected then. Changed configuration files are reloaded.
 ///
 /// # Errors
 /// When there is no cluster, or its configuration cannot be used; with the cure.
@@ -45,7 +44,7 @@ pub(super) async fn client(longest_watch: Duration) -> Result<kube::Client, Stri
     Ok(reload::following(client, move || make(longest_watch)))
 }
 
-/// The client of the configuration as it stands now.
+/// The client for the current configuration.
 async fn make(longest_watch: Duration) -> Result<kube::Client, String> {
     let ConnectionPermit { mut config, proxy } = configuration::find().await?;
     config.read_timeout = Some(longest_watch + SILENCE_BEYOND_WATCH);
@@ -103,7 +102,7 @@ where
     connector.set_connect_timeout(config.connect_timeout);
     connector.set_read_timeout(config.read_timeout);
     connector.set_write_timeout(config.write_timeout);
-    // How long a connection was silent before it carries a call says nothing about the call.
+    // The silence of a connection before a call says nothing about the call.
     connector.set_reset_reader_on_write(true);
     connector
 }

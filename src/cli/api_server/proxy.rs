@@ -1,8 +1,8 @@
 //! Through which proxy the API server is called: as kubectl has it.
 //!
-//! The `proxy-url` of the kubeconfig comes first, and holds whatever `NO_PROXY` says. Else it is that of the environment,
-//! `HTTPS_PROXY` or `HTTP_PROXY` by the scheme of the server, but for what `NO_PROXY` names: hosts with their subdomains,
-//! addresses and networks, each with a port or without. This machine itself is never called through it.
+//! The `proxy-url` of the kubeconfig comes first, regardless of `NO_PROXY`. Otherwise `HTTPS_PROXY` or `HTTP_PROXY` is
+//! used, by the scheme of the server, except for the hosts in `NO_PROXY`: hosts with their subdomains, addresses and
+//! networks, each with or without a port. This machine is never called through a proxy.
 
 use std::net::IpAddr;
 
@@ -19,7 +19,7 @@ pub(super) struct Environment {
     none: String,
 }
 
-/// A proxy that cannot be used. No address is told: there may be a password in it.
+/// A proxy that cannot be used. The address is not reported: it may contain a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ProxyVariableError {
     #[error("SOCKS proxies are not supported; use http:// or https://")]
@@ -52,7 +52,7 @@ impl Environment {
         Self::read(variable)
     }
 
-    /// Whether what `HTTPS_PROXY` says reads as an address at all.
+    /// Whether `HTTPS_PROXY` is a valid address.
     pub(super) fn is_address_of_process() -> bool {
         let values = ["HTTPS_PROXY", "https_proxy"].into_iter().filter_map(variable);
         values.filter(|value| !value.is_empty()).all(|value| value.parse::<Uri>().is_ok())
@@ -95,7 +95,7 @@ pub(super) fn parse(address: &str, server: &Uri) -> Result<Intercept, ProxyVaria
     }
 }
 
-/// The exceptions that hold for a port, in the words of the matcher: it knows no ports, and no `*.` in front of a domain.
+/// The exceptions for a port, in the syntax of the matcher, which supports neither ports nor a leading `*.`.
 fn exceptions(list: &str, port: u16) -> String {
     let entries = list.split(',').map(str::trim).filter_map(|entry| {
         let (host, of_port) = match entry.rsplit_once(':') {

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::configuration;
 
-/// How often the files are looked at.
+/// How often the files are checked.
 const LOOK: Duration = Duration::from_secs(10);
 
 /// The client that is used now, and what asks for another one.
@@ -28,8 +28,7 @@ impl CurrentClient {
     }
 }
 
-/// A client in whose place `make` puts another one when a file of its configuration has changed, or the server does not
-/// accept who we are.
+/// A client that `make` replaces when a configuration file changes, or the server rejects our credentials.
 pub(super) fn following<F>(client: Client, make: impl Fn() -> F + Send + 'static) -> Client
 where
     F: Future<Output = Result<Client, String>> + Send + 'static,
@@ -78,7 +77,7 @@ where
     }
 }
 
-/// What tells one version of a file from another.
+/// Identifies one version of a file.
 type FileVersion = Option<(u64, u64, std::time::SystemTime)>;
 
 /// The files of the configuration as they are now.

@@ -4,10 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::ObjectKey;
 
-/// Who gets a free place first: whose token would die otherwise, then the oldest.
+/// The order in which free places are assigned: credentials with a token first, then the oldest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct QuotaRank {
-    /// Whether status tells of no token.
+    /// Whether status has no token.
     pub(super) is_without_token: bool,
     /// The second in which it was created.
     pub(super) created: i64,
@@ -30,7 +30,7 @@ impl Namespace {
     }
 }
 
-/// The places of all namespaces. Who has one keeps it: no newcomer takes it away.
+/// The places of all namespaces. A credential keeps its place: a new one never takes it.
 pub(super) struct NamespaceQuotas {
     limit: usize,
     namespaces: HashMap<String, Namespace>,

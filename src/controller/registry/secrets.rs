@@ -1,5 +1,5 @@
-//! What is known of the Secrets that credentials name: in which version each was seen, read and written. They themselves
-//! are not kept.
+//! The versions of the Secrets that credentials name, as watched, read and written. The Secrets themselves are not
+//! stored.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -76,24 +76,24 @@ impl Registry {
 
     /// Waits until the first list of Secrets is complete.
     pub(in super::super) async fn secrets_synced(&self) {
-        // An error would say that the sender is gone; it lives as long as self.
+        // Cannot fail: the sender lives as long as self.
         let _ = self.secrets_synced.subscribe().wait_for(|synced| *synced).await;
     }
 
-    /// To be taken before a Secret is read or written: see [`Registry::read_secret`].
+    /// The revision to take before reading or writing a Secret: see [`Registry::read_secret`].
     pub(in super::super) fn glance(&self, key: &ObjectKey) -> Glance {
         Glance(self.lock().secrets.get(key).map_or(0, |watched| watched.news))
     }
 
-    /// A Secret was read in this version, or found absent. Where the watch has shown something since the glance, that
-    /// stands: which of the two is newer is not known, and another read tells.
+    /// A Secret was read in this version, or is absent. If the watch showed something since the revision, that stays:
+    /// it is unknown which is newer, and another read decides.
     pub(in super::super) fn read_secret(&self, key: &ObjectKey, seen: LastSeen, glance: Glance) {
         if let Some(watched) = self.lock().secrets.get_mut(key).filter(|watched| watched.news == glance.0) {
             watched.seen = seen;
         }
     }
 
-    /// This process wrote a Secret. What the watch has shown since the glance stands, as for a read.
+    /// This process wrote a Secret. If the watch showed something since the revision, that stays, as for a read.
     pub(in super::super) fn on_secret_written(
         &self,
         key: &ObjectKey,

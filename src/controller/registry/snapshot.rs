@@ -11,7 +11,7 @@ pub(in super::super) struct Sighting {
     pub uid: String,
     /// `metadata.generation`.
     pub generation: Option<i64>,
-    /// The request for a renewal that stands on it.
+    /// The requested renewal.
     pub renew_request: Option<String>,
     /// Whether it is being deleted.
     pub deleting: bool,
@@ -26,11 +26,11 @@ pub(in super::super) struct Sighting {
 /// What a watch shows of a credential beside that. By itself it causes no work.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in super::super) struct Remarks {
-    /// Its status.
+    /// The status of the credential.
     pub status: Option<StatusMark>,
     /// Whether its status remembers that its login was rejected.
     pub is_rejected: bool,
-    /// Whether its status tells of a token.
+    /// Whether its status has a token.
     pub has_token: bool,
     /// The second in which it was created.
     pub created: i64,

@@ -5,12 +5,12 @@ use jiff::SignedDuration;
 use crate::core::schedule::TimeScale;
 use crate::core::time::Moment;
 
-/// A firewall lets go within minutes, mostly. What lasts longer may be an issuer that refuses a changed password in HTML or
-/// in a line of text, and a login that goes on once a minute would lock the account.
+/// Most firewalls unblock within minutes. A longer block may be an issuer that rejects a changed password with HTML or
+/// text, and a login every minute would lock the account.
 const LASTING: SignedDuration = SignedDuration::from_mins(15);
 
-/// Since when answers came in the issuer's place. Only a word of the issuer about the login ends it: that nobody answered
-/// in between says nothing.
+/// Since when other servers answered instead of the issuer. Only a response of the issuer to the login ends it: no
+/// response in between means nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Block {
     since: Option<Moment>,
@@ -24,8 +24,8 @@ impl Block {
     }
 }
 
-/// How much of a `Retry-After` is waited for: at most half of what is left until the renewal is overdue, and at most a minute
-/// (less for short lives) once it is.
+/// How much of a `Retry-After` is respected: at most half of the time until the renewal is overdue, and at most a
+/// minute once it is (less for short lifetimes).
 pub(super) fn honoured(
     asked: SignedDuration,
     overdue: Option<Moment>,

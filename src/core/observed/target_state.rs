@@ -1,4 +1,4 @@
-//! How the target stands to what was written last, and where its token can be had from.
+//! The state of the target relative to the last write, and where its token is available.
 
 use std::sync::Arc;
 
@@ -14,18 +14,18 @@ pub enum TokenSource<'a> {
     Memory(&'a Arc<IssuedToken>),
     /// From the target itself, where its fingerprint was found.
     Target,
-    /// Perhaps from the target, which has to be read.
+    /// Perhaps in the target, which must be read.
     Unread,
     /// From nowhere: it is lost.
     Nowhere,
 }
 
-/// How the target stands to what was written last.
+/// The state of the target relative to the last write.
 #[derive(Clone, Debug)]
 pub enum TargetState<'a> {
     /// All that we own of it is as our last write left it.
     Untouched,
-    /// Somebody changed it, and it has not been read since.
+    /// Someone changed it, and it has not been read since.
     Unverified,
     /// It does not exist.
     Absent,
@@ -36,7 +36,7 @@ pub enum TargetState<'a> {
 }
 
 impl<'a> Observed<'a> {
-    /// How the target stands.
+    /// The state of the target.
     #[must_use]
     pub fn target_state(&self) -> TargetState<'a> {
         let Ok(spec) = self.spec else { return TargetState::Untouched };

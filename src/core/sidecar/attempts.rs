@@ -20,7 +20,7 @@ pub struct FilesIdentity(pub String);
 /// How the last attempts with a login ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
-    /// The attempt was begun; nobody heard the answer yet, or ever.
+    /// The attempt was started; the response is unknown so far, or forever.
     #[default]
     Awaited,
     /// It was rejected.
@@ -39,11 +39,11 @@ pub enum Answer {
     Accepted,
 }
 
-/// What is told of an unusable answer that an earlier process had.
+/// The defect reported for an unusable response to an earlier process.
 const SOME_DEFECT: &str = "it brought no token";
 
 impl Answer {
-    /// How a login was rejected, by what is told of it; none if it was not.
+    /// How a login was rejected, from its reason; `None` if it was not.
     fn of(reason: &Reason) -> Option<Self> {
         match reason {
             Reason::LoginRejected { forbidden: true, .. } => Some(Self::Forbidden),
@@ -58,7 +58,7 @@ impl Answer {
         }
     }
 
-    /// What is told of it; nothing of a login that was accepted. One that nobody heard the answer to may have been rejected.
+    /// The reason to report; `None` for an accepted login. One without a known response may have been rejected.
     #[must_use]
     pub fn reason(self) -> Option<Reason> {
         let secret = String::new();
@@ -79,15 +79,15 @@ impl Answer {
 /// What the volume remembers of a login.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// The issuer that it was presented to.
+    /// The issuer of the attempt.
     pub issuer: String,
     /// The files that it stood in.
     pub files: FilesIdentity,
-    /// When it was last presented.
+    /// The time of the last attempt.
     pub attempted: Timestamp,
     /// How that ended.
     pub answer: Answer,
-    /// Attempts in a row that were rejected, or that nobody heard an answer to.
+    /// Consecutive attempts that were rejected, or whose response is unknown.
     pub rejections: u32,
     /// When the issuer last accepted it.
     pub accepted: Option<Timestamp>,
@@ -103,7 +103,7 @@ impl Record {
         Self { issuer, files, attempted: now, answer, rejections, accepted: None, fingerprint: None }
     }
 
-    /// What is to be remembered, seen how the account stands now.
+    /// The record to keep, given the state of the account.
     #[must_use]
     pub fn after(&self, account: &Account) -> Self {
         let mut record = self.clone();
@@ -140,8 +140,8 @@ impl Record {
         self.issuer == issuer && self.files == *files
     }
 
-    /// Whether it was rejected, and never accepted: the same files are not presented again. (What is answered otherwise than
-    /// with a rejection, the account's budget has tried three times.)
+    /// Whether the login was rejected and never accepted: the same files are not attempted again. (For other responses,
+    /// the account's budget has already made three attempts.)
     #[must_use]
     pub fn is_final(&self) -> bool {
         self.accepted.is_none() && matches!(self.answer, Answer::Rejected | Answer::Forbidden)
@@ -165,8 +165,8 @@ const FIRST_DOUBT: SignedDuration = SignedDuration::from_secs(10);
 /// How long such a token is held to be good at most. One that was used for longer has expired in truth.
 const LONGEST_DOUBT: SignedDuration = SignedDuration::from_mins(10);
 
-/// Tokens in a row that users were told have expired, while they were new: then not the tokens are wrong, but the clock of
-/// whoever said so, and new ones are of no use.
+/// Consecutive tokens that users called expired while they were new: then the clock of the caller is wrong, not the
+/// tokens, and new ones do not help.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RejectionStreak {
     last: Option<Fingerprint>,
@@ -196,7 +196,7 @@ impl RejectionStreak {
         self.in_a_row > 1
     }
 
-    /// How old the last one has to be before it is replaced.
+    /// How old the last token must be before it is replaced.
     fn doubt(&self) -> SignedDuration {
         match self.in_a_row.checked_sub(2) {
             None => SignedDuration::ZERO,
@@ -205,7 +205,7 @@ impl RejectionStreak {
     }
 }
 
-/// Everything that the decision looks at.
+/// The input of the decision.
 #[derive(Debug)]
 pub struct Observed<'a> {
     /// The account that the login files name.

@@ -10,10 +10,10 @@ use crate::core::template::{Data, Template, Values};
 pub const TOKEN: &str = "token";
 /// The value of an `Authorization` header.
 pub const AUTHORIZATION: &str = "authorization";
-/// The token with its times, as JSON; by it a restart knows the token again.
+/// The token with its times, as JSON; a restarted process reads it back.
 pub const TOKEN_JSON: &str = "token.json";
 
-/// What stands in the files that are always there.
+/// The content of the files that are always written.
 const ALWAYS: [(&str, &str); 3] = [
     (TOKEN, "{{ token }}"),
     (AUTHORIZATION, "{{ token_type }} {{ token }}"),
@@ -102,7 +102,7 @@ impl Files {
         rendered.map_err(defect)
     }
 
-    /// Their names.
+    /// The names of all files.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys()
     }

@@ -1,8 +1,8 @@
-//! What a sidecar decides: which token it holds, when it needs another, and what it tells people.
+//! The decisions of a sidecar: which token it holds, when it needs another, and what it reports.
 //!
-//! A login of its own goes through the same [`Account`](super::account::Account) as the operator's. What is different:
-//! there is no status to remember by, only a record on the volume, and N replicas have N budgets. So a login that was
-//! never accepted is presented once, and again only when its files are others.
+//! Its own logins go through the same [`Account`](super::account::Account) as the operator's. Differences: there is no
+//! status, only a record on the volume, and N replicas have N budgets. So a login that was never accepted is attempted
+//! once, and again only when its files change.
 
 pub mod attempts;
 pub mod error;

@@ -14,20 +14,20 @@ use crate::core::token::{
 /// So long before its end a token is handed out no more: the request that carries it has to arrive.
 const LAST_USE: SignedDuration = SignedDuration::from_secs(2);
 
-/// A token with what is known of its life. Debug shows its fingerprint, never its text.
+/// A token with its known times. Debug shows its fingerprint, never its text.
 #[derive(Clone)]
 pub struct HeldToken {
     /// The token itself.
     pub access: AccessToken,
     /// Its name.
     pub fingerprint: Fingerprint,
-    /// When it was issued, if anybody said so.
+    /// When it was issued, if known.
     pub issued: Option<Moment>,
-    /// When it dies, if anybody said so.
+    /// When it expires, if known.
     pub expiry: Option<Moment>,
 }
 
-/// A token and its times as they stand in files or in the keys of a Secret.
+/// A token and its times, as found in files or in the keys of a Secret.
 #[derive(Clone, Copy, Default)]
 pub struct TokenFields<'a> {
     /// The bare token.
@@ -63,8 +63,8 @@ impl HeldToken {
         }
     }
 
-    /// As it was found. Its expiry is what stands beside it, in a key of its own before the JSON; else what the token
-    /// says of itself; else nobody knows.
+    /// Parses a found token. Its expiry comes from its own key, else from the JSON, else from the token itself; else it
+    /// is unknown.
     ///
     /// # Errors
     /// When there is no token, or it is none that could be sent.
@@ -87,13 +87,13 @@ impl HeldToken {
         })
     }
 
-    /// Whether it is dead. One of unknown expiry is not.
+    /// Whether it has expired. A token with unknown expiry has not.
     #[must_use]
     pub fn is_expired(&self, now: Moment) -> bool {
         self.expiry.is_some_and(|expiry| expiry.is_reached(now))
     }
 
-    /// From when on it is not to be sent any more: two seconds before its end, or a twentieth of a short life.
+    /// From when on it must not be sent: two seconds before its expiry, or a twentieth of a short lifetime.
     #[must_use]
     pub fn last_use(&self) -> Option<Moment> {
         let expiry = self.expiry?;
@@ -102,14 +102,14 @@ impl HeldToken {
         Some(expiry.minus(margin.max(SignedDuration::ZERO)))
     }
 
-    /// When the next one is to be obtained, by whoever obtains tokens; unknown with its times.
+    /// When the next one must be obtained; unknown if its times are.
     #[must_use]
     pub fn renewal(&self, jitter: Jitter, now: Moment) -> Option<Moment> {
         let validity = self.validity(now)?;
         Some(Schedule::of(&validity, RenewBefore::default(), jitter).renewal)
     }
 
-    /// Its span of life, if it is known.
+    /// The lifetime, if known.
     #[must_use]
     pub fn validity(&self, now: Moment) -> Option<Validity> {
         let (issued, expiry) = (self.issued?, self.expiry?);
@@ -123,8 +123,8 @@ impl HeldToken {
         (lifetime > SignedDuration::ZERO).then_some(validity)
     }
 
-    /// Whether the other is the same token with the same times. Read anew, times stand elsewhere on the monotonic clock
-    /// once the wall clock was set; the first reading holds.
+    /// Whether the other is the same token with the same times. After the wall clock was set, times read again differ
+    /// on the monotonic clock; the first reading wins.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
         let wall = |moment: Option<Moment>| moment.map(|moment| moment.wall);
@@ -132,8 +132,8 @@ impl HeldToken {
     }
 }
 
-/// What follows from a token that was found where another writer puts tokens: it is taken, unless it is the one that is
-/// held already. What that writer put there last is the truth, also where it dies sooner.
+/// What to do with a token that another writer published: take it, unless it is the current one. The last token of that
+/// writer wins, even if it expires sooner.
 ///
 /// # Errors
 /// When it is dead: then the one that is held may be better.

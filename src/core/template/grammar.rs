@@ -113,7 +113,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// Takes what stands there as text.
+    /// Parses literal text.
     fn literal(&mut self, end: usize, trims_end: bool) -> Result<(), Fault> {
         let mut text = self.text.get(self.at..end).unwrap_or_default();
         if self.trims {
@@ -208,7 +208,7 @@ impl<'a> Parser<'a> {
         rest.get(..length).unwrap_or_default()
     }
 
-    /// Takes a variable; `otherwise` is the fault where there is no name at all.
+    /// Parses a variable; `otherwise` is the fault if there is no name.
     fn variable(&mut self, otherwise: Fault) -> Result<Variable, Fault> {
         let name = self.word();
         self.fault_at = self.at - name.len();
@@ -228,7 +228,7 @@ impl<'a> Parser<'a> {
         Filter::named(name).ok_or_else(|| Fault::UnknownFilter(Name::new(name)))
     }
 
-    /// Takes a string, with the escapes of JSON; another character behind a backslash stands for both.
+    /// Parses a string with JSON escapes; a backslash before another character is literal.
     fn string(&mut self, quote: char) -> Result<(), Fault> {
         let (start, from) = (self.texts.len(), self.at);
         self.fault_at = from;
@@ -321,7 +321,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Takes what stands between `raw` and `endraw` as it is.
+    /// Parses literal text between `raw` and `endraw`.
     fn raw(&mut self) -> Result<(), Fault> {
         self.close("%}")?;
         let end = self.rest().match_indices("{%").find(|(offset, _)| {
@@ -342,7 +342,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// What stands there is none of what may.
+    /// The fault for unexpected input.
     fn unexpected(&mut self) -> Fault {
         if self.rest().is_empty() {
             return Fault::Unclosed;

@@ -49,7 +49,7 @@ impl Variable {
     }
 }
 
-/// What a variable stands for.
+/// The value of a variable.
 enum Value<'a> {
     Text(&'a str),
     Number(i64),
@@ -83,7 +83,7 @@ impl Filter {
     }
 }
 
-/// One step.
+/// One step of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Writes a piece of the texts.
@@ -96,13 +96,13 @@ pub(super) enum Step {
     Begin(Filter),
     /// up to here.
     End,
-    /// Goes on at this step if the variable is empty, zero or none.
+    /// Jumps to this step if the variable is empty, zero or none.
     Unless(Variable, u16),
-    /// Goes on at this step.
+    /// Jumps to this step.
     Jump(u16),
 }
 
-/// The steps of one value. It takes less room than the text that it was made of.
+/// The steps of one value. They take less memory than their text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Program {
     pub(super) steps: Box<[Step]>,
@@ -115,7 +115,7 @@ impl Program {
         Self { steps: [Step::Variable(variable)].into(), texts: "".into() }
     }
 
-    /// Writes the value. Says whether a variable is part of it.
+    /// Writes the value. Returns whether it contains a variable.
     pub(super) fn run(&self, values: &Values<'_>, output: &mut Output) -> Result<bool, Full> {
         let mut writer = Writer { layers: Vec::new(), output };
         let mut is_variable = false;
@@ -155,7 +155,7 @@ impl Output {
         Self { bytes: Zeroizing::new(Vec::with_capacity(room)), limit: room }
     }
 
-    /// Begins anew, with no more than this much of the room.
+    /// Starts again, with at most this much space.
     pub(super) fn clear(&mut self, limit: usize) {
         self.bytes.clear();
         self.limit = limit.min(self.bytes.capacity());
@@ -259,8 +259,8 @@ fn write(layers: &mut [Layer], output: &mut Output, bytes: &[u8]) -> Result<(), 
     }
 }
 
-/// The inside of a JSON string. Characters beyond ASCII stand for themselves. What is escaped in a row is passed on
-/// together: through several filters, each passes on much of that.
+/// The inside of a JSON string. Characters beyond ASCII stay as they are. Consecutive escaped characters are passed on
+/// together, because several filters multiply them.
 fn write_escaped(layers: &mut [Layer], output: &mut Output, bytes: &[u8]) -> Result<(), Full> {
     let mut rest = bytes;
     while !rest.is_empty() {

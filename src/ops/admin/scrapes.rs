@@ -67,7 +67,7 @@ impl Scrapes {
     fn text(&self) -> Option<Arc<String>> {
         let mut renderings = self.renderings.lock().unwrap_or_else(PoisonError::into_inner);
         renderings.older.retain(|older| older.strong_count() > 0);
-        // One that nobody reads any more makes room for the next.
+        // A response that nobody reads any more is dropped for the next one.
         let room = RENDERINGS - renderings.older.len();
         if let Some(Rendering { text, since }) = &renderings.newest
             && (since.elapsed() < LIFE || (room == 1 && Arc::strong_count(text) > 1))

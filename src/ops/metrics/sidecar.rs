@@ -66,7 +66,7 @@ impl SidecarMetrics {
         self.proxied.get_or_create(&Outcome { outcome }).inc();
     }
 
-    /// Shows when the token dies that is held.
+    /// Sets when the current token expires.
     pub fn expires(&self, expiry: Option<Timestamp>) {
         self.expiration.set(expiry.map_or(0.0, |expiry| expiry.as_duration().as_secs_f64()));
     }

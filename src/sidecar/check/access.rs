@@ -1,4 +1,4 @@
-//! Who may read what: users, groups and permission bits.
+//! Permissions: users, groups and permission bits.
 
 use std::fmt;
 use std::fs;
@@ -74,8 +74,8 @@ impl fmt::Display for Rights {
     }
 }
 
-/// Who can read what is published in a directory of these rights. Which of them the program is, nobody knows here; bad is
-/// only what cannot have been meant.
+/// Who can read the files in a directory with these permissions. The identity of the program is unknown here, so only
+/// clear mistakes are reported as bad.
 pub(super) fn readers(place: &str, directory: Rights, files: FileMode, own: &Identity) -> Finding {
     let group = match own.groups.first() {
         Some(own) if directory.mode & SET_GROUP_ID == 0 => *own,
@@ -107,8 +107,8 @@ pub(super) fn readers(place: &str, directory: Rights, files: FileMode, own: &Ide
     good(format!("files in {place} can be read by {who}"))
 }
 
-/// Says so when everybody on the machine can read a file that holds a secret. It may be meant: of volumes only the
-/// containers see anything that mount them, and those of Kubernetes are readable for all by default.
+/// Reports a file with a secret that everyone on the machine can read. It may be intended: only containers that mount a
+/// volume see it, and Kubernetes volumes are world-readable by default.
 pub(super) fn world_readable(path: &Path) -> Option<Finding> {
     let path = fs::canonicalize(path).ok()?;
     let mode = |path: &Path| fs::metadata(path).map_or(0, |metadata| metadata.mode());
@@ -123,7 +123,7 @@ pub(super) fn world_readable(path: &Path) -> Option<Finding> {
     })
 }
 
-/// Says what keeps this process from reading a file, if its rights do.
+/// Reports why this process cannot read a file, if permissions are the cause.
 pub(super) fn denial(path: &Path, own: &Identity) -> Option<Finding> {
     let denied = denied(path)?;
     let metadata = fs::metadata(&denied).ok()?;

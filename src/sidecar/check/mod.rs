@@ -1,4 +1,4 @@
-//! What is wrong with the set-up of a sidecar, and the cure: it looks at everything that the settings name, and changes
+//! Finds problems of a sidecar's setup, and their cures: it checks everything that the settings name, and changes
 //! nothing.
 
 mod access;
@@ -28,7 +28,7 @@ use mounts::sub_path;
 /// So much later than now nothing was issued: one of two clocks is wrong.
 const ISSUED_LATER: SignedDuration = SignedDuration::from_secs(30);
 
-/// One thing that was looked at.
+/// One result of the check.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Finding {
     /// Whether nothing is wrong with it.
@@ -49,14 +49,14 @@ fn finding_of(error: &SourceError) -> Finding {
     bad(format!("{}: {}", error.name(), error.message()))
 }
 
-/// What is looked at from.
+/// The environment of the check.
 struct ConnectionPermit {
     own: Identity,
     mounts: String,
     clock: SystemClock,
 }
 
-/// Looks at everything that the settings name.
+/// Checks everything that the settings name.
 pub async fn check(settings: &Settings) -> Vec<Finding> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let place = ConnectionPermit { own: Identity::own(), mounts, clock: SystemClock::start() };
@@ -168,7 +168,7 @@ impl ConnectionPermit {
     }
 }
 
-/// How this login, with a password that holds a `blank` or none, was answered.
+/// The result of the recorded attempt with this login; `blank` says whether its password holds a blank.
 fn of_record(record: &Record, blank: bool) -> Finding {
     match record.answer {
         Answer::Awaited => good("this login was attempted, and the response is unknown"),

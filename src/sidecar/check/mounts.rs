@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Finding, bad};
 
-/// Says so when a part of a volume is mounted there: it never changes.
+/// Reports a mounted part of a volume, which is never updated.
 pub(super) fn sub_path(path: &Path, mounts: &str) -> Option<Finding> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mount = mounted_part(&path, mounts)?;

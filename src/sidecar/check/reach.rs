@@ -90,8 +90,8 @@ pub(super) async fn secret(
     found.into_iter().chain(answers("the API server", date.as_deref(), clock)).collect()
 }
 
-/// What time the API server says it is, in a header that the client keeps to itself where it reads objects. The Secret is
-/// what there are rights to ask for.
+/// The time of the API server, from a header that the client hides when it reads objects. The request reads the Secret,
+/// because the sidecar has permission for it.
 async fn api_server_date(api: &Api<Secret>, name: &str, client: &Client) -> Option<String> {
     let request = kube::core::Request::new(api.resource_url()).get(name, &GetParams::default()).ok()?;
     let response = client.send(request.map(Body::from));

@@ -1,8 +1,8 @@
-//! Telling the program of a new token, once its files stand there.
+//! Hooks: notify the program of a new token, after its files are written.
 //!
-//! A hook runs at least once for the newest token: again until it succeeds, and once more after a restart, for nobody
-//! knows whether it ran before. It never delays a publication, and a newer token takes the place of one that was not
-//! told of yet.
+//! A hook runs at least once for the newest token: it is retried until it succeeds, and runs again after a restart,
+//! because its result is unknown then. It never delays a publication, and a newer token replaces one that is not
+//! notified yet.
 
 mod program;
 mod signal;
@@ -28,7 +28,7 @@ use crate::issuer::{Request, Transport, TransportError, Trust};
 use crate::ops::clock::Clock;
 use crate::ops::metrics::SidecarMetrics;
 
-/// One way to tell the program.
+/// One way to notify the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hook {
     /// A POST to this address, with fingerprint and expiry as JSON, and never the token.
@@ -39,7 +39,7 @@ pub enum Hook {
     Signal(SignalHook),
     /// A program that is run, with its arguments.
     Exec {
-        /// The program.
+        /// The path of the program.
         program: String,
         /// Its arguments.
         arguments: Vec<String>,
@@ -166,7 +166,7 @@ impl HookRunner {
     }
 }
 
-/// Does what a file system may hold up for ever, where it holds up nothing else.
+/// Runs blocking file operations where they block nothing else.
 async fn off_thread(work: impl FnOnce() -> Result<(), HookError> + Send + 'static) -> Result<(), HookError> {
     let outcome = tokio::task::spawn_blocking(work).await;
     outcome.unwrap_or_else(|error| Err(HookError::Io(io::Error::other(error))))

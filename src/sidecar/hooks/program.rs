@@ -65,7 +65,7 @@ impl Programs {
         Ok(Running { child, group: number.and_then(Pid::from_raw), number, programs: self })
     }
 
-    /// Takes note of the end of every child that is no hook, for as long as it is polled.
+    /// Reaps every child that is not a hook, while it is polled.
     pub(in crate::sidecar) async fn reap_orphans(self) {
         let Ok(mut ended) = signal(SignalKind::child()) else { return };
         loop {
@@ -113,7 +113,7 @@ impl Drop for Running<'_> {
     }
 }
 
-/// The children of this process that have ended, and whose end nobody took note of yet.
+/// The exited children of this process that are not reaped yet.
 fn zombies() -> impl Iterator<Item = i32> {
     let own = std::process::id().to_string();
     let all = fs::read_dir("/proc").into_iter().flatten().flatten();

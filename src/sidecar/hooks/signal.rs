@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use super::{HookError, file};
 
-/// The signals that tell a program something.
+/// The allowed signals.
 const SIGNALS: [(&str, Signal); 7] = [
     ("HUP", Signal::HUP),
     ("USR1", Signal::USR1),
@@ -25,7 +25,7 @@ const SIGNALS: [(&str, Signal); 7] = [
 /// The kernel keeps so much of a name.
 const LONGEST_NAME: usize = 15;
 
-/// A signal, and who gets it.
+/// A signal and its receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignalHook {
     signal: Signal,

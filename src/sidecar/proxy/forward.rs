@@ -38,7 +38,7 @@ pub(in crate::sidecar) struct Proxy {
     callers: Callers,
     /// The bytes of bodies that may still be kept.
     room: Arc<Semaphore>,
-    /// The requests that may still be under way.
+    /// The limit of requests in progress.
     requests: Arc<Semaphore>,
 }
 
@@ -137,7 +137,7 @@ impl Proxy {
         }
     }
 
-    /// Sends a request with this token, unless that dies before there is a connection.
+    /// Sends a request with this token, unless it expires before there is a connection.
     async fn send_once(
         &self,
         head: &RequestHead,
@@ -150,7 +150,7 @@ impl Proxy {
         self.upstream.send(head.request(&token.access, body)?, is_upgrade, left).await
     }
 
-    /// The token to send, if it is certain to live until it arrives.
+    /// The token to send, if it is certainly valid when it arrives.
     fn token(&self) -> Result<Arc<HeldToken>, Refusal> {
         let state = self.receiver.now();
         let living = state.token.as_ref().filter(|token| self.is_living(token)).cloned();
@@ -162,7 +162,7 @@ impl Proxy {
     }
 }
 
-/// What the program gets of the upstream's answer. `program` is its connection, if it asked for another protocol.
+/// The response for the program. `program` is its connection, if it requested an upgrade.
 fn relay_response(
     mut answer: Response<Incoming>,
     program: Option<(OnUpgrade, RequestGuard)>,

@@ -25,10 +25,9 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     TRANSFER_ENCODING,
     UPGRADE,
 ];
-/// Headers that are for the other end in any case, whatever `Connection` names (RFC 9110 §7.6.1): without them a body is lost,
-/// or taken for another.
+/// End-to-end headers, whatever `Connection` names (RFC 9110 §7.6.1): without them a body would be lost or misread.
 const END_TO_END: [HeaderName; 5] = [HOST, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, CONTENT_ENCODING];
-/// Methods that make a tunnel, or whose answer is the request as it came: with the token, which the program shall not see.
+/// Methods that open a tunnel, or whose response repeats the request with the token, which the program must not see.
 const REFUSED_METHODS: [&str; 4] = ["CONNECT", "TRACE", "TRACK", "DEBUG"];
 /// How the issuer's APIs mark the answer to a token that has expired.
 const TOKEN_EXPIRED: HeaderName = HeaderName::from_static("token-expired");
@@ -41,7 +40,7 @@ pub(super) struct RequestHead {
 }
 
 impl RequestHead {
-    /// Of the head that the program sent. Nothing of the connection goes on, and no authorization or host of its own.
+    /// The headers to forward: without hop-by-hop headers, authorization and host of the program.
     pub(super) fn of(parts: &Parts, scheme: &Scheme, authority: &Authority) -> Result<Self, Refusal> {
         let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         let uri = Uri::builder().scheme(scheme.clone()).authority(authority.clone()).path_and_query(path);
@@ -50,7 +49,7 @@ impl RequestHead {
         let takes_trailers = headers.get_all(TE).iter().any(|value| names(value, "trailers"));
         strip_hop_by_hop(&mut headers);
         join_cookies(&mut headers);
-        // The body is on its way already: whoever waited for 100 was told by the listener.
+        // The body is already being sent: the listener answered `Expect: 100-continue`.
         for name in [AUTHORIZATION, HOST, EXPECT] {
             headers.remove(name);
         }
@@ -157,7 +156,7 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether a word stands in a list of words.
+/// Whether a list contains a word.
 fn names(value: &HeaderValue, word: &str) -> bool {
     value
         .as_bytes()

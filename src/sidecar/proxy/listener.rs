@@ -23,7 +23,7 @@ const HEAD_LIMIT: Duration = Duration::from_secs(60);
 const WINDOW: u32 = 64 * 1024;
 /// What all streams of a connection of HTTP/2 bring before it is read: some may stand still, and others pass.
 const WINDOW_OF_ALL: u32 = 16 * WINDOW;
-/// How many requests of one connection of HTTP/2 may be under way at once.
+/// How many concurrent requests one HTTP/2 connection may have.
 const STREAMS: u32 = 200;
 /// How often a connection of HTTP/2 is asked whether its program is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -31,7 +31,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// The most connections at once.
 const CONNECTIONS: usize = 512;
 
-/// Serves until `stop` is cancelled, and then until the requests under way are answered.
+/// Serves until `stop` is cancelled, and then until the requests in progress are answered.
 pub(in crate::sidecar) async fn serve(listener: TcpListener, proxy: Proxy, stop: CancellationToken) {
     let patience = WriteTimeout { idle: IDLE_LIMIT, whole: None };
     let limits = Limits { connections: CONNECTIONS, patience };
@@ -62,7 +62,7 @@ pub(in crate::sidecar) async fn serve(listener: TcpListener, proxy: Proxy, stop:
     graceful.shutdown().await;
 }
 
-/// Ends if there was no request in time. The server itself waits for ever to see which version of HTTP is spoken.
+/// Ends if there was no request in time. The server itself waits forever to detect the HTTP version.
 async fn silence(is_used: &AtomicBool) {
     tokio::time::sleep(HEAD_LIMIT).await;
     if is_used.load(Ordering::Relaxed) {

@@ -1,7 +1,7 @@
 //! The proxy: it puts the token into the requests of a program that then never sees one.
 //!
-//! It forwards to one upstream, sends a token as long as that is certain to live, and says why where there is none. When
-//! the upstream calls a token expired, one newer token is asked for, however many requests wait for it.
+//! It forwards to one upstream, sends a token only while it is certainly valid, and otherwise reports why there is
+//! none. When the upstream calls a token expired, one new token is requested for all waiting requests.
 //!
 //! ```text
 //! program ──► listener ──► forward ──► upstream
@@ -31,14 +31,14 @@ pub use upstream::{Upstream, UpstreamError};
 /// A body on its way through, in either direction.
 type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
-/// The most requests under way at once: each may need a connection to the upstream, and some 300 KiB of buffers, so
-/// that all of them together fit into the memory of a small container.
+/// The maximum of concurrent requests: each may need a connection to the upstream and about 300 KiB of buffers, and all
+/// of them must fit into the memory of a small container.
 const REQUESTS: usize = 256;
 /// What is read ahead of a head or a body, and what waits to be written, of each connection of HTTP/1 and each stream of
 /// HTTP/2. Heads have to fit in.
 const BUFFER: usize = 64 * 1024;
 
-/// How long the body of a request may stand still before it is given up.
+/// How long the body of a request may stall before it is aborted.
 const IDLE_LIMIT: Duration = Duration::from_secs(300);
 
 /// What the proxy is started with.

@@ -1,4 +1,4 @@
-//! What a program is told when its request is not carried, or not answered by the upstream.
+//! The responses for requests that are rejected, or not answered by the upstream.
 
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
@@ -10,17 +10,17 @@ use crate::core::connection_failure::{ConnectionFailure, Wording};
 use crate::core::time::Moment;
 use crate::sidecar::source::TokenState;
 
-/// When to ask again, where nobody knows when there will be a token.
+/// When to retry, if it is unknown when there will be a token.
 const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 
 /// Why the proxy answers by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// A tunnel was asked for, or the token.
+    /// The request asks for a tunnel, or for the token.
     Method,
     /// Not the path of a request to this proxy.
     Target,
-    /// A name that somebody else may have given this address.
+    /// A host name that could be an attacker's (DNS rebinding).
     Host,
     /// A page in a browser that comes from elsewhere.
     Page,
@@ -32,9 +32,9 @@ pub(super) enum Refusal {
     Length,
     /// A body of unknown length with such a method that did not come in time.
     SlowBody,
-    /// There is no room for a body of unknown length with such a method.
+    /// There are too many bodies of unknown length with such a method.
     KeptBodies,
-    /// There is no token that could be sent.
+    /// There is no token to send.
     NoToken {
         /// Its name, for programs.
         reason: &'static str,
@@ -45,22 +45,22 @@ pub(super) enum Refusal {
     },
     /// The token died before there was a connection to the upstream.
     ConnectedTooLate,
-    /// No connection to the upstream came about.
+    /// The upstream cannot be reached.
     UpstreamUnreachable(ConnectionFailure),
-    /// No TLS with the upstream came about, as with a certificate that is not trusted.
+    /// TLS with the upstream failed, for example because of an untrusted certificate.
     UpstreamTls(ConnectionFailure),
     /// The upstream ended the connection without an answer.
     UpstreamBroken,
     /// The upstream's answer cannot be passed on.
     UpstreamMalformed,
-    /// There are too many requests under way.
+    /// There are too many concurrent requests.
     Busy,
     /// There was no file descriptor for a connection to the upstream.
     Descriptors,
 }
 
 impl Refusal {
-    /// Of a source that has no token to send now.
+    /// The rejection for a source without a usable token.
     pub(super) fn no_token(state: &TokenState, now: Moment) -> Self {
         let (reason, message) = match (&state.error, &state.token) {
             (Some(error), _) => (error.name(), error.message()),

@@ -31,7 +31,7 @@ const POOL_IDLE_LIMIT: Duration = Duration::from_secs(50);
 /// Between probes that find out whether the other end is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// How long connections carry new requests. Meanwhile the upstream's name may have moved, and the old server go on.
+/// How long connections carry new requests. Meanwhile the upstream's name may point to another server.
 const LONGEST_USE: SignedDuration = SignedDuration::from_secs(300);
 /// How long they do at least, however many requests fail: an upstream in trouble is not called anew for each.
 const SHORTEST_USE: SignedDuration = SignedDuration::from_secs(1);
@@ -63,13 +63,13 @@ struct Clients {
     /// By the monotonic clock.
     since: SignedDuration,
     all: Client<Connector, Body>,
-    /// For requests that go on in another protocol: HTTP/2 knows no such thing.
+    /// For requests with an upgrade, which HTTP/2 does not support.
     upgrading: Client<Connector, Body>,
 }
 
 /// Why there was no answer.
 pub(super) struct Failure {
-    /// What the program is told.
+    /// The response for the program.
     pub(super) refusal: Refusal,
     execution: Execution,
 }
@@ -79,7 +79,7 @@ pub(super) struct Failure {
 enum Execution {
     /// It certainly did not carry the request out, and would perhaps if it were sent again.
     No,
-    /// Nobody knows: it closed the connection.
+    /// Unknown: it closed the connection.
     Unknown,
     /// To send it again is of no use.
     Hopeless,
@@ -90,7 +90,7 @@ impl Failure {
         Self { refusal, execution: Execution::Hopeless }
     }
 
-    /// Whether the request may be sent once more. `is_safe` says that it changes nothing.
+    /// Whether the request may be repeated. `is_safe` says that it changes nothing.
     pub(super) fn is_retryable(&self, is_safe: bool) -> bool {
         self.execution == Execution::No || (is_safe && self.execution == Execution::Unknown)
     }
@@ -144,8 +144,8 @@ impl Upstream {
         &self.origin
     }
 
-    /// Sends a request, and waits for the head of the answer. Nothing is sent twice, unless it certainly was not sent; and
-    /// nothing at all if there is no connection `within` this time.
+    /// Sends a request, and waits for the response headers. A request is repeated only if it certainly was not sent;
+    /// and nothing is sent if there is no connection `within` this time.
     ///
     /// One that is taken from the pool in the very moment in which the upstream closes it is replaced by another, and how
     /// long that one takes is not looked at.
@@ -181,7 +181,7 @@ impl Upstream {
         self.clock.now().monotonic.saturating_sub(clients.since)
     }
 
-    /// Lets new requests resolve the name and connect anew, unless that was done meanwhile.
+    /// Makes new requests resolve the name and reconnect, unless that already happened.
     fn replace(&self, old: &Arc<Clients>) -> Arc<Clients> {
         let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
         if Arc::ptr_eq(&clients, old) {
@@ -190,7 +190,7 @@ impl Upstream {
         Arc::clone(&clients)
     }
 
-    /// Whether it answers, and what time it says it is; the request holds no token.
+    /// Whether it answers, and its time; the request contains no token.
     ///
     /// # Errors
     /// For people: what is wrong, and the cure.
@@ -249,7 +249,7 @@ fn tls(trust: &Trust) -> Result<ClientConfig, rustls::Error> {
 enum Versions {
     /// HTTP/2 where the server offers it, else HTTP/1.1.
     All,
-    /// HTTP/1.1, which can go on in another protocol.
+    /// HTTP/1.1, which supports upgrades.
     Upgradable,
 }
 

@@ -1,16 +1,16 @@
 //! Changes in directories.
 //!
-//! Directories are watched, never files: where a volume's `..data` is swapped, a watch on a file is told once that its
-//! file is gone, and of nothing after that. What no event tells of (a directory that is replaced as a whole, a file
-//! system without events) a look every few seconds finds.
+//! Watches directories, never files: when a volume's `..data` is swapped, a watch on a file reports only that its file
+//! is gone, and nothing afterwards. A check every few seconds finds changes without events (a replaced directory, a
+//! file system without events).
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long a change may go unseen that no event tells of.
+/// How long a change without an event may stay unnoticed.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// Tells of changes in directories.
+/// Reports changes in directories.
 pub(in crate::sidecar) struct Changes {
     directories: Vec<PathBuf>,
     events: Option<events::Events>,
@@ -26,8 +26,8 @@ impl Changes {
         changes
     }
 
-    /// Waits until something may have changed. Whoever looks then misses nothing: watching goes on from before the
-    /// look.
+    /// Waits until something may have changed. No change after that is missed: watching continues from before the
+    /// check.
     pub(in crate::sidecar) async fn next(&mut self) {
         match &mut self.events {
             Some(events) => drop(tokio::time::timeout(LOOK, events.next()).await),

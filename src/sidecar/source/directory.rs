@@ -1,5 +1,4 @@
-//! The source that follows a directory: a target Secret that the kubelet mounts, or whatever else somebody writes
-//! tokens into.
+//! The source that follows a directory: a target Secret that the kubelet mounts, or another directory with tokens.
 
 use std::io;
 use std::path::PathBuf;
@@ -55,7 +54,7 @@ impl Directory {
         }
     }
 
-    /// Looks what stands there. A file system may take its time, and must not hold up anything else.
+    /// Reads the directory. A file system may hang, and must not block anything else.
     async fn scan(&self) {
         let (files, held, now) = (self.files.clone(), self.sender.token(), self.clock.now());
         let found = tokio::task::spawn_blocking(move || files.found(held.as_deref(), now)).await;
@@ -68,7 +67,7 @@ impl Directory {
 }
 
 impl TokenFiles {
-    /// The token that stands there, if it is another one than the one that is held.
+    /// The token in the directory, if it differs from the current one.
     fn found(&self, held: Option<&HeldToken>, now: Moment) -> Result<Option<HeldToken>, SourceError> {
         let version = || version_of(&self.path, &self.keys.all());
         let ([token, expires_at, json], _) =

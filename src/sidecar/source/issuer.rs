@@ -1,4 +1,4 @@
-//! The source that logs in by itself: one member of one account, see [`crate::account`].
+//! The source that logs in by itself: the only member of one account, see [`crate::account`].
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,12 +30,12 @@ use crate::sidecar::record_file::RecordFile;
 
 /// As whom, and on whose behalf, a sidecar takes part in its account: it is alone there.
 const SELF: &str = "sidecar";
-/// The steps of one turn: to record an attempt, to make it, and to see that it is under way.
+/// The steps of one turn: record an attempt, make it, and track its progress.
 const STEPS: u32 = 3;
 
-/// What the source is made of.
+/// The dependencies of the source.
 pub(in crate::sidecar) struct LoginParts {
-    /// Where user name and password stand.
+    /// The files with user name and password.
     pub(in crate::sidecar) files: LoginFiles,
     /// Where the issuer is called.
     pub(in crate::sidecar) endpoint: Endpoint,
@@ -45,7 +45,7 @@ pub(in crate::sidecar) struct LoginParts {
     pub(in crate::sidecar) strategy: Strategy,
     /// The sessions of the process, of which there is one.
     pub(in crate::sidecar) accounts: Accounts,
-    /// Tells that a call has ended.
+    /// Receives the end of calls.
     pub(in crate::sidecar) ended: UnboundedReceiver<Member>,
     /// What is remembered of the login.
     pub(in crate::sidecar) record: RecordFile,
@@ -59,7 +59,7 @@ pub(in crate::sidecar) struct LoginSource {
     outlet: TokenSender,
     session: Option<Arc<Session>>,
     record: Option<Record>,
-    /// Whether the volume holds the record as it stands here.
+    /// Whether the volume contains the current record.
     is_remembered: bool,
     is_attempt_recorded: bool,
     refusals: RejectionStreak,
@@ -89,11 +89,11 @@ impl LoginSource {
         }
     }
 
-    /// Keeps a valid token there until `stop` is cancelled, and takes in the answer to a call that is under way then.
+    /// Supplies valid tokens until `stop` is cancelled, and takes in the response to a call in progress.
     pub(in crate::sidecar) async fn run(mut self, stop: CancellationToken) {
         let mut changes = Changes::of(self.directories());
         while !stop.is_cancelled() {
-            // Told to stop, it no longer waits for a file system.
+            // After a stop request, it no longer waits for a file system.
             let observed = tokio::select! {
                 observed = self.observe() => observed,
                 () = stop.cancelled() => break,
@@ -103,7 +103,7 @@ impl LoginSource {
             let pause = pause.and_then(|pause| Duration::try_from(pause).ok()).unwrap_or(Duration::MAX);
             tokio::select! {
                 () = stop.cancelled() => {}
-                // A look every few seconds also sees what the wall clock says, whatever a suspended machine slept through.
+                // A check every few seconds also notices changes of the wall clock, and the end of a suspension.
                 () = changes.next() => {}
                 _ = self.parts.ended.recv() => {}
                 () = self.outlet.requested() => {}
@@ -158,8 +158,7 @@ impl LoginSource {
         None
     }
 
-    /// Reads the login and whom its issuer is trusted by. A file system may take its time, and must not hold up anything
-    /// else.
+    /// Reads the login and its issuer's CA. A file system may hang, and must not block anything else.
     async fn observe(&self) -> Result<(LoginReading, IssuerAddress), SourceError> {
         let (files, ca_file) = (self.parts.files.clone(), self.parts.ca_file.clone());
         let reading = tokio::task::spawn_blocking(move || {
@@ -193,8 +192,7 @@ impl LoginSource {
             || self.record.as_ref().is_some_and(|record| record.brought(&held.fingerprint))
     }
 
-    /// Takes part in the account that the login files name now. Of another one than before it is told what the volume
-    /// remembers.
+    /// Joins the account of the current login files. A different account than before gets the record on the volume.
     fn attend(&mut self, reading: &LoginReading, site: IssuerAddress) -> Arc<Session> {
         let source = self.parts.files.directory.display().to_string();
         let session = self.parts.accounts.open(site, &reading.pair, &source);
@@ -216,8 +214,8 @@ impl LoginSource {
         session
     }
 
-    /// The same login stands in other files. Whoever wrote them asks for an attempt: what kept the issuer from accepting
-    /// it may have been cured there.
+    /// The same login is in changed files. This requests an attempt: the reason why the issuer did not accept it may be
+    /// fixed.
     fn look_again(&mut self, session: &Session, files: &FilesIdentity) {
         session.remember(|account| account.override_hold(self.parts.clock.now()));
         self.is_attempt_recorded = false;
@@ -228,7 +226,7 @@ impl LoginSource {
         }
     }
 
-    /// Tells the account what an earlier process recorded of it, and how long what it is to replace still lives.
+    /// Restores an earlier process's record of the account, and the remaining lifetime of the token to replace.
     fn recall(&self, session: &Session) {
         let now = self.parts.clock.now();
         let published = self.outlet.token().and_then(|held| held.validity(now));

@@ -11,7 +11,7 @@ use crate::core::sidecar::error::SourceError;
 use crate::core::username_password::LoginPair;
 use crate::sidecar::file::{file_error, read};
 
-/// Where user name and password stand.
+/// The files with user name and password.
 #[derive(Clone, Debug)]
 pub struct LoginFiles {
     /// The directory, such as a mounted Secret.

@@ -1,9 +1,9 @@
-//! Where a sidecar's tokens come from, and the contract with everyone who uses them: the publisher of files, the
-//! endpoints, and whoever puts tokens into requests.
+//! The sources of a sidecar's tokens, and the contract with their users: the publisher of files, the endpoints, and the
+//! proxy.
 //!
-//! Who sends a token takes it from [`TokenReceiver::now`] for each request, and sends none from its [`HeldToken::last_use`] on. When it is
-//! called expired nevertheless, [`TokenReceiver::renew`] waits for a newer one; when there is none, [`TokenState::error`] says why and
-//! [`TokenState::next_attempt`] when to ask again.
+//! A user takes the token from [`TokenReceiver::now`] for each request, and stops sending it at its
+//! [`HeldToken::last_use`]. If it is called expired nevertheless, [`TokenReceiver::renew`] waits for a newer one; if
+//! there is none, [`TokenState::error`] says why and [`TokenState::next_attempt`] when to retry.
 //!
 //! ```text
 //! source ──Supply──► Feed ──► publisher, endpoints, proxy
@@ -38,15 +38,15 @@ use crate::core::token::Fingerprint;
 /// What a source has to give now.
 #[derive(Clone, Debug, Default)]
 pub struct TokenState {
-    /// The newest token that it had. It may be dead by now: ask [`HeldToken::is_expired`] or [`HeldToken::last_use`].
+    /// The newest token. It may have expired: check [`HeldToken::is_expired`] or [`HeldToken::last_use`].
     pub token: Option<Arc<HeldToken>>,
-    /// Why there is no newer one, if one is wanted.
+    /// Why there is no newer token, if one is wanted.
     pub error: Option<SourceError>,
-    /// When the source tries again, if it knows.
+    /// When the source retries, if known.
     pub next_attempt: Option<Moment>,
 }
 
-/// The end of those who use tokens. Every clone sees the same.
+/// The receiving end. Every clone sees the same state.
 #[derive(Clone)]
 pub struct TokenReceiver {
     state: watch::Receiver<TokenState>,
@@ -60,7 +60,7 @@ pub(super) struct TokenSender {
     refused: watch::Receiver<Option<Fingerprint>>,
 }
 
-/// Both ends, beginning with this token. `asks_issuer` says whether the source can get a token by itself.
+/// Both ends, with this first token. `asks_issuer` says whether the source can obtain tokens by itself.
 pub(super) fn channel(token: Option<HeldToken>, asks_issuer: bool) -> (TokenSender, TokenReceiver) {
     let state = TokenState { token: token.map(Arc::new), ..TokenState::default() };
     let (state, supplied) = watch::channel(state);
@@ -70,25 +70,25 @@ pub(super) fn channel(token: Option<HeldToken>, asks_issuer: bool) -> (TokenSend
 }
 
 impl TokenReceiver {
-    /// What there is now.
+    /// The current state.
     #[must_use]
     pub fn now(&self) -> TokenState {
         self.state.borrow().clone()
     }
 
-    /// To be told of every change. It ends with the source, when the process stops.
+    /// A receiver of every change. It ends with the source, when the process stops.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<TokenState> {
         self.state.clone()
     }
 
-    /// Whether the source gets tokens from the issuer by itself, and so at once when one is asked for.
+    /// Whether the source obtains tokens from the issuer by itself, and so immediately on request.
     #[must_use]
     pub fn asks_issuer(&self) -> bool {
         self.asks_issuer
     }
 
-    /// Says that the issuer called this token expired, without waiting for what comes of it.
+    /// Reports that the issuer called this token expired, without waiting for a new one.
     pub fn refuse(&self, token: &Fingerprint) {
         self.refused.send_if_modified(|known| {
             let is_news = known.as_ref() != Some(token);
@@ -99,8 +99,8 @@ impl TokenReceiver {
 
     /// Waits for a newer token than one that the issuer called expired; `None` when there is none within `limit`.
     ///
-    /// However many ask, one call is made. A source that asks the issuer by itself gives up as soon as that failed;
-    /// any other can only be waited for.
+    /// All requests share one call. A source that calls the issuer itself fails as soon as the call does; for any
+    /// other, callers can only wait.
     pub async fn renew(&self, refused: &Fingerprint, limit: Duration) -> Option<Arc<HeldToken>> {
         let is_other = |token: &Arc<HeldToken>| token.fingerprint != *refused;
         let newer = |state: &TokenState| state.token.clone().filter(is_other);
@@ -128,7 +128,7 @@ impl TokenSender {
         self.state.send_replace(TokenState { token: Some(Arc::new(token)), ..TokenState::default() });
     }
 
-    /// Says why there is no newer token, or that nothing is wrong.
+    /// Reports why there is no newer token, or that nothing is wrong.
     pub(super) fn report(&self, error: Option<SourceError>, next_attempt: Option<Moment>) {
         self.state.send_if_modified(|state| {
             if state.error != error {
@@ -149,12 +149,12 @@ impl TokenSender {
         self.state.borrow().error.is_none()
     }
 
-    /// Whether a user of this token was told that it has expired.
+    /// Whether a user reported this token as expired.
     fn is_refused(&self, token: &HeldToken) -> bool {
         self.refused.borrow().as_ref() == Some(&token.fingerprint)
     }
 
-    /// Waits until somebody asks for a newer token. Without anybody left who could, it waits for ever.
+    /// Waits until a newer token is requested. Without any users left, it waits forever.
     async fn requested(&mut self) {
         if self.refused.changed().await.is_err() {
             std::future::pending::<()>().await;

@@ -21,14 +21,14 @@ use crate::core::sidecar::files::TOKEN_JSON;
 use crate::core::sidecar::token::{HeldToken, TokenFields, follow};
 use crate::ops::clock::Clock;
 
-/// After how many seconds the watch is made anew: one that has fallen silent hides a new token until then.
+/// How often the watch is re-established, in seconds: a stalled watch hides a new token until then.
 const WATCH_SECONDS: u32 = 60;
-/// The API server no longer knows what a watch was to begin with. A new list does.
+/// The API server no longer has the version that a watch starts from. A new list helps.
 const VERSION_GONE: u16 = 410;
-/// How often a token that is held is looked at without a change: it may have died.
+/// How often the current token is checked without a change: it may have expired.
 const LOOK: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// Under which keys, or file names, a token and its times stand.
+/// The keys, or file names, of a token and its times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretKeys {
     /// The bare token.
@@ -126,8 +126,8 @@ impl SecretSource {
         }
     }
 
-    /// Takes what stands in the Secret now and from now on, until the watch ends. Each watch begins with a list: one that
-    /// were only resumed would keep silent until the next change, and so would the end of any trouble before it.
+    /// Takes the current and all later content of the Secret, until the watch ends. Each watch starts with a list: a
+    /// resumed watch would stay silent until the next change, and so hide the end of an error.
     async fn follow(&self) -> kube::Result<()> {
         let namespace = self.name.namespace.as_deref().unwrap_or("default");
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
@@ -139,7 +139,7 @@ impl SecretSource {
         let watch = WatchParams::default().fields(&one).timeout(WATCH_SECONDS);
         let mut changes = api.watch(&watch, &version).await?.boxed();
         tracing::trace!(secret = %self.name, version, "starting the watch");
-        // Not before: a Secret that can be listed but not watched is no source that works.
+        // Not before: a Secret that can be listed but not watched is not a working source.
         self.report(error);
         while let Some(change) = changes.try_next().await? {
             match change {
@@ -155,7 +155,7 @@ impl SecretSource {
         Ok(())
     }
 
-    /// Gives the token of the Secret if it is another one, or says what is wrong.
+    /// Passes on the token of the Secret if it changed, or reports the problem.
     fn take(&self, secret: Option<&Secret>) -> Option<SourceError> {
         let Some(secret) = secret else {
             return Some(SourceError::SecretMissing { secret: self.name.to_string() });
@@ -178,7 +178,7 @@ impl SecretSource {
         }
     }
 
-    /// Says so when the token that was taken has died since.
+    /// Reports when the current token expires.
     fn age(&self) {
         let now = self.clock.now();
         let is_dead = self.sender.token().is_some_and(|token| token.is_expired(now));
