@@ -120,7 +120,7 @@ reproducible: image ## Build the images again in another folder, and check that 
 	rm -rf $(ELSEWHERE)
 
 # Ignored tests that only take long, without those that wait for a fix.
-LONG := killing::an_operator_that_is_killed_over_and_over_never_leaves_a_dead_token_and_logs_in_no_more_than_it_must \
+LONG := killing::a_repeatedly_killed_operator_leaves_no_expired_token_and_makes_no_unnecessary_login \
 	outage::a_minute_without_an_api_server_costs_no_login_and_renewals_go_on_where_they_were
 HAMMER := sidecar::hammer::no_reader_sees_a_torn_empty_mixed_or_wrong_mode_file_through_hundreds_of_publications \
 	sidecar::proxy::load::under_load_no_request_carries_an_expired_token_through_many_rotations

@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_login_does_not_wait_for_ever_for_what_cannot_be_read_but_for_what_nobody_has_looked_at() {
+    fn a_first_login_waits_for_unchecked_credentials_but_not_forever_for_unreadable_ones() {
         let (registry, term) = (Registry::new(10), Term::default());
         registry.on_credential_relist();
         registry.on_credential_applied(&key("held"), sighting("u1", &[]), remarks(true), at(0));

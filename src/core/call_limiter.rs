@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_no_deadline_goes_in_the_order_of_asking_and_one_tenant_never_has_the_last_share() {
+    fn calls_without_a_deadline_are_served_in_order_and_no_tenant_gets_the_last_permit() {
         for (calls, of_one) in [(1, 1), (2, 1), (4, 3), (64, 56)] {
             let mut gate = CallLimiter::new(Capacity::of(calls));
             for number in 0..100 {

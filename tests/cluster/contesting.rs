@@ -38,7 +38,7 @@ impl PeerController {
 }
 
 #[tokio::test]
-async fn a_writer_that_rewrites_the_token_for_seconds_is_named_and_loses_in_the_end_without_the_issuer() {
+async fn a_writer_that_keeps_rewriting_the_token_is_named_and_loses_without_a_call_to_the_issuer() {
     let stage = Stage::set("rival", issuer(HOUR)).await;
     stage.apply(json!({})).await;
     stage.until_correct(NAME).await;

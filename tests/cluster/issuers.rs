@@ -143,8 +143,7 @@ async fn write_bundle(stage: &Stage, pem: &str) {
 }
 
 #[tokio::test]
-async fn an_issuer_with_a_private_authority_is_trusted_by_a_bundle_in_a_config_map_and_a_wrong_one_is_repaired()
- {
+async fn a_config_map_makes_a_private_ca_trusted_and_correcting_a_wrong_bundle_works() {
     let (stage, issuer_over_https) = https_stage("ca-config-map").await;
     let stranger = Simulator::start(Config::default().tls(Tls::localhost())).await.unwrap();
     write_bundle(&stage, stranger.ca_pem().unwrap()).await;

@@ -32,8 +32,7 @@ fn kills_wanted() -> u64 {
 }
 
 #[tokio::test]
-async fn an_operator_that_is_killed_over_and_over_never_leaves_a_dead_token_and_logs_in_no_more_than_it_must()
-{
+async fn a_repeatedly_killed_operator_leaves_no_expired_token_and_makes_no_unnecessary_login() {
     let issuer = issuer(LIFETIME).personality(|it| it.latency = Latency::of(SLOW));
     let mut stage = Stage::set("killed", issuer).await;
     for (account, percent) in ACCOUNTS {

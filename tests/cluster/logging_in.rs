@@ -184,7 +184,7 @@ async fn another_account_in_the_login_secret_is_logged_in_to_at_once() {
 }
 
 #[tokio::test]
-async fn a_specification_that_names_an_account_that_is_rejected_is_not_ready_and_the_old_token_stays() {
+async fn a_spec_with_a_rejected_account_is_not_ready_and_the_old_token_stays() {
     let stage = Stage::set("rejected-spec", issuer(HOUR)).await;
     stage.apply(json!({})).await;
     stage.ready().await;

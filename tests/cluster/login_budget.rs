@@ -28,7 +28,7 @@ async fn until_rejected(stage: &Stage, count: usize) {
 }
 
 #[tokio::test]
-async fn ten_credentials_of_one_bad_account_make_one_attempt_and_none_after_a_restart_nor_does_an_eleventh() {
+async fn ten_credentials_of_a_rejected_account_make_one_attempt_and_none_after_a_restart() {
     let mut stage = Stage::set("ten-bad", issuer(HOUR)).await;
     stage.write_login(USER, "wrong").await;
     for number in 0..10 {

@@ -47,8 +47,7 @@ enum Met {
 }
 
 #[tokio::test]
-async fn a_token_that_is_obtained_while_the_api_server_or_its_store_is_killed_is_published_when_they_are_back()
- {
+async fn a_token_obtained_while_the_api_server_or_etcd_is_down_is_published_afterwards() {
     let control_plane = WHILE_DUE.control_plane().await.unwrap();
     let stage = set(control_plane, "outage", LIFETIME).await;
     stage.issuer.configure(|personality| personality.latency = Latency::of(SLOW));

@@ -36,8 +36,7 @@ enum Resumed {
 }
 
 #[tokio::test]
-async fn a_leader_that_is_paused_in_mid_call_wastes_one_token_of_each_account_and_none_is_replaced_by_an_older()
- {
+async fn a_leader_paused_during_calls_wastes_one_token_per_account_and_publishes_no_older_one() {
     let issuer = issuer(LIFETIME).personality(|it| it.latency = Latency::of(SLOW));
     let (stage, standby) = set_with_standby("pausing", issuer).await;
     for account in ACCOUNTS {

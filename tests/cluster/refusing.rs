@@ -126,8 +126,7 @@ async fn a_write_that_hangs_is_given_up_and_made_again() {
 }
 
 #[tokio::test]
-async fn while_an_admission_webhook_does_not_answer_people_are_told_what_fails_and_when_the_token_is_late_and_dead()
- {
+async fn while_an_admission_webhook_hangs_the_failing_call_and_the_late_token_are_reported() {
     let (stage, proxy) = set("target-500-on", LIFETIME).await;
     proxy.inject(Rule::new(Fault::status(500), is_target_write));
     let message = stage.told("Stalled", "True", "ApiServerCallFailed").await;

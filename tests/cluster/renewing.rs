@@ -82,7 +82,7 @@ async fn tokens_are_refreshed_over_and_over_and_the_secret_never_holds_an_expire
 }
 
 #[tokio::test]
-async fn an_issuer_that_refuses_refreshes_is_logged_in_to_ahead_of_expiry_and_soon_not_asked_any_more() {
+async fn an_issuer_that_rejects_refreshes_gets_logins_before_expiry_and_soon_no_refreshes() {
     let issuer = issuer(SHORT).personality(|it| it.refresh.accepted = RefreshAccepted::AfterExpiry);
     let stage = Stage::set("refused-refresh", issuer).await;
     stage.apply(json!({})).await;
@@ -101,7 +101,7 @@ async fn an_issuer_that_refuses_refreshes_is_logged_in_to_ahead_of_expiry_and_so
 }
 
 #[tokio::test]
-async fn with_strategy_login_no_refresh_is_ever_tried_and_a_rotation_costs_two_writes_and_the_login_secret() {
+async fn strategy_login_never_refreshes_and_a_rotation_costs_two_writes_and_a_read_of_the_login() {
     let stage = Stage::set("by-login", issuer(COUNTED)).await;
     stage.apply(json!({"renewal": {"strategy": "Login"}})).await;
     stage.ready().await;
@@ -117,7 +117,7 @@ async fn with_strategy_login_no_refresh_is_ever_tried_and_a_rotation_costs_two_w
 }
 
 #[tokio::test]
-async fn a_rotation_costs_one_write_of_the_secret_and_one_of_the_status_and_own_writes_cause_no_work() {
+async fn a_rotation_costs_one_write_of_secret_and_status_each_and_own_writes_cause_no_work() {
     let stage = Stage::set("rotation-cost", issuer(COUNTED)).await;
     stage.apply(json!({})).await;
     stage.ready().await;

@@ -58,7 +58,7 @@ async fn another_writer_that_keeps_changing_the_target_is_named_and_still_does_n
 }
 
 #[tokio::test]
-async fn a_template_key_that_is_dropped_and_an_owner_that_becomes_an_orphan_are_gone_from_the_target() {
+async fn a_removed_template_key_and_the_owner_of_an_orphan_are_removed_from_the_target() {
     let stage = Stage::set("relayout", issuer(HOUR)).await;
     let template = |data: Value| json!({"template": {"data": data}});
     stage
@@ -169,8 +169,7 @@ async fn a_target_of_another_type_and_an_immutable_one_are_told_with_the_cure_wh
 }
 
 #[tokio::test]
-async fn a_mistake_in_a_template_is_named_by_key_and_line_before_a_login_is_spent_and_its_repair_is_carried_out()
- {
+async fn a_template_error_names_key_and_line_before_any_login_and_its_correction_is_applied() {
     let stage = Stage::set("template-error", issuer(HOUR)).await;
     let template =
         |text: &str| json!({"target": {"template": {"data": {"good": "{{ token }}", "bad": text}}}});

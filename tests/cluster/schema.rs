@@ -24,7 +24,7 @@ fn loose_crd() -> String {
 }
 
 #[tokio::test]
-async fn an_operator_that_is_there_before_its_definition_says_what_it_waits_for_and_goes_on_when_it_comes() {
+async fn an_operator_without_its_crd_says_what_it_waits_for_and_starts_when_the_crd_is_installed() {
     let control_plane = WITHOUT_CRD.control_plane().await.unwrap();
     let mut stage = Stage::set_without_start(control_plane, "no-crd", issuer(HOUR)).await;
     stage.operator.start(control_plane).await;

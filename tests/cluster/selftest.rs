@@ -82,7 +82,7 @@ async fn a_selftest_of_an_operator_that_does_not_run_says_what_to_look_at() {
 }
 
 #[tokio::test]
-async fn a_selftest_that_is_told_to_stop_deletes_its_credential_and_one_that_was_killed_is_taken_over() {
+async fn a_stopped_selftest_deletes_its_credential_and_the_next_one_removes_that_of_a_killed_one() {
     let mut stage = Stage::set("selftest-stopped", issuer(HOUR)).await;
     stage.operator.stop().await;
     // What is said goes into one file, after what was said before.

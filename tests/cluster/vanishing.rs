@@ -34,7 +34,7 @@ async fn apply_there(namespace: &TestNamespace) -> Api<IdIssuerCredential> {
 }
 
 #[tokio::test]
-async fn a_namespace_that_is_deleted_in_mid_renewal_goes_leaves_the_operator_quiet_and_the_others_renewed() {
+async fn a_namespace_deleted_during_a_renewal_leaves_no_errors_and_others_are_renewed() {
     let doomed = TestNamespace::create(CLUSTER.control_plane().await.unwrap(), "doomed").await.unwrap();
     let issuer = issuer(LIFETIME).user(User::new(OTHER, "secret"));
     let stage = Stage::set_with("survivor", issuer, |operator, _| {

@@ -144,7 +144,7 @@ async fn large_heads_without_an_end_do_not_fill_the_memory_of_the_operator() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn silent_connections_at_every_port_of_a_sidecar_keep_it_neither_from_a_login_nor_from_its_probes() {
+async fn silent_connections_at_every_port_of_a_sidecar_block_neither_logins_nor_probes() {
     let name = "shop@example.org";
     let issuer = Simulator::start(Config::default().user(User::new(name, "a-password"))).await.unwrap();
     let url = issuer.url();

@@ -94,8 +94,7 @@ impl Room {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_issuer_that_fails_for_everyone_is_asked_by_one_at_a_time_and_serves_all_within_two_minutes_again()
-{
+async fn a_failing_issuer_is_probed_by_one_call_at_a_time_and_serves_all_within_two_minutes() {
     let mut room = Room::new(|_| ());
     let parties = room.due_parties(100, Strategy::Auto).await;
     let wanted = room.clock.now();
@@ -179,8 +178,7 @@ async fn an_issuer_that_fails_for_most_serves_the_others_before_their_tokens_die
 
 /// After an outage one tenant makes a new account every five seconds, which the issuer has never answered.
 #[tokio::test(start_paused = true)]
-async fn after_an_outage_a_neighbour_is_renewed_within_a_minute_whatever_new_accounts_a_tenant_makes_that_fail()
- {
+async fn after_an_outage_neighbours_renew_within_a_minute_despite_new_failing_accounts_of_a_tenant() {
     for hostile_tenants in [1, 3] {
         let mut room = Room::new(|_| ());
         let parties = room.due_parties(5, Strategy::Auto).await;
@@ -227,7 +225,7 @@ async fn two_accounts_whose_passwords_changed_are_no_outage_and_held_as_any() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ever_new_wrong_passwords_of_one_user_get_four_attempts_an_hour_and_no_other_tenant_pays_for_them() {
+async fn new_wrong_passwords_of_one_user_get_four_attempts_an_hour_and_affect_no_other_tenant() {
     let mut room = Room::new(|_| ());
     let name = "user@example.org";
     room.simulator.set_user(&User::new(name, "secret"));

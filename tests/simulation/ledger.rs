@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_call_of_an_account_by_a_process_that_leads_no_more_is_found_after_each_change_anew() {
+    fn a_second_call_of_an_account_by_a_former_leader_is_found_after_each_change_of_leader() {
         let (findings, now) = (Findings::default(), Timestamp::UNIX_EPOCH);
         let ledger = Ledger::new(findings.clone());
         for _ in 0..2 {

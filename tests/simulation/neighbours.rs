@@ -44,7 +44,7 @@ fn world_of_one(accounts: usize, lifetime: Duration) -> World {
 
 /// Three hundred accounts of one namespace that the issuer does not answer, or answers oddly at once.
 #[tokio::test(start_paused = true)]
-async fn a_neighbour_of_three_hundred_bad_accounts_has_its_first_token_and_its_short_lived_ones_in_time() {
+async fn a_neighbour_of_three_hundred_failing_accounts_gets_its_tokens_in_time() {
     let page = Fault::Status { status: 200, retry_after: None, body: Some("<html>".into()) };
     for fault in [Fault::Hang, Fault::status(503), Fault::status(404), page] {
         let mut world = world_of_one(302, MINUTE);
@@ -144,7 +144,7 @@ async fn forty_spellings_of_one_user_name_are_presented_four_times_an_hour_toget
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_user_names_of_a_namespace_that_were_never_accepted_have_twenty_rejections_an_hour_together() {
+async fn never_accepted_user_names_of_a_namespace_share_twenty_rejections_an_hour() {
     let mut world = world_of_one(62, HOUR);
     let hostile: Vec<_> = (2..62).map(|account| world.moves_in(account, HOSTILE, "guess")).collect();
     world.start();

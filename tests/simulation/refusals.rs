@@ -180,7 +180,7 @@ async fn a_block_of_a_login_that_was_accepted_is_over_a_minute_after_it_ends() {
 
 /// An issuer that refuses a password in HTML looks like a block: it must not lock the account whose password was changed.
 #[tokio::test(start_paused = true)]
-async fn a_block_that_lasts_is_met_by_a_login_every_fifteen_minutes_and_is_over_with_the_next_answer() {
+async fn during_a_long_block_a_login_is_attempted_every_fifteen_minutes_until_the_issuer_answers() {
     for block in [status(401, Some(PAGE)), status(403, Some("RBAC: access denied"))] {
         let mut world = world(HOUR);
         let credential = world.population.credentials[0].clone();

@@ -135,7 +135,7 @@ async fn two_that_come_at_once_share_what_there_is_and_leave_each_other_alone() 
 /// The third one overwrote the second one's claim, which took that for a sign of the first one's life: no claim ever stood long
 /// enough, and the token died.
 #[tokio::test(start_paused = true)]
-async fn of_two_that_stand_by_each_leaves_the_others_question_alone_and_one_goes_on_within_half_a_minute() {
+async fn two_standbys_leave_each_others_claims_alone_and_one_takes_over_within_half_a_minute() {
     let mut world = world(1);
     world.replicas[0].start(&world.habitat);
     world.pass(2 * MINUTE).await;
@@ -158,8 +158,7 @@ async fn of_two_that_stand_by_each_leaves_the_others_question_alone_and_one_goes
 
 /// Each namespace was asked about every six seconds: ninety writes a second for three hundred of them.
 #[tokio::test(start_paused = true)]
-async fn a_controller_of_many_namespaces_is_asked_in_three_of_them_and_followed_in_all_and_in_one_that_it_leaves()
- {
+async fn a_controller_of_many_namespaces_is_checked_in_three_and_replaced_wherever_it_is_gone() {
     let mut world = world(1);
     let (account, first) = (world.population.accounts[0].clone(), world.population.credentials[0].clone());
     let of = |number: usize| Credential { namespace: format!("quarter-{number}"), ..first.clone() };

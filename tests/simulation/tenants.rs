@@ -34,8 +34,7 @@ fn told(world: &World, credential: &Credential, kind: &str) -> Option<(String, S
 }
 
 #[tokio::test(start_paused = true)]
-async fn tokens_that_die_at_once_are_written_once_a_minute_and_told_to_be_too_short_without_a_stream_of_events()
- {
+async fn very_short_lived_tokens_are_written_once_a_minute_and_reported_without_a_flood_of_events() {
     let mut world = crowd(Issuers::plain(9, SECOND), 50);
     world.start();
     world.pass(10 * SECOND).await;

@@ -234,7 +234,7 @@ fn what_a_calls_end_says_about_the_issuer() {
 }
 
 #[test]
-fn an_answer_without_a_token_counts_as_a_rejection_until_the_login_is_accepted_and_never_again() {
+fn a_response_without_a_token_counts_as_a_rejection_until_the_login_is_accepted() {
     for failure in
         [malformed(), misconfigured(), blocked(), inconclusive(Sent::No), inconclusive(Sent::Maybe)]
     {
@@ -420,7 +420,7 @@ fn refuse_first_refresh(account: &mut Account, now: Moment) -> Moment {
 }
 
 #[test]
-fn refreshing_is_given_up_after_the_first_refresh_of_two_sessions_in_a_row_was_refused_for_a_day() {
+fn refreshing_stops_for_a_day_after_two_sessions_in_a_row_had_their_first_refresh_rejected() {
     let mut account = logged_in();
     let now = refuse_first_refresh(&mut account, at(0));
     assert_eq!(account.refresh_support(), RefreshSupport::Unknown);

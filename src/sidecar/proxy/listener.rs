@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn bodies_that_come_slowly_take_the_room_for_kept_ones_for_half_a_minute_and_others_are_told_why() {
+    async fn slow_bodies_occupy_the_buffer_for_half_a_minute_and_others_get_the_reason() {
         let address = served(answering().await).await;
         let head =
             "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";

@@ -159,7 +159,7 @@ fn quantiles_are_of_what_was_seen() {
 }
 
 #[test]
-fn a_soak_is_no_good_if_a_token_came_near_its_end_while_the_conditions_held_or_they_seldom_did() {
+fn a_soak_fails_if_a_token_nearly_expired_while_it_could_be_renewed_or_if_it_rarely_could() {
     let complaint = |broken_from: u64, near_its_end: u64| {
         let ledger = Ledger::open();
         for at in 0..100 {

@@ -48,7 +48,7 @@ async fn a_full_disk_keeps_the_old_files_and_is_told_of_until_there_is_room() {
 }
 
 #[tokio::test]
-async fn a_volume_that_becomes_read_only_keeps_the_old_files_and_gets_the_newest_once_it_is_writable() {
+async fn a_volume_that_becomes_read_only_keeps_the_old_files_until_it_is_writable() {
     let mut stage = Stage::set(Duration::from_secs(4)).await;
     let Some(output) = with_own_volume(&mut stage, "1m").await else { return };
     let file = |name: &str| fs::read_to_string(output.join(name)).ok();

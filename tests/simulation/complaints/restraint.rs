@@ -86,8 +86,7 @@ async fn an_issuer_that_is_too_busy_is_waited_for_as_long_as_it_asks_and_no_toke
 /// vSphere CSI driver #3787: a password that had been changed was presented over and over, after restarts too, and the
 /// issuer locked the account for everyone.
 #[tokio::test(start_paused = true)]
-async fn a_changed_password_never_locks_the_account_also_across_restarts_and_an_edited_secret_is_taken_at_once()
- {
+async fn a_changed_password_never_locks_the_account_and_an_edited_secret_is_used_at_once() {
     let mut world = settled(Issuers::plain(5, HOUR), 1, 3).await;
     simulator(&world).configure(|personality| {
         personality.refresh.accepted = RefreshAccepted::Never;

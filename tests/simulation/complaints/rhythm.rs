@@ -75,7 +75,7 @@ async fn at_the_first_attempt_a_quarter_of_the_life_is_left_and_four_failures_ar
 /// openfga/java-sdk #388: a token was renewed a fixed 300 s before its end, so that one that lives 300 s was fetched anew
 /// for every call.
 #[tokio::test(start_paused = true)]
-async fn whoever_wants_renewals_five_minutes_ahead_gets_one_after_a_fifth_of_a_short_life_and_none_sooner() {
+async fn renewal_five_minutes_before_expiry_of_short_lifetimes_comes_after_a_fifth_and_not_sooner() {
     for seconds in [20, 60, 300, 375] {
         let lifetime = Duration::from_secs(seconds);
         let world = settled(Issuers::plain(4, lifetime), 1, 2).await;

@@ -132,7 +132,7 @@ async fn a_storm_of_edits_that_change_nothing_costs_no_call() {
 /// giantswarm/mcp-oauth #511, toolhive #4122: two pods presented the same single-use refresh token, and the issuer revoked
 /// the session of both.
 #[tokio::test(start_paused = true)]
-async fn refresh_tokens_for_single_use_are_presented_once_although_replicas_are_paused_in_the_middle() {
+async fn single_use_refresh_tokens_are_used_once_although_replicas_are_paused_meanwhile() {
     let plan = Plan { seed: 8, accounts: 3, credentials: 6, lease: Some(stretched()) };
     let mut world = World::new(&plan, Issuers::plain(8, HOUR));
     world.start();

@@ -185,7 +185,7 @@ async fn what_other_controllers_keep_on_a_target_leads_to_a_look_and_to_no_write
 /// Such a target holds the token in no key alone, so a process that begins cannot have it back from there: it logged in, and
 /// wrote target and status, for a version that was another one only by what is not ours.
 #[tokio::test(start_paused = true)]
-async fn a_target_without_a_bare_token_costs_a_restarted_process_one_look_whatever_others_keep_on_it() {
+async fn a_target_without_a_bare_token_costs_a_restart_one_read_whatever_others_add_to_it() {
     let mut world = settled(Issuers::plain(5, HOUR), 1, 1).await;
     let credential = world.population.credentials[0].clone();
     let template = json!({"data": {"header": "Bearer {{ token }}", "name": "{{ name }}"}});

@@ -168,7 +168,7 @@ async fn a_day_of_hourly_tokens_is_a_login_every_three_quarters_of_an_hour() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_that_was_never_accepted_is_presented_once_in_a_day_and_again_when_its_files_are_others() {
+async fn a_login_that_was_never_accepted_is_attempted_once_a_day_and_again_when_its_files_change() {
     let stage = Stage::begin(401);
     tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
     assert_eq!(stage.calls(), 1);

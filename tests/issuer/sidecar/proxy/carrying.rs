@@ -78,7 +78,7 @@ async fn a_redirect_is_the_programs_business() {
 }
 
 #[tokio::test]
-async fn a_private_ca_of_the_upstream_is_trusted_when_it_is_named_and_refused_with_the_cure_when_not() {
+async fn a_private_ca_of_the_upstream_is_trusted_if_named_and_rejected_with_the_cure_if_not() {
     let issuer = Simulator::start(Config::default().tls(Tls::localhost())).await.unwrap();
     for is_named in [true, false] {
         let mut stage = Stage::set(HOUR).await;

@@ -68,7 +68,7 @@ async fn a_page_from_elsewhere_does_not_end_the_sidecar_and_a_program_does() {
 }
 
 #[tokio::test]
-async fn where_others_reach_the_proxy_pages_call_it_by_names_that_are_listed_only_and_foreign_ones_never() {
+async fn if_others_reach_the_proxy_pages_may_use_listed_names_only_and_foreign_pages_none() {
     let upstream = Recorder::start(answer).await;
     for names in [None, Some("reports.shop")] {
         let mut stage = Stage::set(HOUR).await;

@@ -45,7 +45,7 @@ async fn start_upstream(identity: &Identity) -> (SocketAddr, UnboundedReceiver<h
 }
 
 #[tokio::test]
-async fn a_call_as_of_grpc_passes_with_its_bodies_and_trailers_and_has_the_token_and_the_upstreams_name() {
+async fn a_grpc_call_passes_with_bodies_and_trailers_the_token_and_the_upstreams_name() {
     let identity = Identity::make(&["127.0.0.1"], |_| ());
     let (upstream, mut told) = start_upstream(&identity).await;
     let mut stage = Stage::set(HOUR).await;

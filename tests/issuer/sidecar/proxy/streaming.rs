@@ -242,7 +242,7 @@ async fn bodies_that_nobody_reads_on_connections_of_http_2_cost_no_more() {
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_before_the_end_of_the_body_passes_with_http_2_to_an_upstream_of_http_1() {
+async fn a_response_before_the_end_of_the_body_passes_from_http_1_upstreams_to_http_2() {
     let upstream = Recorder::start(mirror).await;
     let (_stage, proxy) = forwarding(HOUR, &upstream.url()).await;
     let (send, answering) = ask_with_http_2(proxy, "/").await;
