@@ -8,7 +8,7 @@ CRD   := crds/idissuer.pl_idissuercredentials.yaml
 CHART := charts/idissuer-operator
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulation check deny crds chart figures full soak hostile tools image installed materials reproducible
+.PHONY: help demo test simulation check deny crds chart figures full mutants soak hostile tools image installed materials reproducible
 
 help: ## Print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -53,6 +53,17 @@ $(DENY):
 
 deny: $(DENY) ## Check licences, sources and bans of all dependencies
 	$(DENY) --locked check bans licenses sources
+
+# Tests a copy that contains only the core, so each mutant builds in seconds.
+MUTANTS_VERSION := 27.1.0
+MUTANTS_HOME    := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/idissuer-testbed/cargo-mutants-$(MUTANTS_VERSION)
+MUTANTS         := $(MUTANTS_HOME)/bin/cargo-mutants
+$(MUTANTS):
+	$(CARGO) install --quiet --locked --root $(MUTANTS_HOME) cargo-mutants@$(MUTANTS_VERSION)
+
+mutants: export PATH := $(MUTANTS_HOME)/bin:$(PATH)
+mutants: $(MUTANTS) ## Test the core's tests: they must fail for 98 % of its mutants; FILES="budget account/call" for these files only
+	tests/mutants.sh $(FILES)
 
 crds: ## Generate crds/ from the code, and copy it to the chart and deploy/
 	@$(BUILD)
@@ -131,6 +142,7 @@ full: check reproducible materials test ## Run the checks that are too slow for 
 	$(MAKE) soak
 	$(MAKE) hostile
 	$(MAKE) demo ROTATIONS=10
+	PROPTEST_CASES=256 $(MAKE) mutants
 	PROPTEST_CASES=1000000 SIMULATION_FULL=1 SIMULATION_DAYS=30 SIMULATION_CREDENTIALS=1000 $(MAKE) simulation
 
 tools: ## Build the programs for tests and demo, once, from source: etcd, kube-apiserver, kubectl, a node, helm

@@ -287,6 +287,46 @@ mod tests {
     }
 
     #[test]
+    fn rejections_and_logins_under_way_are_four_together_whatever_the_parts() {
+        for rejections in 0_u8..4 {
+            let mut limit = limited(&vec![0; rejections.into()]);
+            for _ in rejections..4 {
+                assert_eq!(limit.blocked_until(at(1)), None, "{rejections} rejections");
+                limit.begins();
+            }
+            assert_eq!(limit.blocked_until(at(1)), Some(at(3)), "{rejections} rejections");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_over_once_no_login_is_under_way_and_its_rejections_have_left_the_window() {
+        let mut limit = RejectionLimit::default();
+        assert!(limit.is_over(at(0)));
+        limit.begins();
+        assert!(!limit.is_over(at(0)), "one is under way");
+        limit.ends(true, at(1));
+        assert!(!limit.is_over(at(3_600)), "it was rejected");
+        assert!(limit.is_over(at(3_601)));
+        limit.begins();
+        assert!(!limit.is_over(at(3_601)), "another one is under way");
+    }
+
+    #[test]
+    fn the_logins_under_way_of_one_user_name_are_not_forgotten_when_another_one_comes() {
+        let mut limits = RejectionLimits::default();
+        for now in 0..4 {
+            limits.of("billing", at(now)).begins();
+            limits.of("shop", at(now));
+        }
+        assert_eq!(limits.blocked_until(&"billing", at(4)), Some(at(6)), "each of the four may be rejected");
+        assert!(!limits.are_over(at(4)));
+        for now in 4..8 {
+            limits.of("billing", at(now)).ends(false, at(now));
+        }
+        assert!(limits.are_over(at(8)));
+    }
+
+    #[test]
     fn of_what_several_credentials_remember_the_largest_count_holds() {
         let mut limit = RejectionLimit::default();
         limit.remember(2, at(0));
@@ -318,6 +358,30 @@ mod tests {
         limits.has_presented();
         assert_eq!(limits.blocked_until(&98, at(3600)), None);
         assert!(!limits.are_over(at(3600)) && limits.are_over(at(4_000)));
+    }
+
+    #[test]
+    fn twenty_logins_are_presented_at_once_while_none_is_rejected() {
+        let mut limits = RejectionLimits::<u8>::default();
+        for number in 0..20 {
+            assert!(limits.presents(at(0)), "{number}");
+        }
+        assert!(!limits.presents(at(0)), "each of the twenty may be rejected");
+        limits.has_presented();
+        assert!(limits.presents(at(0)), "one of them was not");
+    }
+
+    #[test]
+    fn of_both_limits_the_later_end_holds() {
+        // (four rejections of the user name, twenty of others, how long the user name has to wait)
+        for (own, others, until) in [(100, 0, 3_700), (0, 100, 3_700), (50, 50, 3_650)] {
+            let mut limits = RejectionLimits::default();
+            limits.of(0, at(200)).remember(4, at(own));
+            for user in 1..6 {
+                limits.of(user, at(200)).remember(4, at(others));
+            }
+            assert_eq!(limits.blocked_until(&0, at(200)), Some(at(until)), "{own} {others}");
+        }
     }
 
     #[test]

@@ -281,6 +281,29 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_ends_leaves_the_others_of_its_tenant_counted() {
+        for (priority, most) in [(renewal(900), 14), (Priority::FirstIssue, 10)] {
+            let mut gate = CallLimiter::new(Capacity::ISSUER);
+            assert!(gate.is_idle());
+            for _ in 0..most {
+                gate.ask(of("a", priority), (), at(0));
+            }
+            assert_eq!(all(&mut gate).len(), most);
+            gate.leave(&of("a", priority));
+            assert!(!gate.is_idle(), "the others are in flight, and nobody waits");
+            for _ in 0..5 {
+                gate.ask(of("a", priority), (), at(1));
+            }
+            assert_eq!(all(&mut gate).len(), 1, "{most} in all");
+            for _ in 0..most {
+                gate.leave(&of("a", priority));
+            }
+            assert!(!gate.is_idle(), "four wait");
+            assert_eq!(all(&mut gate).len(), 4);
+        }
+    }
+
+    #[test]
     fn while_several_wait_each_has_its_share() {
         let mut gate = CallLimiter::new(Capacity::ISSUER);
         for tenant in ["a", "b", "c", "d"] {

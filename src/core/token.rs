@@ -270,8 +270,17 @@ pub(crate) mod tests {
         for (text, defect) in cases {
             assert_eq!(AccessToken::parse(text).err(), defect, "{text:?}");
         }
-        assert!(AccessToken::parse(&"x".repeat(LONGEST_TOKEN)).is_ok());
-        assert_eq!(AccessToken::parse(&"x".repeat(LONGEST_TOKEN + 1)).err(), Some(TokenError::TooLong));
+        assert!(AccessToken::parse(&"x".repeat(16_384)).is_ok());
+        assert_eq!(AccessToken::parse(&"x".repeat(16_385)).err(), Some(TokenError::TooLong));
+    }
+
+    #[test]
+    fn a_refresh_token_that_is_empty_or_longer_than_16_kib_is_none() {
+        for (length, is_kept) in [(0, false), (1, true), (16_384, true), (16_385, false)] {
+            let text = "x".repeat(length);
+            let kept = RefreshToken::parse(&text);
+            assert_eq!(kept.as_ref().map(RefreshToken::expose), is_kept.then_some(&*text), "{length}");
+        }
     }
 
     #[test]
@@ -311,15 +320,26 @@ pub(crate) mod tests {
         use super::super::schedule::{Jitter, RenewBefore, Schedule};
         use super::super::testing::{at, seconds};
         let now = at(0);
-        let recorded = |ahead: i64| {
+        let recorded = |lifetime: i64, ahead: i64| {
             let issued = at(ahead).wall;
-            Validity::recorded(issued, issued + seconds(3600), LifetimeSource::ExpiresIn, now)
+            Validity::recorded(issued, issued + seconds(lifetime), LifetimeSource::ExpiresIn, now)
         };
-        for (ahead, is_due) in [(-10, false), (0, false), (60, false), (61, true), (1_000_000, true)] {
-            let validity = recorded(ahead);
+        // Clocks may differ by a twentieth of the lifetime, and by a minute at most.
+        let cases = [
+            (3600, -10, false),
+            (3600, 0, false),
+            (3600, 60, false),
+            (3600, 61, true),
+            (3600, 1_000_000, true),
+            (400, 20, false),
+            (400, 21, true),
+        ];
+        for (lifetime, ahead, is_due) in cases {
+            let validity = recorded(lifetime, ahead);
             let schedule = Schedule::of(&validity, RenewBefore::Percent(5), Jitter::NONE);
-            assert_eq!(schedule.renewal.is_reached(now), is_due, "{ahead}");
-            assert!(!schedule.overdue.is_reached(now) && !validity.issued.is_after(now), "{ahead}");
+            assert_eq!(schedule.renewal.is_reached(now), is_due, "{lifetime} {ahead}");
+            assert!(!schedule.overdue.is_reached(now), "{lifetime} {ahead}");
+            assert!(!validity.issued.is_after(now), "{lifetime} {ahead}");
         }
     }
 
