@@ -136,7 +136,7 @@ LONG := killing::a_repeatedly_killed_operator_leaves_no_expired_token_and_makes_
 HAMMER := sidecar::hammer::no_reader_sees_a_torn_empty_mixed_or_wrong_mode_file_through_hundreds_of_publications \
 	sidecar::proxy::load::under_load_no_request_carries_an_expired_token_through_many_rotations
 full: export PROPTEST_CASES ?= 20000
-full: check reproducible materials test ## Run the checks that are too slow for every change: more random cases, 100 kills, a one-minute outage, 5000 publications, the soaks
+full: check reproducible materials test ## Run the checks that are too slow for every change: more random cases, 100 kills, a one-minute outage, 5000 publications, the soaks, the mutants
 	KILLS=100 $(CARGO) test --locked --workspace --test cluster -- --include-ignored --exact $(LONG)
 	PUBLICATIONS=5000 ROTATIONS=100 $(CARGO) test --locked --workspace --test issuer -- --exact --nocapture $(HAMMER)
 	$(MAKE) soak

@@ -66,6 +66,31 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_tenth_of_a_pause_is_fixed_and_the_rest_is_drawn() {
+        for (drawn, milliseconds) in [(0.0, 500), (0.5, 2_750), (0.9, 4_550)] {
+            let pause = retry_pause(1, TimeScale::FULL, RandomFraction::new(drawn));
+            let difference = pause - SignedDuration::from_millis(milliseconds);
+            assert!(difference.abs() < SignedDuration::from_millis(1), "{drawn}: {pause:?}");
+        }
+    }
+
+    #[test]
+    fn pauses_for_the_api_server_double_from_a_second_to_a_minute_and_are_shorter_for_short_lives() {
+        let always = RandomFraction::new(1.0);
+        let short = TimeScale::of(SignedDuration::from_secs(30));
+        for (pace, milliseconds) in [
+            (TimeScale::FULL, [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000]),
+            (short, [500, 1_000, 2_000, 4_000, 6_000, 6_000, 6_000]),
+        ] {
+            for (failures, expected) in (1..).zip(milliseconds) {
+                let pause = cluster_pause(failures, pace, always);
+                let difference = pause - SignedDuration::from_millis(expected);
+                assert!(difference.abs() < SignedDuration::from_millis(1), "{failures}: {pause:?}");
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn a_pause_is_never_nothing_and_never_above_the_longest(failures in 0_u32.., random_fraction in -1.0..2.0) {

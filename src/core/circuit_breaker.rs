@@ -479,6 +479,29 @@ mod tests {
     }
 
     #[test]
+    fn failures_that_opened_nothing_are_forgotten_after_a_minute() {
+        let mut breaker = CircuitBreaker::of_one();
+        assert!(breaker.is_idle(at(0)));
+        breaker.ends(&1, &shop(), FAILS, at(0));
+        assert!(!breaker.is_idle(at(59)) && breaker.is_idle(at(60)));
+    }
+
+    #[test]
+    fn of_each_tenant_the_last_six_failures_are_kept() {
+        for (failures, opens) in [(4, true), (5, false)] {
+            let mut breaker = CircuitBreaker::of_all();
+            for who in 0..2 {
+                breaker.ends(&who, &of("a", true), CallOutcome::RejectsProven, at(0));
+            }
+            for who in 2..2 + failures {
+                breaker.ends(&who, &of("a", true), FAILS, at(0));
+            }
+            breaker.ends(&100, &of("b", true), CallOutcome::RejectsProven, at(0));
+            assert_eq!(breaker.is_open(), opens, "two rejections, then {failures} other failures");
+        }
+    }
+
+    #[test]
     fn one_that_fails_is_forgotten_when_nobody_asked_for_an_hour() {
         let mut breaker = open();
         assert!(!breaker.is_idle(at(3599)) && breaker.is_idle(at(3600)));

@@ -117,6 +117,11 @@ mod tests {
                 Ok((60, Jwt)),
             ),
             ("and the other way", (Some(HOUR), None, Some(60 - 5 * HOUR), Some(-5 * HOUR)), Ok((60, Jwt))),
+            (
+                "both clocks differ by most of a year",
+                (Some(HOUR), None, Some(60 + 300 * 24 * HOUR), Some(300 * 24 * HOUR)),
+                Ok((60, Jwt)),
+            ),
             ("a Date of 1970 is none", (Some(HOUR), None, Some(60), Some(-NOW)), Ok((60, Jwt))),
             (
                 "one of decades ahead kills nothing",
@@ -125,7 +130,12 @@ mod tests {
             ),
             ("no Date: our own clock stands in", (Some(HOUR), None, Some(60), None), Ok((60, Jwt))),
             ("no Date, and our own is ahead", (Some(HOUR), None, Some(-60), None), Ok((HOUR, ExpiresIn))),
-            ("the same, and nothing else is known", (None, None, Some(-60), None), Ok((HOUR, Assumed))),
+            ("no Date, and exp is now", (Some(HOUR), None, Some(0), None), Ok((HOUR, ExpiresIn))),
+            (
+                "no Date, our own is ahead, and nothing else is known",
+                (None, None, Some(-60), None),
+                Ok((HOUR, Assumed)),
+            ),
             (
                 "no Date, and our own is behind",
                 (Some(HOUR), None, Some(9 * HOUR), None),

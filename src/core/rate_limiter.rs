@@ -103,6 +103,21 @@ mod tests {
         assert!(allowance.take(RATE, at(1001)));
     }
 
+    #[test]
+    fn nobody_waits_for_the_last_one_and_everybody_for_what_is_not_there() {
+        let mut allowance = RateLimiter::full(RATE, at(0));
+        assert!(allowance.take(RATE, at(0)) && allowance.take(RATE, at(0)));
+        assert_eq!(allowance.pause(RATE, at(0)), None, "one is left");
+        assert!(allowance.take(RATE, at(0)));
+        assert_eq!(allowance.pause(RATE, at(0)), Some(at(1001)), "none is left");
+        assert_eq!(allowance.pause(RATE, at(250)), Some(at(1001)), "a quarter of one is left");
+        let slow = Rate { at_once: 1, a_minute: 6 };
+        let mut allowance = RateLimiter::full(slow, at(0));
+        assert!(allowance.take(slow, at(0)));
+        assert_eq!(allowance.pause(slow, at(5_000)), Some(at(10_001)));
+        assert!(!allowance.take(slow, at(9_999)) && allowance.take(slow, at(10_001)));
+    }
+
     proptest! {
         #[test]
         fn never_more_than_the_rate_says(pauses in prop::collection::vec(0_i64..3000, 1..200)) {

@@ -249,6 +249,14 @@ mod tests {
         assert_eq!(TimeScale::of(SignedDuration::from_secs(301)), TimeScale::FULL);
     }
 
+    #[test]
+    fn the_jitter_of_a_credential_is_the_same_in_every_version() {
+        // SHA-256 of nothing begins with e3b0c442.
+        assert_eq!(Jitter::seeded_by(""), Jitter(f64::from(0xe3b0_c442_u32) / 4_294_967_296.0));
+        let renewal = Schedule::of(&validity(3600), RenewBefore::default(), Jitter(0.5)).renewal;
+        assert_eq!(renewal.monotonic, SignedDuration::from_secs(2700 - 90), "half of a twentieth earlier");
+    }
+
     fn wishes() -> impl Strategy<Value = RenewBefore> {
         prop_oneof![
             any::<u8>().prop_map(RenewBefore::Percent),

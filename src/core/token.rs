@@ -294,6 +294,7 @@ pub(crate) mod tests {
     fn a_fingerprint_is_the_first_half_of_sha_256() {
         let token = AccessToken::parse("abc").unwrap();
         assert_eq!(token.fingerprint().as_str(), "ba7816bf8f01cfea414140de5dae2223");
+        assert_eq!(token.fingerprint().to_string(), "ba7816bf8f01cfea414140de5dae2223");
     }
 
     #[test]

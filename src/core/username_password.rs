@@ -251,8 +251,9 @@ mod tests {
     fn what_a_user_name_must_not_have_around_it_a_password_may_have_and_is_hinted_at() {
         let around = ["x ", " x", "x\t", "x\u{a0}", "\u{200b}x", "x\u{feff}", "x\u{202c}", "x\u{3000}"];
         let cases = around.map(|text| (text, Some(LoginError::Blank)));
-        let within = [("a b", None), ("a\u{200d}b", None), ("a\nb", Some(LoginError::ControlCharacter))];
-        for (text, defect) in cases.into_iter().chain(within) {
+        let within = [("a b", None), ("a\u{200d}b", None)].into_iter();
+        let controls = ["a\nb", "a\u{7}b"].map(|text| (text, Some(LoginError::ControlCharacter)));
+        for (text, defect) in cases.into_iter().chain(within).chain(controls) {
             let found = LoginPair::parse(("user", Some(text.as_bytes())), ("pass", Some(b"x"))).err();
             assert_eq!(found, defect.map(|defect| ("user", defect)), "{text:?}");
             let pair = LoginPair::parse(("user", Some(b"a b")), ("pass", Some(text.as_bytes()))).unwrap();

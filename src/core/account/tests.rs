@@ -518,6 +518,35 @@ fn a_remembered_rejection_is_held_but_hides_nothing_that_this_process_knows() {
     let mut account = logged_in();
     account.remember_rejections(rejected(), 3, at(-100));
     assert_eq!(account.last_failure(), None);
+    let mut account = Account::default();
+    call(&mut account, at(0), Err(transient(Sent::No, None)));
+    account.remember_rejections(rejected(), 3, at(-100));
+    assert_eq!(account.rejections(), 0, "this process has attempted the login itself");
+}
+
+#[test]
+fn the_count_of_failures_does_not_overflow() {
+    let mut account = Account::default();
+    account.remember_rejections(rejected(), u32::MAX, at(-100));
+    account.override_hold(at(0));
+    call(&mut account, at(0), Err(rejected()));
+    assert_eq!(account.last_failure().map(|it| it.count), Some(u32::MAX));
+}
+
+#[test]
+fn only_an_answer_without_a_token_to_a_login_that_was_never_accepted_is_judged_as_a_rejection() {
+    let (new, accepted) = (Account::default(), logged_in());
+    for (case, account, grant, failure, is_judged) in [
+        ("an odd answer", &new, Grant::Login, malformed(), true),
+        ("an odd answer to a refresh", &new, Grant::Refresh, malformed(), false),
+        ("an odd answer, accepted before", &accepted, Grant::Login, malformed(), false),
+        ("no answer", &new, Grant::Login, transient(Sent::Maybe, None), false),
+        ("rejected in plain words", &new, Grant::Login, rejected(), false),
+    ] {
+        let judged = account.judge(grant, failure.clone());
+        assert_eq!(judged != failure, is_judged, "{case}");
+        assert_eq!(judged.class == RetryClass::Rejected, is_judged || failure == rejected(), "{case}");
+    }
 }
 
 #[test]

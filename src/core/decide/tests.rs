@@ -673,3 +673,90 @@ fn what_was_written_often_lately_waits_until_its_token_is_near_its_death() {
     world.settle();
     assert_eq!(world.calls.len(), 1);
 }
+
+#[test]
+fn a_token_that_lives_too_short_is_replaced_once_a_minute_or_by_one_that_lives_long_enough() {
+    let short_at = |now: i64| {
+        let mut world = TestWorld::new();
+        world.settle();
+        world.answer(Ok(obtained("short", at(0), 2)));
+        world.settle();
+        world.now = at(now);
+        world
+    };
+    let shared = |lifetime: i64| {
+        with(short_at(10), |world| world.renew_by_another_member(BILLING, "shared", lifetime))
+    };
+    check(vec![
+        ("expired", short_at(2), &[]),
+        ("almost a minute old", short_at(59), &[]),
+        ("a minute old", short_at(60), &["Obtain"]),
+        ("the account has another short one", shared(2), &[]),
+        ("the account has one that just lives long enough", shared(3), &["Publish"]),
+        ("the account has a long one", shared(3600), &["Publish"]),
+        (
+            "the specification changed",
+            with(short_at(10), |world| world.edit_spec(|spec| spec.strategy = Strategy::Login)),
+            &["ReadLogin", "Obtain"],
+        ),
+    ]);
+    let Plan::Rest { until } = short_at(10).decide() else { panic!() };
+    assert_eq!(until, Some(at(60)));
+}
+
+#[test]
+fn a_retry_needs_another_record_after_a_change_of_the_login_or_of_the_specification() {
+    let failed = || {
+        with(TestWorld::new(), |world| {
+            world.settle();
+            world.answer(Err(transient(Sent::Maybe, None)));
+            world.pass(seconds(5));
+        })
+    };
+    check(vec![
+        ("no change", failed(), &["ReadLogin", "Obtain"]),
+        (
+            "the login Secret changed",
+            with(failed(), |world| world.edit_login(Ok(BILLING))),
+            &["ReadLogin", "Record, Obtain"],
+        ),
+        (
+            "the specification changed",
+            with(failed(), |world| world.edit_spec(|spec| spec.renew_before = RenewBefore::Percent(40))),
+            &["ReadLogin", "Record, Obtain"],
+        ),
+        (
+            "status lost the record",
+            with(failed(), |world| world.login_record.attempted = false),
+            &["ReadLogin", "Record, Obtain"],
+        ),
+    ]);
+}
+
+#[test]
+fn a_change_owes_an_attempt_while_the_account_has_to_wait_or_a_call_is_in_flight() {
+    let change = |world: &mut TestWorld| {
+        world.pass(seconds(1));
+        world.edit_spec(|_| ());
+    };
+    let wait = |world: &mut TestWorld| world.restraint.calls = Some(world.now.plus(seconds(60)));
+    let in_flight = || {
+        with(held(), |world| {
+            world.pass(seconds(1));
+            world.renewal_requested = Some(world.now);
+            assert_eq!(world.settle(), ["ReadLogin", "Record, lift, Obtain"]);
+        })
+    };
+    let known = || with(held(), |world| drop(world.settle()));
+    for (case, world, owes) in [
+        ("held", known(), false),
+        ("changed", with(known(), change), false),
+        ("has to wait", with(known(), wait), false),
+        ("changed, and has to wait", with(with(known(), change), wait), true),
+        ("in flight", in_flight(), false),
+        ("changed while in flight", with(in_flight(), change), true),
+        ("published", with(published_at(60), change), false),
+    ] {
+        assert_eq!(owes_attempt(&world.observe()), owes, "{case}");
+    }
+}
