@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn calls_without_a_deadline_are_served_in_order_and_no_tenant_gets_the_last_permit() {
-        for (calls, of_one) in [(1, 1), (2, 1), (4, 3), (64, 56)] {
+        for (calls, of_one) in [(1, 1), (2, 1), (4, 3), (15, 14), (16, 14), (64, 56)] {
             let mut gate = CallLimiter::new(Capacity::of(calls));
             for number in 0..100 {
                 gate.ask(CallRequest::in_turn("a".into(), at(number)), number, at(number));
