@@ -748,7 +748,7 @@ fn a_change_owes_an_attempt_while_the_account_has_to_wait_or_a_call_is_in_flight
         })
     };
     let known = || with(held(), |world| drop(world.settle()));
-    for (case, world, owes) in [
+    let cases = vec![
         ("held", known(), false),
         ("changed", with(known(), change), false),
         ("has to wait", with(known(), wait), false),
@@ -756,7 +756,8 @@ fn a_change_owes_an_attempt_while_the_account_has_to_wait_or_a_call_is_in_flight
         ("in flight", in_flight(), false),
         ("changed while in flight", with(in_flight(), change), true),
         ("published", with(published_at(60), change), false),
-    ] {
+    ];
+    for (case, world, owes) in cases {
         assert_eq!(owes_attempt(&world.observe()), owes, "{case}");
     }
 }
