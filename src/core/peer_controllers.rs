@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_to_anothers_question_is_a_sign_of_life_as_well() {
+    fn an_answer_to_the_question_of_another_is_a_sign_of_life_as_well() {
         let mut peer_controllers = PeerControllers::default();
         assert_eq!(stance(&mut peer_controllers, "one", Claim::Another, 0), PeerDecision::StandBy(at(19)));
         assert_eq!(stance(&mut peer_controllers, "one", Claim::None, 1), PeerDecision::StandBy(at(7)));

@@ -210,10 +210,10 @@ async fn the_api_server_accepts_every_sample() {
 #[tokio::test]
 async fn an_object_with_a_field_that_nobody_knows_is_not_accepted() {
     let control_plane = prepared().await;
-    let unknown = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: shop}, dota: {}}";
+    let unknown = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: shop}, payload: {}}";
     let arguments = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename=-"];
     let error = control_plane.kubectl().run_with_input(&arguments, unknown).await.unwrap_err();
-    assert!(error.to_string().contains("dota"), "{error}");
+    assert!(error.to_string().contains("payload"), "{error}");
 }
 
 /// What the API server says to a credential; `None` if it would take it.

@@ -138,7 +138,7 @@ async fn it_names_a_token_that_is_stale_and_one_that_was_issued_later_than_now()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_clock_is_held_against_that_of_the_proxys_upstream() {
+async fn the_clock_is_held_against_that_of_the_upstream_of_the_proxy() {
     let mut stage = of_a_directory().await;
     let url = stage.issuer.url();
     stage.add(&["--proxy-listen", "127.0.0.1:0", "--upstream", &url, "check"]);
