@@ -13,6 +13,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use base16ct::HexDisplay;
 use flate2::{Compression, write::GzEncoder};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -111,14 +112,20 @@ impl Image {
         let layer = self.layer()?;
         let configuration = self.configuration(&digest(&layer)).to_string();
         let compressed = compressed(&layer).map_err(Error::file("compress", path))?;
-        let mut archive = Archive::default();
+        let archive = self.archive(&configuration, &compressed).map_err(Error::file("put together", path))?;
+        fs::write(path, archive).map_err(Error::file("write", path))
+    }
+
+    /// All parts of the image, and the index that leads to them.
+    fn archive(&self, configuration: &str, layer: &[u8]) -> io::Result<Vec<u8>> {
+        let mut archive = Archive::new();
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": media_type("manifest.v1+json"),
-            "layers": [archive.blob("layer.v1.tar+gzip", &compressed)],
-            "config": archive.blob("config.v1+json", configuration.as_bytes()),
+            "layers": [archive.blob("layer.v1.tar+gzip", layer)?],
+            "config": archive.blob("config.v1+json", configuration.as_bytes())?,
         });
-        let mut described = archive.blob("manifest.v1+json", manifest.to_string().as_bytes());
+        let mut described = archive.blob("manifest.v1+json", manifest.to_string().as_bytes())?;
         described["platform"] = json!({ "os": "linux", "architecture": architecture() });
         described["annotations"] = json!(self.name);
         let index = json!({
@@ -126,19 +133,20 @@ impl Image {
             "mediaType": media_type("index.v1+json"),
             "manifests": [described],
         });
-        archive.file("index.json", index.to_string().as_bytes(), false);
-        archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#, false);
-        fs::write(path, archive.finish()).map_err(Error::file("write", path))
+        archive.file("index.json", index.to_string().as_bytes(), false)?;
+        archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#, false)?;
+        archive.finish()
     }
 
     fn layer(&self) -> Result<Vec<u8>> {
-        let mut archive = Archive::default();
+        let mut archive = Archive::new();
         for (place, source) in &self.files {
             let bytes = fs::read(source).map_err(Error::file("read", source))?;
             let mode = fs::metadata(source).map_err(Error::file("read", source))?.permissions().mode();
-            archive.file(place.trim_start_matches('/'), &bytes, mode & 0o111 != 0);
+            let added = archive.file(place.trim_start_matches('/'), &bytes, mode & 0o111 != 0);
+            added.map_err(Error::file("archive", source))?;
         }
-        Ok(archive.finish())
+        archive.finish().map_err(Error::file("archive the files of", Path::new("the image")))
     }
 
     fn configuration(&self, layer: &str) -> Value {
@@ -162,10 +170,10 @@ impl Image {
 
 impl Archive {
     /// Adds a part of an image under its digest. Returns how others refer to it.
-    fn blob(&mut self, kind: &str, bytes: &[u8]) -> Value {
+    fn blob(&mut self, kind: &str, bytes: &[u8]) -> io::Result<Value> {
         let digest = digest(bytes);
-        self.file(&format!("blobs/{}", digest.replace(':', "/")), bytes, false);
-        json!({ "mediaType": media_type(kind), "digest": digest, "size": bytes.len() })
+        self.file(&format!("blobs/{}", digest.replace(':', "/")), bytes, false)?;
+        Ok(json!({ "mediaType": media_type(kind), "digest": digest, "size": bytes.len() }))
     }
 }
 
@@ -190,9 +198,5 @@ fn architecture() -> &'static str {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    format!("sha256:{:x}", HexDisplay(&Sha256::digest(bytes)))
 }

@@ -1,72 +1,67 @@
-//! As much of the tar format as an image needs: regular files with short names.
+//! Tar archives whose bytes depend on their content alone: no time, no owner, files in the order in which they are added.
 
-/// Tar knows nothing smaller.
-const BLOCK: usize = 512;
+use std::io::Result;
 
-/// A tar archive in the making.
-#[derive(Debug, Default)]
-pub(super) struct Archive {
-    bytes: Vec<u8>,
-}
+use tar::{Builder, Header};
+
+/// A tar archive that is being written.
+pub(super) struct Archive(Builder<Vec<u8>>);
 
 impl Archive {
-    /// Adds a file that everyone may read, or also run. The same content always gives the same archive: it has no time.
-    pub(super) fn file(&mut self, name: &str, content: &[u8], is_program: bool) {
-        self.bytes.extend_from_slice(&header(name, content.len(), is_program));
-        self.bytes.extend_from_slice(content);
-        self.bytes.resize(self.bytes.len().next_multiple_of(BLOCK), 0);
+    pub(super) fn new() -> Self {
+        Self(Builder::new(Vec::new()))
     }
 
-    /// The archive with its end mark.
-    pub(super) fn finish(mut self) -> Vec<u8> {
-        self.bytes.extend_from_slice(&[0; 2 * BLOCK]);
-        self.bytes
+    /// Adds a file that everyone may read, and also run if it is a program.
+    pub(super) fn file(&mut self, name: &str, content: &[u8], is_program: bool) -> Result<()> {
+        let mut header = Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_mode(if is_program { 0o755 } else { 0o644 });
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        self.0.append_data(&mut header, name, content)
     }
-}
 
-fn header(name: &str, size: usize, is_program: bool) -> [u8; BLOCK] {
-    let mut header = [0; BLOCK];
-    let mut field = |offset: usize, text: &str| {
-        header[offset..offset + text.len()].copy_from_slice(text.as_bytes());
-    };
-    field(0, name);
-    field(100, if is_program { "0000755" } else { "0000644" });
-    field(108, "0000000");
-    field(116, "0000000");
-    field(124, &format!("{size:011o}"));
-    field(136, "00000000000");
-    // The sum counts its own field as spaces.
-    field(148, "        ");
-    field(156, "0");
-    field(257, "ustar");
-    field(263, "00");
-    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
-    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    header
+    /// The finished archive.
+    pub(super) fn finish(self) -> Result<Vec<u8>> {
+        self.0.into_inner()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
-    use std::process::Command;
+    use std::io::Read as _;
 
     use super::*;
-    use crate::process::WorkFolder;
+
+    fn archive() -> Vec<u8> {
+        let mut archive = Archive::new();
+        archive.file("a/one", b"1", true).unwrap();
+        archive.file("two", &[b'2'; 1024], false).unwrap();
+        archive.finish().unwrap()
+    }
 
     #[test]
-    fn tar_reads_what_was_written() {
-        let folder = WorkFolder::create().unwrap();
-        let path = folder.path().join("archive.tar");
-        let mut archive = Archive::default();
-        archive.file("a/one", b"1", true);
-        archive.file("two", &[b'2'; 1024], false);
-        fs::write(&path, archive.finish()).unwrap();
-        let output = Command::new("tar").arg("-xf").arg(&path).current_dir(folder.path()).output().unwrap();
-        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
-        assert_eq!(fs::read(folder.path().join("a/one")).unwrap(), b"1");
-        assert_eq!(fs::read(folder.path().join("two")).unwrap(), [b'2'; 1024]);
-        let mode = |name: &str| fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode("a/one"), mode("two")), (0o755, 0o644));
+    fn what_is_written_is_read_with_its_content_and_mode_and_without_time_and_owner() {
+        let archive = archive();
+        let mut archive = tar::Archive::new(archive.as_slice());
+        let found = archive.entries().unwrap().map(|entry| {
+            let mut entry = entry.unwrap();
+            let mut content = String::new();
+            entry.read_to_string(&mut content).unwrap();
+            let (path, header) = (entry.path().unwrap().display().to_string(), entry.header());
+            let numbers = [header.mtime().unwrap(), header.uid().unwrap(), header.gid().unwrap()];
+            assert_eq!(numbers, [0; 3], "{path}");
+            (path, content, header.mode().unwrap())
+        });
+        let written = [("a/one", "1".to_owned(), 0o755), ("two", "2".repeat(1024), 0o644)];
+        let written = written.map(|(path, content, mode)| (path.to_owned(), content, mode));
+        assert_eq!(found.collect::<Vec<_>>(), written);
+    }
+
+    #[test]
+    fn the_same_files_give_the_same_bytes() {
+        assert_eq!(archive(), archive());
     }
 }

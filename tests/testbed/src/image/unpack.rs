@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::io::{BufReader, Read};
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use flate2::read::GzDecoder;
 use serde_json::Value;
@@ -48,14 +47,6 @@ fn part(blobs: &Path, described: &Value, archive: &Path) -> Result<Vec<u8>> {
     Err(Error::file("trust", archive)(wrong))
 }
 
-fn extract(mut archive: impl Read, folder: &Path) -> Result<()> {
-    let spawned = Command::new("tar").arg("-xf-").current_dir(folder).stdin(Stdio::piped()).spawn();
-    let mut tar = spawned.map_err(|source| Error::Spawn { program: "tar".to_owned(), source })?;
-    let copied = tar.stdin.take().map_or(Ok(0), |mut input| std::io::copy(&mut archive, &mut input));
-    let status = tar.wait().map_err(Error::file("unpack into", folder))?;
-    copied.map_err(Error::file("unpack into", folder))?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(Error::Command { program: "tar".to_owned(), output: format!("{status}, in {}", folder.display()) })
+fn extract(archive: impl Read, folder: &Path) -> Result<()> {
+    tar::Archive::new(archive).unpack(folder).map_err(Error::file("unpack into", folder))
 }

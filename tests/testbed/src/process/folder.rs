@@ -1,12 +1,11 @@
 //! A folder for the files of child processes, removed when the last of them is gone.
 
-use std::fs::DirBuilder;
+use std::fs::Permissions;
 use std::os::fd::AsFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::{Error, Result};
 
@@ -33,17 +32,13 @@ impl WorkFolder {
     /// # Errors
     /// When it cannot be made.
     pub fn create() -> Result<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let path = loop {
-            let name = format!("{PREFIX}{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-            let path = std::env::temp_dir().join(name);
-            match DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => break path,
-                // Left by a machine that went down; this process id has come round again.
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(Error::file("create", path)(error)),
-            }
-        };
+        let made = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir()
+            .map_err(Error::file("make a folder in", std::env::temp_dir()))?;
+        // Its own end would not come when this process is killed.
+        let path = made.keep();
         let mut janitor = Command::new("/bin/sh")
             .args(["-c", JANITOR, "janitor"])
             .arg(&path)

@@ -1,6 +1,5 @@
 //! The Go modules that the programs are built from, carried in this crate.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -64,10 +63,7 @@ impl Module {
             hash.update(part.len().to_be_bytes());
             hash.update(part);
         }
-        hash.finalize().iter().take(8).fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+        base16ct::lower::encode_string(&hash.finalize()[..8])
     }
 
     /// Writes its files, for Go to read.
