@@ -1,11 +1,11 @@
-//! The rules of the house that no compiler holds: which room may look at which, what a room must not know, and what
-//! may not come into the program.
+//! The rules of the house that neither the compiler nor clippy nor cargo-deny holds: which module may use which, how
+//! long a file may be, what depends on what, and what the chart, the images and the threat model promise.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on shall fail")]
 
 mod chart;
-mod dependencies;
 mod images;
-mod parts;
-mod rooms;
+mod modules;
+mod references;
 mod source;
 mod threat_model;
+mod workspace;
