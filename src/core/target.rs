@@ -231,6 +231,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn a_secret_is_written_only_when_it_is_ours() {
         let named = || Some("billing".to_owned());
         let cases = [

@@ -88,14 +88,13 @@ fn ensure_regular(metadata: &fs::Metadata) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sidecar::output_dir::tests::ConnectionPermit;
     use rustix::fs::{CWD, FileType, Mode, mknodat};
     use std::os::unix::net::UnixListener;
 
     #[test]
     fn what_is_no_regular_file_is_named_and_not_waited_for() {
-        let place = ConnectionPermit::make();
-        let path = |name: &str| place.0.join(name);
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name);
         mknodat(CWD, path("fifo"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         let _socket = UnixListener::bind(path("socket")).unwrap();
         fs::create_dir(path("directory")).unwrap();

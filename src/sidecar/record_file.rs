@@ -58,13 +58,12 @@ fn remove(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::core::sidecar::attempts::FilesIdentity;
-    use crate::sidecar::output_dir::tests::ConnectionPermit;
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn a_record_survives_the_process_and_is_nobody_elses_business() {
-        let place = ConnectionPermit::make();
-        let file = RecordFile::of(Some(&place.0));
+        let place = tempfile::tempdir().unwrap();
+        let file = RecordFile::of(Some(place.path()));
         assert_eq!(file.load(), None);
         let record = Record::of_attempt(
             "https://i".into(),
@@ -73,14 +72,14 @@ mod tests {
             1,
         );
         file.save(Some(&record)).unwrap();
-        fs::write(place.0.join("..login.json_tmp"), "of a process that was killed").unwrap();
+        fs::write(place.path().join("..login.json_tmp"), "of a process that was killed").unwrap();
         file.save(Some(&record)).unwrap();
-        assert_eq!(RecordFile::of(Some(&place.0)).load(), Some(record));
-        let mode = fs::metadata(place.0.join(NAME)).unwrap().permissions().mode();
+        assert_eq!(RecordFile::of(Some(place.path())).load(), Some(record));
+        let mode = fs::metadata(place.path().join(NAME)).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o600);
         file.save(None).unwrap();
         assert_eq!(file.load(), None);
-        fs::write(place.0.join(NAME), "no record").unwrap();
+        fs::write(place.path().join(NAME), "no record").unwrap();
         assert_eq!(file.load(), None);
     }
 

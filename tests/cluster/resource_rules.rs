@@ -75,6 +75,7 @@ async fn an_update_never_changes_the_effective_name_of_the_target() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn what_is_too_long_or_too_much_is_refused_and_the_limit_is_named() {
     let namespace = make_namespace("resource-bounds").await;
     let credentials = untyped(&namespace);

@@ -134,7 +134,7 @@ impl<'ast> Visit<'ast> for Visitor {
 
 #[test]
 fn every_path_of_a_file_is_found_and_none_of_its_tests() {
-    let text = r##"
+    let text = r#"
         //! a::comment
         use a::{b::{self, c as d}, e::*};
         use f;
@@ -146,7 +146,7 @@ fn every_path_of_a_file_is_found_and_none_of_its_tests() {
         mod inner { fn f() { super::super::x(); self::z(); } }
         #[cfg(test)] use d::test;
         #[cfg(test)] mod tests { use e::test; }
-    "##;
+    "#;
     let found = references(&SourceFile::new("src/core/x.rs", text));
     let paths: Vec<_> = found.iter().map(|reference| reference.path.as_str()).collect();
     let imports = ["a::b", "a::b::c", "a::e::*", "f", "g"];

@@ -197,15 +197,19 @@ async fn under_an_outage_calls_that_end_together_cost_one_connection_and_no_stor
     assert!(server.connections() <= 60, "{}: never more than calls", server.connections());
 }
 
+#[expect(clippy::disallowed_methods, reason = "a child of a test has no command line of its own")]
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap()
+}
+
 /// What the child of [`the_proxy_of_the_environment_is_used_only_on_request`] does.
 #[tokio::test]
 #[ignore = "a part of another test, in an environment of its own"]
 async fn child_that_logs_in() {
-    let setting = |name| std::env::var_os(name).unwrap().into_string().unwrap();
-    let transport = HttpTransport::new(setting("IDISSUER_TEST_USE_PROXY") == "true");
+    let transport = HttpTransport::new(variable("IDISSUER_TEST_USE_PROXY") == "true");
     // Two seconds, of which the connection may take one: nobody speaks TLS on the other side.
     let limit = Duration::from_secs(2);
-    let _ = Caller::over(transport, &setting("IDISSUER_TEST_URL")).limit(limit).login().await;
+    let _ = Caller::over(transport, &variable("IDISSUER_TEST_URL")).limit(limit).login().await;
 }
 
 #[tokio::test]
@@ -235,7 +239,7 @@ async fn the_proxy_of_the_environment_is_used_only_on_request() {
 #[tokio::test]
 #[ignore = "a part of another test, in an environment of its own"]
 async fn child_that_names_why() {
-    let url = std::env::var_os("IDISSUER_TEST_URL").unwrap().into_string().unwrap();
+    let url = variable("IDISSUER_TEST_URL");
     let caller = Caller::over(HttpTransport::new(true), &url).limit(Duration::from_secs(4));
     println!("because of {}", caller.login_error().await.reason("billing-login", &caller.origin()).name());
 }

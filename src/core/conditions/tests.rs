@@ -49,6 +49,7 @@ fn missing() -> Reason {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn a_credential_without_a_token_says_what_it_waits_for() {
     let answered = |failure: Failure| {
         new(move |world| {
@@ -131,6 +132,7 @@ fn a_credential_without_a_token_says_what_it_waits_for() {
 const READY: Row = (Ok("TokenPublished"), "-", "-", "accepted", "-");
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn a_published_token_keeps_its_credential_ready_until_it_dies() {
     let refused = || Reason::TargetWriteRefused { secret: "billing-token".into() };
     let failing = |now, failure: Failure| {

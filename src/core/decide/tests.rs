@@ -270,6 +270,7 @@ fn a_login_that_changed_is_read_and_only_another_account_costs_a_login() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn a_restart_with_a_fresh_token_reads_nothing_and_asks_nothing() {
     check(vec![
         ("fresh", with(published_at(60), TestWorld::restart), &[]),
@@ -355,6 +356,7 @@ fn a_specification_that_names_another_issuer_has_its_first_attempt_recorded() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn what_somebody_changed_is_put_back_without_asking_the_issuer() {
     check(vec![
         ("deleted", with(published_at(60), TestWorld::delete_target), &["Publish to repair"]),

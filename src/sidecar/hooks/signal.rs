@@ -161,11 +161,11 @@ mod tests {
 
     #[test]
     fn a_pid_file_that_names_this_very_program_names_nobody() {
-        let path = std::env::temp_dir().join(format!("hook-test-{}.pid", std::process::id()));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pid");
         fs::write(&path, std::process::id().to_string()).unwrap();
-        let hook = SignalHook { signal: Signal::WINCH, receiver: Receiver::PidFile(path.clone()) };
+        let hook = SignalHook { signal: Signal::WINCH, receiver: Receiver::PidFile(path) };
         let told = hook.probe();
-        fs::remove_file(path).unwrap();
         assert!(told.is_err_and(|told| told.contains("shareProcessNamespace")));
     }
 

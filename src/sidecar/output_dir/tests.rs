@@ -1,28 +1,23 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
-use std::sync::atomic::{AtomicU32, Ordering};
+
+use tempfile::TempDir;
 
 use super::*;
 
-/// A directory that goes with the test.
-pub(crate) struct ConnectionPermit(pub(crate) PathBuf);
+struct TestDir(TempDir);
 
-impl ConnectionPermit {
-    pub(crate) fn make() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name =
-            format!("idissuer-folder-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).unwrap();
-        Self(path)
+impl TestDir {
+    fn make() -> Self {
+        Self(tempfile::tempdir().unwrap())
     }
 
     fn output_dir(&self) -> OutputDir {
-        OutputDir::new(self.0.clone(), FileMode::new(0o440).unwrap())
+        OutputDir::new(self.0.path().to_owned(), FileMode::new(0o440).unwrap())
     }
 
     fn text(&self, name: &str) -> String {
-        fs::read_to_string(self.0.join(name)).unwrap()
+        fs::read_to_string(self.0.path().join(name)).unwrap()
     }
 
     fn entries(&self) -> Vec<String> {
@@ -38,12 +33,6 @@ impl ConnectionPermit {
     }
 }
 
-impl Drop for ConnectionPermit {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 fn data(files: &[(&str, &str)]) -> Data {
     let entry = |(name, text): &(&str, &str)| ((*name).to_owned(), Zeroizing::new(text.as_bytes().to_vec()));
     files.iter().map(entry).collect::<BTreeMap<_, _>>()
@@ -55,12 +44,15 @@ fn second(number: i64) -> Timestamp {
 
 #[test]
 fn the_layout_is_the_kubelets_and_a_second_token_takes_the_place_of_the_first() {
-    let place = ConnectionPermit::make();
+    let place = TestDir::make();
     let output_dir = place.output_dir();
     output_dir.publish(&data(&[("token", "a"), ("token.json", "{a}")]), second(0)).unwrap();
     assert_eq!(place.entries(), ["..2027_01_15_08_00_00.000000000", "..data", "token", "token.json"]);
-    assert_eq!(fs::read_link(place.0.join("token")).unwrap(), Path::new("..data/token"));
-    assert_eq!(fs::read_link(place.0.join("..data")).unwrap(), Path::new("..2027_01_15_08_00_00.000000000"));
+    assert_eq!(fs::read_link(place.0.path().join("token")).unwrap(), Path::new("..data/token"));
+    assert_eq!(
+        fs::read_link(place.0.path().join("..data")).unwrap(),
+        Path::new("..2027_01_15_08_00_00.000000000")
+    );
     assert_eq!((place.text("token"), place.text("token.json")), ("a".into(), "{a}".into()));
 
     output_dir.publish(&data(&[("token", "b"), ("token.json", "{b}")]), second(1)).unwrap();
@@ -74,28 +66,28 @@ fn the_layout_is_the_kubelets_and_a_second_token_takes_the_place_of_the_first() 
 
 #[test]
 fn unchanged_content_writes_nothing_and_a_name_that_is_gone_is_put_back() {
-    let place = ConnectionPermit::make();
+    let place = TestDir::make();
     let files = data(&[("token", "a"), ("authorization", "Bearer a")]);
     assert_eq!(place.output_dir().publish(&files, second(0)).unwrap(), Written::Anew);
     let look = || {
-        let metadata = |name: &str| fs::symlink_metadata(place.0.join(name)).unwrap();
+        let metadata = |name: &str| fs::symlink_metadata(place.0.path().join(name)).unwrap();
         let entry = |name: &str| (metadata(name).ino(), metadata(name).mtime_nsec());
         (entry("."), entry("..data"), entry("token"), entry("..data/token"))
     };
     let before = look();
     assert_eq!(place.output_dir().publish(&files, second(9)).unwrap(), Written::Before);
     assert_eq!(look(), before);
-    fs::remove_file(place.0.join("token")).unwrap();
+    fs::remove_file(place.0.path().join("token")).unwrap();
     assert_eq!(place.output_dir().publish(&files, second(9)).unwrap(), Written::Before);
     assert_eq!((place.text("token"), place.versions()), ("a".into(), 1));
 }
 
 #[test]
 fn modes_are_set_whatever_the_umask_and_another_mode_is_another_publication() {
-    let place = ConnectionPermit::make();
-    let mode = |path: &str| fs::metadata(place.0.join(path)).unwrap().permissions().mode() & 0o7777;
+    let place = TestDir::make();
+    let mode = |path: &str| fs::metadata(place.0.path().join(path)).unwrap().permissions().mode() & 0o7777;
     for (file, directory) in [(0o440, 0o750), (0o400, 0o700), (0o444, 0o755), (0o640, 0o750)] {
-        let output_dir = OutputDir::new(place.0.clone(), FileMode::new(file).unwrap());
+        let output_dir = OutputDir::new(place.0.path().to_owned(), FileMode::new(file).unwrap());
         assert_eq!(output_dir.publish(&data(&[("token", "a")]), second(0)).unwrap(), Written::Anew);
         assert_eq!((mode("token"), mode("..data")), (file, directory), "{file:o}");
     }
@@ -108,24 +100,25 @@ fn modes_are_set_whatever_the_umask_and_another_mode_is_another_publication() {
 
 #[test]
 fn the_group_of_the_volume_is_the_group_of_the_files() {
-    let place = ConnectionPermit::make();
+    let place = TestDir::make();
     let mode = Permissions::from_mode(0o2770);
     fs::set_permissions(&place.0, mode).unwrap();
     // Only a superuser can give it to another group; where it is not, the bit alone is looked at.
     let _ = std::os::unix::fs::chown(&place.0, None, Some(4711));
     place.output_dir().publish(&data(&[("token", "a")]), second(0)).unwrap();
-    let (output_dir, file) = (fs::metadata(&place.0).unwrap(), fs::metadata(place.0.join("token")).unwrap());
+    let (output_dir, file) =
+        (fs::metadata(&place.0).unwrap(), fs::metadata(place.0.path().join("token")).unwrap());
     assert_eq!(file.gid(), output_dir.gid());
-    assert_eq!(fs::metadata(place.0.join("..data")).unwrap().permissions().mode() & 0o7777, 0o2750);
+    assert_eq!(fs::metadata(place.0.path().join("..data")).unwrap().permissions().mode() & 0o7777, 0o2750);
 }
 
 #[test]
 fn names_that_are_published_no_more_go_and_foreign_files_stay() {
-    let place = ConnectionPermit::make();
+    let place = TestDir::make();
     let output_dir = place.output_dir();
-    fs::write(place.0.join("notes"), "mine").unwrap();
-    symlink("elsewhere", place.0.join("link")).unwrap();
-    fs::create_dir(place.0.join("..mine")).unwrap();
+    fs::write(place.0.path().join("notes"), "mine").unwrap();
+    symlink("elsewhere", place.0.path().join("link")).unwrap();
+    fs::create_dir(place.0.path().join("..mine")).unwrap();
     output_dir.publish(&data(&[("token", "a"), ("netrc", "x")]), second(0)).unwrap();
     output_dir.publish(&data(&[("token", "b")]), second(1)).unwrap();
     let entries = place.entries();
@@ -137,8 +130,8 @@ fn names_that_are_published_no_more_go_and_foreign_files_stay() {
 
 #[test]
 fn a_foreign_file_of_a_published_name_is_never_overwritten() {
-    let place = ConnectionPermit::make();
-    fs::write(place.0.join("token"), "precious").unwrap();
+    let place = TestDir::make();
+    fs::write(place.0.path().join("token"), "precious").unwrap();
     let error = place.output_dir().publish(&data(&[("token", "a")]), second(0)).unwrap_err();
     assert!(matches!(error, OutputDirError::Foreign(_)), "{error}");
     assert!(error.to_string().contains("; remove it"), "{error}");
@@ -147,14 +140,14 @@ fn a_foreign_file_of_a_published_name_is_never_overwritten() {
 
 #[test]
 fn what_a_killed_process_left_neither_hinders_nor_stays() {
-    let place = ConnectionPermit::make();
+    let place = TestDir::make();
     let output_dir = place.output_dir();
     output_dir.publish(&data(&[("token", "a")]), second(0)).unwrap();
     // Killed while it wrote, before the commit, and between the links of the commit.
-    fs::create_dir(place.0.join("..2027_01_15_08_00_01.000000000")).unwrap();
-    fs::write(place.0.join("..2027_01_15_08_00_01.000000000/token"), "ha").unwrap();
-    symlink("..2027_01_15_08_00_01.000000000", place.0.join("..data_tmp")).unwrap();
-    symlink("..data/new", place.0.join("new")).unwrap();
+    fs::create_dir(place.0.path().join("..2027_01_15_08_00_01.000000000")).unwrap();
+    fs::write(place.0.path().join("..2027_01_15_08_00_01.000000000/token"), "ha").unwrap();
+    symlink("..2027_01_15_08_00_01.000000000", place.0.path().join("..data_tmp")).unwrap();
+    symlink("..data/new", place.0.path().join("new")).unwrap();
     assert_eq!(place.text("token"), "a");
     output_dir.publish(&data(&[("token", "b")]), second(1)).unwrap();
     assert_eq!((place.text("token"), place.versions()), ("b".into(), 2));

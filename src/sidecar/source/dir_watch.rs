@@ -47,44 +47,33 @@ impl Changes {
 #[cfg(target_os = "linux")]
 mod events {
     use std::io;
-    use std::os::fd::OwnedFd;
     use std::path::Path;
 
-    use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-    use tokio::io::unix::AsyncFd;
+    use futures::{FutureExt as _, StreamExt as _};
+    use inotify::{EventStream, Inotify, WatchMask};
 
     /// The kernel's events of directories.
-    pub(super) struct Events(AsyncFd<OwnedFd>);
+    pub(super) struct Events(EventStream<[u8; 4096]>);
 
     impl Events {
-        #[expect(
-            deprecated,
-            reason = "its successor is unsafe, and asks for what an OwnedFd is: a descriptor that stays open"
-        )]
         pub(super) fn new() -> io::Result<Self> {
-            let descriptor = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
-            AsyncFd::new(descriptor).map(Self)
+            Inotify::init()?.into_event_stream([0; 4096]).map(Self)
         }
 
         /// Of a directory that is not there, the next look finds out.
         pub(super) fn watch(&self, directory: &Path) {
             // Nothing of files that are only begun: they would be read half-written.
-            let ends = WatchFlags::MOVED_TO | WatchFlags::CLOSE_WRITE | WatchFlags::DELETE;
-            let own_end = WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF | WatchFlags::ONLYDIR;
-            let _ = inotify::add_watch(self.0.get_ref(), directory, ends | own_end);
+            let ends = WatchMask::MOVED_TO | WatchMask::CLOSE_WRITE | WatchMask::DELETE;
+            let own_end = WatchMask::DELETE_SELF | WatchMask::MOVE_SELF | WatchMask::ONLYDIR;
+            let _ = self.0.watches().add(directory, ends | own_end);
         }
 
         /// Waits for an event, and takes all that have come: which they are makes no difference.
         pub(super) async fn next(&mut self) {
-            let mut buffer = [0; 4096];
-            while let Ok(mut ready) = self.0.readable().await {
-                let read = |inner: &AsyncFd<OwnedFd>| {
-                    rustix::io::read(inner.get_ref(), &mut buffer).map_err(io::Error::from)
-                };
-                // A full buffer may have left some behind; they lead to one more look.
-                if let Ok(Ok(1..)) = ready.try_io(read) {
-                    return;
-                }
+            match self.0.next().await {
+                Some(Ok(_)) => while let Some(Some(Ok(_))) = self.0.next().now_or_never() {},
+                // The looks remain.
+                Some(Err(_)) | None => std::future::pending().await,
             }
         }
     }

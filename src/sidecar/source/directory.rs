@@ -112,12 +112,11 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::sidecar::output_dir::tests::ConnectionPermit;
 
     #[test]
     fn a_token_and_its_expiry_are_of_one_version_although_the_volume_changes_while_they_are_read() {
-        let place = ConnectionPermit::make();
-        let path = |name: &str| place.0.join(name);
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name);
         for (version, token) in [("..1", "first"), ("..2", "second")] {
             fs::create_dir(path(version)).unwrap();
             fs::write(path(version).join("token"), token).unwrap();
@@ -138,7 +137,7 @@ mod tests {
                 .map(|content| String::from_utf8(content.to_vec()).unwrap())
         };
         let (both, version) =
-            read_of_one_version(|| version_of(&place.0, &["token", "expires_at"]), read_both);
+            read_of_one_version(|| version_of(place.path(), &["token", "expires_at"]), read_both);
         assert_eq!((both, version.as_str()), (["second", "..2"].map(str::to_owned), "..2"));
     }
 }

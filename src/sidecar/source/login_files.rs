@@ -69,38 +69,41 @@ impl LoginFiles {
 mod tests {
     use super::*;
     use crate::core::username_password::LoginError;
-    use crate::sidecar::output_dir::tests::ConnectionPermit;
     use std::fs;
     use std::os::unix::fs::symlink;
 
-    fn files(place: &ConnectionPermit) -> LoginFiles {
+    fn files(place: &tempfile::TempDir) -> LoginFiles {
         let name = |name: &str| name.to_owned();
-        LoginFiles { directory: place.0.clone(), username: name("username"), password: name("password") }
+        LoginFiles {
+            directory: place.path().to_owned(),
+            username: name("username"),
+            password: name("password"),
+        }
     }
 
     #[test]
     fn the_identity_follows_the_version_of_a_volume_and_not_what_it_holds() {
-        let place = ConnectionPermit::make();
+        let place = tempfile::tempdir().unwrap();
         for version in ["..1", "..2"] {
-            fs::create_dir(place.0.join(version)).unwrap();
-            fs::write(place.0.join(version).join("username"), "me").unwrap();
-            fs::write(place.0.join(version).join("password"), "same").unwrap();
+            fs::create_dir(place.path().join(version)).unwrap();
+            fs::write(place.path().join(version).join("username"), "me").unwrap();
+            fs::write(place.path().join(version).join("password"), "same").unwrap();
         }
-        symlink("..data/username", place.0.join("username")).unwrap();
-        symlink("..data/password", place.0.join("password")).unwrap();
-        symlink("..1", place.0.join("..data")).unwrap();
+        symlink("..data/username", place.path().join("username")).unwrap();
+        symlink("..data/password", place.path().join("password")).unwrap();
+        symlink("..1", place.path().join("..data")).unwrap();
         let first = files(&place).read().unwrap_or_else(|error| panic!("{error:?}"));
         assert_eq!(first.identity.0, "..1");
         assert_eq!((first.pair.username(), first.pair.password()), ("me", "same"));
-        fs::remove_file(place.0.join("..data")).unwrap();
-        symlink("..2", place.0.join("..data")).unwrap();
+        fs::remove_file(place.path().join("..data")).unwrap();
+        symlink("..2", place.path().join("..data")).unwrap();
         assert_eq!(files(&place).identity().0, "..2");
     }
 
     #[test]
     fn plain_files_are_told_apart_by_inode_size_and_age() {
-        let place = ConnectionPermit::make();
-        let write = |name: &str, text: &str| fs::write(place.0.join(name), text).unwrap();
+        let place = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(place.path().join(name), text).unwrap();
         write("username", "me");
         write("password", "one");
         let first = files(&place).identity();
@@ -109,16 +112,16 @@ mod tests {
         let second = files(&place).identity();
         assert_ne!(second, first);
         write("new", "other");
-        fs::rename(place.0.join("new"), place.0.join("password")).unwrap();
+        fs::rename(place.path().join("new"), place.path().join("password")).unwrap();
         assert_ne!(files(&place).identity(), second, "another file of the same size");
     }
 
     #[test]
     fn each_defect_is_named_with_its_file_and_nothing_of_what_is_in_it() {
-        let place = ConnectionPermit::make();
-        fs::write(place.0.join("username"), "me").unwrap();
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join("username"), "me").unwrap();
         let defect = || files(&place).read().err().unwrap();
-        let path = place.0.join("password").display().to_string();
+        let path = place.path().join("password").display().to_string();
         let expected = |defect| SourceError::LoginDefective { file: path.clone(), defect };
         assert_eq!(defect(), expected(LoginError::Missing));
         fs::write(&path, "hunter2\n").unwrap();

@@ -37,7 +37,7 @@ fn variable(name: &str) -> Option<u64> {
 #[ignore = "takes minutes: make hostile runs it"]
 async fn a_hostile_tenant_and_an_attacked_port_cost_no_other_namespace_a_token() {
     let time = Duration::from_secs(60 * variable("MINUTES").unwrap_or(MINUTES));
-    let seed = variable("SEED").unwrap_or_else(|| fastrand::u64(..1_000_000));
+    let seed = variable("SEED").unwrap_or_else(|| fastrand::Rng::default().u64(..1_000_000));
     eprintln!("seed {seed}: SEED={seed} brings the same attacks again");
     let setup = Arc::new(Setup::start().await);
     setup.until_honest_are_ready().await;

@@ -43,7 +43,7 @@ fn variable(name: &str) -> Option<u64> {
 #[ignore = "takes minutes: make soak runs it"]
 async fn no_token_dies_in_a_target_while_there_is_a_working_way_to_get_a_new_one() {
     let time = Duration::from_secs(60 * variable("MINUTES").unwrap_or(MINUTES));
-    let seed = variable("SEED").unwrap_or_else(|| fastrand::u64(..1_000_000));
+    let seed = variable("SEED").unwrap_or_else(|| fastrand::Rng::default().u64(..1_000_000));
     let plan = Plan::draw(seed, time);
     eprintln!("seed {seed}: SEED={seed} brings the same faults again");
     let mut fleet = Fleet::set().await;

@@ -31,11 +31,11 @@ async fn the_program_is_told_in_every_way_once_the_files_stand_there() {
         fs::read_to_string(&pid_file).is_ok_and(|id| id.ends_with('\n'))
     })
     .await;
-    let executed = stage.path("executed");
+    let executed = stage.path("executed by a hook");
     stage.add(&["--hook-url", &format!("{}/reload?key=of-the-program", server.url())]);
     stage.add(&["--hook-touch", touched.to_str().unwrap()]);
     stage.add(&["--hook-signal", &format!("USR1:{}", pid_file.display())]);
-    stage.add(&["--hook-exec", &format!("/bin/cp {} {}", token.display(), executed.display())]);
+    stage.add(&["--hook-exec", &format!("/bin/cp {} '{}'", token.display(), executed.display())]);
     stage.start().await;
     let token = stage.token().await;
     wait::until("all hooks", LIMIT, async || {

@@ -188,7 +188,7 @@ async fn any_user_without_rights_will_do_and_the_group_of_the_volume_reads_the_f
 
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_with_the_cure() {
-    let cases: [(&[&str], &str); 15] = [
+    let cases: [(&[&str], &str); 16] = [
         (
             &[
                 "--source",
@@ -228,6 +228,7 @@ async fn what_makes_no_sense_is_refused_with_the_cure() {
         (&["--secret-dir", "/x", "--output-dir", "/x", "--file-mode", "0755"], "0440"),
         (&["--secret-dir", "/x", "--output-dir", "/x", "--once", "--hook-touch", "/x"], "--once"),
         (&["--secret-dir", "/x", "--output-dir", "/x", "--hook-signal", "KILL:nginx"], "USR1"),
+        (&["--secret-dir", "/x", "--output-dir", "/x", "--hook-exec", "/bin/sh -c 'x"], "close the quotes"),
     ];
     for (arguments, part) in cases {
         let mut command = Command::new(env!("CARGO_BIN_EXE_idissuer"));

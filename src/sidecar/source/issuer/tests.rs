@@ -14,7 +14,6 @@ use crate::core::backoff::RandomFraction;
 use crate::core::endpoint::{AllowList, Origin, RefreshShape};
 use crate::issuer::{Answer as IssuerAnswer, IssuerClient, Request, Transport, TransportError};
 use crate::ops::metrics::Metrics;
-use crate::sidecar::output_dir::tests::ConnectionPermit;
 
 struct RuntimeClock(Instant);
 
@@ -55,7 +54,7 @@ struct Stage {
     receiver: TokenReceiver,
     stop: CancellationToken,
     work: JoinHandle<()>,
-    place: ConnectionPermit,
+    place: tempfile::TempDir,
 }
 
 impl Stage {
@@ -68,9 +67,9 @@ impl Stage {
     }
 
     fn begin(status: u16) -> Self {
-        let place = ConnectionPermit::make();
-        std::fs::write(place.0.join("username"), "me").unwrap();
-        std::fs::write(place.0.join("password"), "secret").unwrap();
+        let place = tempfile::tempdir().unwrap();
+        std::fs::write(place.path().join("username"), "me").unwrap();
+        std::fs::write(place.path().join("password"), "secret").unwrap();
         let clock: Arc<dyn Clock> = Arc::new(RuntimeClock(Instant::now()));
         let origin = Origin::parse("https://issuer.example").unwrap();
         let endpoint = Endpoint::new(origin.clone(), None, None, RefreshShape::Flat).unwrap();
@@ -84,9 +83,12 @@ impl Stage {
         let accounts =
             Accounts::new(client, Arc::clone(&clock), metrics, keys, report, || true, stop.clone());
         let name = |name: &str| name.to_owned();
-        let files =
-            LoginFiles { directory: place.0.clone(), username: name("username"), password: name("password") };
-        let record = RecordFile::of(Some(&place.0));
+        let files = LoginFiles {
+            directory: place.path().to_owned(),
+            username: name("username"),
+            password: name("password"),
+        };
+        let record = RecordFile::of(Some(place.path()));
         let strategy = Strategy::Login;
         let parts = LoginParts { files, endpoint, ca_file: None, strategy, accounts, ended, record, clock };
         let (sender, receiver) = channel(None, true);
@@ -175,8 +177,8 @@ async fn a_login_that_was_never_accepted_is_attempted_once_a_day_and_again_when_
     let error = stage.receiver.now().error;
     assert_eq!(error, Some(SourceError::LoginRejected { forbidden: false, proven: false, blank: false }));
     // The same password: what kept the issuer from accepting it may have been cured there.
-    std::fs::write(stage.place.0.join("new"), "secret").unwrap();
-    std::fs::rename(stage.place.0.join("new"), stage.place.0.join("password")).unwrap();
+    std::fs::write(stage.place.path().join("new"), "secret").unwrap();
+    std::fs::rename(stage.place.path().join("new"), stage.place.path().join("password")).unwrap();
     stage.issuer.status.store(200, Ordering::SeqCst);
     let mut state = stage.receiver.watch();
     state.wait_for(|state| state.token.is_some()).await.unwrap();
@@ -195,8 +197,8 @@ async fn a_login_that_was_never_accepted_and_is_answered_oddly_is_presented_thre
         let error = stage.receiver.now().error.unwrap();
         assert_eq!(error.name(), reason);
         assert!(error.message().contains("change the login files"), "{}", error.message());
-        std::fs::write(stage.place.0.join("new"), "secret").unwrap();
-        std::fs::rename(stage.place.0.join("new"), stage.place.0.join("password")).unwrap();
+        std::fs::write(stage.place.path().join("new"), "secret").unwrap();
+        std::fs::rename(stage.place.path().join("new"), stage.place.path().join("password")).unwrap();
         stage.issuer.status.store(200, Ordering::SeqCst);
         let mut state = stage.receiver.watch();
         state.wait_for(|state| state.token.is_some()).await.unwrap();
