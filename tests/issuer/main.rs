@@ -7,6 +7,8 @@ mod accounts;
 mod answers;
 mod api_server;
 mod attacks;
+#[path = "../simulation/carried.rs"]
+mod carried;
 mod certificates;
 mod connections;
 mod faults;

@@ -17,14 +17,13 @@ use idissuer::core::username_password::LoginPair;
 use idissuer::issuer::{Answer, IssuerAddress, IssuerClient, Request, Transport, TransportError};
 use idissuer::ops::clock::Clock;
 use idissuer::ops::metrics::Metrics;
-use idissuer_simulator::{
-    Config, Personality, Request as SimulatedRequest, SimulatedAnswer, Simulator, UserCounts,
-};
+use idissuer_simulator::{Config, Personality, Request as SimulatedRequest, Simulator, UserCounts};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::carried::answer;
 use crate::support::{PASSWORD, USER, make_pair, make_site, tenant};
 
 /// The runtime's clock, which passes only when everyone waits, as both clocks of the account room.
@@ -78,31 +77,7 @@ impl InProcess {
         let sent = SimulatedRequest::post(request.url.path(), &body);
         let exchange = self.simulator.call(&sent, self.clock.now().wall);
         sleep(exchange.delay).await;
-        let head = |response: &idissuer_simulator::Response| Answer {
-            status: response.status,
-            retry_after: response.header("retry-after").map(str::to_owned),
-            date: response.header("date").map(str::to_owned),
-            content_encoding: response.header("content-encoding").map(str::to_owned),
-            ..Answer::default()
-        };
-        match &exchange.answer {
-            SimulatedAnswer::Complete(response) => Ok(Answer {
-                body: Some(response.body.clone().into()),
-                is_page: idissuer::issuer::is_page(
-                    response.header("content-type"),
-                    response.header("content-encoding"),
-                    &response.body,
-                ),
-                ..head(response)
-            }),
-            SimulatedAnswer::Cut(response) => {
-                Ok(Answer { broken: Some(ConnectionFailure::Lost), ..head(response) })
-            }
-            SimulatedAnswer::Never | SimulatedAnswer::Trickle(..) => std::future::pending().await,
-            SimulatedAnswer::NotHttp(_) | SimulatedAnswer::Lost => {
-                Err(TransportError::perhaps_sent(ConnectionFailure::Lost))
-            }
-        }
+        answer(&exchange.answer, request.limit).await
     }
 }
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use idissuer::core::connection_failure::ConnectionFailure;
-use idissuer::issuer::{Answer, Request, Transport, TransportError, is_page};
-use idissuer_simulator::{Request as SimulatedRequest, Response, SimulatedAnswer};
+use idissuer::issuer::{Answer, Request, Transport, TransportError};
+use idissuer_simulator::{Request as SimulatedRequest, SimulatedAnswer};
 use idissuer_testbed::memory::Fault;
 use serde_json::Value;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use crate::carried::{ANSWER_LIMIT, answer, shows_page};
 use crate::issuers::Issuers;
 use crate::ledger::{Asked, Given, Ledger};
 use crate::population::account_of;
@@ -137,9 +138,6 @@ impl Link {
     }
 }
 
-/// The most of an answer that is read.
-const ANSWER_LIMIT: usize = 64 * 1024;
-
 /// Whether the issuer itself says no to a login.
 fn is_rejection(answer: &SimulatedAnswer) -> bool {
     let SimulatedAnswer::Complete(response) = answer else { return false };
@@ -160,43 +158,6 @@ fn is_unclear(answer: &SimulatedAnswer) -> bool {
     let is_small = response.body.len() <= ANSWER_LIMIT;
     let token = answer.json().filter(|_| response.status == 200 && is_small);
     !is_put_off(response.status) && token.is_none_or(|token| !token["access_token"]["token"].is_string())
-}
-
-fn shows_page(response: &Response) -> bool {
-    is_page(response.header("content-type"), response.header("content-encoding"), &response.body)
-}
-
-/// An answer with its head, and with none of its body.
-fn head(response: &Response) -> Answer {
-    Answer {
-        status: response.status,
-        retry_after: response.header("retry-after").map(str::to_owned),
-        date: response.header("date").map(str::to_owned),
-        content_encoding: response.header("content-encoding").map(str::to_owned),
-        ..Answer::default()
-    }
-}
-
-/// What comes back within `limit`; of one whose body lasts longer, the head does.
-async fn answer(answer: &SimulatedAnswer, limit: Duration) -> Result<Answer, TransportError> {
-    match answer {
-        SimulatedAnswer::Complete(response) => Ok(Answer {
-            body: Some(response.body.clone()).filter(|body| body.len() <= ANSWER_LIMIT).map(Into::into),
-            is_page: shows_page(response),
-            ..head(response)
-        }),
-        SimulatedAnswer::Cut(response) => {
-            Ok(Answer { broken: Some(ConnectionFailure::Lost), ..head(response) })
-        }
-        SimulatedAnswer::Trickle(response, _) => {
-            sleep(limit).await;
-            Ok(Answer { broken: Some(ConnectionFailure::TimedOut), ..head(response) })
-        }
-        SimulatedAnswer::Never => std::future::pending().await,
-        SimulatedAnswer::NotHttp(_) | SimulatedAnswer::Lost => {
-            Err(TransportError::perhaps_sent(ConnectionFailure::Lost))
-        }
-    }
 }
 
 /// A request on its way.

@@ -19,6 +19,7 @@ mod areas;
 mod attempts;
 mod bad_input;
 mod calm;
+mod carried;
 mod checker;
 mod clocks;
 mod complaints;

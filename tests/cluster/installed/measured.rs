@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::Request;
-use idissuer_testbed::wait;
+use idissuer_testbed::{Node, wait};
 
 use super::place::{HOME, LIMIT, Place};
 use crate::operator::now;
@@ -30,7 +30,7 @@ fn sample(line: &str) -> (String, Sample) {
 impl Place {
     /// What the kubelet last measured of containers with these labels, by their pods.
     async fn samples(&self, name: &str, labels: &[&str]) -> BTreeMap<String, Sample> {
-        let path = format!("/api/v1/nodes/{}/proxy/metrics/resource", self.cluster.node().name());
+        let path = format!("/api/v1/nodes/{}/proxy/metrics/resource", Node::NAME);
         let request = Request::get(path).body(Vec::new()).unwrap();
         let metrics = self.cluster.control_plane().client().unwrap().request_text(request).await.unwrap();
         let is_wanted =

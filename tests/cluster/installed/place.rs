@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use idissuer::api::IdIssuerCredential;
-use idissuer_testbed::{Cluster, Helm, Kubectl, Node, NodeOptions, Options, Program, Recipe, wait};
+use idissuer_testbed::{Cluster, Helm, Kubectl, Node, Options, Program, Recipe, wait};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use kube::api::{DeleteParams, ListParams};
@@ -75,7 +75,7 @@ impl Place {
         if !Node::available_for_test() {
             return None;
         }
-        let cluster = Cluster::start(Options::new(), NodeOptions::new()).await.unwrap();
+        let cluster = Cluster::start(Options::new()).await.unwrap();
         let helm = Helm::provide(helm).await.unwrap().with_kubeconfig(cluster.control_plane().kubeconfig());
         let place = Self { cluster, helm };
         place.knows_images().await;

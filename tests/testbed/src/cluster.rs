@@ -2,19 +2,19 @@
 
 use crate::control_plane::{ControlPlane, Controllers, Options};
 use crate::error::Result;
-use crate::node::{Node, NodeOptions};
+use crate::node::Node;
 
 /// A control plane with a node: a Kubernetes that runs pods.
 ///
 /// ```no_run
 /// use std::path::Path;
-/// use idissuer_testbed::{Cluster, Node, NodeOptions, Options, Result};
+/// use idissuer_testbed::{Cluster, Node, Options, Result};
 ///
 /// # async fn test() -> Result<()> {
 /// if !Node::available_for_test() {
 ///     return Ok(());
 /// }
-/// let cluster = Cluster::start(Options::new(), NodeOptions::new()).await?;
+/// let cluster = Cluster::start(Options::new()).await?;
 /// let program = Path::new("target/x86_64-unknown-linux-gnu/release/program");
 /// cluster.node().import_program(program, "localhost/program:1").await?;
 /// cluster.control_plane().kubectl().run(&[
@@ -35,9 +35,9 @@ impl Cluster {
     ///
     /// # Errors
     /// When there can be no node here, or a part does not start.
-    pub async fn start(options: Options, node: NodeOptions) -> Result<Self> {
+    pub async fn start(options: Options) -> Result<Self> {
         let control_plane = Box::pin(ControlPlane::start(options.controllers(Controllers::All))).await?;
-        let node = Box::pin(Node::start(&control_plane, node)).await?;
+        let node = Box::pin(Node::start(&control_plane)).await?;
         Ok(Self { node, control_plane })
     }
 

@@ -103,34 +103,3 @@ pub(crate) fn without_secrets(mut object: Value) -> Value {
     }
     object
 }
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn nothing_of_a_secrets_content_is_shown() {
-        let secret = json!({
-            "kind": "Secret",
-            "metadata": {
-                "name": "login",
-                "annotations": { LAST_APPLIED: "{\"stringData\":{\"password\":\"hunter2\"}}" },
-                "managedFields": [],
-            },
-            "data": { "password": "aHVudGVyMg==" },
-            "stringData": { "password": "hunter2" },
-            "type": "Opaque",
-        });
-        let shown = without_secrets(secret).to_string();
-        assert!(!shown.contains("hunter2") && !shown.contains("aHVudGVyMg"), "{shown}");
-        assert!(shown.contains("login") && shown.contains("Opaque"), "{shown}");
-    }
-
-    #[test]
-    fn an_object_of_another_kind_is_shown_with_its_data() {
-        let map = json!({ "kind": "ConfigMap", "data": { "a": "b" } });
-        assert_eq!(without_secrets(map.clone()), map);
-    }
-}

@@ -8,9 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use idissuer_testbed::{
-    Cluster, ControlPlane, Node, NodeOptions, Options, Program, Recipe, Tools, bill_of_materials,
-};
+use idissuer_testbed::{Cluster, ControlPlane, Node, Options, Program, Recipe, Tools, bill_of_materials};
 
 const USAGE: &str = "\
 Usage: idissuer-testbed <command>
@@ -108,7 +106,7 @@ async fn up() -> Result {
 #[tokio::main]
 async fn up_with_node() -> Result {
     let start = Instant::now();
-    let cluster = Cluster::start(Options::new(), NodeOptions::new()).await?;
+    let cluster = Cluster::start(Options::new()).await?;
     stay(cluster.control_plane(), start).await
 }
 

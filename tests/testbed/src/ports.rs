@@ -45,17 +45,3 @@ impl Port {
         self.number
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    #[test]
-    fn no_port_is_given_twice_while_it_is_held() {
-        let ports: Vec<Port> = (0..50).map(|_| Port::reserve().unwrap()).collect();
-        let numbers: HashSet<u16> = ports.iter().map(Port::number).collect();
-        assert_eq!(numbers.len(), ports.len());
-    }
-}

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::Node;
 use super::available::CNI_PLUGINS;
-use super::options::NodeOptions;
 use super::programs::Programs;
 use super::slot::Slot;
 use crate::control_plane::ControlPlane;
@@ -38,14 +38,13 @@ pub(super) struct Subject<'a> {
     /// Where the node reaches the API server.
     pub(super) api_server: SocketAddr,
     pub(super) slot: &'a Slot,
-    pub(super) options: &'a NodeOptions,
     pub(super) programs: &'a Programs,
     pub(super) folder: &'a Path,
 }
 
 impl Files {
     pub(super) fn write(subject: Subject<'_>) -> Result<Self> {
-        let Subject { options, folder, .. } = subject;
+        let folder = subject.folder;
         let write = |name: &str, text: &str| {
             let path = folder.join(name);
             fs::write(&path, text).map_err(Error::file("write", &path))?;
@@ -57,7 +56,7 @@ impl Files {
         let networks = folder.join("networks");
         fs::create_dir(&networks).map_err(Error::file("create", &networks))?;
         write("networks/10-pods.conflist", &network(subject).to_string())?;
-        let node_user = format!("system:node:{}", options.name);
+        let node_user = format!("system:node:{}", Node::NAME);
         let proxy_kubeconfig = identity(subject, "kube-proxy", "system:kube-proxy", None)?;
         let dns_kubeconfig = identity(subject, "dns", "testbed:dns", Some("system:masters"))?;
         Ok(Self {
@@ -82,7 +81,7 @@ fn identity(subject: Subject<'_>, name: &str, user: &str, group: Option<&str>) -
 }
 
 fn kubelet(subject: Subject<'_>) -> Value {
-    let Subject { slot, options, folder, .. } = subject;
+    let Subject { slot, folder, .. } = subject;
     json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -111,7 +110,8 @@ fn kubelet(subject: Subject<'_>) -> Value {
         "oomScoreAdj": 0,
         "podLogsDir": folder.join("log/pods"),
         "resolvConf": folder.join("resolv.conf"),
-        "syncFrequency": format!("{}ms", options.sync_frequency.as_millis()),
+        // How late a changed Secret is in the files of a pod. The default is a minute.
+        "syncFrequency": "10s",
         // Tests wait for the next look. The defaults are for nodes of hundreds of pods.
         "kubeAPIQPS": 200,
         "kubeAPIBurst": 400,
@@ -125,7 +125,7 @@ fn kube_proxy(subject: Subject<'_>, kubeconfig: &Path) -> Value {
         "mode": "nftables",
         "clientConnection": { "kubeconfig": kubeconfig },
         "clusterCIDR": subject.slot.pod_range(),
-        "hostnameOverride": subject.options.name,
+        "hostnameOverride": Node::NAME,
         // These are settings of the machine, not of the network namespace.
         "conntrack": { "maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s" },
         // Tests wait for new Services.

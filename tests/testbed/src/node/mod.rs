@@ -17,7 +17,6 @@ mod available;
 mod cgroup;
 mod command;
 mod files;
-mod options;
 mod programs;
 mod ready;
 mod relay;
@@ -33,8 +32,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::LogParams;
 use kube::{Api, Client};
-
-pub use options::NodeOptions;
 
 use crate::control_plane::{Component, ControlPlane, Controllers};
 use crate::error::{Error, Result};
@@ -57,13 +54,15 @@ pub struct Node {
     _space: Space,
     _undertaker: Undertaker,
     slot: Slot,
-    name: String,
     programs: Programs,
     client: kube::Config,
     folder: Arc<WorkFolder>,
 }
 
 impl Node {
+    /// The name of a node in the API.
+    pub const NAME: &str = "node";
+
     /// Why this machine can have no node, in a sentence, if so: a node needs root, namespaces and cgroups.
     #[must_use]
     pub fn unavailable() -> Option<String> {
@@ -97,7 +96,7 @@ impl Node {
     ///
     /// # Errors
     /// When there can be no node here, or a part does not start.
-    pub async fn start(control_plane: &ControlPlane, options: NodeOptions) -> Result<Self> {
+    pub async fn start(control_plane: &ControlPlane) -> Result<Self> {
         if control_plane.controllers() != Controllers::All {
             let reason = "a node needs a control plane with all controllers: see `Options::controllers`";
             return Err(Error::NodeUnavailable(reason.to_owned()));
@@ -113,18 +112,16 @@ impl Node {
             control_plane,
             api_server: relay.address(),
             slot: &slot,
-            options: &options,
             programs: &programs,
             folder: folder.path(),
         })?;
-        let components = Components::new(&programs, &files, &options, &slot, &space, &folder);
+        let components = Components::new(&programs, &files, &slot, &space, &folder);
         let node = Self {
             components,
             relay,
             _space: space,
             _undertaker: undertaker,
             slot,
-            name: options.name,
             programs,
             client: control_plane.config().clone(),
             folder,
@@ -249,12 +246,6 @@ impl Node {
     #[must_use]
     pub fn dns(&self) -> &Component {
         &self.components.dns
-    }
-
-    /// Its name in the API.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
     }
 
     /// Where pods reach what listens on this machine: at this address, no other. A Service without a selector can have

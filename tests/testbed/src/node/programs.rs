@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::available;
 use super::files::Files;
-use super::options::NodeOptions;
 use super::slot::Slot;
 use super::space::Space;
 use crate::control_plane::Component;
@@ -62,7 +61,6 @@ impl Components {
     pub(super) fn new(
         programs: &Programs,
         files: &Files,
-        options: &NodeOptions,
         slot: &Slot,
         space: &Space,
         folder: &Arc<WorkFolder>,
@@ -77,7 +75,7 @@ impl Components {
             format!("--kubeconfig={}", files.kubelet_kubeconfig.display()),
             format!("--root-dir={}", folder.path().join("kubelet").display()),
             format!("--cert-dir={}", folder.path().join("kubelet/pki").display()),
-            format!("--hostname-override={}", options.name),
+            format!("--hostname-override={}", super::Node::NAME),
             format!("--node-ip={}", slot.node_address()),
         ];
         let scheduler = vec![

@@ -64,9 +64,9 @@ pub(super) async fn node(node: &Node) -> Result<()> {
     config.default_retry = false;
     let client = control_plane::client(config)?;
     let nodes: Api<ApiNode> = Api::all(client.clone());
-    let health = format!("/api/v1/nodes/{}/proxy/healthz", node.name);
+    let health = format!("/api/v1/nodes/{}/proxy/healthz", Node::NAME);
     until(node, "the node", &node.components.all(), async || {
-        let found = nodes.get(&node.name).await.map_err(|error| error.to_string())?;
+        let found = nodes.get(Node::NAME).await.map_err(|error| error.to_string())?;
         is_ready(&found)?;
         let request = http::Request::get(&health).body(Vec::new()).map_err(|error| error.to_string())?;
         client.request_text(request).await.map(drop).map_err(|error| error.to_string())

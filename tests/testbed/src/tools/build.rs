@@ -105,18 +105,3 @@ fn run_go(program: Program, module: &Path, output: &Path) -> Result<()> {
 pub(crate) fn tell(line: &str) {
     let _ = std::io::stderr().write_all(format!("idissuer-testbed: {line}\n").as_bytes());
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_build_that_fails_says_what_go_said_and_leaves_no_program() {
-        let folder = WorkFolder::create().unwrap();
-        let output = folder.path().join("etcd");
-        let error = run_go(Program::Etcd, folder.path(), &output).unwrap_err();
-        assert!(matches!(error, Error::BuildFailed { .. } | Error::GoMissing { .. }));
-        assert!(error.to_string().contains("go.mod"), "{error}");
-        assert!(!output.exists());
-    }
-}

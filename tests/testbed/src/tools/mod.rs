@@ -70,25 +70,3 @@ pub(crate) fn cache_root() -> Result<PathBuf> {
 fn folder_of(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::process::WorkFolder;
-
-    #[test]
-    fn what_lies_in_the_assets_comes_before_what_was_built() {
-        let folder = WorkFolder::create().unwrap();
-        let tools = Tools { assets: Some(folder.path().join("assets")), cache: folder.path().join("cache") };
-        let built = tools.cache_folder(Program::Etcd);
-        fs::create_dir(folder.path().join("assets")).unwrap();
-        fs::create_dir_all(&built).unwrap();
-        assert_eq!(tools.find(Program::Etcd), None);
-        fs::write(built.join("etcd"), "").unwrap();
-        assert_eq!(tools.find(Program::Etcd), Some(built.join("etcd")));
-        fs::write(folder.path().join("assets/etcd"), "").unwrap();
-        assert_eq!(tools.find(Program::Etcd), Some(folder.path().join("assets/etcd")));
-    }
-}

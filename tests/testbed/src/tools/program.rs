@@ -166,17 +166,4 @@ mod tests {
         let go_mod = include_str!("../../tools/go.mod");
         assert!(go_mod.contains(&format!("k8s.io/kubernetes {KUBERNETES_VERSION} ")));
     }
-
-    #[test]
-    fn every_program_is_a_tool_of_its_go_module_or_a_folder_in_it() {
-        for program in Program::CONTROL_PLANE.into_iter().chain(Program::NODE).chain(Program::HELM) {
-            let files = program.module().files;
-            let (_, go_mod) = files[0];
-            let is_tool =
-                go_mod.lines().any(|line| line.trim_start_matches("tool").trim() == program.package());
-            let folder = program.package().strip_prefix("idissuer-testbed/tools/node/").unwrap_or("-");
-            let is_folder = files.iter().any(|(name, _)| *name == format!("{folder}/main.go"));
-            assert!(is_tool || is_folder, "{program:?}");
-        }
-    }
 }
