@@ -7,8 +7,6 @@ mod accounts;
 mod answers;
 mod api_server;
 mod attacks;
-#[path = "../simulation/carried.rs"]
-mod carried;
 mod certificates;
 mod connections;
 mod faults;
@@ -17,4 +15,6 @@ mod outages;
 mod room;
 mod secrets;
 mod sidecar;
+#[path = "../simulation/simulated_answer.rs"]
+mod simulated_answer;
 mod support;

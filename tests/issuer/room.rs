@@ -23,7 +23,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::carried::answer;
+use crate::simulated_answer::answer;
 use crate::support::{PASSWORD, USER, make_pair, make_site, tenant};
 
 /// The runtime's clock, which passes only when everyone waits, as both clocks of the account room.

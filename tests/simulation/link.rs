@@ -13,10 +13,10 @@ use idissuer_testbed::memory::Fault;
 use serde_json::Value;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::carried::{ANSWER_LIMIT, answer, shows_page};
 use crate::issuers::Issuers;
 use crate::ledger::{Asked, Given, Ledger};
 use crate::population::account_of;
+use crate::simulated_answer::{ANSWER_LIMIT, answer, shows_page};
 use crate::time::TrueTime;
 
 /// How the wires are.
