@@ -106,8 +106,11 @@ impl Session {
     #[must_use]
     pub fn view(&self, tenant: &Tenant) -> AccountView {
         let (strategy, now) = (self.strategy(), self.shared.clock.now());
+        let rejections_of_user = self.rejections_of_user(tenant);
         let account = self.account();
-        AccountView::of(self.key, &account, self.throttle(&account, &self.place(tenant), now), strategy, now)
+        let throttle = self.throttle(&account, &self.place(tenant), now);
+        let view = AccountView::of(self.key, &account, throttle, strategy, now);
+        AccountView { rejections_of_user, ..view }
     }
 
     /// Reads the state itself, for what a report needs beyond the view.
@@ -121,7 +124,7 @@ impl Session {
     }
 
     /// How often this user name was rejected lately for this tenant, with passwords that were never accepted.
-    pub fn rejections_of_user(&self, tenant: &Tenant) -> u32 {
+    fn rejections_of_user(&self, tenant: &Tenant) -> u32 {
         let now = self.shared.clock.now();
         self.shared.call_limits.rejections(&self.place(tenant), self.user, now)
     }

@@ -2,14 +2,12 @@
 //!
 //! One credential names a login Secret and a target Secret; the controller keeps a valid token in the target.
 //! This module contains the types as they are on the wire, the rules that the API server enforces without a webhook
-//! ([`rules`]), the rendering of the `CustomResourceDefinition` ([`crd`]) and the pure merging of conditions
-//! ([`conditions`]). It does no I/O, reads no clock and depends on no other module: `core` decides what a spec *means*,
-//! after the controller has parsed it.
+//! ([`rules`]), and the rendering of the `CustomResourceDefinition` ([`crd`]). It does no I/O, reads no clock and depends
+//! on no other module: `core` decides what a spec *means*, after the controller has parsed it.
 //!
 //! An object from the API server may violate the rules, because it may have been stored under an older CRD. So the
 //! limits and patterns of [`rules`] are public, and code that parses a spec checks them again.
 
-pub mod conditions;
 pub mod crd;
 pub mod rules;
 #[expect(unreachable_pub, reason = "KubeSchema copies each type, with its `pub`, into a function")]
@@ -28,8 +26,8 @@ pub use spec::{
     LoginSecretRef, RefreshRequest, Renewal, Strategy, Target, Template, TemplateMetadata,
 };
 pub use status::{
-    FailuresStatus, Grant, IdIssuerCredentialStatus, LifetimeSource, LoginStatus, RefreshSupport,
-    TargetStatus, TokenStatus,
+    FailuresStatus, Grant, IdIssuerCredentialStatus, LifetimeSource, LoginRejection, LoginStatus,
+    RefreshSupport, TargetStatus, TokenStatus,
 };
 
 /// The API group of the resource, and the domain of every annotation that the controller writes.

@@ -161,6 +161,35 @@ pub struct LoginStatus {
     #[serde(default, skip_serializing_if = "is_zero")]
     #[schemars(range(min = 0))]
     pub rejections: i32,
+
+    /// Described by its type: kube takes the description of an optional enum from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejection: Option<LoginRejection>,
+}
+
+/// How the last login was rejected. Rejected: the issuer rejected user name and password. Forbidden: it answered with 403.
+/// The others are answers without a token, which count as rejections of a login that was never accepted. Redirected: a
+/// redirect. PathWrong: the path is unknown. Blocked: something in front of the issuer answered. Misdirected: another
+/// server answered. Incomplete: the answer broke off. Unusable: the answer holds no usable token. Absent: none was rejected,
+/// or nobody heard the answer.
+#[derive(JsonSchema, Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum LoginRejection {
+    /// The issuer rejected user name and password.
+    Rejected,
+    /// It answered with 403.
+    Forbidden,
+    /// It answered with a redirect.
+    Redirected,
+    /// It does not know the path.
+    PathWrong,
+    /// Something in front of the issuer answered.
+    Blocked,
+    /// A server answered that is not the issuer.
+    Misdirected,
+    /// The answer broke off.
+    Incomplete,
+    /// The answer holds no usable token.
+    Unusable,
 }
 
 /// The failures since the last success.

@@ -13,8 +13,8 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Failure, origin};
-use crate::api::conditions::ConditionType;
 use crate::api::{IdIssuerCredential, IdIssuerCredentialSpec, Issuer, LoginSecretRef, Renewal, Target};
+use crate::core::conditions::ConditionType;
 use crate::core::endpoint::Origin;
 use crate::core::token::Fingerprint;
 use crate::ops::clock::{Clock as _, SystemClock};

@@ -3,21 +3,18 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::api_server::{ApiServerError, version_of};
 use super::reconcile::Reconciliation;
-use super::state::{CredentialState, LoginSnapshot, RestoreStage};
-use super::status;
+use super::state::{CredentialState, LoginSnapshot};
 use crate::account::{AttemptRecorder, Session, Tenant};
-use crate::api::{IdIssuerCredentialStatus, LoginStatus};
 use crate::core::account::Account;
+use crate::core::credential::LoginFound;
 use crate::core::observed::{AccountReference, CaBundleReference, CredentialSpec, LastSeen, LoginReference};
 use crate::core::reason::Reason;
-use crate::core::retry::{Failure, RetryClass};
 use crate::core::time::{Moment, to_second};
 use crate::core::username_password::LoginPair;
-use crate::issuer::{BundleRefusal, IssuerAddress, IssuerError, Trust};
+use crate::issuer::{BundleRefusal, IssuerAddress, Trust};
 
 /// Reads the login that the spec names. User name and password stay in memory until they are sent or the credential is
 /// idle; login Secrets are not cached.
@@ -48,7 +45,7 @@ pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerE
                 let accounts = &work.context.accounts;
                 match accounts
                     .blocked_until(&tenant, &site, &pair)
-                    .filter(|_| !is_accepted(work.memory, &spec, &seen))
+                    .filter(|_| !work.memory.known.is_accepted(&spec, &seen))
                 {
                     Some(until) => (Err(put_off(reference, until)), None),
                     None => (Ok(accounts.open(site, &pair, &source)), Some(pair)),
@@ -57,7 +54,7 @@ pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerE
         },
     };
     if let Ok(session) = &outcome {
-        remember(work, session, &seen, now);
+        remember(work, session, pair.as_ref(), &seen, now);
     }
     let member = work.identity.uid.as_str().into();
     let reference = spec.account.clone();
@@ -105,7 +102,7 @@ pub(super) fn obtain(
     let is_to_be_recorded = record.is_some();
     let is_begun = session.obtain_recorded(&reading.tenant, pair, override_hold, record);
     if is_begun && is_to_be_recorded {
-        (memory.attempt_recorded, memory.queued) = (None, Some(now));
+        memory.known.on_attempt_queued(now);
     }
     is_begun
 }
@@ -132,27 +129,8 @@ pub(super) fn take_part(memory: &mut CredentialState, spec: &CredentialSpec, gen
     }
 }
 
-/// Whether status says that the login that was just read is accepted.
-fn is_accepted(memory: &CredentialState, spec: &CredentialSpec, seen: &LastSeen) -> bool {
-    let recorded = memory.login_record();
-    let read = seen.version().map(|version| version.resource_version.as_str());
-    recorded.accepted
-        && read.is_some()
-        && read == recorded.resource_version.as_deref()
-        && memory
-            .published
-            .as_ref()
-            .is_some_and(|published| published.account.as_ref() == Some(&spec.account))
-}
-
 fn put_off(login: &LoginReference, until: Moment) -> Reason {
     Reason::LoginRateLimited { secret: login.secret.clone(), until: to_second(until.wall) }
-}
-
-/// How often status remembers the login to be rejected, and when last; none if it was not.
-fn rejections(login: &LoginStatus, now: Moment) -> Option<(u32, Moment)> {
-    let count = u32::try_from(login.rejections).ok().filter(|count| *count > 0)?;
-    Some((count, login.attempt_time.as_ref().map_or(now, |time| Moment::recorded(time.0, now))))
 }
 
 /// Restores the rejections in status, before the user name is checked.
@@ -163,74 +141,24 @@ fn remember_rejections(
     pair: &LoginPair,
     now: Moment,
 ) {
-    let memory = &mut *work.memory;
-    if memory.restore_stage >= RestoreStage::Limit || memory.login_record().accepted {
-        return;
-    }
-    memory.restore_stage = RestoreStage::Limit;
-    if let Some((count, last)) = memory.status.login.as_ref().and_then(|login| rejections(login, now)) {
+    if let Some((count, last)) = work.memory.known.rejections_for_limit(now) {
         work.context.accounts.remember_rejections(tenant, site, pair, count, last);
     }
 }
 
-/// Links what status remembers to the account that it was written for: the same version of the login Secret, under a
-/// specification that was carried out, names the same account.
-fn remember(work: &mut Reconciliation<'_>, session: &Session, seen: &LastSeen, now: Moment) {
-    let (Ok(spec), memory) = (&work.spec, &mut *work.memory) else { return };
-    let recorded = memory.login_record();
-    let read = seen.version().map(|version| version.resource_version.as_str());
-    let is_same = read.is_some() && read == recorded.resource_version.as_deref();
-    if is_accepted(memory, spec, seen)
-        && let Some(published) = &mut memory.published
-    {
-        published.key.get_or_insert(session.key());
-    }
-    // A new password, or a new issuer, is in as much of a hurry as the one before was.
-    if let Some(published) = &memory.published {
-        let validity = published.validity;
-        session.remember(|account| account.remember_published(validity, now));
-    }
-    // Results of this process for one account do not apply to another, for example after a new CA bundle.
-    if std::mem::replace(&mut memory.restore_stage, RestoreStage::Account) == RestoreStage::Account {
-        return;
-    }
-    let Some(login) = &memory.status.login else { return };
-    let moment = |time: &Time| Moment::recorded(time.0, now);
-    let is_named = memory.status.observed_generation == work.credential.metadata.generation;
-    if is_same
-        && is_named
-        && let Some(accepted) = &login.accepted_time
-    {
-        let support = status::learned(memory.status.refresh_support);
-        session.remember(|account| {
-            account.remember_accepted(moment(accepted));
-            account.remember_support(support, now);
-        });
-    }
-    let Some((rejections, last)) = rejections(login, now) else { return };
-    let failure = rejection(&memory.status, &spec.account);
-    session.remember(|account| account.remember_rejections(failure, rejections, last));
-    memory.is_login_repaired = !is_same;
-}
-
-/// How the login was rejected that status remembers.
-fn rejection(status: &IdIssuerCredentialStatus, account: &AccountReference) -> Failure {
-    let (secret, origin) = (account.login.secret.clone(), &account.endpoint.origin);
-    // Only the condition says which of them it was.
-    let unclear = IssuerError::unclear_answers().flat_map(|error| {
-        let answer = Box::new(error.reason(&secret, origin));
-        [false, true].map(|blank| Reason::LoginNotAccepted { answer: answer.clone(), blank })
-    });
-    let rejected = [(true, false), (true, true), (false, true), (false, false)]
-        .map(|(forbidden, blank)| Reason::LoginRejected { secret: secret.clone(), forbidden, blank });
-    let [.., plain] = rejected.clone();
-    let condition = status.conditions.iter().find(|condition| condition.type_ == "LoginAccepted");
-    let condition = condition.filter(|condition| condition.status == "False");
-    let mut kinds = rejected.into_iter().chain(unclear);
-    let reason = condition.map_or(Reason::LoginOutcomeUnknown { secret: secret.clone() }, |condition| {
-        kinds.find(|kind| kind.message() == condition.message).unwrap_or(plain)
-    });
-    Failure { class: RetryClass::Rejected, reason }
+/// Restores what status remembers of the account.
+fn remember(
+    work: &mut Reconciliation<'_>,
+    session: &Session,
+    pair: Option<&LoginPair>,
+    seen: &LastSeen,
+    now: Moment,
+) {
+    let generation = work.generation();
+    let (Ok(spec), known) = (&work.spec, &mut work.memory.known) else { return };
+    let blank = pair.is_some_and(LoginPair::password_has_blank);
+    let found = LoginFound { key: session.key(), seen, blank, spec, generation };
+    session.remember(|account| known.restore_account(account, found, now));
 }
 
 fn parse(secret: Option<&Secret>, reference: &LoginReference) -> Result<LoginPair, Reason> {

@@ -11,10 +11,10 @@ use super::api_server::ApiServerError;
 use super::leader_election::Term;
 use super::reconcile::{Context, Guarded, Reconciliation};
 use super::registry::ObjectKey;
-use super::status::StatusTrigger;
 use super::trim;
 use crate::account::AttemptRecorder;
 use crate::core::account::Next;
+use crate::core::credential::StatusTrigger;
 
 /// What records an attempt of this credential once it is its turn.
 pub(super) fn recorder(object: &Arc<Guarded>, context: &Arc<Context>, term: Term) -> AttemptRecorder {
@@ -45,13 +45,13 @@ async fn record(object: &Guarded, context: &Context, term: Term) -> bool {
 impl Reconciliation<'_> {
     async fn record_attempt(&mut self) -> Result<bool, ApiServerError> {
         let now = self.look();
-        if self.observed(now).account().is_none_or(|account| account.next != Next::InFlight) {
+        let observed = self.observed(now);
+        let Some(account) = observed.account().filter(|account| account.next == Next::InFlight) else {
             return Ok(false);
-        }
+        };
+        let rejections = account.rejections;
         self.report(StatusTrigger::Attempt).await?;
-        self.memory.attempt_recorded = Some(self.memory.rejections());
-        self.memory.is_login_repaired = false;
-        self.memory.queued = None;
+        self.memory.known.on_attempt_recorded(rejections);
         Ok(true)
     }
 }

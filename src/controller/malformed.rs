@@ -23,9 +23,9 @@ pub(super) async fn tell(
     memory: &mut CredentialState,
 ) -> Result<Action, ApiServerError> {
     let generation = generation.unwrap_or_default();
-    if memory.status.observed_generation != Some(generation) {
+    if memory.known.status().observed_generation != Some(generation) {
         let now = context.clock.now();
-        let pause = memory.writes.status.pause(now).or(context.writes.pause(&key.namespace, now));
+        let pause = memory.known.status_write_pause(context.writes.pause(&key.namespace, now), now);
         if let Some(until) = pause {
             return Ok(Action::requeue(Duration::try_from(until.remaining(now)).unwrap_or_default()));
         }
@@ -37,12 +37,12 @@ pub(super) async fn tell(
         if previous.controller.as_ref().is_some_and(|keeper| keeper != own) {
             return Ok(Action::await_change());
         }
-        let mut status = status::malformed(previous, generation, now.wall);
-        status.controller = Some(own.clone());
+        let status = status::read(previous).malformed(generation, own, now.wall);
         let allowance = memory.allowance().within(left);
-        cluster.write_status(&key.namespace, &key.name, uid, None, &status, allowance).await?;
-        memory.status = status;
-        memory.writes.status.made(now);
+        cluster
+            .write_status(&key.namespace, &key.name, uid, None, &status::write(&status), allowance)
+            .await?;
+        memory.known.on_status_written(status, false, now);
         context.writes.made(&key.namespace, now);
     }
     Ok(Action::await_change())

@@ -19,7 +19,6 @@ mod patterns;
 mod peer_controllers;
 mod reconcile;
 mod registry;
-mod repairs;
 mod rights;
 mod run;
 mod spec;

@@ -80,7 +80,7 @@ pub(super) async fn standing(
         }
         return Ok(Ownership::Acts);
     };
-    if memory.status.controller.as_ref() == Some(own) {
+    if memory.known.status().controller.as_ref() == Some(own) {
         // The watch may be behind our own write.
         let live = context.cluster.read_status(&key.namespace, &key.name, memory.allowance()).await?;
         let live = live.and_then(|(status, _)| status.controller);

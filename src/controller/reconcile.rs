@@ -15,18 +15,18 @@ use super::leader_election::{LeaderElection, Term};
 use super::peer_controllers::{Ownership, PeerWatch};
 use super::registry::{ObjectKey, Registry};
 use super::spec;
-use super::state::{CredentialState, TURN_PAUSE, ValidatedSpec};
-use super::status::StatusTrigger;
+use super::state::{CredentialState, ValidatedSpec};
 use super::status_watch::StatusMark;
 use super::target_policy::TargetPolicy;
 use super::trim::{self, LargeReads, ReadPermit};
 use super::write_limits::NamespaceWrites;
-use super::{account_binding, attempt, malformed, peer_controllers, target};
+use super::{account_binding, attempt, malformed, peer_controllers, status, target};
 use crate::account::call_limiters::CallLimiters;
 use crate::account::{Accounts, AttemptRecorder};
 use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
 use crate::core::account::Next;
 use crate::core::call_limiter::CallRequest;
+use crate::core::credential::{Inputs, StatusTrigger, TURN_PAUSE};
 use crate::core::decide::{Plan, decide};
 use crate::core::endpoint::AllowList;
 use crate::core::observed::{AccountView, CredentialSpec, LastSeen, Login, Observed};
@@ -201,8 +201,8 @@ pub(super) async fn finish(object: &Guarded, context: &Context) -> Result<(), Ap
     }
     let mut work = Reconciliation::new(context, credential, &key, &mut memory, None);
     let now = work.look();
-    if let Plan::Publish { token, repair } = decide(&work.observed(now), now) {
-        target::publish(&mut work, &token, repair).await?;
+    if let Plan::Publish { token, repair, fence } = decide(&work.observed(now), now) {
+        target::publish(&mut work, &token, repair, fence).await?;
     }
     work.report(StatusTrigger::Rest).await
 }
@@ -262,15 +262,16 @@ impl<'a> Reconciliation<'a> {
 
     fn take_over(&mut self, status: IdIssuerCredentialStatus, version: &str) {
         self.context.registry.leaves_status(&self.key(), StatusMark::of(Some(&status), version));
-        let generation = self.credential.metadata.generation.unwrap_or_default();
-        let spec = self.spec.as_deref().ok();
-        self.memory.load(status, generation, spec, self.context.clock.now());
+        let (generation, spec) = (self.generation(), self.spec.as_deref().ok());
+        let behind = self.memory.term.map_or(SignedDuration::ZERO, |term| term.clock_behind);
+        self.memory.known.load(status::read(status), generation, spec, behind, self.context.clock.now());
     }
 
     /// The status as it was taken over, with our name in it.
     fn took_over(&mut self, version: &str) {
-        self.memory.status.controller = Some(self.context.peers.own.clone());
-        self.context.registry.leaves_status(&self.key(), StatusMark::of(Some(&self.memory.status), version));
+        self.memory.known.keep(&self.context.peers.own);
+        let status = status::write(self.memory.known.status());
+        self.context.registry.leaves_status(&self.key(), StatusMark::of(Some(&status), version));
     }
 
     /// Observe (no client) → decide (no client) → act (client), until there is nothing to do; then report (client).
@@ -304,8 +305,10 @@ impl<'a> Reconciliation<'a> {
                         break;
                     }
                 }
-                Plan::Publish { token, repair } => target::publish(self, &token, repair).await?,
-                Plan::PublishReadBack => target::publish_read_back(self).await?,
+                Plan::Publish { token, repair, fence } => {
+                    target::publish(self, &token, repair, fence).await?;
+                }
+                Plan::PublishReadBack { fence } => target::publish_read_back(self, fence).await?,
                 Plan::Rest { until } => {
                     self.context.registry.resolved(&self.key(), term);
                     if self.is_just_queued(now) {
@@ -325,7 +328,7 @@ impl<'a> Reconciliation<'a> {
     /// Refreshes what may have changed by itself: the watches and the time.
     pub(super) fn look(&mut self) -> Moment {
         let now = self.context.clock.now();
-        self.memory.renewal_requested(self.credential.renew_request(), now);
+        self.memory.known.look_at_request(self.credential.renew_request(), now);
         if let Ok(spec) = &self.spec {
             self.login_seen = self.context.registry.seen(&self.beside(&spec.account.login.secret));
             self.target_seen = self.context.registry.seen(&self.beside(&spec.target.secret));
@@ -336,29 +339,23 @@ impl<'a> Reconciliation<'a> {
 
     pub(super) fn observed(&self, now: Moment) -> Observed<'_> {
         let login = self.spec.as_ref().map(|spec| self.memory.login(&self.login_seen, spec, now));
-        // A process that stops does not write later.
-        let goes_on = !self.context.stop.is_cancelled();
-        Observed {
+        let inputs = Inputs {
             identity: &self.identity,
-            generation: self.credential.metadata.generation.unwrap_or_default(),
+            generation: self.generation(),
             generation_since: self.generation_since,
-            observed_generation: self.memory.status.observed_generation,
             spec: self.spec.as_deref(),
-            renewal_requested: self.memory.renew_request.as_ref().map(|(_, since)| *since),
-            login_record: self.memory.login_record(),
             login_seen: &self.login_seen,
             login: login.unwrap_or(Login::Unread),
             is_login_at_hand: self.memory.login.as_ref().is_some_and(|reading| reading.pair.is_some()),
-            published: self.memory.published.as_ref(),
-            target_written: self.memory.target_written.as_ref(),
             target_seen: &self.target_seen,
-            target_read: self.memory.target_read.as_ref(),
-            write_pause: self.memory.write_pause(self.credential.metadata.generation),
-            repair_pause: self.memory.target_repairs.pause(),
-            target_pause: self.memory.writes.target.pause(now).filter(|_| goes_on),
-            namespace_pause: self.context.writes.pause(&self.identity.namespace, now).filter(|_| goes_on),
-            failing_call: self.memory.failing_call(),
-        }
+            namespace_pause: self.context.writes.pause(&self.identity.namespace, now),
+            is_stopping: self.context.stop.is_cancelled(),
+        };
+        self.memory.known.observe(inputs, now)
+    }
+
+    pub(super) fn generation(&self) -> i64 {
+        self.credential.metadata.generation.unwrap_or_default()
     }
 
     /// Whether a first login must wait, because the status of another credential may say that it is held. The wait is
@@ -373,7 +370,7 @@ impl<'a> Reconciliation<'a> {
     /// Whether the call has just begun to wait for its turn.
     fn is_just_queued(&self, now: Moment) -> bool {
         let is_in_flight = |account: &AccountView| account.next == Next::InFlight;
-        self.memory.is_just_queued(now) && self.observed(now).account().is_some_and(is_in_flight)
+        self.memory.known.is_just_queued(now) && self.observed(now).account().is_some_and(is_in_flight)
     }
 
     pub(super) fn key(&self) -> ObjectKey {
@@ -389,7 +386,8 @@ impl<'a> Reconciliation<'a> {
         let now = self.context.clock.now();
         // A recheck that is over was not needed, for example because the credential is suspended.
         let recheck = self.memory.recheck().filter(|moment| !moment.is_reached(now));
-        let moments = [until, recheck, self.status_undone(), self.memory.status_pause].into_iter().flatten();
+        let moments =
+            [until, recheck, self.status_undone(), self.memory.known.status_pause()].into_iter().flatten();
         let wake_up = moments.reduce(|sooner, other| sooner.earlier(other, now));
         self.context.registry.schedule_wake_up(&self.key(), wake_up);
         let pause = wake_up.map(|moment| moment.remaining(now));

@@ -15,7 +15,6 @@ use tokio::sync::watch;
 use super::leader_election::Term;
 use super::state::CredentialState;
 use quota::{NamespaceQuotas, QuotaRank};
-pub(super) use secrets::Glance;
 use secrets::Watched;
 pub(super) use snapshot::{CredentialNews, Remarks, Sighting};
 

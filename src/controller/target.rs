@@ -8,16 +8,16 @@ use kube::{Resource, ResourceExt};
 
 use super::api_server::{ApiServerError, FIELD_MANAGER, byte_strings, version_of};
 use super::reconcile::Reconciliation;
-use super::registry::Glance;
 use super::trim::{self, ReadPermit};
 use crate::api::{self, IdIssuerCredential};
-use crate::core::observed::{AccountKey, AccountReference, CredentialSpec, LastSeen, Published, TargetState};
+use crate::core::credential::TokenOrigin;
+use crate::core::observed::{CredentialSpec, LastSeen, Published};
 use crate::core::reason::Reason;
 use crate::core::target::{
     self, ControllerOwner, Identity, Manifest, ObjectVersion, TargetSnapshot, TokenAnnotations,
 };
 use crate::core::template::Data;
-use crate::core::token::{AccessToken, Fingerprint, IssuedToken};
+use crate::core::token::{Fingerprint, IssuedToken};
 
 /// Reads the target, and keeps of it what a decision needs.
 pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerError> {
@@ -28,15 +28,15 @@ pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerE
     let secret =
         work.context.cluster.read_secret(&key.namespace, &key.name, &share, work.memory.allowance()).await?;
     let now = work.context.clock.now();
-    let fingerprint = work.memory.published.as_ref().map(|published| &published.fingerprint);
+    let fingerprint = work.memory.known.published().map(|published| published.fingerprint.clone());
     let mut read = None;
     if let Some(secret) = secret {
-        let kept = keep(&secret, fingerprint, now.wall);
+        let kept = keep(&secret, fingerprint.as_ref(), now.wall);
         read = Some(TargetSnapshot { intact: is_intact(work, &share, &secret, &kept).await?, ..kept });
     }
     let seen = read.as_ref().map_or(LastSeen::Absent, |read| LastSeen::Version(read.version.clone()));
     work.context.registry.read_secret(&key, seen, glance);
-    work.memory.target_read = read;
+    work.memory.known.on_target_read(read);
     Ok(())
 }
 
@@ -67,15 +67,15 @@ async fn is_intact(
     found: &Secret,
     read: &TargetSnapshot,
 ) -> Result<bool, ApiServerError> {
-    let Some(published) = &work.memory.published else { return Ok(false) };
-    if published.generation != work.credential.metadata.generation {
+    let Some(published) = work.memory.known.published() else { return Ok(false) };
+    if published.generation != Some(work.generation()) {
         return Ok(false);
     }
     let held = work.memory.session().and_then(|session| session.with_account(|it| it.token().cloned()));
     let held = held.filter(|token| token.fingerprint == published.fingerprint);
     let access = held.map(|token| token.access.clone()).or_else(|| read.token.clone());
     let Some(access) = access else { return is_kept(work, share, found).await };
-    let token = issued(published, access);
+    let token = published.with_text(access);
     let rendered = trim::with_whole_beside(work, Some(share), |spec, identity| {
         render(spec, identity, &token).is_ok_and(|wanted| holds_all(found, &wanted))
     });
@@ -89,7 +89,7 @@ async fn is_kept(
     share: &ReadPermit,
     found: &Secret,
 ) -> Result<bool, ApiServerError> {
-    let Some(published) = work.memory.published.clone() else { return Ok(false) };
+    let Some(published) = work.memory.known.published().cloned() else { return Ok(false) };
     let kept = trim::with_whole_beside(work, Some(share), |spec, identity| {
         let Published { validity, fingerprint, .. } = &published;
         let annotations = TokenAnnotations::of(validity, fingerprint, spec.renew_before, spec.jitter);
@@ -135,27 +135,19 @@ fn is_same(found: &OwnerReference, wanted: &OwnerReference) -> bool {
     OwnerReference { block_owner_deletion, ..found.clone() } == *wanted
 }
 
-/// Which account a token comes from, as far as that is certain. A token that is read back stays what it was, also
-/// when the specification names another account by now.
-struct TokenOrigin {
-    account: Option<AccountReference>,
-    key: Option<AccountKey>,
-}
-
 /// Writes a token that the account holds.
 pub(super) async fn publish(
     work: &mut Reconciliation<'_>,
     token: &IssuedToken,
     repair: bool,
+    fence: Option<ObjectVersion>,
 ) -> Result<(), ApiServerError> {
-    let is_new = work.memory.published.as_ref().is_none_or(|old| old.fingerprint != token.fingerprint);
+    let is_new = work.memory.known.published().is_none_or(|old| old.fingerprint != token.fingerprint);
     let account = work.spec.as_ref().ok().map(|spec| spec.account.clone());
     let key = work.memory.session().map(|session| session.key());
-    let outcome = write(work, token, TokenOrigin { account, key }).await;
-    let now = work.context.clock.now();
+    let outcome = write(work, token, TokenOrigin { account, key }, fence, repair).await;
     match &outcome {
-        Ok(true) if repair => work.memory.target_repairs.made(now),
-        Ok(true) if is_new => work.context.metrics.renewal(token.grant, "published"),
+        Ok(true) if is_new && !repair => work.context.metrics.renewal(token.grant, "published"),
         Ok(_) => {}
         Err(_) => work.context.metrics.renewal(token.grant, "write_failed"),
     }
@@ -163,26 +155,13 @@ pub(super) async fn publish(
 }
 
 /// Writes the token that was found in the target, and is held nowhere else.
-pub(super) async fn publish_read_back(work: &mut Reconciliation<'_>) -> Result<(), ApiServerError> {
-    let found = work.memory.target_read.as_ref().and_then(|read| read.token.clone());
-    let (Some(access), Some(published)) = (found, &work.memory.published) else { return Ok(()) };
-    let token = issued(published, access);
-    let origin = TokenOrigin { account: published.account.clone(), key: published.key };
-    let is_repair = published.generation.is_some();
-    if write(work, &token, origin).await? && is_repair {
-        work.memory.target_repairs.made(work.context.clock.now());
-    }
-    Ok(())
-}
-
-/// The published token, with its text.
-fn issued(published: &Published, access: AccessToken) -> IssuedToken {
-    IssuedToken {
-        access,
-        validity: published.validity,
-        grant: published.grant,
-        fingerprint: published.fingerprint.clone(),
-    }
+pub(super) async fn publish_read_back(
+    work: &mut Reconciliation<'_>,
+    fence: Option<ObjectVersion>,
+) -> Result<(), ApiServerError> {
+    let Some((token, origin)) = work.memory.known.read_back() else { return Ok(()) };
+    let is_repair = work.memory.known.published().is_some_and(|published| published.generation.is_some());
+    write(work, &token, origin, fence, is_repair).await.map(drop)
 }
 
 /// Renders and applies the target; returns whether it was written. If someone else was faster, the target is read and
@@ -191,45 +170,47 @@ async fn write(
     work: &mut Reconciliation<'_>,
     token: &IssuedToken,
     origin: TokenOrigin,
+    fence: Option<ObjectVersion>,
+    is_repair: bool,
 ) -> Result<bool, ApiServerError> {
     let rendered = trim::with_whole(work, |spec, identity| render(spec, identity, token)).await?;
-    let Some(rendered) = rendered else { return Ok(false) };
-    let now = work.context.clock.now();
-    let generation = work.credential.metadata.generation;
     let secret = match rendered {
-        Ok(secret) => secret,
-        Err(reason) => {
-            work.memory.refused(reason, generation, now, work.context.clock.random_fraction());
+        None => return Ok(false),
+        Some(Err(reason)) => {
+            refused(work, reason);
             return Ok(false);
         }
+        Some(Ok(secret)) => secret,
     };
-    let fence = work.observed(now).target_fence().cloned();
-    let name = secret.name_any();
-    let glance = work.context.registry.glance(&work.beside(&name));
+    let key = work.beside(&secret.name_any());
+    let glance = work.context.registry.glance(&key);
     let allowance = work.memory.allowance();
-    let written = work.context.cluster.apply_target(secret, fence.as_ref(), allowance).await;
-    match written {
+    match work.context.cluster.apply_target(secret, fence.as_ref(), allowance).await {
         Ok(version) => {
-            work.memory.writes.target.made(now);
-            work.context.writes.made(&work.identity.namespace, now);
-            wrote(work, token, origin, version, glance);
+            work.context.registry.on_secret_written(&key, version.clone(), glance);
+            wrote(work, token, origin, version, is_repair);
             Ok(true)
         }
         Err(error) if error.is_conflict() => read(work).await.map(|()| false),
         Err(error) if error.is_refusal() => {
-            // A Secret's type and an immutable Secret never change: a read distinguishes these from other rejections.
             read(work).await?;
-            if matches!(work.observed(now).target_state(), TargetState::Blocked(_)) {
-                return Ok(false);
+            let is_explained =
+                |spec: &CredentialSpec| work.memory.known.explains_refusal(&work.identity, &spec.target);
+            if !work.spec.as_deref().is_ok_and(is_explained) {
+                let Identity { namespace, name, .. } = &work.identity;
+                tracing::warn!(namespace, name, "{error}");
+                refused(work, Reason::TargetWriteRefused { secret: key.name });
             }
-            let reason = Reason::TargetWriteRefused { secret: name };
-            let Identity { namespace, name, .. } = &work.identity;
-            tracing::warn!(namespace, name, "{error}");
-            work.memory.refused(reason, generation, now, work.context.clock.random_fraction());
             Ok(false)
         }
         Err(error) => Err(error),
     }
+}
+
+fn refused(work: &mut Reconciliation<'_>, reason: Reason) {
+    let (now, random_fraction) = (work.context.clock.now(), work.context.clock.random_fraction());
+    let (generation, pace) = (work.generation(), work.memory.pace());
+    work.memory.known.on_write_refused(reason, generation, pace, now, random_fraction);
 }
 
 fn wrote(
@@ -237,25 +218,19 @@ fn wrote(
     token: &IssuedToken,
     origin: TokenOrigin,
     version: ObjectVersion,
-    glance: Glance,
+    is_repair: bool,
 ) {
-    let Ok(spec) = &work.spec else { return };
-    let key = work.beside(&spec.target.secret);
-    work.context.registry.on_secret_written(&key, version.clone(), glance);
+    let (now, generation) = (work.context.clock.now(), work.generation());
     let Identity { namespace, name, .. } = &work.identity;
-    tracing::info!(namespace, name, secret = key.name, fingerprint = %token.fingerprint, "token published");
-    let memory = &mut *work.memory;
-    memory.published = Some(Published {
-        fingerprint: token.fingerprint.clone(),
-        validity: token.validity,
-        grant: token.grant,
-        generation: work.credential.metadata.generation,
-        account: origin.account,
-        key: origin.key,
-    });
-    memory.target_written = Some(version);
-    memory.target_read = None;
-    memory.write_pause = None;
+    work.context.writes.made(namespace, now);
+    if let Ok(spec) = &work.spec {
+        let secret = &spec.target.secret;
+        tracing::info!(namespace, name, secret, fingerprint = %token.fingerprint, "token published");
+    }
+    work.memory.known.on_target_written(token, origin, generation, version, now);
+    if is_repair {
+        work.memory.known.on_target_repaired(now);
+    }
 }
 
 /// The target as it is to be written.

@@ -1,4 +1,4 @@
-//! The pace of writes: of each credential, and of each namespace together, so that no tenant floods the API server.
+//! The pace of the writes of each namespace, so that no tenant floods the API server.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,38 +6,13 @@ use std::sync::{Mutex, PoisonError};
 use jiff::SignedDuration;
 
 use crate::core::rate_limiter::RateLimiter;
-use crate::core::schedule::{NAMESPACE_WRITES, WRITES};
+use crate::core::schedule::NAMESPACE_WRITES;
 use crate::core::time::Moment;
 
 /// After so many namespaces, those that have been quiet are forgotten.
 const NAMESPACES: usize = 1000;
 /// How soon credentials retry that wait for their namespace.
 const LOOK: SignedDuration = SignedDuration::from_secs(1);
-
-/// The writes for one credential lately.
-#[derive(Default)]
-pub(super) struct CredentialWrites {
-    /// Those of its target.
-    pub(super) target: WriteRate,
-    /// Those of its status.
-    pub(super) status: WriteRate,
-}
-
-/// The writes of one object lately.
-#[derive(Default)]
-pub(super) struct WriteRate(Option<RateLimiter>);
-
-impl WriteRate {
-    /// It was written.
-    pub(super) fn made(&mut self, now: Moment) {
-        self.0.get_or_insert(RateLimiter::full(WRITES, now)).spend(WRITES, now);
-    }
-
-    /// Until when the next write has to wait, if it has to.
-    pub(super) fn pause(&self, now: Moment) -> Option<Moment> {
-        self.0.and_then(|allowance| allowance.pause(WRITES, now))
-    }
-}
 
 /// The writes of each namespace lately.
 #[derive(Default)]
@@ -82,20 +57,6 @@ impl NamespaceWrites {
 mod tests {
     use super::*;
     use crate::core::testing::at;
-
-    #[test]
-    fn an_object_is_written_twenty_times_at_once_and_then_once_in_four_seconds() {
-        let mut pace = WriteRate::default();
-        let mut written = 0;
-        for now in 0..100 {
-            while pace.pause(at(now)).is_none() {
-                pace.made(at(now));
-                written += 1;
-            }
-            assert!(now > 0 || written == 20, "{written}");
-        }
-        assert_eq!(written, 20 + 24);
-    }
 
     #[test]
     fn a_namespace_has_four_thousand_writes_at_once_and_takes_none_from_another() {

@@ -1,9 +1,12 @@
 //! The conditions of a credential, as a function of what is observed and the time.
 
+mod list;
+
 use super::observed::{Login, Observed, TargetState};
 use super::reason::Reason;
 use super::schedule::TimeScale;
 use super::time::{Moment, to_second};
+pub use list::{Condition, ConditionStatus, ConditionType, Wanted, find, merge};
 
 /// The conditions of a credential. `Ready` and `LoginAccepted` are always present, the others only while they are true.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +32,34 @@ pub enum LoginAnswer {
     Accepted,
     /// Rejected, and how.
     Rejected(Reason),
+}
+
+impl Conditions {
+    /// The list in which they are written, over the one that stands there.
+    #[must_use]
+    pub fn wanted(&self, previous: &[Condition]) -> Vec<Wanted> {
+        use ConditionStatus::{False, True, Unknown};
+        let ready = match &self.ready {
+            Ok(reason) => Wanted::new(ConditionType::Ready, True, reason),
+            Err(reason) => Wanted::new(ConditionType::Ready, False, reason),
+        };
+        let optional = [
+            (ConditionType::Reconciling, &self.reconciling),
+            (ConditionType::Stalled, &self.stalled),
+            (ConditionType::RenewalOverdue, &self.renewal_overdue),
+        ];
+        let present =
+            |(type_, reason): (_, &Option<Reason>)| Some(Wanted::new(type_, True, reason.as_ref()?));
+        let type_ = ConditionType::LoginAccepted;
+        let pending = || Wanted::new(type_, Unknown, &Reason::LoginPending);
+        let login = match &self.login_accepted {
+            Some(LoginAnswer::Accepted) => Wanted::new(type_, True, &Reason::LoginAccepted),
+            Some(LoginAnswer::Rejected(reason)) => Wanted::new(type_, False, reason),
+            Some(LoginAnswer::NotTried) => pending(),
+            None => Wanted::kept(type_, previous).unwrap_or_else(pending),
+        };
+        [ready].into_iter().chain(optional.into_iter().filter_map(present)).chain([login]).collect()
+    }
 }
 
 /// Derives the conditions.
@@ -148,7 +179,7 @@ fn login_answer(observed: &Observed<'_>) -> Option<LoginAnswer> {
         {
             Some(LoginAnswer::Rejected(last_failure.failure.reason.clone()))
         }
-        _ if account.proven => Some(LoginAnswer::Accepted),
+        _ if account.is_proven() => Some(LoginAnswer::Accepted),
         _ if observed.is_published_by_this_account() => None,
         _ => Some(LoginAnswer::NotTried),
     }

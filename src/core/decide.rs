@@ -9,6 +9,7 @@ use super::account::Next;
 use super::observed::{AccountView, Login, Observed, Rejection, TargetState, TokenSource};
 use super::retry::RetryClass;
 use super::schedule::{SHORTEST_SERVED, TimeScale};
+use super::target::ObjectVersion;
 use super::time::Moment;
 use super::token::IssuedToken;
 
@@ -33,9 +34,14 @@ pub enum Plan {
         token: Arc<IssuedToken>,
         /// It restores what someone changed, instead of publishing a new token.
         repair: bool,
+        /// The version of the target that it may replace; none where the target must not exist.
+        fence: Option<ObjectVersion>,
     },
     /// Write the target with the token that was found in it by its fingerprint.
-    PublishReadBack,
+    PublishReadBack {
+        /// The version of the target that it may replace; none where the target must not exist.
+        fence: Option<ObjectVersion>,
+    },
     /// Nothing to do before this moment, or before something changes.
     Rest {
         /// When to look again.
@@ -67,7 +73,7 @@ pub fn decide(observed: &Observed<'_>, now: Moment) -> Plan {
     }
     let is_paced = observed.paced_until().is_some_and(|until| !until.is_reached(now));
     if let Some(token) = better_token(observed, now).filter(|_| !is_paced) {
-        return Plan::Publish { token, repair: false };
+        return Plan::Publish { token, repair: false, fence: observed.target_fence().cloned() };
     }
     let is_wanted = !is_paced && !is_unserved(observed, now) && wants_token(observed, &state, now);
     let plan = match &observed.login {
@@ -128,7 +134,7 @@ fn obtain(observed: &Observed<'_>, account: &AccountView) -> Option<Plan> {
         observed.login_record.attempted && !observed.is_login_changed() && observed.is_generation_observed();
     let (record_first, override_hold) = match account.next {
         Next::Refresh => return Some(Plan::Obtain { record_first: false, override_hold: false }),
-        Next::Login => (!account.proven && !is_recorded, false),
+        Next::Login => (!account.is_proven() && !is_recorded, false),
         Next::Held | Next::Wait(_) if is_hold_overridden(observed, account) && account.put_off.is_none() => {
             (true, true)
         }
@@ -161,7 +167,8 @@ fn is_hold_overridden(observed: &Observed<'_>, account: &AccountView) -> bool {
             let is_changed = observed.observed_generation.is_some() && !observed.is_generation_observed();
             is_changed && is_new(observed.generation_since)
                 || observed.renewal_requested.is_some_and(is_new)
-                || observed.login_record.rejection == Rejection::PerhapsRepaired && !account.tried
+                || observed.login_record.rejection == Rejection::PerhapsRepaired
+                    && account.attempted.is_none()
         })
 }
 
@@ -174,9 +181,10 @@ fn rewrite(observed: &Observed<'_>, state: &TargetState<'_>, now: Moment) -> Opt
     if repair && observed.repair_pause.is_some_and(|until| !until.is_reached(now)) {
         return None;
     }
+    let fence = observed.target_fence().cloned();
     match observed.token_source(state) {
-        TokenSource::Memory(token) => Some(Plan::Publish { token: Arc::clone(token), repair }),
-        TokenSource::Target => Some(Plan::PublishReadBack),
+        TokenSource::Memory(token) => Some(Plan::Publish { token: Arc::clone(token), repair, fence }),
+        TokenSource::Target => Some(Plan::PublishReadBack { fence }),
         TokenSource::Unread => Some(Plan::ReadTarget),
         TokenSource::Nowhere => None,
     }

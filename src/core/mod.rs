@@ -4,9 +4,9 @@
 //! source, so a year of rotations can be tested in a second.
 //!
 //! ```text
-//! observe ──► decide(&Observed, now) ──► Plan ──► act ──► conditions(&Observed, now)
-//!                 │
-//!                 └─ Account::next: refresh, log in, wait or hold
+//! Credential::observe ──► decide(&Observed, now) ──► Plan ──► act ──► Credential::report
+//!                             │
+//!                             └─ Account::next: refresh, log in, wait or hold
 //! ```
 
 pub mod account;
@@ -17,6 +17,7 @@ pub mod call_limiter;
 pub mod circuit_breaker;
 pub mod conditions;
 pub mod connection_failure;
+pub mod credential;
 pub mod decide;
 pub mod endpoint;
 pub mod lease;

@@ -4,7 +4,7 @@ mod target_state;
 
 use std::sync::Arc;
 
-use super::account::{Account, LastFailure, Next, Strategy, Throttle};
+use super::account::{Account, LastFailure, Next, RefreshSupport, Strategy, Throttle};
 use super::endpoint::Endpoint;
 use super::reason::Reason;
 use super::schedule::{
@@ -12,7 +12,7 @@ use super::schedule::{
 };
 use super::target::{Identity, ObjectVersion, TargetSnapshot, TargetSpec};
 use super::time::{Moment, to_second};
-use super::token::{Fingerprint, Grant, IssuedToken, Validity};
+use super::token::{AccessToken, Fingerprint, Grant, IssuedToken, Validity};
 pub use target_state::{TargetState, TokenSource};
 
 /// The location of user name and password.
@@ -109,6 +109,19 @@ pub struct Published {
     pub key: Option<AccountKey>,
 }
 
+impl Published {
+    /// The token, once its text was found.
+    #[must_use]
+    pub fn with_text(&self, access: AccessToken) -> IssuedToken {
+        IssuedToken {
+            access,
+            validity: self.validity,
+            grant: self.grant,
+            fingerprint: self.fingerprint.clone(),
+        }
+    }
+}
+
 /// What the login Secret is known to hold.
 #[derive(Clone, Debug)]
 pub enum Login {
@@ -137,10 +150,16 @@ pub struct AccountView {
     pub waits_for: Option<Reason>,
     /// The pace that its tokens set.
     pub pace: TimeScale,
-    /// Whether the issuer has accepted this very login before.
-    pub proven: bool,
-    /// Whether this process has sent a login.
-    pub tried: bool,
+    /// When the issuer last accepted this very login.
+    pub accepted: Option<Moment>,
+    /// When this process last sent a login.
+    pub attempted: Option<Moment>,
+    /// The rejections in a row, since the login was accepted last.
+    pub rejections: u32,
+    /// How often the user name was rejected lately, also with other passwords that were never accepted.
+    pub rejections_of_user: u32,
+    /// What this process has learned of the issuer.
+    pub refresh_support: RefreshSupport,
 }
 
 impl AccountView {
@@ -169,9 +188,18 @@ impl AccountView {
                 }
             }),
             pace: account.pace(),
-            proven: account.accepted().is_some(),
-            tried: account.attempted().is_some(),
+            accepted: account.accepted(),
+            attempted: account.attempted(),
+            rejections: account.rejections(),
+            rejections_of_user: 0,
+            refresh_support: account.refresh_support(),
         }
+    }
+
+    /// Whether the issuer has accepted this very login before.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        self.accepted.is_some()
     }
 
     /// Names this login Secret in the reason; the account may have been opened by another member with another Secret.

@@ -287,6 +287,12 @@ impl Reason {
         }
     }
 
+    /// Whether it only says that work is going on, or was stopped by the user: that is worth no Event.
+    #[must_use]
+    pub fn is_progress(&self) -> bool {
+        matches!(self, Self::Issuing | Self::Updating | Self::Suspended)
+    }
+
     /// Whether it is the CA bundle that cannot be used.
     #[must_use]
     pub fn is_of_ca_bundle(&self) -> bool {

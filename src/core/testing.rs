@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::account::{Account, Call, LastFailure, Strategy, Throttle, TokenResponse};
+use super::account::{Account, Call, Strategy, Throttle, TokenResponse};
 use super::backoff::RandomFraction;
 use super::conditions::{Conditions, conditions};
-use super::decide::{Plan, decide, is_answered, owes_attempt};
+use super::credential::{Credential, Inputs, LoginFound, ReportRequest, StatusTrigger, TokenOrigin};
+use super::decide::{Plan, decide};
 use super::endpoint::{DEFAULT_ISSUER, Endpoint, Origin, RefreshShape};
 use super::observed::{
-    AccountKey, AccountReference, AccountView, CredentialSpec, LastSeen, Login, LoginRecord, LoginReference,
-    Observed, Published, Rejection,
+    AccountKey, AccountReference, AccountView, CredentialSpec, LastSeen, Login, LoginReference, Observed,
+    Published,
 };
 use super::reason::Reason;
 use super::retry::{Failure, RetryClass, Sent};
@@ -139,10 +140,11 @@ pub(crate) struct TestWorld {
     pub(crate) identity: Identity,
     pub(crate) generation: i64,
     pub(crate) generation_since: Moment,
-    pub(crate) observed_generation: Option<i64>,
     pub(crate) spec: Result<CredentialSpec, Reason>,
-    pub(crate) renewal_requested: Option<Moment>,
-    pub(crate) login_record: LoginRecord,
+    /// The request for a renewal that stands on the credential.
+    pub(crate) request: Option<String>,
+    /// What is known of the credential.
+    pub(crate) known: Credential,
     pub(crate) login_seen: LastSeen,
     pub(crate) login_known: Known,
     /// Whether it was read just now, and user name and password can be sent.
@@ -152,18 +154,14 @@ pub(crate) struct TestWorld {
     pub(crate) accounts: HashMap<AccountKey, Account>,
     /// Calls that were begun and are not answered yet.
     pub(crate) calls: Vec<(AccountKey, Call)>,
-    pub(crate) published: Option<Published>,
-    pub(crate) target_written: Option<ObjectVersion>,
     pub(crate) target_seen: LastSeen,
-    pub(crate) target_read: Option<TargetSnapshot>,
     /// What stands in the cluster; its token is whatever the Secret holds.
     pub(crate) target: Option<TargetSnapshot>,
-    pub(crate) write_pause: Option<(Reason, Moment)>,
+    /// Until when a changed target is left alone, beside what is known of its repairs.
     pub(crate) repair_pause: Option<Moment>,
+    /// Until when the target is not written, beside what is known of its writes.
     pub(crate) target_pause: Option<Moment>,
     pub(crate) namespace_pause: Option<Moment>,
-    /// A login that status remembers as rejected.
-    pub(crate) remembered: Option<LastFailure>,
     /// What keeps accounts from calling.
     pub(crate) restraint: Throttle,
     versions: u32,
@@ -177,26 +175,20 @@ impl TestWorld {
             identity: Identity { namespace: "shop".into(), name: "billing".into(), uid: "u1".into() },
             generation: 1,
             generation_since: at(0),
-            observed_generation: None,
             spec: Ok(spec()),
-            renewal_requested: None,
-            login_record: LoginRecord::default(),
+            request: None,
+            known: Credential::default(),
             login_seen: LastSeen::Version(version("login", 1)),
             login_known: Known::Unread,
             login_at_hand: false,
             login_holds: Ok(BILLING),
             accounts: HashMap::new(),
             calls: Vec::new(),
-            published: None,
-            target_written: None,
             target_seen: LastSeen::Absent,
-            target_read: None,
             target: None,
-            write_pause: None,
             repair_pause: None,
             target_pause: None,
             namespace_pause: None,
-            remembered: None,
             restraint: Throttle::default(),
             versions: 1,
         }
@@ -223,14 +215,11 @@ impl TestWorld {
                 self.now,
             )))
         };
-        Observed {
+        let inputs = Inputs {
             identity: &self.identity,
             generation: self.generation,
             generation_since: self.generation_since,
-            observed_generation: self.observed_generation,
             spec: self.spec.as_ref(),
-            renewal_requested: self.renewal_requested,
-            login_record: self.login_record.clone(),
             login_seen: &self.login_seen,
             login: match &self.login_known {
                 Known::Unread => Login::Unread,
@@ -238,16 +227,34 @@ impl TestWorld {
                 Known::Account(key) => view(*key),
             },
             is_login_at_hand: self.login_at_hand,
-            published: self.published.as_ref(),
-            target_written: self.target_written.as_ref(),
             target_seen: &self.target_seen,
-            target_read: self.target_read.as_ref(),
-            write_pause: self.write_pause.as_ref().map(|(reason, until)| (reason, *until)),
-            failing_call: None,
-            repair_pause: self.repair_pause,
-            target_pause: self.target_pause,
             namespace_pause: self.namespace_pause,
-        }
+            is_stopping: false,
+        };
+        let (repair_pause, target_pause) = (self.repair_pause, self.target_pause);
+        Observed { repair_pause, target_pause, ..self.known.observe(inputs, self.now) }
+    }
+
+    /// Somebody asks for a renewal, which is known since then.
+    pub(crate) fn request_renewal(&mut self, since: Moment) {
+        self.versions += 1;
+        self.request = Some(format!("request {}", self.versions));
+        self.known.look_at_request(self.request.as_deref(), since);
+    }
+
+    /// The API server refuses to write the target, which is not tried again until then.
+    pub(crate) fn refuse_writes(&mut self, until: Moment) {
+        let reason = Reason::TargetWriteRefused { secret: "billing-token".into() };
+        self.known.pause_writes(reason, self.generation, until);
+    }
+
+    /// Nobody remembers anything of the credential.
+    pub(crate) fn lose_status(&mut self) {
+        self.known = Credential::default();
+    }
+
+    pub(crate) fn published_token(&self) -> &Published {
+        self.known.published().unwrap()
     }
 
     pub(crate) fn decide(&self) -> Plan {
@@ -262,6 +269,13 @@ impl TestWorld {
         self.accounts.entry(key).or_default()
     }
 
+    /// Whether an issuer has said when it may be asked again.
+    pub(crate) fn is_asked_to_wait(&self) -> bool {
+        self.accounts.values().filter_map(Account::last_failure).any(|last_failure| {
+            matches!(last_failure.failure.class, RetryClass::Transient { retry_after: Some(_), .. })
+        })
+    }
+
     /// The text of the token that stands in the target.
     pub(crate) fn published_text(&self) -> &str {
         let held = self.target.as_ref().and_then(|target| target.token.as_ref());
@@ -274,14 +288,12 @@ impl TestWorld {
             Plan::ReadTarget => self.read_target(),
             Plan::ReadLogin => self.read_login(),
             Plan::Obtain { record_first, override_hold } => self.begin(record_first, override_hold),
-            Plan::Publish { token, repair: _ } => self.publish(&token),
-            Plan::PublishReadBack => {
-                let read = self.target_read.clone().and_then(|read| read.token).unwrap();
-                if self.write_target(read) {
-                    self.published.as_mut().unwrap().generation = Some(self.generation);
-                }
+            Plan::Publish { token, repair: _, fence } => self.publish(&token, fence.as_ref()),
+            Plan::PublishReadBack { fence } => {
+                let (token, origin) = self.known.read_back().unwrap();
+                self.write_target(&token, origin, fence.as_ref());
             }
-            Plan::Rest { .. } => self.report(),
+            Plan::Rest { .. } => self.report(StatusTrigger::Rest),
         }
     }
 
@@ -294,7 +306,7 @@ impl TestWorld {
                 if let Some(until) = until {
                     assert!(!until.is_reached(self.now), "a wake-up in the past: {self:?}");
                 }
-                self.report();
+                self.report(StatusTrigger::Rest);
                 return steps;
             }
             steps.push(name(&plan));
@@ -304,11 +316,12 @@ impl TestWorld {
     }
 
     fn read_target(&mut self) {
-        let recorded = self.published.as_ref().map(|published| published.fingerprint.clone());
-        self.target_read = self.target.clone();
-        if let Some(read) = &mut self.target_read {
+        let recorded = self.known.published().map(|published| published.fingerprint.clone());
+        let mut read = self.target.clone();
+        if let Some(read) = &mut read {
             read.token = read.token.take().filter(|token| Some(token.fingerprint()) == recorded);
         }
+        self.known.on_target_read(read);
         self.target_seen = match &self.target {
             Some(target) => LastSeen::Version(target.version.clone()),
             None => LastSeen::Absent,
@@ -321,39 +334,16 @@ impl TestWorld {
             Err(reason) => Known::Defective(reason.clone()),
         };
         self.login_at_hand = matches!(self.login_known, Known::Account(_));
-        if let Known::Account(key) = self.login_known {
-            let (is_changed, now) = (self.observe_login_change(), self.now);
-            let is_named = self.observed_generation == Some(self.generation);
-            let is_accepted = self.login_record.accepted && !is_changed && is_named;
-            let remembered = self.remembered.take();
-            if remembered.is_some() && is_changed {
-                self.login_record.rejection = Rejection::PerhapsRepaired;
-            }
-            let account = self.account(key);
-            if is_accepted {
-                account.remember_accepted(now);
-            }
-            if let Some(last_failure) = remembered {
-                account.remember_rejections(last_failure.failure, last_failure.count, last_failure.last);
-            }
+        if let (Known::Account(key), Ok(spec)) = (&self.login_known, &self.spec) {
+            let account = self.accounts.entry(*key).or_default();
+            let (seen, generation) = (&self.login_seen, self.generation);
+            let found = LoginFound { key: *key, seen, blank: false, spec, generation };
+            self.known.restore_account(account, found, self.now);
         }
-    }
-
-    fn observe_login_change(&self) -> bool {
-        let seen = self.login_seen.version().map(|version| version.resource_version.as_str());
-        self.login_record.resource_version.as_deref() != seen
     }
 
     fn begin(&mut self, record_first: bool, override_hold: bool) {
         let Known::Account(key) = self.login_known else { panic!("obtained without a login") };
-        if record_first {
-            let resource_version = self.login_seen.version().map(|version| version.resource_version.clone());
-            let accepted = self.login_record.accepted;
-            self.login_record =
-                LoginRecord { resource_version, attempted: true, accepted, ..LoginRecord::default() };
-            self.renewal_requested = None;
-            self.observed_generation = Some(self.generation);
-        }
         let now = self.now;
         let strategy = self.spec.as_ref().map_or(Strategy::Auto, |spec| spec.strategy);
         let pair = std::mem::take(&mut self.login_at_hand).then(pair);
@@ -363,46 +353,39 @@ impl TestWorld {
         }
         let call = account.begin(strategy, pair, now).expect("a plan to obtain starts a call");
         self.calls.push((key, call));
+        if record_first {
+            self.known.on_attempt_queued(now);
+            self.report(StatusTrigger::Attempt);
+            let rejections = self.accounts[&key].rejections();
+            self.known.on_attempt_recorded(rejections);
+        }
     }
 
     /// The issuer answers the oldest call.
     pub(crate) fn answer(&mut self, outcome: Result<TokenResponse, Failure>) {
         let (key, call) = self.calls.remove(0);
         let now = self.now;
-        // Each rejection needs a record of its own before the next attempt.
-        if matches!(&outcome, Err(failure) if failure.class == RetryClass::Rejected) {
-            self.login_record.attempted = false;
-        }
         self.account(key).finish(call, outcome, now, RandomFraction::new(0.5));
     }
 
-    fn publish(&mut self, token: &Arc<IssuedToken>) {
+    fn publish(&mut self, token: &Arc<IssuedToken>, fence: Option<&ObjectVersion>) {
         let Known::Account(key) = self.login_known else { panic!("published without a login") };
         assert!(!token.validity.expiry().is_reached(self.now), "a dead token was published");
-        if let Some(before) = self.published.as_ref().filter(|before| before.key == Some(key)) {
+        if let Some(before) = self.known.published().filter(|before| before.key == Some(key)) {
             assert!(!before.validity.issued.is_after(token.validity.issued), "an older one over a younger");
         }
-        if !self.write_target(token.access.clone()) {
-            return;
-        }
-        self.published = Some(Published {
-            fingerprint: token.fingerprint.clone(),
-            validity: token.validity,
-            grant: token.grant,
-            generation: Some(self.generation),
-            account: Some(self.spec.as_ref().unwrap().account.clone()),
-            key: Some(key),
-        });
+        let account = Some(self.spec.as_ref().unwrap().account.clone());
+        self.write_target(token, TokenOrigin { account, key: Some(key) }, fence);
     }
 
-    /// Whether the API server took the write. It refuses to change a Secret's type; then the target is read.
-    fn write_target(&mut self, token: AccessToken) -> bool {
+    /// The API server refuses to replace another version than this, or to change a Secret's type: then the target is read.
+    fn write_target(&mut self, token: &IssuedToken, origin: TokenOrigin, fence: Option<&ObjectVersion>) {
         let spec = self.spec.as_ref().unwrap();
         assert!(!spec.suspended, "a suspended credential was written");
         let secret_type = spec.target.secret_type.clone();
-        if self.target.as_ref().is_some_and(|target| target.secret_type != secret_type) {
-            self.read_target();
-            return false;
+        let is_current = self.target.as_ref().map(|target| &target.version) == fence;
+        if !is_current || self.target.as_ref().is_some_and(|target| target.secret_type != secret_type) {
+            return self.read_target();
         }
         let uid = self.target.as_ref().map_or("target".to_owned(), |target| target.version.uid.clone());
         let written = self.next_version(&uid);
@@ -413,32 +396,25 @@ impl TestWorld {
             deleting: false,
             names_credential: Some(self.identity.name.clone()),
             controller: None,
-            token: Some(token),
+            token: Some(token.access.clone()),
             intact: false,
         });
         self.target_seen = LastSeen::Version(written.clone());
-        self.target_written = Some(written);
-        self.target_read = None;
-        self.write_pause = None;
-        true
+        self.known.on_target_written(token, origin, self.generation, written, self.now);
     }
 
-    fn report(&mut self) {
-        if !owes_attempt(&self.observe()) {
-            self.observed_generation = Some(self.generation);
+    fn report(&mut self, trigger: StatusTrigger) {
+        self.known.look_at_request(self.request.as_deref(), self.now);
+        let request = ReportRequest {
+            trigger,
+            renew_request: self.request.as_deref(),
+            controller: "idissuer/operator",
+        };
+        let report = self.known.report(&self.observe(), request, self.now);
+        if report.is_news {
+            self.known.on_status_written(report.status, false, self.now);
         }
-        if let Known::Account(key) = self.login_known {
-            let account = self.account(key);
-            let accepted = account.accepted().is_some();
-            let rejection = if account.rejections() > 0 { Rejection::Stands } else { Rejection::None };
-            let resource_version = self.login_seen.version().map(|version| version.resource_version.clone());
-            self.login_record =
-                LoginRecord { resource_version, accepted, rejection, ..self.login_record.clone() };
-        }
-        let observed = self.observe();
-        if self.renewal_requested.is_some_and(|since| is_answered(&observed, since, self.now)) {
-            self.renewal_requested = None;
-        }
+        self.known.look_at_request(self.request.as_deref(), self.now);
     }
 
     fn next_version(&mut self, uid: &str) -> ObjectVersion {
@@ -514,32 +490,13 @@ impl TestWorld {
     /// The process ends and another one starts, with the status as it stood. Calls in flight are given up.
     pub(crate) fn restart(&mut self) {
         let restarted = Moment { monotonic: seconds(5), ..self.now };
-        let replaced = |moment: Moment| Moment::recorded(moment.wall, restarted);
-        let is_rejected = |last_failure: &&LastFailure| last_failure.failure.class == RetryClass::Rejected;
-        let held = |account: &Account| account.last_failure().filter(is_rejected).cloned();
-        let known = match self.login_known {
-            Known::Account(key) => self.accounts.get(&key).and_then(held),
-            Known::Unread | Known::Defective(_) => None,
-        };
-        self.remembered =
-            known.map(|last_failure| LastFailure { last: replaced(last_failure.last), ..last_failure });
-        let is_certain = |published: &Published| published.generation == Some(self.generation);
-        if let Some(published) = &mut self.published {
-            let (issued, expiration) = (published.validity.issued.wall, published.validity.expiry().wall);
-            let source = published.validity.source;
-            if !is_certain(published) {
-                published.generation = None;
-                published.account = None;
-            }
-            published.key = None;
-            published.validity = Validity::recorded(issued, expiration, source, restarted);
-        }
-        self.renewal_requested = self.renewal_requested.map(|_| restarted);
+        let status = self.known.status().clone();
+        self.known = Credential::default();
+        self.known.load(status, self.generation, self.spec.as_ref().ok(), SignedDuration::ZERO, restarted);
+        self.known.look_at_request(self.request.as_deref(), restarted);
         self.accounts.clear();
         self.calls.clear();
         self.login_known = Known::Unread;
-        self.target_read = None;
-        self.write_pause = None;
         self.repair_pause = None;
         self.target_pause = None;
         self.namespace_pause = None;
@@ -559,7 +516,7 @@ pub(crate) fn name(plan: &Plan) -> &'static str {
         Plan::Obtain { .. } => "Obtain",
         Plan::Publish { repair: true, .. } => "Publish to repair",
         Plan::Publish { .. } => "Publish",
-        Plan::PublishReadBack => "PublishReadBack",
+        Plan::PublishReadBack { .. } => "PublishReadBack",
         Plan::Rest { .. } => "Rest",
     }
 }

@@ -57,6 +57,7 @@ pub enum AnswerError {
 
 impl AnswerError {
     /// All defects.
+    #[cfg(test)]
     pub(super) const ALL: [Self; 24] = [
         Self::TooLarge,
         Self::BadCompression,

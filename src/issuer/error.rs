@@ -105,20 +105,6 @@ impl IssuerError {
         }
     }
 
-    /// Every failure that is a response to a login, but not a plain rejection.
-    pub fn unclear_answers() -> impl Iterator<Item = Self> {
-        let elsewhere = Self::NotTheIssuer { status: MISDIRECTED };
-        [
-            Self::Redirected,
-            Self::PathWrong,
-            Self::Blocked { status: 403 },
-            elsewhere,
-            Self::Broken(ConnectionFailure::Lost),
-        ]
-        .into_iter()
-        .chain(AnswerError::ALL.map(Self::Unusable))
-    }
-
     /// The consequence for the next call.
     #[must_use]
     pub fn class(&self) -> RetryClass {
@@ -181,6 +167,16 @@ impl IssuerError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Every failure that is an answer to a login, and no plain rejection.
+    fn unclear_answers() -> impl Iterator<Item = IssuerError> {
+        let elsewhere = IssuerError::NotTheIssuer { status: MISDIRECTED };
+        let blocked = IssuerError::Blocked { status: 403 };
+        let broken = IssuerError::Broken(ConnectionFailure::Lost);
+        [IssuerError::Redirected, IssuerError::PathWrong, blocked, elsewhere, broken]
+            .into_iter()
+            .chain(AnswerError::ALL.map(IssuerError::Unusable))
+    }
 
     #[test]
     fn every_status_of_a_login_has_its_class() {
@@ -250,12 +246,12 @@ mod tests {
     fn every_unclear_answer_is_one_that_a_login_pays_for_and_has_a_message_of_its_own() {
         let origin = Origin::parse("https://issuer.example").unwrap();
         let mut messages: Vec<_> =
-            IssuerError::unclear_answers().map(|error| error.reason("login", &origin).message()).collect();
+            unclear_answers().map(|error| error.reason("login", &origin).message()).collect();
         messages.sort();
         let count = messages.len();
         messages.dedup();
         assert_eq!(messages.len(), count);
-        assert!(IssuerError::unclear_answers().all(|error| error.class().is_answer()));
+        assert!(unclear_answers().all(|error| error.class().is_answer()));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The status on the wire: it is read back as it was written, a second write of the same is none, and kubectl shows it.
 
-use idissuer::api::conditions::{ConditionStatus, ConditionType, Wanted, merge};
 use idissuer::api::{
     FailuresStatus, GROUP, Grant, IdIssuerCredential, IdIssuerCredentialStatus, KIND, LifetimeSource,
-    LoginStatus, RENEW_REQUEST_MAX_CHARACTERS, RefreshSupport, TargetStatus, TokenStatus, VERSION, wire_time,
+    LoginRejection, LoginStatus, RENEW_REQUEST_MAX_CHARACTERS, RefreshSupport, TargetStatus, TokenStatus,
+    VERSION, wire_time,
 };
 use idissuer_testbed::TestNamespace;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
@@ -89,23 +90,24 @@ async fn write(
 /// Every field, each at its longest where it has a bound that the controller may reach.
 fn make_status() -> IdIssuerCredentialStatus {
     let at = |time: &str| wire_time(time.parse::<Timestamp>().unwrap());
-    let wanted = |type_, status, reason: &str| Wanted {
-        type_,
-        status,
+    let condition = |type_: &str, status: &str, reason: &str| Condition {
+        type_: type_.to_owned(),
+        status: status.to_owned(),
         reason: reason.to_owned(),
         message: "A sentence that names the cure.".to_owned(),
+        observed_generation: Some(1),
+        last_transition_time: at("2026-01-02T03:04:05.678Z"),
     };
     let conditions = [
-        wanted(ConditionType::Ready, ConditionStatus::True, "Issued"),
-        wanted(ConditionType::Reconciling, ConditionStatus::True, "Issuing"),
-        wanted(ConditionType::Stalled, ConditionStatus::True, "LoginRejected"),
-        wanted(ConditionType::LoginAccepted, ConditionStatus::Unknown, "NotTried"),
-        wanted(ConditionType::RenewalOverdue, ConditionStatus::True, "Overdue"),
+        condition("Ready", "True", "Issued"),
+        condition("Reconciling", "True", "Issuing"),
+        condition("Stalled", "True", "LoginRejected"),
+        condition("LoginAccepted", "Unknown", "NotTried"),
+        condition("RenewalOverdue", "True", "Overdue"),
     ];
-    let now = "2026-01-02T03:04:05.678Z".parse().unwrap();
     IdIssuerCredentialStatus {
         observed_generation: Some(1),
-        conditions: merge(&[], conditions, Some(1), now),
+        conditions: conditions.into(),
         secret_name: Some("billing".to_owned()),
         target: Some(TargetStatus {
             uid: "0b0b4a0c-6a4e-4c3f-9a59-2f2f7f3b4a11".to_owned(),
@@ -125,6 +127,7 @@ fn make_status() -> IdIssuerCredentialStatus {
             attempt_time: Some(at("2026-01-02T03:04:05.9Z")),
             accepted_time: Some(at("2026-01-02T03:04:05.9Z")),
             rejections: 2,
+            rejection: Some(LoginRejection::Forbidden),
         }),
         failures: Some(FailuresStatus {
             consecutive_failures: 3,

@@ -134,7 +134,6 @@ const READY: Row = (Ok("TokenPublished"), "-", "-", "accepted", "-");
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn a_published_token_keeps_its_credential_ready_until_it_dies() {
-    let refused = || Reason::TargetWriteRefused { secret: "billing-token".into() };
     let failing = |now, failure: Failure| {
         published(2700, move |world| {
             world.settle();
@@ -212,14 +211,14 @@ fn a_published_token_keeps_its_credential_ready_until_it_dies() {
         ),
         (
             "writes are refused",
-            published(2700, |world| world.write_pause = Some((refused(), at(2705)))),
+            published(2700, |world| world.refuse_writes(at(2705))),
             (Ok("TokenPublished"), "-", "TargetWriteRefused", "accepted", "-"),
         ),
         (
             "a new template cannot be written",
             published(60, |world| {
                 world.edit_spec(|spec| spec.target.owned = false);
-                world.write_pause = Some((refused(), at(65)));
+                world.refuse_writes(at(65));
             }),
             (Err("TargetWriteRefused"), "-", "TargetWriteRefused", "accepted", "-"),
         ),

@@ -1,6 +1,7 @@
+use super::super::account::RefreshSupport;
 use super::super::account::Strategy;
 use super::super::observed::LastSeen;
-use super::super::observed::{LoginRecord, Published};
+use super::super::observed::Published;
 use super::super::reason::Reason;
 use super::super::retry::Sent;
 use super::super::schedule::RenewBefore;
@@ -176,16 +177,14 @@ fn a_published_token_is_left_alone_until_something_asks_for_another() {
         (
             "due, and the API server refuses writes",
             with(published_at(DUE), |world| {
-                world.write_pause =
-                    Some((Reason::TargetWriteRefused { secret: "billing-token".into() }, at(DUE + 5)));
+                world.refuse_writes(at(DUE + 5));
             }),
             &[],
         ),
         (
             "due, and the pause of writes is over",
             with(published_at(DUE), |world| {
-                world.write_pause =
-                    Some((Reason::TargetWriteRefused { secret: "billing-token".into() }, at(DUE)));
+                world.refuse_writes(at(DUE));
             }),
             &["Obtain"],
         ),
@@ -336,9 +335,7 @@ fn a_restart_with_a_fresh_token_reads_nothing_and_asks_nothing() {
             "status lost",
             with(published_at(60), |world| {
                 world.restart();
-                world.published = None;
-                world.target_written = None;
-                world.login_record = LoginRecord::default();
+                world.lose_status();
             }),
             &["ReadTarget", "ReadLogin", "Record, Obtain"],
         ),
@@ -447,7 +444,7 @@ fn what_somebody_changed_is_put_back_without_asking_the_issuer() {
 
 #[test]
 fn a_requested_renewal_is_answered_by_a_token_just_obtained_or_by_a_new_one() {
-    let requested = |now: i64| with(published_at(now), |world| world.renewal_requested = Some(at(now)));
+    let requested = |now: i64| with(published_at(now), |world| world.request_renewal(at(now)));
     check(vec![
         ("just obtained", requested(59), &[]),
         ("a minute old", requested(60), &["Obtain"]),
@@ -456,10 +453,10 @@ fn a_requested_renewal_is_answered_by_a_token_just_obtained_or_by_a_new_one() {
     ]);
     let mut world = requested(100);
     world.settle();
-    assert!(world.renewal_requested.is_some(), "not before the token is there");
+    assert!(world.observe().renewal_requested.is_some(), "not before the token is there");
     world.answer(Ok(obtained("second", at(101), 3600)));
     assert_eq!(world.settle(), ["Publish"]);
-    assert_eq!(world.renewal_requested, None);
+    assert_eq!(world.observe().renewal_requested, None);
 }
 
 #[test]
@@ -478,7 +475,7 @@ fn a_request_is_answered_by_what_was_obtained_after_it_or_less_than_a_minute_bef
 fn a_held_login_is_lifted_once_by_a_request_or_a_new_specification() {
     let request = |world: &mut TestWorld| {
         world.pass(seconds(1));
-        world.renewal_requested = Some(world.now);
+        world.request_renewal(world.now);
     };
     let change = |world: &mut TestWorld| {
         world.pass(seconds(1));
@@ -496,7 +493,7 @@ fn a_held_login_is_lifted_once_by_a_request_or_a_new_specification() {
             }),
             &[],
         ),
-        ("a new credential of the account", with(held(), |world| world.observed_generation = None), &[]),
+        ("a new credential of the account", with(held(), TestWorld::lose_status), &[]),
         (
             "metadata of the login Secret edited",
             with(held(), |world| world.edit_login(Ok(BILLING))),
@@ -524,12 +521,12 @@ fn a_request_that_the_issuer_answered_with_a_rejection_is_no_second_lift() {
     let mut world = published_at(60);
     world.edit_spec(|spec| spec.strategy = Strategy::Login);
     world.settle();
-    world.renewal_requested = Some(at(60));
+    world.request_renewal(at(60));
     assert_eq!(world.settle(), ["ReadLogin", "Obtain"]);
     world.pass(seconds(1));
     world.answer(Err(rejected()));
     assert!(world.settle().is_empty());
-    world.renewal_requested = Some(at(62));
+    world.request_renewal(at(62));
     world.now = at(62);
     assert_eq!(world.settle(), ["ReadLogin", "Record, lift, Obtain"], "a new request is one");
 }
@@ -546,10 +543,13 @@ fn an_older_token_of_the_account_never_replaces_a_younger_one() {
         waits_for: None,
         next: Next::Wait(at(120)),
         pace: TimeScale::FULL,
-        proven: true,
-        tried: true,
+        accepted: Some(at(0)),
+        attempted: Some(at(0)),
+        rejections: 0,
+        rejections_of_user: 0,
+        refresh_support: RefreshSupport::Unknown,
     };
-    let view = view(world.published.as_ref().unwrap());
+    let view = view(world.published_token());
     let mut observed = world.observe();
     observed.login = Login::Account(Box::new(view));
     assert_eq!(name(&decide(&observed, at(60))), "Rest");
@@ -582,7 +582,7 @@ fn a_rest_ends_at_the_next_moment_that_changes_anything() {
         world.repair_pause = Some(at(75));
     });
     let refused = with(published_at(60), |world| {
-        world.write_pause = Some((Reason::TargetWriteRefused { secret: String::new() }, at(70)));
+        world.refuse_writes(at(70));
     });
     let waiting = with(published_at(DUE), |world| {
         world.settle();
@@ -618,7 +618,7 @@ fn a_rejection_on_record_finds_its_account_also_where_nothing_else_is_done() {
     let suspend = |world: &mut TestWorld| world.edit_spec(|spec| spec.suspended = true);
     check(vec![("suspended", with(held_and_restarted(), suspend), &["ReadLogin"])]);
     let mut world = with(held_and_restarted(), |world| {
-        world.write_pause = Some((Reason::TargetWriteRefused { secret: String::new() }, at(1_000_000)));
+        world.refuse_writes(at(1_000_000));
     });
     assert_eq!(world.settle(), ["ReadLogin"], "not written");
 }
@@ -640,7 +640,7 @@ fn a_change_is_not_carried_out_while_the_attempt_that_it_asks_for_has_to_wait() 
 fn what_was_written_often_lately_waits_until_its_token_is_near_its_death() {
     let paced_until = |lifetime: i64, of_target: Option<i64>, of_namespace: Option<i64>| {
         let mut world = TestWorld::published();
-        world.published.as_mut().unwrap().validity.lifetime = seconds(lifetime);
+        world.known.published_mut().validity.lifetime = seconds(lifetime);
         world.target_pause = of_target.map(at);
         world.namespace_pause = of_namespace.map(at);
         world.observe().paced_until()
@@ -727,11 +727,7 @@ fn a_retry_needs_another_record_after_a_change_of_the_login_or_of_the_specificat
             with(failed(), |world| world.edit_spec(|spec| spec.renew_before = RenewBefore::Percent(40))),
             &["ReadLogin", "Record, Obtain"],
         ),
-        (
-            "status lost the record",
-            with(failed(), |world| world.login_record.attempted = false),
-            &["ReadLogin", "Record, Obtain"],
-        ),
+        ("status lost the record", with(failed(), TestWorld::lose_status), &["ReadLogin", "Record, Obtain"]),
     ]);
 }
 
@@ -745,7 +741,7 @@ fn a_change_owes_an_attempt_while_the_account_has_to_wait_or_a_call_is_in_flight
     let in_flight = || {
         with(held(), |world| {
             world.pass(seconds(1));
-            world.renewal_requested = Some(world.now);
+            world.request_renewal(world.now);
             assert_eq!(world.settle(), ["ReadLogin", "Record, lift, Obtain"]);
         })
     };

@@ -243,7 +243,7 @@ pub fn decide(observed: &Observed<'_>, now: Moment) -> Plan {
     if let Some(due) = due(observed, now).filter(|due| !due.is_reached(now)) {
         return Plan::Wait(Some(due));
     }
-    let is_trial = !observed.account.proven;
+    let is_trial = !observed.account.is_proven();
     match observed.account.next {
         Next::InFlight => Plan::Wait(None),
         _ if is_trial && observed.record.is_some_and(Record::is_final) => Plan::Hold,

@@ -308,7 +308,7 @@ impl LoginSource {
     }
 
     fn tell(&self, view: &AccountView, until: Option<Moment>) {
-        let of_call = |reason: Reason| SourceError::of_call(reason, view.proven, self.has_blank);
+        let of_call = |reason: Reason| SourceError::of_call(reason, view.is_proven(), self.has_blank);
         let error = view.last_failure.as_ref().map(|error| of_call(error.failure.reason.clone()));
         let error = error.or_else(|| view.waits_for.clone().map(of_call));
         let is_doubtful = || {

@@ -151,9 +151,11 @@ impl World {
         let now = self.moment();
         match plan {
             Plan::ReadTarget => self.process.read_target(&self.cluster),
-            Plan::ReadLogin => self.process.read_login(&self.cluster, now),
-            Plan::PublishReadBack => self.process.publish_read_back(&mut self.cluster),
-            Plan::Publish { token, .. } => {
+            Plan::ReadLogin => self.process.read_login(now),
+            Plan::PublishReadBack { fence } => {
+                self.process.publish_read_back(&mut self.cluster, fence.as_ref(), now);
+            }
+            Plan::Publish { token, fence, .. } => {
                 if token.validity.expiry().is_reached(now) {
                     return Err(Broken("a dead token is published"));
                 }
@@ -162,7 +164,7 @@ impl World {
                 if before > place(&token.fingerprint) {
                     return Err(Broken("an older token is published over a younger one"));
                 }
-                self.process.publish(&mut self.cluster, &token);
+                self.process.publish(&mut self.cluster, &token, fence.as_ref(), now);
                 self.published += 1;
                 self.history.push(Happened::Published);
             }
@@ -327,7 +329,7 @@ impl World {
     /// Only attempts of a login that was never accepted are recorded first, and one record covers those that follow a
     /// transient answer. Of the others, what status does not know yet is not held against the next process.
     fn forgive_unrecorded(&mut self) {
-        let Some(login) = &self.cluster.status.login else { return };
+        let Some(login) = self.cluster.login() else { return };
         if login.accepted.is_some() || self.is_retry {
             self.rejected.truncate(login.rejections as usize);
         }

@@ -1,6 +1,5 @@
 //! When two worlds are equal.
 
-use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use idissuer::core::token::Fingerprint;
@@ -29,13 +28,13 @@ impl World {
         names.hash(&mut key.0);
         // A hasher takes everything.
         let _ = self.process.describe(&mut key);
-        let _ = write!(key, "{:?}", self.cluster.status);
+        let _ = self.cluster.describe(&mut key);
         key.0.finish()
     }
 
     /// Which of the names that are written down are those of one token.
     fn names(&self, target: Option<&Fingerprint>) -> [bool; 3] {
-        let published = self.process.published.as_ref().map(|published| &published.fingerprint);
+        let published = self.process.published().map(|published| &published.fingerprint);
         let held = self.process.account.token().map(|token| &token.fingerprint);
         [published == target, held == target, published == held]
     }

@@ -29,7 +29,7 @@ impl World {
         if held == Some(true) && self.process.account.refresh_support() != RefreshSupport::Refused {
             return Err(Broken("a login while a refresh token is held that was never refused"));
         }
-        let (recorded, is_proven) = (self.cluster.status.login.as_ref(), self.is_accepted());
+        let (recorded, is_proven) = (self.cluster.login(), self.is_accepted());
         if recorded.is_none_or(|login| !is_proven && login.attempted.is_none()) {
             return Err(Broken("a login is presented before the attempt is recorded"));
         }
@@ -51,13 +51,13 @@ impl World {
 
     /// Whether the product knows that the login was accepted once.
     fn is_accepted(&self) -> bool {
-        let is_recorded = self.cluster.status.login.as_ref().is_some_and(|login| login.accepted.is_some());
+        let is_recorded = self.cluster.login().is_some_and(|login| login.accepted.is_some());
         is_recorded || self.process.account.accepted().is_some()
     }
 
     /// Whether the target holds the very token that status speaks of, and its renewal is not due yet.
     pub(super) fn is_fresh(&self) -> bool {
-        let Some(published) = &self.process.published else { return false };
+        let Some(published) = self.process.published() else { return false };
         let holds = |target: &Target| target.name == published.fingerprint;
         let renewal = renewal_of(published.validity.lifetime);
         self.cluster.target.as_ref().is_some_and(holds)
@@ -68,7 +68,7 @@ impl World {
     pub(super) fn assert_no_gap(&mut self, until: SignedDuration) -> Result<(), Broken> {
         let lifetime = SignedDuration::from_secs(self.family.lifetime);
         // Whoever does not know how long tokens live does not hurry.
-        let known = self.process.published.as_ref().map_or(FULL_PACE, |_| lifetime.min(FULL_PACE));
+        let known = self.process.published().map_or(FULL_PACE, |_| lifetime.min(FULL_PACE));
         let scale = known.as_secs_f64() / FULL_PACE.as_secs_f64();
         match self.process.excuse() {
             Excuse::None => {}

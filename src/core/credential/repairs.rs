@@ -11,19 +11,19 @@ const AT_ONCE: u32 = 3;
 const FORGOTTEN: SignedDuration = SignedDuration::from_mins(10);
 
 /// Repairs of one thing in a row, and when the last one was.
-#[derive(Default)]
-pub(super) struct Repairs(Option<(u32, Moment)>);
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Repairs(Option<(u32, Moment)>);
 
 impl Repairs {
     /// A repair was made.
-    pub(super) fn made(&mut self, now: Moment) {
+    pub fn made(&mut self, now: Moment) {
         let recent = self.0.filter(|(_, last)| !last.plus(FORGOTTEN).is_reached(now));
         self.0 = Some((recent.map_or(0, |(count, _)| count) + 1, now));
     }
 
     /// Until when the next one has to wait: not at first, then one second, doubling to a minute.
     #[must_use]
-    pub(super) fn pause(&self) -> Option<Moment> {
+    pub fn pause(&self) -> Option<Moment> {
         let (count, last) = self.0?;
         let beyond = count.checked_sub(AT_ONCE)?;
         let first = SignedDuration::from_secs(1);

@@ -1,0 +1,130 @@
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::core::account::{Account, Next, Strategy};
+use crate::core::credential::{Credential, LoginFound};
+use crate::core::observed::{LastSeen, Rejection};
+use crate::core::testing::{BILLING, at, spec};
+use crate::core::time::Moment;
+
+/// A status as it stood in a cluster, written by the version before status said how a login was rejected.
+fn recorded(login: &Value, login_accepted: &Value, ready: &Value) -> IdIssuerCredentialStatus {
+    let condition = |type_: &str, it: &Value| {
+        json!({
+            "type": type_, "status": it["status"], "reason": it["reason"],
+            "message": "as the version before worded it",
+            "observedGeneration": 1, "lastTransitionTime": "2027-01-15T08:00:00Z",
+        })
+    };
+    let stalled = json!({"status": "True", "reason": login_accepted["reason"]});
+    serde_json::from_value(json!({
+        "observedGeneration": 1,
+        "conditions": [
+            condition("Ready", ready),
+            condition("Stalled", &stalled),
+            condition("LoginAccepted", login_accepted),
+        ],
+        "secretName": "billing-token",
+        "target": {"uid": "target", "resourceVersion": "7"},
+        "token": {
+            "issuedTime": "2027-01-15T08:00:00Z", "expirationTime": "2027-01-15T09:00:00Z",
+            "renewalTime": "2027-01-15T08:45:00Z", "lifetimeSource": "ExpiresIn",
+            "fingerprint": "0123456789abcdef0123456789abcdef", "grant": "Login",
+        },
+        "refreshSupport": "Early",
+        "login": login,
+        "failures": {
+            "consecutiveFailures": 3, "lastFailureTime": "2027-01-15T08:00:00Z", "reason": "LoginRejected",
+        },
+        "controller": "idissuer/operator",
+    }))
+    .unwrap()
+}
+
+fn rejected(reason: &str) -> IdIssuerCredentialStatus {
+    let attempt = "2027-01-15T08:00:00Z";
+    recorded(
+        &json!({"secretResourceVersion": "1", "attemptTime": attempt, "rejections": 3}),
+        &json!({"status": "False", "reason": reason}),
+        &json!({"status": "False", "reason": reason}),
+    )
+}
+
+/// A new process takes over the status, and reads the login Secret.
+fn restored(status: IdIssuerCredentialStatus, now: Moment) -> (Credential, Account) {
+    let (mut known, mut account, spec) = (Credential::default(), Account::default(), spec());
+    known.load(read(status), 1, Some(&spec), SignedDuration::ZERO, now);
+    let version = ObjectVersion { uid: "login".into(), resource_version: "1".into() };
+    let seen = LastSeen::Version(version);
+    let found = LoginFound { key: BILLING, seen: &seen, blank: false, spec: &spec, generation: 1 };
+    known.restore_account(&mut account, found, now);
+    (known, account)
+}
+
+#[test]
+fn a_status_is_the_same_after_it_was_read_and_written() {
+    let accepted = recorded(
+        &json!({
+            "secretResourceVersion": "1", "attemptTime": "2027-01-15T08:00:00Z",
+            "acceptedTime": "2027-01-15T08:00:00Z",
+        }),
+        &json!({"status": "True", "reason": "LoginAccepted"}),
+        &json!({"status": "True", "reason": "TokenPublished"}),
+    );
+    for status in [accepted, rejected("LoginRejected"), IdIssuerCredentialStatus::default()] {
+        assert_eq!(write(&read(status.clone())), status);
+    }
+    for kind in RejectionKind::ALL {
+        let login = LoginHistory { rejection: Some(kind), ..LoginHistory::default() };
+        let status = Status { login: Some(login), ..Status::default() };
+        assert_eq!(read(write(&status)), status);
+    }
+}
+
+#[test]
+fn a_login_that_the_version_before_found_rejected_is_not_presented_after_a_rolling_upgrade() {
+    for reason in [
+        "LoginRejected",
+        "IssuerMisconfigured",
+        "IssuerBlocked",
+        "IssuerMisdirected",
+        "IssuerResponseIncomplete",
+        "IssuerResponseInvalid",
+    ] {
+        let (known, account) = restored(rejected(reason), at(100_000));
+        assert_eq!(account.next(Strategy::Auto, at(100_000)), Next::Held, "{reason}");
+        let told = account.last_failure().map(|it| it.failure.reason.name());
+        assert_eq!((told, account.rejections()), (Some(reason), 3));
+        assert_eq!(known.login_record(None).rejection, Rejection::Stands);
+    }
+}
+
+#[test]
+fn an_attempt_that_the_version_before_recorded_and_heard_no_answer_to_counts_after_a_rolling_upgrade() {
+    let status = recorded(
+        &json!({"secretResourceVersion": "1", "attemptTime": "2027-01-15T08:00:00Z", "rejections": 1}),
+        &json!({"status": "Unknown", "reason": "LoginPending"}),
+        &json!({"status": "False", "reason": "Issuing"}),
+    );
+    let (_, account) = restored(status, at(60));
+    assert!(matches!(account.next(Strategy::Auto, at(60)), Next::Wait(_)));
+    assert_eq!(account.last_failure().map(|it| it.failure.reason.name()), Some("LoginOutcomeUnknown"));
+}
+
+#[test]
+fn a_login_that_the_version_before_found_accepted_needs_no_record_after_a_rolling_upgrade() {
+    let status = recorded(
+        &json!({
+            "secretResourceVersion": "1", "attemptTime": "2027-01-15T08:00:00Z",
+            "acceptedTime": "2027-01-15T08:00:00Z",
+        }),
+        &json!({"status": "True", "reason": "LoginAccepted"}),
+        &json!({"status": "True", "reason": "TokenPublished"}),
+    );
+    let (known, account) = restored(status, at(60));
+    assert!(account.accepted().is_some() && account.last_failure().is_none());
+    assert!(known.login_record(None).attempted);
+    let published = known.published().unwrap();
+    assert_eq!((published.key, published.generation), (Some(BILLING), Some(1)));
+}

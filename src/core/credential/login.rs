@@ -1,0 +1,160 @@
+//! What status remembers of the logins of one credential.
+
+use jiff::Timestamp;
+
+use crate::core::conditions::{Condition, ConditionStatus, ConditionType, find};
+use crate::core::reason::Reason;
+use crate::core::time::Moment;
+
+/// The attempts to log in, as status holds them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoginHistory {
+    /// The resourceVersion of the login Secret that was used.
+    pub resource_version: Option<String>,
+    /// When a login was last attempted.
+    pub attempted: Option<Timestamp>,
+    /// When the issuer last accepted one.
+    pub accepted: Option<Timestamp>,
+    /// How many in a row were rejected, with one that is under way and was never accepted.
+    pub rejections: u32,
+    /// How the last one was rejected.
+    pub rejection: Option<RejectionKind>,
+}
+
+impl LoginHistory {
+    /// How many logins in a row were rejected, and when the last one was; none if none was.
+    #[must_use]
+    pub fn rejected(&self, now: Moment) -> Option<(u32, Moment)> {
+        let last = self.attempted.map_or(now, |time| Moment::recorded(time, now));
+        (self.rejections > 0).then_some((self.rejections, last))
+    }
+}
+
+/// How the issuer rejected a login. A login that it never accepted is rejected by any answer without a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RejectionKind {
+    /// It rejected user name and password.
+    Rejected,
+    /// It answered with 403.
+    Forbidden,
+    /// It answered with a redirect.
+    Redirected,
+    /// It does not know the path.
+    PathWrong,
+    /// Something in front of the issuer answered.
+    Blocked,
+    /// A server answered that is not the issuer.
+    Misdirected,
+    /// The answer broke off.
+    Incomplete,
+    /// The answer cannot be used.
+    Unusable,
+}
+
+/// What is told of an unusable answer that an earlier process had.
+const SOME_DEFECT: &str = "it brought no token";
+
+impl RejectionKind {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Rejected,
+        Self::Forbidden,
+        Self::Redirected,
+        Self::PathWrong,
+        Self::Blocked,
+        Self::Misdirected,
+        Self::Incomplete,
+        Self::Unusable,
+    ];
+
+    /// The kind of rejection that this reason tells of; none if it tells of none.
+    #[must_use]
+    pub fn of(reason: &Reason) -> Option<Self> {
+        Some(match reason {
+            Reason::LoginRejected { forbidden: true, .. } => Self::Forbidden,
+            Reason::LoginRejected { forbidden: false, .. } => Self::Rejected,
+            Reason::LoginNotAccepted { answer, .. } => match **answer {
+                Reason::IssuerRedirects => Self::Redirected,
+                Reason::IssuerPathWrong => Self::PathWrong,
+                Reason::IssuerBlocked { .. } => Self::Blocked,
+                Reason::IssuerMisdirected => Self::Misdirected,
+                Reason::IssuerResponseIncomplete => Self::Incomplete,
+                _ => Self::Unusable,
+            },
+            _ => return None,
+        })
+    }
+
+    /// The kind that a status tells of which was written before it was recorded: by the reason of its condition. Of the two
+    /// ways to misconfigure an issuer that reason says the same.
+    #[must_use]
+    pub fn of_conditions(conditions: &[Condition]) -> Option<Self> {
+        let condition = find(conditions, ConditionType::LoginAccepted)?;
+        condition.is(ConditionType::LoginAccepted, ConditionStatus::False).then(|| match &*condition.reason {
+            "IssuerMisconfigured" => Self::PathWrong,
+            "IssuerBlocked" => Self::Blocked,
+            "IssuerMisdirected" => Self::Misdirected,
+            "IssuerResponseIncomplete" => Self::Incomplete,
+            "IssuerResponseInvalid" => Self::Unusable,
+            _ => Self::Rejected,
+        })
+    }
+
+    /// What people read of it. `plain` says that the issuer is called without TLS, and `blank` that the password holds a
+    /// blank or an invisible character.
+    #[must_use]
+    pub fn reason(self, secret: &str, plain: bool, blank: bool) -> Reason {
+        let rejected = |forbidden| Reason::LoginRejected { secret: secret.to_owned(), forbidden, blank };
+        let unclear = |answer| Reason::LoginNotAccepted { answer: Box::new(answer), blank };
+        match self {
+            Self::Rejected => rejected(false),
+            Self::Forbidden => rejected(true),
+            Self::Redirected => unclear(Reason::IssuerRedirects),
+            Self::PathWrong => unclear(Reason::IssuerPathWrong),
+            Self::Blocked => unclear(Reason::IssuerBlocked { plain }),
+            Self::Misdirected => unclear(Reason::IssuerMisdirected),
+            Self::Incomplete => unclear(Reason::IssuerResponseIncomplete),
+            Self::Unusable => unclear(Reason::IssuerResponseInvalid { defect: SOME_DEFECT }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_rejection_is_known_again_by_its_reason() {
+        for kind in RejectionKind::ALL {
+            for is_so in [true, false] {
+                let reason = kind.reason("login", is_so, !is_so);
+                assert_eq!(RejectionKind::of(&reason), Some(kind));
+                assert_eq!(reason.message().contains("holds a blank"), !is_so, "{kind:?}");
+            }
+        }
+        assert_eq!(RejectionKind::of(&Reason::IssuerUnavailable), None);
+    }
+
+    #[test]
+    fn a_status_without_the_kind_tells_it_by_the_reason_of_its_condition() {
+        let condition = |status: ConditionStatus, reason: &str| Condition {
+            type_: ConditionType::LoginAccepted.as_str().into(),
+            status: status.as_str().into(),
+            reason: reason.into(),
+            message: "in other words".into(),
+            observed_generation: Some(1),
+            since: Timestamp::UNIX_EPOCH,
+        };
+        for kind in RejectionKind::ALL {
+            let reason = kind.reason("login", false, false);
+            let found = RejectionKind::of_conditions(&[condition(ConditionStatus::False, reason.name())]);
+            let told = found.map(|kind| kind.reason("login", false, false).name());
+            assert_eq!(told, Some(reason.name()), "{kind:?}");
+        }
+        let accepted = condition(ConditionStatus::True, "LoginAccepted");
+        let unknown = condition(ConditionStatus::False, "SomethingNew");
+        assert_eq!(RejectionKind::of_conditions(&[accepted]), None);
+        assert_eq!(RejectionKind::of_conditions(&[]), None);
+        assert_eq!(RejectionKind::of_conditions(&[unknown]), Some(RejectionKind::Rejected));
+    }
+}

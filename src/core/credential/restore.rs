@@ -1,0 +1,111 @@
+//! Restores what status remembers of a login: for the limit of its user name, then for its account; each once.
+
+use super::{Credential, RejectionKind};
+use crate::core::account::Account;
+use crate::core::observed::{AccountKey, CredentialSpec, LastSeen};
+use crate::core::reason::Reason;
+use crate::core::retry::{Failure, RetryClass};
+use crate::core::time::Moment;
+
+/// How far what status remembers of a login was restored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RestoreStage {
+    /// Nothing was restored.
+    #[default]
+    None,
+    /// The limit of its user name was.
+    Limit,
+    /// The limit and the account were.
+    Account,
+}
+
+/// A login that was just read.
+#[derive(Clone, Copy, Debug)]
+pub struct LoginFound<'a> {
+    /// The account that it names.
+    pub key: AccountKey,
+    /// The version of the login Secret.
+    pub seen: &'a LastSeen,
+    /// Whether the password holds a blank or an invisible character.
+    pub blank: bool,
+    /// The specification that names it.
+    pub spec: &'a CredentialSpec,
+    /// Its generation.
+    pub generation: i64,
+}
+
+impl Credential {
+    /// How often status remembers that the login was rejected, and when last, for the limit of its user name. Only the first
+    /// call brings that; a login that was accepted has none.
+    pub fn rejections_for_limit(&mut self, now: Moment) -> Option<(u32, Moment)> {
+        let login = self.status.login.as_ref();
+        if self.restore_stage >= RestoreStage::Limit || login.is_some_and(|login| login.accepted.is_some()) {
+            return None;
+        }
+        self.restore_stage = RestoreStage::Limit;
+        login.and_then(|login| login.rejected(now))
+    }
+
+    /// How far what status remembers of the login was restored.
+    #[must_use]
+    pub fn restore_stage(&self) -> RestoreStage {
+        self.restore_stage
+    }
+
+    /// Whether the login of this version is the one that status tells to be accepted.
+    #[must_use]
+    pub fn is_accepted(&self, spec: &CredentialSpec, seen: &LastSeen) -> bool {
+        let is_published = |it: &super::Published| it.account.as_ref() == Some(&spec.account);
+        self.status.login.as_ref().is_some_and(|login| login.accepted.is_some())
+            && self.is_recorded(seen)
+            && self.published.as_ref().is_some_and(is_published)
+    }
+
+    /// Whether status speaks of this very version of the login Secret.
+    fn is_recorded(&self, seen: &LastSeen) -> bool {
+        let recorded = self.status.login.as_ref().and_then(|login| login.resource_version.as_deref());
+        seen.version().is_some_and(|version| recorded == Some(version.resource_version.as_str()))
+    }
+
+    /// Links what status remembers to the account that it was written for: the same version of the login Secret, under a
+    /// specification that was carried out, names the same account.
+    pub fn restore_account(&mut self, account: &mut Account, found: LoginFound<'_>, now: Moment) {
+        let is_same = self.is_recorded(found.seen);
+        if self.is_accepted(found.spec, found.seen)
+            && let Some(published) = &mut self.published
+        {
+            published.key.get_or_insert(found.key);
+        }
+        // A new password, or a new issuer, is in as much of a hurry as the one before was.
+        if let Some(published) = &self.published {
+            account.remember_published(published.validity, now);
+        }
+        // Results of this process for one account do not apply to another, for example after a new CA bundle.
+        if std::mem::replace(&mut self.restore_stage, RestoreStage::Account) == RestoreStage::Account {
+            return;
+        }
+        let Some(login) = &self.status.login else { return };
+        let is_named = self.status.observed_generation == Some(found.generation);
+        if let Some(accepted) = login.accepted.filter(|_| is_same && is_named) {
+            account.remember_accepted(Moment::recorded(accepted, now));
+            account.remember_support(self.status.refresh_support.unwrap_or_default(), now);
+        }
+        if let Some((count, last)) = login.rejected(now) {
+            account.remember_rejections(self.rejection(found), count, last);
+            self.is_login_repaired = !is_same;
+        }
+    }
+
+    /// How the login was rejected that status remembers.
+    fn rejection(&self, found: LoginFound<'_>) -> Failure {
+        let account = &found.spec.account;
+        let secret = &account.login.secret;
+        let recorded = self.status.login.as_ref().and_then(|login| login.rejection);
+        let kind = recorded.or_else(|| RejectionKind::of_conditions(&self.status.conditions));
+        let plain = !account.endpoint.origin.is_https();
+        let reason = kind.map_or(Reason::LoginOutcomeUnknown { secret: secret.clone() }, |kind| {
+            kind.reason(secret, plain, found.blank)
+        });
+        Failure { class: RetryClass::Rejected, reason }
+    }
+}
