@@ -37,9 +37,9 @@ simulation: ## Run ten simulated days of operation with random faults
 check: deny spelling minimal ## Check format, lints, docs, dependencies, spelling and generated files
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --lib --example demo
 	$(BUILD)
-	@$(CARGO) run --quiet --locked --bin idissuer -- crd | diff -u $(CRD) - \
+	@target/debug/idissuer crd | diff -u $(CRD) - \
 	  || { echo "$(CRD) is outdated: run \`make crds\` and commit the result"; exit 1; }
 
 # Everywhere, clippy (`incompatible_msrv`) checks what our code needs of the standard library, and the test house what the
@@ -84,7 +84,7 @@ mutants: $(MUTANTS) ## Test the core's tests: they must fail for 98 % of its mut
 
 crds: ## Generate crds/ from the code, and copy it to the chart and deploy/
 	@$(BUILD)
-	$(CARGO) run --quiet --locked --bin idissuer -- crd > $(CRD).new
+	target/debug/idissuer crd > $(CRD).new
 	mv $(CRD).new $(CRD)
 	cp $(CRD) $(CHART)/files/
 	cp $(CRD) deploy/crds/
@@ -125,12 +125,13 @@ IMAGES    := idissuer idissuer-simulator
 VERSION    = $(shell sed -n '/^\[workspace.package\]/,/^$$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 REVISION   = $(shell git rev-parse HEAD)
 COMMITTED  = $(shell git log -1 --format=%ct)
-TESTBED   := $(CARGO) run --quiet --locked --package idissuer-testbed --
+TESTBED   := target/debug/idissuer-testbed
 write_images = for name in $(IMAGES); do $(1) image deploy/Containerfile $$name target/image/$$name.tar \
 	VERSION=$(VERSION) REVISION=$(REVISION) SOURCE_DATE_EPOCH=$(COMMITTED) || exit; done
 
 image: ## Build the container images as OCI archives, without a container engine: target/image/*.tar
 	deploy/build.sh
+	@$(BUILD)
 	@$(call write_images,$(TESTBED))
 
 materials: image ## Write a bill of materials (CycloneDX) beside each image
@@ -163,6 +164,7 @@ full: check reproducible materials test ## Run the checks that are too slow for 
 	PROPTEST_CASES=1000000 SIMULATION_FULL=1 SIMULATION_DAYS=30 SIMULATION_CREDENTIALS=1000 $(MAKE) simulation
 
 tools: ## Build the programs for tests and demo, once, from source: etcd, kube-apiserver, kubectl, a node, helm
-	$(CARGO) run --locked --package idissuer-testbed -- tools
-	$(CARGO) run --locked --package idissuer-testbed -- tools node
-	$(CARGO) run --locked --package idissuer-testbed -- tools helm
+	@$(BUILD)
+	$(TESTBED) tools
+	$(TESTBED) tools node
+	$(TESTBED) tools helm
