@@ -269,7 +269,6 @@ fn a_login_that_changed_is_read_and_only_another_account_costs_a_login() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "a table")]
 fn a_restart_with_a_fresh_token_reads_nothing_and_asks_nothing() {
     check(vec![
         ("fresh", with(published_at(60), TestWorld::restart), &[]),
