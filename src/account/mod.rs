@@ -144,8 +144,8 @@ fn place(tenant: &Tenant, site: &IssuerAddress) -> call_limits::CallSite {
     call_limits::CallSite { origin: site.endpoint.origin.clone(), tenant: Arc::clone(tenant) }
 }
 
-/// Whether a session has had no member since this time, and nobody holds it who may join again. A suspended member
-/// does; a second session beside its own would share neither tokens nor limits.
+/// Whether a session has had no member since this time, and no suspended member that may join again: a second session
+/// beside its own would share neither tokens nor limits.
 fn is_left_since(session: &Arc<Session>, moment: Moment) -> bool {
     Arc::strong_count(session) == 1 && session.is_idle_since(moment)
 }

@@ -74,7 +74,7 @@ impl IdIssuerCredential {
         self.spec.target.secret_name.as_deref().or(self.metadata.name.as_deref()).unwrap_or_default()
     }
 
-    /// The renew request that stands on the credential, cut to [`RENEW_REQUEST_MAX_CHARACTERS`].
+    /// The requested renewal of the credential, cut to [`RENEW_REQUEST_MAX_CHARACTERS`].
     ///
     /// It is new when it differs from `status.lastHandledRenewRequest`. An empty value asks for nothing.
     #[must_use]

@@ -337,7 +337,7 @@ mod tests {
         let leader_election =
             LeaderElection::new(Some(settings.clone()), Arc::new(SetClock(Mutex::new(at(0)))));
         leader_election.compares_clocks(seconds(90));
-        // It was claimed, nobody heard the answer, and at the next look the lease is ours.
+        // The claim succeeded, but its response was lost; now the lease is ours.
         leader_election.claimed(&settings, at(0), settings.timings);
         assert_eq!(leader_election.term().unwrap().clock_behind, seconds(90));
         leader_election.end_term();

@@ -106,7 +106,7 @@ pub struct Dependencies {
 /// cancelled.
 ///
 /// # Errors
-/// When it cannot come up. Once it runs, it goes on through any trouble.
+/// When it cannot start. Once it runs, it survives all faults.
 pub async fn run(settings: Settings, client: Client, stop: CancellationToken) -> Result<(), RunError> {
     let keys = KeyMaker::random().ok_or(RunError::Random)?;
     let (scope, lease) = (settings.scope(), settings.lease_name());

@@ -5,21 +5,20 @@
 //!
 //! # Why no two act at once
 //!
-//! Every claim writes how long the lease belongs to its holder, and is fenced by the version that it replaces. Another
-//! replica takes a lease only once it has seen a version unchanged for the duration that stands in it, and only if that
-//! version still stands then. So of all claims of a holder the last one that was carried out decides: sent at `s` with
-//! duration `d`, it was seen by nobody before `s`, and is followed by nobody before `s + d`. The holder acts until
-//! `s' + deadline` of the last claim that it knows to have succeeded, and, from the moment when it sends a later one, not
-//! past that one's `s + deadline` either ([`Tenure::narrowed`]): whether it was carried out is unknown until it is
-//! answered. The deadline is shorter than the duration, so the holder has stopped by then, whichever of its claims was
-//! the last.
+//! Every claim writes the duration of the lease, and is fenced by the version that it replaces. Another replica takes a
+//! lease only after it has seen an unchanged version for its duration, and only if that version still exists. So the
+//! last successful claim of a holder decides: sent at `s` with duration `d`, no replica saw it before `s`, and none
+//! takes the lease before `s + d`. The holder acts until `s' + deadline` of the last claim that it knows to have
+//! succeeded, and, once it has sent a later one, not past that one's `s + deadline` either ([`Tenure::narrowed`]),
+//! because the result is unknown until the response arrives. The deadline is shorter than the duration, so the holder
+//! has stopped by then, whichever of its claims was the last.
 //!
 //! # An API server that takes long
 //!
-//! A holder that sends its next claim as soon as the last one is answered hears of it two answers after the last was
-//! sent. So the [`CallLatency`] of the answers stretches duration and deadline, up to a minute: the deadline has to outlast two
-//! answers and more. Others read the duration in the lease and wait as much longer; once answers come fast again, the
-//! duration shrinks with them, by the rule above.
+//! A holder that sends its next claim after each response knows the result two responses after the last one was sent.
+//! So the [`CallLatency`] of the responses extends duration and deadline, up to a minute: the deadline must exceed two
+//! responses and more. Other replicas read the duration in the lease and wait accordingly; once responses are fast
+//! again, the duration shrinks with them, by the rule above.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -41,9 +40,9 @@ const FADING: f64 = 0.75;
 pub struct Timings {
     /// How long a lease that is not renewed belongs to its holder.
     pub duration: SignedDuration,
-    /// How long after its last renewal the holder still begins anything. Shorter than `duration`, so that nothing is begun
-    /// once somebody else may lead. What was begun may still be on its way then: writes are fenced, and of each account
-    /// one call to the issuer may be a stray.
+    /// How long after its last renewal the holder still starts work. Shorter than `duration`, so that nothing starts
+    /// once another replica may lead. Started work may still be in progress then: writes are fenced, and one call per
+    /// account to the issuer may be a stray.
     pub renew_deadline: SignedDuration,
     /// How often the holder renews the lease and the others check it.
     pub retry_period: SignedDuration,
@@ -196,7 +195,8 @@ impl Tenure {
         Self { acts_until: sent.plus(timings.renew_deadline), ours_until: sent.plus(timings.duration) }
     }
 
-    /// Once a further claim is sent: if it succeeds and nobody here hears so, others count from it, and by its duration.
+    /// Once another claim is sent: if it succeeds and its response is lost, other replicas count from it, and by its
+    /// duration.
     #[must_use]
     pub fn narrowed(self, sent: Moment, timings: Timings) -> Self {
         let further = Self::granted(sent, timings);

@@ -415,7 +415,7 @@ mod tests {
     fn a_claim_of_a_third_one_says_nothing_and_one_that_was_thought_gone_may_come_back() {
         let mut peer_controllers = PeerControllers::default();
         assert_eq!(stance(&mut peer_controllers, "one", Claim::None, 0), PeerDecision::Ask);
-        // Nobody knows how long it has stood there, and it is left alone for as long as its owner may need.
+        // Its age is unknown, so it is left alone for as long as its owner may need.
         assert_eq!(stance(&mut peer_controllers, "one", Claim::Another, 30), PeerDecision::StandBy(at(49)));
         assert_eq!(stance(&mut peer_controllers, "two", Claim::Another, 31), PeerDecision::StandBy(at(49)));
         assert_eq!(stance(&mut peer_controllers, "one", Claim::Another, 48), PeerDecision::StandBy(at(49)));

@@ -21,7 +21,7 @@ use crate::ops::clock::Clock;
 const LONGEST_USE: SignedDuration = SignedDuration::from_mins(5);
 /// After a certificate was refused, the authorities are read again if they are older than this.
 const SHORTEST_TRUST: SignedDuration = SignedDuration::from_secs(10);
-/// The longest time that a connection may take to come about.
+/// The time limit for connecting.
 const LONGEST_CONNECT: Duration = Duration::from_secs(5);
 /// Clients kept at once, for one trust. Origins are few, as the allow-list names them.
 const CLIENTS_LIMIT: usize = 64;
@@ -182,7 +182,7 @@ impl Store {
             }
         };
         trust_clients.used = now;
-        // What several have brought is not one's own to crowd out.
+        // A tenant must not evict a bundle that several tenants brought.
         trust_clients.tenant = trust_clients.tenant.filter(|known| Some(known) == tenant(trust).as_ref());
         if trust_clients.clients.len() >= CLIENTS_LIMIT {
             trust_clients.clients.clear();

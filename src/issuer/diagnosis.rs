@@ -53,7 +53,7 @@ pub(super) fn diagnose(error: &reqwest::Error, trust: &Trust, is_proxied: bool) 
     TransportError::not_sent(if is_proxied { via_proxy(connection_failure) } else { connection_failure })
 }
 
-/// With a proxy in between, a connection that does not come about is one to the proxy.
+/// With a proxy, a failed connection is one to the proxy.
 fn via_proxy(connection_failure: ConnectionFailure) -> ConnectionFailure {
     match connection_failure {
         ConnectionFailure::NameUnresolved

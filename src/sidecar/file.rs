@@ -17,7 +17,7 @@ const READ_LIMIT: u64 = 1024 * 1024;
 /// Reads a file into a buffer that is wiped.
 ///
 /// # Errors
-/// When it cannot be read; a [`FileError`] stands in the error when it must not be.
+/// When it cannot be read; the error contains a [`FileError`] if it must not be read.
 pub(crate) fn read(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let file = open(path)?;
     let length = usize::try_from(file.metadata()?.len().min(READ_LIMIT)).unwrap_or(0);
@@ -40,7 +40,7 @@ pub(crate) fn read_text(path: &Path) -> io::Result<String> {
     Ok(text.to_owned())
 }
 
-/// What an error of [`read`] is told as; `otherwise` where it is neither the kind of the file nor the fault of this process.
+/// The reason for an error of [`read`]; `otherwise` if the cause is neither the kind of the file nor this process.
 pub(super) fn file_error(error: &io::Error, file: String, otherwise: SourceError) -> SourceError {
     match FileError::of(error) {
         Some(defect) => SourceError::FileUnfit { file, defect },

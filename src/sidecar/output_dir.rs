@@ -8,7 +8,7 @@
 //! token -> ..data/token              what programs open; made before the first commit, so all appear with it
 //! ```
 //!
-//! The directory before the present one stays until the next commit, for whoever opened it just before.
+//! The previous directory stays until the next commit, for readers that just opened it.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;

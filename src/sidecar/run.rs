@@ -142,7 +142,7 @@ pub enum RunError {
 /// Runs the sidecar until it is stopped, by `signalled` or by the program beside it, or has done its work.
 ///
 /// # Errors
-/// When it cannot come up. Once it runs, it goes on through any trouble.
+/// When it cannot start. Once it runs, it survives all faults.
 pub async fn run(settings: Settings, signalled: CancellationToken) -> Result<(), RunError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let (all_metrics, metrics) = Metrics::of_sidecar();

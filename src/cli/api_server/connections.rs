@@ -165,7 +165,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         tokio::spawn(async move {
-            // Two that die after their first answer, as at a firewall that has forgotten them.
+            // Two connections that break after their first response, as with a firewall that dropped its state.
             for connection in 0.. {
                 let (stream, _) = listener.accept().await.unwrap();
                 tokio::spawn(serve(stream, if connection < 2 { 1 } else { usize::MAX }));

@@ -26,7 +26,7 @@ pub enum ConditionType {
 }
 
 impl ConditionType {
-    /// The type as it stands on the wire.
+    /// The type, as on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -51,7 +51,7 @@ pub enum ConditionStatus {
 }
 
 impl ConditionStatus {
-    /// The status as it stands on the wire.
+    /// The status, as on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -11,7 +11,7 @@ use super::{CallLatency, Claim, LeaseRecord, SeenLease, Tenure, Timings, evaluat
 struct Way {
     there: i64,
     back: i64,
-    /// It is carried out, and nobody hears so.
+    /// The request is processed, and its response lost.
     lost: bool,
 }
 
@@ -40,7 +40,7 @@ struct Replica {
     call_latency: CallLatency,
     tenure: Option<Tenure>,
     flight: Option<Flight>,
-    /// Requests that were given up, and may arrive all the same.
+    /// Aborted requests, which may still arrive.
     strays: Vec<Flight>,
     next: i64,
 }

@@ -160,7 +160,7 @@ impl Record {
     }
 }
 
-/// How long the second token in a row that is called expired is held to be good all the same; it doubles from there.
+/// How long the second consecutive token that is called expired counts as valid nevertheless; it doubles from there.
 const FIRST_DOUBT: SignedDuration = SignedDuration::from_secs(10);
 /// How long such a token is held to be good at most. One that was used for longer has expired in truth.
 const LONGEST_DOUBT: SignedDuration = SignedDuration::from_mins(10);

@@ -51,7 +51,7 @@ pub(super) struct Rights {
 }
 
 impl Rights {
-    /// Whether they give somebody what this bit gives to all.
+    /// Whether this user has the access that this bit gives to everyone.
     fn grant(self, who: &Identity, bit: u32) -> bool {
         let shift = match () {
             () if who.user == self.user => 6,

@@ -56,7 +56,7 @@ impl Programs {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
         command.process_group(0).kill_on_drop(true);
-        // Held across the start, so that nobody takes the new process for an orphan.
+        // Held during the start, so that the new process is not treated as an orphan.
         let mut numbers = self.lock();
         let child = command.spawn()?;
         let number = child.id().and_then(|number| i32::try_from(number).ok());
@@ -120,7 +120,7 @@ fn zombies() -> impl Iterator<Item = i32> {
     let numbers = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     numbers.filter(move |number: &i32| {
         let text = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
-        // The name stands in parentheses, and may hold any of them itself.
+        // The name is in parentheses, and may contain parentheses itself.
         let mut fields = text.rsplit_once(')').map(|(_, rest)| rest.split_whitespace()).into_iter().flatten();
         fields.next() == Some("Z") && fields.next() == Some(own.as_str())
     })

@@ -139,7 +139,7 @@ fn is_named(pid: i32, name: &str) -> bool {
 
 fn parent(pid: i32) -> Option<i32> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name stands in parentheses, and may hold any of them itself.
+    // The name is in parentheses, and may contain parentheses itself.
     text.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 

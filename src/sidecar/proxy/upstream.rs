@@ -24,7 +24,7 @@ use crate::core::time::Moment;
 use crate::issuer::{Trust, connect_failure};
 use crate::ops::clock::Clock;
 
-/// How long a connection, with its TLS, may take to come about.
+/// The time limit for connecting, including TLS.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How long a connection without requests is kept. Many servers close theirs after a minute.
 const POOL_IDLE_LIMIT: Duration = Duration::from_secs(50);
@@ -33,7 +33,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// How long connections carry new requests. Meanwhile the upstream's name may point to another server.
 const LONGEST_USE: SignedDuration = SignedDuration::from_secs(300);
-/// How long they do at least, however many requests fail: an upstream in trouble is not called anew for each.
+/// How long a connection is used at least, even if requests fail: a failing upstream does not cause a new connection
+/// per request.
 const SHORTEST_USE: SignedDuration = SignedDuration::from_secs(1);
 /// The most header fields of an answer.
 const FIELDS: usize = 1000;
@@ -296,7 +297,7 @@ fn classify(error: &ClientError, trust: &Trust) -> Failure {
 /// What the upstream has done that did not answer.
 fn execution(error: &ClientError) -> Execution {
     let is_refusal = |error: &h2::Error| {
-        // Of a GOAWAY hear only the streams above the last one that was looked at (RFC 9113 §6.8).
+        // Only streams above the last processed one see a GOAWAY (RFC 9113 §6.8).
         error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
     };
     if causes(error).any(|cause| cause.downcast_ref().is_some_and(is_refusal))

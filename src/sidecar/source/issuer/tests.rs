@@ -61,8 +61,8 @@ impl Stage {
     /// With a token.
     async fn set() -> Self {
         let stage = Self::begin(200);
-        let mut state = stage.receiver.watch();
-        state.wait_for(|state| state.token.is_some()).await.unwrap();
+        let mut updates = stage.receiver.watch();
+        updates.wait_for(|state| state.token.is_some()).await.unwrap();
         stage
     }
 
@@ -134,14 +134,14 @@ async fn who_asks_in_vain_is_told_as_soon_as_the_call_has_failed_and_the_old_tok
     let (first, start) = (stage.token(), Instant::now());
     assert!(stage.receiver.renew(&first.fingerprint, Duration::from_secs(30)).await.is_none());
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
-    let state = stage.receiver.now();
-    assert_eq!(state.error.map(|error| error.name()), Some("IssuerUnavailable"));
-    assert!(state.token.unwrap().is_same(&first));
+    let current = stage.receiver.now();
+    assert_eq!(current.error.map(|error| error.name()), Some("IssuerUnavailable"));
+    assert!(current.token.unwrap().is_same(&first));
     let next_attempt = stage.receiver.watch().wait_for(|state| state.next_attempt.is_some()).await.is_ok();
     assert!(next_attempt, "and when it is tried again");
     stage.issuer.status.store(200, Ordering::SeqCst);
-    let mut state = stage.receiver.watch();
-    let healed = state.wait_for(|state| state.error.is_none()).await.unwrap().token.clone();
+    let mut updates = stage.receiver.watch();
+    let healed = updates.wait_for(|state| state.error.is_none()).await.unwrap().token.clone();
     assert_ne!(healed.unwrap().fingerprint, first.fingerprint);
     stage.end().await;
 }
@@ -180,8 +180,8 @@ async fn a_login_that_was_never_accepted_is_attempted_once_a_day_and_again_when_
     std::fs::write(stage.place.path().join("new"), "secret").unwrap();
     std::fs::rename(stage.place.path().join("new"), stage.place.path().join("password")).unwrap();
     stage.issuer.status.store(200, Ordering::SeqCst);
-    let mut state = stage.receiver.watch();
-    state.wait_for(|state| state.token.is_some()).await.unwrap();
+    let mut updates = stage.receiver.watch();
+    updates.wait_for(|state| state.token.is_some()).await.unwrap();
     assert_eq!(stage.calls(), 2);
     stage.end().await;
 }
@@ -200,8 +200,8 @@ async fn a_login_that_was_never_accepted_and_is_answered_oddly_is_presented_thre
         std::fs::write(stage.place.path().join("new"), "secret").unwrap();
         std::fs::rename(stage.place.path().join("new"), stage.place.path().join("password")).unwrap();
         stage.issuer.status.store(200, Ordering::SeqCst);
-        let mut state = stage.receiver.watch();
-        state.wait_for(|state| state.token.is_some()).await.unwrap();
+        let mut updates = stage.receiver.watch();
+        updates.wait_for(|state| state.token.is_some()).await.unwrap();
         assert_eq!(stage.calls(), 4, "{status}: other files are another attempt");
         stage.end().await;
     }
