@@ -1,4 +1,4 @@
-//! Bringing the operator up, and taking it down.
+//! Starts and stops the operator.
 
 use std::io;
 use std::net::SocketAddr;
@@ -36,7 +36,7 @@ use crate::ops::clock::{Clock, SystemClock};
 use crate::ops::metrics::Metrics;
 use crate::ops::readiness::Readiness;
 
-/// How often the API server is asked whether it serves our resource yet.
+/// How often to check whether the API server serves our resource yet.
 const CRD_POLL: Duration = Duration::from_secs(2);
 /// How long one such question may take at first, and how long where the API server takes long.
 const CRD_LIMIT: Duration = Duration::from_secs(10);
@@ -45,27 +45,27 @@ const LONGEST_CRD_LIMIT: Duration = Duration::from_secs(60);
 const ADMIN_STOP_LIMIT: Duration = Duration::from_millis(250);
 /// The time limit for stopping; a pod has 30 s by default.
 pub const STOP_LIMIT: Duration = Duration::from_millis(4500);
-/// How much of it is kept for giving up the lease, if work does not end before.
+/// How much of it is reserved to release the lease, if work does not finish before.
 const RELEASE_LIMIT: Duration = Duration::from_millis(300);
 
-/// What the operator is started with.
+/// The settings of the operator.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The namespaces to work in; none means all.
+    /// The namespaces to manage; empty means all.
     pub namespaces: Vec<String>,
-    /// Where a password may be sent.
+    /// The issuers that may receive passwords.
     pub allow_list: AllowList,
     /// Which Secrets may be written.
     pub target_policy: TargetPolicy,
     /// Where the admin endpoints listen.
     pub admin_address: SocketAddr,
-    /// How many credentials are worked on at once.
+    /// How many credentials are reconciled at once.
     pub concurrency: usize,
-    /// How many credentials of each namespace are worked on.
+    /// How many credentials of each namespace are managed.
     pub max_credentials_per_namespace: usize,
     /// How often watches are re-established, in seconds; below 295.
     pub watch_timeout_seconds: u32,
-    /// The lease that replicas share; without one this process always acts.
+    /// The lease of the replicas; without one this process always leads.
     pub lease: Option<LeaseSettings>,
     /// Whether the proxy of the environment is used for calls to issuers.
     pub use_environment_proxy: bool,
@@ -88,22 +88,21 @@ pub enum RunError {
     Random,
 }
 
-/// What the operator reaches the world by. A simulation brings its own.
+/// The external dependencies of the operator. A simulation brings its own.
 pub struct Dependencies {
     /// The API server.
     pub client: Client,
     /// Carries requests to issuers.
     pub transport: Arc<dyn Transport>,
-    /// Time and chance.
+    /// Clocks and random numbers.
     pub clock: Arc<dyn Clock>,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
     /// Names accounts; new for each process.
     pub keys: KeyMaker,
 }
 
-/// Runs the operator as a process: on the clocks of this machine, over HTTP, with admin endpoints, until `stop` is
-/// cancelled.
+/// Runs the operator with real clocks, HTTP and admin endpoints, until `stop` is cancelled.
 ///
 /// # Errors
 /// When it cannot start. Once it runs, it survives all faults.
@@ -171,7 +170,7 @@ pub async fn operate(
 }
 
 impl Settings {
-    /// The namespaces that are worked in, for people.
+    /// The managed namespaces, for people.
     fn scope(&self) -> String {
         if self.namespaces.is_empty() { "all".into() } else { self.namespaces.join(",") }
     }
@@ -183,8 +182,7 @@ impl Settings {
             .map_or_else(|| "none".into(), |lease| format!("{}/{}", lease.namespace, lease.name))
     }
 
-    /// The name of this controller for others: its lease. Without a lease, it consists of values that two processes
-    /// cannot share at the same time, and that a restarted process has again.
+    /// The name of this controller: its lease, or else values that a restarted process has again but no other process.
     fn controller_name(&self) -> String {
         let lease = self.lease_name();
         if self.lease.is_some() {
@@ -319,8 +317,7 @@ impl Operator {
         }
     }
 
-    /// Works until stopped: no new reconciliation starts, current ones finish, then calls are drained and pending
-    /// Events are flushed.
+    /// Works until stopped. Then current reconciliations finish, calls are drained and pending Events are flushed.
     async fn work(self, watch_gate: crate::ops::readiness::ReadinessGate) {
         let mut wakers: Vec<(Arc<Registry>, Waker)> = Vec::new();
         let mut reconciling = Vec::new();
@@ -389,7 +386,7 @@ impl Operator {
     }
 }
 
-/// Wakes the credentials whose account's call has ended.
+/// Wakes the credentials whose account's call ended.
 async fn forward_wake_ups(
     mut ended: tokio::sync::mpsc::UnboundedReceiver<Member>,
     wakers: Vec<(Arc<Registry>, Waker)>,
