@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::key::UserKey;
-use super::session::Session;
 use crate::core::account::Throttle;
 use crate::core::budget::{RejectionLimit, RejectionLimits};
 pub use crate::core::call_limiter::Tenant;
@@ -62,11 +61,17 @@ impl CallSite {
     }
 }
 
+/// What is told of an account once its rejections turn out to say nothing.
+pub(super) trait Forgive: Send + Sync {
+    /// The last rejection does not count.
+    fn forgive(&self, now: Moment);
+}
+
 /// An account at a breaker.
 #[derive(Clone)]
 pub(super) struct AccountHandle {
     pub(super) key: AccountKey,
-    pub(super) session: Weak<Session>,
+    pub(super) account: Weak<dyn Forgive>,
 }
 
 impl PartialEq for AccountHandle {

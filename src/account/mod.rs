@@ -8,11 +8,12 @@
 pub(crate) mod call_limiters;
 mod call_limits;
 mod key;
+mod members;
 mod session;
+mod shared;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use jiff::SignedDuration;
 use tokio::sync::mpsc::UnboundedSender;
@@ -21,40 +22,24 @@ use tokio_util::task::TaskTracker;
 
 pub use call_limits::Tenant;
 pub use key::KeyMaker;
-pub use session::{AttemptRecorder, Member, Session};
+pub use members::{Member, Membership};
+pub use session::{AttemptRecorder, Session};
+pub use shared::STOP_GRACE;
 
 use crate::core::call_limiter::Capacity;
-use crate::core::endpoint::Origin;
 use crate::core::observed::AccountKey;
 use crate::core::time::Moment;
 use crate::core::username_password::LoginPair;
 use crate::issuer::{IssuerAddress, IssuerClient};
 use crate::ops::clock::Clock;
 use crate::ops::metrics::Metrics;
+use shared::Shared;
 
-/// How long a call to the issuer may continue after the process is asked to stop.
-pub const STOP_GRACE: Duration = Duration::from_secs(3);
 /// How long the session of an account outlives its last member, so that a credential that is deleted and created again,
 /// or whose login Secret is edited back and forth, finds its token and its hold again.
 const IDLE_LIFE: SignedDuration = SignedDuration::from_hours(1);
 /// The most sessions without a member that are kept.
 const IDLE_LIMIT: usize = 10_000;
-
-/// What sessions need to carry out calls.
-pub(crate) struct Shared {
-    pub(crate) issuer: IssuerClient,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) metrics: Arc<Metrics>,
-    gates: Arc<call_limiters::CallLimiters<Origin>>,
-    call_limits: call_limits::CallLimits,
-    /// Whether this process may call now. Another one may use the accounts when it may not.
-    may_call: Box<dyn Fn() -> bool + Send + Sync>,
-    /// Receives one message per member when a call ends. Unbounded, because it contains at most one message per member
-    /// and call, and a session must never wait for a member.
-    pub(crate) ended: UnboundedSender<Member>,
-    pub(crate) tasks: TaskTracker,
-    pub(crate) stop: CancellationToken,
-}
 
 /// All sessions of the process.
 pub struct Accounts {

@@ -1,17 +1,17 @@
 //! The session of one account: its state, its members, and the one call that may be in flight.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use jiff::SignedDuration;
 
-use super::call_limits::{AccountHandle, CallSite, Tenant};
+use super::call_limits::{AccountHandle, CallSite, Forgive, Tenant};
 use super::key::UserKey;
-use super::{STOP_GRACE, Shared};
+use super::members::{Member, Members, Membership};
+use super::shared::{STOP_GRACE, Shared};
 use crate::core::account::{Account, Call, Next, Strategy, Throttle, TokenResponse};
 use crate::core::call_limiter::{CallRequest, Priority};
 use crate::core::circuit_breaker::Caller;
@@ -23,8 +23,6 @@ use crate::core::token::Grant;
 use crate::core::username_password::LoginPair;
 use crate::issuer::{Exchange, IssuerAddress, IssuerError, Trust};
 
-/// A member of an account; an opaque name.
-pub type Member = Arc<str>;
 /// Records the attempt of a login that was never accepted, just before it is sent; whether it did.
 pub type AttemptRecorder = BoxFuture<'static, bool>;
 
@@ -36,16 +34,8 @@ pub struct Session {
     source: String,
     is_retired: AtomicBool,
     account: Mutex<Account>,
-    members: Mutex<Members>,
+    members: Arc<Members>,
     shared: Arc<Shared>,
-}
-
-#[derive(Default)]
-struct Members {
-    /// In order, so that a run can be repeated.
-    strategies: BTreeMap<Member, Strategy>,
-    /// Since when there are no members.
-    idle_since: Option<Moment>,
 }
 
 impl Session {
@@ -56,7 +46,7 @@ impl Session {
         source: String,
         shared: Arc<Shared>,
     ) -> Self {
-        let members = Members { idle_since: Some(shared.clock.now()), ..Members::default() };
+        let members = Arc::new(Members::new(Arc::clone(&shared.clock)));
         Self {
             key,
             user,
@@ -64,7 +54,7 @@ impl Session {
             source,
             is_retired: AtomicBool::new(false),
             account: Mutex::default(),
-            members: Mutex::new(members),
+            members,
             shared,
         }
     }
@@ -81,31 +71,20 @@ impl Session {
         &self.site
     }
 
-    /// Joins: from now on, the member is notified when a call ends.
-    pub fn join(&self, member: Member, strategy: Strategy) {
-        let mut members = self.members();
-        members.idle_since = None;
-        members.strategies.insert(member, strategy);
-    }
-
-    /// No longer takes part.
-    pub fn leave(&self, member: &str) {
-        let mut members = self.members();
-        members.strategies.remove(member);
-        if members.strategies.is_empty() && members.idle_since.is_none() {
-            members.idle_since = Some(self.shared.clock.now());
-        }
+    /// Joins: from now on, the member is notified when a call ends, until the membership is dropped.
+    pub fn join(&self, member: Member, strategy: Strategy) -> Membership {
+        self.members.join(member, strategy)
     }
 
     /// Whether it has had no member since this moment, or longer.
     pub(super) fn is_idle_since(&self, moment: Moment) -> bool {
-        self.members().idle_since.is_some_and(|since| !since.is_after(moment))
+        self.members.is_idle_since(moment)
     }
 
     /// The account as a member of this tenant sees it.
     #[must_use]
     pub fn view(&self, tenant: &Tenant) -> AccountView {
-        let (strategy, now) = (self.strategy(), self.shared.clock.now());
+        let (strategy, now) = (self.members.strategy(), self.shared.clock.now());
         let rejections_of_user = self.rejections_of_user(tenant);
         let account = self.account();
         let throttle = self.throttle(&account, &self.place(tenant), now);
@@ -161,7 +140,7 @@ impl Session {
         pair: Option<LoginPair>,
         override_hold: bool,
     ) -> Option<(Call, bool)> {
-        let (strategy, now) = (self.strategy(), self.shared.clock.now());
+        let (strategy, now) = (self.members.strategy(), self.shared.clock.now());
         let call_limits = &self.shared.call_limits;
         let mut account = self.account();
         let throttle = self.throttle(&account, place, now);
@@ -203,7 +182,8 @@ impl Session {
     }
 
     fn who(self: &Arc<Self>) -> AccountHandle {
-        AccountHandle { key: self.key, session: Arc::downgrade(self) }
+        let account: Weak<Self> = Arc::downgrade(self);
+        AccountHandle { key: self.key, account }
     }
 
     fn may_call(&self) -> bool {
@@ -272,7 +252,7 @@ impl Session {
 
     /// Whether anybody still takes part, and this is still the account's session.
     fn is_wanted(&self) -> bool {
-        !self.is_retired.load(Ordering::Acquire) && !self.members().strategies.is_empty()
+        !self.is_retired.load(Ordering::Acquire) && !self.members.is_empty()
     }
 
     /// Another process may use the account from now on: calls that wait for their turn are not sent any more.
@@ -311,9 +291,8 @@ impl Session {
         let is_rejected = matches!(&result, Err(failure) if failure.class == RetryClass::Rejected);
         account.finish(call, result, now, clock.random_fraction());
         drop(account);
-        for session in forgiven.iter().filter_map(|who| who.session.upgrade()) {
-            session.account().forgive(now);
-            session.tell_members();
+        for account in forgiven.iter().filter_map(|who| who.account.upgrade()) {
+            account.forgive(now);
         }
         is_rejected
     }
@@ -325,9 +304,9 @@ impl Session {
 
     /// Has every member look again.
     fn tell_members(&self) {
-        for member in self.members().strategies.keys() {
+        for member in self.members.names() {
             // An error means that there is no receiver: the process is stopping.
-            let _ = self.shared.ended.send(Arc::clone(member));
+            let _ = self.shared.ended.send(member);
         }
     }
 
@@ -354,18 +333,15 @@ impl Session {
         }
     }
 
-    /// Login if any member says so: someone else uses the account, and refreshing would invalidate their tokens.
-    fn strategy(&self) -> Strategy {
-        let any = self.members().strategies.values().any(|strategy| *strategy == Strategy::Login);
-        if any { Strategy::Login } else { Strategy::Auto }
-    }
-
     fn account(&self) -> MutexGuard<'_, Account> {
         self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn members(&self) -> MutexGuard<'_, Members> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+impl Forgive for Session {
+    fn forgive(&self, now: Moment) {
+        self.account().forgive(now);
+        self.tell_members();
     }
 }
 

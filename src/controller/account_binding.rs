@@ -1,7 +1,5 @@
 //! Reading the login Secret and the CA bundle, and finding the account that they name.
 
-use std::sync::Arc;
-
 use k8s_openapi::api::core::v1::Secret;
 
 use super::api_server::{ApiServerError, version_of};
@@ -10,7 +8,9 @@ use super::state::{CredentialState, LoginSnapshot};
 use crate::account::{AttemptRecorder, Session, Tenant};
 use crate::core::account::Account;
 use crate::core::credential::LoginFound;
-use crate::core::observed::{AccountReference, CaBundleReference, CredentialSpec, LastSeen, LoginReference};
+use crate::core::observed::{
+    AccountReference, CaBundleKind, CaBundleReference, CredentialSpec, LastSeen, LoginReference,
+};
 use crate::core::reason::Reason;
 use crate::core::time::{Moment, to_second};
 use crate::core::username_password::LoginPair;
@@ -22,12 +22,12 @@ pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerE
     let Ok(spec) = work.spec.clone() else { return Ok(()) };
     let reference = &spec.account.login;
     let key = work.beside(&reference.secret);
-    let glance = work.context.registry.glance(&key);
+    let revision = work.context.registry.secrets.revision(&key);
     let share = work.context.share(&key.namespace).await;
     let secret =
         work.context.cluster.read_secret(&key.namespace, &key.name, &share, work.memory.allowance()).await?;
     let seen = secret.as_ref().map_or(LastSeen::Absent, |secret| LastSeen::Version(version_of(secret)));
-    work.context.registry.read_secret(&key, seen.clone(), glance);
+    work.context.registry.secrets.on_read(&key, seen.clone(), revision);
     let parsed = parse(secret.as_ref(), reference);
     // Reading the bundle takes its own share.
     drop((secret, share));
@@ -56,7 +56,6 @@ pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerE
     if let Ok(session) = &outcome {
         remember(work, session, pair.as_ref(), &seen, now);
     }
-    let member = work.identity.uid.as_str().into();
     let reference = spec.account.clone();
     let generation = work.credential.metadata.generation;
     work.memory.login = Some(LoginSnapshot {
@@ -66,11 +65,11 @@ pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerE
         at: now,
         outcome,
         pair,
-        member,
+        membership: None,
         tenant,
         generation,
     });
-    take_part(work.memory, &spec, generation);
+    take_part(work.memory, &work.identity.uid, &spec, generation);
     Ok(())
 }
 
@@ -85,8 +84,10 @@ pub(super) fn forget_replaced_bundle(work: &mut Reconciliation<'_>) {
 
 /// The last known version of the Secret with the CA bundle. Nothing watches `ConfigMap`s.
 fn bundle_seen(work: &Reconciliation<'_>, spec: &CredentialSpec) -> LastSeen {
-    let bundle = spec.account.ca_bundle.as_ref().filter(|bundle| bundle.in_secret);
-    bundle.map_or(LastSeen::Unknown, |bundle| work.context.registry.seen(&work.beside(&bundle.name)))
+    let bundle = spec.account.ca_bundle.as_ref().filter(|bundle| bundle.kind == CaBundleKind::Secret);
+    bundle.map_or(LastSeen::Unknown, |bundle| {
+        work.context.registry.secrets.last_seen(&work.beside(&bundle.name))
+    })
 }
 
 /// Asks the account for a new token; whether a call was started. `record` is carried out once it is its turn.
@@ -116,16 +117,21 @@ pub(super) fn forget_pair(memory: &mut CredentialState) {
 
 /// Joins the account, or leaves it while suspended: a suspended credential drives nothing. Under a new specification the
 /// account asks the issuer for refreshes again, whatever it has learned.
-pub(super) fn take_part(memory: &mut CredentialState, spec: &CredentialSpec, generation: Option<i64>) {
+pub(super) fn take_part(
+    memory: &mut CredentialState,
+    uid: &str,
+    spec: &CredentialSpec,
+    generation: Option<i64>,
+) {
     let Some(reading) = &mut memory.login else { return };
     let Ok(session) = &reading.outcome else { return };
     if std::mem::replace(&mut reading.generation, generation) != generation {
         session.remember(Account::ask_again);
     }
-    if spec.suspended {
-        session.leave(&reading.member);
-    } else {
-        session.join(Arc::clone(&reading.member), spec.strategy);
+    match &reading.membership {
+        _ if spec.suspended => reading.membership = None,
+        Some(membership) => membership.set_strategy(spec.strategy),
+        None => reading.membership = Some(session.join(uid.into(), spec.strategy)),
     }
 }
 
@@ -178,18 +184,17 @@ async fn trust(
     account: &AccountReference,
     now: Moment,
 ) -> Result<Result<Trust, Reason>, ApiServerError> {
-    let Some(CaBundleReference { in_secret, name, key }) = &account.ca_bundle else {
+    let Some(CaBundleReference { kind, name, key }) = &account.ca_bundle else {
         return Ok(Ok(Trust::PublicRoots));
     };
     if let Some(trust) = work.memory.login.as_ref().and_then(|reading| reading.trust(account, now)) {
         return Ok(Ok(trust));
     }
-    let kind = if *in_secret { "Secret" } else { "ConfigMap" };
     let (object, key_name) = (format!("{kind} {name}"), key.clone());
     let namespace = &work.identity.namespace;
     let share = work.context.share(namespace).await;
     let allowance = work.memory.allowance();
-    let pem = work.context.cluster.read_key(namespace, *in_secret, name, key, &share, allowance).await?;
+    let pem = work.context.cluster.read_key(namespace, *kind, name, key, &share, allowance).await?;
     let Some(pem) = pem else { return Ok(Err(Reason::CaBundleMissing { object, key: key_name })) };
     let accepted = work.context.bundles.accept(namespace, &pem);
     Ok(accepted.map(Trust::Bundle).map_err(|refusal| match refusal {

@@ -3,7 +3,6 @@
 //! Nothing that is read or written here passes through Debug: a Secret's would print its data.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,10 +13,12 @@ use kube::api::{Api, ApiResource, DynamicObject, PartialObjectMeta, Patch, Patch
 use kube::{Client, ResourceExt};
 use serde_json::json;
 
-use super::registry::ObjectKey;
-use super::trim::ReadPermit;
+use super::api_call::{self, CallError};
+use super::large_reads::ReadPermit;
 use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
 use crate::core::adaptive_timeout::AdaptiveTimeout;
+use crate::core::object_name::NamespacedName;
+use crate::core::observed::CaBundleKind;
 use crate::core::target::ObjectVersion;
 
 /// Under this name the operator owns what it writes (server-side apply).
@@ -25,8 +26,7 @@ pub const FIELD_MANAGER: &str = "idissuer-operator";
 /// The resourceVersion that makes an apply a create: no object has it, so the API server answers 409 if there is an
 /// object, and creates one otherwise.
 const CREATE_ONLY: &str = "1";
-/// The time limit for the calls of one credential. A kube client retries within a call and obeys any `Retry-After`;
-/// this limits both.
+/// The time limit for the calls of one credential.
 pub(super) struct CallDeadline<'a> {
     timeout: &'a mut AdaptiveTimeout,
     /// The limit of those that are known to take long.
@@ -53,32 +53,19 @@ pub(super) struct ApiServerError {
     operation: &'static str,
     object: String,
     #[source]
-    cause: Box<Cause>,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Cause {
-    #[error("the API server did not answer within {} s", .0.as_secs())]
-    TimedOut(Duration),
-    /// Only the API server's own verdict is shown: other errors of the client may quote what they could not parse.
-    #[error("{0}")]
-    Api(String, u16),
-    #[error(
-        "the API server gave no usable response; check that it runs, that network policies allow the controller to reach it, and that the controller has file descriptors left"
-    )]
-    Other,
+    cause: Box<CallError>,
 }
 
 impl ApiServerError {
     /// Someone changed the object in between, or it exists although it should be created, or it is gone.
     #[must_use]
     pub(super) fn is_conflict(&self) -> bool {
-        matches!(*self.cause, Cause::Api(_, 409))
+        matches!(*self.cause, CallError::Refused { code: 409, .. })
     }
 
     /// The same error, with nothing in it of what was to be written: an admission webhook may quote what it refuses.
     fn without(mut self, secret: &Secret) -> Self {
-        if let Cause::Api(message, _) = &mut *self.cause {
+        if let CallError::Refused { message, .. } = &mut *self.cause {
             let quotes = |value: &ByteString| {
                 let text = String::from_utf8_lossy(&value.0);
                 !text.is_empty() && (message.contains(&*text) || message.contains(&STANDARD.encode(&value.0)))
@@ -99,7 +86,7 @@ impl ApiServerError {
     /// The API server rejected the request; an immediate retry would not help.
     #[must_use]
     pub(super) fn is_refusal(&self) -> bool {
-        matches!(*self.cause, Cause::Api(_, 400..=407 | 410..=428 | 430..=499))
+        matches!(*self.cause, CallError::Refused { code: 400..=407 | 410..=428 | 430..=499, .. })
     }
 }
 
@@ -174,13 +161,13 @@ impl ApiServer {
     pub(super) async fn read_key(
         &self,
         namespace: &str,
-        in_secret: bool,
+        kind: CaBundleKind,
         name: &str,
         key: &str,
         share: &ReadPermit,
         allowance: CallDeadline<'_>,
     ) -> Result<Option<Vec<u8>>, ApiServerError> {
-        if in_secret {
+        if kind == CaBundleKind::Secret {
             let secret = self.read_secret(namespace, name, share, allowance).await?;
             return Ok(secret.and_then(|secret| Some(secret.data?.remove(key)?.0)));
         }
@@ -238,7 +225,8 @@ impl ApiServer {
         patch
             .extend(version.map(|it| json!({"op": "add", "path": "/metadata/resourceVersion", "value": it})));
         let patch = serde_json::from_value(patch.into());
-        let patch = Patch::<()>::Json(patch.map_err(|_| failed(OPERATION, namespace, name, Cause::Other))?);
+        let patch =
+            Patch::<()>::Json(patch.map_err(|_| failed(OPERATION, namespace, name, CallError::Unusable))?);
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let write = api.patch_status(name, &parameters, &patch);
         let written = call(allowance, OPERATION, namespace, name, write).await?;
@@ -252,12 +240,12 @@ impl ApiServer {
     /// A conflict when it is another version; else when the API server does not answer, or refuses.
     pub(super) async fn mark_status(
         &self,
-        key: &ObjectKey,
+        key: &NamespacedName,
         version: Option<&str>,
         marks: serde_json::Value,
         allowance: CallDeadline<'_>,
     ) -> Result<String, ApiServerError> {
-        let ObjectKey { namespace, name } = key;
+        let NamespacedName { namespace, name } = key;
         let api: Api<PartialObjectMeta<IdIssuerCredential>> = Api::namespaced(self.client.clone(), namespace);
         let metadata = version.map_or_else(|| json!({}), |version| json!({"resourceVersion": version}));
         let patch = Patch::Merge(json!({"metadata": metadata, "status": marks}));
@@ -291,26 +279,15 @@ async fn call<T>(
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, ApiServerError> {
     let limit = timeout.limit(operation, slow).unsigned_abs();
-    let sent = tokio::time::Instant::now();
-    let answer = tokio::time::timeout(limit, request).await;
-    match &answer {
-        Ok(Ok(_) | Err(kube::Error::Api(_))) => {
-            let took = SignedDuration::try_from(sent.elapsed()).unwrap_or(SignedDuration::MAX);
-            timeout.answered(operation, took);
-        }
-        Ok(Err(_)) => {}
-        Err(_) => timeout.unanswered(),
-    }
-    let cause = match answer {
-        Ok(Ok(value)) => return Ok(value),
-        Ok(Err(kube::Error::Api(status))) => Cause::Api(status.message, status.code),
-        Ok(Err(_)) => Cause::Other,
-        Err(_) => Cause::TimedOut(limit),
+    let note = |took| match took {
+        Some(took) => timeout.answered(operation, took),
+        None => timeout.unanswered(),
     };
-    Err(failed(operation, namespace, name, cause))
+    let answer = api_call::measured_call(limit, request, note).await;
+    answer.map_err(|cause| failed(operation, namespace, name, cause))
 }
 
-fn failed(operation: &'static str, namespace: &str, name: &str, cause: Cause) -> ApiServerError {
+fn failed(operation: &'static str, namespace: &str, name: &str, cause: CallError) -> ApiServerError {
     ApiServerError { operation, object: format!("{namespace}/{name}"), cause: Box::new(cause) }
 }
 
@@ -327,7 +304,7 @@ mod tests {
             ("admission webhook denied: eyJ-secret", false),
             ("admission webhook denied: ZXlKLXNlY3JldA==", false),
         ] {
-            let cause = Box::new(Cause::Api(message.to_owned(), 403));
+            let cause = Box::new(CallError::Refused { message: message.to_owned(), code: 403 });
             let error = ApiServerError { operation: "apply Secret", object: "shop/billing".into(), cause };
             let shown = error.without(&secret).to_string();
             assert_eq!(shown.contains(message), is_shown, "{shown}");

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use kube::ResourceExt;
 
 use super::api_server::ApiServerError;
+use super::context::{Context, Guarded};
 use super::leader_election::Term;
-use super::reconcile::{Context, Guarded, Reconciliation};
-use super::registry::ObjectKey;
+use super::reconcile::Reconciliation;
 use super::trim;
 use crate::account::AttemptRecorder;
 use crate::core::account::Next;
 use crate::core::credential::StatusTrigger;
+use crate::core::object_name::NamespacedName;
 
 /// What records an attempt of this credential once it is its turn.
 pub(super) fn recorder(object: &Arc<Guarded>, context: &Arc<Context>, term: Term) -> AttemptRecorder {
@@ -25,9 +26,9 @@ pub(super) fn recorder(object: &Arc<Guarded>, context: &Arc<Context>, term: Term
 /// Records the attempt, unless the credential, its login or the leader changed; returns whether it did.
 async fn record(object: &Guarded, context: &Context, term: Term) -> bool {
     let Ok(credential) = &object.0 else { return false };
-    let key = ObjectKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
-    let memory = context.registry.memory(&key, &object.uid().unwrap_or_default());
-    let is_current = context.registry.generation(&key) == credential.metadata.generation;
+    let key = NamespacedName::new(object.namespace().unwrap_or_default(), object.name_any());
+    let memory = context.registry.credentials.state(&key, &object.uid().unwrap_or_default());
+    let is_current = context.registry.credentials.generation(&key) == credential.metadata.generation;
     let Some(memory) = memory.filter(|_| is_current) else { return false };
     let mut memory = memory.lock().await;
     let leads = memory.term == Some(term) && context.leader_election.term() == Some(term);

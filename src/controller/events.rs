@@ -18,6 +18,7 @@ use kube::{Api, Client};
 use serde_json::json;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+use super::api_call::call;
 use crate::core::rate_limiter::{Rate, RateLimiter};
 use crate::ops::clock::Clock;
 use crate::ops::metrics::Metrics;
@@ -91,10 +92,8 @@ impl EventPublisher {
 
 impl PendingEvent {
     async fn publish(self, recorder: &Recorder) {
-        match tokio::time::timeout(LIMIT, recorder.publish(&self)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(kube::Error::Api(status))) => self.log_loss(&status.message),
-            Ok(Err(_)) | Err(_) => self.log_loss("no answer"),
+        if let Err(error) = call(LIMIT, recorder.publish(&self)).await {
+            self.log_loss(&error.to_string());
         }
     }
 

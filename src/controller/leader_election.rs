@@ -3,7 +3,6 @@
 //! Every replica watches; only the one that holds the lease acts. As soon as the lease is not ours any more, what was
 //! remembered is forgotten, and a new term begins when it is gained again: another replica may have acted since.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,55 +10,14 @@ use jiff::SignedDuration;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
-use super::api_server::FIELD_MANAGER;
 use super::lease_client::SharedLease;
+use super::lease_settings::LeaseSettings;
 use crate::core::lease::{Claim, SeenLease, Tenure, Timings, evaluate};
 use crate::core::time::Moment;
-use crate::core::token::Fingerprint;
 use crate::ops::clock::Clock;
 
 /// From this difference on the clocks of two replicas are held to be apart.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(5);
-
-/// The lease and how it is held.
-#[derive(Clone, Debug)]
-pub struct LeaseSettings {
-    /// Where it lies.
-    pub namespace: String,
-    /// The name of the lease.
-    pub name: String,
-    /// The identity of this replica; unique among the replicas.
-    pub identity: String,
-    /// The timings of the lease.
-    pub timings: Timings,
-}
-
-impl LeaseSettings {
-    /// The name of the lease for these namespaces: each set of namespaces has its own.
-    #[must_use]
-    pub fn default_name(namespaces: &[String]) -> String {
-        if namespaces.is_empty() {
-            return FIELD_MANAGER.to_owned();
-        }
-        let set: BTreeSet<&str> = namespaces.iter().map(String::as_str).collect();
-        let list = set.into_iter().collect::<Vec<_>>().join(",");
-        let digest = Fingerprint::of(list.as_bytes());
-        format!("{FIELD_MANAGER}-{}", digest.as_str().get(..8).unwrap_or_default())
-    }
-
-    /// A new identity: the host's name, which is the pod's, and a random part, for a restarted process is another one.
-    #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "no two processes may have the same, also in a simulation")]
-    pub fn new_identity() -> String {
-        format!("{}_{:08x}", host(), fastrand::u32(..))
-    }
-}
-
-/// The host's name, which is the pod's.
-pub(super) fn host() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    host.trim().to_owned()
-}
 
 /// Whether this process may act.
 pub(super) struct LeaderElection {

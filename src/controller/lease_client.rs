@@ -2,8 +2,6 @@
 //!
 //! Every write carries the resourceVersion of what was read, so that of two replicas that claim it at once one fails.
 
-use std::time::Duration;
-
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -11,23 +9,10 @@ use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt};
 use serde_json::json;
 
+use super::api_call::{CallError, measured_call};
 use super::api_server::FIELD_MANAGER;
-use super::leader_election::LeaseSettings;
+use super::lease_settings::LeaseSettings;
 use crate::core::lease::{CallLatency, LeaseRecord, Timings};
-
-/// A call about the lease that failed.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum LeaseError {
-    /// The API server's verdict.
-    #[error("{0}")]
-    Api(String),
-    /// No answer in time.
-    #[error("the API server did not answer within {} s", .0.as_secs())]
-    TimedOut(Duration),
-    /// No answer, or none that can be understood.
-    #[error("the API server could not be reached, or its response is invalid")]
-    Unreachable,
-}
 
 /// The lease that the replicas share.
 pub(super) struct SharedLease {
@@ -54,12 +39,12 @@ impl SharedLease {
         self.call_latency.timings(self.configured)
     }
 
-    pub(super) async fn read(&mut self) -> Result<Option<LeaseRecord>, LeaseError> {
+    pub(super) async fn read(&mut self) -> Result<Option<LeaseRecord>, CallError> {
         let (api, name) = (self.api.clone(), self.name.clone());
         Ok(self.call(api.get_opt(&name)).await?.as_ref().map(record))
     }
 
-    pub(super) async fn create(&mut self, now: Timestamp) -> Result<LeaseRecord, LeaseError> {
+    pub(super) async fn create(&mut self, now: Timestamp) -> Result<LeaseRecord, CallError> {
         let lease = Lease {
             metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
             spec: Some(LeaseSpec {
@@ -80,7 +65,7 @@ impl SharedLease {
         &mut self,
         held: &LeaseRecord,
         now: Timestamp,
-    ) -> Result<LeaseRecord, LeaseError> {
+    ) -> Result<LeaseRecord, CallError> {
         let duration = seconds(self.timings().duration);
         self.patch(held, json!({"leaseDurationSeconds": duration, "renewTime": MicroTime(now)})).await
     }
@@ -89,7 +74,7 @@ impl SharedLease {
         &mut self,
         free: &LeaseRecord,
         now: Timestamp,
-    ) -> Result<LeaseRecord, LeaseError> {
+    ) -> Result<LeaseRecord, CallError> {
         let spec = json!({
             "holderIdentity": self.identity,
             "leaseDurationSeconds": seconds(self.timings().duration),
@@ -106,35 +91,25 @@ impl SharedLease {
         &mut self,
         held: &LeaseRecord,
         now: Timestamp,
-    ) -> Result<LeaseRecord, LeaseError> {
+    ) -> Result<LeaseRecord, CallError> {
         self.patch(held, json!({"holderIdentity": null, "renewTime": MicroTime(now)})).await
     }
 
-    async fn patch(&mut self, of: &LeaseRecord, spec: serde_json::Value) -> Result<LeaseRecord, LeaseError> {
+    async fn patch(&mut self, of: &LeaseRecord, spec: serde_json::Value) -> Result<LeaseRecord, CallError> {
         let patch = Patch::Merge(json!({"metadata": {"resourceVersion": of.version}, "spec": spec}));
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let (api, name) = (self.api.clone(), self.name.clone());
         Ok(record(&self.call(api.patch(&name, &parameters, &patch)).await?))
     }
 
-    async fn call<T>(&mut self, request: impl Future<Output = kube::Result<T>>) -> Result<T, LeaseError> {
+    async fn call<T>(&mut self, request: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
         let limit = self.call_latency.call_limit(self.configured).unsigned_abs();
-        let sent = tokio::time::Instant::now();
-        let answer = tokio::time::timeout(limit, request).await;
-        match &answer {
-            Ok(Ok(_) | Err(kube::Error::Api(_))) => {
-                self.call_latency
-                    .answered(SignedDuration::try_from(sent.elapsed()).unwrap_or(SignedDuration::MAX));
-            }
-            Ok(Err(_)) => {}
-            Err(_) => self.call_latency.unanswered(),
-        }
-        match answer {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(kube::Error::Api(status))) => Err(LeaseError::Api(status.message)),
-            Ok(Err(_)) => Err(LeaseError::Unreachable),
-            Err(_) => Err(LeaseError::TimedOut(limit)),
-        }
+        let latency = &mut self.call_latency;
+        let note = |took| match took {
+            Some(took) => latency.answered(took),
+            None => latency.unanswered(),
+        };
+        measured_call(limit, request, note).await
     }
 }
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 use kube::runtime::controller::Action;
 
 use super::api_server::ApiServerError;
-use super::reconcile::Context;
-use super::registry::ObjectKey;
+use super::context::Context;
+
 use super::state::CredentialState;
 use super::status;
+use crate::core::object_name::NamespacedName;
 use crate::core::reason::Reason;
 
 /// Reports this in its status, once per generation, unless another controller manages it.
@@ -18,7 +19,7 @@ use crate::core::reason::Reason;
 pub(super) async fn tell(
     context: &Context,
     generation: Option<i64>,
-    key: &ObjectKey,
+    key: &NamespacedName,
     uid: &str,
     memory: &mut CredentialState,
 ) -> Result<Action, ApiServerError> {

@@ -9,14 +9,19 @@
 //! It decides nothing: that is done in [`crate::core`].
 
 mod account_binding;
+mod api_call;
 mod api_server;
 mod attempt;
+mod context;
 mod events;
+mod large_reads;
 mod leader_election;
 mod lease_client;
+mod lease_settings;
 mod malformed;
 mod patterns;
 mod peer_controllers;
+mod peer_watch;
 mod reconcile;
 mod registry;
 mod rights;
@@ -29,11 +34,12 @@ mod status_writer;
 mod target;
 mod target_policy;
 mod trim;
+mod waker;
 mod watchdog;
 mod watches;
 mod write_limits;
 
 pub use api_server::FIELD_MANAGER;
-pub use leader_election::LeaseSettings;
+pub use lease_settings::LeaseSettings;
 pub use run::{Dependencies, RunError, STOP_LIMIT, Settings, operate, run};
 pub use target_policy::{MetadataDomain, PolicyError, SecretType, TargetPolicy};

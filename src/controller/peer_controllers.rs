@@ -5,8 +5,6 @@
 //! fenced against each other, because a keeper is asked before its credential is taken; a credential without a keeper
 //! is claimed in the observed version, so that of two controllers one fails.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use kube::runtime::controller::Action;
@@ -15,24 +13,16 @@ use kube::{Resource, ResourceExt};
 use serde_json::json;
 
 use super::api_server::ApiServerError;
-use super::reconcile::Context;
-use super::registry::{ObjectKey, Registry};
+use super::context::Context;
 use super::state::CredentialState;
 use crate::api::IdIssuerCredential;
-use crate::core::peer_controllers::{ANSWER_LIMIT, Claim, PeerControllers, PeerDecision};
+use crate::core::object_name::NamespacedName;
+use crate::core::peer_controllers::{ANSWER_LIMIT, Claim, PeerDecision};
 use crate::core::reason::Reason;
 use crate::core::time::Moment;
 
 /// The pause after another controller was faster.
 const RACED_PAUSE: Duration = Duration::from_secs(1);
-
-/// This controller among others.
-pub(super) struct PeerWatch {
-    /// Its name to the others: that of its lease, which its replicas share; without one, of where it runs.
-    pub(super) own: String,
-    peer_controllers: Mutex<PeerControllers>,
-    told_of_old_crd: AtomicBool,
-}
 
 /// What this controller does about a credential.
 pub(super) enum Ownership {
@@ -44,30 +34,11 @@ pub(super) enum Ownership {
     StandsBy(Action),
 }
 
-impl PeerWatch {
-    pub(super) fn new(own: String) -> Self {
-        Self { own, peer_controllers: Mutex::default(), told_of_old_crd: AtomicBool::new(false) }
-    }
-
-    /// Logs once that controllers cannot detect each other, because an old CRD drops the keeper from status.
-    pub(super) fn sees_status(&self, registry: &Registry, key: &ObjectKey) {
-        if registry.is_status_pruned(key) && !self.told_of_old_crd.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                "apply deploy/crds, or the chart with crds.enabled: the CRD in the cluster is older than this program and drops status.controller, so controllers over the same namespaces cannot detect each other"
-            );
-        }
-    }
-
-    fn with_rivals<T>(&self, look: impl FnOnce(&mut PeerControllers) -> T) -> T {
-        look(&mut self.peer_controllers.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
 /// Whether this controller acts on a credential; if not, everything that is remembered of it is forgotten.
 pub(super) async fn standing(
     context: &Context,
     credential: &IdIssuerCredential,
-    key: &ObjectKey,
+    key: &NamespacedName,
     memory: &mut CredentialState,
 ) -> Result<Ownership, ApiServerError> {
     let own = &context.peers.own;
@@ -107,7 +78,7 @@ pub(super) async fn standing(
         PeerDecision::TakeOver => {
             match rival.mark(credential, memory, json!({"controller": own, "claimedBy": null})).await {
                 Ok(version) => {
-                    let ObjectKey { namespace, name } = key;
+                    let NamespacedName { namespace, name } = key;
                     tracing::info!(namespace, name, keeper, "taking over: its controller is gone");
                     memory.reset();
                     Ok(Ownership::TookOver(version))
@@ -121,7 +92,7 @@ pub(super) async fn standing(
 /// The other controller that keeps a credential.
 struct PeerController<'a> {
     context: &'a Context,
-    key: &'a ObjectKey,
+    key: &'a NamespacedName,
     keeper: &'a str,
 }
 
@@ -140,7 +111,7 @@ impl PeerController<'_> {
 
     /// The write failed, so its consequences did not happen. Another controller may have been faster.
     fn was_late(&self, error: ApiServerError) -> Result<Ownership, ApiServerError> {
-        let ObjectKey { namespace, name } = self.key;
+        let NamespacedName { namespace, name } = self.key;
         let peer_controllers = &self.context.peers;
         peer_controllers
             .with_rivals(|peer_controllers| peer_controllers.was_late(self.keeper, namespace, name));
@@ -151,7 +122,7 @@ impl PeerController<'_> {
 /// Proves that this controller is alive, by removing the claim of another.
 async fn answer(
     context: &Context,
-    key: &ObjectKey,
+    key: &NamespacedName,
     memory: &mut CredentialState,
     claim: &str,
 ) -> Result<(), ApiServerError> {
@@ -163,7 +134,7 @@ async fn answer(
 }
 
 /// Another controller works in this namespace.
-fn shows_life(context: &Context, key: &ObjectKey, rival: &str) {
+fn shows_life(context: &Context, key: &NamespacedName, rival: &str) {
     let now = context.clock.now();
     if context.peers.with_rivals(|peer_controllers| peer_controllers.lives(rival, &key.namespace, now)) {
         let reason = Reason::ManagedByAnotherController { controller: rival.to_owned() };
@@ -189,7 +160,7 @@ fn stands_by(
                 .with_rivals(|peer_controllers| peer_controllers.is_followed(&before, &key.namespace, now));
         }
         let reason = Reason::ManagedByAnotherController { controller: keeper.to_owned() };
-        let ObjectKey { namespace, name } = key;
+        let NamespacedName { namespace, name } = key;
         tracing::warn!(namespace, name, "standing by: {}", reason.message());
         let event = Event {
             type_: EventType::Warning,
@@ -201,7 +172,7 @@ fn stands_by(
         context.publisher.tell(event, credential.object_ref(&()));
     }
     memory.reset();
-    context.registry.leaves_status(key, None);
+    context.registry.statuses.leaves(key, None);
     memory.reported_peer = Some(keeper.to_owned());
     if let Some(uid) = credential.uid() {
         context.metrics.forget_credential(&uid);

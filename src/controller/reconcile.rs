@@ -4,41 +4,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
-use tokio_util::sync::CancellationToken;
 
-use super::api_server::{ApiServer, ApiServerError};
-use super::events::EventPublisher;
-use super::leader_election::{LeaderElection, Term};
-use super::peer_controllers::{Ownership, PeerWatch};
-use super::registry::{ObjectKey, Registry};
+use super::api_server::ApiServerError;
+use super::context::{Context, Guarded};
+use super::leader_election::Term;
+use super::peer_controllers::Ownership;
+use super::registry::Registry;
 use super::spec;
 use super::state::{CredentialState, ValidatedSpec};
 use super::status_watch::StatusMark;
-use super::target_policy::TargetPolicy;
-use super::trim::{self, LargeReads, ReadPermit};
-use super::write_limits::NamespaceWrites;
-use super::{account_binding, attempt, malformed, peer_controllers, status, target};
-use crate::account::call_limiters::CallLimiters;
-use crate::account::{Accounts, AttemptRecorder};
+use super::{account_binding, attempt, malformed, peer_controllers, status, target, trim};
+use crate::account::AttemptRecorder;
 use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
 use crate::core::account::Next;
 use crate::core::call_limiter::CallRequest;
 use crate::core::credential::{Inputs, StatusTrigger, TURN_PAUSE};
 use crate::core::decide::{Plan, decide};
-use crate::core::endpoint::AllowList;
+use crate::core::object_name::NamespacedName;
 use crate::core::observed::{AccountView, CredentialSpec, LastSeen, Login, Observed};
 use crate::core::reason::Reason;
 use crate::core::target::Identity;
 use crate::core::time::Moment;
-use crate::issuer::Bundles;
-use crate::ops::clock::Clock;
-use crate::ops::metrics::Metrics;
-
-/// A credential, or what could not be read as one: a malformed object must not stop the others.
-pub(super) type Guarded = DeserializeGuard<IdIssuerCredential>;
 
 /// The limit of steps in one reconciliation. Needing more means a race with another writer.
 const STEPS_LIMIT: usize = 12;
@@ -48,49 +36,6 @@ const RACED_PAUSE: Duration = Duration::from_secs(1);
 const OTHERS_PAUSE: Duration = Duration::from_millis(100);
 /// How long to wait for credentials that could not be resolved.
 const OTHERS_LIMIT: SignedDuration = SignedDuration::from_secs(10);
-
-/// What every reconciliation uses.
-pub(super) struct Context {
-    /// The API server.
-    pub cluster: ApiServer,
-    /// The sessions of all accounts.
-    pub accounts: Arc<Accounts>,
-    /// Where a password may be sent.
-    pub allow_list: Arc<AllowList>,
-    /// Bounds how many objects of tenants are in memory whole.
-    pub large_reads: Arc<LargeReads>,
-    /// The CA bundles that are in use.
-    pub bundles: Arc<Bundles>,
-    /// How much is written in each namespace.
-    pub writes: Arc<NamespaceWrites>,
-    /// Which Secrets may be written.
-    pub target_policy: TargetPolicy,
-    /// What the watches have shown.
-    pub registry: Arc<Registry>,
-    /// What those of all areas have shown, which share the sessions.
-    pub registries: Arc<[Arc<Registry>]>,
-    /// The queue of Events.
-    pub publisher: Arc<EventPublisher>,
-    /// Time and chance.
-    pub clock: Arc<dyn Clock>,
-    /// Whether this process may act.
-    pub leader_election: Arc<LeaderElection>,
-    /// What is known about other controllers.
-    pub peers: Arc<PeerWatch>,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
-    /// Cancelled when the process stops.
-    pub stop: CancellationToken,
-    /// How many credentials are worked on at once, and whose turn it is.
-    pub turns: Arc<CallLimiters<()>>,
-}
-
-impl Context {
-    /// Waits until an object of this namespace may be read whole.
-    pub(super) async fn share(&self, namespace: &str) -> ReadPermit {
-        self.large_reads.share(namespace, self.clock.now()).await
-    }
-}
 
 /// Brings one credential to where it should be.
 ///
@@ -103,22 +48,24 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
         biased;
         () = context.stop.cancelled() => return Ok(Action::await_change()),
         pass = async {
-            context.registry.secrets_synced().await;
+            context.registry.secrets.synced().await;
             let now = context.clock.now();
             context.turns.enter(&(), CallRequest::in_turn(namespace.as_str().into(), now), now).await
         } => pass,
     };
     let meta = object.meta();
-    let key = ObjectKey { namespace, name: object.name_any() };
+    let key = NamespacedName { namespace, name: object.name_any() };
     let uid = object.uid().unwrap_or_default();
-    let Some(memory) = context.registry.memory(&key, &uid) else { return Ok(Action::await_change()) };
+    let Some(memory) = context.registry.credentials.state(&key, &uid) else {
+        return Ok(Action::await_change());
+    };
     if meta.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
     // A new leader wakes all credentials.
     let Some(term) = context.leader_election.term() else { return Ok(Action::await_change()) };
     let mut memory = memory.lock().await;
-    context.registry.schedule_wake_up(&key, None);
+    context.registry.wake_ups.set(&key, None);
     let action = if let Ok(credential) = &object.0 {
         let recorder = || attempt::recorder(&object, &context, term);
         reconcile_readable(&context, credential, term, &key, &mut memory, &recorder).await
@@ -132,12 +79,12 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
         outcome
     };
     account_binding::forget_pair(&mut memory);
-    context.registry.set_time_scale(&key, memory.pace());
+    context.registry.wake_ups.set_time_scale(&key, memory.pace());
     if action.is_err() {
-        context.registry.unresolvable(&key, term);
+        context.registry.rejections.unresolvable(&key, term);
     }
     let action = action?;
-    context.registry.clear_errors(&key);
+    context.registry.wake_ups.clear_errors(&key);
     Ok(action)
 }
 
@@ -146,13 +93,13 @@ async fn reconcile_readable(
     context: &Context,
     credential: &IdIssuerCredential,
     term: Term,
-    key: &ObjectKey,
+    key: &NamespacedName,
     memory: &mut CredentialState,
     recorder: &(dyn Fn() -> AttemptRecorder + Send + Sync),
 ) -> Result<Action, ApiServerError> {
     let standing = peer_controllers::standing(context, credential, key, memory).await?;
     if let Ownership::StandsBy(action) = standing {
-        context.registry.resolved(key, term);
+        context.registry.rejections.resolved(key, term);
         return Ok(action);
     }
     let is_new_term = memory.term != Some(term);
@@ -160,11 +107,11 @@ async fn reconcile_readable(
         memory.begin_term(term);
     }
     let mut verdict = None;
-    if !trim::is_judged(memory, credential) && context.registry.has_place(key).is_ok() {
+    if !trim::is_judged(memory, credential) && context.registry.quotas.check(key).is_ok() {
         verdict = trim::judge(context, credential, memory.allowance()).await?;
         if verdict.is_none() {
             // The watch will show another spec soon. Continuous edits do not block others.
-            context.registry.unresolvable(key, term);
+            context.registry.rejections.unresolvable(key, term);
             return Ok(Action::requeue(RACED_PAUSE));
         }
     }
@@ -189,8 +136,8 @@ async fn reconcile_readable(
 /// # Errors
 /// When the API server does not answer or refuses.
 pub(super) async fn finish(object: &Guarded, context: &Context) -> Result<(), ApiServerError> {
-    let key = ObjectKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
-    let memory = context.registry.memory(&key, &object.uid().unwrap_or_default());
+    let key = NamespacedName::new(object.namespace().unwrap_or_default(), object.name_any());
+    let memory = context.registry.credentials.state(&key, &object.uid().unwrap_or_default());
     let (Some(memory), Some(term), Ok(credential)) = (memory, context.leader_election.term(), &object.0)
     else {
         return Ok(());
@@ -223,7 +170,7 @@ impl<'a> Reconciliation<'a> {
     pub(super) fn new(
         context: &'a Context,
         credential: &'a IdIssuerCredential,
-        key: &ObjectKey,
+        key: &NamespacedName,
         memory: &'a mut CredentialState,
         verdict: Option<Result<CredentialSpec, Reason>>,
     ) -> Self {
@@ -236,12 +183,12 @@ impl<'a> Reconciliation<'a> {
         let parse = || {
             verdict.unwrap_or_else(|| spec::parse(credential, &context.allow_list, &context.target_policy))
         };
-        let spec = match context.registry.has_place(key) {
+        let spec = match context.registry.quotas.check(key) {
             Ok(()) => memory.spec(generation, parse),
             Err(limit) => Err(Reason::TooManyCredentials { limit }),
         };
         let (login_seen, target_seen) = (LastSeen::Unknown, LastSeen::Unknown);
-        let generation_since = context.registry.generation_since(key);
+        let generation_since = context.registry.credentials.generation_since(key);
         let generation_since = generation_since.unwrap_or_else(|| context.clock.now());
         Self { context, credential, identity, spec, memory, generation_since, login_seen, target_seen }
     }
@@ -261,7 +208,7 @@ impl<'a> Reconciliation<'a> {
     }
 
     fn take_over(&mut self, status: IdIssuerCredentialStatus, version: &str) {
-        self.context.registry.leaves_status(&self.key(), StatusMark::of(Some(&status), version));
+        self.context.registry.statuses.leaves(&self.key(), StatusMark::of(Some(&status), version));
         let (generation, spec) = (self.generation(), self.spec.as_deref().ok());
         let behind = self.memory.term.map_or(SignedDuration::ZERO, |term| term.clock_behind);
         self.memory.known.load(status::read(status), generation, spec, behind, self.context.clock.now());
@@ -271,7 +218,7 @@ impl<'a> Reconciliation<'a> {
     fn took_over(&mut self, version: &str) {
         self.memory.known.keep(&self.context.peers.own);
         let status = status::write(self.memory.known.status());
-        self.context.registry.leaves_status(&self.key(), StatusMark::of(Some(&status), version));
+        self.context.registry.statuses.leaves(&self.key(), StatusMark::of(Some(&status), version));
     }
 
     /// Observe (no client) → decide (no client) → act (client), until there is nothing to do; then report (client).
@@ -293,7 +240,7 @@ impl<'a> Reconciliation<'a> {
                 Plan::ReadTarget => target::read(self).await?,
                 Plan::ReadLogin => {
                     account_binding::read(self).await?;
-                    self.context.registry.resolved(&self.key(), term);
+                    self.context.registry.rejections.resolved(&self.key(), term);
                 }
                 Plan::Obtain { record_first, .. } if record_first && self.waits_for_others(term, now) => {
                     return Ok(Action::requeue(OTHERS_PAUSE));
@@ -310,7 +257,7 @@ impl<'a> Reconciliation<'a> {
                 }
                 Plan::PublishReadBack { fence } => target::publish_read_back(self, fence).await?,
                 Plan::Rest { until } => {
-                    self.context.registry.resolved(&self.key(), term);
+                    self.context.registry.rejections.resolved(&self.key(), term);
                     if self.is_just_queued(now) {
                         return Ok(Action::requeue(TURN_PAUSE.unsigned_abs()));
                     }
@@ -320,7 +267,7 @@ impl<'a> Reconciliation<'a> {
             }
         }
         // Raced by another writer, or the process is stopping.
-        self.context.registry.unresolvable(&self.key(), term);
+        self.context.registry.rejections.unresolvable(&self.key(), term);
         self.report(StatusTrigger::Rest).await?;
         Ok(Action::requeue(RACED_PAUSE))
     }
@@ -330,9 +277,11 @@ impl<'a> Reconciliation<'a> {
         let now = self.context.clock.now();
         self.memory.known.look_at_request(self.credential.renew_request(), now);
         if let Ok(spec) = &self.spec {
-            self.login_seen = self.context.registry.seen(&self.beside(&spec.account.login.secret));
-            self.target_seen = self.context.registry.seen(&self.beside(&spec.target.secret));
-            account_binding::take_part(self.memory, spec, self.credential.metadata.generation);
+            self.login_seen =
+                self.context.registry.secrets.last_seen(&self.beside(&spec.account.login.secret));
+            self.target_seen = self.context.registry.secrets.last_seen(&self.beside(&spec.target.secret));
+            let generation = self.credential.metadata.generation;
+            account_binding::take_part(self.memory, &self.identity.uid, spec, generation);
         }
         now
     }
@@ -363,7 +312,7 @@ impl<'a> Reconciliation<'a> {
     fn waits_for_others(&mut self, term: Term, now: Moment) -> bool {
         let since = *self.memory.waits_for_others.get_or_insert(now);
         let is_impatient = since.plus(OTHERS_LIMIT).is_reached(now);
-        let is_resolved = |registry: &Arc<Registry>| registry.are_rejections_resolved(term, is_impatient);
+        let is_resolved = |registry: &Arc<Registry>| registry.rejections.is_open(term, is_impatient);
         !self.context.registries.iter().all(is_resolved)
     }
 
@@ -373,13 +322,13 @@ impl<'a> Reconciliation<'a> {
         self.memory.known.is_just_queued(now) && self.observed(now).account().is_some_and(is_in_flight)
     }
 
-    pub(super) fn key(&self) -> ObjectKey {
+    pub(super) fn key(&self) -> NamespacedName {
         self.beside(&self.identity.name)
     }
 
     /// Another object of the credential's namespace.
-    pub(super) fn beside(&self, name: &str) -> ObjectKey {
-        ObjectKey { namespace: self.identity.namespace.clone(), name: name.to_owned() }
+    pub(super) fn beside(&self, name: &str) -> NamespacedName {
+        NamespacedName { namespace: self.identity.namespace.clone(), name: name.to_owned() }
     }
 
     fn rest(&self, until: Option<Moment>) -> Action {
@@ -389,7 +338,7 @@ impl<'a> Reconciliation<'a> {
         let moments =
             [until, recheck, self.status_undone(), self.memory.known.status_pause()].into_iter().flatten();
         let wake_up = moments.reduce(|sooner, other| sooner.earlier(other, now));
-        self.context.registry.schedule_wake_up(&self.key(), wake_up);
+        self.context.registry.wake_ups.set(&self.key(), wake_up);
         let pause = wake_up.map(|moment| moment.remaining(now));
         pause.map_or_else(Action::await_change, |pause| {
             Action::requeue(Duration::try_from(pause).unwrap_or_default())

@@ -13,18 +13,20 @@ use kube::runtime::watcher;
 use kube::{Api, Client};
 use tokio_util::sync::CancellationToken;
 
+use super::api_call::{CallError, call};
 use super::api_server::{ApiServer, FIELD_MANAGER};
+use super::context::Context;
 use super::events::{self, EventPublisher, PendingEvent, Recorder};
-use super::leader_election::{self, LeaderElection, LeaseSettings};
-use super::peer_controllers::PeerWatch;
-use super::reconcile::Context;
+use super::large_reads::LargeReads;
+use super::leader_election::LeaderElection;
+use super::lease_settings::{self, LeaseSettings};
+use super::peer_watch::PeerWatch;
 use super::registry::Registry;
 use super::rights::Rights;
 use super::target_policy::TargetPolicy;
-use super::trim::LargeReads;
-use super::watchdog;
-use super::watches::{self, Waker};
+use super::waker::{self, Waker};
 use super::write_limits::NamespaceWrites;
+use super::{watchdog, watches};
 use crate::account::call_limiters::CallLimiters;
 use crate::account::{Accounts, KeyMaker, Member};
 use crate::api::IdIssuerCredential;
@@ -188,7 +190,7 @@ impl Settings {
         if self.lease.is_some() {
             lease
         } else {
-            format!("{lease}/{}/{}", leader_election::host(), self.admin_address)
+            format!("{lease}/{}/{}", lease_settings::host(), self.admin_address)
         }
     }
 }
@@ -214,13 +216,14 @@ async fn crd_is_served(client: &Client, namespace: Option<&str>) {
     let (mut logged_cause, mut limit) = ("", CRD_LIMIT);
     loop {
         // Any other error means that the resource exists; the watches report it repeatedly.
-        let asked = tokio::time::timeout(limit, api.list_metadata(&one)).await;
-        limit = if asked.is_err() { LONGEST_CRD_LIMIT } else { CRD_LIMIT };
+        let asked = call(limit, api.list_metadata(&one)).await;
+        limit = if matches!(asked, Err(CallError::TimedOut(_))) { LONGEST_CRD_LIMIT } else { CRD_LIMIT };
         let cause = match asked {
-            Ok(Ok(_)) => return,
-            Ok(Err(kube::Error::Api(status))) if status.code != 404 => return,
-            Ok(Err(kube::Error::Api(_))) => "the CRD is not installed; apply the manifest in crds/",
-            Ok(Err(_)) | Err(_) => "the API server cannot be reached, or does not answer",
+            Err(CallError::Refused { code: 404, .. }) => {
+                "the CRD is not installed; apply the manifest in crds/"
+            }
+            Ok(_) | Err(CallError::Refused { .. }) => return,
+            Err(_) => "the API server cannot be reached, or does not answer",
         };
         if logged_cause != cause {
             tracing::warn!("wait for idissuercredentials.idissuer.pl: {cause}");
@@ -264,7 +267,7 @@ impl Operator {
         ));
         let turns = Arc::new(CallLimiters::new(Capacity::of(settings.concurrency)));
         // Identifies the replica, and the controller.
-        let instance = Some(leader_election::host()).filter(|host| !host.is_empty());
+        let instance = Some(lease_settings::host()).filter(|host| !host.is_empty());
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance };
         let recorder = Recorder::new(client.clone(), reporter);
         let (publisher, events) = EventPublisher::new(Arc::clone(&clock), Arc::clone(&metrics));
@@ -348,11 +351,11 @@ impl Operator {
         let registries: Vec<Arc<Registry>> =
             wakers.iter().map(|(registry, _)| Arc::clone(registry)).collect();
         tokio::spawn(async move {
-            join_all(registries.iter().map(|registry| registry.secrets_synced())).await;
+            join_all(registries.iter().map(|registry| registry.secrets.synced())).await;
             tracing::info!("ready: the first lists of credentials and Secrets are complete");
             watch_gate.open();
         });
-        tokio::spawn(forward_wake_ups(self.ended, wakers.clone()));
+        tokio::spawn(waker::forward_ended_calls(self.ended, wakers.clone()));
         let metrics = self.metrics;
         let leader_election = Arc::clone(&self.leader_election);
         let leads = move || leader_election.term().is_some();
@@ -361,8 +364,8 @@ impl Operator {
         let done = CancellationToken::new();
         let gained = || {
             for (registry, waker) in &wakers {
-                registry.gives_places_anew();
-                watches::wake(waker, registry.keys());
+                registry.quotas.reassign();
+                waker::wake(waker, registry.credentials.keys());
             }
         };
         let forget = || {
@@ -383,17 +386,5 @@ impl Operator {
         };
         futures::join!(leading, working, events::publish_all(self.recorder, self.events));
         join_all(watching).await;
-    }
-}
-
-/// Wakes the credentials whose account's call ended.
-async fn forward_wake_ups(
-    mut ended: tokio::sync::mpsc::UnboundedReceiver<Member>,
-    wakers: Vec<(Arc<Registry>, Waker)>,
-) {
-    while let Some(member) = ended.recv().await {
-        for (registry, waker) in &wakers {
-            watches::wake(waker, registry.find(&member).into_iter().collect());
-        }
     }
 }

@@ -9,10 +9,12 @@ use kube::ResourceExt;
 use super::patterns::{KEY, NAME, RESERVED_KEY, is_match};
 use super::target_policy::TargetPolicy;
 use crate::api::rules;
-use crate::api::{self, CaBundleKind, CreationPolicy, IdIssuerCredential, RefreshRequest, Renewal};
+use crate::api::{self, CreationPolicy, IdIssuerCredential, RefreshRequest, Renewal};
 use crate::core::account::Strategy;
 use crate::core::endpoint::{AllowList, Endpoint, Origin, PathError, RefreshShape};
-use crate::core::observed::{AccountReference, CaBundleReference, CredentialSpec, LoginReference};
+use crate::core::observed::{
+    AccountReference, CaBundleKind, CaBundleReference, CredentialSpec, LoginReference,
+};
 use crate::core::reason::Reason;
 use crate::core::schedule::{Jitter, RenewBefore};
 use crate::core::target::TargetSpec;
@@ -118,7 +120,10 @@ fn endpoint(issuer: Option<&api::Issuer>, allow_list: &AllowList) -> Result<Endp
 fn ca_bundle(issuer: Option<&api::Issuer>) -> Result<Option<CaBundleReference>, Reason> {
     let Some(reference) = issuer.and_then(|issuer| issuer.ca_bundle_ref.as_ref()) else { return Ok(None) };
     Ok(Some(CaBundleReference {
-        in_secret: reference.kind == CaBundleKind::Secret,
+        kind: match reference.kind {
+            api::CaBundleKind::Secret => CaBundleKind::Secret,
+            api::CaBundleKind::ConfigMap => CaBundleKind::ConfigMap,
+        },
         name: name("spec.issuer.caBundleRef.name", &reference.name)?,
         key: key("spec.issuer.caBundleRef.key", &reference.key)?,
     }))

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 
 use super::api_server::{ApiServerError, CallDeadline};
 use super::leader_election::Term;
-use crate::account::{Member, Session, Tenant};
+use crate::account::{Membership, Session, Tenant};
 use crate::core::account::Account;
 use crate::core::adaptive_timeout::AdaptiveTimeout;
 use crate::core::credential::Credential;
@@ -59,20 +59,12 @@ pub(super) struct LoginSnapshot {
     pub outcome: Result<Arc<Session>, Reason>,
     /// User name and password, until they are sent or the credential rests, and no longer.
     pub pair: Option<LoginPair>,
-    /// As whom the credential takes part.
-    pub member: Member,
+    /// The credential's part in the account; none while suspended.
+    pub membership: Option<Membership>,
     /// On whose behalf: its namespace.
     pub tenant: Tenant,
     /// The generation of the specification under which it takes part.
     pub generation: Option<i64>,
-}
-
-impl Drop for LoginSnapshot {
-    fn drop(&mut self) {
-        if let Ok(session) = &self.outcome {
-            session.leave(&self.member);
-        }
-    }
 }
 
 impl LoginSnapshot {

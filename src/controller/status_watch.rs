@@ -1,8 +1,11 @@
 //! Distinguishes changes of status by others from our own writes, which a watch shows late.
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::api::IdIssuerCredentialStatus;
+use crate::core::object_name::NamespacedName;
 
 /// A status at some version of its credential: the version, and a digest of the status. Versions are compared as numbers,
 /// as Kubernetes allows from 1.35 on and etcd has always made them.
@@ -31,48 +34,89 @@ fn digest(status: Option<&IdIssuerCredentialStatus>) -> u64 {
     hasher.finish()
 }
 
+/// The statuses of the credentials of one watched area.
+#[derive(Default)]
+pub(super) struct StatusWatches(Mutex<HashMap<NamespacedName, StatusWatch>>);
+
+impl StatusWatches {
+    /// The watch shows a credential's status. Returns whether this is the first sign that someone else changed it.
+    pub(super) fn on_applied(&self, key: &NamespacedName, shown: Option<StatusMark>) -> bool {
+        self.lock().entry(key.clone()).or_default().shows(shown)
+    }
+
+    /// The credential is gone.
+    pub(super) fn remove(&self, key: &NamespacedName) {
+        self.lock().remove(key);
+    }
+
+    /// This process begins to write this status.
+    pub(super) fn begins(&self, key: &NamespacedName, status: &IdIssuerCredentialStatus) {
+        if let Some(watch) = self.lock().get_mut(key) {
+            watch.begins(status);
+        }
+    }
+
+    /// This process has written a credential's status, or has taken it over as it stood.
+    pub(super) fn leaves(&self, key: &NamespacedName, left: Option<StatusMark>) {
+        if let Some(watch) = self.lock().get_mut(key) {
+            watch.leaves(left);
+        }
+    }
+
+    /// Whether someone else changed a credential's status since then.
+    #[must_use]
+    pub(super) fn is_undone(&self, key: &NamespacedName) -> bool {
+        self.lock().get(key).is_some_and(StatusWatch::is_undone)
+    }
+
+    /// Whether the API server has dropped the controller's name from the status that was written last.
+    #[must_use]
+    pub(super) fn is_pruned(&self, key: &NamespacedName) -> bool {
+        self.lock().get(key).is_some_and(StatusWatch::is_pruned)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<NamespacedName, StatusWatch>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The status of one credential as the watch has shown it, and as this process has left it.
 #[derive(Debug, Default)]
-pub(super) struct StatusWatch {
+struct StatusWatch {
     shown: Option<StatusMark>,
     left: Option<StatusMark>,
     is_told: bool,
 }
 
 impl StatusWatch {
-    /// For a credential that was just seen.
-    pub(super) fn new(shown: Option<StatusMark>) -> Self {
-        Self { shown, ..Self::default() }
-    }
-
     /// The watch shows a status. Returns whether this is the first sign that someone else changed it.
-    pub(super) fn shows(&mut self, shown: Option<StatusMark>) -> bool {
+    fn shows(&mut self, shown: Option<StatusMark>) -> bool {
         self.shown = shown;
         self.is_undone() && !std::mem::replace(&mut self.is_told, true)
     }
 
     /// This process begins to write a status: the watch may show it before the answer comes.
-    pub(super) fn begins(&mut self, status: &IdIssuerCredentialStatus) {
+    fn begins(&mut self, status: &IdIssuerCredentialStatus) {
         if let Some(left) = &mut self.left {
             left.digest = digest(Some(status));
         }
     }
 
     /// This process has written the status, or has taken it over as it stood.
-    pub(super) fn leaves(&mut self, left: Option<StatusMark>) {
+    fn leaves(&mut self, left: Option<StatusMark>) {
         self.left = left;
         self.is_told = false;
     }
 
     /// Whether someone else changed it since then.
-    pub(super) fn is_undone(&self) -> bool {
+    fn is_undone(&self) -> bool {
         let (Some(shown), Some(left)) = (self.shown, self.left) else { return false };
         shown.version > left.version && shown.digest != left.digest
     }
 
     /// Whether the controller's name is missing in the version that it was written to: the API server does not know the
     /// field.
-    pub(super) fn is_pruned(&self) -> bool {
+    fn is_pruned(&self) -> bool {
         let (Some(shown), Some(left)) = (self.shown, self.left) else { return false };
         shown.version == left.version && left.names_controller && !shown.names_controller
     }
@@ -86,13 +130,19 @@ mod tests {
         IdIssuerCredentialStatus { observed_generation: Some(generation), ..Default::default() }
     }
 
+    fn seen(shown: Option<StatusMark>) -> StatusWatch {
+        let mut watch = StatusWatch::default();
+        assert!(!watch.shows(shown), "nothing was taken over yet");
+        watch
+    }
+
     fn mark(generation: i64, version: &str) -> Option<StatusMark> {
         StatusMark::of(Some(&status(generation)), version)
     }
 
     #[test]
     fn own_writes_are_no_news_also_when_the_watch_shows_them_late_or_early() {
-        let mut watch = StatusWatch::new(mark(1, "7"));
+        let mut watch = seen(mark(1, "7"));
         assert!(!watch.is_undone(), "nothing was taken over yet");
         watch.leaves(mark(1, "7"));
         assert!(!watch.shows(mark(1, "8")), "the specification changed");
@@ -108,7 +158,7 @@ mod tests {
     #[test]
     fn a_field_that_the_api_server_does_not_know_is_told_from_one_that_somebody_has_removed() {
         let kept = IdIssuerCredentialStatus { controller: Some("shop/operator".into()), ..status(1) };
-        let mut watch = StatusWatch::new(mark(1, "7"));
+        let mut watch = seen(mark(1, "7"));
         watch.leaves(StatusMark::of(Some(&kept), "8"));
         assert!(!watch.is_pruned(), "it was not shown yet");
         watch.shows(StatusMark::of(Some(&kept), "8"));
@@ -121,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_status_that_somebody_else_wrote_is_news_once_until_it_is_put_back() {
-        let mut watch = StatusWatch::new(mark(1, "9"));
+        let mut watch = seen(mark(1, "9"));
         watch.leaves(mark(1, "9"));
         assert!(watch.shows(StatusMark::of(None, "10")), "wiped");
         assert!(!watch.shows(StatusMark::of(None, "11")) && watch.is_undone());
@@ -136,7 +186,7 @@ mod tests {
 
     #[test]
     fn versions_that_are_no_numbers_are_not_compared() {
-        let mut watch = StatusWatch::new(mark(1, "opaque"));
+        let mut watch = seen(mark(1, "opaque"));
         watch.leaves(mark(2, "opaque"));
         assert!(!watch.shows(mark(1, "more opaque")));
         assert_eq!(

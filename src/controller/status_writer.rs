@@ -54,14 +54,14 @@ impl Reconciliation<'_> {
         }
         let (Identity { namespace, name, uid }, registry) = (&self.identity, &self.context.registry);
         let wire = status::write(&status);
-        registry.writes_status(&self.key(), &wire);
+        registry.statuses.begins(&self.key(), &wire);
         let (cluster, left) = (&self.context.cluster, self.context.leader_election.left());
         // Another controller may claim a credential without a keeper at the same time.
         let fence =
             self.credential.resource_version().filter(|_| self.memory.known.status().controller.is_none());
         let allowance = self.memory.allowance().within(left);
         let version = cluster.write_status(namespace, name, uid, fence.as_deref(), &wire, allowance).await?;
-        registry.leaves_status(&self.key(), StatusMark::of(Some(&wire), &version));
+        registry.statuses.leaves(&self.key(), StatusMark::of(Some(&wire), &version));
         self.context.peers.sees_status(registry, &self.key());
         self.memory.known.on_status_written(status, is_put_back, now);
         self.context.writes.made(namespace, now);
@@ -73,7 +73,7 @@ impl Reconciliation<'_> {
 
     /// From when on a status that someone else changed is restored.
     pub(super) fn status_undone(&self) -> Option<Moment> {
-        let is_undone = self.context.registry.is_status_undone(&self.key());
+        let is_undone = self.context.registry.statuses.is_undone(&self.key());
         is_undone.then(|| self.memory.known.status_repair_pause().unwrap_or(self.generation_since))
     }
 
@@ -90,7 +90,7 @@ impl Reconciliation<'_> {
         };
         self.context.metrics.show_credential(uid, annotations);
         // It may have been deleted while it was worked on.
-        if self.context.registry.memory(&self.beside(name), uid).is_none() {
+        if self.context.registry.credentials.state(&self.beside(name), uid).is_none() {
             self.context.metrics.forget_credential(uid);
         }
     }

@@ -7,8 +7,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::{Resource, ResourceExt};
 
 use super::api_server::{ApiServerError, FIELD_MANAGER, byte_strings, version_of};
+use super::large_reads::ReadPermit;
 use super::reconcile::Reconciliation;
-use super::trim::{self, ReadPermit};
+use super::trim;
 use crate::api::{self, IdIssuerCredential};
 use crate::core::credential::TokenOrigin;
 use crate::core::observed::{CredentialSpec, LastSeen, Published};
@@ -23,7 +24,7 @@ use crate::core::token::{Fingerprint, IssuedToken};
 pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerError> {
     let Ok(spec) = &work.spec else { return Ok(()) };
     let key = work.beside(&spec.target.secret);
-    let glance = work.context.registry.glance(&key);
+    let revision = work.context.registry.secrets.revision(&key);
     let share = work.context.share(&key.namespace).await;
     let secret =
         work.context.cluster.read_secret(&key.namespace, &key.name, &share, work.memory.allowance()).await?;
@@ -35,7 +36,7 @@ pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerE
         read = Some(TargetSnapshot { intact: is_intact(work, &share, &secret, &kept).await?, ..kept });
     }
     let seen = read.as_ref().map_or(LastSeen::Absent, |read| LastSeen::Version(read.version.clone()));
-    work.context.registry.read_secret(&key, seen, glance);
+    work.context.registry.secrets.on_read(&key, seen, revision);
     work.memory.known.on_target_read(read);
     Ok(())
 }
@@ -183,11 +184,11 @@ async fn write(
         Some(Ok(secret)) => secret,
     };
     let key = work.beside(&secret.name_any());
-    let glance = work.context.registry.glance(&key);
+    let revision = work.context.registry.secrets.revision(&key);
     let allowance = work.memory.allowance();
     match work.context.cluster.apply_target(secret, fence.as_ref(), allowance).await {
         Ok(version) => {
-            work.context.registry.on_secret_written(&key, version.clone(), glance);
+            work.context.registry.secrets.on_written(&key, version.clone(), revision);
             wrote(work, token, origin, version, is_repair);
             Ok(true)
         }

@@ -1,51 +1,25 @@
 //! What the process keeps of a credential: what decides. A large template is read again when it is rendered.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use kube::{Resource as _, ResourceExt};
 
 use super::api_server::{ApiServerError, CallDeadline};
-use super::reconcile::{Context, Guarded, Reconciliation};
+use super::context::{Context, Guarded};
+use super::large_reads::ReadPermit;
+use super::reconcile::Reconciliation;
 use super::spec;
 use super::state::CredentialState;
-use crate::account::call_limiters::{CallLimiters, Permit};
 use crate::api::{IdIssuerCredential, RENEW_REQUESTED_AT_ANNOTATION, Template, TemplateMetadata};
-use crate::core::call_limiter::{CallRequest, Capacity};
 use crate::core::observed::CredentialSpec;
 use crate::core::reason::Reason;
 use crate::core::target::Identity;
 use crate::core::template;
-use crate::core::time::Moment;
 
 /// Marks an omitted template. The API server rejects an annotation with this name, so nobody else can set it.
 const LEFT_OUT: &str = "idissuer.pl//template-left-out";
 /// The largest template that is kept, with its keys, labels and annotations.
 const KEPT_MAX_SIZE: usize = 4 * 1024;
-/// How many objects of tenants, each of which may hold a megabyte, are read at once.
-const READ_AT_ONCE: usize = 8;
-
-/// Bounds how many objects of tenants are in memory whole, fairly by namespace.
-pub(super) struct LargeReads(Arc<CallLimiters<()>>);
-
-/// A permit to hold one object of a tenant in memory. A holder must not request a second one, or all could wait for
-/// each other.
-pub(super) struct ReadPermit {
-    _pass: Option<Permit<()>>,
-}
-
-impl Default for LargeReads {
-    fn default() -> Self {
-        Self(Arc::new(CallLimiters::new(Capacity::of(READ_AT_ONCE))))
-    }
-}
-
-impl LargeReads {
-    /// Waits for a share.
-    pub(super) async fn share(&self, namespace: &str, now: Moment) -> ReadPermit {
-        ReadPermit { _pass: self.0.enter(&(), CallRequest::in_turn(namespace.into(), now), now).await }
-    }
-}
 
 /// Drops what decides nothing before anything else sees it: a tenant can make an object a megabyte large, and the
 /// annotation that kubectl leaves holds all of it once more.

@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use tokio_util::sync::CancellationToken;
 
 use super::registry::Registry;
-use super::watches::{self, Waker};
+use super::waker::{self, Waker};
 use crate::ops::clock::Clock;
 use crate::ops::metrics::Metrics;
 
@@ -45,9 +45,9 @@ pub(super) async fn watch(
         }
         before = now;
         for (registry, waker) in &areas {
-            let late = registry.late(now.minus(PATIENCE));
+            let late = registry.wake_ups.take_late(now.minus(PATIENCE));
             metrics.late_wakeups(late.len());
-            watches::wake(waker, late);
+            waker::wake(waker, late);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender};
+use futures::channel::mpsc::UnboundedReceiver;
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::PartialObjectMeta;
@@ -16,12 +16,15 @@ use kube::{Api, Client, Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
 use super::api_server::{ApiServerError, version_of};
-use super::reconcile::{Context, Guarded, finish, reconcile};
-use super::registry::{ObjectKey, Registry, Remarks, Sighting};
+use super::context::{Context, Guarded};
+use super::reconcile::{finish, reconcile};
+use super::registry::{CredentialSnapshot, Registry, StatusSnapshot};
 use super::status_watch::StatusMark;
 use super::trim;
+use super::waker::{Waker, wake};
 use crate::api::{CaBundleKind, IdIssuerCredential};
 use crate::core::backoff::cluster_pause;
+use crate::core::object_name::NamespacedName;
 
 /// How many credentials a page of their list holds. A tenant can make each a megabyte large, and a page is in memory whole.
 const CREDENTIALS_A_PAGE: u32 = 10;
@@ -29,9 +32,6 @@ const CREDENTIALS_A_PAGE: u32 = 10;
 const SECRETS_A_PAGE: u32 = 20;
 /// How many credentials are finished at once when the process stops.
 const FINISHED_AT_ONCE: usize = 64;
-
-/// Wakes credentials of an area. Unbounded, for the queue behind it keeps one entry a credential.
-pub(super) type Waker = UnboundedSender<ObjectRef<Guarded>>;
 
 /// The API of an area: of one namespace, or of all.
 pub(super) fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -107,8 +107,8 @@ fn news(
         let Context { registry, metrics, clock, peers, .. } = &*context;
         let own = &peers.own;
         let see = |object: &Guarded| {
-            let (key, sighting) = (key(object), sighting(object, own));
-            let news = registry.on_credential_applied(&key, sighting, remarks(object), clock.now());
+            let (key, snapshot) = (key(object), snapshot(object, own));
+            let news = registry.on_credential_applied(&key, snapshot, status_snapshot(object), clock.now());
             peers.sees_status(registry, &key);
             news.replaced.iter().for_each(|uid| metrics.forget_credential(uid));
             wake(&waker, news.placed);
@@ -152,14 +152,14 @@ fn news(
     })
 }
 
-fn key(object: &impl ResourceExt) -> ObjectKey {
-    ObjectKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+fn key(object: &impl ResourceExt) -> NamespacedName {
+    NamespacedName::new(object.namespace().unwrap_or_default(), object.name_any())
 }
 
-fn sighting(object: &Guarded, own: &str) -> Sighting {
+fn snapshot(object: &Guarded, own: &str) -> CredentialSnapshot {
     let credential = object.0.as_ref().ok();
     let status = credential.and_then(|credential| credential.status.as_ref());
-    Sighting {
+    CredentialSnapshot {
         uid: object.uid().unwrap_or_default(),
         generation: object.meta().generation,
         renew_request: credential.and_then(IdIssuerCredential::renew_request).map(str::to_owned),
@@ -170,13 +170,13 @@ fn sighting(object: &Guarded, own: &str) -> Sighting {
     }
 }
 
-fn remarks(object: &Guarded) -> Remarks {
+fn status_snapshot(object: &Guarded) -> StatusSnapshot {
     let created = object.meta().creation_timestamp.as_ref().map_or(0, |time| time.0.as_second());
     // An unreadable object gives no information.
-    let Ok(credential) = &object.0 else { return Remarks { created, ..Remarks::default() } };
+    let Ok(credential) = &object.0 else { return StatusSnapshot { created, ..StatusSnapshot::default() } };
     let status = credential.status.as_ref();
     let version = object.resource_version();
-    Remarks {
+    StatusSnapshot {
         status: version.and_then(|version| StatusMark::of(status, &version)),
         is_rejected: status.and_then(|it| it.login.as_ref()).is_some_and(|login| login.rejections > 0),
         has_token: status.is_some_and(|status| status.token.is_some()),
@@ -205,7 +205,7 @@ pub(super) async fn watch_secrets(
     stop: CancellationToken,
 ) {
     tokio::select! {
-        () = registry.credentials_synced() => {}
+        () = registry.credentials.synced() => {}
         () = stop.cancelled() => return,
     }
     let secrets = api::<PartialObjectMeta<Secret>>(&client, namespace.as_deref());
@@ -214,16 +214,16 @@ pub(super) async fn watch_secrets(
     while let Some(event) = events.next().await {
         let concerned = match event {
             Ok(Event::Apply(secret) | Event::InitApply(secret)) => {
-                registry.on_secret_applied(&key(&secret), version_of(&secret))
+                registry.secrets.on_applied(&key(&secret), version_of(&secret))
             }
             Ok(Event::Delete(secret)) => {
-                registry.on_secret_deleted(&key(&secret), &secret.uid().unwrap_or_default())
+                registry.secrets.on_deleted(&key(&secret), &secret.uid().unwrap_or_default())
             }
             Ok(Event::Init) => {
-                registry.on_secret_relist();
+                registry.secrets.on_relist();
                 Vec::new()
             }
-            Ok(Event::InitDone) => registry.on_secret_list_end(),
+            Ok(Event::InitDone) => registry.secrets.on_list_end(),
             Err(error) => {
                 tracing::warn!("watch Secrets: {}", describe_watch_error(&error));
                 Vec::new()
@@ -233,18 +233,11 @@ pub(super) async fn watch_secrets(
     }
 }
 
-/// Wakes credentials; when the process stops, there is no receiver.
-pub(super) fn wake(waker: &Waker, credentials: Vec<ObjectKey>) {
-    for ObjectKey { namespace, name } in credentials {
-        let _ = waker.unbounded_send(ObjectRef::new(&name).within(&namespace));
-    }
-}
-
 /// One second after the first error, doubling up to a minute; less for tokens with a short lifetime.
 #[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
 fn back_off(object: Arc<Guarded>, error: &ApiServerError, context: Arc<Context>) -> Action {
     let key = key(&*object);
-    let (errors, pace) = context.registry.count_error(&key);
+    let (errors, pace) = context.registry.wake_ups.count_error(&key);
     context.metrics.reconcile_error();
     tracing::warn!(namespace = key.namespace, name = key.name, errors, "{error}");
     let pause = cluster_pause(errors, pace, context.clock.random_fraction());

@@ -2,6 +2,7 @@
 
 mod target_state;
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::account::{Account, LastFailure, Next, RefreshSupport, Strategy, Throttle};
@@ -26,11 +27,29 @@ pub struct LoginReference {
     pub password_key: String,
 }
 
+/// What may hold the issuer's CA certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CaBundleKind {
+    /// A Secret.
+    Secret,
+    /// A `ConfigMap`.
+    ConfigMap,
+}
+
+impl fmt::Display for CaBundleKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Secret => "Secret",
+            Self::ConfigMap => "ConfigMap",
+        })
+    }
+}
+
 /// The location of the issuer's CA certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaBundleReference {
-    /// In a Secret; otherwise in a `ConfigMap`.
-    pub in_secret: bool,
+    /// What the object is.
+    pub kind: CaBundleKind,
     /// The object's name.
     pub name: String,
     /// Its key.

@@ -4,8 +4,11 @@ use jiff::SignedDuration;
 use sha2::{Digest, Sha256};
 
 use super::rate_limiter::Rate;
+use super::renewal_margin::fraction;
 use super::time::Moment;
 use super::token::Validity;
+
+pub use super::renewal_margin::{latest_renewal, overdue_margin};
 
 /// The longest lifetime that is believed for scheduling: a longer-lived token is still renewed once a day.
 pub const LONGEST_SCHEDULED: SignedDuration = SignedDuration::from_hours(24);
@@ -99,19 +102,6 @@ impl Schedule {
     }
 }
 
-/// How long before expiry a renewal is due at the latest: with the overdue margin and two minutes left, or two fifths
-/// of a shorter lifetime.
-#[must_use]
-pub fn latest_renewal(lifetime: SignedDuration) -> SignedDuration {
-    overdue_margin(lifetime) + SignedDuration::from_secs(120).min(fraction(lifetime, 0.4))
-}
-
-/// How long before expiry a renewal counts as overdue: five minutes, or a tenth of a shorter lifetime.
-#[must_use]
-pub fn overdue_margin(lifetime: SignedDuration) -> SignedDuration {
-    SignedDuration::from_secs(300).min(lifetime / 10)
-}
-
 /// The constants of time for tokens of one lifetime. Below five minutes they shrink with it, down to a floor each.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TimeScale {
@@ -186,10 +176,6 @@ impl TimeScale {
     fn scaled(self, seconds: f64, floor: f64) -> SignedDuration {
         SignedDuration::from_secs_f64((seconds * self.scale).max(floor))
     }
-}
-
-fn fraction(duration: SignedDuration, share: f64) -> SignedDuration {
-    duration.mul_f64(share)
 }
 
 #[cfg(test)]

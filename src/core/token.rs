@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use super::schedule::latest_renewal;
+use super::renewal_margin::latest_renewal;
 use super::time::{Moment, to_second};
 
 /// The longest token that is accepted, in bytes: it has to fit into an HTTP header.

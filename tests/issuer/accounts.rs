@@ -28,7 +28,7 @@ async fn a_hundred_who_ask_at_once_cost_one_login_and_are_all_told_once() {
         .iter()
         .map(|name| {
             let session = room.open();
-            session.join(Arc::clone(name), Strategy::Auto);
+            room.join(&session, name, Strategy::Auto);
             session
         })
         .collect();
@@ -45,6 +45,28 @@ async fn a_hundred_who_ask_at_once_cost_one_login_and_are_all_told_once() {
     assert_eq!((room.counts().logins_accepted, room.counts().in_flight_maximum), (1, 1));
 }
 
+/// Of the time that it takes to wake all members of one account, each its share: it must not grow with their number.
+#[tokio::test(start_paused = true)]
+async fn waking_a_member_takes_as_long_with_twenty_thousand_others_as_with_two_hundred() {
+    let mut shares = Vec::new();
+    for count in [200_u32, 20_000] {
+        let mut room = Room::new(|_| ());
+        let session = room.open();
+        for number in 0..count {
+            room.join(&session, &format!("member {number}"), Strategy::Auto);
+        }
+        session.obtain(&tenant(), Some(pair()), false);
+        let first = room.told.recv().await.unwrap();
+        let start = std::time::Instant::now();
+        let told = std::iter::once(first).chain(room.told_by_now());
+        let views = told.map(|_| session.view(&tenant())).filter(|view| view.token.is_some()).count();
+        assert_eq!(views, count as usize);
+        shares.push(start.elapsed() / count);
+    }
+    eprintln!("a member's share: {shares:?}");
+    assert!(shares[1] < shares[0] * 10, "{shares:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_hundred_threads_of_work_cost_one_login_as_well() {
     let room = Room::new(|personality| {
@@ -56,12 +78,12 @@ async fn a_hundred_threads_of_work_cost_one_login_as_well() {
         tokio::spawn(async move {
             start.wait().await;
             let session = accounts.open(site(), &pair(), "billing-login");
-            session.join(format!("member {number}").into(), Strategy::Auto);
-            session.obtain(&tenant(), Some(pair()), false)
+            let membership = session.join(format!("member {number}").into(), Strategy::Auto);
+            (session.obtain(&tenant(), Some(pair()), false), membership)
         })
     });
     let started = futures::future::join_all(asking).await;
-    assert_eq!(started.into_iter().filter(|started| *started.as_ref().unwrap()).count(), 1);
+    assert_eq!(started.iter().filter(|started| started.as_ref().unwrap().0).count(), 1);
     room.simulator.wait_for(|counts| counts.of(USER).logins_accepted == 1).await;
     room.stop.cancel();
     room.accounts.drain().await;
@@ -74,11 +96,11 @@ async fn whoever_joins_during_a_call_is_told_and_whoever_left_is_not() {
         personality.latency.login = DurationRange::fixed(Duration::from_secs(2));
     });
     let session = room.joined(Strategy::Auto);
-    session.join("leaves".into(), Strategy::Auto);
+    room.join(&session, "leaves", Strategy::Auto);
     session.obtain(&tenant(), Some(pair()), false);
     sleep(Duration::from_secs(1)).await;
-    session.leave("leaves");
-    session.join("joins".into(), Strategy::Auto);
+    room.leave("leaves");
+    room.join(&session, "joins", Strategy::Auto);
     let told = HashSet::from([room.told.recv().await.unwrap(), room.told.recv().await.unwrap()]);
     assert_eq!(told, HashSet::from(["member".into(), "joins".into()]));
     sleep(Duration::from_secs(60)).await;
@@ -275,11 +297,11 @@ async fn a_month_of_faults_never_presents_a_spent_refresh_token() {
 async fn one_member_that_wants_logins_makes_all_log_in_until_it_leaves() {
     let mut room = Room::new(|_| ());
     let session = room.due().await;
-    session.join("strict".into(), Strategy::Login);
+    room.join(&session, "strict", Strategy::Login);
     assert_eq!(session.view(&tenant()).next, Next::Login);
-    session.leave("strict");
+    room.leave("strict");
     assert_eq!(session.view(&tenant()).next, Next::Refresh);
-    session.join("member".into(), Strategy::Login);
+    room.join(&session, "member", Strategy::Login);
     room.obtain(&session).await;
     assert_eq!(grant_of(&session), Some(Grant::Login), "a member may change its mind");
 }
@@ -345,8 +367,7 @@ async fn a_session_outlives_its_last_member_by_an_hour_with_its_token() {
     let session = room.joined(Strategy::Auto);
     room.obtain(&session).await;
     sleep(Duration::from_secs(5 * 3600)).await;
-    session.leave("member");
-    session.leave("member");
+    room.leave("member");
     let (token, kept) = (session.view(&tenant()).token, Arc::downgrade(&session));
     drop(session);
     let sweep = || room.accounts.open(site(), &make_pair("another@example.org", "x"), "another");
@@ -369,10 +390,10 @@ async fn a_session_outlives_its_last_member_by_an_hour_with_its_token() {
 async fn whoever_was_suspended_for_hours_comes_back_to_the_session_that_others_find() {
     let room = Room::new(|_| ());
     let session = room.joined(Strategy::Auto);
-    session.leave("member");
+    room.leave("member");
     sleep(Duration::from_secs(5 * 3600)).await;
     room.accounts.open(site(), &make_pair("another@example.org", "x"), "another");
-    session.join("member".into(), Strategy::Auto);
+    room.join(&session, "member", Strategy::Auto);
     assert!(Arc::ptr_eq(&session, &room.open()));
 }
 

@@ -52,7 +52,7 @@ impl Room {
     fn party(&self, tenant: &Tenant, name: &str, password: &str, strategy: Strategy) -> Party {
         let pair = make_pair(name, password);
         let session = self.accounts.open(site(), &pair, name);
-        session.join(name.into(), strategy);
+        self.join(&session, name, strategy);
         Party { session, pair, tenant: Arc::clone(tenant) }
     }
 

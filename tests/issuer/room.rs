@@ -1,16 +1,17 @@
 //! The account room of one process over a simulated issuer, in simulated time.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use idissuer::account::{Accounts, KeyMaker, Member, Session};
+use idissuer::account::{Accounts, KeyMaker, Member, Membership, Session};
 use idissuer::core::account::{Next, Strategy};
 use idissuer::core::backoff::RandomFraction;
 use idissuer::core::connection_failure::ConnectionFailure;
 use idissuer::core::endpoint::{AllowList, Origin, RefreshShape};
+use idissuer::core::observed::AccountKey;
 use idissuer::core::time::Moment;
 use idissuer::core::token::Grant;
 use idissuer::core::username_password::LoginPair;
@@ -92,6 +93,7 @@ pub(crate) struct Room {
     pub(crate) stop: CancellationToken,
     pub(crate) clock: Arc<RuntimeClock>,
     pub(crate) metrics: Arc<Metrics>,
+    memberships: Mutex<HashMap<(AccountKey, Member), Membership>>,
 }
 
 impl Room {
@@ -122,7 +124,8 @@ impl Room {
             move || leads.load(Ordering::Acquire),
             stop.clone(),
         );
-        Self { accounts: Arc::new(accounts), simulator, transport, told, may_call, stop, clock, metrics }
+        let (accounts, memberships) = (Arc::new(accounts), Mutex::default());
+        Self { accounts, simulator, transport, told, may_call, stop, clock, metrics, memberships }
     }
 
     pub(crate) fn open(&self) -> Arc<Session> {
@@ -131,8 +134,18 @@ impl Room {
 
     pub(crate) fn joined(&self, strategy: Strategy) -> Arc<Session> {
         let session = self.open();
-        session.join("member".into(), strategy);
+        self.join(&session, "member", strategy);
         session
+    }
+
+    /// Has a member take part until it leaves.
+    pub(crate) fn join(&self, session: &Session, member: &str, strategy: Strategy) {
+        let membership = session.join(member.into(), strategy);
+        self.memberships.lock().unwrap().insert((session.key(), member.into()), membership);
+    }
+
+    pub(crate) fn leave(&self, member: &str) {
+        self.memberships.lock().unwrap().retain(|(_, name), _| **name != *member);
     }
 
     pub(crate) fn meets(&self, on_the_way: OnTheWay) {

@@ -127,7 +127,7 @@ async fn a_session_logs_and_shows_no_secret_whatever_happens_to_it() {
     server.configure(|personality| personality.token.lifetime = std::time::Duration::from_secs(1));
     let pair = make_pair(SECRET_USER, SECRET_PASSWORD);
     let session = accounts.open(site, &pair, "billing-login");
-    session.join("member".into(), Strategy::Auto);
+    let _membership = session.join("member".into(), Strategy::Auto);
     let mut secrets = vec![SECRET_USER.to_owned(), SECRET_PASSWORD.to_owned()];
     let mut seen = String::new();
     for fault in [

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{ObjectKey, StatusMark};
+use super::super::status_watch::StatusMark;
+use crate::core::object_name::NamespacedName;
 
 /// The part of a credential that can cause work. Anything else about it, the rest of its status too, causes none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in super::super) struct Sighting {
+pub(in crate::controller) struct CredentialSnapshot {
     /// `metadata.uid`.
     pub uid: String,
     /// `metadata.generation`.
@@ -25,7 +26,7 @@ pub(in super::super) struct Sighting {
 
 /// What a watch shows of a credential beside that. By itself it causes no work.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in super::super) struct Remarks {
+pub(in crate::controller) struct StatusSnapshot {
     /// The status of the credential.
     pub status: Option<StatusMark>,
     /// Whether its status remembers that its login was rejected.
@@ -36,13 +37,13 @@ pub(in super::super) struct Remarks {
     pub created: i64,
 }
 
-/// What a sighting of a credential means.
+/// What follows from what a watch shows of a credential.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(in super::super) struct CredentialNews {
+pub(in crate::controller) struct CredentialNews {
     /// It can cause work.
-    pub(in super::super) is_work: bool,
+    pub is_work: bool,
     /// The uid of another one that had its name before.
-    pub(in super::super) replaced: Option<String>,
+    pub replaced: Option<String>,
     /// Others that are worked on from now on.
-    pub(in super::super) placed: Vec<ObjectKey>,
+    pub placed: Vec<NamespacedName>,
 }

@@ -9,6 +9,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::registered;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
     outcome: &'static str,
@@ -31,24 +33,20 @@ pub struct SidecarMetrics {
 
 impl SidecarMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
-        registry.register(
-            "publications",
-            "Publications of token files by outcome",
-            metrics.publications.clone(),
-        );
-        registry.register("hooks", "Hook runs by hook and outcome", metrics.hooks.clone());
-        registry.register(
-            "proxy_requests",
-            "Requests to the proxy by outcome: forwarded, or the reason of rejection; and responses that called the token expired",
-            metrics.proxied.clone(),
-        );
-        registry.register(
-            "token_expiration_timestamp_seconds",
-            "When the current token expires; 0 if there is none, or its expiry is unknown",
-            metrics.expiration.clone(),
-        );
-        metrics
+        Self {
+            publications: registered(registry, "publications", "Publications of token files by outcome"),
+            hooks: registered(registry, "hooks", "Hook runs by hook and outcome"),
+            proxied: registered(
+                registry,
+                "proxy_requests",
+                "Requests to the proxy by outcome: forwarded, or the reason of rejection; and responses that called the token expired",
+            ),
+            expiration: registered(
+                registry,
+                "token_expiration_timestamp_seconds",
+                "When the current token expires; 0 if there is none, or its expiry is unknown",
+            ),
+        }
     }
 
     /// Counts a publication, or one that failed.

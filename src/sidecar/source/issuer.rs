@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::login_files::{LoginFiles, LoginReading};
 use super::{Changes, TokenSender};
-use crate::account::{Accounts, Member, Session, Tenant};
+use crate::account::{Accounts, Member, Membership, Session, Tenant};
 use crate::core::account::{Account, Next, Strategy};
 use crate::core::endpoint::Endpoint;
 use crate::core::observed::AccountView;
@@ -67,7 +67,7 @@ pub(in crate::sidecar) struct LoginSource {
     has_blank: bool,
     jitter: Jitter,
     tenant: Tenant,
-    member: Member,
+    membership: Option<Membership>,
 }
 
 impl LoginSource {
@@ -85,7 +85,7 @@ impl LoginSource {
             has_blank: false,
             jitter,
             tenant: SELF.into(),
-            member: SELF.into(),
+            membership: None,
         }
     }
 
@@ -203,10 +203,8 @@ impl LoginSource {
             }
             return session;
         }
-        if let Some(before) = self.session.replace(Arc::clone(&session)) {
-            before.leave(&self.member);
-        }
-        session.join(Arc::clone(&self.member), self.parts.strategy);
+        self.session = Some(Arc::clone(&session));
+        self.membership = Some(session.join(SELF.into(), self.parts.strategy));
         self.is_attempt_recorded = false;
         let issuer = self.parts.endpoint.origin.to_string();
         self.record.take_if(|record| !record.is_of(&issuer, &reading.identity));

@@ -1,0 +1,68 @@
+//! What every reconciliation uses.
+
+use std::sync::Arc;
+
+use kube::core::DeserializeGuard;
+use tokio_util::sync::CancellationToken;
+
+use super::api_server::ApiServer;
+use super::events::EventPublisher;
+use super::large_reads::{LargeReads, ReadPermit};
+use super::leader_election::LeaderElection;
+use super::peer_watch::PeerWatch;
+use super::registry::Registry;
+use super::target_policy::TargetPolicy;
+use super::write_limits::NamespaceWrites;
+use crate::account::Accounts;
+use crate::account::call_limiters::CallLimiters;
+use crate::api::IdIssuerCredential;
+use crate::core::endpoint::AllowList;
+use crate::issuer::Bundles;
+use crate::ops::clock::Clock;
+use crate::ops::metrics::Metrics;
+
+/// A credential, or what could not be read as one: a malformed object must not stop the others.
+pub(super) type Guarded = DeserializeGuard<IdIssuerCredential>;
+
+/// What every reconciliation uses.
+pub(super) struct Context {
+    /// The API server.
+    pub cluster: ApiServer,
+    /// The sessions of all accounts.
+    pub accounts: Arc<Accounts>,
+    /// Where a password may be sent.
+    pub allow_list: Arc<AllowList>,
+    /// Bounds how many objects of tenants are in memory whole.
+    pub large_reads: Arc<LargeReads>,
+    /// The CA bundles that are in use.
+    pub bundles: Arc<Bundles>,
+    /// How much is written in each namespace.
+    pub writes: Arc<NamespaceWrites>,
+    /// Which Secrets may be written.
+    pub target_policy: TargetPolicy,
+    /// What the watches have shown.
+    pub registry: Arc<Registry>,
+    /// What those of all areas have shown, which share the sessions.
+    pub registries: Arc<[Arc<Registry>]>,
+    /// The queue of Events.
+    pub publisher: Arc<EventPublisher>,
+    /// Time and chance.
+    pub clock: Arc<dyn Clock>,
+    /// Whether this process may act.
+    pub leader_election: Arc<LeaderElection>,
+    /// What is known about other controllers.
+    pub peers: Arc<PeerWatch>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Cancelled when the process stops.
+    pub stop: CancellationToken,
+    /// How many credentials are worked on at once, and whose turn it is.
+    pub turns: Arc<CallLimiters<()>>,
+}
+
+impl Context {
+    /// Waits until an object of this namespace may be read whole.
+    pub(super) async fn share(&self, namespace: &str) -> ReadPermit {
+        self.large_reads.share(namespace, self.clock.now()).await
+    }
+}

@@ -1,0 +1,132 @@
+//! When the queue wakes each credential: at a moment, or after errors.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::core::object_name::NamespacedName;
+use crate::core::schedule::TimeScale;
+use crate::core::time::Moment;
+
+/// The wake-ups of the credentials of one watched area, to compare them with both clocks.
+#[derive(Default)]
+pub(in crate::controller) struct WakeUpSchedule(Mutex<BTreeMap<NamespacedName, Entry>>);
+
+struct Entry {
+    /// When the queue shall have woken it.
+    at: Option<Moment>,
+    /// How many reconciliations in a row have failed.
+    errors: u32,
+    /// How fast its tokens expire, which sets the pauses after errors.
+    time_scale: TimeScale,
+}
+
+impl WakeUpSchedule {
+    /// The credential exists.
+    pub(super) fn add(&self, key: &NamespacedName) {
+        let entry = || Entry { at: None, errors: 0, time_scale: TimeScale::FULL };
+        self.lock().entry(key.clone()).or_insert_with(entry);
+    }
+
+    /// The credential is gone.
+    pub(super) fn remove(&self, key: &NamespacedName) {
+        self.lock().remove(key);
+    }
+
+    /// Notes when the queue will wake a credential.
+    pub(in crate::controller) fn set(&self, key: &NamespacedName, at: Option<Moment>) {
+        if let Some(entry) = self.lock().get_mut(key) {
+            entry.at = at;
+        }
+    }
+
+    /// The credentials that should have been woken by then, and were not. Each is named once for a wake-up.
+    pub(in crate::controller) fn take_late(&self, then: Moment) -> Vec<NamespacedName> {
+        let mut entries = self.lock();
+        let is_late = |entry: &mut Entry| entry.at.take_if(|moment| moment.is_reached(then)).is_some();
+        entries.iter_mut().filter_map(|(key, entry)| is_late(entry).then(|| key.clone())).collect()
+    }
+
+    /// Notes the time scale that a credential's tokens set.
+    pub(in crate::controller) fn set_time_scale(&self, key: &NamespacedName, time_scale: TimeScale) {
+        if let Some(entry) = self.lock().get_mut(key) {
+            entry.time_scale = time_scale;
+        }
+    }
+
+    /// Counts errors in a row; returns how many there were with this one, and the time scale of the pause.
+    pub(in crate::controller) fn count_error(&self, key: &NamespacedName) -> (u32, TimeScale) {
+        self.lock().get_mut(key).map_or((1, TimeScale::FULL), |entry| {
+            entry.errors = entry.errors.saturating_add(1);
+            (entry.errors, entry.time_scale)
+        })
+    }
+
+    /// A reconciliation succeeded: the next error is the first of a row.
+    pub(in crate::controller) fn clear_errors(&self, key: &NamespacedName) {
+        if let Some(entry) = self.lock().get_mut(key) {
+            entry.errors = 0;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NamespacedName, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::key;
+    use super::*;
+
+    fn at(wall: i64, monotonic: i64) -> Moment {
+        Moment {
+            wall: jiff::Timestamp::from_second(wall).unwrap(),
+            monotonic: jiff::SignedDuration::from_secs(monotonic),
+        }
+    }
+
+    fn schedule(names: &[&str]) -> WakeUpSchedule {
+        let schedule = WakeUpSchedule::default();
+        for name in names {
+            schedule.add(&key(name));
+        }
+        schedule
+    }
+
+    #[test]
+    fn what_the_queue_did_not_wake_by_either_clock_is_late_and_is_named_once() {
+        let schedule = schedule(&["a"]);
+        schedule.set(&key("a"), Some(at(1000, 100)));
+        assert_eq!(schedule.take_late(at(999, 99)), []);
+        assert_eq!(schedule.take_late(at(5000, 10)), [key("a")], "the machine was suspended");
+        assert_eq!(schedule.take_late(at(5000, 10)), []);
+        schedule.set(&key("a"), Some(at(9000, 900)));
+        assert_eq!(schedule.take_late(at(10, 901)), [key("a")], "the wall clock was set back");
+        schedule.set(&key("a"), None);
+        assert_eq!(schedule.take_late(at(90_000, 9000)), []);
+    }
+
+    #[test]
+    fn a_credential_that_is_gone_is_never_late() {
+        let schedule = schedule(&["a", "b"]);
+        schedule.set(&key("a"), Some(at(10, 10)));
+        schedule.remove(&key("a"));
+        schedule.remove(&key("b"));
+        schedule.set(&key("b"), Some(at(10, 10)));
+        assert_eq!(schedule.take_late(at(100, 100)), []);
+    }
+
+    #[test]
+    fn errors_count_in_a_row_for_each_credential() {
+        let schedule = schedule(&["a", "b"]);
+        let count = |name| schedule.count_error(&key(name)).0;
+        assert_eq!((count("a"), count("a"), count("b"), count("unknown")), (1, 2, 1, 1));
+        schedule.clear_errors(&key("a"));
+        assert_eq!((count("a"), count("b")), (1, 2));
+        schedule.add(&key("b"));
+        assert_eq!(count("b"), 3, "the same again");
+        schedule.remove(&key("b"));
+        schedule.add(&key("b"));
+        assert_eq!(count("b"), 1, "made anew");
+    }
+}
