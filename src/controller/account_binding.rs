@@ -3,10 +3,9 @@
 use k8s_openapi::api::core::v1::Secret;
 
 use super::api_server::{ApiServerError, version_of};
-use super::reconcile::Reconciliation;
+use super::reconciliation::Reconciliation;
 use super::state::{CredentialState, LoginSnapshot};
 use crate::account::{AttemptRecorder, Session, Tenant};
-use crate::core::account::Account;
 use crate::core::credential::LoginFound;
 use crate::core::observed::{
     AccountReference, CaBundleKind, CaBundleReference, CredentialSpec, LastSeen, LoginReference,
@@ -69,7 +68,7 @@ pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerE
         tenant,
         generation,
     });
-    take_part(work.memory, &work.identity.uid, &spec, generation);
+    work.memory.take_part(&work.identity.uid, &spec, generation);
     Ok(())
 }
 
@@ -112,26 +111,6 @@ pub(super) fn obtain(
 pub(super) fn forget_pair(memory: &mut CredentialState) {
     if let Some(reading) = &mut memory.login {
         reading.pair = None;
-    }
-}
-
-/// Joins the account, or leaves it while suspended: a suspended credential drives nothing. Under a new specification the
-/// account asks the issuer for refreshes again, whatever it has learned.
-pub(super) fn take_part(
-    memory: &mut CredentialState,
-    uid: &str,
-    spec: &CredentialSpec,
-    generation: Option<i64>,
-) {
-    let Some(reading) = &mut memory.login else { return };
-    let Ok(session) = &reading.outcome else { return };
-    if std::mem::replace(&mut reading.generation, generation) != generation {
-        session.remember(Account::ask_again);
-    }
-    match &reading.membership {
-        _ if spec.suspended => reading.membership = None,
-        Some(membership) => membership.set_strategy(spec.strategy),
-        None => reading.membership = Some(session.join(uid.into(), spec.strategy)),
     }
 }
 

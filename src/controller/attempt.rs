@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use super::api_server::ApiServerError;
 use super::context::{Context, Guarded};
 use super::leader_election::Term;
-use super::reconcile::Reconciliation;
+use super::reconciliation::Reconciliation;
 use super::trim;
 use crate::account::AttemptRecorder;
 use crate::core::account::Next;

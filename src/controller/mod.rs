@@ -23,6 +23,7 @@ mod patterns;
 mod peer_controllers;
 mod peer_watch;
 mod reconcile;
+mod reconciliation;
 mod registry;
 mod rights;
 mod run;

@@ -11,20 +11,19 @@ use super::api_server::ApiServerError;
 use super::context::{Context, Guarded};
 use super::leader_election::Term;
 use super::peer_controllers::Ownership;
+use super::reconciliation::Reconciliation;
 use super::registry::Registry;
-use super::spec;
-use super::state::{CredentialState, ValidatedSpec};
+use super::state::CredentialState;
 use super::status_watch::StatusMark;
 use super::{account_binding, attempt, malformed, peer_controllers, status, target, trim};
 use crate::account::AttemptRecorder;
 use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
 use crate::core::account::Next;
 use crate::core::call_limiter::CallRequest;
-use crate::core::credential::{Inputs, StatusTrigger, TURN_PAUSE};
+use crate::core::credential::{StatusTrigger, TURN_PAUSE};
 use crate::core::decide::{Plan, decide};
 use crate::core::object_name::NamespacedName;
-use crate::core::observed::{AccountView, CredentialSpec, LastSeen, Login, Observed};
-use crate::core::reason::Reason;
+use crate::core::observed::AccountView;
 use crate::core::target::Identity;
 use crate::core::time::Moment;
 
@@ -154,45 +153,7 @@ pub(super) async fn finish(object: &Guarded, context: &Context) -> Result<(), Ap
     work.report(StatusTrigger::Rest).await
 }
 
-/// The reconciliation of one credential that could be read.
-pub(super) struct Reconciliation<'a> {
-    pub(super) context: &'a Context,
-    pub(super) credential: &'a IdIssuerCredential,
-    pub(super) identity: Identity,
-    pub(super) spec: ValidatedSpec,
-    pub(super) memory: &'a mut CredentialState,
-    pub(super) generation_since: Moment,
-    login_seen: LastSeen,
-    target_seen: LastSeen,
-}
-
-impl<'a> Reconciliation<'a> {
-    pub(super) fn new(
-        context: &'a Context,
-        credential: &'a IdIssuerCredential,
-        key: &NamespacedName,
-        memory: &'a mut CredentialState,
-        verdict: Option<Result<CredentialSpec, Reason>>,
-    ) -> Self {
-        let identity = Identity {
-            namespace: key.namespace.clone(),
-            name: key.name.clone(),
-            uid: credential.uid().unwrap_or_default(),
-        };
-        let generation = credential.metadata.generation;
-        let parse = || {
-            verdict.unwrap_or_else(|| spec::parse(credential, &context.allow_list, &context.target_policy))
-        };
-        let spec = match context.registry.quotas.check(key) {
-            Ok(()) => memory.spec(generation, parse),
-            Err(limit) => Err(Reason::TooManyCredentials { limit }),
-        };
-        let (login_seen, target_seen) = (LastSeen::Unknown, LastSeen::Unknown);
-        let generation_since = context.registry.credentials.generation_since(key);
-        let generation_since = generation_since.unwrap_or_else(|| context.clock.now());
-        Self { context, credential, identity, spec, memory, generation_since, login_seen, target_seen }
-    }
-
+impl Reconciliation<'_> {
     /// Takes over what status remembers.
     async fn load(&mut self, term: Term) -> Result<(), ApiServerError> {
         // Even if it must be read: the watch sets the pace of retries.
@@ -272,41 +233,6 @@ impl<'a> Reconciliation<'a> {
         Ok(Action::requeue(RACED_PAUSE))
     }
 
-    /// Refreshes what may have changed by itself: the watches and the time.
-    pub(super) fn look(&mut self) -> Moment {
-        let now = self.context.clock.now();
-        self.memory.known.look_at_request(self.credential.renew_request(), now);
-        if let Ok(spec) = &self.spec {
-            self.login_seen =
-                self.context.registry.secrets.last_seen(&self.beside(&spec.account.login.secret));
-            self.target_seen = self.context.registry.secrets.last_seen(&self.beside(&spec.target.secret));
-            let generation = self.credential.metadata.generation;
-            account_binding::take_part(self.memory, &self.identity.uid, spec, generation);
-        }
-        now
-    }
-
-    pub(super) fn observed(&self, now: Moment) -> Observed<'_> {
-        let login = self.spec.as_ref().map(|spec| self.memory.login(&self.login_seen, spec, now));
-        let inputs = Inputs {
-            identity: &self.identity,
-            generation: self.generation(),
-            generation_since: self.generation_since,
-            spec: self.spec.as_deref(),
-            login_seen: &self.login_seen,
-            login: login.unwrap_or(Login::Unread),
-            is_login_at_hand: self.memory.login.as_ref().is_some_and(|reading| reading.pair.is_some()),
-            target_seen: &self.target_seen,
-            namespace_pause: self.context.writes.pause(&self.identity.namespace, now),
-            is_stopping: self.context.stop.is_cancelled(),
-        };
-        self.memory.known.observe(inputs, now)
-    }
-
-    pub(super) fn generation(&self) -> i64 {
-        self.credential.metadata.generation.unwrap_or_default()
-    }
-
     /// Whether a first login must wait, because the status of another credential may say that it is held. The wait is
     /// limited, because that credential's login Secret may be unreadable.
     fn waits_for_others(&mut self, term: Term, now: Moment) -> bool {
@@ -320,15 +246,6 @@ impl<'a> Reconciliation<'a> {
     fn is_just_queued(&self, now: Moment) -> bool {
         let is_in_flight = |account: &AccountView| account.next == Next::InFlight;
         self.memory.known.is_just_queued(now) && self.observed(now).account().is_some_and(is_in_flight)
-    }
-
-    pub(super) fn key(&self) -> NamespacedName {
-        self.beside(&self.identity.name)
-    }
-
-    /// Another object of the credential's namespace.
-    pub(super) fn beside(&self, name: &str) -> NamespacedName {
-        NamespacedName { namespace: self.identity.namespace.clone(), name: name.to_owned() }
     }
 
     fn rest(&self, until: Option<Moment>) -> Action {

@@ -110,6 +110,21 @@ impl LoginSnapshot {
 }
 
 impl CredentialState {
+    /// Joins the account, or leaves it while suspended: a suspended credential drives nothing. Under a new specification the
+    /// account asks the issuer for refreshes again, whatever it has learned.
+    pub(super) fn take_part(&mut self, uid: &str, spec: &CredentialSpec, generation: Option<i64>) {
+        let Some(reading) = &mut self.login else { return };
+        let Ok(session) = &reading.outcome else { return };
+        if std::mem::replace(&mut reading.generation, generation) != generation {
+            session.remember(Account::ask_again);
+        }
+        match &reading.membership {
+            _ if spec.suspended => reading.membership = None,
+            Some(membership) => membership.set_strategy(spec.strategy),
+            None => reading.membership = Some(session.join(uid.into(), spec.strategy)),
+        }
+    }
+
     /// Nothing is remembered yet in this term, but for what was known of the API server before, and what follows from the
     /// specification alone.
     pub(super) fn begin_term(&mut self, term: Term) {

@@ -4,7 +4,7 @@ use kube::{Resource as _, ResourceExt as _};
 
 use super::api_server::ApiServerError;
 use super::leader_election::Term;
-use super::reconcile::Reconciliation;
+use super::reconciliation::Reconciliation;
 use super::status;
 use super::status_watch::StatusMark;
 use crate::core::credential::{Report, ReportRequest, Status, StatusTrigger};

@@ -8,7 +8,7 @@ use kube::{Resource, ResourceExt};
 
 use super::api_server::{ApiServerError, FIELD_MANAGER, byte_strings, version_of};
 use super::large_reads::ReadPermit;
-use super::reconcile::Reconciliation;
+use super::reconciliation::Reconciliation;
 use super::trim;
 use crate::api::{self, IdIssuerCredential};
 use crate::core::credential::TokenOrigin;

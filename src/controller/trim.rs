@@ -7,7 +7,7 @@ use kube::{Resource as _, ResourceExt};
 use super::api_server::{ApiServerError, CallDeadline};
 use super::context::{Context, Guarded};
 use super::large_reads::ReadPermit;
-use super::reconcile::Reconciliation;
+use super::reconciliation::Reconciliation;
 use super::spec;
 use super::state::CredentialState;
 use crate::api::{IdIssuerCredential, RENEW_REQUESTED_AT_ANNOTATION, Template, TemplateMetadata};
