@@ -1,6 +1,6 @@
 //! Rotating ID Issuer tokens in Kubernetes: an operator and a sidecar.
 //!
-//! The rooms, and the one direction in which they may look:
+//! Its modules depend on each other in one direction only:
 //! `api, core ← issuer ← account ← controller, sidecar ← cli`; `ops` may be used from `issuer` upwards.
 
 pub mod account;

@@ -1,7 +1,7 @@
 //! The sidecar: the same engine for one pod, or for a machine without a cluster.
 //!
 //! It takes tokens from one source, and brings them to the program as files, or puts them into its requests. What it
-//! publishes and when a login is asked is decided in [`crate::core::sidecar`]; this room carries it out.
+//! publishes and when a login is asked is decided in [`crate::core::sidecar`]; this module carries it out.
 //!
 //! ```text
 //!   login files, issuer ┐                       ┌─► publisher ──► output directory ──► hooks

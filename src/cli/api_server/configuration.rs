@@ -17,13 +17,13 @@ use super::proxy::{self, Environment};
 const POD_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
 
 /// What to call.
-pub(super) struct ConnectionPermit {
+pub(super) struct ApiServerAddress {
     pub(super) config: Config,
     pub(super) proxy: Option<Intercept>,
 }
 
 /// The cluster of the kubeconfig, or else the pod's own.
-pub(super) async fn find() -> Result<ConnectionPermit, String> {
+pub(super) async fn find() -> Result<ApiServerAddress, String> {
     let no_cluster =
         |cause: &dyn Display| format!("no cluster: set KUBECONFIG, or run in a cluster ({cause})");
     let (mut config, named) = match of_kubeconfig().await {
@@ -39,7 +39,7 @@ pub(super) async fn find() -> Result<ConnectionPermit, String> {
     if let Some(proxy) = &proxy {
         tracing::info!(proxy = %proxy.uri(), "calling the API server through a proxy");
     }
-    Ok(ConnectionPermit { config, proxy })
+    Ok(ApiServerAddress { config, proxy })
 }
 
 /// The configuration, and the proxy that it names.

@@ -11,7 +11,7 @@ mod reload;
 
 use std::time::Duration;
 
-use configuration::ConnectionPermit;
+use configuration::ApiServerAddress;
 use connections::{Connections, Pings};
 use http::Uri;
 use hyper::rt::{Read, Write};
@@ -46,7 +46,7 @@ pub(super) async fn client(longest_watch: Duration) -> Result<kube::Client, Stri
 
 /// The client for the current configuration.
 async fn make(longest_watch: Duration) -> Result<kube::Client, String> {
-    let ConnectionPermit { mut config, proxy } = configuration::find().await?;
+    let ApiServerAddress { mut config, proxy } = configuration::find().await?;
     config.read_timeout = Some(longest_watch + SILENCE_BEYOND_WATCH);
     let mut direct = HttpConnector::new();
     direct.enforce_http(false);

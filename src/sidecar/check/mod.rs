@@ -50,7 +50,7 @@ fn finding_of(error: &SourceError) -> Finding {
 }
 
 /// The environment of the check.
-struct ConnectionPermit {
+struct Context {
     own: Identity,
     mounts: String,
     clock: SystemClock,
@@ -59,26 +59,26 @@ struct ConnectionPermit {
 /// Checks everything that the settings name.
 pub async fn check(settings: &Settings) -> Vec<Finding> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let place = ConnectionPermit { own: Identity::own(), mounts, clock: SystemClock::start() };
-    let mut findings = vec![good(format!("runs as {}", place.own))];
+    let context = Context { own: Identity::own(), mounts, clock: SystemClock::start() };
+    let mut findings = vec![good(format!("runs as {}", context.own))];
     if let Some(output) = &settings.output {
-        findings.extend(place.output(output));
+        findings.extend(context.output(output));
     }
     if let Some(proxy) = &settings.proxy {
-        findings.extend(reach::upstream(&proxy.upstream, &place.clock).await);
+        findings.extend(reach::upstream(&proxy.upstream, &context.clock).await);
     }
     findings.extend(match &settings.source {
-        SourceSettings::Directory { path, keys } => place.directory(path, keys),
+        SourceSettings::Directory { path, keys } => context.directory(path, keys),
         SourceSettings::Secret { name, keys, client } => {
-            reach::secret(name, keys, client, &place.clock).await
+            reach::secret(name, keys, client, &context.clock).await
         }
         SourceSettings::Login { files, endpoint, ca_file, .. } => {
             let record =
                 settings.output.as_ref().map(|output| RecordFile::of(Some(output.output_dir.path())));
-            let mut findings = place.login(files, record.and_then(|file| file.load()));
+            let mut findings = context.login(files, record.and_then(|file| file.load()));
             let through_proxy = settings.use_environment_proxy;
             findings.extend(
-                reach::issuer(endpoint, ca_file.as_deref(), through_proxy, &place.own, &place.clock).await,
+                reach::issuer(endpoint, ca_file.as_deref(), through_proxy, &context.own, &context.clock).await,
             );
             findings
         }
@@ -90,7 +90,7 @@ pub async fn check(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-impl ConnectionPermit {
+impl Context {
     fn output(&self, output: &Output) -> Vec<Finding> {
         let path = output.output_dir.path();
         let mut findings: Vec<Finding> = sub_path(path, &self.mounts).into_iter().collect();
