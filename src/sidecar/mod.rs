@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!   login files, issuer ┐                       ┌─► publisher ──► output directory ──► hooks
-//!   mounted Secret      ├─► source ──► Feed ────┼─► proxy ──► upstream
+//!   mounted Secret      ├─► source ──► tokens ──┼─► proxy ──► upstream
 //!   API server          ┘      ▲         │      └─► endpoints: /startup /readyz /livez /metrics
 //!                              └─ renew ─┘
 //! ```

@@ -78,7 +78,8 @@ pub async fn check(settings: &Settings) -> Vec<Finding> {
             let mut findings = context.login(files, record.and_then(|file| file.load()));
             let through_proxy = settings.use_environment_proxy;
             findings.extend(
-                reach::issuer(endpoint, ca_file.as_deref(), through_proxy, &context.own, &context.clock).await,
+                reach::issuer(endpoint, ca_file.as_deref(), through_proxy, &context.own, &context.clock)
+                    .await,
             );
             findings
         }
