@@ -1,6 +1,7 @@
 //! What status remembers of the logins of one credential.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::core::conditions::{Condition, ConditionStatus, ConditionType, find};
 use crate::core::reason::Reason;
@@ -31,7 +32,7 @@ impl LoginHistory {
 }
 
 /// How the issuer rejected a login. A login that it never accepted is rejected by any answer without a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RejectionKind {
     /// It rejected user name and password.
     Rejected,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::token::HeldToken;
 use crate::core::account::{Account, Next};
+use crate::core::credential::RejectionKind;
 use crate::core::observed::AccountView;
 use crate::core::reason::Reason;
 use crate::core::retry::{Failure, RetryClass};
@@ -23,56 +24,27 @@ pub enum Answer {
     /// The attempt was started; the response is unknown so far, or forever.
     #[default]
     Awaited,
-    /// It was rejected.
-    Rejected,
-    /// It was rejected with 403.
-    Forbidden,
-    /// It was answered with a redirect, and never accepted before.
-    Redirected,
-    /// It was answered as an unknown path, and never accepted before.
-    PathWrong,
-    /// It was answered by something before the issuer, and never accepted before.
-    Blocked,
-    /// It was answered with what cannot be used, and never accepted before.
-    Unusable,
     /// It was accepted.
     Accepted,
+    /// It was rejected, in this way.
+    #[serde(untagged)]
+    Rejected(RejectionKind),
 }
-
-/// The defect reported for an unusable response to an earlier process.
-const SOME_DEFECT: &str = "it brought no token";
 
 impl Answer {
     /// How a login was rejected, from its reason; `None` if it was not.
     fn of(reason: &Reason) -> Option<Self> {
-        match reason {
-            Reason::LoginRejected { forbidden: true, .. } => Some(Self::Forbidden),
-            Reason::LoginRejected { forbidden: false, .. } => Some(Self::Rejected),
-            Reason::LoginNotAccepted { answer, .. } => Some(match **answer {
-                Reason::IssuerRedirects => Self::Redirected,
-                Reason::IssuerPathWrong => Self::PathWrong,
-                Reason::IssuerBlocked { .. } | Reason::IssuerMisdirected => Self::Blocked,
-                _ => Self::Unusable,
-            }),
-            _ => None,
-        }
+        RejectionKind::of(reason).map(Self::Rejected)
     }
 
     /// The reason to report; `None` for an accepted login. One without a known response may have been rejected.
     #[must_use]
     pub fn reason(self) -> Option<Reason> {
-        let secret = String::new();
-        let unclear = |answer| Reason::LoginNotAccepted { answer: Box::new(answer), blank: false };
-        Some(match self {
-            Self::Awaited => Reason::LoginOutcomeUnknown { secret },
-            Self::Rejected => Reason::LoginRejected { secret, forbidden: false, blank: false },
-            Self::Forbidden => Reason::LoginRejected { secret, forbidden: true, blank: false },
-            Self::Redirected => unclear(Reason::IssuerRedirects),
-            Self::PathWrong => unclear(Reason::IssuerPathWrong),
-            Self::Blocked => unclear(Reason::IssuerBlocked { plain: false }),
-            Self::Unusable => unclear(Reason::IssuerResponseInvalid { defect: SOME_DEFECT }),
-            Self::Accepted => return None,
-        })
+        match self {
+            Self::Awaited => Some(Reason::LoginOutcomeUnknown { secret: String::new() }),
+            Self::Rejected(kind) => Some(kind.reason("", false, false)),
+            Self::Accepted => None,
+        }
     }
 }
 
@@ -144,7 +116,8 @@ impl Record {
     /// the account's budget has already made three attempts.)
     #[must_use]
     pub fn is_final(&self) -> bool {
-        self.accepted.is_none() && matches!(self.answer, Answer::Rejected | Answer::Forbidden)
+        self.accepted.is_none()
+            && matches!(self.answer, Answer::Rejected(RejectionKind::Rejected | RejectionKind::Forbidden))
     }
 
     /// The failure that a new process takes over, if there was one.
@@ -318,7 +291,8 @@ mod tests {
 
     #[test]
     fn once_rejected_it_is_not_presented_again_unless_it_was_accepted_before() {
-        for answer in [Answer::Rejected, Answer::Forbidden] {
+        for kind in [RejectionKind::Rejected, RejectionKind::Forbidden] {
+            let answer = Answer::Rejected(kind);
             let (never, once) = (record(answer, false), record(answer, true));
             assert_eq!(decided(|it| it.record = Some(&never), &view(&Account::default())), Plan::Hold);
             let mut account = proven();
@@ -393,6 +367,18 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_read_as_the_version_before_wrote_it() {
+        let read = |text: &str| serde_json::from_str::<Answer>(&format!("\"{text}\"")).unwrap();
+        assert_eq!(read("Awaited"), Answer::Awaited);
+        assert_eq!(read("Accepted"), Answer::Accepted);
+        for kind in RejectionKind::ALL {
+            assert_eq!(read(&format!("{kind:?}")), Answer::Rejected(kind));
+            let written = serde_json::to_string(&Answer::Rejected(kind)).unwrap();
+            assert_eq!(written, format!("\"{kind:?}\""));
+        }
+    }
+
+    #[test]
     fn what_is_remembered_follows_how_the_attempt_ended() {
         let call = |outcome: Result<(), Failure>| {
             let mut account = Account::default();
@@ -405,10 +391,13 @@ mod tests {
         assert_eq!((accepted.answer, accepted.rejections), (Answer::Accepted, 0));
         assert!(accepted.brought(&Fingerprint::of(b"t")) && accepted.accepted.is_some());
         let turned_down = call(Err(rejected()));
-        assert_eq!((turned_down.answer, turned_down.rejections), (Answer::Rejected, 1));
+        assert_eq!(
+            (turned_down.answer, turned_down.rejections),
+            (Answer::Rejected(RejectionKind::Rejected), 1)
+        );
         assert!(turned_down.is_final() && !accepted.is_final());
         let unclear = call(Err(misconfigured()));
-        assert_eq!((unclear.answer, unclear.rejections), (Answer::PathWrong, 1));
+        assert_eq!((unclear.answer, unclear.rejections), (Answer::Rejected(RejectionKind::PathWrong), 1));
         let told = unclear.failure().map(|failure| failure.reason.name());
         assert_eq!((told, unclear.is_final()), (Some("IssuerMisconfigured"), false), "tried three times");
         let unheard = call(Err(transient(Sent::Maybe, None)));

@@ -12,6 +12,7 @@ use super::login_files::{LoginFiles, LoginReading};
 use super::{Changes, TokenSender};
 use crate::account::{Accounts, Member, Membership, Session, Tenant};
 use crate::core::account::{Account, Next, Strategy};
+use crate::core::credential::RejectionKind;
 use crate::core::endpoint::Endpoint;
 use crate::core::observed::AccountView;
 use crate::core::reason::Reason;
@@ -318,7 +319,7 @@ impl LoginSource {
 
     /// The rejection for which the login files are not tried again.
     fn rejection(&self) -> Option<SourceError> {
-        let forbidden = self.record.as_ref()?.answer == Answer::Forbidden;
+        let forbidden = self.record.as_ref()?.answer == Answer::Rejected(RejectionKind::Forbidden);
         Some(SourceError::LoginRejected { forbidden, proven: false, blank: self.has_blank })
     }
 }
