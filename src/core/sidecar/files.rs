@@ -38,7 +38,7 @@ pub enum TemplateError {
     /// The sidecar itself writes a file with this name.
     #[error("the sidecar itself writes the file {0}; rename the template")]
     Taken(String),
-    /// There are more templates than [`MOST`].
+    /// There are more templates than `MOST`.
     #[error("there are more than {MOST} templates")]
     TooMany,
     /// It does not render.
