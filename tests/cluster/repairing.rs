@@ -141,7 +141,7 @@ async fn a_target_of_another_type_and_an_immutable_one_are_told_with_the_cure_wh
         json!({"target": {"template": {"type": "example.org/token", "data": {"token": "{{ token }}"}}}});
     stage.apply(typed).await;
     let message = stage.told("Ready", "False", "TargetTypeMismatch").await;
-    assert!(message.contains("delete it"), "{message}");
+    assert!(message.contains("delete the Secret"), "{message}");
     stage.told("Stalled", "True", "TargetTypeMismatch").await;
     assert_eq!(stage.target().await, original);
     stage.secrets().delete(NAME, &DeleteParams::default()).await.unwrap();
