@@ -254,7 +254,7 @@ proptest! {
 
     #[test]
     fn without_anything_happening_a_credential_is_renewed_for_ever_before_it_is_overdue(
-        lifetime in 2_i64..200_000, refreshes in any::<bool>(), login_only in any::<bool>(),
+        lifetime in SHORTEST_SERVED.as_secs()..200_000, refreshes in any::<bool>(), login_only in any::<bool>(),
     ) {
         let mut world = TestWorld::new();
         if login_only {

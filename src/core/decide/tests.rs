@@ -492,13 +492,30 @@ fn a_held_login_is_lifted_once_by_a_request_or_a_new_specification() {
             }),
             &[],
         ),
-        ("a new credential of the account", with(held(), TestWorld::lose_status), &[]),
+        (
+            "a new credential of the account",
+            with(held(), |world| {
+                world.pass(seconds(1));
+                world.lose_status();
+                world.generation_since = world.now;
+            }),
+            &[],
+        ),
         (
             "metadata of the login Secret edited",
             with(held(), |world| world.edit_login(Ok(BILLING))),
             &["ReadLogin"],
         ),
         ("after a restart with a recorded rejection", held_and_restarted(), &["ReadLogin"]),
+        (
+            "after a restart a while later",
+            with(held(), |world| {
+                world.settle();
+                world.pass(seconds(10));
+                world.restart();
+            }),
+            &["ReadLogin"],
+        ),
         (
             "after a restart with another version of the login Secret",
             with(held_and_restarted(), |world| world.edit_login(Ok(BILLING))),
