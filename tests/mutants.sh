@@ -17,11 +17,11 @@ mkdir -p "$tree/src"
 cp Cargo.lock "$tree"
 cp -r src/core "$tree/src"
 printf '//! The core by itself.\npub mod core;\n' > "$tree/src/lib.rs"
-# The same package without the other workspace members and dependencies.
+# The same package without the other workspace members, dependencies and targets.
 awk -v crates="^($crates)[ .]" '
   /^members/ { next }
-  /^\[/ { dependencies = /^\[(dev-)?dependencies\]/ }
-  !dependencies || /^\[/ || $0 ~ crates' Cargo.toml > "$tree/Cargo.toml"
+  /^\[/ { dependencies = /^\[(dev-)?dependencies\]/; target = /^\[\[/ }
+  !target && (!dependencies || /^\[/ || $0 ~ crates)' Cargo.toml > "$tree/Cargo.toml"
 
 files=()
 for file in "$@"; do
