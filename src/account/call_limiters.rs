@@ -20,7 +20,7 @@ pub(crate) struct CallLimiters<K: Clone + Eq + Hash> {
 
 /// A permit; dropping it, even unseen, admits the next call.
 pub(crate) struct Permit<K: Clone + Eq + Hash> {
-    gates: Arc<CallLimiters<K>>,
+    call_limiters: Arc<CallLimiters<K>>,
     key: K,
     request: CallRequest,
     is_used: bool,
@@ -39,24 +39,24 @@ impl<K: Clone + Eq + Hash> CallLimiters<K> {
         request: CallRequest,
         now: Moment,
     ) -> Option<Permit<K>> {
-        let (turn, pass) = oneshot::channel();
+        let (waiter, permit) = oneshot::channel();
         {
-            let mut gates = self.lock();
-            let gate = gates.entry(key.clone()).or_insert_with(|| CallLimiter::new(self.capacity));
-            gate.ask(request, turn, now);
-            self.admit(gate, key);
+            let mut call_limiters = self.lock();
+            let limiter = call_limiters.entry(key.clone()).or_insert_with(|| CallLimiter::new(self.capacity));
+            limiter.enqueue(request, waiter, now);
+            self.admit(limiter, key);
         }
-        pass.await.ok()
+        permit.await.ok()
     }
 
     /// Admits calls that may start; a call that no longer waits frees its place at once.
-    fn admit(self: &Arc<Self>, gate: &mut CallLimiter<Waiter<K>>, key: &K) {
-        while let Some((request, turn)) = gate.admit() {
-            let pass = Permit { gates: Arc::clone(self), key: key.clone(), request, is_used: true };
-            if let Err(mut unused) = turn.send(pass) {
+    fn admit(self: &Arc<Self>, limiter: &mut CallLimiter<Waiter<K>>, key: &K) {
+        while let Some((request, waiter)) = limiter.admit() {
+            let permit = Permit { call_limiters: Arc::clone(self), key: key.clone(), request, is_used: true };
+            if let Err(mut unused) = waiter.send(permit) {
                 // Its end would lock the gates, which are locked.
                 unused.is_used = false;
-                gate.leave(&unused.request);
+                limiter.release(&unused.request);
             }
         }
     }
@@ -71,12 +71,12 @@ impl<K: Clone + Eq + Hash> Drop for Permit<K> {
         if !self.is_used {
             return;
         }
-        let mut gates = self.gates.lock();
-        let Some(gate) = gates.get_mut(&self.key) else { return };
-        gate.leave(&self.request);
-        self.gates.admit(gate, &self.key);
-        if gate.is_idle() {
-            gates.remove(&self.key);
+        let mut call_limiters = self.call_limiters.lock();
+        let Some(limiter) = call_limiters.get_mut(&self.key) else { return };
+        limiter.release(&self.request);
+        self.call_limiters.admit(limiter, &self.key);
+        if limiter.is_idle() {
+            call_limiters.remove(&self.key);
         }
     }
 }
@@ -90,7 +90,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_fifteenth_of_a_tenant_waits_until_one_leaves_and_one_that_gave_up_takes_no_room() {
-        let gates = Arc::new(CallLimiters::new(Capacity::ISSUER));
+        let call_limiters = Arc::new(CallLimiters::new(Capacity::ISSUER));
         let origin = Origin::parse(DEFAULT_ISSUER).unwrap();
         let now = Moment { wall: jiff::Timestamp::UNIX_EPOCH, monotonic: jiff::SignedDuration::ZERO };
         let request = || CallRequest {
@@ -98,19 +98,20 @@ mod tests {
             priority: Priority::Renewal { overdue: now },
             failures: 0,
         };
-        let mut passes = Vec::new();
+        let mut permits = Vec::new();
         for _ in 0..14 {
-            passes.push(gates.enter(&origin, request(), now).now_or_never().flatten().expect("room"));
+            permits
+                .push(call_limiters.enter(&origin, request(), now).now_or_never().flatten().expect("room"));
         }
-        assert!(gates.enter(&origin, request(), now).now_or_never().is_none(), "asked, and gave up");
-        let mut unseen = Box::pin(gates.enter(&origin, request(), now));
-        let mut last = Box::pin(gates.enter(&origin, request(), now));
+        assert!(call_limiters.enter(&origin, request(), now).now_or_never().is_none(), "asked, and gave up");
+        let mut unseen = Box::pin(call_limiters.enter(&origin, request(), now));
+        let mut last = Box::pin(call_limiters.enter(&origin, request(), now));
         assert!((&mut unseen).now_or_never().is_none() && (&mut last).now_or_never().is_none());
-        passes.pop();
+        permits.pop();
         drop(unseen);
-        let pass =
+        let permit =
             last.now_or_never().flatten().expect("its turn, after one that was let through and did not look");
-        drop((pass, passes));
-        assert!(gates.lock().is_empty());
+        drop((permit, permits));
+        assert!(call_limiters.lock().is_empty());
     }
 }

@@ -27,19 +27,19 @@ struct Inner {
 }
 
 impl Inner {
-    fn blocked_until(&self, place: &CallSite, user: UserKey, now: Moment) -> Option<Moment> {
-        self.limits.get(&place.of_one()).and_then(|limits| limits.blocked_until(&user, now))
+    fn blocked_until(&self, call_site: &CallSite, user: UserKey, now: Moment) -> Option<Moment> {
+        self.limits.get(&call_site.of_one()).and_then(|limits| limits.blocked_until(&user, now))
     }
 
     /// The breakers that a call has to pass.
-    fn breakers(&self, place: &CallSite) -> impl Iterator<Item = &CircuitBreaker<AccountHandle>> {
-        place.scopes().into_iter().filter_map(|scope| self.breakers.get(&scope))
+    fn breakers(&self, call_site: &CallSite) -> impl Iterator<Item = &CircuitBreaker<AccountHandle>> {
+        call_site.scopes().into_iter().filter_map(|scope| self.breakers.get(&scope))
     }
 
-    fn holds_back(&self, place: &CallSite, caller: Caller, now: Moment) -> Option<Moment> {
+    fn calls_blocked_until(&self, call_site: &CallSite, caller: Caller, now: Moment) -> Option<Moment> {
         let later = |one: Moment, other: Moment| if one.earlier(other, now) == one { other } else { one };
-        self.breakers(place)
-            .filter_map(|breaker| breaker.holds_back(caller, &place.tenant, now))
+        self.breakers(call_site)
+            .filter_map(|breaker| breaker.calls_blocked_until(caller, &call_site.tenant, now))
             .reduce(later)
     }
 }
@@ -82,59 +82,65 @@ impl PartialEq for AccountHandle {
 
 impl CallLimits {
     /// What keeps this account from calling now.
-    pub(super) fn of(&self, place: &CallSite, caller: Caller, user: UserKey, now: Moment) -> Throttle {
+    pub(super) fn of(&self, call_site: &CallSite, caller: Caller, user: UserKey, now: Moment) -> Throttle {
         let inner = self.lock();
         Throttle {
-            calls: inner.holds_back(place, caller, now),
-            logins: inner.blocked_until(place, user, now),
+            calls: inner.calls_blocked_until(call_site, caller, now),
+            logins: inner.blocked_until(call_site, user, now),
         }
     }
 
     /// Until when the limits let no login of this user name through that was never accepted.
-    pub(super) fn blocked_until(&self, place: &CallSite, user: UserKey, now: Moment) -> Option<Moment> {
-        self.lock().blocked_until(place, user, now)
+    pub(super) fn blocked_until(&self, call_site: &CallSite, user: UserKey, now: Moment) -> Option<Moment> {
+        self.lock().blocked_until(call_site, user, now)
     }
 
     /// A call begins, unless a breaker holds it back; whether it does.
-    pub(super) fn begins(&self, place: &CallSite, who: &AccountHandle, caller: Caller, now: Moment) -> bool {
+    pub(super) fn begin(
+        &self,
+        call_site: &CallSite,
+        handle: &AccountHandle,
+        caller: Caller,
+        now: Moment,
+    ) -> bool {
         let mut inner = self.lock();
-        let is_free = inner.holds_back(place, caller, now).is_none();
-        for scope in place.scopes().into_iter().filter(|_| is_free) {
+        let is_free = inner.calls_blocked_until(call_site, caller, now).is_none();
+        for scope in call_site.scopes().into_iter().filter(|_| is_free) {
             if let Some(breaker) = inner.breakers.get_mut(&scope) {
-                breaker.begins(who, caller.pace);
+                breaker.begin(handle, caller.pace);
             }
         }
         is_free
     }
 
     /// Whether a call that has begun may still be sent.
-    pub(super) fn lets_pass(&self, place: &CallSite, who: &AccountHandle) -> bool {
-        self.lock().breakers(place).all(|breaker| breaker.lets_pass(who))
+    pub(super) fn is_call_allowed(&self, call_site: &CallSite, handle: &AccountHandle) -> bool {
+        self.lock().breakers(call_site).all(|breaker| breaker.is_call_allowed(handle))
     }
 
     /// A call was aborted, without a result.
-    pub(super) fn gives_up(&self, place: &CallSite, who: &AccountHandle) {
+    pub(super) fn abandon(&self, call_site: &CallSite, handle: &AccountHandle) {
         let mut inner = self.lock();
-        for scope in place.scopes() {
+        for scope in call_site.scopes() {
             if let Some(breaker) = inner.breakers.get_mut(&scope) {
-                breaker.gives_up(who);
+                breaker.abandon(handle);
             }
         }
     }
 
     /// A call ended. Returns the accounts whose rejections turn out to be meaningless.
-    pub(super) fn ends(
+    pub(super) fn end(
         &self,
-        place: &CallSite,
-        who: &AccountHandle,
+        call_site: &CallSite,
+        handle: &AccountHandle,
         is_proven: bool,
         verdict: CallOutcome,
         now: Moment,
     ) -> Vec<AccountHandle> {
         let mut inner = self.lock();
-        let standing = TenantHistory { tenant: Arc::clone(&place.tenant), is_proven };
+        let history = TenantHistory { tenant: Arc::clone(&call_site.tenant), is_proven };
         let mut forgiven: Vec<AccountHandle> = Vec::new();
-        for scope in place.scopes() {
+        for scope in call_site.scopes() {
             let is_new = !inner.breakers.contains_key(&scope);
             if is_new && matches!(verdict, CallOutcome::Works | CallOutcome::Answers) {
                 continue;
@@ -143,52 +149,66 @@ impl CallLimits {
                 inner.breakers.retain(|_, breaker| !breaker.is_idle(now));
             }
             let create = if scope.1.is_some() { CircuitBreaker::of_one } else { CircuitBreaker::of_all };
-            let found = inner.breakers.entry(scope).or_insert_with(create).ends(who, &standing, verdict, now);
+            let found =
+                inner.breakers.entry(scope).or_insert_with(create).end(handle, &history, verdict, now);
             forgiven.extend(found);
         }
         forgiven
     }
 
     /// A login begins that the issuer never accepted, unless the limits put it off; whether it does.
-    pub(super) fn login_begins(&self, place: &CallSite, user: UserKey, now: Moment) -> bool {
-        let is_free = self.blocked_until(place, user, now).is_none();
+    pub(super) fn begin_login(&self, call_site: &CallSite, user: UserKey, now: Moment) -> bool {
+        let is_free = self.blocked_until(call_site, user, now).is_none();
         if is_free {
-            self.limit(place, user, now, RejectionLimit::begins);
+            self.limit(call_site, user, now, RejectionLimit::begin);
         }
         is_free
     }
 
     /// Whether a login may be attempted that the issuer never accepted; if so, it counts as in progress.
-    pub(super) fn presents(&self, place: &CallSite, now: Moment) -> bool {
-        self.lock().limits.entry(place.of_one()).or_default().presents(now)
+    pub(super) fn begin_attempt(&self, call_site: &CallSite, now: Moment) -> bool {
+        self.lock().limits.entry(call_site.of_one()).or_default().begin_attempt(now)
     }
 
     /// A login attempt ended.
-    pub(super) fn has_presented(&self, place: &CallSite) {
-        if let Some(limits) = self.lock().limits.get_mut(&place.of_one()) {
-            limits.has_presented();
+    pub(super) fn end_attempt(&self, call_site: &CallSite) {
+        if let Some(limits) = self.lock().limits.get_mut(&call_site.of_one()) {
+            limits.end_attempt();
         }
     }
 
     /// A login has ended that the issuer never accepted before.
-    pub(super) fn login_ends(&self, place: &CallSite, user: UserKey, is_rejected: bool, now: Moment) {
-        self.limit(place, user, now, |limit| limit.ends(is_rejected, now));
+    pub(super) fn end_login(&self, call_site: &CallSite, user: UserKey, is_rejected: bool, now: Moment) {
+        self.limit(call_site, user, now, |limit| limit.end(is_rejected, now));
     }
 
     /// Takes over what status remembers of such rejections.
-    pub(super) fn remember(&self, place: &CallSite, user: UserKey, count: u32, last: Moment, now: Moment) {
-        self.limit(place, user, now, |limit| limit.remember(count, last));
+    pub(super) fn remember(
+        &self,
+        call_site: &CallSite,
+        user: UserKey,
+        count: u32,
+        last: Moment,
+        now: Moment,
+    ) {
+        self.limit(call_site, user, now, |limit| limit.remember(count, last));
     }
 
     /// How many such rejections there were lately.
-    pub(super) fn rejections(&self, place: &CallSite, user: UserKey, now: Moment) -> u32 {
-        self.lock().limits.get(&place.of_one()).map_or(0, |limits| limits.count(&user, now))
+    pub(super) fn rejections(&self, call_site: &CallSite, user: UserKey, now: Moment) -> u32 {
+        self.lock().limits.get(&call_site.of_one()).map_or(0, |limits| limits.count(&user, now))
     }
 
-    fn limit(&self, place: &CallSite, user: UserKey, now: Moment, change: impl FnOnce(&mut RejectionLimit)) {
+    fn limit(
+        &self,
+        call_site: &CallSite,
+        user: UserKey,
+        now: Moment,
+        change: impl FnOnce(&mut RejectionLimit),
+    ) {
         let mut inner = self.lock();
         inner.limits.retain(|_, limits| !limits.are_over(now));
-        change(inner.limits.entry(place.of_one()).or_default().of(user, now));
+        change(inner.limits.entry(call_site.of_one()).or_default().of(user, now));
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

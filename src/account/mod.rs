@@ -65,7 +65,7 @@ impl Accounts {
             issuer,
             clock,
             metrics,
-            gates: Arc::new(call_limiters::CallLimiters::new(Capacity::ISSUER)),
+            call_limiters: Arc::new(call_limiters::CallLimiters::new(Capacity::ISSUER)),
             call_limits: call_limits::CallLimits::default(),
             may_call: Box::new(may_call),
             ended,
@@ -99,8 +99,8 @@ impl Accounts {
         count: u32,
         last: Moment,
     ) {
-        let (place, user) = (place(tenant, site), self.keys.user(pair));
-        self.shared.call_limits.remember(&place, user, count, last, self.shared.clock.now());
+        let (call_site, user) = (call_site(tenant, site), self.keys.user(pair));
+        self.shared.call_limits.remember(&call_site, user, count, last, self.shared.clock.now());
     }
 
     /// Until when this login is not even looked up for this tenant, because the user name, or all user names of the
@@ -108,8 +108,8 @@ impl Accounts {
     /// guess it, without a call to the issuer.
     #[must_use]
     pub fn blocked_until(&self, tenant: &Tenant, site: &IssuerAddress, pair: &LoginPair) -> Option<Moment> {
-        let (place, user) = (place(tenant, site), self.keys.user(pair));
-        self.shared.call_limits.blocked_until(&place, user, self.shared.clock.now())
+        let (call_site, user) = (call_site(tenant, site), self.keys.user(pair));
+        self.shared.call_limits.blocked_until(&call_site, user, self.shared.clock.now())
     }
 
     /// Forgets every session: another process may have used the accounts since.
@@ -125,7 +125,7 @@ impl Accounts {
     }
 }
 
-fn place(tenant: &Tenant, site: &IssuerAddress) -> call_limits::CallSite {
+fn call_site(tenant: &Tenant, site: &IssuerAddress) -> call_limits::CallSite {
     call_limits::CallSite { origin: site.endpoint.origin.clone(), tenant: Arc::clone(tenant) }
 }
 

@@ -87,7 +87,7 @@ impl Session {
         let (strategy, now) = (self.members.strategy(), self.shared.clock.now());
         let rejections_of_user = self.rejections_of_user(tenant);
         let account = self.account();
-        let throttle = self.throttle(&account, &self.place(tenant), now);
+        let throttle = self.throttle(&account, &self.call_site(tenant), now);
         let view = AccountView::of(self.key, &account, throttle, strategy, now);
         AccountView { rejections_of_user, ..view }
     }
@@ -105,7 +105,7 @@ impl Session {
     /// How often this user name was rejected lately for this tenant, with passwords that were never accepted.
     fn rejections_of_user(&self, tenant: &Tenant) -> u32 {
         let now = self.shared.clock.now();
-        self.shared.call_limits.rejections(&self.place(tenant), self.user, now)
+        self.shared.call_limits.rejections(&self.call_site(tenant), self.user, now)
     }
 
     /// Starts the call that a new token needs, unless one is in flight or none is allowed now; whether it did.
@@ -126,24 +126,24 @@ impl Session {
         if !self.may_call() {
             return false;
         }
-        let place = self.place(tenant);
-        let Some((call, is_trial)) = self.begin(&place, pair, override_hold) else { return false };
+        let call_site = self.call_site(tenant);
+        let Some((call, is_trial)) = self.begin(&call_site, pair, override_hold) else { return false };
         let session = Arc::clone(self);
-        self.shared.tasks.spawn(async move { session.run(call, place, is_trial, record).await });
+        self.shared.tasks.spawn(async move { session.run(call, call_site, is_trial, record).await });
         true
     }
 
     /// Starts a call, and returns whether it is a login that was never accepted.
     fn begin(
         self: &Arc<Self>,
-        place: &CallSite,
+        call_site: &CallSite,
         pair: Option<LoginPair>,
         override_hold: bool,
     ) -> Option<(Call, bool)> {
         let (strategy, now) = (self.members.strategy(), self.shared.clock.now());
         let call_limits = &self.shared.call_limits;
         let mut account = self.account();
-        let throttle = self.throttle(&account, place, now);
+        let throttle = self.throttle(&account, call_site, now);
         if override_hold && account.put_off(throttle, now).is_none() {
             account.override_hold(now);
         }
@@ -152,23 +152,23 @@ impl Session {
         if !is_due || next == Next::Login && pair.is_none() {
             return None;
         }
-        let who = self.who();
+        let handle = self.handle();
         let is_trial = next == Next::Login && account.accepted().is_none();
-        if !call_limits.begins(place, &who, self.caller(&account, now), now) {
+        if !call_limits.begin(call_site, &handle, self.caller(&account, now), now) {
             return None;
         }
-        if is_trial && !call_limits.login_begins(place, self.user, now) {
-            call_limits.gives_up(place, &who);
+        if is_trial && !call_limits.begin_login(call_site, self.user, now) {
+            call_limits.abandon(call_site, &handle);
             return None;
         }
         account.begin(strategy, pair, now).map(|call| (call, is_trial))
     }
 
-    fn throttle(&self, account: &Account, place: &CallSite, now: Moment) -> Throttle {
-        self.shared.call_limits.of(place, self.caller(account, now), self.user, now)
+    fn throttle(&self, account: &Account, call_site: &CallSite, now: Moment) -> Throttle {
+        self.shared.call_limits.of(call_site, self.caller(account, now), self.user, now)
     }
 
-    fn place(&self, tenant: &Tenant) -> CallSite {
+    fn call_site(&self, tenant: &Tenant) -> CallSite {
         CallSite { origin: self.site.endpoint.origin.clone(), tenant: Arc::clone(tenant) }
     }
 
@@ -181,7 +181,7 @@ impl Session {
         Caller { pace: account.pace(), is_overdue, is_proven, failures, place }
     }
 
-    fn who(self: &Arc<Self>) -> AccountHandle {
+    fn handle(self: &Arc<Self>) -> AccountHandle {
         let account: Weak<Self> = Arc::downgrade(self);
         AccountHandle { key: self.key, account }
     }
@@ -194,25 +194,26 @@ impl Session {
     async fn run(
         self: Arc<Self>,
         call: Call,
-        place: CallSite,
+        call_site: CallSite,
         is_trial: bool,
         record: Option<AttemptRecorder>,
     ) {
-        let (request, limit) = self.request(&place);
+        let (request, limit) = self.request(&call_site);
         let trial = is_trial.then_some(Trial::Waits);
-        let mut end = CallGuard { session: &self, place, is_in_flight: true, trial };
-        let Shared { gates, call_limits, clock, stop, .. } = &*self.shared;
-        let pass = tokio::select! {
+        let mut end = CallGuard { session: &self, call_site, is_in_flight: true, trial };
+        let Shared { call_limiters, call_limits, clock, stop, .. } = &*self.shared;
+        let permit = tokio::select! {
             biased;
             () = stop.cancelled() => None,
-            pass = gates.enter(&self.site.endpoint.origin, request, clock.now()) => pass,
+            permit = call_limiters.enter(&self.site.endpoint.origin, request, clock.now()) => permit,
         };
         // Much may have changed while it waited for its turn, or was recorded.
-        let who = self.who();
-        let place = end.place.clone();
-        let is_free = || self.may_call() && self.is_wanted() && call_limits.lets_pass(&place, &who);
-        let is_turn = pass.is_some() && is_free();
-        if is_turn && is_trial && call_limits.presents(&place, clock.now()) {
+        let handle = self.handle();
+        let call_site = end.call_site.clone();
+        let is_free =
+            || self.may_call() && self.is_wanted() && call_limits.is_call_allowed(&call_site, &handle);
+        let is_turn = permit.is_some() && is_free();
+        if is_turn && is_trial && call_limits.begin_attempt(&call_site, clock.now()) {
             end.trial = Some(Trial::Presented);
         }
         let is_turn = is_turn && end.trial != Some(Trial::Waits);
@@ -220,12 +221,12 @@ impl Session {
         if is_sent {
             let exchange = tokio::select! {
                 exchange = self.exchange(&call, limit) => exchange,
-                () = self.given_up() => return,
+                () = self.stop_grace() => return,
             };
-            let is_rejected = self.finish(call, &place, exchange);
+            let is_rejected = self.finish(call, &call_site, exchange);
             end.trial = end.trial.map(|trial| if is_rejected { Trial::Rejected } else { trial });
         } else {
-            call_limits.gives_up(&place, &who);
+            call_limits.abandon(&call_site, &handle);
             self.account().withdraw(call);
         }
         end.is_in_flight = false;
@@ -261,22 +262,25 @@ impl Session {
     }
 
     /// What the next call is for, and how long it may take.
-    fn request(&self, place: &CallSite) -> (CallRequest, SignedDuration) {
+    fn request(&self, call_site: &CallSite) -> (CallRequest, SignedDuration) {
         let account = self.account();
         let priority =
             account.overdue().map_or(Priority::FirstIssue, |overdue| Priority::Renewal { overdue });
         let failures = account.last_failure().map_or(0, |last_failure| last_failure.count);
-        (CallRequest { tenant: Arc::clone(&place.tenant), priority, failures }, account.pace().call_limit())
+        (
+            CallRequest { tenant: Arc::clone(&call_site.tenant), priority, failures },
+            account.pace().call_limit(),
+        )
     }
 
-    async fn given_up(&self) {
+    async fn stop_grace(&self) {
         self.shared.stop.cancelled().await;
         tokio::time::sleep(STOP_GRACE).await;
     }
 
     /// Takes in how a call went; whether the login was rejected, and that counts.
-    fn finish(self: &Arc<Self>, call: Call, place: &CallSite, exchange: Exchange) -> bool {
-        self.tell(call.grant(), &exchange);
+    fn finish(self: &Arc<Self>, call: Call, call_site: &CallSite, exchange: Exchange) -> bool {
+        self.log_outcome(call.grant(), &exchange);
         let blank = matches!(&call, Call::Login(pair) if pair.password_has_blank());
         let Shared { call_limits, clock, .. } = &*self.shared;
         let now = clock.now();
@@ -287,11 +291,11 @@ impl Session {
             Failure { class, reason: reason.of_password(blank) }
         });
         let verdict = account.verdict(result.as_ref().map(drop), self.site.trust != Trust::PublicRoots);
-        let forgiven = call_limits.ends(place, &self.who(), account.accepted().is_some(), verdict, now);
+        let forgiven = call_limits.end(call_site, &self.handle(), account.accepted().is_some(), verdict, now);
         let is_rejected = matches!(&result, Err(failure) if failure.class == RetryClass::Rejected);
         account.finish(call, result, now, clock.random_fraction());
         drop(account);
-        for account in forgiven.iter().filter_map(|who| who.account.upgrade()) {
+        for account in forgiven.iter().filter_map(|handle| handle.account.upgrade()) {
             account.forgive(now);
         }
         is_rejected
@@ -303,14 +307,14 @@ impl Session {
     }
 
     /// Has every member look again.
-    fn tell_members(&self) {
+    fn wake_members(&self) {
         for member in self.members.names() {
             // An error means that there is no receiver: the process is stopping.
             let _ = self.shared.ended.send(member);
         }
     }
 
-    fn tell(&self, grant: Grant, exchange: &Exchange) {
+    fn log_outcome(&self, grant: Grant, exchange: &Exchange) {
         let metrics = &self.shared.metrics;
         let origin = &self.site.endpoint.origin;
         let outcome = exchange.result.as_ref().map_or_else(IssuerError::outcome, |_| "ok");
@@ -341,7 +345,7 @@ impl Session {
 impl Forgive for Session {
     fn forgive(&self, now: Moment) {
         self.account().forgive(now);
-        self.tell_members();
+        self.wake_members();
     }
 }
 
@@ -355,7 +359,7 @@ impl fmt::Debug for Session {
 /// forever.
 struct CallGuard<'a> {
     session: &'a Arc<Session>,
-    place: CallSite,
+    call_site: CallSite,
     is_in_flight: bool,
     trial: Option<Trial>,
 }
@@ -377,14 +381,14 @@ impl Drop for CallGuard<'_> {
         let Shared { call_limits, clock, .. } = &*session.shared;
         if self.is_in_flight {
             session.account().abandon();
-            call_limits.gives_up(&self.place, &session.who());
+            call_limits.abandon(&self.call_site, &session.handle());
         }
         if let Some(trial) = self.trial {
             if trial != Trial::Waits {
-                call_limits.has_presented(&self.place);
+                call_limits.end_attempt(&self.call_site);
             }
-            call_limits.login_ends(&self.place, session.user, trial == Trial::Rejected, clock.now());
+            call_limits.end_login(&self.call_site, session.user, trial == Trial::Rejected, clock.now());
         }
-        session.tell_members();
+        session.wake_members();
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Shared {
     pub(super) issuer: IssuerClient,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) gates: Arc<CallLimiters<Origin>>,
+    pub(super) call_limiters: Arc<CallLimiters<Origin>>,
     pub(super) call_limits: CallLimits,
     /// Whether this process may call now. Another one may use the accounts when it may not.
     pub(super) may_call: Box<dyn Fn() -> bool + Send + Sync>,

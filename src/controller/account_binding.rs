@@ -20,11 +20,14 @@ use crate::issuer::{BundleRefusal, IssuerAddress, Trust};
 pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerError> {
     let Ok(spec) = work.spec.clone() else { return Ok(()) };
     let reference = &spec.account.login;
-    let key = work.beside(&reference.secret);
+    let key = work.sibling(&reference.secret);
     let revision = work.context.registry.secrets.revision(&key);
     let share = work.context.share(&key.namespace).await;
-    let secret =
-        work.context.cluster.read_secret(&key.namespace, &key.name, &share, work.memory.allowance()).await?;
+    let secret = work
+        .context
+        .api_server
+        .read_secret(&key.namespace, &key.name, &share, work.state.allowance())
+        .await?;
     let seen = secret.as_ref().map_or(LastSeen::Absent, |secret| LastSeen::Version(version_of(secret)));
     work.context.registry.secrets.on_read(&key, seen.clone(), revision);
     let parsed = parse(secret.as_ref(), reference);
@@ -44,7 +47,7 @@ pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerE
                 let accounts = &work.context.accounts;
                 match accounts
                     .blocked_until(&tenant, &site, &pair)
-                    .filter(|_| !work.memory.known.is_accepted(&spec, &seen))
+                    .filter(|_| !work.state.known.is_accepted(&spec, &seen))
                 {
                     Some(until) => (Err(put_off(reference, until)), None),
                     None => (Ok(accounts.open(site, &pair, &source)), Some(pair)),
@@ -57,7 +60,7 @@ pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerE
     }
     let reference = spec.account.clone();
     let generation = work.credential.metadata.generation;
-    work.memory.login = Some(LoginSnapshot {
+    work.state.login = Some(LoginSnapshot {
         seen,
         reference,
         bundle_seen,
@@ -68,7 +71,7 @@ pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerE
         tenant,
         generation,
     });
-    work.memory.take_part(&work.identity.uid, &spec, generation);
+    work.state.join_account(&work.identity.uid, &spec, generation);
     Ok(())
 }
 
@@ -76,8 +79,8 @@ pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerE
 pub(super) fn forget_replaced_bundle(work: &mut Reconciliation<'_>) {
     let Ok(spec) = &work.spec else { return };
     let seen = bundle_seen(work, spec);
-    if work.memory.login.as_ref().is_some_and(|reading| reading.is_bundle_replaced(&seen)) {
-        work.memory.login = None;
+    if work.state.login.as_ref().is_some_and(|reading| reading.is_bundle_replaced(&seen)) {
+        work.state.login = None;
     }
 }
 
@@ -85,31 +88,31 @@ pub(super) fn forget_replaced_bundle(work: &mut Reconciliation<'_>) {
 fn bundle_seen(work: &Reconciliation<'_>, spec: &CredentialSpec) -> LastSeen {
     let bundle = spec.account.ca_bundle.as_ref().filter(|bundle| bundle.kind == CaBundleKind::Secret);
     bundle.map_or(LastSeen::Unknown, |bundle| {
-        work.context.registry.secrets.last_seen(&work.beside(&bundle.name))
+        work.context.registry.secrets.last_seen(&work.sibling(&bundle.name))
     })
 }
 
 /// Asks the account for a new token; whether a call was started. `record` is carried out once it is its turn.
 pub(super) fn obtain(
-    memory: &mut CredentialState,
+    state: &mut CredentialState,
     override_hold: bool,
     record: Option<AttemptRecorder>,
     now: Moment,
 ) -> bool {
-    let Some(reading) = &mut memory.login else { return false };
+    let Some(reading) = &mut state.login else { return false };
     let pair = reading.pair.take();
     let Ok(session) = &reading.outcome else { return false };
     let is_to_be_recorded = record.is_some();
     let is_begun = session.obtain_recorded(&reading.tenant, pair, override_hold, record);
     if is_begun && is_to_be_recorded {
-        memory.known.on_attempt_queued(now);
+        state.known.on_attempt_queued(now);
     }
     is_begun
 }
 
 /// Forgets user name and password that were read and are not needed.
-pub(super) fn forget_pair(memory: &mut CredentialState) {
-    if let Some(reading) = &mut memory.login {
+pub(super) fn clear_pair(state: &mut CredentialState) {
+    if let Some(reading) = &mut state.login {
         reading.pair = None;
     }
 }
@@ -126,7 +129,7 @@ fn remember_rejections(
     pair: &LoginPair,
     now: Moment,
 ) {
-    if let Some((count, last)) = work.memory.known.rejections_for_limit(now) {
+    if let Some((count, last)) = work.state.known.rejections_for_limit(now) {
         work.context.accounts.remember_rejections(tenant, site, pair, count, last);
     }
 }
@@ -140,7 +143,7 @@ fn remember(
     now: Moment,
 ) {
     let generation = work.generation();
-    let (Ok(spec), known) = (&work.spec, &mut work.memory.known) else { return };
+    let (Ok(spec), known) = (&work.spec, &mut work.state.known) else { return };
     let blank = pair.is_some_and(LoginPair::password_has_blank);
     let found = LoginFound { key: session.key(), seen, blank, spec, generation };
     session.remember(|account| known.restore_account(account, found, now));
@@ -166,14 +169,14 @@ async fn trust(
     let Some(CaBundleReference { kind, name, key }) = &account.ca_bundle else {
         return Ok(Ok(Trust::PublicRoots));
     };
-    if let Some(trust) = work.memory.login.as_ref().and_then(|reading| reading.trust(account, now)) {
+    if let Some(trust) = work.state.login.as_ref().and_then(|reading| reading.trust(account, now)) {
         return Ok(Ok(trust));
     }
     let (object, key_name) = (format!("{kind} {name}"), key.clone());
     let namespace = &work.identity.namespace;
     let share = work.context.share(namespace).await;
-    let allowance = work.memory.allowance();
-    let pem = work.context.cluster.read_key(namespace, *kind, name, key, &share, allowance).await?;
+    let allowance = work.state.allowance();
+    let pem = work.context.api_server.read_key(namespace, *kind, name, key, &share, allowance).await?;
     let Some(pem) = pem else { return Ok(Err(Reason::CaBundleMissing { object, key: key_name })) };
     let accepted = work.context.bundles.accept(namespace, &pem);
     Ok(accepted.map(Trust::Bundle).map_err(|refusal| match refusal {

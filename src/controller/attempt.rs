@@ -27,18 +27,18 @@ pub(super) fn recorder(object: &Arc<Guarded>, context: &Arc<Context>, term: Term
 async fn record(object: &Guarded, context: &Context, term: Term) -> bool {
     let Ok(credential) = &object.0 else { return false };
     let key = NamespacedName::new(object.namespace().unwrap_or_default(), object.name_any());
-    let memory = context.registry.credentials.state(&key, &object.uid().unwrap_or_default());
+    let state = context.registry.credentials.state(&key, &object.uid().unwrap_or_default());
     let is_current = context.registry.credentials.generation(&key) == credential.metadata.generation;
-    let Some(memory) = memory.filter(|_| is_current) else { return false };
-    let mut memory = memory.lock().await;
-    let leads = memory.term == Some(term) && context.leader_election.term() == Some(term);
-    if !leads || !trim::is_judged(&memory, credential) {
+    let Some(state) = state.filter(|_| is_current) else { return false };
+    let mut state = state.lock().await;
+    let leads = state.term == Some(term) && context.leader_election.term() == Some(term);
+    if !leads || !trim::is_validated(&state, credential) {
         return false;
     }
-    let recorded = Reconciliation::new(context, credential, &key, &mut memory, None).record_attempt().await;
+    let recorded = Reconciliation::new(context, credential, &key, &mut state, None).record_attempt().await;
     recorded.unwrap_or_else(|error| {
         // The next reconciliation of the credential continues from there.
-        memory.failed_record = Some(error);
+        state.failed_record = Some(error);
         false
     })
 }
@@ -52,7 +52,7 @@ impl Reconciliation<'_> {
         };
         let rejections = account.rejections;
         self.report(StatusTrigger::Attempt).await?;
-        self.memory.known.on_attempt_recorded(rejections);
+        self.state.known.on_attempt_recorded(rejections);
         Ok(true)
     }
 }

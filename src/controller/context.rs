@@ -27,7 +27,7 @@ pub(super) type Guarded = DeserializeGuard<IdIssuerCredential>;
 /// What every reconciliation uses.
 pub(super) struct Context {
     /// The API server.
-    pub cluster: ApiServer,
+    pub api_server: ApiServer,
     /// The sessions of all accounts.
     pub accounts: Arc<Accounts>,
     /// Where a password may be sent.

@@ -16,34 +16,34 @@ use crate::core::reason::Reason;
 ///
 /// # Errors
 /// When the API server does not answer or refuses.
-pub(super) async fn tell(
+pub(super) async fn report(
     context: &Context,
     generation: Option<i64>,
     key: &NamespacedName,
     uid: &str,
-    memory: &mut CredentialState,
+    state: &mut CredentialState,
 ) -> Result<Action, ApiServerError> {
     let generation = generation.unwrap_or_default();
-    if memory.known.status().observed_generation != Some(generation) {
+    if state.known.status().observed_generation != Some(generation) {
         let now = context.clock.now();
-        let pause = memory.known.status_write_pause(context.writes.pause(&key.namespace, now), now);
+        let pause = state.known.status_write_pause(context.writes.pause(&key.namespace, now), now);
         if let Some(until) = pause {
             return Ok(Action::requeue(Duration::try_from(until.remaining(now)).unwrap_or_default()));
         }
         tracing::warn!(namespace = key.namespace, name = key.name, "{}", Reason::MalformedResource.message());
-        let (cluster, left) = (&context.cluster, context.leader_election.left());
-        let previous = cluster.read_status(&key.namespace, &key.name, memory.allowance()).await?;
+        let (api_server, left) = (&context.api_server, context.leader_election.left());
+        let previous = api_server.read_status(&key.namespace, &key.name, state.allowance()).await?;
         let previous = previous.map(|(status, _)| status).unwrap_or_default();
         let own = &context.peers.own;
         if previous.controller.as_ref().is_some_and(|keeper| keeper != own) {
             return Ok(Action::await_change());
         }
         let status = status::read(previous).malformed(generation, own, now.wall);
-        let allowance = memory.allowance().within(left);
-        cluster
+        let allowance = state.allowance().within(left);
+        api_server
             .write_status(&key.namespace, &key.name, uid, None, &status::write(&status), allowance)
             .await?;
-        memory.known.on_status_written(status, false, now);
+        state.known.on_status_written(status, false, now);
         context.writes.made(&key.namespace, now);
     }
     Ok(Action::await_change())

@@ -35,11 +35,11 @@ pub(super) enum Ownership {
 }
 
 /// Whether this controller acts on a credential; if not, everything that is remembered of it is forgotten.
-pub(super) async fn standing(
+pub(super) async fn ownership(
     context: &Context,
     credential: &IdIssuerCredential,
     key: &NamespacedName,
-    memory: &mut CredentialState,
+    state: &mut CredentialState,
 ) -> Result<Ownership, ApiServerError> {
     let own = &context.peers.own;
     let status = credential.status.as_ref();
@@ -47,13 +47,13 @@ pub(super) async fn standing(
     let keeper = status.and_then(|status| status.controller.as_deref()).filter(|keeper| keeper != own);
     let Some(keeper) = keeper else {
         if let Some(claim) = claim {
-            answer(context, key, memory, claim).await?;
+            answer(context, key, state, claim).await?;
         }
         return Ok(Ownership::Acts);
     };
-    if memory.known.status().controller.as_ref() == Some(own) {
+    if state.known.status().controller.as_ref() == Some(own) {
         // The watch may be behind our own write.
-        let live = context.cluster.read_status(&key.namespace, &key.name, memory.allowance()).await?;
+        let live = context.api_server.read_status(&key.namespace, &key.name, state.allowance()).await?;
         let live = live.and_then(|(status, _)| status.controller);
         let Some(keeper) = live.filter(|keeper| keeper != own) else { return Ok(Ownership::Acts) };
         shows_life(context, key, &keeper);
@@ -69,18 +69,18 @@ pub(super) async fn standing(
     });
     let rival = PeerController { context, key, keeper };
     match stance {
-        PeerDecision::StandBy(until) => Ok(stands_by(&rival, credential, memory, until)),
-        PeerDecision::Ask => match rival.mark(credential, memory, json!({"claimedBy": own})).await {
+        PeerDecision::StandBy(until) => Ok(stands_by(&rival, credential, state, until)),
+        PeerDecision::Ask => match rival.mark(credential, state, json!({"claimedBy": own})).await {
             // The watch shows the claim, and that it is taken away.
-            Ok(_) => Ok(stands_by(&rival, credential, memory, now.plus(ANSWER_LIMIT))),
+            Ok(_) => Ok(stands_by(&rival, credential, state, now.plus(ANSWER_LIMIT))),
             Err(error) => rival.was_late(error),
         },
         PeerDecision::TakeOver => {
-            match rival.mark(credential, memory, json!({"controller": own, "claimedBy": null})).await {
+            match rival.mark(credential, state, json!({"controller": own, "claimedBy": null})).await {
                 Ok(version) => {
                     let NamespacedName { namespace, name } = key;
                     tracing::info!(namespace, name, keeper, "taking over: its controller is gone");
-                    memory.reset();
+                    state.reset();
                     Ok(Ownership::TookOver(version))
                 }
                 Err(error) => rival.was_late(error),
@@ -101,12 +101,12 @@ impl PeerController<'_> {
     async fn mark(
         &self,
         credential: &IdIssuerCredential,
-        memory: &mut CredentialState,
+        state: &mut CredentialState,
         marks: serde_json::Value,
     ) -> Result<String, ApiServerError> {
-        let allowance = memory.allowance().within(self.context.leader_election.left());
+        let allowance = state.allowance().within(self.context.leader_election.left());
         let version = credential.resource_version();
-        self.context.cluster.mark_status(self.key, version.as_deref(), marks, allowance).await
+        self.context.api_server.mark_status(self.key, version.as_deref(), marks, allowance).await
     }
 
     /// The write failed, so its consequences did not happen. Another controller may have been faster.
@@ -123,14 +123,14 @@ impl PeerController<'_> {
 async fn answer(
     context: &Context,
     key: &NamespacedName,
-    memory: &mut CredentialState,
+    state: &mut CredentialState,
     claim: &str,
 ) -> Result<(), ApiServerError> {
     if claim != context.peers.own {
         shows_life(context, key, claim);
     }
-    let allowance = memory.allowance().within(context.leader_election.left());
-    context.cluster.mark_status(key, None, json!({"claimedBy": null}), allowance).await.map(drop)
+    let allowance = state.allowance().within(context.leader_election.left());
+    context.api_server.mark_status(key, None, json!({"claimedBy": null}), allowance).await.map(drop)
 }
 
 /// Another controller works in this namespace.
@@ -147,11 +147,11 @@ fn shows_life(context: &Context, key: &NamespacedName, rival: &str) {
 fn stands_by(
     rival: &PeerController<'_>,
     credential: &IdIssuerCredential,
-    memory: &mut CredentialState,
+    state: &mut CredentialState,
     until: Moment,
 ) -> Ownership {
     let PeerController { context, key, keeper } = *rival;
-    let reported = memory.reported_peer.take();
+    let reported = state.reported_peer.take();
     if reported.as_deref() != Some(keeper) {
         if let Some(before) = reported {
             let now = context.clock.now();
@@ -171,9 +171,9 @@ fn stands_by(
         };
         context.publisher.tell(event, credential.object_ref(&()));
     }
-    memory.reset();
+    state.reset();
     context.registry.statuses.leaves(key, None);
-    memory.reported_peer = Some(keeper.to_owned());
+    state.reported_peer = Some(keeper.to_owned());
     if let Some(uid) = credential.uid() {
         context.metrics.forget_credential(&uid);
     }

@@ -46,16 +46,16 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     let _pass = tokio::select! {
         biased;
         () = context.stop.cancelled() => return Ok(Action::await_change()),
-        pass = async {
+        permit = async {
             context.registry.secrets.synced().await;
             let now = context.clock.now();
             context.turns.enter(&(), CallRequest::in_turn(namespace.as_str().into(), now), now).await
-        } => pass,
+        } => permit,
     };
     let meta = object.meta();
     let key = NamespacedName { namespace, name: object.name_any() };
     let uid = object.uid().unwrap_or_default();
-    let Some(memory) = context.registry.credentials.state(&key, &uid) else {
+    let Some(state) = context.registry.credentials.state(&key, &uid) else {
         return Ok(Action::await_change());
     };
     if meta.deletion_timestamp.is_some() {
@@ -63,22 +63,22 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     }
     // A new leader wakes all credentials.
     let Some(term) = context.leader_election.term() else { return Ok(Action::await_change()) };
-    let mut memory = memory.lock().await;
+    let mut state = state.lock().await;
     context.registry.wake_ups.set(&key, None);
     let action = if let Ok(credential) = &object.0 {
         let recorder = || attempt::recorder(&object, &context, term);
-        reconcile_readable(&context, credential, term, &key, &mut memory, &recorder).await
+        reconcile_readable(&context, credential, term, &key, &mut state, &recorder).await
     } else {
-        if memory.term != Some(term) {
-            memory.begin_term(term);
+        if state.term != Some(term) {
+            state.begin_term(term);
         }
-        let outcome = malformed::tell(&context, meta.generation, &key, &uid, &mut memory).await;
+        let outcome = malformed::report(&context, meta.generation, &key, &uid, &mut state).await;
         // Nothing was taken over: that is done once it can be read.
-        memory.term = None;
+        state.term = None;
         outcome
     };
-    account_binding::forget_pair(&mut memory);
-    context.registry.wake_ups.set_time_scale(&key, memory.pace());
+    account_binding::clear_pair(&mut state);
+    context.registry.wake_ups.set_time_scale(&key, state.pace());
     if action.is_err() {
         context.registry.rejections.unresolvable(&key, term);
     }
@@ -93,33 +93,33 @@ async fn reconcile_readable(
     credential: &IdIssuerCredential,
     term: Term,
     key: &NamespacedName,
-    memory: &mut CredentialState,
+    state: &mut CredentialState,
     recorder: &(dyn Fn() -> AttemptRecorder + Send + Sync),
 ) -> Result<Action, ApiServerError> {
-    let standing = peer_controllers::standing(context, credential, key, memory).await?;
-    if let Ownership::StandsBy(action) = standing {
+    let ownership = peer_controllers::ownership(context, credential, key, state).await?;
+    if let Ownership::StandsBy(action) = ownership {
         context.registry.rejections.resolved(key, term);
         return Ok(action);
     }
-    let is_new_term = memory.term != Some(term);
+    let is_new_term = state.term != Some(term);
     if is_new_term {
-        memory.begin_term(term);
+        state.begin_term(term);
     }
     let mut verdict = None;
-    if !trim::is_judged(memory, credential) && context.registry.quotas.check(key).is_ok() {
-        verdict = trim::judge(context, credential, memory.allowance()).await?;
+    if !trim::is_validated(state, credential) && context.registry.quotas.check(key).is_ok() {
+        verdict = trim::validate(context, credential, state.allowance()).await?;
         if verdict.is_none() {
             // The watch will show another spec soon. Continuous edits do not block others.
             context.registry.rejections.unresolvable(key, term);
             return Ok(Action::requeue(RACED_PAUSE));
         }
     }
-    let mut work = Reconciliation::new(context, credential, key, memory, verdict);
+    let mut work = Reconciliation::new(context, credential, key, state, verdict);
     if is_new_term && let Err(error) = work.load(term).await {
-        work.memory.term = None;
+        work.state.term = None;
         return Err(error);
     }
-    if let Ownership::TookOver(version) = &standing {
+    if let Ownership::TookOver(version) = &ownership {
         work.took_over(version);
     }
     let carried = work.carry_out(term, recorder).await;
@@ -136,16 +136,15 @@ async fn reconcile_readable(
 /// When the API server does not answer or refuses.
 pub(super) async fn finish(object: &Guarded, context: &Context) -> Result<(), ApiServerError> {
     let key = NamespacedName::new(object.namespace().unwrap_or_default(), object.name_any());
-    let memory = context.registry.credentials.state(&key, &object.uid().unwrap_or_default());
-    let (Some(memory), Some(term), Ok(credential)) = (memory, context.leader_election.term(), &object.0)
-    else {
+    let state = context.registry.credentials.state(&key, &object.uid().unwrap_or_default());
+    let (Some(state), Some(term), Ok(credential)) = (state, context.leader_election.term(), &object.0) else {
         return Ok(());
     };
-    let mut memory = memory.lock().await;
-    if memory.term != Some(term) || memory.login.is_none() || !trim::is_judged(&memory, credential) {
+    let mut state = state.lock().await;
+    if state.term != Some(term) || state.login.is_none() || !trim::is_validated(&state, credential) {
         return Ok(());
     }
-    let mut work = Reconciliation::new(context, credential, &key, &mut memory, None);
+    let mut work = Reconciliation::new(context, credential, &key, &mut state, None);
     let now = work.look();
     if let Plan::Publish { token, repair, fence } = decide(&work.observed(now), now) {
         target::publish(&mut work, &token, repair, fence).await?;
@@ -161,7 +160,7 @@ impl Reconciliation<'_> {
         self.take_over(self.credential.status.clone().unwrap_or_default(), &version);
         if term.follows_another {
             let Identity { namespace, name, .. } = &self.identity;
-            let read = self.context.cluster.read_status(namespace, name, self.memory.allowance()).await?;
+            let read = self.context.api_server.read_status(namespace, name, self.state.allowance()).await?;
             let (status, version) = read.unwrap_or_default();
             self.take_over(status, &version);
         }
@@ -171,14 +170,14 @@ impl Reconciliation<'_> {
     fn take_over(&mut self, status: IdIssuerCredentialStatus, version: &str) {
         self.context.registry.statuses.leaves(&self.key(), StatusMark::of(Some(&status), version));
         let (generation, spec) = (self.generation(), self.spec.as_deref().ok());
-        let behind = self.memory.term.map_or(SignedDuration::ZERO, |term| term.clock_behind);
-        self.memory.known.load(status::read(status), generation, spec, behind, self.context.clock.now());
+        let behind = self.state.term.map_or(SignedDuration::ZERO, |term| term.clock_behind);
+        self.state.known.load(status::read(status), generation, spec, behind, self.context.clock.now());
     }
 
     /// The status as it was taken over, with our name in it.
     fn took_over(&mut self, version: &str) {
-        self.memory.known.keep(&self.context.peers.own);
-        let status = status::write(self.memory.known.status());
+        self.state.known.keep(&self.context.peers.own);
+        let status = status::write(self.state.known.status());
         self.context.registry.statuses.leaves(&self.key(), StatusMark::of(Some(&status), version));
     }
 
@@ -188,7 +187,7 @@ impl Reconciliation<'_> {
         term: Term,
         recorder: &(dyn Fn() -> AttemptRecorder + Send + Sync),
     ) -> Result<Action, ApiServerError> {
-        if let Some(error) = self.memory.failed_record.take() {
+        if let Some(error) = self.state.failed_record.take() {
             return Err(error);
         }
         account_binding::forget_replaced_bundle(self);
@@ -208,8 +207,7 @@ impl Reconciliation<'_> {
                 }
                 Plan::Obtain { record_first, override_hold } => {
                     // The term is checked again when the call starts.
-                    if !account_binding::obtain(self.memory, override_hold, record_first.then(recorder), now)
-                    {
+                    if !account_binding::obtain(self.state, override_hold, record_first.then(recorder), now) {
                         break;
                     }
                 }
@@ -236,7 +234,7 @@ impl Reconciliation<'_> {
     /// Whether a first login must wait, because the status of another credential may say that it is held. The wait is
     /// limited, because that credential's login Secret may be unreadable.
     fn waits_for_others(&mut self, term: Term, now: Moment) -> bool {
-        let since = *self.memory.waits_for_others.get_or_insert(now);
+        let since = *self.state.waits_for_others.get_or_insert(now);
         let is_impatient = since.plus(OTHERS_LIMIT).is_reached(now);
         let is_resolved = |registry: &Arc<Registry>| registry.rejections.is_open(term, is_impatient);
         !self.context.registries.iter().all(is_resolved)
@@ -245,15 +243,15 @@ impl Reconciliation<'_> {
     /// Whether the call has just begun to wait for its turn.
     fn is_just_queued(&self, now: Moment) -> bool {
         let is_in_flight = |account: &AccountView| account.next == Next::InFlight;
-        self.memory.known.is_just_queued(now) && self.observed(now).account().is_some_and(is_in_flight)
+        self.state.known.is_just_queued(now) && self.observed(now).account().is_some_and(is_in_flight)
     }
 
     fn rest(&self, until: Option<Moment>) -> Action {
         let now = self.context.clock.now();
         // A recheck that is over was not needed, for example because the credential is suspended.
-        let recheck = self.memory.recheck().filter(|moment| !moment.is_reached(now));
+        let recheck = self.state.recheck().filter(|moment| !moment.is_reached(now));
         let moments =
-            [until, recheck, self.status_undone(), self.memory.known.status_pause()].into_iter().flatten();
+            [until, recheck, self.status_undone(), self.state.known.status_pause()].into_iter().flatten();
         let wake_up = moments.reduce(|sooner, other| sooner.earlier(other, now));
         self.context.registry.wake_ups.set(&self.key(), wake_up);
         let pause = wake_up.map(|moment| moment.remaining(now));

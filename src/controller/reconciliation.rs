@@ -19,7 +19,7 @@ pub(super) struct Reconciliation<'a> {
     pub(super) credential: &'a IdIssuerCredential,
     pub(super) identity: Identity,
     pub(super) spec: ValidatedSpec,
-    pub(super) memory: &'a mut CredentialState,
+    pub(super) state: &'a mut CredentialState,
     pub(super) generation_since: Moment,
     login_seen: LastSeen,
     target_seen: LastSeen,
@@ -30,7 +30,7 @@ impl<'a> Reconciliation<'a> {
         context: &'a Context,
         credential: &'a IdIssuerCredential,
         key: &NamespacedName,
-        memory: &'a mut CredentialState,
+        state: &'a mut CredentialState,
         verdict: Option<Result<CredentialSpec, Reason>>,
     ) -> Self {
         let identity = Identity {
@@ -43,31 +43,31 @@ impl<'a> Reconciliation<'a> {
             verdict.unwrap_or_else(|| spec::parse(credential, &context.allow_list, &context.target_policy))
         };
         let spec = match context.registry.quotas.check(key) {
-            Ok(()) => memory.spec(generation, parse),
+            Ok(()) => state.spec(generation, parse),
             Err(limit) => Err(Reason::TooManyCredentials { limit }),
         };
         let (login_seen, target_seen) = (LastSeen::Unknown, LastSeen::Unknown);
         let generation_since = context.registry.credentials.generation_since(key);
         let generation_since = generation_since.unwrap_or_else(|| context.clock.now());
-        Self { context, credential, identity, spec, memory, generation_since, login_seen, target_seen }
+        Self { context, credential, identity, spec, state, generation_since, login_seen, target_seen }
     }
 
     /// Refreshes what may have changed by itself: the watches and the time.
     pub(super) fn look(&mut self) -> Moment {
         let now = self.context.clock.now();
-        self.memory.known.look_at_request(self.credential.renew_request(), now);
+        self.state.known.update_renew_request(self.credential.renew_request(), now);
         if let Ok(spec) = &self.spec {
             self.login_seen =
-                self.context.registry.secrets.last_seen(&self.beside(&spec.account.login.secret));
-            self.target_seen = self.context.registry.secrets.last_seen(&self.beside(&spec.target.secret));
+                self.context.registry.secrets.last_seen(&self.sibling(&spec.account.login.secret));
+            self.target_seen = self.context.registry.secrets.last_seen(&self.sibling(&spec.target.secret));
             let generation = self.credential.metadata.generation;
-            self.memory.take_part(&self.identity.uid, spec, generation);
+            self.state.join_account(&self.identity.uid, spec, generation);
         }
         now
     }
 
     pub(super) fn observed(&self, now: Moment) -> Observed<'_> {
-        let login = self.spec.as_ref().map(|spec| self.memory.login(&self.login_seen, spec, now));
+        let login = self.spec.as_ref().map(|spec| self.state.login(&self.login_seen, spec, now));
         let inputs = Inputs {
             identity: &self.identity,
             generation: self.generation(),
@@ -75,12 +75,12 @@ impl<'a> Reconciliation<'a> {
             spec: self.spec.as_deref(),
             login_seen: &self.login_seen,
             login: login.unwrap_or(Login::Unread),
-            is_login_at_hand: self.memory.login.as_ref().is_some_and(|reading| reading.pair.is_some()),
+            is_login_at_hand: self.state.login.as_ref().is_some_and(|reading| reading.pair.is_some()),
             target_seen: &self.target_seen,
             namespace_pause: self.context.writes.pause(&self.identity.namespace, now),
             is_stopping: self.context.stop.is_cancelled(),
         };
-        self.memory.known.observe(inputs, now)
+        self.state.known.observe(inputs, now)
     }
 
     pub(super) fn generation(&self) -> i64 {
@@ -88,11 +88,11 @@ impl<'a> Reconciliation<'a> {
     }
 
     pub(super) fn key(&self) -> NamespacedName {
-        self.beside(&self.identity.name)
+        self.sibling(&self.identity.name)
     }
 
     /// Another object of the credential's namespace.
-    pub(super) fn beside(&self, name: &str) -> NamespacedName {
+    pub(super) fn sibling(&self, name: &str) -> NamespacedName {
         NamespacedName { namespace: self.identity.namespace.clone(), name: name.to_owned() }
     }
 }

@@ -285,7 +285,7 @@ impl Operator {
         let writes = Arc::new(NamespaceWrites::default());
         let context = |registry: &Arc<Registry>| {
             Arc::new(Context {
-                cluster: ApiServer::new(client.clone()),
+                api_server: ApiServer::new(client.clone()),
                 accounts: Arc::clone(&accounts),
                 allow_list: Arc::clone(&allow_list),
                 bundles: Arc::clone(&bundles),

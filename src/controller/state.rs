@@ -112,7 +112,7 @@ impl LoginSnapshot {
 impl CredentialState {
     /// Joins the account, or leaves it while suspended: a suspended credential drives nothing. Under a new specification the
     /// account asks the issuer for refreshes again, whatever it has learned.
-    pub(super) fn take_part(&mut self, uid: &str, spec: &CredentialSpec, generation: Option<i64>) {
+    pub(super) fn join_account(&mut self, uid: &str, spec: &CredentialSpec, generation: Option<i64>) {
         let Some(reading) = &mut self.login else { return };
         let Ok(session) = &reading.outcome else { return };
         if std::mem::replace(&mut reading.generation, generation) != generation {

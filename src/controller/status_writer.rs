@@ -16,8 +16,8 @@ impl Reconciliation<'_> {
     /// Reports in status, if it can be written, that a call keeps failing: nothing else reports that a token is late
     /// then.
     pub(super) async fn report_failure(&mut self, error: &ApiServerError, term: Term) {
-        self.memory.known.on_call_failed(error.call());
-        if self.memory.known.failing_call().is_none() || self.context.leader_election.term() != Some(term) {
+        self.state.known.on_call_failed(error.call());
+        if self.state.known.failing_call().is_none() || self.context.leader_election.term() != Some(term) {
             return;
         }
         if let Err(error) = self.report(StatusTrigger::Failure).await {
@@ -30,7 +30,7 @@ impl Reconciliation<'_> {
     pub(super) async fn report(&mut self, trigger: StatusTrigger) -> Result<(), ApiServerError> {
         if trigger != StatusTrigger::Failure {
             // Every call of this round has done what it should.
-            self.memory.known.on_calls_succeeded();
+            self.state.known.on_calls_succeeded();
         }
         let now = self.look();
         let request = ReportRequest {
@@ -38,32 +38,33 @@ impl Reconciliation<'_> {
             renew_request: self.credential.renew_request(),
             controller: &self.context.peers.own,
         };
-        let Report { status, events, is_news } = self.memory.known.report(&self.observed(now), request, now);
+        let Report { status, events, is_news } = self.state.known.report(&self.observed(now), request, now);
         self.show(&status);
         let is_put_back = !is_news && self.status_undone().is_some_and(|until| until.is_reached(now));
-        self.memory.known.end_status_pause();
+        self.state.known.end_status_pause();
         if !is_news && !is_put_back {
             return Ok(());
         }
         // Delayed reports are written anyway, except on a stop: then nothing would write them.
         if trigger == StatusTrigger::Rest && !self.context.stop.is_cancelled() {
             let of_namespace = self.context.writes.pause(&self.identity.namespace, now);
-            if self.memory.known.puts_status_off(of_namespace, now) {
+            if self.state.known.puts_status_off(of_namespace, now) {
                 return Ok(());
             }
         }
         let (Identity { namespace, name, uid }, registry) = (&self.identity, &self.context.registry);
         let wire = status::write(&status);
         registry.statuses.begins(&self.key(), &wire);
-        let (cluster, left) = (&self.context.cluster, self.context.leader_election.left());
+        let (api_server, left) = (&self.context.api_server, self.context.leader_election.left());
         // Another controller may claim a credential without a keeper at the same time.
         let fence =
-            self.credential.resource_version().filter(|_| self.memory.known.status().controller.is_none());
-        let allowance = self.memory.allowance().within(left);
-        let version = cluster.write_status(namespace, name, uid, fence.as_deref(), &wire, allowance).await?;
+            self.credential.resource_version().filter(|_| self.state.known.status().controller.is_none());
+        let allowance = self.state.allowance().within(left);
+        let version =
+            api_server.write_status(namespace, name, uid, fence.as_deref(), &wire, allowance).await?;
         registry.statuses.leaves(&self.key(), StatusMark::of(Some(&wire), &version));
         self.context.peers.sees_status(registry, &self.key());
-        self.memory.known.on_status_written(status, is_put_back, now);
+        self.state.known.on_status_written(status, is_put_back, now);
         self.context.writes.made(namespace, now);
         for event in events {
             self.context.publisher.tell(status::event(&event), self.credential.object_ref(&()));
@@ -74,7 +75,7 @@ impl Reconciliation<'_> {
     /// From when on a status that someone else changed is restored.
     pub(super) fn status_undone(&self) -> Option<Moment> {
         let is_undone = self.context.registry.statuses.is_undone(&self.key());
-        is_undone.then(|| self.memory.known.status_repair_pause().unwrap_or(self.generation_since))
+        is_undone.then(|| self.state.known.status_repair_pause().unwrap_or(self.generation_since))
     }
 
     fn show(&self, status: &Status) {
@@ -90,7 +91,7 @@ impl Reconciliation<'_> {
         };
         self.context.metrics.show_credential(uid, annotations);
         // It may have been deleted while it was worked on.
-        if self.context.registry.credentials.state(&self.beside(name), uid).is_none() {
+        if self.context.registry.credentials.state(&self.sibling(name), uid).is_none() {
             self.context.metrics.forget_credential(uid);
         }
     }

@@ -23,13 +23,16 @@ use crate::core::token::{Fingerprint, IssuedToken};
 /// Reads the target, and keeps of it what a decision needs.
 pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerError> {
     let Ok(spec) = &work.spec else { return Ok(()) };
-    let key = work.beside(&spec.target.secret);
+    let key = work.sibling(&spec.target.secret);
     let revision = work.context.registry.secrets.revision(&key);
     let share = work.context.share(&key.namespace).await;
-    let secret =
-        work.context.cluster.read_secret(&key.namespace, &key.name, &share, work.memory.allowance()).await?;
+    let secret = work
+        .context
+        .api_server
+        .read_secret(&key.namespace, &key.name, &share, work.state.allowance())
+        .await?;
     let now = work.context.clock.now();
-    let fingerprint = work.memory.known.published().map(|published| published.fingerprint.clone());
+    let fingerprint = work.state.known.published().map(|published| published.fingerprint.clone());
     let mut read = None;
     if let Some(secret) = secret {
         let kept = keep(&secret, fingerprint.as_ref(), now.wall);
@@ -37,7 +40,7 @@ pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerE
     }
     let seen = read.as_ref().map_or(LastSeen::Absent, |read| LastSeen::Version(read.version.clone()));
     work.context.registry.secrets.on_read(&key, seen, revision);
-    work.memory.known.on_target_read(read);
+    work.state.known.on_target_read(read);
     Ok(())
 }
 
@@ -68,16 +71,16 @@ async fn is_intact(
     found: &Secret,
     read: &TargetSnapshot,
 ) -> Result<bool, ApiServerError> {
-    let Some(published) = work.memory.known.published() else { return Ok(false) };
+    let Some(published) = work.state.known.published() else { return Ok(false) };
     if published.generation != Some(work.generation()) {
         return Ok(false);
     }
-    let held = work.memory.session().and_then(|session| session.with_account(|it| it.token().cloned()));
+    let held = work.state.session().and_then(|session| session.with_account(|it| it.token().cloned()));
     let held = held.filter(|token| token.fingerprint == published.fingerprint);
     let access = held.map(|token| token.access.clone()).or_else(|| read.token.clone());
     let Some(access) = access else { return is_kept(work, share, found).await };
     let token = published.with_text(access);
-    let rendered = trim::with_whole_beside(work, Some(share), |spec, identity| {
+    let rendered = trim::with_whole_sibling(work, Some(share), |spec, identity| {
         render(spec, identity, &token).is_ok_and(|wanted| holds_all(found, &wanted))
     });
     Ok(rendered.await?.unwrap_or_default())
@@ -90,8 +93,8 @@ async fn is_kept(
     share: &ReadPermit,
     found: &Secret,
 ) -> Result<bool, ApiServerError> {
-    let Some(published) = work.memory.known.published().cloned() else { return Ok(false) };
-    let kept = trim::with_whole_beside(work, Some(share), |spec, identity| {
+    let Some(published) = work.state.known.published().cloned() else { return Ok(false) };
+    let kept = trim::with_whole_sibling(work, Some(share), |spec, identity| {
         let Published { validity, fingerprint, .. } = &published;
         let annotations = TokenAnnotations::of(validity, fingerprint, spec.renew_before, spec.jitter);
         let manifest = Manifest { data: Data::default(), annotations };
@@ -143,9 +146,9 @@ pub(super) async fn publish(
     repair: bool,
     fence: Option<ObjectVersion>,
 ) -> Result<(), ApiServerError> {
-    let is_new = work.memory.known.published().is_none_or(|old| old.fingerprint != token.fingerprint);
+    let is_new = work.state.known.published().is_none_or(|old| old.fingerprint != token.fingerprint);
     let account = work.spec.as_ref().ok().map(|spec| spec.account.clone());
-    let key = work.memory.session().map(|session| session.key());
+    let key = work.state.session().map(|session| session.key());
     let outcome = write(work, token, TokenOrigin { account, key }, fence, repair).await;
     match &outcome {
         Ok(true) if is_new && !repair => work.context.metrics.renewal(token.grant, "published"),
@@ -160,8 +163,8 @@ pub(super) async fn publish_read_back(
     work: &mut Reconciliation<'_>,
     fence: Option<ObjectVersion>,
 ) -> Result<(), ApiServerError> {
-    let Some((token, origin)) = work.memory.known.read_back() else { return Ok(()) };
-    let is_repair = work.memory.known.published().is_some_and(|published| published.generation.is_some());
+    let Some((token, origin)) = work.state.known.read_back() else { return Ok(()) };
+    let is_repair = work.state.known.published().is_some_and(|published| published.generation.is_some());
     write(work, &token, origin, fence, is_repair).await.map(drop)
 }
 
@@ -183,10 +186,10 @@ async fn write(
         }
         Some(Ok(secret)) => secret,
     };
-    let key = work.beside(&secret.name_any());
+    let key = work.sibling(&secret.name_any());
     let revision = work.context.registry.secrets.revision(&key);
-    let allowance = work.memory.allowance();
-    match work.context.cluster.apply_target(secret, fence.as_ref(), allowance).await {
+    let allowance = work.state.allowance();
+    match work.context.api_server.apply_target(secret, fence.as_ref(), allowance).await {
         Ok(version) => {
             work.context.registry.secrets.on_written(&key, version.clone(), revision);
             wrote(work, token, origin, version, is_repair);
@@ -196,7 +199,7 @@ async fn write(
         Err(error) if error.is_refusal() => {
             read(work).await?;
             let is_explained =
-                |spec: &CredentialSpec| work.memory.known.explains_refusal(&work.identity, &spec.target);
+                |spec: &CredentialSpec| work.state.known.explains_refusal(&work.identity, &spec.target);
             if !work.spec.as_deref().is_ok_and(is_explained) {
                 let Identity { namespace, name, .. } = &work.identity;
                 tracing::warn!(namespace, name, "{error}");
@@ -210,8 +213,8 @@ async fn write(
 
 fn refused(work: &mut Reconciliation<'_>, reason: Reason) {
     let (now, random_fraction) = (work.context.clock.now(), work.context.clock.random_fraction());
-    let (generation, pace) = (work.generation(), work.memory.pace());
-    work.memory.known.on_write_refused(reason, generation, pace, now, random_fraction);
+    let (generation, pace) = (work.generation(), work.state.pace());
+    work.state.known.on_write_refused(reason, generation, pace, now, random_fraction);
 }
 
 fn wrote(
@@ -228,9 +231,9 @@ fn wrote(
         let secret = &spec.target.secret;
         tracing::info!(namespace, name, secret, fingerprint = %token.fingerprint, "token published");
     }
-    work.memory.known.on_target_written(token, origin, generation, version, now);
+    work.state.known.on_target_written(token, origin, generation, version, now);
     if is_repair {
-        work.memory.known.on_target_repaired(now);
+        work.state.known.on_target_repaired(now);
     }
 }
 

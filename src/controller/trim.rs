@@ -50,17 +50,17 @@ fn size(Template { data, metadata: TemplateMetadata { labels, annotations }, .. 
 }
 
 /// Whether the template of a credential was left out.
-pub(super) fn is_slim(credential: &IdIssuerCredential) -> bool {
+pub(super) fn is_trimmed(credential: &IdIssuerCredential) -> bool {
     credential.annotations().contains_key(LEFT_OUT)
 }
 
 /// Whether it is known what a credential's specification wants, or follows from what is kept of it.
-pub(super) fn is_judged(memory: &CredentialState, credential: &IdIssuerCredential) -> bool {
-    !is_slim(credential) || memory.is_spec_known(credential.metadata.generation)
+pub(super) fn is_validated(state: &CredentialState, credential: &IdIssuerCredential) -> bool {
+    !is_trimmed(credential) || state.is_spec_known(credential.metadata.generation)
 }
 
 /// What a specification wants, without the template where that is large.
-pub(super) fn slim(mut spec: CredentialSpec) -> CredentialSpec {
+pub(super) fn trim_spec(mut spec: CredentialSpec) -> CredentialSpec {
     spec.target.template = template::Template::default();
     (spec.target.labels, spec.target.annotations) = (BTreeMap::new(), BTreeMap::new());
     spec
@@ -77,26 +77,26 @@ pub(super) async fn with_whole<T>(
 ) -> Result<Option<T>, ApiServerError> {
     // What is kept whole need not wait.
     let share = match &work.spec {
-        Ok(_) if is_slim(work.credential) => Some(work.context.share(&work.identity.namespace).await),
+        Ok(_) if is_trimmed(work.credential) => Some(work.context.share(&work.identity.namespace).await),
         Ok(_) | Err(_) => None,
     };
-    with_whole_beside(work, share.as_ref(), look).await
+    with_whole_sibling(work, share.as_ref(), look).await
 }
 
 /// The same for a function that reads another object with this permit.
 ///
 /// # Errors
 /// When the API server does not answer, or refuses.
-pub(super) async fn with_whole_beside<T>(
+pub(super) async fn with_whole_sibling<T>(
     work: &mut Reconciliation<'_>,
     share: Option<&ReadPermit>,
     look: impl FnOnce(&CredentialSpec, &Identity) -> T,
 ) -> Result<Option<T>, ApiServerError> {
     let Ok(spec) = &work.spec else { return Ok(None) };
-    let Some(share) = share.filter(|_| is_slim(work.credential)) else {
+    let Some(share) = share.filter(|_| is_trimmed(work.credential)) else {
         return Ok(Some(look(spec, &work.identity)));
     };
-    let read = read(work.context, work.credential, share, work.memory.allowance()).await?;
+    let read = read(work.context, work.credential, share, work.state.allowance()).await?;
     Ok(read.and_then(Result::ok).map(|spec| look(&spec, &work.identity)))
 }
 
@@ -104,13 +104,13 @@ pub(super) async fn with_whole_beside<T>(
 ///
 /// # Errors
 /// When the API server does not answer, or refuses.
-pub(super) async fn judge(
+pub(super) async fn validate(
     context: &Context,
     credential: &IdIssuerCredential,
     allowance: CallDeadline<'_>,
 ) -> Result<Option<Result<CredentialSpec, Reason>>, ApiServerError> {
     let share = context.share(&credential.namespace().unwrap_or_default()).await;
-    Ok(read(context, credential, &share, allowance).await?.map(|spec| spec.map(slim)))
+    Ok(read(context, credential, &share, allowance).await?.map(|spec| spec.map(trim_spec)))
 }
 
 async fn read(
@@ -120,7 +120,7 @@ async fn read(
     allowance: CallDeadline<'_>,
 ) -> Result<Option<Result<CredentialSpec, Reason>>, ApiServerError> {
     let (namespace, name) = (credential.namespace().unwrap_or_default(), credential.name_any());
-    let read = context.cluster.read_credential(&namespace, &name, share, allowance).await?;
+    let read = context.api_server.read_credential(&namespace, &name, share, allowance).await?;
     let is_same = |read: &IdIssuerCredential| {
         read.metadata.uid == credential.metadata.uid
             && read.metadata.generation == credential.metadata.generation
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn a_small_template_is_kept_and_a_large_one_is_left_out_but_for_its_type() {
         let small = trimmed(&json!({"data": {"a": "x"}}), &json!({}));
-        assert!(!is_slim(&small));
+        assert!(!is_trimmed(&small));
         assert_eq!(small.spec.target.template.unwrap().data["a"], "x");
         let text = "x".repeat(KEPT_MAX_SIZE);
         for large in [
@@ -158,7 +158,7 @@ mod tests {
             json!({"type": "example.org/token", "metadata": {"annotations": {"a": text}}}),
         ] {
             let large = trimmed(&large, &json!({}));
-            assert!(is_slim(&large));
+            assert!(is_trimmed(&large));
             assert_eq!(large.spec.target.template.unwrap().type_, "example.org/token");
             assert!(serde_json::to_string(&large.metadata).unwrap().len() < 200);
         }

@@ -192,7 +192,7 @@ impl Account {
             _ => {}
         }
         let spacing = if self.is_called_expired {
-            self.pace().hurried_token_spacing()
+            self.pace().shortest_token_spacing()
         } else {
             self.pace().token_spacing()
         };

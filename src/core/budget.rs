@@ -96,12 +96,12 @@ impl RejectionLimit {
     }
 
     /// Such a login begins.
-    pub fn begins(&mut self) {
+    pub fn begin(&mut self) {
         self.under_way += 1;
     }
 
     /// Such a login has ended.
-    pub fn ends(&mut self, is_rejected: bool, now: Moment) {
+    pub fn end(&mut self, is_rejected: bool, now: Moment) {
         self.under_way = self.under_way.saturating_sub(1);
         if !is_rejected {
             return;
@@ -181,14 +181,14 @@ impl<U: Eq + Hash> RejectionLimits<U> {
 
     /// Whether a login may be attempted, or all of them together had too many rejections; if so, it counts as in
     /// progress. (Waiting logins do not count: a team may bring a thousand good logins at once.)
-    pub fn presents(&mut self, now: Moment) -> bool {
+    pub fn begin_attempt(&mut self, now: Moment) -> bool {
         let is_free = self.puts_all_off(now).is_none();
         self.presented += usize::from(is_free);
         is_free
     }
 
     /// A login attempt ended.
-    pub fn has_presented(&mut self) {
+    pub fn end_attempt(&mut self) {
         self.presented = self.presented.saturating_sub(1);
     }
 
@@ -228,8 +228,8 @@ mod tests {
     fn limited(times: &[i64]) -> RejectionLimit {
         let mut limit = RejectionLimit::default();
         for time in times {
-            limit.begins();
-            limit.ends(true, at(*time));
+            limit.begin();
+            limit.end(true, at(*time));
         }
         limit
     }
@@ -273,16 +273,16 @@ mod tests {
     #[test]
     fn logins_under_way_count_until_they_end_otherwise() {
         let mut limit = limited(&[0, 1]);
-        limit.begins();
+        limit.begin();
         assert_eq!(limit.blocked_until(at(2)), None, "the fourth");
-        limit.begins();
+        limit.begin();
         assert_eq!(limit.blocked_until(at(2)), Some(at(4)), "two of them may be rejected");
-        limit.ends(false, at(3));
+        limit.end(false, at(3));
         assert_eq!(limit.blocked_until(at(3)), None);
-        limit.ends(true, at(3));
+        limit.end(true, at(3));
         assert_eq!(limit.blocked_until(at(3)), None, "three");
-        limit.begins();
-        limit.ends(true, at(4));
+        limit.begin();
+        limit.end(true, at(4));
         assert_eq!(limit.blocked_until(at(4)), Some(at(3600)));
     }
 
@@ -292,7 +292,7 @@ mod tests {
             let mut limit = limited(&vec![0; rejections.into()]);
             for _ in rejections..4 {
                 assert_eq!(limit.blocked_until(at(1)), None, "{rejections} rejections");
-                limit.begins();
+                limit.begin();
             }
             assert_eq!(limit.blocked_until(at(1)), Some(at(3)), "{rejections} rejections");
         }
@@ -302,12 +302,12 @@ mod tests {
     fn a_limit_is_over_once_no_login_is_under_way_and_its_rejections_have_left_the_window() {
         let mut limit = RejectionLimit::default();
         assert!(limit.is_over(at(0)));
-        limit.begins();
+        limit.begin();
         assert!(!limit.is_over(at(0)), "one is under way");
-        limit.ends(true, at(1));
+        limit.end(true, at(1));
         assert!(!limit.is_over(at(3_600)), "it was rejected");
         assert!(limit.is_over(at(3_601)));
-        limit.begins();
+        limit.begin();
         assert!(!limit.is_over(at(3_601)), "another one is under way");
     }
 
@@ -315,13 +315,13 @@ mod tests {
     fn the_logins_under_way_of_one_user_name_are_not_forgotten_when_another_one_comes() {
         let mut limits = RejectionLimits::default();
         for now in 0..4 {
-            limits.of("billing", at(now)).begins();
+            limits.of("billing", at(now)).begin();
             limits.of("shop", at(now));
         }
         assert_eq!(limits.blocked_until(&"billing", at(4)), Some(at(6)), "each of the four may be rejected");
         assert!(!limits.are_over(at(4)));
         for now in 4..8 {
-            limits.of("billing", at(now)).ends(false, at(now));
+            limits.of("billing", at(now)).end(false, at(now));
         }
         assert!(limits.are_over(at(8)));
     }
@@ -343,19 +343,19 @@ mod tests {
         let mut presented = 0;
         for now in 0..100 {
             let user = now % 30;
-            if limits.blocked_until(&user, at(now)).is_none() && limits.presents(at(now)) {
-                limits.has_presented();
-                limits.of(user, at(now)).begins();
-                limits.of(user, at(now)).ends(true, at(now));
+            if limits.blocked_until(&user, at(now)).is_none() && limits.begin_attempt(at(now)) {
+                limits.end_attempt();
+                limits.of(user, at(now)).begin();
+                limits.of(user, at(now)).end(true, at(now));
                 presented += 1;
             }
         }
         assert_eq!(presented, 20);
         assert_eq!(limits.blocked_until(&99, at(200)), Some(at(3600)), "the first leaves the window");
         assert_eq!(limits.blocked_until(&99, at(3600)), None);
-        assert!(limits.presents(at(3600)) && !limits.presents(at(3600)));
+        assert!(limits.begin_attempt(at(3600)) && !limits.begin_attempt(at(3600)));
         assert_eq!(limits.blocked_until(&98, at(3600)), Some(at(3602)), "it may be rejected");
-        limits.has_presented();
+        limits.end_attempt();
         assert_eq!(limits.blocked_until(&98, at(3600)), None);
         assert!(!limits.are_over(at(3600)) && limits.are_over(at(4_000)));
     }
@@ -364,11 +364,11 @@ mod tests {
     fn twenty_logins_are_presented_at_once_while_none_is_rejected() {
         let mut limits = RejectionLimits::<u8>::default();
         for number in 0..20 {
-            assert!(limits.presents(at(0)), "{number}");
+            assert!(limits.begin_attempt(at(0)), "{number}");
         }
-        assert!(!limits.presents(at(0)), "each of the twenty may be rejected");
-        limits.has_presented();
-        assert!(limits.presents(at(0)), "one of them was not");
+        assert!(!limits.begin_attempt(at(0)), "each of the twenty may be rejected");
+        limits.end_attempt();
+        assert!(limits.begin_attempt(at(0)), "one of them was not");
     }
 
     #[test]
@@ -411,8 +411,8 @@ mod tests {
             for pause in pauses {
                 now = now.plus(seconds(pause));
                 if limit.blocked_until(now).is_none() {
-                    limit.begins();
-                    limit.ends(true, now);
+                    limit.begin();
+                    limit.end(true, now);
                     presented.push(now);
                 }
             }

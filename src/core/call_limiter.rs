@@ -175,7 +175,7 @@ impl<T> CallLimiter<T> {
     }
 
     /// Someone wants through.
-    pub fn ask(&mut self, request: CallRequest, who: T, now: Moment) {
+    pub fn enqueue(&mut self, request: CallRequest, who: T, now: Moment) {
         let place = (request.deadline(now), self.asked);
         self.asked += 1;
         let queue = self.tenants.entry(Arc::clone(&request.tenant)).or_default();
@@ -201,7 +201,7 @@ impl<T> CallLimiter<T> {
     }
 
     /// A permit is returned.
-    pub fn leave(&mut self, request: &CallRequest) {
+    pub fn release(&mut self, request: &CallRequest) {
         let Some(queue) = self.tenants.get_mut(&request.tenant) else { return };
         for load in [&mut queue.load, &mut self.all] {
             load.calls = load.calls.saturating_sub(1);
@@ -240,10 +240,10 @@ mod tests {
     #[test]
     fn the_most_urgent_goes_first_and_a_first_issue_counts_as_a_minute() {
         let mut gate = CallLimiter::new(Capacity::ISSUER);
-        gate.ask(of("a", renewal(61)), "later", at(0));
-        gate.ask(of("a", Priority::FirstIssue), "new", at(0));
-        gate.ask(of("a", renewal(59)), "soon", at(0));
-        gate.ask(of("a", renewal(-5)), "overdue", at(0));
+        gate.enqueue(of("a", renewal(61)), "later", at(0));
+        gate.enqueue(of("a", Priority::FirstIssue), "new", at(0));
+        gate.enqueue(of("a", renewal(59)), "soon", at(0));
+        gate.enqueue(of("a", renewal(-5)), "overdue", at(0));
         assert_eq!(all(&mut gate), ["overdue", "soon", "new", "later"]);
     }
 
@@ -251,10 +251,10 @@ mod tests {
     fn what_has_failed_is_less_urgent_with_each_failure_but_never_by_more_than_ten_minutes() {
         let mut gate = CallLimiter::new(Capacity::ISSUER);
         for (failures, name) in [(u32::MAX, "hopeless"), (3, "thrice"), (1, "once"), (0, "never")] {
-            gate.ask(CallRequest { failures, ..of("a", renewal(0)) }, name, at(0));
+            gate.enqueue(CallRequest { failures, ..of("a", renewal(0)) }, name, at(0));
         }
-        gate.ask(of("a", renewal(9)), "before", at(0));
-        gate.ask(of("a", renewal(601)), "after", at(0));
+        gate.enqueue(of("a", renewal(9)), "before", at(0));
+        gate.enqueue(of("a", renewal(601)), "after", at(0));
         assert_eq!(all(&mut gate), ["never", "before", "once", "thrice", "hopeless", "after"]);
     }
 
@@ -262,21 +262,21 @@ mod tests {
     fn a_thousand_first_issues_leave_room_for_renewals_and_for_another_tenant() {
         let mut gate = CallLimiter::new(Capacity::ISSUER);
         for _ in 0..1_000 {
-            gate.ask(of("a", Priority::FirstIssue), "new", at(0));
+            gate.enqueue(of("a", Priority::FirstIssue), "new", at(0));
         }
         assert_eq!(all(&mut gate).len(), 10);
         for _ in 0..10 {
-            gate.ask(of("a", renewal(900)), "renewal", at(1));
+            gate.enqueue(of("a", renewal(900)), "renewal", at(1));
         }
         assert_eq!(all(&mut gate), ["renewal"; 4], "fourteen in all");
-        gate.ask(of("b", Priority::FirstIssue), "another", at(2));
-        gate.ask(of("c", renewal(900)), "a third", at(2));
-        gate.ask(of("d", renewal(900)), "a fourth", at(2));
+        gate.enqueue(of("b", Priority::FirstIssue), "another", at(2));
+        gate.enqueue(of("c", renewal(900)), "a third", at(2));
+        gate.enqueue(of("d", renewal(900)), "a fourth", at(2));
         assert_eq!(all(&mut gate), ["another", "a third"], "sixteen in all");
-        gate.leave(&of("a", renewal(900)));
+        gate.release(&of("a", renewal(900)));
         assert_eq!(all(&mut gate), ["a fourth"], "who has nothing in flight goes first");
-        gate.leave(&of("a", Priority::FirstIssue));
-        gate.leave(&of("b", Priority::FirstIssue));
+        gate.release(&of("a", Priority::FirstIssue));
+        gate.release(&of("b", Priority::FirstIssue));
         assert_eq!(all(&mut gate), ["new", "renewal"]);
     }
 
@@ -286,17 +286,17 @@ mod tests {
             let mut gate = CallLimiter::new(Capacity::ISSUER);
             assert!(gate.is_idle());
             for _ in 0..most {
-                gate.ask(of("a", priority), (), at(0));
+                gate.enqueue(of("a", priority), (), at(0));
             }
             assert_eq!(all(&mut gate).len(), most);
-            gate.leave(&of("a", priority));
+            gate.release(&of("a", priority));
             assert!(!gate.is_idle(), "the others are in flight, and nobody waits");
             for _ in 0..5 {
-                gate.ask(of("a", priority), (), at(1));
+                gate.enqueue(of("a", priority), (), at(1));
             }
             assert_eq!(all(&mut gate).len(), 1, "{most} in all");
             for _ in 0..most {
-                gate.leave(&of("a", priority));
+                gate.release(&of("a", priority));
             }
             assert!(!gate.is_idle(), "four wait");
             assert_eq!(all(&mut gate).len(), 4);
@@ -309,7 +309,7 @@ mod tests {
         for tenant in ["a", "b", "c", "d"] {
             for _ in 0..100 {
                 // The first one is always in a hurry.
-                gate.ask(of(tenant, renewal(if tenant == "a" { -100 } else { 1_000 })), tenant, at(0));
+                gate.enqueue(of(tenant, renewal(if tenant == "a" { -100 } else { 1_000 })), tenant, at(0));
             }
         }
         let mut shares = BTreeMap::new();
@@ -324,10 +324,10 @@ mod tests {
         for (calls, of_one) in [(1, 1), (2, 1), (4, 3), (15, 14), (16, 14), (64, 56)] {
             let mut gate = CallLimiter::new(Capacity::of(calls));
             for number in 0..100 {
-                gate.ask(CallRequest::in_turn("a".into(), at(number)), number, at(number));
+                gate.enqueue(CallRequest::in_turn("a".into(), at(number)), number, at(number));
             }
             assert_eq!(all(&mut gate), (0..of_one).collect::<Vec<_>>(), "{calls}");
-            gate.ask(CallRequest::in_turn("b".into(), at(200)), 200, at(200));
+            gate.enqueue(CallRequest::in_turn("b".into(), at(200)), 200, at(200));
             assert_eq!(gate.admit().map(|(_, who)| who), (calls > 1).then_some(200), "{calls}");
         }
     }
@@ -347,9 +347,9 @@ mod tests {
                 if asks {
                     asked += 1;
                     let priority = if is_first { Priority::FirstIssue } else { renewal(overdue) };
-                    gate.ask(CallRequest { failures, ..of(["a", "b", "c"][tenant], priority) }, (), now);
+                    gate.enqueue(CallRequest { failures, ..of(["a", "b", "c"][tenant], priority) }, (), now);
                 } else if let Some(request) = inside.pop() {
-                    gate.leave(&request);
+                    gate.release(&request);
                 }
                 while let Some((request, ())) = gate.admit() {
                     admitted += 1;
@@ -363,7 +363,7 @@ mod tests {
                 }
             }
             while let Some(request) = inside.pop() {
-                gate.leave(&request);
+                gate.release(&request);
                 while let Some((request, ())) = gate.admit() {
                     admitted += 1;
                     inside.push(request);

@@ -78,7 +78,7 @@ pub struct TenantHistory {
 #[derive(Clone, Debug)]
 struct FailureRecord<T> {
     who: T,
-    standing: TenantHistory,
+    history: TenantHistory,
     at: Moment,
     is_rejection: bool,
 }
@@ -150,7 +150,7 @@ impl<T: Clone + PartialEq> CircuitBreaker<T> {
 
     /// Until when this caller has to wait, if it has to.
     #[must_use]
-    pub fn holds_back(&self, caller: Caller, tenant: &Tenant, now: Moment) -> Option<Moment> {
+    pub fn calls_blocked_until(&self, caller: Caller, tenant: &Tenant, now: Moment) -> Option<Moment> {
         let until = match (&self.failing, self.released) {
             // It looks again soon: the probe may end any moment.
             (Some(Failing { probe: Some(_), .. }), _) => Some(now.plus(caller.pace.probe_look())),
@@ -168,7 +168,7 @@ impl<T: Clone + PartialEq> CircuitBreaker<T> {
     }
 
     /// A call begins that was not held back. While the issuer fails it is the probe.
-    pub fn begins(&mut self, who: &T, pace: TimeScale) {
+    pub fn begin(&mut self, who: &T, pace: TimeScale) {
         if let Some(failing) = &mut self.failing {
             failing.probe = Some((who.clone(), pace));
         }
@@ -176,13 +176,13 @@ impl<T: Clone + PartialEq> CircuitBreaker<T> {
 
     /// Whether a call that has begun may still be sent: it may have waited for its turn while the issuer began to fail.
     #[must_use]
-    pub fn lets_pass(&self, who: &T) -> bool {
+    pub fn is_call_allowed(&self, who: &T) -> bool {
         let is_probe = |failing: &Failing<T>| failing.probe.as_ref().is_some_and(|(probe, _)| probe == who);
         self.failing.as_ref().is_none_or(is_probe)
     }
 
     /// A call was aborted, without a result.
-    pub fn gives_up(&mut self, who: &T) {
+    pub fn abandon(&mut self, who: &T) {
         if let Some(failing) = &mut self.failing {
             failing.probe.take_if(|(probe, _)| probe == who);
         }
@@ -190,7 +190,7 @@ impl<T: Clone + PartialEq> CircuitBreaker<T> {
 
     /// A call ended. Returns the accounts whose rejections are meaningless: they came while the issuer rejected
     /// everyone, and now it has accepted a login.
-    pub fn ends(&mut self, who: &T, standing: &TenantHistory, verdict: CallOutcome, now: Moment) -> Vec<T> {
+    pub fn end(&mut self, who: &T, history: &TenantHistory, verdict: CallOutcome, now: Moment) -> Vec<T> {
         match verdict {
             CallOutcome::Works => {
                 self.strikes.clear();
@@ -199,12 +199,12 @@ impl<T: Clone + PartialEq> CircuitBreaker<T> {
                 return failing.rejected.into_iter().filter(|other| other != who).collect();
             }
             // It does answer, which may be all that was wrong: the next may probe at once.
-            CallOutcome::Answers => self.gives_up(who),
-            CallOutcome::Fails { retry_after } => self.strike(who, standing, retry_after, false, now),
+            CallOutcome::Answers => self.abandon(who),
+            CallOutcome::Fails { retry_after } => self.strike(who, history, retry_after, false, now),
             // For others, this says nothing about the issuer.
             CallOutcome::Distrusted if self.is_everybodys && !self.is_open() => {}
-            CallOutcome::Distrusted => self.strike(who, standing, None, false, now),
-            CallOutcome::RejectsProven => self.strike(who, standing, None, true, now),
+            CallOutcome::Distrusted => self.strike(who, history, None, false, now),
+            CallOutcome::RejectsProven => self.strike(who, history, None, true, now),
         }
         Vec::new()
     }
@@ -223,7 +223,7 @@ impl<T: Clone + PartialEq> CircuitBreaker<T> {
     fn strike(
         &mut self,
         who: &T,
-        standing: &TenantHistory,
+        history: &TenantHistory,
         retry_after: Option<SignedDuration>,
         is_rejection: bool,
         now: Moment,
@@ -233,26 +233,26 @@ impl<T: Clone + PartialEq> CircuitBreaker<T> {
                 failing.rejected.push(who.clone());
             }
             if let Some((_, pace)) = failing.probe.take_if(|(probe, _)| probe == who) {
-                failing.probe_failed(standing, pace, retry_after, now);
+                failing.probe_failed(history, pace, retry_after, now);
             }
             return;
         }
         let is_everybodys = self.is_everybodys;
         let is_same = |other: &FailureRecord<T>| {
-            let is_one = is_everybodys && !standing.is_proven && other.standing == *standing;
+            let is_one = is_everybodys && !history.is_proven && other.history == *history;
             other.who == *who || is_one
         };
         self.strikes.retain(|other| !is_same(other) && !other.at.plus(WINDOW).is_reached(now));
         self.strikes.push(FailureRecord {
             who: who.clone(),
-            standing: standing.clone(),
+            history: history.clone(),
             at: now,
             is_rejection,
         });
         let alike = self.strikes.iter().filter(|strike| strike.is_rejection == is_rejection);
-        let is_of_others = alike.clone().any(|strike| strike.standing.tenant != standing.tenant);
+        let is_of_others = alike.clone().any(|strike| strike.history.tenant != history.tenant);
         if alike.count() < STREAK || is_everybodys && !is_of_others {
-            self.forget_surplus(standing);
+            self.forget_surplus(history);
             return;
         }
         let rejected = std::mem::take(&mut self.strikes).into_iter().filter(|strike| strike.is_rejection);
@@ -268,8 +268,8 @@ impl<T: Clone + PartialEq> CircuitBreaker<T> {
 
 impl<T> CircuitBreaker<T> {
     /// Of one tenant's strikes no more are kept than could ever matter.
-    fn forget_surplus(&mut self, standing: &TenantHistory) {
-        let its = |strike: &FailureRecord<T>| strike.standing.tenant == standing.tenant;
+    fn forget_surplus(&mut self, history: &TenantHistory) {
+        let its = |strike: &FailureRecord<T>| strike.history.tenant == history.tenant;
         if self.strikes.iter().filter(|strike| its(strike)).count() > 2 * STREAK
             && let Some(oldest) = self.strikes.iter().position(its)
         {
@@ -290,12 +290,12 @@ impl<T> Failing<T> {
 
     fn probe_failed(
         &mut self,
-        standing: &TenantHistory,
+        history: &TenantHistory,
         pace: TimeScale,
         retry_after: Option<SignedDuration>,
         now: Moment,
     ) {
-        let TenantHistory { tenant, is_proven } = standing;
+        let TenantHistory { tenant, is_proven } = history;
         let probes = self.turn_of(tenant).probes.saturating_add(1);
         self.turns.insert(Arc::clone(tenant), TenantProbes { probes, since: now, retry_after });
         self.last = Some(LastProbe {
@@ -370,14 +370,14 @@ mod tests {
         ];
         for (case, failures, opens) in cases {
             let mut breaker = CircuitBreaker::of_all();
-            for (who, standing) in failures {
-                breaker.ends(who, standing, FAILS, at(0));
+            for (who, history) in failures {
+                breaker.end(who, history, FAILS, at(0));
             }
             assert_eq!(breaker.is_open(), opens, "{case}");
         }
         let mut breaker = CircuitBreaker::of_all();
         for who in 0..1_000 {
-            breaker.ends(&who, &a, FAILS, at(0));
+            breaker.end(&who, &a, FAILS, at(0));
         }
         assert!(breaker.strikes.len() <= 2 * STREAK, "{}", breaker.strikes.len());
     }
@@ -391,7 +391,7 @@ mod tests {
         caller: Caller,
         now: Moment,
     ) -> Option<Moment> {
-        breaker.holds_back(caller, &"shop".into(), now)
+        breaker.calls_blocked_until(caller, &"shop".into(), now)
     }
 
     fn overdue() -> Caller {
@@ -402,7 +402,7 @@ mod tests {
     fn open() -> CircuitBreaker<u32> {
         let mut breaker = CircuitBreaker::of_one();
         for who in 1..=3 {
-            breaker.ends(&who, &shop(), FAILS, at(0));
+            breaker.end(&who, &shop(), FAILS, at(0));
         }
         assert!(breaker.is_open());
         breaker
@@ -427,13 +427,13 @@ mod tests {
             ),
             ("of both three", &[(1, FAILS, 0), (2, FAILS, 1), (3, RejectsProven, 2), (4, FAILS, 3)], true),
         ];
-        for (case, ends, is_open) in cases {
+        for (case, end, is_open) in cases {
             let mut breaker = CircuitBreaker::of_one();
-            for (who, verdict, time) in ends {
-                breaker.ends(who, &shop(), *verdict, at(*time));
+            for (who, verdict, time) in end {
+                breaker.end(who, &shop(), *verdict, at(*time));
             }
             assert_eq!(breaker.is_open(), is_open, "{case}");
-            let last = at(ends.last().unwrap().2);
+            let last = at(end.last().unwrap().2);
             assert_eq!(held(&breaker, caller(0.0), last).is_some(), is_open, "{case}");
         }
     }
@@ -446,12 +446,15 @@ mod tests {
             assert_eq!(held(&breaker, caller(0.5), now), Some(now.plus(seconds(pause))));
             now = now.plus(seconds(pause));
             assert_eq!(held(&breaker, caller(0.5), now), None);
-            breaker.begins(&7, TimeScale::FULL);
+            breaker.begin(&7, TimeScale::FULL);
             assert!(held(&breaker, overdue(), now).is_some(), "another has to wait, however urgent");
-            assert!(breaker.lets_pass(&7) && !breaker.lets_pass(&8), "also one that had begun before");
-            breaker.ends(&1, &shop(), FAILS, now);
+            assert!(
+                breaker.is_call_allowed(&7) && !breaker.is_call_allowed(&8),
+                "also one that had begun before"
+            );
+            breaker.end(&1, &shop(), FAILS, now);
             assert!(held(&breaker, caller(0.5), now).is_some(), "a straggler's failure ends no probe");
-            breaker.ends(&7, &shop(), FAILS, now);
+            breaker.end(&7, &shop(), FAILS, now);
         }
     }
 
@@ -460,7 +463,7 @@ mod tests {
         for (asked, kept) in [(3, 5), (20, 20), (3_600, 60)] {
             let mut breaker = CircuitBreaker::of_one();
             for who in 1..=3 {
-                breaker.ends(&who, &shop(), CallOutcome::Fails { retry_after: Some(seconds(asked)) }, at(0));
+                breaker.end(&who, &shop(), CallOutcome::Fails { retry_after: Some(seconds(asked)) }, at(0));
             }
             assert_eq!(held(&breaker, caller(0.0), at(0)), Some(at(kept)), "{asked}");
         }
@@ -469,8 +472,8 @@ mod tests {
     #[test]
     fn a_success_releases_everyone_over_half_a_minute_and_the_overdue_at_once() {
         let mut breaker = open();
-        breaker.begins(&7, TimeScale::FULL);
-        breaker.ends(&7, &shop(), CallOutcome::Works, at(5));
+        breaker.begin(&7, TimeScale::FULL);
+        breaker.end(&7, &shop(), CallOutcome::Works, at(5));
         assert_eq!(held(&breaker, caller(0.0), at(5)), None);
         assert_eq!(held(&breaker, caller(0.5), at(5)), Some(at(20)));
         assert_eq!(held(&breaker, overdue(), at(5)), None);
@@ -482,7 +485,7 @@ mod tests {
     fn failures_that_opened_nothing_are_forgotten_after_a_minute() {
         let mut breaker = CircuitBreaker::of_one();
         assert!(breaker.is_idle(at(0)));
-        breaker.ends(&1, &shop(), FAILS, at(0));
+        breaker.end(&1, &shop(), FAILS, at(0));
         assert!(!breaker.is_idle(at(59)) && breaker.is_idle(at(60)));
     }
 
@@ -491,12 +494,12 @@ mod tests {
         for (failures, opens) in [(4, true), (5, false)] {
             let mut breaker = CircuitBreaker::of_all();
             for who in 0..2 {
-                breaker.ends(&who, &of("a", true), CallOutcome::RejectsProven, at(0));
+                breaker.end(&who, &of("a", true), CallOutcome::RejectsProven, at(0));
             }
             for who in 2..2 + failures {
-                breaker.ends(&who, &of("a", true), FAILS, at(0));
+                breaker.end(&who, &of("a", true), FAILS, at(0));
             }
-            breaker.ends(&100, &of("b", true), CallOutcome::RejectsProven, at(0));
+            breaker.end(&100, &of("b", true), CallOutcome::RejectsProven, at(0));
             assert_eq!(breaker.is_open(), opens, "two rejections, then {failures} other failures");
         }
     }
@@ -505,7 +508,7 @@ mod tests {
     fn one_that_fails_is_forgotten_when_nobody_asked_for_an_hour() {
         let mut breaker = open();
         assert!(!breaker.is_idle(at(3599)) && breaker.is_idle(at(3600)));
-        breaker.begins(&7, TimeScale::FULL);
+        breaker.begin(&7, TimeScale::FULL);
         assert!(!breaker.is_idle(at(3600)), "a probe is under way");
     }
 
@@ -514,8 +517,8 @@ mod tests {
         let mut breaker = open();
         let quick = Caller { pace: TimeScale::of(seconds(30)), ..caller(0.5) };
         assert_eq!(held(&breaker, quick, at(0)), Some(at(0).plus(SignedDuration::from_millis(500))));
-        breaker.begins(&7, TimeScale::FULL);
-        breaker.ends(&7, &shop(), CallOutcome::Works, at(5));
+        breaker.begin(&7, TimeScale::FULL);
+        breaker.end(&7, &shop(), CallOutcome::Works, at(5));
         assert_eq!(held(&breaker, quick, at(5)), Some(at(5).plus(SignedDuration::from_millis(1500))));
     }
 
@@ -523,21 +526,21 @@ mod tests {
     fn an_issuer_that_rejected_everyone_and_accepts_somebody_has_rejected_no_one() {
         let mut breaker = CircuitBreaker::of_one();
         for (who, time) in [(1, 0), (2, 1), (3, 2), (4, 7), (4, 17)] {
-            breaker.begins(&who, TimeScale::FULL);
-            assert!(breaker.ends(&who, &shop(), CallOutcome::RejectsProven, at(time)).is_empty(), "{who}");
+            breaker.begin(&who, TimeScale::FULL);
+            assert!(breaker.end(&who, &shop(), CallOutcome::RejectsProven, at(time)).is_empty(), "{who}");
         }
         assert!(breaker.is_open());
-        breaker.begins(&2, TimeScale::FULL);
-        assert_eq!(breaker.ends(&2, &shop(), CallOutcome::Works, at(37)), [1, 3, 4]);
-        assert!(breaker.ends(&5, &shop(), CallOutcome::Works, at(38)).is_empty(), "each is told of once");
+        breaker.begin(&2, TimeScale::FULL);
+        assert_eq!(breaker.end(&2, &shop(), CallOutcome::Works, at(37)), [1, 3, 4]);
+        assert!(breaker.end(&5, &shop(), CallOutcome::Works, at(38)).is_empty(), "each is told of once");
     }
 
     #[test]
     fn of_the_overdue_whoever_has_failed_less_often_goes_first() {
         let mut breaker = open();
         for now in [5, 15, 35] {
-            breaker.begins(&7, TimeScale::FULL);
-            breaker.ends(&7, &shop(), FAILS, at(now));
+            breaker.begin(&7, TimeScale::FULL);
+            breaker.end(&7, &shop(), FAILS, at(now));
         }
         let failed = |failures| Caller { failures, ..overdue() };
         let cases = [
@@ -551,8 +554,8 @@ mod tests {
         for (caller, pause) in cases {
             assert_eq!(held(&breaker, caller, at(35)), Some(at(35 + pause)), "{caller:?}");
         }
-        breaker.begins(&8, TimeScale::FULL);
-        breaker.ends(&8, &shop(), CallOutcome::Fails { retry_after: Some(seconds(20)) }, at(40));
+        breaker.begin(&8, TimeScale::FULL);
+        breaker.end(&8, &shop(), CallOutcome::Fails { retry_after: Some(seconds(20)) }, at(40));
         assert_eq!(held(&breaker, failed(0), at(40)), Some(at(60)), "the issuer's wish counts for all");
     }
 
@@ -560,7 +563,7 @@ mod tests {
     fn everybodys() -> CircuitBreaker<u32> {
         let mut breaker = CircuitBreaker::of_all();
         for (who, tenant) in [(1, "shop"), (2, "shop"), (3, "bank")] {
-            breaker.ends(&who, &of(tenant, true), FAILS, at(0));
+            breaker.end(&who, &of(tenant, true), FAILS, at(0));
         }
         assert!(breaker.is_open());
         breaker
@@ -569,8 +572,8 @@ mod tests {
     #[test]
     fn at_everybodys_a_failed_probe_puts_off_its_own_tenant_and_others_for_a_moment_only() {
         let mut breaker = everybodys();
-        breaker.begins(&1, TimeScale::FULL);
-        breaker.ends(&1, &of("shop", true), CallOutcome::Fails { retry_after: None }, at(40));
+        breaker.begin(&1, TimeScale::FULL);
+        breaker.end(&1, &of("shop", true), CallOutcome::Fails { retry_after: None }, at(40));
         let failed = |failures| Caller { failures, ..overdue() };
         let new = Caller { is_proven: false, ..overdue() };
         let cases = [
@@ -581,11 +584,15 @@ mod tests {
             ("a new account of the shop", "shop", new, 80),
         ];
         for (case, tenant, caller, until) in cases {
-            assert_eq!(breaker.holds_back(caller, &tenant.into(), at(40)), Some(at(until)), "{case}");
+            assert_eq!(
+                breaker.calls_blocked_until(caller, &tenant.into(), at(40)),
+                Some(at(until)),
+                "{case}"
+            );
         }
-        breaker.begins(&3, TimeScale::FULL);
-        breaker.ends(&3, &of("bank", true), CallOutcome::Fails { retry_after: Some(seconds(20)) }, at(45));
-        let mall = breaker.holds_back(failed(0), &"mall".into(), at(45));
+        breaker.begin(&3, TimeScale::FULL);
+        breaker.end(&3, &of("bank", true), CallOutcome::Fails { retry_after: Some(seconds(20)) }, at(45));
+        let mall = breaker.calls_blocked_until(failed(0), &"mall".into(), at(45));
         assert_eq!(mall, Some(at(65)), "the wish of an issuer that knows the account counts for all");
     }
 
@@ -598,12 +605,12 @@ mod tests {
         for now in 0..300 {
             // Whoever makes accounts asks first, each second with another one.
             let tenant: Tenant = format!("hostile-{}", now % 7).into();
-            if breaker.holds_back(new, &tenant, at(now)).is_none() {
-                breaker.begins(&100, TimeScale::FULL);
-                breaker.ends(&100, &of(&tenant, false), FAILS, at(now));
+            if breaker.calls_blocked_until(new, &tenant, at(now)).is_none() {
+                breaker.begin(&100, TimeScale::FULL);
+                breaker.end(&100, &of(&tenant, false), FAILS, at(now));
                 probes += 1;
             }
-            if breaker.holds_back(waiting, &"bank".into(), at(now)).is_none() {
+            if breaker.calls_blocked_until(waiting, &"bank".into(), at(now)).is_none() {
                 assert!(now <= 35, "{now} s, after {probes} probes of others");
                 return;
             }
@@ -615,14 +622,14 @@ mod tests {
     fn a_server_that_is_not_trusted_by_new_authorities_of_ones_own_opens_no_breaker_of_others() {
         for (mut breaker, opens) in [(CircuitBreaker::of_all(), false), (CircuitBreaker::of_one(), true)] {
             for (who, tenant) in [(1, "shop"), (2, "bank"), (3, "mall")] {
-                breaker.ends(&who, &of(tenant, false), CallOutcome::Distrusted, at(0));
+                breaker.end(&who, &of(tenant, false), CallOutcome::Distrusted, at(0));
             }
             assert_eq!(breaker.is_open(), opens);
         }
         let mut breaker = everybodys();
-        breaker.begins(&9, TimeScale::FULL);
-        breaker.ends(&9, &of("mall", false), CallOutcome::Distrusted, at(40));
-        let again = breaker.holds_back(overdue(), &"mall".into(), at(40));
+        breaker.begin(&9, TimeScale::FULL);
+        breaker.end(&9, &of("mall", false), CallOutcome::Distrusted, at(40));
+        let again = breaker.calls_blocked_until(overdue(), &"mall".into(), at(40));
         assert_eq!(again, Some(at(50)), "but a probe that failed is one");
     }
 
@@ -630,11 +637,11 @@ mod tests {
     fn a_probe_that_is_given_up_or_merely_answered_leaves_its_turn_to_the_next() {
         for answered in [false, true] {
             let mut breaker = open();
-            breaker.begins(&7, TimeScale::FULL);
+            breaker.begin(&7, TimeScale::FULL);
             if answered {
-                breaker.ends(&7, &shop(), CallOutcome::Answers, at(6));
+                breaker.end(&7, &shop(), CallOutcome::Answers, at(6));
             } else {
-                breaker.gives_up(&7);
+                breaker.abandon(&7);
             }
             assert_eq!(held(&breaker, caller(0.5), at(6)), None, "answered: {answered}");
             assert!(breaker.is_open());
@@ -659,30 +666,30 @@ mod tests {
             let mut breaker = CircuitBreaker::of_one();
             let mut now = at(0);
             let mut probes: Vec<u32> = Vec::new();
-            for (who, verdict, pause, ends) in steps {
+            for (who, verdict, pause, end) in steps {
                 now = now.plus(seconds(pause));
                 let caller = Caller { place: f64::from(who) / 6.0, ..caller(0.0) };
                 let until = held(&breaker, caller, now);
                 prop_assert!(until.is_none_or(|until| until.remaining(now) <= seconds(60)));
                 if until.is_none() && !probes.contains(&who) {
                     let was_open = breaker.is_open();
-                    breaker.begins(&who, TimeScale::FULL);
+                    breaker.begin(&who, TimeScale::FULL);
                     if was_open {
                         prop_assert!(probes.is_empty(), "a second probe");
                         probes.push(who);
                     }
                 }
-                if ends {
+                if end {
                     let ended = probes.pop().unwrap_or(who);
                     let was_open = breaker.is_open();
-                    breaker.ends(&ended, &shop(), verdict, now);
+                    breaker.end(&ended, &shop(), verdict, now);
                     if !was_open || !breaker.is_open() {
                         probes.clear();
                     }
                 }
             }
             // Once it works, everyone is through within half a minute.
-            breaker.ends(&9, &shop(), CallOutcome::Works, now);
+            breaker.end(&9, &shop(), CallOutcome::Works, now);
             prop_assert_eq!(held(&breaker, caller(0.999), now.plus(seconds(30))), None);
         }
     }

@@ -20,7 +20,7 @@ impl NamespacedName {
 
     /// Another name in the same namespace.
     #[must_use]
-    pub fn beside(&self, name: &str) -> Self {
+    pub fn sibling(&self, name: &str) -> Self {
         Self::new(self.namespace.as_str(), name)
     }
 }
@@ -37,6 +37,6 @@ mod tests {
 
     #[test]
     fn a_name_is_shown_with_its_namespace() {
-        assert_eq!(NamespacedName::new("shop", "billing").beside("login").to_string(), "shop/login");
+        assert_eq!(NamespacedName::new("shop", "billing").sibling("login").to_string(), "shop/login");
     }
 }

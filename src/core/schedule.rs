@@ -163,7 +163,7 @@ impl TimeScale {
 
     /// The least time between two tokens of one account once the issuer itself has called the present one expired.
     #[must_use]
-    pub fn hurried_token_spacing(self) -> SignedDuration {
+    pub fn shortest_token_spacing(self) -> SignedDuration {
         self.scaled(5.0, 1.0)
     }
 
@@ -307,7 +307,7 @@ mod tests {
                 TimeScale::longest_retry,
                 TimeScale::call_limit,
                 TimeScale::token_spacing,
-                TimeScale::hurried_token_spacing,
+                TimeScale::shortest_token_spacing,
                 TimeScale::longest_probe_pause,
                 TimeScale::probe_look,
             ];

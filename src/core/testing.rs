@@ -239,7 +239,7 @@ impl TestWorld {
     pub(crate) fn request_renewal(&mut self, since: Moment) {
         self.versions += 1;
         self.request = Some(format!("request {}", self.versions));
-        self.known.look_at_request(self.request.as_deref(), since);
+        self.known.update_renew_request(self.request.as_deref(), since);
     }
 
     /// The API server refuses to write the target, which is not tried again until then.
@@ -404,7 +404,7 @@ impl TestWorld {
     }
 
     fn report(&mut self, trigger: StatusTrigger) {
-        self.known.look_at_request(self.request.as_deref(), self.now);
+        self.known.update_renew_request(self.request.as_deref(), self.now);
         let request = ReportRequest {
             trigger,
             renew_request: self.request.as_deref(),
@@ -414,7 +414,7 @@ impl TestWorld {
         if report.is_news {
             self.known.on_status_written(report.status, false, self.now);
         }
-        self.known.look_at_request(self.request.as_deref(), self.now);
+        self.known.update_renew_request(self.request.as_deref(), self.now);
     }
 
     fn next_version(&mut self, uid: &str) -> ObjectVersion {
@@ -493,7 +493,7 @@ impl TestWorld {
         let status = self.known.status().clone();
         self.known = Credential::default();
         self.known.load(status, self.generation, self.spec.as_ref().ok(), SignedDuration::ZERO, restarted);
-        self.known.look_at_request(self.request.as_deref(), restarted);
+        self.known.update_renew_request(self.request.as_deref(), restarted);
         self.accounts.clear();
         self.calls.clear();
         self.login_known = Known::Unread;

@@ -54,7 +54,7 @@ impl SecretCache {
     ) {
         let mut inner = self.lock();
         for name in before.difference(now) {
-            let key = credential.beside(name);
+            let key = credential.sibling(name);
             let Some(entry) = inner.secrets.get_mut(&key) else { continue };
             entry.credentials.remove(&credential.name);
             if entry.credentials.is_empty() {
@@ -62,7 +62,7 @@ impl SecretCache {
             }
         }
         for name in now {
-            let entry = inner.secrets.entry(credential.beside(name)).or_default();
+            let entry = inner.secrets.entry(credential.sibling(name)).or_default();
             entry.credentials.insert(credential.name.clone());
         }
     }
@@ -175,7 +175,7 @@ impl Entry {
     }
 
     fn concerned(&self, key: &NamespacedName) -> Vec<NamespacedName> {
-        self.credentials.iter().map(|name| key.beside(name)).collect()
+        self.credentials.iter().map(|name| key.sibling(name)).collect()
     }
 }
 

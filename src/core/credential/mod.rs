@@ -173,7 +173,7 @@ impl Credential {
     }
 
     /// Takes in the request for a renewal that stands on the credential. One that was handled is none.
-    pub fn look_at_request(&mut self, request: Option<&str>, now: Moment) {
+    pub fn update_renew_request(&mut self, request: Option<&str>, now: Moment) {
         let handled = self.status.last_handled_renew_request.as_deref();
         match (request.filter(|request| handled != Some(*request)), &self.renew_request) {
             (None, _) => self.renew_request = None,

@@ -98,11 +98,11 @@ fn a_request_is_known_since_it_was_first_seen_until_it_is_handled() {
     let since = |known: &Credential| known.renew_request.as_ref().map(|(_, since)| *since);
     let cases = [(Some("a"), 1, Some(1)), (Some("a"), 2, Some(1)), (Some("b"), 3, Some(3)), (None, 4, None)];
     for (request, now, expected) in cases {
-        known.look_at_request(request, at(now));
+        known.update_renew_request(request, at(now));
         assert_eq!(since(&known), expected.map(at), "{request:?}");
     }
     known.status.last_handled_renew_request = Some("c".into());
-    known.look_at_request(Some("c"), at(5));
+    known.update_renew_request(Some("c"), at(5));
     assert_eq!(since(&known), None);
 }
 
