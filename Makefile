@@ -4,6 +4,7 @@
 # different features.
 CARGO ?= cargo
 BUILD := $(CARGO) build --locked --workspace --bins --example demo
+DEBUG := $(or $(CARGO_TARGET_DIR),target)/debug
 CRD   := crds/idissuer.pl_idissuercredentials.yaml
 CHART := charts/idissuer-operator
 
@@ -39,7 +40,7 @@ check: deny spelling minimal ## Check format, lints, docs, dependencies, spellin
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --lib --example demo
 	$(BUILD)
-	@target/debug/idissuer crd | diff -u $(CRD) - \
+	@$(DEBUG)/idissuer crd | diff -u $(CRD) - \
 	  || { echo "$(CRD) is outdated: run \`make crds\` and commit the result"; exit 1; }
 
 # Everywhere, clippy (`incompatible_msrv`) checks what our code needs of the standard library, and the test house what the
@@ -84,7 +85,7 @@ mutants: $(MUTANTS) ## Test the core's tests: they must fail for 98 % of its mut
 
 crds: ## Generate crds/ from the code, and copy it to the chart and deploy/
 	@$(BUILD)
-	target/debug/idissuer crd > $(CRD).new
+	$(DEBUG)/idissuer crd > $(CRD).new
 	mv $(CRD).new $(CRD)
 	cp $(CRD) $(CHART)/files/
 	cp $(CRD) deploy/crds/
@@ -125,7 +126,7 @@ IMAGES    := idissuer idissuer-simulator
 VERSION    = $(shell sed -n '/^\[workspace.package\]/,/^$$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 REVISION   = $(shell git rev-parse HEAD)
 COMMITTED  = $(shell git log -1 --format=%ct)
-TESTBED   := target/debug/idissuer-testbed
+TESTBED   := $(DEBUG)/idissuer-testbed
 write_images = for name in $(IMAGES); do $(1) image deploy/Containerfile $$name target/image/$$name.tar \
 	VERSION=$(VERSION) REVISION=$(REVISION) SOURCE_DATE_EPOCH=$(COMMITTED) || exit; done
 
@@ -144,7 +145,7 @@ reproducible: image ## Build the images again in another folder, and check that 
 	$(ELSEWHERE)/deploy/build.sh dependencies
 	git ls-files -z | tar --create --null --files-from=- | tar --extract --directory=$(ELSEWHERE)
 	$(ELSEWHERE)/deploy/build.sh
-	@cd $(ELSEWHERE) && $(call write_images,$(CURDIR)/target/debug/idissuer-testbed)
+	@cd $(ELSEWHERE) && $(call write_images,$(abspath $(TESTBED)))
 	for name in $(IMAGES); do cmp target/image/$$name.tar $(ELSEWHERE)/target/image/$$name.tar || exit; done
 	rm -rf $(ELSEWHERE)
 

@@ -39,4 +39,4 @@ count() { cat "${@/#/$results/}" | wc -l; }
 caught=$(count caught.txt timeout.txt)
 all=$((caught + $(count missed.txt)))
 echo "$caught of $all mutants caught: $(awk "BEGIN { print int(1000 * $caught / ($all ? $all : 1)) / 10 }") %, at least $least % required"
-((caught * 100 >= all * least))
+((all > 0 && caught * 100 >= all * least))

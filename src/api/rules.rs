@@ -96,7 +96,7 @@ fn rule(expression: impl Into<String>, message: impl Into<String>) -> Rule {
 pub(super) fn secret_name_never_changes() -> Rule {
     rule(
         format!("{} == {}", effective_secret_name("self"), effective_secret_name("oldSelf")),
-        "the target Secret is immutable (default: the name of the credential): restore the name, or create another \
+        "the name of the target Secret is immutable (default: the name of the credential): restore the name, or create another \
          IdIssuerCredential for the other Secret",
     )
     .field_path(".spec.target.secretName")

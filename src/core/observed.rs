@@ -251,7 +251,7 @@ pub enum Rejection {
     /// It has not.
     #[default]
     None,
-    /// It has been resolved.
+    /// It has, and nothing has changed since.
     Stands,
     /// It has, in an earlier process, and the login Secret is another version by now: it may have been repaired.
     PerhapsRepaired,

@@ -124,7 +124,7 @@ async fn what_is_too_long_or_too_much_is_refused_and_the_limit_is_named() {
             "spec.target.template.data",
             template(json!({"data": texts(4, rules::TEMPLATE_TEXT_MAX_LENGTH / 4)})),
             template(json!({"data": texts(5, rules::TEMPLATE_TEXT_MAX_LENGTH / 5 + 1)})),
-            "the values have more than 64 KiB of text together: shorten them".to_owned(),
+            "the values have more than 64 KiB of text in total: shorten them".to_owned(),
         ),
         (
             "spec.target.template.data",

@@ -82,6 +82,7 @@ pub(crate) fn root() -> &'static Path {
 /// The files of which the program consists: those that its roots declare, without tests.
 pub(crate) fn program() -> Vec<SourceFile> {
     let mut paths: Vec<_> = ["src/lib.rs", "src/main.rs"].map(|path| root().join(path)).into();
+    collect(&root().join("src/bin"), &["rs"], &mut paths);
     let mut program = Vec::new();
     while let Some(path) = paths.pop() {
         if path.exists() {

@@ -84,18 +84,18 @@ fn a_status_is_the_same_after_it_was_read_and_written() {
 
 #[test]
 fn a_login_that_the_version_before_found_rejected_is_not_presented_after_a_rolling_upgrade() {
-    for reason in [
-        "LoginRejected",
-        "IssuerMisconfigured",
-        "IssuerBlocked",
-        "IssuerMisdirected",
-        "IssuerResponseIncomplete",
-        "IssuerResponseInvalid",
+    for (reason, now) in [
+        ("LoginRejected", "LoginRejected"),
+        ("IssuerMisconfigured", "IssuerMisconfigured"),
+        ("IssuerBlocked", "IssuerBlocked"),
+        ("IssuerMisdirected", "IssuerMisdirected"),
+        ("IssuerAnswerBroken", "IssuerResponseIncomplete"),
+        ("IssuerAnswerUnusable", "IssuerResponseInvalid"),
     ] {
         let (known, account) = restored(rejected(reason), at(100_000));
         assert_eq!(account.next(Strategy::Auto, at(100_000)), Next::Held, "{reason}");
         let told = account.last_failure().map(|it| it.failure.reason.name());
-        assert_eq!((told, account.rejections()), (Some(reason), 3));
+        assert_eq!((told, account.rejections()), (Some(now), 3));
         assert_eq!(known.login_record(None).rejection, Rejection::Stands);
     }
 }
@@ -104,7 +104,7 @@ fn a_login_that_the_version_before_found_rejected_is_not_presented_after_a_rolli
 fn an_attempt_that_the_version_before_recorded_and_heard_no_answer_to_counts_after_a_rolling_upgrade() {
     let status = recorded(
         &json!({"secretResourceVersion": "1", "attemptTime": "2027-01-15T08:00:00Z", "rejections": 1}),
-        &json!({"status": "Unknown", "reason": "LoginPending"}),
+        &json!({"status": "Unknown", "reason": "LoginNotTried"}),
         &json!({"status": "False", "reason": "Issuing"}),
     );
     let (_, account) = restored(status, at(60));

@@ -86,17 +86,20 @@ impl RejectionKind {
         })
     }
 
-    /// The kind that a status tells of which was written before it was recorded: by the reason of its condition. Of the two
-    /// ways to misconfigure an issuer that reason says the same.
+    /// The kind in a status of an older version, which did not record it: by the reason and message of the condition, in the
+    /// words of that version.
     #[must_use]
     pub fn of_conditions(conditions: &[Condition]) -> Option<Self> {
         let condition = find(conditions, ConditionType::LoginAccepted)?;
+        let says = |words: &str| condition.message.contains(words);
         condition.is(ConditionType::LoginAccepted, ConditionStatus::False).then(|| match &*condition.reason {
+            "LoginRejected" if says("\"API Access\"") => Self::Forbidden,
+            "IssuerMisconfigured" if says("redirect") => Self::Redirected,
             "IssuerMisconfigured" => Self::PathWrong,
             "IssuerBlocked" => Self::Blocked,
             "IssuerMisdirected" => Self::Misdirected,
-            "IssuerResponseIncomplete" => Self::Incomplete,
-            "IssuerResponseInvalid" => Self::Unusable,
+            "IssuerAnswerBroken" => Self::Incomplete,
+            "IssuerAnswerUnusable" => Self::Unusable,
             _ => Self::Rejected,
         })
     }
@@ -138,22 +141,34 @@ mod tests {
 
     #[test]
     fn a_status_without_the_kind_tells_it_by_the_reason_of_its_condition() {
-        let condition = |status: ConditionStatus, reason: &str| Condition {
+        let condition = |status: ConditionStatus, reason: &str, message: &str| Condition {
             type_: ConditionType::LoginAccepted.as_str().into(),
             status: status.as_str().into(),
             reason: reason.into(),
-            message: "in other words".into(),
+            message: message.into(),
             observed_generation: Some(1),
             since: Timestamp::UNIX_EPOCH,
         };
-        for kind in RejectionKind::ALL {
-            let reason = kind.reason("login", false, false);
-            let found = RejectionKind::of_conditions(&[condition(ConditionStatus::False, reason.name())]);
-            let told = found.map(|kind| kind.reason("login", false, false).name());
-            assert_eq!(told, Some(reason.name()), "{kind:?}");
+        let cases = [
+            ("LoginRejected", "correct them", RejectionKind::Rejected),
+            (
+                "LoginRejected",
+                "see to it that the user has the \"API Access\" authorization",
+                RejectionKind::Forbidden,
+            ),
+            ("IssuerMisconfigured", "answers the login with a redirect", RejectionKind::Redirected),
+            ("IssuerMisconfigured", "does not know the path", RejectionKind::PathWrong),
+            ("IssuerBlocked", "", RejectionKind::Blocked),
+            ("IssuerMisdirected", "", RejectionKind::Misdirected),
+            ("IssuerAnswerBroken", "", RejectionKind::Incomplete),
+            ("IssuerAnswerUnusable", "", RejectionKind::Unusable),
+        ];
+        for (reason, message, kind) in cases {
+            let found = RejectionKind::of_conditions(&[condition(ConditionStatus::False, reason, message)]);
+            assert_eq!(found, Some(kind), "{reason}: {message}");
         }
-        let accepted = condition(ConditionStatus::True, "LoginAccepted");
-        let unknown = condition(ConditionStatus::False, "SomethingNew");
+        let accepted = condition(ConditionStatus::True, "LoginAccepted", "");
+        let unknown = condition(ConditionStatus::False, "SomethingNew", "");
         assert_eq!(RejectionKind::of_conditions(&[accepted]), None);
         assert_eq!(RejectionKind::of_conditions(&[]), None);
         assert_eq!(RejectionKind::of_conditions(&[unknown]), Some(RejectionKind::Rejected));

@@ -135,8 +135,10 @@ impl Credential {
         let is_other = observed.is_login_changed() && !observed.is_published_by_this_account();
         let is_presented =
             attempt || account.attempted.is_some() || account.accepted.is_some() || account.rejections > 0;
-        // A login that was not presented yet leaves the record of the one that was.
-        if is_other && !is_presented && previous.is_some() {
+        // A login that was not presented yet leaves the record of the one that was: the rejections of its account may be
+        // those of the login before it, and the next process must still see that it was repaired.
+        let is_untried = !is_presented || self.is_login_repaired && !attempt;
+        if is_other && is_untried && previous.is_some() {
             return previous;
         }
         // What was recorded of another login says nothing about this one.

@@ -1,5 +1,5 @@
 use super::super::account::RefreshSupport;
-use super::super::account::Strategy;
+use super::super::account::{Strategy, Throttle};
 use super::super::observed::LastSeen;
 use super::super::observed::Published;
 use super::super::reason::Reason;
@@ -266,6 +266,20 @@ fn a_login_that_changed_is_read_and_only_another_account_costs_a_login() {
             &["ReadLogin", "Record, Obtain"],
         ),
     ]);
+}
+
+#[test]
+fn a_login_that_was_repaired_while_no_process_ran_is_attempted_also_if_the_next_process_ends_before_its_turn()
+{
+    let mut world = held();
+    world.settle();
+    world.edit_login(Ok(OTHER));
+    world.restart();
+    world.restraint.calls = Some(world.now.plus(seconds(60)));
+    assert_eq!(world.settle(), ["ReadLogin"], "the circuit is open");
+    world.restart();
+    world.restraint = Throttle::default();
+    assert_eq!(world.settle(), ["ReadLogin", "Record, lift, Obtain"]);
 }
 
 #[test]

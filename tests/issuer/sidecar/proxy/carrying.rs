@@ -52,7 +52,7 @@ async fn path_and_body_arrive_untouched_and_the_host_is_the_upstreams() {
     let (_stage, proxy) = forwarding(HOUR, &upstream.url()).await;
     let target = "/a/../b//%2f;x?q=%20|&q";
     let request = format!(
-        "PUT {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close, x-secret\r\nX-Secret: 1\r\nX-BufferedBody: 2\r\n\
+        "PUT {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close, x-secret\r\nX-Secret: 1\r\nX-Kept: 2\r\n\
          Content-Length: 5\r\n\r\nhello"
     );
     let answer = exchange(proxy, request.as_bytes()).await;
