@@ -134,7 +134,7 @@ impl CallLimits {
         call_site: &CallSite,
         handle: &AccountHandle,
         is_proven: bool,
-        verdict: CallOutcome,
+        call_outcome: CallOutcome,
         now: Moment,
     ) -> Vec<AccountHandle> {
         let mut inner = self.lock();
@@ -142,7 +142,7 @@ impl CallLimits {
         let mut forgiven: Vec<AccountHandle> = Vec::new();
         for scope in call_site.scopes() {
             let is_new = !inner.breakers.contains_key(&scope);
-            if is_new && matches!(verdict, CallOutcome::Works | CallOutcome::Answers) {
+            if is_new && matches!(call_outcome, CallOutcome::Works | CallOutcome::Answers) {
                 continue;
             }
             if is_new {
@@ -150,7 +150,7 @@ impl CallLimits {
             }
             let create = if scope.1.is_some() { CircuitBreaker::of_one } else { CircuitBreaker::of_all };
             let found =
-                inner.breakers.entry(scope).or_insert_with(create).end(handle, &history, verdict, now);
+                inner.breakers.entry(scope).or_insert_with(create).end(handle, &history, call_outcome, now);
             forgiven.extend(found);
         }
         forgiven
@@ -207,7 +207,7 @@ impl CallLimits {
         change: impl FnOnce(&mut RejectionLimit),
     ) {
         let mut inner = self.lock();
-        inner.limits.retain(|_, limits| !limits.are_over(now));
+        inner.limits.retain(|_, limits| !limits.are_idle(now));
         change(inner.limits.entry(call_site.of_one()).or_default().of(user, now));
     }
 

@@ -290,8 +290,10 @@ impl Session {
             let Failure { class, reason } = account.judge(call.grant(), failure);
             Failure { class, reason: reason.of_password(blank) }
         });
-        let verdict = account.verdict(result.as_ref().map(drop), self.site.trust != Trust::PublicRoots);
-        let forgiven = call_limits.end(call_site, &self.handle(), account.accepted().is_some(), verdict, now);
+        let call_outcome =
+            account.call_outcome(result.as_ref().map(drop), self.site.trust != Trust::PublicRoots);
+        let forgiven =
+            call_limits.end(call_site, &self.handle(), account.accepted().is_some(), call_outcome, now);
         let is_rejected = matches!(&result, Err(failure) if failure.class == RetryClass::Rejected);
         account.finish(call, result, now, clock.random_fraction());
         drop(account);

@@ -57,7 +57,7 @@ pub(super) struct Context {
     /// Cancelled when the process stops.
     pub stop: CancellationToken,
     /// How many credentials are worked on at once, and whose turn it is.
-    pub turns: Arc<CallLimiters<()>>,
+    pub reconcile_limiter: Arc<CallLimiters<()>>,
 }
 
 impl Context {

@@ -24,17 +24,17 @@ use crate::ops::clock::Clock;
 use crate::ops::metrics::Metrics;
 
 /// How long the publication of an Event may take.
-const LIMIT: Duration = Duration::from_secs(5);
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many are published at once.
-const AT_ONCE: usize = 64;
+const MAX_CONCURRENT: usize = 64;
 /// How many may wait: an Event that is published much later than its cause is useless.
-const WAITING: usize = 1000;
+const QUEUE_CAPACITY: usize = 1000;
 /// How many a namespace may have published.
-const RATE: Rate = Rate { at_once: 100, a_minute: 60 };
+const RATE: Rate = Rate { burst: 100, per_minute: 60 };
 /// After so many namespaces, those that have been quiet are forgotten.
 const NAMESPACES: usize = 1000;
 /// How long a repeated Event is counted as a series instead of published as a new one.
-const REPEATS: SignedDuration = SignedDuration::from_mins(6);
+const SERIES_WINDOW: SignedDuration = SignedDuration::from_mins(6);
 /// The longest name of an object of Kubernetes.
 const NAME_MAX_LENGTH: usize = 253;
 
@@ -50,30 +50,30 @@ pub(super) struct EventPublisher {
     sender: Sender<PendingEvent>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    allowances: Mutex<HashMap<String, RateLimiter>>,
+    rate_limiters: Mutex<HashMap<String, RateLimiter>>,
 }
 
 impl EventPublisher {
     /// An event publisher and its queue.
     pub(super) fn new(clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> (Self, Receiver<PendingEvent>) {
-        let (sender, events) = channel(WAITING);
-        (Self { sender, clock, metrics, allowances: Mutex::default() }, events)
+        let (sender, events) = channel(QUEUE_CAPACITY);
+        (Self { sender, clock, metrics, rate_limiters: Mutex::default() }, events)
     }
 
     /// Has an Event published. Where too many wait already, or its namespace has had too many, it is dropped and counted.
     pub(super) fn tell(&self, event: Event, about: ObjectReference) {
         let at = self.clock.now().wall;
-        let telling = PendingEvent { event, about, at };
-        if !self.is_allowed(telling.about.namespace.as_deref().unwrap_or_default()) {
+        let pending = PendingEvent { event, about, at };
+        if !self.is_allowed(pending.about.namespace.as_deref().unwrap_or_default()) {
             self.metrics.event_dropped();
-            let ObjectReference { namespace, name, .. } = &telling.about;
+            let ObjectReference { namespace, name, .. } = &pending.about;
             tracing::debug!(
                 namespace,
                 name,
-                reason = telling.event.reason,
+                reason = pending.event.reason,
                 "Event dropped: the namespace has too many"
             );
-        } else if let Err(error) = self.sender.try_send(telling) {
+        } else if let Err(error) = self.sender.try_send(pending) {
             self.metrics.event_dropped();
             error.into_inner().log_loss("too many wait");
         }
@@ -81,18 +81,18 @@ impl EventPublisher {
 
     fn is_allowed(&self, namespace: &str) -> bool {
         let now = self.clock.now();
-        let mut allowances = self.allowances.lock().unwrap_or_else(PoisonError::into_inner);
-        if allowances.len() >= NAMESPACES {
-            allowances.retain(|_, allowance| !allowance.is_full(RATE, now));
+        let mut rate_limiters = self.rate_limiters.lock().unwrap_or_else(PoisonError::into_inner);
+        if rate_limiters.len() >= NAMESPACES {
+            rate_limiters.retain(|_, allowance| !allowance.is_full(RATE, now));
         }
-        let allowance = allowances.entry(namespace.to_owned());
+        let allowance = rate_limiters.entry(namespace.to_owned());
         allowance.or_insert_with(|| RateLimiter::full(RATE, now)).take(RATE, now)
     }
 }
 
 impl PendingEvent {
     async fn publish(self, recorder: &Recorder) {
-        if let Err(error) = call(LIMIT, recorder.publish(&self)).await {
+        if let Err(error) = call(PUBLISH_TIMEOUT, recorder.publish(&self)).await {
             self.log_loss(&error.to_string());
         }
     }
@@ -154,33 +154,33 @@ impl Recorder {
         Self { client, reporter, recent: Mutex::default(), published: AtomicI64::default() }
     }
 
-    async fn publish(&self, telling: &PendingEvent) -> kube::Result<()> {
-        let namespace = telling.about.namespace.as_deref().unwrap_or_default();
+    async fn publish(&self, pending: &PendingEvent) -> kube::Result<()> {
+        let namespace = pending.about.namespace.as_deref().unwrap_or_default();
         let api: Api<v1::Event> = Api::namespaced(self.client.clone(), namespace);
-        if let Some(Recent { name, count, .. }) = self.recent(telling) {
+        if let Some(Recent { name, count, .. }) = self.recent(pending) {
             let count = count.saturating_add(1);
-            let series = json!({"series": {"count": count, "lastObservedTime": MicroTime(telling.at)}});
+            let series = json!({"series": {"count": count, "lastObservedTime": MicroTime(pending.at)}});
             match api.patch(&name, &PatchParams::default(), &Patch::Merge(series)).await {
                 // Events expire after an hour, or are deleted.
                 Err(kube::Error::Api(status)) if status.code == 404 => {}
-                patched => return patched.map(|_| self.remember(telling, name, count)),
+                patched => return patched.map(|_| self.remember(pending, name, count)),
             }
         }
         let number = self.published.fetch_add(1, Ordering::Relaxed);
-        let name = name(telling.about.name.as_deref().unwrap_or_default(), telling.at, number);
-        api.create(&PostParams::default(), &telling.event(name.clone(), &self.reporter)).await?;
-        self.remember(telling, name, 1);
+        let name = name(pending.about.name.as_deref().unwrap_or_default(), pending.at, number);
+        api.create(&PostParams::default(), &pending.event(name.clone(), &self.reporter)).await?;
+        self.remember(pending, name, 1);
         Ok(())
     }
 
-    fn recent(&self, telling: &PendingEvent) -> Option<Recent> {
+    fn recent(&self, pending: &PendingEvent) -> Option<Recent> {
         let mut recent = self.lock();
-        recent.retain(|_, it| telling.at.duration_since(it.at) < REPEATS);
-        recent.get(&telling.key()).cloned()
+        recent.retain(|_, it| pending.at.duration_since(it.at) < SERIES_WINDOW);
+        recent.get(&pending.key()).cloned()
     }
 
-    fn remember(&self, telling: &PendingEvent, name: String, count: i32) {
-        self.lock().insert(telling.key(), Recent { name, count, at: telling.at });
+    fn remember(&self, pending: &PendingEvent, name: String, count: i32) {
+        self.lock().insert(pending.key(), Recent { name, count, at: pending.at });
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Recent>> {
@@ -199,7 +199,7 @@ fn name(about: &str, at: Timestamp, number: i64) -> String {
 /// Publishes queued Events, until all senders are gone.
 pub(super) async fn publish_all(recorder: Recorder, mut events: Receiver<PendingEvent>) {
     let events = poll_fn(|context| events.poll_recv(context));
-    events.for_each_concurrent(AT_ONCE, |telling| telling.publish(&recorder)).await;
+    events.for_each_concurrent(MAX_CONCURRENT, |pending| pending.publish(&recorder)).await;
 }
 
 #[cfg(test)]

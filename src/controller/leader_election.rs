@@ -34,7 +34,7 @@ struct State {
     /// How far our clock was behind that of the holder when the lease was last seen to belong to another replica.
     clock_behind: SignedDuration,
     /// Whether a caller was denied since the last claim, although we hold the lease.
-    is_refused: bool,
+    was_denied: bool,
     /// The holder that was last logged.
     logged_holder: Option<String>,
 }
@@ -76,7 +76,7 @@ impl LeaderElection {
         }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let may_act = state.may_act(self.clock.now());
-        state.is_refused |= !may_act && state.tenure.is_some();
+        state.was_denied |= !may_act && state.tenure.is_some();
         may_act.then_some(state.term)
     }
 
@@ -160,18 +160,18 @@ impl LeaderElection {
         let claim = evaluate(seen, &settings.identity, now);
         // Before the claim is sent: it may succeed although its answer is lost, and at the next look the lease is ours.
         if !matches!(claim, Claim::Renew(_)) {
-            self.compares_clocks(seen.clock_behind(now));
+            self.set_clock_behind(seen.clock_behind(now));
             if self.end_term() {
                 forget();
             }
         }
         let timings = lease.timings();
-        self.sends_claim(now, timings);
+        self.on_claim_sent(now, timings);
         let outcome = match claim {
             Claim::Create => lease.create(now.wall).await,
             Claim::Take(record) => lease.take(record, now.wall).await,
             Claim::Renew(record) => lease.renew(record, now.wall).await,
-            Claim::Wait => return self.stands_by(settings, seen),
+            Claim::Wait => return self.log_holder(settings, seen),
         };
         match outcome {
             Ok(record) => {
@@ -186,7 +186,7 @@ impl LeaderElection {
     }
 
     /// If the claim that is sent now succeeds unheard, others count from it.
-    fn sends_claim(&self, now: Moment, timings: Timings) {
+    fn on_claim_sent(&self, now: Moment, timings: Timings) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.tenure = state.tenure.map(|tenure| tenure.narrowed(now, timings));
     }
@@ -214,12 +214,12 @@ impl LeaderElection {
             tracing::info!(lease = settings.name, "leading again: the lease could be renewed");
         }
         state.tenure = Some(Tenure::granted(sent, timings));
-        let is_refused = std::mem::take(&mut state.is_refused);
-        is_new_term || is_refused
+        let was_denied = std::mem::take(&mut state.was_denied);
+        is_new_term || was_denied
     }
 
     /// Another replica holds or held the lease. Small clock differences are ignored.
-    fn compares_clocks(&self, behind: SignedDuration) {
+    fn set_clock_behind(&self, behind: SignedDuration) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.clock_behind = if behind < CLOCKS_DIFFER { SignedDuration::ZERO } else { behind };
     }
@@ -235,7 +235,7 @@ impl LeaderElection {
     }
 
     /// Another replica holds the lease.
-    fn stands_by(&self, settings: &LeaseSettings, seen: &SeenLease) {
+    fn log_holder(&self, settings: &LeaseSettings, seen: &SeenLease) {
         let holder = seen.record.as_ref().and_then(|record| record.holder.clone());
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.logged_holder != holder {
@@ -294,12 +294,12 @@ mod tests {
         let settings = settings();
         let leader_election =
             LeaderElection::new(Some(settings.clone()), Arc::new(SetClock(Mutex::new(at(0)))));
-        leader_election.compares_clocks(seconds(90));
+        leader_election.set_clock_behind(seconds(90));
         // The claim succeeded, but its response was lost; now the lease is ours.
         leader_election.claimed(&settings, at(0), settings.timings);
         assert_eq!(leader_election.term().unwrap().clock_behind, seconds(90));
         leader_election.end_term();
-        leader_election.compares_clocks(seconds(4));
+        leader_election.set_clock_behind(seconds(4));
         leader_election.claimed(&settings, at(0), settings.timings);
         assert_eq!(leader_election.term().unwrap().clock_behind, seconds(0), "as clocks are");
     }

@@ -64,26 +64,26 @@ pub(super) async fn ownership(
         Some(_) => Claim::Another,
     };
     let now = context.clock.now();
-    let stance = context.peers.with_rivals(|peer_controllers| {
+    let stance = context.peers.with_peers(|peer_controllers| {
         peer_controllers.stance(keeper, &key.namespace, &key.name, claim, now)
     });
-    let rival = PeerController { context, key, keeper };
+    let peer = PeerController { context, key, keeper };
     match stance {
-        PeerDecision::StandBy(until) => Ok(stands_by(&rival, credential, state, until)),
-        PeerDecision::Ask => match rival.mark(credential, state, json!({"claimedBy": own})).await {
+        PeerDecision::StandBy(until) => Ok(stands_by(&peer, credential, state, until)),
+        PeerDecision::Ask => match peer.mark(credential, state, json!({"claimedBy": own})).await {
             // The watch shows the claim, and that it is taken away.
-            Ok(_) => Ok(stands_by(&rival, credential, state, now.plus(ANSWER_LIMIT))),
-            Err(error) => rival.was_late(error),
+            Ok(_) => Ok(stands_by(&peer, credential, state, now.plus(ANSWER_LIMIT))),
+            Err(error) => peer.on_conflict(error),
         },
         PeerDecision::TakeOver => {
-            match rival.mark(credential, state, json!({"controller": own, "claimedBy": null})).await {
+            match peer.mark(credential, state, json!({"controller": own, "claimedBy": null})).await {
                 Ok(version) => {
                     let NamespacedName { namespace, name } = key;
                     tracing::info!(namespace, name, keeper, "taking over: its controller is gone");
                     state.reset();
                     Ok(Ownership::TookOver(version))
                 }
-                Err(error) => rival.was_late(error),
+                Err(error) => peer.on_conflict(error),
             }
         }
     }
@@ -110,11 +110,11 @@ impl PeerController<'_> {
     }
 
     /// The write failed, so its consequences did not happen. Another controller may have been faster.
-    fn was_late(&self, error: ApiServerError) -> Result<Ownership, ApiServerError> {
+    fn on_conflict(&self, error: ApiServerError) -> Result<Ownership, ApiServerError> {
         let NamespacedName { namespace, name } = self.key;
         let peer_controllers = &self.context.peers;
         peer_controllers
-            .with_rivals(|peer_controllers| peer_controllers.was_late(self.keeper, namespace, name));
+            .with_peers(|peer_controllers| peer_controllers.on_conflict(self.keeper, namespace, name));
         if error.is_conflict() { Ok(Ownership::StandsBy(Action::requeue(RACED_PAUSE))) } else { Err(error) }
     }
 }
@@ -134,10 +134,13 @@ async fn answer(
 }
 
 /// Another controller works in this namespace.
-fn shows_life(context: &Context, key: &NamespacedName, rival: &str) {
+fn shows_life(context: &Context, key: &NamespacedName, peer: &str) {
     let now = context.clock.now();
-    if context.peers.with_rivals(|peer_controllers| peer_controllers.lives(rival, &key.namespace, now)) {
-        let reason = Reason::ManagedByAnotherController { controller: rival.to_owned() };
+    if context
+        .peers
+        .with_peers(|peer_controllers| peer_controllers.on_sign_of_life(peer, &key.namespace, now))
+    {
+        let reason = Reason::ManagedByAnotherController { controller: peer.to_owned() };
         tracing::warn!(namespace = key.namespace, "{}", reason.message());
     }
 }
@@ -145,19 +148,19 @@ fn shows_life(context: &Context, key: &NamespacedName, rival: &str) {
 /// Another controller keeps the credential: nothing about it is remembered here, and this is reported once. Stands by
 /// `until` that time, or until something changes.
 fn stands_by(
-    rival: &PeerController<'_>,
+    peer: &PeerController<'_>,
     credential: &IdIssuerCredential,
     state: &mut CredentialState,
     until: Moment,
 ) -> Ownership {
-    let PeerController { context, key, keeper } = *rival;
+    let PeerController { context, key, keeper } = *peer;
     let reported = state.reported_peer.take();
     if reported.as_deref() != Some(keeper) {
         if let Some(before) = reported {
             let now = context.clock.now();
             context
                 .peers
-                .with_rivals(|peer_controllers| peer_controllers.is_followed(&before, &key.namespace, now));
+                .with_peers(|peer_controllers| peer_controllers.on_replaced(&before, &key.namespace, now));
         }
         let reason = Reason::ManagedByAnotherController { controller: keeper.to_owned() };
         let NamespacedName { namespace, name } = key;

@@ -49,7 +49,7 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
         permit = async {
             context.registry.secrets.synced().await;
             let now = context.clock.now();
-            context.turns.enter(&(), CallRequest::in_turn(namespace.as_str().into(), now), now).await
+            context.reconcile_limiter.enter(&(), CallRequest::in_turn(namespace.as_str().into(), now), now).await
         } => permit,
     };
     let meta = object.meta();

@@ -75,7 +75,7 @@ impl Right {
     }
 
     /// That it is there again, without the words by which people look for what is missing.
-    fn regained(&self) -> String {
+    fn regained_message(&self) -> String {
         match self {
             Self::Identity => {
                 "authorized again: the API server accepts this operator's token or certificate".into()
@@ -119,7 +119,7 @@ impl Rights {
     pub(super) fn watched(client: Client, readiness: &Readiness, clock: Arc<dyn Clock>) -> Client {
         let rights = Arc::new(Self { clock, missing: Mutex::default() });
         let asked = Arc::clone(&rights);
-        readiness.ask("rights", move || asked.vital());
+        readiness.ask("rights", move || asked.blocking());
         let namespace = client.default_namespace().to_owned();
         let service = tower::service_fn(move |request: Request<Body>| {
             let (client, rights) = (client.clone(), Arc::clone(&rights));
@@ -132,26 +132,26 @@ impl Rights {
         let right = Right::of(request.method(), request.uri());
         let answer = client.send(request).await?;
         if answer.status() == StatusCode::UNAUTHORIZED {
-            self.lacks(Right::Identity);
+            self.on_denied(Right::Identity);
             return Ok(answer);
         }
-        self.has(&Right::Identity);
+        self.on_allowed(&Right::Identity);
         let Some(right) = right else { return Ok(answer) };
         if answer.status() != StatusCode::FORBIDDEN {
-            self.has(&right);
+            self.on_allowed(&right);
             return Ok(answer);
         }
         let (head, body) = answer.into_parts();
         let body = body.collect_bytes().await?;
-        if is_of_missing_right(&body) {
-            self.lacks(right);
+        if is_rbac_denial(&body) {
+            self.on_denied(right);
         } else {
-            self.has(&right);
+            self.on_allowed(&right);
         }
         Ok(Response::from_parts(head, Body::from(body)))
     }
 
-    fn lacks(&self, right: Right) {
+    fn on_denied(&self, right: Right) {
         let now = self.clock.now();
         let mut missing = self.missing();
         if !missing.contains_key(&right) {
@@ -160,14 +160,14 @@ impl Rights {
         missing.insert(right, now);
     }
 
-    fn has(&self, right: &Right) {
+    fn on_allowed(&self, right: &Right) {
         if self.missing().remove(right).is_some() {
-            tracing::info!("{}", right.regained());
+            tracing::info!("{}", right.regained_message());
         }
     }
 
     /// What keeps the work from being done, for people.
-    fn vital(&self) -> Vec<String> {
+    fn blocking(&self) -> Vec<String> {
         let now = self.clock.now();
         let mut missing = self.missing();
         missing.retain(|_, seen| !seen.plus(REMEMBERED).is_reached(now));
@@ -180,7 +180,7 @@ impl Rights {
 }
 
 /// Whether a refusal is for want of a right. Quotas, policies and namespaces that are going refuse with the same status.
-fn is_of_missing_right(body: &[u8]) -> bool {
+fn is_rbac_denial(body: &[u8]) -> bool {
     let status: Option<serde_json::Value> = serde_json::from_slice(body).ok();
     let message = status.as_ref().and_then(|status| status["message"].as_str());
     message.is_some_and(|message| message.contains("\" cannot ") && message.contains(" resource \""))
@@ -229,7 +229,7 @@ mod tests {
     fn a_quota_and_a_policy_are_no_missing_rights() {
         let is_missing = |message: &str| {
             let status = serde_json::json!({"kind": "Status", "code": 403, "message": message});
-            is_of_missing_right(status.to_string().as_bytes())
+            is_rbac_denial(status.to_string().as_bytes())
         };
         assert!(is_missing(
             r#"secrets "billing" is forbidden: User "system:serviceaccount:a:b" cannot patch resource "secrets" in API group "" in the namespace "shop""#
@@ -238,7 +238,7 @@ mod tests {
         assert!(!is_missing(
             r#"secrets "billing" is forbidden: ValidatingAdmissionPolicy 'x' denied request: nobody writes this"#
         ));
-        assert!(!is_of_missing_right(b"Forbidden"));
+        assert!(!is_rbac_denial(b"Forbidden"));
     }
 
     #[test]
@@ -246,15 +246,15 @@ mod tests {
         let rights = Rights { clock: Arc::new(SystemClock::start()), missing: Mutex::default() };
         let of = |uri: &str| Right::of(&Method::GET, &uri.parse().unwrap()).unwrap();
         let (secrets, events) = (of("/api/v1/secrets"), of("/apis/events.k8s.io/v1/events"));
-        rights.lacks(secrets.clone());
-        rights.lacks(events);
-        assert_eq!(rights.vital().len(), 1, "Events hold up nothing");
-        rights.lacks(Right::Identity);
-        assert_eq!(rights.vital().len(), 2);
-        rights.has(&secrets);
-        assert!(rights.vital()[0].starts_with("unauthorized"));
+        rights.on_denied(secrets.clone());
+        rights.on_denied(events);
+        assert_eq!(rights.blocking().len(), 1, "Events hold up nothing");
+        rights.on_denied(Right::Identity);
+        assert_eq!(rights.blocking().len(), 2);
+        rights.on_allowed(&secrets);
+        assert!(rights.blocking()[0].starts_with("unauthorized"));
         let long_ago = rights.clock.now().minus(REMEMBERED);
         rights.missing().insert(Right::Identity, long_ago);
-        assert!(rights.vital().is_empty());
+        assert!(rights.blocking().is_empty());
     }
 }

@@ -113,7 +113,7 @@ pub async fn run(settings: Settings, client: Client, stop: CancellationToken) ->
     let (scope, lease) = (settings.scope(), settings.lease_name());
     let readiness = Readiness::of([("namespaces", scope.clone()), ("lease", lease.clone())]);
     let metrics = Arc::new(Metrics::new());
-    metrics.works_in(&scope, &lease);
+    metrics.set_scope(&scope, &lease);
     let address = settings.admin_address;
     // The admin endpoints outlive the work, so that probes succeed while it drains.
     let admin_stop = CancellationToken::new();
@@ -122,14 +122,14 @@ pub async fn run(settings: Settings, client: Client, stop: CancellationToken) ->
         .map_err(|source| RunError::Admin { address, source })?;
     let admin = tokio::spawn(admin);
     log_start(&settings, address);
-    let means = Dependencies {
+    let dependencies = Dependencies {
         client,
         transport: Arc::new(HttpTransport::new(settings.use_environment_proxy)),
         clock: Arc::new(SystemClock::start()),
         metrics,
         keys,
     };
-    operate(&settings, means, &readiness, stop).await;
+    operate(&settings, dependencies, &readiness, stop).await;
     admin_stop.cancel();
     // A client that does not read must not delay the exit.
     let _ = tokio::time::timeout(ADMIN_STOP_LIMIT, admin).await;
@@ -140,23 +140,23 @@ pub async fn run(settings: Settings, client: Client, stop: CancellationToken) ->
 /// Does the operator's work by these means until `stop` is cancelled, through any trouble.
 pub async fn operate(
     settings: &Settings,
-    means: Dependencies,
+    dependencies: Dependencies,
     readiness: &Readiness,
     stop: CancellationToken,
 ) {
-    let client = Rights::watched(means.client, readiness, Arc::clone(&means.clock));
-    let means = Dependencies { client, ..means };
+    let client = Rights::watched(dependencies.client, readiness, Arc::clone(&dependencies.clock));
+    let dependencies = Dependencies { client, ..dependencies };
     let crd_gate = readiness.gate("crd", "the API server to serve idissuercredentials.idissuer.pl");
     let watch_gate = readiness.gate("watches", "the first lists of credentials and Secrets");
     tokio::select! {
-        () = crd_is_served(&means.client, settings.namespaces.first().map(String::as_str)) => {
+        () = crd_is_served(&dependencies.client, settings.namespaces.first().map(String::as_str)) => {
             tracing::info!("the API server serves idissuercredentials.idissuer.pl");
             crd_gate.open();
         }
         () = stop.cancelled() => return,
     }
-    let client = means.client.clone();
-    let operator = Operator::new(settings, means, stop.clone());
+    let client = dependencies.client.clone();
+    let operator = Operator::new(settings, dependencies, stop.clone());
     let leader_election = Arc::clone(&operator.leader_election);
     let work_limit = STOP_LIMIT.saturating_sub(RELEASE_LIMIT);
     let is_done = tokio::select! {
@@ -249,8 +249,8 @@ struct Operator {
 }
 
 impl Operator {
-    fn new(settings: &Settings, means: Dependencies, stop: CancellationToken) -> Self {
-        let Dependencies { client, transport, clock, metrics, keys } = means;
+    fn new(settings: &Settings, dependencies: Dependencies, stop: CancellationToken) -> Self {
+        let Dependencies { client, transport, clock, metrics, keys } = dependencies;
         let allow_list = Arc::new(settings.allow_list.clone());
         let issuer = IssuerClient::new(transport, Arc::clone(&allow_list), Arc::clone(&clock));
         let (ended_sender, ended) = tokio::sync::mpsc::unbounded_channel();
@@ -265,7 +265,7 @@ impl Operator {
             move || leads.term().is_some(),
             stop.clone(),
         ));
-        let turns = Arc::new(CallLimiters::new(Capacity::of(settings.concurrency)));
+        let reconcile_limiter = Arc::new(CallLimiters::new(Capacity::of(settings.concurrency)));
         // Identifies the replica, and the controller.
         let instance = Some(lease_settings::host()).filter(|host| !host.is_empty());
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance };
@@ -300,7 +300,7 @@ impl Operator {
                 stop: stop.clone(),
                 peers: Arc::clone(&peers),
                 metrics: Arc::clone(&metrics),
-                turns: Arc::clone(&turns),
+                reconcile_limiter: Arc::clone(&reconcile_limiter),
             })
         };
         let areas = namespaces.into_iter().zip(registries.iter().map(context)).collect();

@@ -63,7 +63,7 @@ impl Reconciliation<'_> {
         let version =
             api_server.write_status(namespace, name, uid, fence.as_deref(), &wire, allowance).await?;
         registry.statuses.leaves(&self.key(), StatusMark::of(Some(&wire), &version));
-        self.context.peers.sees_status(registry, &self.key());
+        self.context.peers.warn_if_crd_is_old(registry, &self.key());
         self.state.known.on_status_written(status, is_put_back, now);
         self.context.writes.made(namespace, now);
         for event in events {

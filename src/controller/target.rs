@@ -80,7 +80,7 @@ async fn is_intact(
     let access = held.map(|token| token.access.clone()).or_else(|| read.token.clone());
     let Some(access) = access else { return is_kept(work, share, found).await };
     let token = published.with_text(access);
-    let rendered = trim::with_whole_sibling(work, Some(share), |spec, identity| {
+    let rendered = trim::with_full_spec_under(work, Some(share), |spec, identity| {
         render(spec, identity, &token).is_ok_and(|wanted| holds_all(found, &wanted))
     });
     Ok(rendered.await?.unwrap_or_default())
@@ -94,7 +94,7 @@ async fn is_kept(
     found: &Secret,
 ) -> Result<bool, ApiServerError> {
     let Some(published) = work.state.known.published().cloned() else { return Ok(false) };
-    let kept = trim::with_whole_sibling(work, Some(share), |spec, identity| {
+    let kept = trim::with_full_spec_under(work, Some(share), |spec, identity| {
         let Published { validity, fingerprint, .. } = &published;
         let annotations = TokenAnnotations::of(validity, fingerprint, spec.renew_before, spec.jitter);
         let manifest = Manifest { data: Data::default(), annotations };
@@ -177,7 +177,7 @@ async fn write(
     fence: Option<ObjectVersion>,
     is_repair: bool,
 ) -> Result<bool, ApiServerError> {
-    let rendered = trim::with_whole(work, |spec, identity| render(spec, identity, token)).await?;
+    let rendered = trim::with_full_spec(work, |spec, identity| render(spec, identity, token)).await?;
     let secret = match rendered {
         None => return Ok(false),
         Some(Err(reason)) => {

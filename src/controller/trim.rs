@@ -17,7 +17,7 @@ use crate::core::target::Identity;
 use crate::core::template;
 
 /// Marks an omitted template. The API server rejects an annotation with this name, so nobody else can set it.
-const LEFT_OUT: &str = "idissuer.pl//template-left-out";
+const TRIMMED_ANNOTATION: &str = "idissuer.pl//template-left-out";
 /// The largest template that is kept, with its keys, labels and annotations.
 const KEPT_MAX_SIZE: usize = 4 * 1024;
 
@@ -40,7 +40,7 @@ fn leave_out_template(credential: &mut IdIssuerCredential) {
     if size(template) > KEPT_MAX_SIZE {
         let type_ = std::mem::take(&mut template.type_);
         *template = Template { type_, ..Template::default() };
-        credential.annotations_mut().insert(LEFT_OUT.to_owned(), String::new());
+        credential.annotations_mut().insert(TRIMMED_ANNOTATION.to_owned(), String::new());
     }
 }
 
@@ -51,7 +51,7 @@ fn size(Template { data, metadata: TemplateMetadata { labels, annotations }, .. 
 
 /// Whether the template of a credential was left out.
 pub(super) fn is_trimmed(credential: &IdIssuerCredential) -> bool {
-    credential.annotations().contains_key(LEFT_OUT)
+    credential.annotations().contains_key(TRIMMED_ANNOTATION)
 }
 
 /// Whether it is known what a credential's specification wants, or follows from what is kept of it.
@@ -71,7 +71,7 @@ pub(super) fn trim_spec(mut spec: CredentialSpec) -> CredentialSpec {
 ///
 /// # Errors
 /// When the API server does not answer, or refuses.
-pub(super) async fn with_whole<T>(
+pub(super) async fn with_full_spec<T>(
     work: &mut Reconciliation<'_>,
     look: impl FnOnce(&CredentialSpec, &Identity) -> T,
 ) -> Result<Option<T>, ApiServerError> {
@@ -80,14 +80,14 @@ pub(super) async fn with_whole<T>(
         Ok(_) if is_trimmed(work.credential) => Some(work.context.share(&work.identity.namespace).await),
         Ok(_) | Err(_) => None,
     };
-    with_whole_sibling(work, share.as_ref(), look).await
+    with_full_spec_under(work, share.as_ref(), look).await
 }
 
 /// The same for a function that reads another object with this permit.
 ///
 /// # Errors
 /// When the API server does not answer, or refuses.
-pub(super) async fn with_whole_sibling<T>(
+pub(super) async fn with_full_spec_under<T>(
     work: &mut Reconciliation<'_>,
     share: Option<&ReadPermit>,
     look: impl FnOnce(&CredentialSpec, &Identity) -> T,

@@ -109,7 +109,7 @@ fn news(
         let see = |object: &Guarded| {
             let (key, snapshot) = (key(object), snapshot(object, own));
             let news = registry.on_credential_applied(&key, snapshot, status_snapshot(object), clock.now());
-            peers.sees_status(registry, &key);
+            peers.warn_if_crd_is_old(registry, &key);
             news.replaced.iter().for_each(|uid| metrics.forget_credential(uid));
             wake(&waker, news.placed);
             news.is_work

@@ -20,7 +20,7 @@ use super::time::Moment;
 use super::token::{Fingerprint, Grant, IssuedToken, RefreshToken, Validity};
 use super::username_password::LoginPair;
 
-use pause::{Block, honoured};
+use pause::{Block, bounded_retry_after};
 
 pub use super::refresh_support::RefreshSupport;
 pub use call::{Call, TokenResponse};
@@ -173,9 +173,9 @@ impl Account {
 
     /// What the end of a call says about the issuer; `has_own_trust` says that the account trusts its own CAs.
     #[must_use]
-    pub fn verdict(&self, outcome: Result<(), &Failure>, has_own_trust: bool) -> CallOutcome {
+    pub fn call_outcome(&self, outcome: Result<(), &Failure>, has_own_trust: bool) -> CallOutcome {
         let is_proven = self.accepted.is_some();
-        outcome.map_or_else(|failure| failure.verdict(is_proven, has_own_trust), |()| CallOutcome::Works)
+        outcome.map_or_else(|failure| failure.call_outcome(is_proven, has_own_trust), |()| CallOutcome::Works)
     }
 
     /// What to do, were a new token needed `now`, and nothing kept the account from calling.
@@ -350,7 +350,7 @@ impl Account {
         let own = retry_pause(count, self.pace(), random_fraction);
         let pause = match failure.class {
             RetryClass::Transient { retry_after: Some(asked), .. } => {
-                own.max(honoured(asked, self.overdue(), self.pace(), now))
+                own.max(bounded_retry_after(asked, self.overdue(), self.pace(), now))
             }
             RetryClass::Blocked => self.block.pause(own, now),
             _ => own,

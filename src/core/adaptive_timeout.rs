@@ -10,38 +10,38 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 
 /// The limit of a call that is not known to take longer.
-pub const USUAL_LIMIT: SignedDuration = SignedDuration::from_secs(5);
+pub const DEFAULT_TIMEOUT: SignedDuration = SignedDuration::from_secs(5);
 
 /// What is known of one credential's calls, by what they do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AdaptiveTimeout {
     /// A call had no answer in time. Since then, those that were answered soon.
-    quick: Option<BTreeSet<&'static str>>,
+    fast_operations: Option<BTreeSet<&'static str>>,
 }
 
 impl AdaptiveTimeout {
     /// How long a call may take, given the limit of those that are slow.
     #[must_use]
     pub fn limit(&self, operation: &str, slow: SignedDuration) -> SignedDuration {
-        match &self.quick {
-            Some(quick) if !quick.contains(operation) => slow.max(USUAL_LIMIT),
-            _ => USUAL_LIMIT,
+        match &self.fast_operations {
+            Some(fast_operations) if !fast_operations.contains(operation) => slow.max(DEFAULT_TIMEOUT),
+            _ => DEFAULT_TIMEOUT,
         }
     }
 
     /// A call was answered, with any result.
     pub fn answered(&mut self, operation: &'static str, took: SignedDuration) {
-        let is_quick = took < USUAL_LIMIT / 2;
-        match &mut self.quick {
-            Some(quick) if is_quick => drop(quick.insert(operation)),
-            Some(quick) => drop(quick.remove(operation)),
+        let is_quick = took < DEFAULT_TIMEOUT / 2;
+        match &mut self.fast_operations {
+            Some(fast_operations) if is_quick => drop(fast_operations.insert(operation)),
+            Some(fast_operations) => drop(fast_operations.remove(operation)),
             None => {}
         }
     }
 
     /// A call had no answer in time. Perhaps none has one any more.
     pub fn unanswered(&mut self) {
-        self.quick = Some(BTreeSet::new());
+        self.fast_operations = Some(BTreeSet::new());
     }
 }
 
@@ -55,20 +55,20 @@ mod tests {
     fn what_had_no_answer_may_take_long_until_it_is_answered_soon() {
         let seconds = SignedDuration::from_secs;
         let mut timeout = AdaptiveTimeout::default();
-        assert_eq!(timeout.limit("write", SLOW), USUAL_LIMIT);
+        assert_eq!(timeout.limit("write", SLOW), DEFAULT_TIMEOUT);
         timeout.answered("write", seconds(4));
-        assert_eq!(timeout.limit("write", SLOW), USUAL_LIMIT);
+        assert_eq!(timeout.limit("write", SLOW), DEFAULT_TIMEOUT);
         timeout.unanswered();
         assert_eq!(timeout.limit("write", SLOW), SLOW);
         assert_eq!(timeout.limit("read", SLOW), SLOW, "it may be as slow");
         timeout.answered("read", seconds(1));
-        assert_eq!(timeout.limit("read", SLOW), USUAL_LIMIT, "it is not");
+        assert_eq!(timeout.limit("read", SLOW), DEFAULT_TIMEOUT, "it is not");
         timeout.answered("write", seconds(12));
         assert_eq!(timeout.limit("write", SLOW), SLOW, "so long, the next time too");
         timeout.answered("write", seconds(1));
-        assert_eq!(timeout.limit("write", SLOW), USUAL_LIMIT);
+        assert_eq!(timeout.limit("write", SLOW), DEFAULT_TIMEOUT);
         timeout.unanswered();
         assert_eq!(timeout.limit("read", SLOW), SLOW, "what was quick before says nothing now");
-        assert_eq!(timeout.limit("read", seconds(1)), USUAL_LIMIT, "never less");
+        assert_eq!(timeout.limit("read", seconds(1)), DEFAULT_TIMEOUT, "never less");
     }
 }

@@ -13,13 +13,13 @@ use jiff::SignedDuration;
 use super::time::Moment;
 
 /// When the second and third attempts of a rejected login follow, counted from the first rejection.
-const AGAIN: [SignedDuration; 2] = [SignedDuration::from_mins(5), SignedDuration::from_mins(15)];
+const ATTEMPT_OFFSETS: [SignedDuration; 2] = [SignedDuration::from_mins(5), SignedDuration::from_mins(15)];
 /// The least time between two of them, also when the second came late.
-const APART: SignedDuration = SignedDuration::from_mins(5);
+const MIN_ATTEMPT_SPACING: SignedDuration = SignedDuration::from_mins(5);
 /// How often a held login is probed that was accepted before.
-const PROBE: SignedDuration = SignedDuration::from_hours(1);
+const HOURLY_ATTEMPT: SignedDuration = SignedDuration::from_hours(1);
 /// More rejections than this are not kept: no rule looks further back.
-const KEPT: usize = 8;
+const MAX_KEPT: usize = 8;
 
 /// The rejections of one login since it was accepted last: its user name with its password.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,11 +31,11 @@ impl LoginBudget {
     /// Takes over what status remembers: so many rejections, and when the last one was.
     #[must_use]
     pub fn remembered(count: u32, last: Moment) -> Self {
-        let count = usize::try_from(count).unwrap_or(KEPT).min(KEPT);
+        let count = usize::try_from(count).unwrap_or(MAX_KEPT).min(MAX_KEPT);
         let mut rejections = vec![last; count];
         // The schedule continues: the second came five minutes after the first.
         if count == 2 {
-            rejections[0] = last.minus(AGAIN[0]);
+            rejections[0] = last.minus(ATTEMPT_OFFSETS[0]);
         }
         Self { rejections }
     }
@@ -48,7 +48,7 @@ impl LoginBudget {
 
     /// The issuer rejected the login.
     pub fn reject(&mut self, now: Moment) {
-        if self.rejections.len() == KEPT {
+        if self.rejections.len() == MAX_KEPT {
             self.rejections.remove(0);
         }
         self.rejections.push(now);
@@ -63,9 +63,9 @@ impl LoginBudget {
     #[must_use]
     pub fn next_attempt(&self, is_proven: bool) -> Option<Moment> {
         let (first, last) = (self.rejections.first()?, self.rejections.last()?);
-        match AGAIN.get(self.rejections.len() - 1) {
-            Some(pause) => Some(first.plus(*pause).not_before(last.plus(APART))),
-            None => is_proven.then(|| last.plus(PROBE)),
+        match ATTEMPT_OFFSETS.get(self.rejections.len() - 1) {
+            Some(pause) => Some(first.plus(*pause).not_before(last.plus(MIN_ATTEMPT_SPACING))),
+            None => is_proven.then(|| last.plus(HOURLY_ATTEMPT)),
         }
     }
 }
@@ -76,20 +76,20 @@ impl LoginBudget {
 pub struct RejectionLimit {
     recent: Vec<Moment>,
     /// Logins in progress; each may be rejected.
-    under_way: usize,
+    in_progress: usize,
 }
 
 impl RejectionLimit {
     /// The rejections that there may be within [`Self::WINDOW`], whoever asks.
-    pub const MOST: usize = 4;
+    pub const MAX_REJECTIONS: usize = 4;
     /// The time that the limit is for.
     pub const WINDOW: SignedDuration = SignedDuration::from_hours(1);
     /// How soon logins retry that wait for logins in progress.
-    const LOOK: SignedDuration = SignedDuration::from_secs(2);
+    const RECHECK_PAUSE: SignedDuration = SignedDuration::from_secs(2);
 
     /// Takes over what status remembers. Of several records, as of several credentials, the largest count holds.
     pub fn remember(&mut self, count: u32, last: Moment) {
-        let count = usize::try_from(count).unwrap_or(Self::MOST).min(Self::MOST);
+        let count = usize::try_from(count).unwrap_or(Self::MAX_REJECTIONS).min(Self::MAX_REJECTIONS);
         while self.recent.len() < count {
             self.recent.push(last);
         }
@@ -97,16 +97,16 @@ impl RejectionLimit {
 
     /// Such a login begins.
     pub fn begin(&mut self) {
-        self.under_way += 1;
+        self.in_progress += 1;
     }
 
     /// Such a login has ended.
     pub fn end(&mut self, is_rejected: bool, now: Moment) {
-        self.under_way = self.under_way.saturating_sub(1);
+        self.in_progress = self.in_progress.saturating_sub(1);
         if !is_rejected {
             return;
         }
-        if self.recent.len() == Self::MOST {
+        if self.recent.len() == Self::MAX_REJECTIONS {
             self.recent.remove(0);
         }
         self.recent.push(now);
@@ -119,15 +119,15 @@ impl RejectionLimit {
         let oldest = recent.next();
         let count = oldest.iter().count() + recent.count();
         match oldest {
-            Some(oldest) if count >= Self::MOST => Some(oldest.plus(Self::WINDOW)),
-            _ => (count + self.under_way >= Self::MOST).then(|| now.plus(Self::LOOK)),
+            Some(oldest) if count >= Self::MAX_REJECTIONS => Some(oldest.plus(Self::WINDOW)),
+            _ => (count + self.in_progress >= Self::MAX_REJECTIONS).then(|| now.plus(Self::RECHECK_PAUSE)),
         }
     }
 
     /// Whether it limits nothing any more.
     #[must_use]
-    pub fn is_over(&self, now: Moment) -> bool {
-        self.under_way == 0 && self.count(now) == 0
+    pub fn is_idle(&self, now: Moment) -> bool {
+        self.in_progress == 0 && self.count(now) == 0
     }
 
     /// How many rejections there were lately.
@@ -159,30 +159,31 @@ impl<U> Default for RejectionLimits<U> {
 impl<U: Eq + Hash> RejectionLimits<U> {
     /// The rejections that there may be within [`RejectionLimit::WINDOW`], over all user names: as many as six new accounts
     /// have whose password is wrong, each three times, and two more. Issuers that lock an address out allow more.
-    pub const MOST: usize = 20;
+    pub const MAX_REJECTIONS: usize = 20;
 
     /// Until when a login of this user name has to wait, if it has to.
     #[must_use]
     pub fn blocked_until(&self, user: &U, now: Moment) -> Option<Moment> {
         let own = self.users.get(user).and_then(|limit| limit.blocked_until(now));
         let later = |one: Moment, other: Moment| if one.earlier(other, now) == one { other } else { one };
-        own.into_iter().chain(self.puts_all_off(now)).reduce(later)
+        own.into_iter().chain(self.all_blocked_until(now)).reduce(later)
     }
 
-    fn puts_all_off(&self, now: Moment) -> Option<Moment> {
+    fn all_blocked_until(&self, now: Moment) -> Option<Moment> {
         let mut recent: Vec<Moment> =
             self.users.values().flat_map(|limit| limit.recent(now)).copied().collect();
-        if recent.len() < Self::MOST {
-            return (recent.len() + self.presented >= Self::MOST).then(|| now.plus(RejectionLimit::LOOK));
+        if recent.len() < Self::MAX_REJECTIONS {
+            return (recent.len() + self.presented >= Self::MAX_REJECTIONS)
+                .then(|| now.plus(RejectionLimit::RECHECK_PAUSE));
         }
         recent.sort_by_key(|rejection| rejection.monotonic);
-        Some(recent[recent.len() - Self::MOST].plus(RejectionLimit::WINDOW))
+        Some(recent[recent.len() - Self::MAX_REJECTIONS].plus(RejectionLimit::WINDOW))
     }
 
     /// Whether a login may be attempted, or all of them together had too many rejections; if so, it counts as in
     /// progress. (Waiting logins do not count: a team may bring a thousand good logins at once.)
     pub fn begin_attempt(&mut self, now: Moment) -> bool {
-        let is_free = self.puts_all_off(now).is_none();
+        let is_free = self.all_blocked_until(now).is_none();
         self.presented += usize::from(is_free);
         is_free
     }
@@ -194,7 +195,7 @@ impl<U: Eq + Hash> RejectionLimits<U> {
 
     /// The limit of this user name; what limits nothing any more is forgotten.
     pub fn of(&mut self, user: U, now: Moment) -> &mut RejectionLimit {
-        self.users.retain(|_, limit| !limit.is_over(now));
+        self.users.retain(|_, limit| !limit.is_idle(now));
         self.users.entry(user).or_default()
     }
 
@@ -206,8 +207,8 @@ impl<U: Eq + Hash> RejectionLimits<U> {
 
     /// Whether they limit nothing any more.
     #[must_use]
-    pub fn are_over(&self, now: Moment) -> bool {
-        self.presented == 0 && self.users.values().all(|limit| limit.is_over(now))
+    pub fn are_idle(&self, now: Moment) -> bool {
+        self.presented == 0 && self.users.values().all(|limit| limit.is_idle(now))
     }
 }
 
@@ -301,14 +302,14 @@ mod tests {
     #[test]
     fn a_limit_is_over_once_no_login_is_under_way_and_its_rejections_have_left_the_window() {
         let mut limit = RejectionLimit::default();
-        assert!(limit.is_over(at(0)));
+        assert!(limit.is_idle(at(0)));
         limit.begin();
-        assert!(!limit.is_over(at(0)), "one is under way");
+        assert!(!limit.is_idle(at(0)), "one is under way");
         limit.end(true, at(1));
-        assert!(!limit.is_over(at(3_600)), "it was rejected");
-        assert!(limit.is_over(at(3_601)));
+        assert!(!limit.is_idle(at(3_600)), "it was rejected");
+        assert!(limit.is_idle(at(3_601)));
         limit.begin();
-        assert!(!limit.is_over(at(3_601)), "another one is under way");
+        assert!(!limit.is_idle(at(3_601)), "another one is under way");
     }
 
     #[test]
@@ -319,11 +320,11 @@ mod tests {
             limits.of("shop", at(now));
         }
         assert_eq!(limits.blocked_until(&"billing", at(4)), Some(at(6)), "each of the four may be rejected");
-        assert!(!limits.are_over(at(4)));
+        assert!(!limits.are_idle(at(4)));
         for now in 4..8 {
             limits.of("billing", at(now)).end(false, at(now));
         }
-        assert!(limits.are_over(at(8)));
+        assert!(limits.are_idle(at(8)));
     }
 
     #[test]
@@ -357,7 +358,7 @@ mod tests {
         assert_eq!(limits.blocked_until(&98, at(3600)), Some(at(3602)), "it may be rejected");
         limits.end_attempt();
         assert_eq!(limits.blocked_until(&98, at(3600)), None);
-        assert!(!limits.are_over(at(3600)) && limits.are_over(at(4_000)));
+        assert!(!limits.are_idle(at(3600)) && limits.are_idle(at(4_000)));
     }
 
     #[test]
@@ -416,7 +417,7 @@ mod tests {
                     presented.push(now);
                 }
             }
-            for window in presented.windows(RejectionLimit::MOST + 1) {
+            for window in presented.windows(RejectionLimit::MAX_REJECTIONS + 1) {
                 prop_assert!(window[4].monotonic - window[0].monotonic >= RejectionLimit::WINDOW);
             }
         }

@@ -26,12 +26,12 @@ use super::schedule::TimeScale;
 use super::time::Moment;
 
 /// So many accounts have to fail in a row.
-const STREAK: usize = 3;
+const FAILURES_TO_OPEN: usize = 3;
 /// Within this time.
-const WINDOW: SignedDuration = SignedDuration::from_secs(60);
+const FAILURE_WINDOW: SignedDuration = SignedDuration::from_secs(60);
 
 /// A caller that wants a token asks for permission more often than this.
-const LEFT: SignedDuration = SignedDuration::from_hours(1);
+const UNUSED_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 /// What the end of a call says about the issuer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ struct Failing<T> {
     /// How it began.
     opened: TenantProbes,
     /// The probes that failed, by tenant.
-    turns: BTreeMap<Tenant, TenantProbes>,
+    failed_probes: BTreeMap<Tenant, TenantProbes>,
     /// Whose the last one was.
     last: Option<LastProbe>,
     /// The current probe, and the pace of probes.
@@ -121,23 +121,23 @@ struct LastProbe {
 /// The breaker of one issuer. `T` identifies accounts.
 #[derive(Clone, Debug)]
 pub struct CircuitBreaker<T> {
-    strikes: Vec<FailureRecord<T>>,
+    failures_seen: Vec<FailureRecord<T>>,
     failing: Option<Failing<T>>,
-    released: Option<Moment>,
-    is_everybodys: bool,
+    closed_at: Option<Moment>,
+    is_shared: bool,
 }
 
 impl<T> CircuitBreaker<T> {
     /// The breaker of one tenant.
     #[must_use]
     pub fn of_one() -> Self {
-        Self { strikes: Vec::new(), failing: None, released: None, is_everybodys: false }
+        Self { failures_seen: Vec::new(), failing: None, closed_at: None, is_shared: false }
     }
 
     /// The breaker of all tenants together.
     #[must_use]
     pub fn of_all() -> Self {
-        Self { is_everybodys: true, ..Self::of_one() }
+        Self { is_shared: true, ..Self::of_one() }
     }
 }
 
@@ -151,16 +151,16 @@ impl<T: Clone + PartialEq> CircuitBreaker<T> {
     /// Until when this caller has to wait, if it has to.
     #[must_use]
     pub fn calls_blocked_until(&self, caller: Caller, tenant: &Tenant, now: Moment) -> Option<Moment> {
-        let until = match (&self.failing, self.released) {
+        let until = match (&self.failing, self.closed_at) {
             // It looks again soon: the probe may end any moment.
             (Some(Failing { probe: Some(_), .. }), _) => Some(now.plus(caller.pace.probe_look())),
             (Some(failing), _) => {
-                let own = failing.turn_of(tenant).after(caller);
-                let last = failing.last.as_ref().filter(|_| self.is_everybodys);
+                let own = failing.failed_probes_of(tenant).after(caller);
+                let last = failing.last.as_ref().filter(|_| self.is_shared);
                 Some(last.map_or(own, |last| own.not_before(last.lets(caller, tenant))))
             }
-            (None, Some(released)) if !caller.is_overdue => {
-                Some(released.plus(caller.pace.longest_probe_pause().mul_f64(caller.place)))
+            (None, Some(closed_at)) if !caller.is_overdue => {
+                Some(closed_at.plus(caller.pace.longest_probe_pause().mul_f64(caller.place)))
             }
             (None, _) => None,
         };
@@ -190,21 +190,27 @@ impl<T: Clone + PartialEq> CircuitBreaker<T> {
 
     /// A call ended. Returns the accounts whose rejections are meaningless: they came while the issuer rejected
     /// everyone, and now it has accepted a login.
-    pub fn end(&mut self, who: &T, history: &TenantHistory, verdict: CallOutcome, now: Moment) -> Vec<T> {
-        match verdict {
+    pub fn end(
+        &mut self,
+        who: &T,
+        history: &TenantHistory,
+        call_outcome: CallOutcome,
+        now: Moment,
+    ) -> Vec<T> {
+        match call_outcome {
             CallOutcome::Works => {
-                self.strikes.clear();
+                self.failures_seen.clear();
                 let Some(failing) = self.failing.take() else { return Vec::new() };
-                self.released = Some(now);
+                self.closed_at = Some(now);
                 return failing.rejected.into_iter().filter(|other| other != who).collect();
             }
             // It does answer, which may be all that was wrong: the next may probe at once.
             CallOutcome::Answers => self.abandon(who),
-            CallOutcome::Fails { retry_after } => self.strike(who, history, retry_after, false, now),
+            CallOutcome::Fails { retry_after } => self.record_failure(who, history, retry_after, false, now),
             // For others, this says nothing about the issuer.
-            CallOutcome::Distrusted if self.is_everybodys && !self.is_open() => {}
-            CallOutcome::Distrusted => self.strike(who, history, None, false, now),
-            CallOutcome::RejectsProven => self.strike(who, history, None, true, now),
+            CallOutcome::Distrusted if self.is_shared && !self.is_open() => {}
+            CallOutcome::Distrusted => self.record_failure(who, history, None, false, now),
+            CallOutcome::RejectsProven => self.record_failure(who, history, None, true, now),
         }
         Vec::new()
     }
@@ -212,15 +218,16 @@ impl<T: Clone + PartialEq> CircuitBreaker<T> {
     /// Whether this breaker can be dropped. A failing one that was not probed for an hour is no longer used.
     #[must_use]
     pub fn is_idle(&self, now: Moment) -> bool {
-        let is_past = |moment: Moment| moment.plus(WINDOW).is_reached(now);
-        let is_left =
-            |failing: &Failing<T>| failing.probe.is_none() && failing.since().plus(LEFT).is_reached(now);
+        let is_past = |moment: Moment| moment.plus(FAILURE_WINDOW).is_reached(now);
+        let is_left = |failing: &Failing<T>| {
+            failing.probe.is_none() && failing.since().plus(UNUSED_AFTER).is_reached(now)
+        };
         self.failing.as_ref().is_none_or(is_left)
-            && self.strikes.iter().all(|strike| is_past(strike.at))
-            && self.released.is_none_or(is_past)
+            && self.failures_seen.iter().all(|record_failure| is_past(record_failure.at))
+            && self.closed_at.is_none_or(is_past)
     }
 
-    fn strike(
+    fn record_failure(
         &mut self,
         who: &T,
         history: &TenantHistory,
@@ -237,29 +244,33 @@ impl<T: Clone + PartialEq> CircuitBreaker<T> {
             }
             return;
         }
-        let is_everybodys = self.is_everybodys;
+        let is_shared = self.is_shared;
         let is_same = |other: &FailureRecord<T>| {
-            let is_one = is_everybodys && !history.is_proven && other.history == *history;
+            let is_one = is_shared && !history.is_proven && other.history == *history;
             other.who == *who || is_one
         };
-        self.strikes.retain(|other| !is_same(other) && !other.at.plus(WINDOW).is_reached(now));
-        self.strikes.push(FailureRecord {
+        self.failures_seen.retain(|other| !is_same(other) && !other.at.plus(FAILURE_WINDOW).is_reached(now));
+        self.failures_seen.push(FailureRecord {
             who: who.clone(),
             history: history.clone(),
             at: now,
             is_rejection,
         });
-        let alike = self.strikes.iter().filter(|strike| strike.is_rejection == is_rejection);
-        let is_of_others = alike.clone().any(|strike| strike.history.tenant != history.tenant);
-        if alike.count() < STREAK || is_everybodys && !is_of_others {
+        let alike =
+            self.failures_seen.iter().filter(|record_failure| record_failure.is_rejection == is_rejection);
+        let is_of_others =
+            alike.clone().any(|record_failure| record_failure.history.tenant != history.tenant);
+        if alike.count() < FAILURES_TO_OPEN || is_shared && !is_of_others {
             self.forget_surplus(history);
             return;
         }
-        let rejected = std::mem::take(&mut self.strikes).into_iter().filter(|strike| strike.is_rejection);
+        let rejected = std::mem::take(&mut self.failures_seen)
+            .into_iter()
+            .filter(|record_failure| record_failure.is_rejection);
         self.failing = Some(Failing {
-            rejected: rejected.map(|strike| strike.who).collect(),
+            rejected: rejected.map(|record_failure| record_failure.who).collect(),
             opened: TenantProbes { probes: 0, since: now, retry_after },
-            turns: BTreeMap::new(),
+            failed_probes: BTreeMap::new(),
             last: None,
             probe: None,
         });
@@ -269,18 +280,19 @@ impl<T: Clone + PartialEq> CircuitBreaker<T> {
 impl<T> CircuitBreaker<T> {
     /// Of one tenant's strikes no more are kept than could ever matter.
     fn forget_surplus(&mut self, history: &TenantHistory) {
-        let its = |strike: &FailureRecord<T>| strike.history.tenant == history.tenant;
-        if self.strikes.iter().filter(|strike| its(strike)).count() > 2 * STREAK
-            && let Some(oldest) = self.strikes.iter().position(its)
+        let its = |record_failure: &FailureRecord<T>| record_failure.history.tenant == history.tenant;
+        if self.failures_seen.iter().filter(|record_failure| its(record_failure)).count()
+            > 2 * FAILURES_TO_OPEN
+            && let Some(oldest) = self.failures_seen.iter().position(its)
         {
-            self.strikes.remove(oldest);
+            self.failures_seen.remove(oldest);
         }
     }
 }
 
 impl<T> Failing<T> {
-    fn turn_of(&self, tenant: &Tenant) -> TenantProbes {
-        self.turns.get(tenant).copied().unwrap_or(self.opened)
+    fn failed_probes_of(&self, tenant: &Tenant) -> TenantProbes {
+        self.failed_probes.get(tenant).copied().unwrap_or(self.opened)
     }
 
     /// When the last probe ended, or the first failure was seen.
@@ -296,8 +308,8 @@ impl<T> Failing<T> {
         now: Moment,
     ) {
         let TenantHistory { tenant, is_proven } = history;
-        let probes = self.turn_of(tenant).probes.saturating_add(1);
-        self.turns.insert(Arc::clone(tenant), TenantProbes { probes, since: now, retry_after });
+        let probes = self.failed_probes_of(tenant).probes.saturating_add(1);
+        self.failed_probes.insert(Arc::clone(tenant), TenantProbes { probes, since: now, retry_after });
         self.last = Some(LastProbe {
             tenant: Arc::clone(tenant),
             since: now,
@@ -314,7 +326,7 @@ impl TenantProbes {
         let doublings = i32::try_from(failures.min(30)).unwrap_or(30);
         let own = caller.pace.first_retry().mul_f64(2_f64.powi(doublings));
         let own = own.min(caller.pace.longest_probe_pause());
-        self.since.plus(own.max(asked(self.retry_after, caller)))
+        self.since.plus(own.max(requested_pause(self.retry_after, caller)))
     }
 }
 
@@ -328,12 +340,12 @@ impl LastProbe {
         } else {
             self.pause.max(caller.pace.longest_probe_pause() + caller.pace.first_retry())
         };
-        self.since.plus(pause.max(asked(self.retry_after, caller)) + again)
+        self.since.plus(pause.max(requested_pause(self.retry_after, caller)) + again)
     }
 }
 
 /// How long a caller waits because the issuer asks for it.
-fn asked(retry_after: Option<SignedDuration>, caller: Caller) -> SignedDuration {
+fn requested_pause(retry_after: Option<SignedDuration>, caller: Caller) -> SignedDuration {
     retry_after.unwrap_or_default().min(caller.pace.longest_retry())
 }
 
@@ -379,7 +391,7 @@ mod tests {
         for who in 0..1_000 {
             breaker.end(&who, &a, FAILS, at(0));
         }
-        assert!(breaker.strikes.len() <= 2 * STREAK, "{}", breaker.strikes.len());
+        assert!(breaker.failures_seen.len() <= 2 * FAILURES_TO_OPEN, "{}", breaker.failures_seen.len());
     }
 
     fn caller(place: f64) -> Caller {
@@ -429,8 +441,8 @@ mod tests {
         ];
         for (case, end, is_open) in cases {
             let mut breaker = CircuitBreaker::of_one();
-            for (who, verdict, time) in end {
-                breaker.end(who, &shop(), *verdict, at(*time));
+            for (who, call_outcome, time) in end {
+                breaker.end(who, &shop(), *call_outcome, at(*time));
             }
             assert_eq!(breaker.is_open(), is_open, "{case}");
             let last = at(end.last().unwrap().2);
@@ -460,10 +472,15 @@ mod tests {
 
     #[test]
     fn the_issuers_wish_to_be_left_alone_is_kept_for_up_to_a_minute() {
-        for (asked, kept) in [(3, 5), (20, 20), (3_600, 60)] {
+        for (requested_pause, kept) in [(3, 5), (20, 20), (3_600, 60)] {
             let mut breaker = CircuitBreaker::of_one();
             for who in 1..=3 {
-                breaker.end(&who, &shop(), CallOutcome::Fails { retry_after: Some(seconds(asked)) }, at(0));
+                breaker.end(
+                    &who,
+                    &shop(),
+                    CallOutcome::Fails { retry_after: Some(seconds(requested_pause)) },
+                    at(0),
+                );
             }
             assert_eq!(held(&breaker, caller(0.0), at(0)), Some(at(kept)), "{asked}");
         }
@@ -649,11 +666,11 @@ mod tests {
     }
 
     fn verdicts() -> impl Strategy<Value = CallOutcome> {
-        let asked = proptest::option::of((0_i64..5_000).prop_map(seconds));
+        let requested_pause = proptest::option::of((0_i64..5_000).prop_map(seconds));
         prop_oneof![
             1 => Just(CallOutcome::Works),
             1 => Just(CallOutcome::Answers),
-            4 => asked.prop_map(|retry_after| CallOutcome::Fails { retry_after }),
+            4 => requested_pause.prop_map(|retry_after| CallOutcome::Fails { retry_after }),
             2 => Just(CallOutcome::RejectsProven),
         ]
     }
@@ -666,7 +683,7 @@ mod tests {
             let mut breaker = CircuitBreaker::of_one();
             let mut now = at(0);
             let mut probes: Vec<u32> = Vec::new();
-            for (who, verdict, pause, end) in steps {
+            for (who, call_outcome, pause, end) in steps {
                 now = now.plus(seconds(pause));
                 let caller = Caller { place: f64::from(who) / 6.0, ..caller(0.0) };
                 let until = held(&breaker, caller, now);
@@ -682,7 +699,7 @@ mod tests {
                 if end {
                     let ended = probes.pop().unwrap_or(who);
                     let was_open = breaker.is_open();
-                    breaker.end(&ended, &shop(), verdict, now);
+                    breaker.end(&ended, &shop(), call_outcome, now);
                     if !was_open || !breaker.is_open() {
                         probes.clear();
                     }

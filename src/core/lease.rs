@@ -29,11 +29,11 @@ const CALL_LIMIT: SignedDuration = SignedDuration::from_secs(3);
 /// To so much a lease is stretched where answers take long.
 const LONGEST_DURATION: SignedDuration = SignedDuration::from_secs(60);
 /// So many answers fit into the duration of a lease; by the default timings, more than three into its deadline.
-const ANSWERS_A_DURATION: i32 = 5;
+const RESPONSES_PER_DURATION: i32 = 5;
 /// A call is not aborted before this many times the duration of the slowest recent response.
-const PATIENCE: i32 = 3;
+const TIMEOUT_FACTOR: i32 = 3;
 /// What remains of the slowest answer with each faster one.
-const FADING: f64 = 0.75;
+const LATENCY_DECAY: f64 = 0.75;
 
 /// The timings of the lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +61,8 @@ impl Default for Timings {
 impl Timings {
     /// The timings where answers take so long. Whole seconds, as a lease states them.
     #[must_use]
-    pub fn stretched(self, answer: SignedDuration) -> Self {
-        let wanted = SignedDuration::from_secs((answer * ANSWERS_A_DURATION).as_secs());
+    pub fn extended(self, answer: SignedDuration) -> Self {
+        let wanted = SignedDuration::from_secs((answer * RESPONSES_PER_DURATION).as_secs());
         let duration = wanted.min(LONGEST_DURATION).max(self.duration);
         let renew_deadline = self.renew_deadline.mul_f64(duration.div_duration_f64(self.duration));
         Self { duration, renew_deadline, ..self }
@@ -86,7 +86,7 @@ pub struct CallLatency {
 impl CallLatency {
     /// A call was answered, with any result.
     pub fn answered(&mut self, took: SignedDuration) {
-        *self = Self { slowest: took.max(self.slowest.mul_f64(FADING)), unanswered: 0 };
+        *self = Self { slowest: took.max(self.slowest.mul_f64(LATENCY_DECAY)), unanswered: 0 };
     }
 
     /// A call had no answer in time.
@@ -98,14 +98,14 @@ impl CallLatency {
     /// that; after it, the API server itself counts as slow.
     #[must_use]
     pub fn call_limit(self, timings: Timings) -> SignedDuration {
-        let usual = (self.slowest * PATIENCE).max(CALL_LIMIT);
+        let usual = (self.slowest * TIMEOUT_FACTOR).max(CALL_LIMIT);
         usual.mul_f64(2_f64.powi(self.unanswered.min(10).cast_signed())).min(timings.longest_call())
     }
 
     /// The timings of a claim that is sent now.
     #[must_use]
     pub fn timings(self, timings: Timings) -> Timings {
-        timings.stretched(self.slowest)
+        timings.extended(self.slowest)
     }
 }
 
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_claim_whose_answer_is_awaited_gives_nothing_and_may_take() {
-        let (short, long) = (Timings::default(), Timings::default().stretched(SignedDuration::from_secs(12)));
+        let (short, long) = (Timings::default(), Timings::default().extended(SignedDuration::from_secs(12)));
         let tenure = Tenure::granted(at(0), short).narrowed(at(4), long);
         assert!(tenure.may_act(at(9)) && !tenure.may_act(at(10)), "a longer one counts once it is confirmed");
         let tenure = Tenure::granted(at(0), long).narrowed(at(4), short);
@@ -343,6 +343,6 @@ mod tests {
         }
         assert_eq!(told(call_latency)[..2], [15, 10]);
         let own = Timings { duration: seconds(150), renew_deadline: seconds(100), ..Timings::default() };
-        assert_eq!(own.stretched(seconds(12)), own, "never less than what was asked for");
+        assert_eq!(own.extended(seconds(12)), own, "never less than what was asked for");
     }
 }

@@ -28,14 +28,14 @@ const GONE_FOR: SignedDuration = SignedDuration::from_mins(1);
 /// In so many namespaces a keeper is asked that often.
 const WITNESSES: usize = 3;
 /// How long a witness may be late before another namespace takes its part: nothing that this keeper keeps is left there.
-const LATE: SignedDuration = SignedDuration::from_secs(10);
+const WITNESS_GRACE: SignedDuration = SignedDuration::from_secs(10);
 /// After this time, and up to two minutes more, a keeper is checked in a namespace that is not a witness: not in all of
 /// them at once.
-const RARELY: SignedDuration = SignedDuration::from_mins(4);
+const RARE_CHECK_INTERVAL: SignedDuration = SignedDuration::from_mins(4);
 const RARELY_SPREAD_SECONDS: u64 = 120;
 /// Above this number of controllers, those not seen for [`GONE_FOR`] are forgotten: people who may write status can
 /// write any name there.
-const MANY: usize = 1000;
+const MAX_TRACKED: usize = 1000;
 
 /// The claim in the status of a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ struct NamespaceState {
     /// When it was first met there.
     first: Moment,
     /// When it was last checked.
-    looked: Moment,
+    last_checked: Moment,
     /// The last sign of life in that namespace.
     life: Option<Moment>,
     /// When it was last asked there; at first, when it was first met.
@@ -130,28 +130,28 @@ impl PeerControllers {
         claim: Claim,
         now: Moment,
     ) -> PeerDecision {
-        self.meets(keeper, namespace, now);
-        let rival = self.0.get_mut(keeper);
-        rival.map_or(PeerDecision::StandBy(now.plus(GRACE)), |rival| rival.stance(namespace, on, claim, now))
+        self.track(keeper, namespace, now);
+        let peer = self.0.get_mut(keeper);
+        peer.map_or(PeerDecision::StandBy(now.plus(GRACE)), |peer| peer.stance(namespace, on, claim, now))
     }
 
     /// There is a sign of life of another controller. Returns whether it is the first one.
-    pub fn lives(&mut self, rival: &str, namespace: &str, now: Moment) -> bool {
-        let is_new = self.meets(rival, namespace, now);
-        let was_gone = self.0.get_mut(rival).is_some_and(|rival| rival.lives(namespace, now));
+    pub fn on_sign_of_life(&mut self, peer: &str, namespace: &str, now: Moment) -> bool {
+        let is_new = self.track(peer, namespace, now);
+        let was_gone = self.0.get_mut(peer).is_some_and(|peer| peer.on_sign_of_life(namespace, now));
         is_new || was_gone
     }
 
     /// Another controller replaced it: it was gone.
-    pub fn is_followed(&mut self, rival: &str, namespace: &str, now: Moment) {
-        if let Some(place) = self.place(rival, namespace) {
+    pub fn on_replaced(&mut self, peer: &str, namespace: &str, now: Moment) {
+        if let Some(place) = self.place(peer, namespace) {
             place.is_gone(now);
         }
     }
 
     /// The claim on the credential `on` could not be written, or its keeper not be replaced: another controller was
     /// faster.
-    pub fn was_late(&mut self, keeper: &str, namespace: &str, on: &str) {
+    pub fn on_conflict(&mut self, keeper: &str, namespace: &str, on: &str) {
         let Some(place) = self.place(keeper, namespace) else { return };
         match &place.state {
             State::Asked(question) if question.is_ours && question.on == on => place.state = State::Quiet,
@@ -163,36 +163,37 @@ impl PeerControllers {
         }
     }
 
-    fn place(&mut self, rival: &str, namespace: &str) -> Option<&mut NamespaceState> {
-        self.0.get_mut(rival)?.places.get_mut(namespace)
+    fn place(&mut self, peer: &str, namespace: &str) -> Option<&mut NamespaceState> {
+        self.0.get_mut(peer)?.places.get_mut(namespace)
     }
 
     /// Whether it was not met there before.
-    fn meets(&mut self, rival: &str, namespace: &str, now: Moment) -> bool {
-        if let Some(place) = self.place(rival, namespace) {
-            place.looked = now;
+    fn track(&mut self, peer: &str, namespace: &str, now: Moment) -> bool {
+        if let Some(place) = self.place(peer, namespace) {
+            place.last_checked = now;
             return false;
         }
-        if self.places() >= MANY {
-            for rival in self.0.values_mut() {
-                rival.places.retain(|_, place| !place.looked.plus(GONE_FOR).is_reached(now));
+        if self.places() >= MAX_TRACKED {
+            for peer in self.0.values_mut() {
+                peer.places.retain(|_, place| !place.last_checked.plus(GONE_FOR).is_reached(now));
             }
-            self.0.retain(|_, rival| !rival.places.is_empty());
+            self.0.retain(|_, peer| !peer.places.is_empty());
         }
-        let place = NamespaceState { first: now, looked: now, life: None, asked: now, state: State::Quiet };
-        self.0.entry(rival.to_owned()).or_default().places.insert(namespace.to_owned(), place);
+        let place =
+            NamespaceState { first: now, last_checked: now, life: None, asked: now, state: State::Quiet };
+        self.0.entry(peer.to_owned()).or_default().places.insert(namespace.to_owned(), place);
         true
     }
 
     fn places(&self) -> usize {
-        self.0.values().map(|rival| rival.places.len()).sum()
+        self.0.values().map(|peer| peer.places.len()).sum()
     }
 }
 
 impl PeerController {
     fn stance(&mut self, namespace: &str, on: &str, claim: Claim, now: Moment) -> PeerDecision {
-        if self.places.get_mut(namespace).is_some_and(|place| place.hears(on, claim, now)) {
-            self.lives(namespace, now);
+        if self.places.get_mut(namespace).is_some_and(|place| place.observe_claim(on, claim, now)) {
+            self.on_sign_of_life(namespace, now);
         }
         if let Some(stance) = self.places.get_mut(namespace).and_then(|place| place.stance(on, now)) {
             return stance;
@@ -216,7 +217,7 @@ impl PeerController {
             // A question here would be decided later.
             (Guide::Others { until, is_in_doubt: true }, _) => return PeerDecision::StandBy(until),
             (Guide::Others { until, .. }, _) => {
-                let asked_anyway = place.asked.plus(rarely(namespace));
+                let asked_anyway = place.asked.plus(rare_check_interval(namespace));
                 if !asked_anyway.is_reached(now) {
                     return PeerDecision::StandBy(until.earlier(asked_anyway, now));
                 }
@@ -228,7 +229,7 @@ impl PeerController {
     }
 
     /// A sign of life in this namespace. Returns whether the keeper counted as gone there.
-    fn lives(&mut self, namespace: &str, now: Moment) -> bool {
+    fn on_sign_of_life(&mut self, namespace: &str, now: Moment) -> bool {
         let Some(place) = self.places.get_mut(namespace) else { return false };
         let was_gone = matches!(place.state, State::Gone { .. });
         place.life = Some(now);
@@ -273,7 +274,7 @@ impl PeerController {
 impl NamespaceState {
     /// Takes in the claim on the credential `on`. Returns whether it is a sign of life of the keeper, which removed a
     /// claim.
-    fn hears(&mut self, on: &str, claim: Claim, now: Moment) -> bool {
+    fn observe_claim(&mut self, on: &str, claim: Claim, now: Moment) -> bool {
         let is_new = match (&self.state, claim) {
             (State::Asked(question), Claim::None) => return question.on == on,
             // The age of another's claim is unknown when it is first seen.
@@ -329,15 +330,17 @@ impl NamespaceState {
         match &self.state {
             State::Gone { .. } => None,
             State::Asked(question) => Some(question.limit()),
-            State::Quiet => Some(self.life.unwrap_or(self.looked).plus(ASKED_AGAIN + ANSWER_LIMIT + GRACE)),
+            State::Quiet => {
+                Some(self.life.unwrap_or(self.last_checked).plus(ASKED_AGAIN + ANSWER_LIMIT + GRACE))
+            }
         }
     }
 
     /// Whether a witness does not play its part any more.
     fn is_late(&self, now: Moment) -> bool {
         let end = match &self.state {
-            State::Quiet => self.looked.plus(ASKED_AGAIN + LATE),
-            State::Asked(_) => self.looked.plus(ANSWER_LIMIT + GRACE + LATE),
+            State::Quiet => self.last_checked.plus(ASKED_AGAIN + WITNESS_GRACE),
+            State::Asked(_) => self.last_checked.plus(ANSWER_LIMIT + GRACE + WITNESS_GRACE),
             State::Gone { at, .. } => at.plus(GONE_FOR),
         };
         end.is_reached(now)
@@ -345,11 +348,11 @@ impl NamespaceState {
 }
 
 /// How long after a check in a namespace that is not a witness the keeper is checked there again.
-fn rarely(namespace: &str) -> SignedDuration {
+fn rare_check_interval(namespace: &str) -> SignedDuration {
     let mut hasher = DefaultHasher::new();
     namespace.hash(&mut hasher);
     let spread = i64::try_from(hasher.finish() % RARELY_SPREAD_SECONDS).unwrap_or_default();
-    RARELY + SignedDuration::from_secs(spread)
+    RARE_CHECK_INTERVAL + SignedDuration::from_secs(spread)
 }
 
 #[cfg(test)]
@@ -391,7 +394,7 @@ mod tests {
     fn a_keeper_that_does_not_answer_is_gone_for_all_of_its_credentials_within_half_a_minute() {
         let mut peer_controllers = PeerControllers::default();
         // Its last sign of life.
-        peer_controllers.lives("a", NAMESPACE, at(0));
+        peer_controllers.on_sign_of_life("a", NAMESPACE, at(0));
         assert_eq!(stance(&mut peer_controllers, "one", Claim::None, 6), PeerDecision::Ask);
         assert_eq!(stance(&mut peer_controllers, "one", Claim::Ours, 24), PeerDecision::TakeOver);
         assert_eq!(stance(&mut peer_controllers, "two", Claim::None, 25), PeerDecision::TakeOver);
@@ -425,18 +428,18 @@ mod tests {
             "its owner did nothing"
         );
         assert_eq!(stance(&mut peer_controllers, "one", Claim::Ours, 67), PeerDecision::TakeOver);
-        assert!(peer_controllers.lives("a", NAMESPACE, at(68)), "it is news");
-        assert!(!peer_controllers.lives("a", NAMESPACE, at(69)), "it is none");
+        assert!(peer_controllers.on_sign_of_life("a", NAMESPACE, at(68)), "it is news");
+        assert!(!peer_controllers.on_sign_of_life("a", NAMESPACE, at(69)), "it is none");
         assert_eq!(stance(&mut peer_controllers, "two", Claim::None, 69), PeerDecision::StandBy(at(75)));
     }
 
     #[test]
     fn names_that_somebody_makes_up_are_forgotten_after_a_minute() {
         let mut peer_controllers = PeerControllers::default();
-        for number in 0..2 * i64::try_from(MANY).unwrap() {
-            peer_controllers.lives(&format!("made-up-{number}"), NAMESPACE, at(number));
+        for number in 0..2 * i64::try_from(MAX_TRACKED).unwrap() {
+            peer_controllers.on_sign_of_life(&format!("made-up-{number}"), NAMESPACE, at(number));
         }
-        assert!(peer_controllers.0.len() <= MANY, "{}", peer_controllers.0.len());
+        assert!(peer_controllers.0.len() <= MAX_TRACKED, "{}", peer_controllers.0.len());
     }
 
     #[test]
@@ -451,17 +454,17 @@ mod tests {
     fn who_comes_too_late_looks_again_and_learns_nothing_from_it() {
         let mut peer_controllers = PeerControllers::default();
         assert_eq!(stance(&mut peer_controllers, "one", Claim::None, 0), PeerDecision::Ask);
-        peer_controllers.was_late("a", NAMESPACE, "one");
+        peer_controllers.on_conflict("a", NAMESPACE, "one");
         assert_eq!(
             stance(&mut peer_controllers, "one", Claim::None, 1),
             PeerDecision::Ask,
             "it was not asked"
         );
         assert_eq!(stance(&mut peer_controllers, "one", Claim::Ours, 19), PeerDecision::TakeOver);
-        peer_controllers.was_late("a", NAMESPACE, "one");
+        peer_controllers.on_conflict("a", NAMESPACE, "one");
         let mut answered = stance(&mut peer_controllers, "one", Claim::Ours, 20);
         assert_eq!(answered, PeerDecision::TakeOver, "the change was none of the keeper's");
-        peer_controllers.was_late("a", NAMESPACE, "one");
+        peer_controllers.on_conflict("a", NAMESPACE, "one");
         answered = stance(&mut peer_controllers, "one", Claim::None, 21);
         assert_eq!(answered, PeerDecision::StandBy(at(27)), "it has answered in the last moment");
     }
@@ -551,7 +554,7 @@ mod tests {
         let mut many = Many::new();
         many.run(0..300, |_| true);
         for number in 0..3 {
-            many.peer_controllers.is_followed("a", &number.to_string(), at(300));
+            many.peer_controllers.on_replaced("a", &number.to_string(), at(300));
             many.taken_over.push((number, 300));
         }
         many.run(300..330, |_| false);

@@ -8,9 +8,9 @@ use super::time::Moment;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
     /// At once, after a rest.
-    pub at_once: u32,
+    pub burst: u32,
     /// In a minute, on and on.
-    pub a_minute: u32,
+    pub per_minute: u32,
 }
 
 /// What is left of a rate (a token bucket).
@@ -24,7 +24,7 @@ impl RateLimiter {
     /// After a rest.
     #[must_use]
     pub fn full(rate: Rate, now: Moment) -> Self {
-        Self { left: f64::from(rate.at_once), at: now }
+        Self { left: f64::from(rate.burst), at: now }
     }
 
     /// Takes one, if one is left.
@@ -48,7 +48,7 @@ impl RateLimiter {
     #[must_use]
     pub fn pause(&self, rate: Rate, now: Moment) -> Option<Moment> {
         let lacking = 1.0 - self.left(rate, now);
-        let seconds = lacking * 60.0 / f64::from(rate.a_minute);
+        let seconds = lacking * 60.0 / f64::from(rate.per_minute);
         // A millisecond more, so that no rounding makes it too early.
         let pause = || SignedDuration::from_secs_f64(seconds) + SignedDuration::from_millis(1);
         (lacking > 0.0).then(|| now.plus(pause()))
@@ -57,12 +57,12 @@ impl RateLimiter {
     /// Whether it is as if nothing had ever been taken.
     #[must_use]
     pub fn is_full(&self, rate: Rate, now: Moment) -> bool {
-        self.left(rate, now) >= f64::from(rate.at_once)
+        self.left(rate, now) >= f64::from(rate.burst)
     }
 
     fn left(&self, rate: Rate, now: Moment) -> f64 {
         let passed = now.monotonic.saturating_sub(self.at.monotonic).as_secs_f64().max(0.0);
-        (self.left + passed * f64::from(rate.a_minute) / 60.0).min(f64::from(rate.at_once))
+        (self.left + passed * f64::from(rate.per_minute) / 60.0).min(f64::from(rate.burst))
     }
 }
 
@@ -72,7 +72,7 @@ mod tests {
     use jiff::Timestamp;
     use proptest::prelude::*;
 
-    const RATE: Rate = Rate { at_once: 3, a_minute: 60 };
+    const RATE: Rate = Rate { burst: 3, per_minute: 60 };
 
     fn at(milliseconds: i64) -> Moment {
         let monotonic = SignedDuration::from_millis(milliseconds);
@@ -111,7 +111,7 @@ mod tests {
         assert!(allowance.take(RATE, at(0)));
         assert_eq!(allowance.pause(RATE, at(0)), Some(at(1001)), "none is left");
         assert_eq!(allowance.pause(RATE, at(250)), Some(at(1001)), "a quarter of one is left");
-        let slow = Rate { at_once: 1, a_minute: 6 };
+        let slow = Rate { burst: 1, per_minute: 6 };
         let mut allowance = RateLimiter::full(slow, at(0));
         assert!(allowance.take(slow, at(0)));
         assert_eq!(allowance.pause(slow, at(5_000)), Some(at(10_001)));

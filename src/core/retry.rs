@@ -62,7 +62,7 @@ pub struct Failure {
 impl Failure {
     /// What it says about the issuer. If new CAs of the account do not trust the server, these may be wrong.
     #[must_use]
-    pub fn verdict(&self, is_proven: bool, has_own_trust: bool) -> CallOutcome {
+    pub fn call_outcome(&self, is_proven: bool, has_own_trust: bool) -> CallOutcome {
         match self.class {
             _ if has_own_trust && !is_proven && self.reason.is_of_tls() => CallOutcome::Distrusted,
             RetryClass::Rejected if is_proven => CallOutcome::RejectsProven,

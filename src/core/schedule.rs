@@ -23,11 +23,11 @@ pub const SHORTEST_SERVED: SignedDuration = SignedDuration::from_secs(3);
 pub const UNSERVED_PAUSE: SignedDuration = SignedDuration::from_secs(60);
 
 /// The writes of one credential's target, and as many of its status. Tokens of ten seconds or longer need no more.
-pub const WRITES: Rate = Rate { at_once: 20, a_minute: 15 };
+pub const WRITES: Rate = Rate { burst: 20, per_minute: 15 };
 
 /// The rate limit for all targets and statuses of a namespace: a burst for a thousand credentials that are created at
 /// once, then enough for three hundred credentials with a lifetime of half a minute.
-pub const NAMESPACE_WRITES: Rate = Rate { at_once: 4_000, a_minute: 3_000 };
+pub const NAMESPACE_WRITES: Rate = Rate { burst: 4_000, per_minute: 3_000 };
 
 /// A token with a shorter lifetime is not written more often for being close to expiry.
 pub const SHORTEST_URGENT: SignedDuration = SignedDuration::from_secs(10);

@@ -26,7 +26,7 @@ use super::write_timeout::WriteTimeout;
 pub use scrapes::Scrapes;
 
 /// The limits for probes, scrapers, and everyone else who reaches the port.
-const LIMITS: Limits = Limits { connections: 64, patience: PATIENCE };
+const LIMITS: Limits = Limits { connections: 64, timeout: PATIENCE };
 /// How long a client may take to read a response. Scrapers time out earlier by default.
 const PATIENCE: WriteTimeout =
     WriteTimeout { idle: Duration::from_secs(10), whole: Some(Duration::from_secs(30)) };

@@ -34,7 +34,7 @@ pub struct Limits {
     /// The most connections at once; no more than a third of the file descriptors in any case.
     pub connections: usize,
     /// How long the other end may take to read what is written to it.
-    pub patience: WriteTimeout,
+    pub timeout: WriteTimeout,
 }
 
 /// A listener with a limited number of connections.
@@ -65,7 +65,7 @@ impl Connections {
                     let place = Table::enter(&self.table, peer.ip().to_canonical(), permit);
                     // Without it, answers would only be late.
                     let _ = stream.set_nodelay(true);
-                    return (TokioIo::new(WriteTimeoutStream::within(self.limits.patience, stream)), place);
+                    return (TokioIo::new(WriteTimeoutStream::within(self.limits.timeout, stream)), place);
                 }
                 Err(error) => self.wait_after_error(&error).await,
             }
@@ -173,7 +173,7 @@ impl Usage {
 
     fn is_slow(&self) -> bool {
         let requests = self.requests();
-        !requests.is_empty() && requests.values().all(|pace| pace.is_slow())
+        !requests.is_empty() && requests.values().all(|transfer_rate| transfer_rate.is_slow())
     }
 
     fn requests(&self) -> MutexGuard<'_, HashMap<u64, Arc<TransferRate>>> {
@@ -215,9 +215,9 @@ impl ConnectionPermit {
     /// dropped.
     #[must_use]
     pub fn request(self: Arc<Self>, permit: Option<OwnedSemaphorePermit>) -> RequestGuard {
-        let (id, pace) = (self.table.now(), Arc::new(TransferRate::new()));
-        self.usage.requests().insert(id, Arc::clone(&pace));
-        RequestGuard { request: Arc::new(Request { id, pace, place: self, _permit: permit }) }
+        let (id, transfer_rate) = (self.table.now(), Arc::new(TransferRate::new()));
+        self.usage.requests().insert(id, Arc::clone(&transfer_rate));
+        RequestGuard { request: Arc::new(Request { id, transfer_rate, place: self, _permit: permit }) }
     }
 }
 
@@ -235,7 +235,7 @@ pub struct RequestGuard {
 
 struct Request {
     id: u64,
-    pace: Arc<TransferRate>,
+    transfer_rate: Arc<TransferRate>,
     place: Arc<ConnectionPermit>,
     _permit: Option<OwnedSemaphorePermit>,
 }
@@ -243,7 +243,7 @@ struct Request {
 impl RequestGuard {
     /// The request's body, which the other end has to bring.
     pub fn with_request_body<B>(&self, body: B) -> RequestBody<B> {
-        RequestBody { body, pace: Arc::clone(&self.request.pace) }
+        RequestBody { body, transfer_rate: Arc::clone(&self.request.transfer_rate) }
     }
 
     /// The answer's body, which is part of the request, and which the other end has to take.
@@ -263,7 +263,7 @@ impl Drop for Request {
 /// The body of a request in progress.
 pub struct RequestBody<B> {
     body: B,
-    pace: Arc<TransferRate>,
+    transfer_rate: Arc<TransferRate>,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Body for RequestBody<B> {
@@ -276,8 +276,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for RequestBody<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let outcome = Pin::new(&mut self.body).poll_frame(context);
         match &outcome {
-            Poll::Pending => self.pace.waits(),
-            Poll::Ready(frame) => self.pace.moved(size(frame.as_ref())),
+            Poll::Pending => self.transfer_rate.waits(),
+            Poll::Ready(frame) => self.transfer_rate.moved(size(frame.as_ref())),
         }
         outcome
     }
@@ -293,7 +293,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for RequestBody<B> {
 
 impl<B> Drop for RequestBody<B> {
     fn drop(&mut self) {
-        self.pace.moved(0);
+        self.transfer_rate.moved(0);
     }
 }
 
@@ -319,12 +319,12 @@ impl<B: Body<Data = Bytes> + Unpin> Body for ResponseBody<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let given = std::mem::take(&mut self.given);
         if given > 0 {
-            self.in_use.request.pace.moved(given);
+            self.in_use.request.transfer_rate.moved(given);
         }
         let outcome = Pin::new(&mut self.body).poll_frame(context);
         if let Poll::Ready(frame @ Some(_)) = &outcome {
             self.given = size(frame.as_ref());
-            self.in_use.request.pace.waits();
+            self.in_use.request.transfer_rate.waits();
         }
         outcome
     }
@@ -394,7 +394,7 @@ mod tests {
         assert_eq!(stage.goes(&served).await, None);
         // The first waits for the upstream, the second is too slow with one of two only.
         for slow in [1, 3] {
-            requests[slow].request.pace.waits();
+            requests[slow].request.transfer_rate.waits();
         }
         tokio::time::sleep(transfer_rate::GRACE).await;
         assert_eq!(stage.goes(&served).await, Some(2));

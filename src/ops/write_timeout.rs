@@ -22,7 +22,7 @@ pub struct WriteTimeout {
 #[derive(Debug)]
 pub struct WriteTimeoutStream {
     stream: TcpStream,
-    patience: WriteTimeout,
+    timeout: WriteTimeout,
     /// When the first was written of what is not flushed yet.
     begin: Option<Instant>,
     /// Since a write has to wait.
@@ -32,20 +32,20 @@ pub struct WriteTimeoutStream {
 impl WriteTimeoutStream {
     /// Waits for the other end with this patience.
     #[must_use]
-    pub fn within(patience: WriteTimeout, stream: TcpStream) -> Self {
-        Self { stream, patience, begin: None, deadline: None }
+    pub fn within(timeout: WriteTimeout, stream: TcpStream) -> Self {
+        Self { stream, timeout, begin: None, deadline: None }
     }
 
     fn watch<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         let now = Instant::now();
         let begin = *self.begin.get_or_insert(now);
-        let end = self.patience.whole.map(|whole| begin + whole);
+        let end = self.timeout.whole.map(|whole| begin + whole);
         if outcome.is_ready() {
             self.deadline = None;
             let is_late = end.is_some_and(|end| end <= now);
             return if is_late { Poll::Ready(Err(io::ErrorKind::TimedOut.into())) } else { outcome };
         }
-        let idle = now + self.patience.idle;
+        let idle = now + self.timeout.idle;
         let limit = end.map_or(idle, |end| end.min(idle));
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(limit)));
         ready!(deadline.as_mut().poll(context));

@@ -128,7 +128,7 @@ pub(super) async fn serve(
 
 async fn metrics(State(health): State<Health>) -> Response {
     let expiry = health.token().and_then(|token| token.expiry);
-    health.metrics.expires(expiry.map(|expiry| expiry.wall));
+    health.metrics.set_expiration(expiry.map(|expiry| expiry.wall));
     health.scrapes.answer()
 }
 

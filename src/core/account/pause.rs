@@ -26,7 +26,7 @@ impl Block {
 
 /// How much of a `Retry-After` is respected: at most half of the time until the renewal is overdue, and at most a
 /// minute once it is (less for short lifetimes).
-pub(super) fn honoured(
+pub(super) fn bounded_retry_after(
     asked: SignedDuration,
     overdue: Option<Moment>,
     pace: TimeScale,

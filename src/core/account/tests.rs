@@ -215,7 +215,7 @@ fn what_a_calls_end_says_about_the_issuer() {
     for (case, outcome, unproven, proven) in cases {
         let says = |account: &Account| {
             let judged = outcome.clone().map_err(|failure| account.judge(Grant::Login, failure));
-            account.verdict(judged.as_ref().copied(), false)
+            account.call_outcome(judged.as_ref().copied(), false)
         };
         assert_eq!(says(&Account::default()), unproven, "{case}");
         assert_eq!(says(&logged_in()), proven, "{case}");
@@ -224,12 +224,12 @@ fn what_a_calls_end_says_about_the_issuer() {
     let reason = Reason::NoAnswer { origin, connection_failure: ConnectionFailure::CertificateNotInBundle };
     let untrusted = Failure { reason, ..transient(Sent::No, None) };
     let fails = CallOutcome::Fails { retry_after: None };
-    for (account, has_own_trust, verdict) in [
+    for (account, has_own_trust, call_outcome) in [
         (Account::default(), true, CallOutcome::Distrusted),
         (Account::default(), false, fails),
         (logged_in(), true, fails),
     ] {
-        assert_eq!(account.verdict(Err(&untrusted), has_own_trust), verdict, "{has_own_trust}");
+        assert_eq!(account.call_outcome(Err(&untrusted), has_own_trust), call_outcome, "{has_own_trust}");
     }
 }
 

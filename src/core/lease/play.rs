@@ -8,7 +8,7 @@ use super::{CallLatency, Claim, LeaseRecord, SeenLease, Tenure, Timings, evaluat
 
 /// How a request fares, in seconds.
 #[derive(Clone, Copy, Debug)]
-struct Way {
+struct RequestTiming {
     there: i64,
     back: i64,
     /// The request is processed, and its response lost.
@@ -45,14 +45,14 @@ struct Replica {
     next: i64,
 }
 
-struct Play<W> {
+struct Simulation<W> {
     lease: Option<LeaseRecord>,
     version: u64,
     replicas: [Replica; 2],
     ways: W,
 }
 
-impl<W: Iterator<Item = Way>> Play<W> {
+impl<W: Iterator<Item = RequestTiming>> Simulation<W> {
     fn new(ways: W) -> Self {
         let replica = |name| Replica {
             name,
@@ -99,7 +99,7 @@ impl<W: Iterator<Item = Way>> Play<W> {
 }
 
 impl Replica {
-    fn sends(&mut self, write: Option<Write>, way: Way, now: i64) {
+    fn sends(&mut self, write: Option<Write>, way: RequestTiming, now: i64) {
         if let Some(write) = &write {
             self.tenure = self.tenure.map(|tenure| tenure.narrowed(at(now), write.timings));
         }
@@ -161,7 +161,8 @@ impl Replica {
 #[test]
 fn a_lease_is_held_without_a_gap_however_long_each_answer_takes() {
     for answer in [0, 1, 3, 6, 12] {
-        let mut play = Play::new(std::iter::repeat(Way { there: answer, back: 0, lost: false }));
+        let mut play =
+            Simulation::new(std::iter::repeat(RequestTiming { there: answer, back: 0, lost: false }));
         let acting: Vec<_> = (0..1800).map(|now| play.tick(now)).collect();
         let first = acting.iter().position(|who| !who.is_empty()).unwrap();
         assert!(first < 90, "{answer} s: {first}");
@@ -175,9 +176,9 @@ fn a_lease_is_kept_when_answers_begin_to_take_long_and_when_they_stop() {
     for answer in [3, 6, 12] {
         let ways = (0..).map(|number| {
             let there = if (100..400).contains(&number) { answer } else { 0 };
-            Way { there, back: 0, lost: false }
+            RequestTiming { there, back: 0, lost: false }
         });
-        let mut play = Play::new(ways);
+        let mut play = Simulation::new(ways);
         let acting: Vec<_> = (0..6000).map(|now| play.tick(now)).collect();
         let idle = acting.iter().skip(10).filter(|who| who.is_empty()).count();
         assert!(idle < 90, "{answer} s: nobody acts for {idle} s");
@@ -191,11 +192,11 @@ proptest! {
     ) {
         // Long rows of quick answers between those that are late, lost, or both.
         let ways = ways.into_iter().flat_map(|(there, back, lost, quick)| {
-            let late = Way { there, back, lost };
-            let rest = Way { there: 0, back: there % 3, lost: false };
+            let late = RequestTiming { there, back, lost };
+            let rest = RequestTiming { there: 0, back: there % 3, lost: false };
             std::iter::once(late).chain(std::iter::repeat_n(rest, usize::from(quick) * 3))
         });
-        let mut play = Play::new(ways.collect::<Vec<_>>().into_iter().cycle());
+        let mut play = Simulation::new(ways.collect::<Vec<_>>().into_iter().cycle());
         for now in 0..2000 {
             let acting = play.tick(now);
             prop_assert!(acting.len() <= 1, "{now}: {acting:?}");

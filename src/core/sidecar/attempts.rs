@@ -141,12 +141,12 @@ const LONGEST_DOUBT: SignedDuration = SignedDuration::from_mins(10);
 /// Consecutive tokens that users called expired while they were new: then the clock of the caller is wrong, not the
 /// tokens, and new ones do not help.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RejectionStreak {
+pub struct ExpiryStreak {
     last: Option<Fingerprint>,
     in_a_row: u32,
 }
 
-impl RejectionStreak {
+impl ExpiryStreak {
     /// Takes in that this token is called expired.
     pub fn note(&mut self, held: &HeldToken, now: Moment) {
         if self.last.as_ref() == Some(&held.fingerprint) {
@@ -165,7 +165,7 @@ impl RejectionStreak {
 
     /// Whether the next token waits, since this one was called expired as its predecessor was.
     #[must_use]
-    pub fn are_suspect(&self) -> bool {
+    pub fn is_suspect(&self) -> bool {
         self.in_a_row > 1
     }
 
@@ -192,7 +192,7 @@ pub struct Observed<'a> {
     /// Whether this login brought it; another one is replaced at once.
     pub is_own: bool,
     /// Which tokens were called expired.
-    pub refusals: &'a RejectionStreak,
+    pub expiry_streak: &'a ExpiryStreak,
     /// How much earlier a renewal comes, so that many do not fall together.
     pub jitter: Jitter,
 }
@@ -231,10 +231,10 @@ pub fn decide(observed: &Observed<'_>, now: Moment) -> Plan {
 fn due(observed: &Observed<'_>, now: Moment) -> Option<Moment> {
     let held = observed.held.filter(|_| observed.is_own)?;
     let renewal = held.renewal(observed.jitter, now);
-    if !observed.refusals.is_of(held) {
+    if !observed.expiry_streak.is_of(held) {
         return renewal;
     }
-    let doubted = held.issued?.plus(observed.refusals.doubt());
+    let doubted = held.issued?.plus(observed.expiry_streak.doubt());
     Some(renewal.map_or(doubted, |renewal| renewal.earlier(doubted, now)))
 }
 
@@ -249,7 +249,7 @@ mod tests {
     use crate::core::testing::{BILLING, at, misconfigured, obtained, pair, rejected, token, transient};
 
     /// Nobody called a token expired.
-    static NOBODY: LazyLock<RejectionStreak> = LazyLock::new(RejectionStreak::default);
+    static NOBODY: LazyLock<ExpiryStreak> = LazyLock::new(ExpiryStreak::default);
 
     fn record(answer: Answer, accepted: bool) -> Record {
         let files = FilesIdentity("a".into());
@@ -268,7 +268,7 @@ mod tests {
             is_attempt_recorded: false,
             held: None,
             is_own: true,
-            refusals: &NOBODY,
+            expiry_streak: &NOBODY,
             jitter: Jitter::NONE,
         };
         change(&mut observed);
@@ -333,37 +333,37 @@ mod tests {
 
     #[test]
     fn a_token_called_expired_is_replaced_at_once_and_the_next_ones_ever_more_slowly() {
-        let (account, mut refusals) = (proven(), RejectionStreak::default());
-        let decided = |held: &HeldToken, refusals: &RejectionStreak| {
+        let (account, mut expiry_streak) = (proven(), ExpiryStreak::default());
+        let decided = |held: &HeldToken, expiry_streak: &ExpiryStreak| {
             let observed = Observed {
                 account: &view(&account),
                 record: None,
                 is_attempt_recorded: false,
                 held: Some(held),
                 is_own: true,
-                refusals,
+                expiry_streak,
                 jitter: Jitter::NONE,
             };
             decide(&observed, at(0))
         };
         let long = HeldToken::issued(&token("long", at(-1000), 3600));
-        assert_eq!(decided(&long, &refusals), Plan::Wait(Some(at(1700))));
-        refusals.note(&long, at(0));
-        assert_eq!(decided(&long, &refusals), Plan::Obtain);
+        assert_eq!(decided(&long, &expiry_streak), Plan::Wait(Some(at(1700))));
+        expiry_streak.note(&long, at(0));
+        assert_eq!(decided(&long, &expiry_streak), Plan::Obtain);
         for (number, doubt) in (1..).zip([10, 20, 40, 80, 160, 320, 600, 600]) {
             let new = HeldToken::issued(&token(&number.to_string(), at(0), 3600));
-            assert_eq!(decided(&new, &refusals), Plan::Wait(Some(at(2700))), "nobody complained yet");
-            refusals.note(&new, at(1));
-            refusals.note(&new, at(2));
-            assert!(refusals.are_suspect());
-            assert_eq!(decided(&new, &refusals), Plan::Wait(Some(at(doubt))), "{number}");
+            assert_eq!(decided(&new, &expiry_streak), Plan::Wait(Some(at(2700))), "nobody complained yet");
+            expiry_streak.note(&new, at(1));
+            expiry_streak.note(&new, at(2));
+            assert!(expiry_streak.is_suspect());
+            assert_eq!(decided(&new, &expiry_streak), Plan::Wait(Some(at(doubt))), "{number}");
         }
         let short = HeldToken::issued(&token("short", at(0), 60));
-        refusals.note(&short, at(1));
-        assert_eq!(decided(&short, &refusals), Plan::Wait(Some(at(30))), "its own renewal comes before");
-        refusals.note(&long, at(0));
-        assert_eq!(decided(&long, &refusals), Plan::Obtain, "one that was good for long");
-        assert!(!refusals.are_suspect());
+        expiry_streak.note(&short, at(1));
+        assert_eq!(decided(&short, &expiry_streak), Plan::Wait(Some(at(30))), "its own renewal comes before");
+        expiry_streak.note(&long, at(0));
+        assert_eq!(decided(&long, &expiry_streak), Plan::Obtain, "one that was good for long");
+        assert!(!expiry_streak.is_suspect());
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl Metrics {
     }
 
     /// Sets the namespaces and the lease of this controller.
-    pub fn works_in(&self, namespaces: &str, lease: &str) {
+    pub fn set_scope(&self, namespaces: &str, lease: &str) {
         let scope = Scope { namespaces: namespaces.to_owned(), lease: lease.to_owned() };
         self.controller.scope.get_or_create(&scope).set(1);
     }

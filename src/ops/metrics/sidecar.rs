@@ -65,7 +65,7 @@ impl SidecarMetrics {
     }
 
     /// Sets when the current token expires.
-    pub fn expires(&self, expiry: Option<Timestamp>) {
+    pub fn set_expiration(&self, expiry: Option<Timestamp>) {
         self.expiration.set(expiry.map_or(0.0, |expiry| expiry.as_duration().as_secs_f64()));
     }
 }
@@ -81,7 +81,7 @@ mod tests {
         sidecar.publication("written");
         sidecar.hook("http", "failed");
         sidecar.proxied("forwarded");
-        sidecar.expires(Timestamp::from_second(2000).ok());
+        sidecar.set_expiration(Timestamp::from_second(2000).ok());
         let text = metrics.render().unwrap();
         for line in [
             r#"idissuer_publications_total{outcome="written"} 1"#,

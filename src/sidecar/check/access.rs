@@ -44,13 +44,13 @@ impl fmt::Display for Identity {
 
 /// Whose a file or directory is, and its permission bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rights {
+pub(super) struct FilePermissions {
     mode: u32,
     user: u32,
     group: u32,
 }
 
-impl Rights {
+impl FilePermissions {
     /// Whether this user has the access that this bit gives to everyone.
     fn grant(self, who: &Identity, bit: u32) -> bool {
         let shift = match () {
@@ -62,13 +62,13 @@ impl Rights {
     }
 }
 
-impl From<&fs::Metadata> for Rights {
+impl From<&fs::Metadata> for FilePermissions {
     fn from(metadata: &fs::Metadata) -> Self {
         Self { mode: metadata.mode() & 0o7777, user: metadata.uid(), group: metadata.gid() }
     }
 }
 
-impl fmt::Display for Rights {
+impl fmt::Display for FilePermissions {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "mode {:o}, user {} and group {}", self.mode, self.user, self.group)
     }
@@ -76,7 +76,7 @@ impl fmt::Display for Rights {
 
 /// Who can read the files in a directory with these permissions. The identity of the program is unknown here, so only
 /// clear mistakes are reported as bad.
-pub(super) fn readers(place: &str, directory: Rights, files: FileMode, own: &Identity) -> Finding {
+pub(super) fn readers(place: &str, directory: FilePermissions, files: FileMode, own: &Identity) -> Finding {
     let group = match own.groups.first() {
         Some(own) if directory.mode & SET_GROUP_ID == 0 => *own,
         _ => directory.group,
@@ -127,7 +127,7 @@ pub(super) fn world_readable(path: &Path) -> Option<Finding> {
 pub(super) fn denial(path: &Path, own: &Identity) -> Option<Finding> {
     let denied = denied(path)?;
     let metadata = fs::metadata(&denied).ok()?;
-    let rights = Rights::from(&metadata);
+    let rights = FilePermissions::from(&metadata);
     let place = denied.display();
     let bit = if metadata.is_dir() { ALL_MAY_PASS } else { ALL_MAY_READ };
     Some(bad(if rights.grant(own, bit) {
@@ -167,8 +167,8 @@ fn through_data_symlink(path: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
-    fn rights(mode: u32, user: u32, group: u32) -> Rights {
-        Rights { mode, user, group }
+    fn rights(mode: u32, user: u32, group: u32) -> FilePermissions {
+        FilePermissions { mode, user, group }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::core::sidecar::files::{TOKEN, TOKEN_JSON};
 use crate::core::sidecar::token::{HeldToken, TokenFields};
 use crate::core::time::{Moment, to_second};
 use crate::ops::clock::{Clock, SystemClock};
-use access::{Identity, Rights};
+use access::{FilePermissions, Identity};
 use mounts::sub_path;
 
 /// So much later than now nothing was issued: one of two clocks is wrong.
@@ -98,7 +98,7 @@ impl Context {
         let place = path.display().to_string();
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => {
-                let rights = Rights::from(&metadata);
+                let rights = FilePermissions::from(&metadata);
                 findings.push(match output.output_dir.probe() {
                     Ok(()) => good(format!("{place} is writable")),
                     Err(error) => bad(format!("{error}. It has {rights}")),

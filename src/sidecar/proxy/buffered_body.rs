@@ -18,11 +18,11 @@ use super::{Body, IDLE_LIMIT};
 use crate::ops::connections::RequestBody;
 
 /// The largest body that is kept.
-pub(super) const KEPT_BODY: usize = 64 * 1024;
+pub(super) const MAX_BUFFERED_BODY: usize = 64 * 1024;
 /// The most that is kept of all bodies at once. Beyond it they stream, and are sent once.
-pub(super) const KEPT_BODIES: usize = 4 * 1024 * 1024;
+pub(super) const MAX_BUFFERED_TOTAL: usize = 4 * 1024 * 1024;
 /// How long a body may take that is to be kept. Then it streams.
-pub(super) const KEEPING_LIMIT: Duration = Duration::from_secs(30);
+pub(super) const BUFFERING_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A body as it comes from the program.
 pub(super) type IncomingBody = RequestBody<Incoming>;
@@ -49,9 +49,9 @@ pub(super) async fn take(
 ) -> Result<OutgoingBody, Refusal> {
     let exact = body.size_hint().exact().map(usize::try_from);
     let size = match exact {
-        Some(Ok(size)) if size <= KEPT_BODY => size,
+        Some(Ok(size)) if size <= MAX_BUFFERED_BODY => size,
         // Of unknown length it would be lost on its way to an upstream of HTTP/1, where it is not expected.
-        None if [Method::GET, Method::HEAD].contains(method) => KEPT_BODY,
+        None if [Method::GET, Method::HEAD].contains(method) => MAX_BUFFERED_BODY,
         _ => return Ok(OutgoingBody::Streamed(Bytes::new(), body)),
     };
     let room = match u32::try_from(size) {
@@ -62,7 +62,7 @@ pub(super) async fn take(
             Err(_) => return Ok(OutgoingBody::Streamed(Bytes::new(), body)),
         },
     };
-    let (mut begun, mut end) = (BytesMut::new(), std::pin::pin!(tokio::time::sleep(KEEPING_LIMIT)));
+    let (mut begun, mut end) = (BytesMut::new(), std::pin::pin!(tokio::time::sleep(BUFFERING_TIMEOUT)));
     loop {
         let frame = tokio::select! {
             biased;

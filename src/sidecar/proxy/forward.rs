@@ -11,8 +11,8 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::sync::Semaphore;
 
-use super::buffered_body::{BufferedBody, IncomingBody, KEPT_BODIES, take};
-use super::headers::{RequestHead, admit, calls_expired, is_encoded, strip_hop_by_hop, wants_upgrade};
+use super::buffered_body::{BufferedBody, IncomingBody, MAX_BUFFERED_TOTAL, take};
+use super::headers::{RequestHead, admit, is_encoded, says_token_expired, strip_hop_by_hop, wants_upgrade};
 use super::refusal::Refusal;
 use super::upstream::Failure;
 use super::{Body, REQUESTS, Upstream};
@@ -51,7 +51,7 @@ impl Proxy {
         metrics: SidecarMetrics,
         callers: Callers,
     ) -> Self {
-        let room = Arc::new(Semaphore::new(KEPT_BODIES));
+        let room = Arc::new(Semaphore::new(MAX_BUFFERED_TOTAL));
         let requests = Arc::new(Semaphore::new(descriptors::share(REQUESTS)));
         Self { upstream, receiver, clock, metrics, callers, room, requests }
     }
@@ -97,12 +97,12 @@ impl Proxy {
         // What the client makes of a body that fails depends on the version of HTTP.
         let first =
             first.map_err(|refusal| if is_cut.load(Ordering::Relaxed) { Refusal::Body } else { refusal })?;
-        if !calls_expired(first.status(), first.headers()) {
+        if !says_token_expired(first.status(), first.headers()) {
             return relay_response(first, program);
         }
         self.metrics.proxied("expired");
         let Some(kept) = kept else {
-            self.receiver.refuse(&token.fingerprint);
+            self.receiver.report_expired(&token.fingerprint);
             return relay_response(first, program);
         };
         let limit = if self.receiver.asks_issuer() { WAIT_FOR_ISSUER } else { WAIT_FOR_OTHERS };

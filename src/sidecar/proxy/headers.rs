@@ -123,7 +123,7 @@ pub(super) fn wants_upgrade(parts: &Parts) -> bool {
 }
 
 /// Whether the upstream calls the token expired.
-pub(super) fn calls_expired(status: StatusCode, headers: &HeaderMap) -> bool {
+pub(super) fn says_token_expired(status: StatusCode, headers: &HeaderMap) -> bool {
     status == StatusCode::UNAUTHORIZED
         && headers.get(TOKEN_EXPIRED).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
 }
@@ -302,10 +302,10 @@ mod tests {
     fn a_token_is_expired_when_a_401_says_so() {
         let headers =
             |value: &'static str| HeaderMap::from_iter([(TOKEN_EXPIRED, HeaderValue::from_static(value))]);
-        assert!(calls_expired(StatusCode::UNAUTHORIZED, &headers("true")));
-        assert!(calls_expired(StatusCode::UNAUTHORIZED, &headers("True")));
-        assert!(!calls_expired(StatusCode::UNAUTHORIZED, &headers("false")));
-        assert!(!calls_expired(StatusCode::UNAUTHORIZED, &HeaderMap::new()));
-        assert!(!calls_expired(StatusCode::FORBIDDEN, &headers("true")));
+        assert!(says_token_expired(StatusCode::UNAUTHORIZED, &headers("true")));
+        assert!(says_token_expired(StatusCode::UNAUTHORIZED, &headers("True")));
+        assert!(!says_token_expired(StatusCode::UNAUTHORIZED, &headers("false")));
+        assert!(!says_token_expired(StatusCode::UNAUTHORIZED, &HeaderMap::new()));
+        assert!(!says_token_expired(StatusCode::FORBIDDEN, &headers("true")));
     }
 }

@@ -33,8 +33,8 @@ const CONNECTIONS: usize = 512;
 
 /// Serves until `stop` is cancelled, and then until the requests in progress are answered.
 pub(in crate::sidecar) async fn serve(listener: TcpListener, proxy: Proxy, stop: CancellationToken) {
-    let patience = WriteTimeout { idle: IDLE_LIMIT, whole: None };
-    let limits = Limits { connections: CONNECTIONS, patience };
+    let timeout = WriteTimeout { idle: IDLE_LIMIT, whole: None };
+    let limits = Limits { connections: CONNECTIONS, timeout };
     let mut connections = Connections::new(listener, limits);
     let (proxy, server, graceful) = (Arc::new(proxy), server(), GracefulShutdown::new());
     loop {
@@ -89,7 +89,7 @@ fn server() -> Builder<TokioExecutor> {
 mod tests {
     use std::net::SocketAddr;
 
-    use super::super::buffered_body::{KEEPING_LIMIT, KEPT_BODIES, KEPT_BODY};
+    use super::super::buffered_body::{KEEPING_LIMIT, KEPT_BODY, MAX_BUFFERED_TOTAL};
     use super::super::{REQUESTS, Upstream};
     use super::*;
     use crate::core::endpoint::Origin;
@@ -204,7 +204,7 @@ mod tests {
         let head =
             "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
         let mut slow = Vec::new();
-        for _ in 0..KEPT_BODIES / KEPT_BODY {
+        for _ in 0..MAX_BUFFERED_TOTAL / KEPT_BODY {
             slow.push(said(address, &[head, "1\r\nx\r\n"]).await);
         }
         tokio::time::sleep(Duration::from_secs(1)).await;

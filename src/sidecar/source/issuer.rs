@@ -18,9 +18,7 @@ use crate::core::observed::AccountView;
 use crate::core::reason::Reason;
 use crate::core::retry::{RetryClass, Sent};
 use crate::core::schedule::Jitter;
-use crate::core::sidecar::attempts::{
-    Answer, FilesIdentity, Observed, Plan, Record, RejectionStreak, decide,
-};
+use crate::core::sidecar::attempts::{Answer, ExpiryStreak, FilesIdentity, Observed, Plan, Record, decide};
 use crate::core::sidecar::error::SourceError;
 use crate::core::sidecar::token::HeldToken;
 use crate::core::time::Moment;
@@ -57,13 +55,13 @@ pub(in crate::sidecar) struct LoginParts {
 /// The source that logs in by itself.
 pub(in crate::sidecar) struct LoginSource {
     parts: LoginParts,
-    outlet: TokenSender,
+    sender: TokenSender,
     session: Option<Arc<Session>>,
     record: Option<Record>,
     /// Whether the volume contains the current record.
     is_remembered: bool,
     is_attempt_recorded: bool,
-    refusals: RejectionStreak,
+    expiry_streak: ExpiryStreak,
     /// Whether the password holds a blank or an invisible character.
     has_blank: bool,
     jitter: Jitter,
@@ -72,17 +70,17 @@ pub(in crate::sidecar) struct LoginSource {
 }
 
 impl LoginSource {
-    pub(in crate::sidecar) fn new(parts: LoginParts, outlet: TokenSender) -> Self {
+    pub(in crate::sidecar) fn new(parts: LoginParts, sender: TokenSender) -> Self {
         let jitter = Jitter::seeded_by(&parts.clock.random_fraction().value().to_string());
         let record = parts.record.load();
         Self {
             parts,
-            outlet,
+            sender,
             session: None,
             record,
             is_remembered: true,
             is_attempt_recorded: false,
-            refusals: RejectionStreak::default(),
+            expiry_streak: ExpiryStreak::default(),
             has_blank: false,
             jitter,
             tenant: SELF.into(),
@@ -107,7 +105,7 @@ impl LoginSource {
                 // A check every few seconds also notices changes of the wall clock, and the end of a suspension.
                 () = changes.next() => {}
                 _ = self.parts.ended.recv() => {}
-                () = self.outlet.requested() => {}
+                () = self.sender.requested() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
@@ -126,12 +124,12 @@ impl LoginSource {
         let (reading, site) = match observed {
             Ok(observed) => observed,
             Err(error) => {
-                self.outlet.report(Some(error), None);
+                self.sender.report(Some(error), None);
                 return None;
             }
         };
-        let session = self.attend(&reading, site);
-        self.take_in(&session, &reading.identity);
+        let session = self.join_account(&reading, site);
+        self.apply_outcome(&session, &reading.identity);
         self.has_blank = reading.pair.password_has_blank();
         let mut pair = Some(reading.pair);
         for _ in 0..STEPS {
@@ -142,12 +140,12 @@ impl LoginSource {
                 Plan::Obtain => return None,
                 Plan::Record => {
                     if let Err(error) = self.record_attempt(&reading.identity) {
-                        self.outlet.report(Some(error), None);
+                        self.sender.report(Some(error), None);
                         return None;
                     }
                 }
                 Plan::Hold => {
-                    self.outlet.report(self.rejection(), None);
+                    self.sender.report(self.rejection(), None);
                     return None;
                 }
                 Plan::Wait(until) => {
@@ -174,13 +172,13 @@ impl LoginSource {
     }
 
     fn decide(&self, view: &AccountView) -> Plan {
-        let held = self.outlet.token();
+        let held = self.sender.token();
         let observed = Observed {
             account: view,
             record: self.record.as_ref(),
             is_attempt_recorded: self.is_attempt_recorded,
             is_own: held.as_ref().is_some_and(|held| self.is_own(held, view)),
-            refusals: &self.refusals,
+            expiry_streak: &self.expiry_streak,
             held: held.as_deref(),
             jitter: self.jitter,
         };
@@ -194,7 +192,7 @@ impl LoginSource {
     }
 
     /// Joins the account of the current login files. A different account than before gets the record on the volume.
-    fn attend(&mut self, reading: &LoginReading, site: IssuerAddress) -> Arc<Session> {
+    fn join_account(&mut self, reading: &LoginReading, site: IssuerAddress) -> Arc<Session> {
         let source = self.parts.files.directory.display().to_string();
         let session = self.parts.accounts.open(site, &reading.pair, &source);
         let is_same = self.session.as_ref().is_some_and(|before| Arc::ptr_eq(before, &session));
@@ -209,7 +207,7 @@ impl LoginSource {
         self.is_attempt_recorded = false;
         let issuer = self.parts.endpoint.origin.to_string();
         self.record.take_if(|record| !record.is_of(&issuer, &reading.identity));
-        self.recall(&session);
+        self.restore_record(&session);
         session
     }
 
@@ -226,9 +224,9 @@ impl LoginSource {
     }
 
     /// Restores an earlier process's record of the account, and the remaining lifetime of the token to replace.
-    fn recall(&self, session: &Session) {
+    fn restore_record(&self, session: &Session) {
         let now = self.parts.clock.now();
-        let published = self.outlet.token().and_then(|held| held.validity(now));
+        let published = self.sender.token().and_then(|held| held.validity(now));
         session.remember(|account| {
             if let Some(validity) = published {
                 account.remember_published(validity, now);
@@ -248,11 +246,11 @@ impl LoginSource {
     }
 
     /// Takes in what the account has learned since the last turn: a token, or how a login was answered.
-    fn take_in(&mut self, session: &Session, files: &FilesIdentity) {
+    fn apply_outcome(&mut self, session: &Session, files: &FilesIdentity) {
         let now = self.parts.clock.now();
-        let held = self.outlet.token();
-        if let Some(held) = held.as_ref().filter(|held| self.outlet.is_refused(held)) {
-            self.refusals.note(held, now);
+        let held = self.sender.token();
+        if let Some(held) = held.as_ref().filter(|held| self.sender.is_reported_expired(held)) {
+            self.expiry_streak.note(held, now);
             session.remember(|account| account.call_expired(&held.fingerprint));
         }
         let is_in_flight = session.view(&self.tenant).next == Next::InFlight;
@@ -274,7 +272,7 @@ impl LoginSource {
         let token = session.with_account(|account| account.token().map(|token| HeldToken::issued(token)));
         let is_news = |token: &HeldToken| held.as_ref().is_none_or(|held| !held.is_same(token));
         if let Some(token) = token.filter(|token| !token.is_expired(now) && is_news(token)) {
-            self.outlet.send(token);
+            self.sender.send(token);
         }
     }
 
@@ -311,10 +309,11 @@ impl LoginSource {
         let error = view.last_failure.as_ref().map(|error| of_call(error.failure.reason.clone()));
         let error = error.or_else(|| view.waits_for.clone().map(of_call));
         let is_doubtful = || {
-            self.refusals.are_suspect() && self.outlet.token().is_some_and(|held| self.refusals.is_of(&held))
+            self.expiry_streak.is_suspect()
+                && self.sender.token().is_some_and(|held| self.expiry_streak.is_of(&held))
         };
         let error = error.or_else(|| is_doubtful().then_some(SourceError::TokensCalledExpired));
-        self.outlet.report(error.clone(), until.filter(|_| error.is_some()));
+        self.sender.report(error.clone(), until.filter(|_| error.is_some()));
     }
 
     /// The rejection for which the login files are not tried again.

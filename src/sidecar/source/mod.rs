@@ -50,23 +50,23 @@ pub struct TokenState {
 #[derive(Clone)]
 pub struct TokenReceiver {
     state: watch::Receiver<TokenState>,
-    refused: Arc<watch::Sender<Option<Fingerprint>>>,
+    reported_expired: Arc<watch::Sender<Option<Fingerprint>>>,
     asks_issuer: bool,
 }
 
 /// The end of the source.
 pub(super) struct TokenSender {
     state: watch::Sender<TokenState>,
-    refused: watch::Receiver<Option<Fingerprint>>,
+    reported_expired: watch::Receiver<Option<Fingerprint>>,
 }
 
 /// Both ends, with this first token. `asks_issuer` says whether the source can obtain tokens by itself.
 pub(super) fn channel(token: Option<HeldToken>, asks_issuer: bool) -> (TokenSender, TokenReceiver) {
     let state = TokenState { token: token.map(Arc::new), ..TokenState::default() };
     let (state, supplied) = watch::channel(state);
-    let (refuse, refused) = watch::channel(None);
-    let receiver = TokenReceiver { state: supplied, refused: Arc::new(refuse), asks_issuer };
-    (TokenSender { state, refused }, receiver)
+    let (report_expired, reported_expired) = watch::channel(None);
+    let receiver = TokenReceiver { state: supplied, reported_expired: Arc::new(report_expired), asks_issuer };
+    (TokenSender { state, reported_expired }, receiver)
 }
 
 impl TokenReceiver {
@@ -89,8 +89,8 @@ impl TokenReceiver {
     }
 
     /// Reports that the issuer called this token expired, without waiting for a new one.
-    pub fn refuse(&self, token: &Fingerprint) {
-        self.refused.send_if_modified(|known| {
+    pub fn report_expired(&self, token: &Fingerprint) {
+        self.reported_expired.send_if_modified(|known| {
             let is_news = known.as_ref() != Some(token);
             *known = Some(token.clone());
             is_news
@@ -101,13 +101,13 @@ impl TokenReceiver {
     ///
     /// All requests share one call. A source that calls the issuer itself fails as soon as the call does; for any
     /// other, callers can only wait.
-    pub async fn renew(&self, refused: &Fingerprint, limit: Duration) -> Option<Arc<HeldToken>> {
-        let is_other = |token: &Arc<HeldToken>| token.fingerprint != *refused;
+    pub async fn renew(&self, reported_expired: &Fingerprint, limit: Duration) -> Option<Arc<HeldToken>> {
+        let is_other = |token: &Arc<HeldToken>| token.fingerprint != *reported_expired;
         let newer = |state: &TokenState| state.token.clone().filter(is_other);
         if let Some(token) = newer(&self.state.borrow()) {
             return Some(token);
         }
-        self.refuse(refused);
+        self.report_expired(reported_expired);
         let mut state = self.state.clone();
         let has_ended =
             |state: &TokenState| newer(state).is_some() || self.asks_issuer && state.error.is_some();
@@ -150,13 +150,13 @@ impl TokenSender {
     }
 
     /// Whether a user reported this token as expired.
-    fn is_refused(&self, token: &HeldToken) -> bool {
-        self.refused.borrow().as_ref() == Some(&token.fingerprint)
+    fn is_reported_expired(&self, token: &HeldToken) -> bool {
+        self.reported_expired.borrow().as_ref() == Some(&token.fingerprint)
     }
 
     /// Waits until a newer token is requested. Without any users left, it waits forever.
     async fn requested(&mut self) {
-        if self.refused.changed().await.is_err() {
+        if self.reported_expired.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -179,7 +179,7 @@ mod tests {
         let renew = || receiver.renew(&first.fingerprint, Duration::from_secs(60));
         let (mut one, mut other) = (Box::pin(renew()), Box::pin(renew()));
         assert!((&mut one).now_or_never().is_none() && (&mut other).now_or_never().is_none());
-        assert!(sender.requested().now_or_never().is_some() && sender.is_refused(&first));
+        assert!(sender.requested().now_or_never().is_some() && sender.is_reported_expired(&first));
         assert!(sender.requested().now_or_never().is_none(), "once");
         sender.send(held("second"));
         for waiting in [one, other] {
