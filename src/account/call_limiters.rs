@@ -12,7 +12,7 @@ use crate::core::time::Moment;
 type Waiter<K> = oneshot::Sender<Permit<K>>;
 type ByKey<K> = HashMap<K, CallLimiter<Waiter<K>>>;
 
-/// One gate a key, such as an issuer's origin. All of them are alike.
+/// One call limiter per key, such as an issuer's origin; all have the same capacity.
 pub(crate) struct CallLimiters<K: Clone + Eq + Hash> {
     capacity: Capacity,
     by_key: Mutex<ByKey<K>>,
@@ -54,7 +54,7 @@ impl<K: Clone + Eq + Hash> CallLimiters<K> {
         while let Some((request, waiter)) = limiter.admit() {
             let permit = Permit { call_limiters: Arc::clone(self), key: key.clone(), request, is_used: true };
             if let Err(mut unused) = waiter.send(permit) {
-                // Its end would lock the gates, which are locked.
+                // Dropping the permit would lock the limiters, which are already locked.
                 unused.is_used = false;
                 limiter.release(&unused.request);
             }

@@ -13,7 +13,7 @@ use crate::core::endpoint::Origin;
 use crate::core::observed::AccountKey;
 use crate::core::time::Moment;
 
-/// At each origin one breaker a tenant and one for all, and one limit a tenant over the user names that it presents there.
+/// For each origin: a breaker per tenant and a shared one, and a rejection limit per tenant.
 ///
 /// Limits are per origin, whatever the path and the trust: a thousand paths are not a thousand issuers.
 #[derive(Default)]
@@ -95,7 +95,7 @@ impl CallLimits {
         self.lock().blocked_until(call_site, user, now)
     }
 
-    /// A call begins, unless a breaker holds it back; whether it does.
+    /// Starts a call; returns false if a breaker blocks it.
     pub(super) fn begin(
         &self,
         call_site: &CallSite,
@@ -156,7 +156,7 @@ impl CallLimits {
         forgiven
     }
 
-    /// A login begins that the issuer never accepted, unless the limits put it off; whether it does.
+    /// Starts a login that the issuer never accepted; returns false if the limits delay it.
     pub(super) fn begin_login(&self, call_site: &CallSite, user: UserKey, now: Moment) -> bool {
         let is_free = self.blocked_until(call_site, user, now).is_none();
         if is_free {

@@ -46,8 +46,8 @@ pub(super) async fn call<T>(
     }
 }
 
-/// The same, and notes how long the answer took, whatever it said; none where there was none in time. A connection that
-/// broke says nothing about that.
+/// The same, and reports how long the response took, or `None` after a timeout. A broken connection is not reported: it
+/// says nothing about the server's speed.
 ///
 /// # Errors
 /// When the API server does not answer, or refuses.

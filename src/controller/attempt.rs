@@ -1,7 +1,7 @@
 //! The record of an attempt with a login that was never accepted: written when the call is admitted, not before.
 //!
-//! Until then the call waits for its turn at the gate, and the breakers may take it back: an outage would write one status
-//! after the other for calls that are never sent.
+//! Until then the call waits for a permit, and the breakers may take it back: in an outage, status would otherwise be
+//! written again and again for calls that are never sent.
 
 use std::sync::Arc;
 

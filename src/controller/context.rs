@@ -42,7 +42,7 @@ pub(super) struct Context {
     pub target_policy: TargetPolicy,
     /// What the watches have shown.
     pub registry: Arc<Registry>,
-    /// What those of all areas have shown, which share the sessions.
+    /// The registries of all areas, which share the sessions.
     pub registries: Arc<[Arc<Registry>]>,
     /// The queue of Events.
     pub publisher: Arc<EventPublisher>,

@@ -185,7 +185,7 @@ impl LeaderElection {
         }
     }
 
-    /// If the claim that is sent now succeeds unheard, others count from it.
+    /// A claim is sent now. If it succeeds and the response is lost, other replicas count from it.
     fn on_claim_sent(&self, now: Moment, timings: Timings) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.tenure = state.tenure.map(|tenure| tenure.narrowed(now, timings));

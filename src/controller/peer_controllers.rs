@@ -28,7 +28,7 @@ const RACED_PAUSE: Duration = Duration::from_secs(1);
 pub(super) enum Ownership {
     /// We keep the credential, or nobody does.
     Acts,
-    /// It keeps the credential from now on; the resourceVersion that this made.
+    /// We took the credential over; the resourceVersion after that write.
     TookOver(String),
     /// Another one keeps it; when to look again.
     StandsBy(Action),

@@ -30,7 +30,7 @@ enum Right {
 }
 
 impl Right {
-    /// What a request needs; nothing that is known where it is for no object.
+    /// The permission that a request needs; `None` if its path names no resource.
     fn of(method: &Method, uri: &Uri) -> Option<Self> {
         let segments: Vec<&str> = uri.path().split('/').filter(|segment| !segment.is_empty()).collect();
         let (group, rest) = match &segments[..] {
@@ -179,7 +179,7 @@ impl Rights {
     }
 }
 
-/// Whether a refusal is for want of a right. Quotas, policies and namespaces that are going refuse with the same status.
+/// Whether a 403 means a missing permission. Quotas, policies and terminating namespaces answer 403 too.
 fn is_rbac_denial(body: &[u8]) -> bool {
     let status: Option<serde_json::Value> = serde_json::from_slice(body).ok();
     let message = status.as_ref().and_then(|status| status["message"].as_str());

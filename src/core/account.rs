@@ -3,9 +3,9 @@
 //! The type guarantees the ambiguity rule: [`Account::begin`] takes the refresh token out of the state, and only a
 //! response that proves it unspent puts it back. A token that is not in the state cannot be used twice.
 
+mod block;
 mod call;
 mod next;
-mod pause;
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use super::time::Moment;
 use super::token::{Fingerprint, Grant, IssuedToken, RefreshToken, Validity};
 use super::username_password::LoginPair;
 
-use pause::{Block, bounded_retry_after};
+use block::{Block, bounded_retry_after};
 
 pub use super::refresh_support::RefreshSupport;
 pub use call::{Call, TokenResponse};

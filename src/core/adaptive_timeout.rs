@@ -15,7 +15,7 @@ pub const DEFAULT_TIMEOUT: SignedDuration = SignedDuration::from_secs(5);
 /// What is known of one credential's calls, by what they do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AdaptiveTimeout {
-    /// A call had no answer in time. Since then, those that were answered soon.
+    /// After a timeout: the operations that were answered quickly since.
     fast_operations: Option<BTreeSet<&'static str>>,
 }
 
@@ -39,7 +39,7 @@ impl AdaptiveTimeout {
         }
     }
 
-    /// A call had no answer in time. Perhaps none has one any more.
+    /// A call timed out. From now on, each operation counts as slow until it is answered quickly.
     pub fn unanswered(&mut self) {
         self.fast_operations = Some(BTreeSet::new());
     }

@@ -112,7 +112,7 @@ impl RejectionLimit {
         self.recent.push(now);
     }
 
-    /// Until when another attempt has to wait, if it has to.
+    /// Until when the next attempt must wait; `None` if it may be made now.
     #[must_use]
     pub fn blocked_until(&self, now: Moment) -> Option<Moment> {
         let mut recent = self.recent(now);
@@ -193,7 +193,7 @@ impl<U: Eq + Hash> RejectionLimits<U> {
         self.presented = self.presented.saturating_sub(1);
     }
 
-    /// The limit of this user name; what limits nothing any more is forgotten.
+    /// The limit of this user name. Drops limits that are idle.
     pub fn of(&mut self, user: U, now: Moment) -> &mut RejectionLimit {
         self.users.retain(|_, limit| !limit.is_idle(now));
         self.users.entry(user).or_default()

@@ -14,7 +14,7 @@ use super::time::Moment;
 /// On whose behalf a call is made, such as a namespace. What one tenant does is never held against another.
 pub type Tenant = Arc<str>;
 
-/// How much goes through a gate at once.
+/// The maximum of concurrent calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
     /// Of all tenants.
@@ -31,7 +31,7 @@ impl Capacity {
         of_one: InFlight { calls: 14, first_issues: 10 },
     };
 
-    /// So many at once, whatever for. An eighth, or one, is left for others than the tenant that has the rest.
+    /// A capacity of this many calls of any kind. One tenant gets at most seven eighths (of fewer than 16: all but one).
     #[must_use]
     pub const fn of(calls: usize) -> Self {
         let spared = if calls < 16 { 1 } else { calls / 8 };
@@ -62,7 +62,7 @@ pub enum Priority {
     },
 }
 
-/// A call that wants through.
+/// A call that asks for a permit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallRequest {
     /// On whose behalf.
@@ -112,7 +112,7 @@ impl InFlight {
     }
 }
 
-/// A gate. `T` is whatever the caller needs to let someone through.
+/// A limiter of concurrent calls. `T` is what the caller needs to start an admitted call.
 #[derive(Debug)]
 pub struct CallLimiter<T> {
     capacity: Capacity,
@@ -123,7 +123,7 @@ pub struct CallLimiter<T> {
     asked: u64,
 }
 
-/// One tenant at a gate.
+/// The calls of one tenant.
 #[derive(Debug)]
 struct Queue<T> {
     load: InFlight,
@@ -174,7 +174,7 @@ impl<T> CallLimiter<T> {
         Self { capacity, all: InFlight::default(), tenants: BTreeMap::new(), asked: 0 }
     }
 
-    /// Someone wants through.
+    /// A call asks for a permit.
     pub fn enqueue(&mut self, request: CallRequest, who: T, now: Moment) {
         let place = (request.deadline(now), self.asked);
         self.asked += 1;
@@ -182,8 +182,8 @@ impl<T> CallLimiter<T> {
         queue.waiting(request.is_first_issue()).insert(place, (request, who));
     }
 
-    /// Lets the next one through for whom there is room: of the tenant with the fewest calls in flight, the most urgent.
-    /// Of two that are as urgent, the one that came first.
+    /// Admits the next call if there is room: the most urgent one of the tenant with the fewest calls in flight. Of two
+    /// equally urgent calls, the first to arrive.
     pub fn admit(&mut self) -> Option<(CallRequest, T)> {
         let (all, capacity) = (self.all, self.capacity);
         let next = |queue: &mut Queue<T>| {

@@ -51,7 +51,7 @@ pub enum CallOutcome {
     Answers,
 }
 
-/// What keeps a caller waiting, and what it is to do meanwhile.
+/// What the breaker knows of an account that wants to call.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Caller {
     /// The pace that its tokens set.
@@ -482,7 +482,7 @@ mod tests {
                     at(0),
                 );
             }
-            assert_eq!(held(&breaker, caller(0.0), at(0)), Some(at(kept)), "{asked}");
+            assert_eq!(held(&breaker, caller(0.0), at(0)), Some(at(kept)), "{requested_pause}");
         }
     }
 

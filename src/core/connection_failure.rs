@@ -83,7 +83,7 @@ impl Wording {
 }
 
 impl ConnectionFailure {
-    /// All obstacles.
+    /// All causes.
     pub const ALL: [Self; 27] = [
         Self::NameUnresolved,
         Self::Refused,

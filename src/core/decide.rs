@@ -87,7 +87,7 @@ pub fn decide(observed: &Observed<'_>, now: Moment) -> Plan {
 
 /// The account's newest token, where that should replace what is published.
 ///
-/// Never an older one over a younger one; but a token of another account does not fulfil the specification.
+/// An older token never replaces a newer one of the same account.
 fn better_token(observed: &Observed<'_>, now: Moment) -> Option<Arc<IssuedToken>> {
     let token = observed.account()?.token.as_ref()?;
     if token.validity.expiry().is_reached(now) {
@@ -147,7 +147,8 @@ fn obtain(observed: &Observed<'_>, account: &AccountView) -> Option<Plan> {
     })
 }
 
-/// Whether an attempt for a changed spec must wait, also for its turn: until it is made, the change is not applied.
+/// Whether the attempt that a changed spec or a requested renewal allows is still waiting; until it is made, the generation
+/// is not observed.
 #[must_use]
 pub fn owes_attempt(observed: &Observed<'_>) -> bool {
     let waits = |account: &AccountView| account.put_off.is_some() || account.next == Next::InFlight;

@@ -26,9 +26,9 @@ use super::time::Moment;
 
 /// How long a call about the lease may take at first: several have to fit between two renewals and the deadline.
 const CALL_LIMIT: SignedDuration = SignedDuration::from_secs(3);
-/// To so much a lease is stretched where answers take long.
+/// The longest duration to which a slow API server extends the lease.
 const LONGEST_DURATION: SignedDuration = SignedDuration::from_secs(60);
-/// So many answers fit into the duration of a lease; by the default timings, more than three into its deadline.
+/// This many responses fit into the duration of a lease; with the default timings, more than three into its deadline.
 const RESPONSES_PER_DURATION: i32 = 5;
 /// A call is not aborted before this many times the duration of the slowest recent response.
 const TIMEOUT_FACTOR: i32 = 3;

@@ -182,17 +182,17 @@ pub struct AccountView {
 }
 
 impl AccountView {
-    /// Looks at an account under a restraint.
+    /// The view of an account under a throttle.
     #[must_use]
     pub fn of(
         key: AccountKey,
         account: &Account,
-        restraint: Throttle,
+        throttle: Throttle,
         strategy: Strategy,
         now: Moment,
     ) -> Self {
-        let next = account.next_under(restraint, strategy, now);
-        let put_off = account.put_off(restraint, now);
+        let next = account.next_under(throttle, strategy, now);
+        let put_off = account.put_off(throttle, now);
         Self {
             key,
             token: account.token().cloned(),
@@ -200,7 +200,7 @@ impl AccountView {
             next,
             put_off,
             waits_for: put_off.filter(|until| next == Next::Wait(*until)).map(|until| {
-                if restraint.calls == Some(until) {
+                if throttle.calls == Some(until) {
                     Reason::IssuerCircuitOpen
                 } else {
                     Reason::LoginRateLimited { secret: String::new(), until: to_second(until.wall) }
@@ -294,7 +294,7 @@ pub struct Observed<'a> {
     pub repair_pause: Option<Moment>,
     /// Until when the target is not written, because it was so often lately.
     pub target_pause: Option<Moment>,
-    /// The same, because the namespace had so many writes.
+    /// Until when the target is not written, because of the namespace's rate limit.
     pub namespace_pause: Option<Moment>,
     /// The call to the API server that fails over and over.
     pub failing_call: Option<&'a Reason>,

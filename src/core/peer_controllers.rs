@@ -89,7 +89,7 @@ struct NamespaceState {
 enum State {
     /// There is no open claim.
     Quiet,
-    /// This one does.
+    /// A claim that the keeper has not answered yet.
     Asked(PendingClaim),
     /// It did not answer, here or in all its witness namespaces, or another controller replaced it.
     Gone { at: Moment, question: Option<PendingClaim> },

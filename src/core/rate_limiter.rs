@@ -1,4 +1,4 @@
-//! So many at once, and so many a minute later on: what may be done often must not be done without end.
+//! A token bucket: a burst, and then a steady rate.
 
 use jiff::SignedDuration;
 
@@ -7,9 +7,9 @@ use super::time::Moment;
 /// How much may be done.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
-    /// At once, after a rest.
+    /// The burst, after a pause.
     pub burst: u32,
-    /// In a minute, on and on.
+    /// The steady rate, per minute.
     pub per_minute: u32,
 }
 

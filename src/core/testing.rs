@@ -163,7 +163,7 @@ pub(crate) struct TestWorld {
     pub(crate) target_pause: Option<Moment>,
     pub(crate) namespace_pause: Option<Moment>,
     /// What keeps accounts from calling.
-    pub(crate) restraint: Throttle,
+    pub(crate) throttle: Throttle,
     versions: u32,
 }
 
@@ -189,7 +189,7 @@ impl TestWorld {
             repair_pause: None,
             target_pause: None,
             namespace_pause: None,
-            restraint: Throttle::default(),
+            throttle: Throttle::default(),
             versions: 1,
         }
     }
@@ -210,7 +210,7 @@ impl TestWorld {
             Login::Account(Box::new(AccountView::of(
                 key,
                 &self.accounts[&key],
-                self.restraint,
+                self.throttle,
                 strategy,
                 self.now,
             )))

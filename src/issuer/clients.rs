@@ -50,7 +50,7 @@ struct Store {
 
 /// What is kept for one trust.
 struct TrustClients {
-    /// To parse hundreds of authorities is dear, and so it is shared.
+    /// Shared, because parsing hundreds of CA certificates is expensive.
     tls: ClientConfig,
     read: Moment,
     used: Moment,

@@ -85,6 +85,6 @@ pub trait Transport: Send + Sync {
     /// Sends a request and waits for its answer.
     fn send(&self, request: Request) -> BoxFuture<'_, Result<Answer, TransportError>>;
 
-    /// An answer was none of the issuer's: the next call to this address does not go over what brought it.
+    /// The response did not come from the issuer: the next call to this address uses another connection.
     fn retire(&self, _url: &Url, _trust: &Trust, _connection: u64) {}
 }

@@ -90,7 +90,8 @@ async fn accept_loop(mut connections: Connections, router: Router, stop: Cancell
             () = stop.cancelled() => break,
             next = connections.next() => next,
         };
-        // None of them counts as in use, so any makes room where it has to: who does not read is no better than the silent.
+        // No connection counts as in use, so any of them may be closed to make room: a client that does not read is no better
+        // than a silent one.
         let connection = server.serve_connection(stream, TowerToHyperService::new(router.clone()));
         tokio::spawn(place.serve(graceful.watch(connection)));
     }

@@ -63,7 +63,7 @@ impl Connections {
                     self.is_told = false;
                     let permit = self.acquire_permit().await;
                     let place = Table::enter(&self.table, peer.ip().to_canonical(), permit);
-                    // Without it, answers would only be late.
+                    // If this fails, responses are only slower.
                     let _ = stream.set_nodelay(true);
                     return (TokioIo::new(WriteTimeoutStream::within(self.limits.timeout, stream)), place);
                 }

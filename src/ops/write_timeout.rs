@@ -23,9 +23,9 @@ pub struct WriteTimeout {
 pub struct WriteTimeoutStream {
     stream: TcpStream,
     timeout: WriteTimeout,
-    /// When the first was written of what is not flushed yet.
+    /// When the first write since the last flush began.
     begin: Option<Instant>,
-    /// Since a write has to wait.
+    /// When the waiting write fails; none if no write waits.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 

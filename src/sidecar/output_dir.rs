@@ -141,7 +141,7 @@ pub struct OutputDir {
 }
 
 impl OutputDir {
-    /// The directory at this path. It has to exist: a directory made in place of a volume that is missing would hide that.
+    /// The directory at this path. It must exist: creating it would hide a missing volume.
     #[must_use]
     pub fn new(path: PathBuf, mode: FileMode) -> Self {
         Self { path, mode }
@@ -183,7 +183,7 @@ impl OutputDir {
     /// Publishes these files and no others, all at one moment. What is there already is not written again.
     ///
     /// # Errors
-    /// When it cannot be done; then the files before stand as they stood.
+    /// When it fails; then the previous files stay unchanged.
     pub fn publish(&self, data: &Data, now: Timestamp) -> Result<Written, OutputDirError> {
         let present = self.present()?;
         let is_there = present.as_ref().is_some_and(|version| self.holds(&self.path.join(version), data));

@@ -194,7 +194,7 @@ async fn a_lack_of_descriptors_is_named_and_an_idle_connection_gives_its_own_to_
     program.write_all(rest).await.unwrap();
     let mut answer = String::new();
     program.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("DescriptorsLacking"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("TooManyOpenFiles"), "{answer}");
     sidecar.is_alive().await;
     sidecar.is_alive().await;
     let output = sidecar.process.output();

@@ -102,7 +102,7 @@ impl<C: Connector> Pool<C> {
         self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// No connection of before is used any more; what is on its way ends on its own.
+    /// New calls use new connections; calls in progress finish on the old ones.
     fn reconnect(&self) {
         let fresh = self.builder.build(self.connector.clone());
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = fresh;

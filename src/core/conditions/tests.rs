@@ -67,12 +67,12 @@ fn a_credential_without_a_token_says_what_it_waits_for() {
         ),
         (
             "waiting its turn while the issuer fails for everyone",
-            new(|world| world.restraint.calls = Some(at(5))),
+            new(|world| world.throttle.calls = Some(at(5))),
             (Err("IssuerCircuitOpen"), "IssuerCircuitOpen", "-", "not tried", "-"),
         ),
         (
             "put off because its user name was rejected too often",
-            new(|world| world.restraint.logins = Some(at(3600))),
+            new(|world| world.throttle.logins = Some(at(3600))),
             (Err("LoginRateLimited"), "-", "LoginRateLimited", "not tried", "-"),
         ),
         (

@@ -75,7 +75,7 @@ pub struct Credential {
     status_repairs: Repairs,
     /// What was written lately.
     writes: CredentialWrites,
-    /// Until when a write of the status waits that is owed.
+    /// Until when a delayed write of the status waits.
     status_pause: Option<Moment>,
 }
 
@@ -248,7 +248,7 @@ impl Credential {
         self.queued.is_some_and(|since| !since.plus(TURN_PAUSE).is_reached(now))
     }
 
-    /// The attempt stands in status that follows so many rejections.
+    /// Status holds the record of the attempt that follows after `rejections`.
     pub fn on_attempt_recorded(&mut self, rejections: u32) {
         (self.attempt_recorded, self.queued) = (Some(rejections), None);
         self.is_login_repaired = false;
@@ -348,13 +348,13 @@ impl Credential {
         self.failed_call.as_ref().filter(|(count, _)| *count >= FAILURES_TOLD).map(|(_, reason)| reason)
     }
 
-    /// Until when a write of the status waits that is owed.
+    /// Until when a delayed write of the status waits.
     #[must_use]
     pub fn status_pause(&self) -> Option<Moment> {
         self.status_pause
     }
 
-    /// Nothing is owed any more.
+    /// No write of the status is delayed any more.
     pub fn end_status_pause(&mut self) {
         self.status_pause = None;
     }

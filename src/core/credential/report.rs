@@ -169,8 +169,8 @@ impl Credential {
         rejections.saturating_add(u32::from(is_pending))
     }
 
-    /// Whether a status is worth a write: it says more than the last one than when a login was attempted, and more than
-    /// how often the same failure has come.
+    /// Whether a status is worth a write. A new time of the last attempt alone is not, and neither is a higher count of the
+    /// same failure within five minutes.
     fn is_worth_writing(&self, status: &Status, now: Moment) -> bool {
         let previous = &self.status;
         let mut leveled = status.clone();

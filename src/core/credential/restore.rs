@@ -35,8 +35,8 @@ pub struct LoginFound<'a> {
 }
 
 impl Credential {
-    /// How often status remembers that the login was rejected, and when last, for the limit of its user name. Only the first
-    /// call brings that; a login that was accepted has none.
+    /// The number of rejections in status and the time of the last one, for the limit of the user name. Only the first call
+    /// returns them; an accepted login has none.
     pub fn rejections_for_limit(&mut self, now: Moment) -> Option<(u32, Moment)> {
         let login = self.status.login.as_ref();
         if self.restore_stage >= RestoreStage::Limit || login.is_some_and(|login| login.accepted.is_some()) {

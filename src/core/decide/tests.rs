@@ -275,10 +275,10 @@ fn a_login_that_was_repaired_while_no_process_ran_is_attempted_also_if_the_next_
     world.settle();
     world.edit_login(Ok(OTHER));
     world.restart();
-    world.restraint.calls = Some(world.now.plus(seconds(60)));
+    world.throttle.calls = Some(world.now.plus(seconds(60)));
     assert_eq!(world.settle(), ["ReadLogin"], "the circuit is open");
     world.restart();
-    world.restraint = Throttle::default();
+    world.throttle = Throttle::default();
     assert_eq!(world.settle(), ["ReadLogin", "Record, lift, Obtain"]);
 }
 
@@ -658,11 +658,11 @@ fn a_change_is_not_carried_out_while_the_attempt_that_it_asks_for_has_to_wait() 
     let mut world = with(held(), |world| world.pass(seconds(1)));
     world.settle();
     let until = world.now.plus(seconds(60));
-    world.restraint.calls = Some(until);
+    world.throttle.calls = Some(until);
     world.edit_spec(|spec| spec.renew_before = RenewBefore::Percent(40));
     assert_eq!(world.settle(), Vec::<&str>::new());
     world.pass(seconds(60));
-    world.restraint.calls = None;
+    world.throttle.calls = None;
     assert!(world.settle().contains(&"Record, lift, Obtain"), "the change still asks for it");
 }
 
@@ -767,7 +767,7 @@ fn a_change_owes_an_attempt_while_the_account_has_to_wait_or_a_call_is_in_flight
         world.pass(seconds(1));
         world.edit_spec(|_| ());
     };
-    let wait = |world: &mut TestWorld| world.restraint.calls = Some(world.now.plus(seconds(60)));
+    let wait = |world: &mut TestWorld| world.throttle.calls = Some(world.now.plus(seconds(60)));
     let in_flight = || {
         with(held(), |world| {
             world.pass(seconds(1));

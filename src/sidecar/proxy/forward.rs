@@ -1,4 +1,4 @@
-//! The way of one request.
+//! Forwards one request.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -43,7 +43,7 @@ pub(in crate::sidecar) struct Proxy {
 }
 
 impl Proxy {
-    /// To this upstream, with the tokens of this feed, for these callers.
+    /// Forwards to this upstream, with tokens from this receiver, for these callers.
     pub(in crate::sidecar) fn new(
         upstream: Arc<Upstream>,
         receiver: TokenReceiver,

@@ -89,7 +89,7 @@ fn server() -> Builder<TokioExecutor> {
 mod tests {
     use std::net::SocketAddr;
 
-    use super::super::buffered_body::{KEEPING_LIMIT, KEPT_BODY, MAX_BUFFERED_TOTAL};
+    use super::super::buffered_body::{BUFFERING_TIMEOUT, MAX_BUFFERED_BODY, MAX_BUFFERED_TOTAL};
     use super::super::{REQUESTS, Upstream};
     use super::*;
     use crate::core::endpoint::Origin;
@@ -204,7 +204,7 @@ mod tests {
         let head =
             "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
         let mut slow = Vec::new();
-        for _ in 0..MAX_BUFFERED_TOTAL / KEPT_BODY {
+        for _ in 0..MAX_BUFFERED_TOTAL / MAX_BUFFERED_BODY {
             slow.push(said(address, &[head, "1\r\nx\r\n"]).await);
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -212,7 +212,7 @@ mod tests {
         let answer = other().await;
         assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("TooManyBodies"), "{answer}");
         for stream in &mut slow {
-            let answer = tokio::time::timeout(KEEPING_LIMIT, rest(stream)).await.unwrap();
+            let answer = tokio::time::timeout(BUFFERING_TIMEOUT, rest(stream)).await.unwrap();
             assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("BodyTooSlow"), "{answer}");
         }
         let answer = other().await;

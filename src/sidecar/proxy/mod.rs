@@ -6,7 +6,7 @@
 //! ```text
 //! program ──► listener ──► forward ──► upstream
 //!                           │    ▲
-//!                     heads ┘    └── Feed: the token, and a newer one
+//!                   headers ┘    └── TokenReceiver: the token, and a newer one
 //! ```
 
 mod buffered_body;

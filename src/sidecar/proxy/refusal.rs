@@ -28,11 +28,11 @@ pub(super) enum Refusal {
     Encoding,
     /// The body ended early, or stood still.
     Body,
-    /// A body of unknown length with a method that nearly never has one, and too large to be counted.
+    /// A GET or HEAD with a body of unknown length over 64 KiB.
     Length,
-    /// A body of unknown length with such a method that did not come in time.
+    /// The body of a GET or HEAD, of unknown length, did not arrive in time.
     SlowBody,
-    /// There are too many bodies of unknown length with such a method.
+    /// Too many GET and HEAD bodies of unknown length are in progress.
     KeptBodies,
     /// There is no token to send.
     NoToken {
@@ -123,7 +123,7 @@ impl Refusal {
             Self::UpstreamBroken => "UpstreamBroken",
             Self::UpstreamMalformed => "UpstreamMalformed",
             Self::Busy => "TooManyRequests",
-            Self::Descriptors => "DescriptorsLacking",
+            Self::Descriptors => "TooManyOpenFiles",
         }
     }
 

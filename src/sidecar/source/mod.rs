@@ -6,9 +6,9 @@
 //! there is none, [`TokenState::error`] says why and [`TokenState::next_attempt`] when to retry.
 //!
 //! ```text
-//! source ──Supply──► Feed ──► publisher, endpoints, proxy
-//!    ▲                 │
-//!    └──── renew ──────┘   only a login of its own asks the issuer; the others wait for what is written elsewhere
+//! source ──TokenSender──► TokenReceiver ──► publisher, endpoints, proxy
+//!    ▲                          │
+//!    └───────── renew ──────────┘   only a login of its own asks the issuer; the others wait for what is written elsewhere
 //! ```
 
 mod dir_watch;

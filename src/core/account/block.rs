@@ -1,4 +1,4 @@
-//! How long an account waits after what was answered in the issuer's place, and after what asks it to.
+//! The pause while another server answers instead of the issuer, and the bound on `Retry-After`.
 
 use jiff::SignedDuration;
 
