@@ -11,11 +11,12 @@ mod proxy;
 mod secrecy;
 mod trouble;
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use idissuer_simulator::{Config, Server, Simulator, User, UserCounts};
@@ -40,13 +41,24 @@ const AS_NOBODY: [&str; 6] = [
     "--no-new-privs",
 ];
 
+/// The program where a user without rights finds it: the target folder may be private, as in a clone below `mktemp -d`. `cp`
+/// writes it, since a program that this process still has open for writing cannot be run.
+static PROGRAM_FOR_ALL: LazyLock<(WorkFolder, PathBuf)> = LazyLock::new(|| {
+    let folder = WorkFolder::create().unwrap();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let program = folder.path().join("idissuer");
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_idissuer")).arg(&program).status().unwrap();
+    assert!(copied.success());
+    (folder, program)
+});
+
 /// Whether tests can run the sidecar as a user without rights; says so if not.
 fn can_be_nobody() -> bool {
-    let program = env!("CARGO_BIN_EXE_idissuer");
-    let tried = Command::new("setpriv").args(AS_NOBODY).args(["test", "-x", program]).status();
+    let program = &PROGRAM_FOR_ALL.1;
+    let tried = Command::new("setpriv").args(AS_NOBODY).args(["test", "-x"]).arg(program).status();
     let is_possible = tried.is_ok_and(|status| status.success());
     if !is_possible {
-        skip("only root can be somebody else, who has to find the program");
+        skip("only root can be somebody else");
     }
     is_possible
 }
@@ -54,7 +66,7 @@ fn can_be_nobody() -> bool {
 /// The same command, run by a user without rights.
 fn as_nobody(command: &Command) -> Command {
     let mut changed = Command::new("setpriv");
-    changed.args(AS_NOBODY).arg(command.get_program()).args(command.get_args());
+    changed.args(AS_NOBODY).arg(&PROGRAM_FOR_ALL.1).args(command.get_args());
     for (name, value) in command.get_envs() {
         value.map(|value| changed.env(name, value));
     }
