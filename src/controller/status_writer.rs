@@ -81,7 +81,7 @@ impl Reconciliation<'_> {
     fn show(&self, status: &Status) {
         let Identity { namespace, name, uid } = &self.identity;
         let conditions = status.conditions.iter();
-        let annotations = CredentialSample {
+        let sample = CredentialSample {
             namespace: namespace.clone(),
             name: name.clone(),
             conditions: conditions
@@ -89,7 +89,7 @@ impl Reconciliation<'_> {
                 .collect(),
             token: status.token.as_ref().map(|token| (token.expiration, token.renewal)),
         };
-        self.context.metrics.show_credential(uid, annotations);
+        self.context.metrics.show_credential(uid, sample);
         // It may have been deleted while it was worked on.
         if self.context.registry.credentials.state(&self.sibling(name), uid).is_none() {
             self.context.metrics.forget_credential(uid);

@@ -145,7 +145,7 @@ impl PeerControllers {
     /// Another controller replaced it: it was gone.
     pub fn on_replaced(&mut self, peer: &str, namespace: &str, now: Moment) {
         if let Some(place) = self.place(peer, namespace) {
-            place.is_gone(now);
+            place.mark_gone(now);
         }
     }
 
@@ -211,7 +211,7 @@ impl PeerController {
             }
             (Guide::Itself, _) => {}
             (Guide::Gone, _) => {
-                place.is_gone(now);
+                place.mark_gone(now);
                 return PeerDecision::TakeOver;
             }
             // A question here would be decided later.
@@ -298,7 +298,7 @@ impl NamespaceState {
                 if !limit.is_reached(now) {
                     return Some(PeerDecision::StandBy(limit));
                 }
-                self.is_gone(now);
+                self.mark_gone(now);
                 Some(PeerDecision::TakeOver)
             }
             State::Asked(question) => {
@@ -309,7 +309,7 @@ impl NamespaceState {
         }
     }
 
-    fn is_gone(&mut self, now: Moment) {
+    fn mark_gone(&mut self, now: Moment) {
         let question = match &self.state {
             State::Asked(question) => Some(question.clone()),
             State::Quiet | State::Gone { .. } => None,

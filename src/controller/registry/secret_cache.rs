@@ -93,7 +93,7 @@ impl SecretCache {
         if entry.seen.version().is_some_and(|version| version.uid != uid) {
             return Vec::new(); // Another one of that name was read or written since.
         }
-        entry.is_gone(key)
+        entry.mark_absent(key)
     }
 
     /// A new list of Secrets begins.
@@ -108,7 +108,7 @@ impl SecretCache {
         let mut concerned = Vec::new();
         for (key, entry) in &mut inner.secrets {
             if !listed.contains(key) && entry.seen != LastSeen::Absent {
-                concerned.extend(entry.is_gone(key));
+                concerned.extend(entry.mark_absent(key));
             }
         }
         drop(inner);
@@ -168,7 +168,7 @@ impl SecretCache {
 
 impl Entry {
     /// The watch shows that it does not exist. Returns the credentials that this concerns.
-    fn is_gone(&mut self, key: &NamespacedName) -> Vec<NamespacedName> {
+    fn mark_absent(&mut self, key: &NamespacedName) -> Vec<NamespacedName> {
         self.revision += 1;
         self.seen = LastSeen::Absent;
         self.concerned(key)

@@ -42,6 +42,17 @@ fn recorded(login: &Value, login_accepted: &Value, ready: &Value) -> IdIssuerCre
     .unwrap()
 }
 
+fn accepted() -> IdIssuerCredentialStatus {
+    recorded(
+        &json!({
+            "secretResourceVersion": "1", "attemptTime": "2027-01-15T08:00:00Z",
+            "acceptedTime": "2027-01-15T08:00:00Z",
+        }),
+        &json!({"status": "True", "reason": "LoginAccepted"}),
+        &json!({"status": "True", "reason": "TokenPublished"}),
+    )
+}
+
 fn rejected(reason: &str) -> IdIssuerCredentialStatus {
     let attempt = "2027-01-15T08:00:00Z";
     recorded(
@@ -64,15 +75,7 @@ fn restored(status: IdIssuerCredentialStatus, now: Moment) -> (Credential, Accou
 
 #[test]
 fn a_status_is_the_same_after_it_was_read_and_written() {
-    let accepted = recorded(
-        &json!({
-            "secretResourceVersion": "1", "attemptTime": "2027-01-15T08:00:00Z",
-            "acceptedTime": "2027-01-15T08:00:00Z",
-        }),
-        &json!({"status": "True", "reason": "LoginAccepted"}),
-        &json!({"status": "True", "reason": "TokenPublished"}),
-    );
-    for status in [accepted, rejected("LoginRejected"), IdIssuerCredentialStatus::default()] {
+    for status in [accepted(), rejected("LoginRejected"), IdIssuerCredentialStatus::default()] {
         assert_eq!(write(&read(status.clone())), status);
     }
     for kind in RejectionKind::ALL {
@@ -114,15 +117,7 @@ fn an_attempt_that_the_version_before_recorded_and_heard_no_answer_to_counts_aft
 
 #[test]
 fn a_login_that_the_version_before_found_accepted_needs_no_record_after_a_rolling_upgrade() {
-    let status = recorded(
-        &json!({
-            "secretResourceVersion": "1", "attemptTime": "2027-01-15T08:00:00Z",
-            "acceptedTime": "2027-01-15T08:00:00Z",
-        }),
-        &json!({"status": "True", "reason": "LoginAccepted"}),
-        &json!({"status": "True", "reason": "TokenPublished"}),
-    );
-    let (known, account) = restored(status, at(60));
+    let (known, account) = restored(accepted(), at(60));
     assert!(account.accepted().is_some() && account.last_failure().is_none());
     assert!(known.login_record(None).attempted);
     let published = known.published().unwrap();
