@@ -84,12 +84,23 @@ impl Session {
     /// The account as a member of this tenant sees it.
     #[must_use]
     pub fn view(&self, tenant: &Tenant) -> AccountView {
+        self.view_with(tenant, |_, _| ()).0
+    }
+
+    /// The view, and what `read` takes from the same state: a call that ends in between cannot separate them.
+    pub fn view_with<T>(
+        &self,
+        tenant: &Tenant,
+        read: impl FnOnce(&AccountView, &Account) -> T,
+    ) -> (AccountView, T) {
         let (strategy, now) = (self.members.strategy(), self.shared.clock.now());
         let rejections_of_user = self.rejections_of_user(tenant);
         let account = self.account();
         let throttle = self.throttle(&account, &self.call_site(tenant), now);
         let view = AccountView::of(self.key, &account, throttle, strategy, now);
-        AccountView { rejections_of_user, ..view }
+        let view = AccountView { rejections_of_user, ..view };
+        let taken = read(&view, &account);
+        (view, taken)
     }
 
     /// Reads the state itself, for what a report needs beyond the view.

@@ -129,14 +129,19 @@ impl LoginSource {
             }
         };
         let session = self.join_account(&reading, site);
-        self.apply_outcome(&session, &reading.identity);
+        let mut view = self.apply_outcome(&session, &reading.identity);
         self.has_blank = reading.pair.password_has_blank();
         let mut pair = Some(reading.pair);
         for _ in 0..STEPS {
-            let view = session.view(&self.tenant);
-            let plan = self.decide(&view);
-            match plan {
-                Plan::Obtain if session.obtain(&self.tenant, pair.take(), false) => {}
+            match self.decide(&view) {
+                Plan::Obtain if session.obtain(&self.tenant, pair.take(), false) => {
+                    view = session.view(&self.tenant);
+                    // The next turn takes in a call that has ended already, and records its outcome before the log
+                    // names it.
+                    if view.next != Next::InFlight {
+                        return None;
+                    }
+                }
                 Plan::Obtain => return None,
                 Plan::Record => {
                     if let Err(error) = self.record_attempt(&reading.identity) {
@@ -245,35 +250,38 @@ impl LoginSource {
         });
     }
 
-    /// Takes in what the account has learned since the last turn: a token, or how a login was answered.
-    fn apply_outcome(&mut self, session: &Session, files: &FilesIdentity) {
+    /// Takes in what the account has learned since the last turn: a token, or how a login was answered. Returns the
+    /// view of the same state, so that nothing is reported before it is recorded.
+    fn apply_outcome(&mut self, session: &Session, files: &FilesIdentity) -> AccountView {
         let now = self.parts.clock.now();
         let held = self.sender.token();
         if let Some(held) = held.as_ref().filter(|held| self.sender.is_reported_expired(held)) {
             self.expiry_streak.note(held, now);
             session.remember(|account| account.call_expired(&held.fingerprint));
         }
-        let is_in_flight = session.view(&self.tenant).next == Next::InFlight;
-        let record = session.with_account(|account| match &self.record {
-            Some(record) if self.is_attempt_recorded && !is_in_flight && is_unsent(account) => {
-                record.retracted()
-            }
-            Some(record) => Some(record.after(account)),
-            None => account.accepted().map(|_| self.new_record(files, 0).after(account)),
+        let (view, (record, is_unsent, token)) = session.view_with(&self.tenant, |view, account| {
+            let is_unsent = is_unsent(account);
+            let record = match &self.record {
+                Some(record) if self.is_attempt_recorded && view.next != Next::InFlight && is_unsent => {
+                    record.retracted()
+                }
+                Some(record) => Some(record.after(account)),
+                None => account.accepted().map(|_| self.new_record(files, 0).after(account)),
+            };
+            (record, is_unsent, account.token().map(|token| HeldToken::issued(token)))
         });
         if record != self.record || !self.is_remembered {
             // An attempt that was certainly not sent needs another record.
             self.is_attempt_recorded &=
-                record.as_ref().is_some_and(|record| record.answer == Answer::Awaited)
-                    && !session.with_account(is_unsent);
+                record.as_ref().is_some_and(|record| record.answer == Answer::Awaited) && !is_unsent;
             self.record = record;
             self.remember();
         }
-        let token = session.with_account(|account| account.token().map(|token| HeldToken::issued(token)));
         let is_news = |token: &HeldToken| held.as_ref().is_none_or(|held| !held.is_same(token));
         if let Some(token) = token.filter(|token| !token.is_expired(now) && is_news(token)) {
             self.sender.send(token);
         }
+        view
     }
 
     fn new_record(&self, files: &FilesIdentity, rejections: u32) -> Record {

@@ -32,6 +32,7 @@ impl Clock for RuntimeClock {
 struct Issuer {
     calls: AtomicU32,
     status: AtomicU16,
+    takes: Duration,
 }
 
 impl Transport for Issuer {
@@ -42,8 +43,9 @@ impl Transport for Issuer {
             r#"{{"access_token":{{"token_type":"bearer","token":"token-{number}","expires_in":3600}}}}"#
         );
         let body = (status == 200).then(|| body.into_bytes().into());
+        let takes = self.takes;
         Box::pin(async move {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(takes).await;
             Ok(IssuerAnswer { status, body, ..IssuerAnswer::default() })
         })
     }
@@ -67,14 +69,21 @@ impl Stage {
     }
 
     fn begin(status: u16) -> Self {
+        Self::begin_with(status, Duration::from_millis(100))
+    }
+
+    /// With an issuer that answers after a time.
+    fn begin_with(status: u16, takes: Duration) -> Self {
         let place = tempfile::tempdir().unwrap();
         std::fs::write(place.path().join("username"), "me").unwrap();
         std::fs::write(place.path().join("password"), "secret").unwrap();
         let clock: Arc<dyn Clock> = Arc::new(RuntimeClock(Instant::now()));
         let origin = Origin::parse("https://issuer.example").unwrap();
         let endpoint = Endpoint::new(origin.clone(), None, None, RefreshShape::Flat).unwrap();
-        let (issuer, stop) =
-            (Arc::new(Issuer { calls: AtomicU32::new(0), status: status.into() }), CancellationToken::new());
+        let (issuer, stop) = (
+            Arc::new(Issuer { calls: AtomicU32::new(0), status: status.into(), takes }),
+            CancellationToken::new(),
+        );
         let allowed = Arc::new(AllowList::new(origin, Vec::new()));
         let client =
             IssuerClient::new(Arc::clone(&issuer) as Arc<dyn Transport>, allowed, Arc::clone(&clock));
@@ -203,6 +212,19 @@ async fn a_login_that_was_never_accepted_and_is_answered_oddly_is_presented_thre
         let mut updates = stage.receiver.watch();
         updates.wait_for(|state| state.token.is_some()).await.unwrap();
         assert_eq!(stage.calls(), 4, "{status}: other files are another attempt");
+        stage.end().await;
+    }
+}
+
+/// On two threads, so that a call may end at any moment of the turn that started it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rejection_is_on_the_volume_before_it_is_reported() {
+    for _ in 0..300 {
+        let stage = Stage::begin_with(401, Duration::ZERO);
+        let mut updates = stage.receiver.watch();
+        updates.wait_for(|state| state.error.is_some()).await.unwrap();
+        let record = RecordFile::of(Some(stage.place.path())).load().unwrap();
+        assert_eq!(record.answer, Answer::Rejected(RejectionKind::Rejected));
         stage.end().await;
     }
 }
