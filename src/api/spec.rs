@@ -11,7 +11,7 @@ use super::rules;
 use super::status::IdIssuerCredentialStatus;
 
 /// The login to use, the Secret for the token, and when to renew it.
-#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "idissuer.pl",
     version = "v1alpha1",
@@ -104,6 +104,16 @@ pub struct LoginSecretRef {
     #[schemars(length(max = rules::NAME_MAX_LENGTH))]
     #[x_kube(validation = rules::object_key())]
     pub password_key: String,
+}
+
+impl Default for LoginSecretRef {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            username_key: default_username_key(),
+            password_key: default_password_key(),
+        }
+    }
 }
 
 fn default_username_key() -> String {

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Failure, origin};
-use crate::api::{IdIssuerCredential, IdIssuerCredentialSpec, Issuer, LoginSecretRef, Renewal, Target};
+use crate::api::{IdIssuerCredential, IdIssuerCredentialSpec, Issuer, LoginSecretRef};
 use crate::core::conditions::ConditionType;
 use crate::core::endpoint::Origin;
 use crate::core::token::Fingerprint;
@@ -117,19 +117,13 @@ impl Selftest {
 
     async fn create(&self) -> Result<(), String> {
         let spec = IdIssuerCredentialSpec {
-            login_secret_ref: LoginSecretRef {
-                name: self.login.clone(),
-                username_key: "username".to_owned(),
-                password_key: "password".to_owned(),
-            },
-            target: Target::default(),
-            renewal: Renewal::default(),
+            login_secret_ref: LoginSecretRef { name: self.login.clone(), ..LoginSecretRef::default() },
             issuer: self
                 .arguments
                 .issuer_url
                 .as_ref()
                 .map(|origin| Issuer { url: Some(origin.to_string()), ..Issuer::default() }),
-            suspend: false,
+            ..IdIssuerCredentialSpec::default()
         };
         let mut credential = IdIssuerCredential::new(&self.arguments.name, spec);
         credential.labels_mut().insert(MADE_BY.0.to_owned(), MADE_BY.1.to_owned());

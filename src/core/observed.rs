@@ -1,88 +1,20 @@
 //! The input of one decision, as values.
 
+mod spec;
 mod target_state;
 
-use std::fmt;
 use std::sync::Arc;
 
 use super::account::{Account, LastFailure, Next, RefreshSupport, Strategy, Throttle};
-use super::endpoint::Endpoint;
 use super::reason::Reason;
 use super::schedule::{
     Jitter, RenewBefore, SHORTEST_SERVED, SHORTEST_URGENT, Schedule, TimeScale, UNSERVED_PAUSE,
 };
-use super::target::{Identity, ObjectVersion, TargetSnapshot, TargetSpec};
+use super::target::{Identity, ObjectVersion, TargetSnapshot};
 use super::time::{Moment, to_second};
 use super::token::{AccessToken, Fingerprint, Grant, IssuedToken, Validity};
+pub use spec::{AccountReference, CaBundleKind, CaBundleReference, CredentialSpec, LoginReference};
 pub use target_state::{TargetState, TokenSource};
-
-/// The location of user name and password.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoginReference {
-    /// The login Secret.
-    pub secret: String,
-    /// Its key of the user name.
-    pub username_key: String,
-    /// Its key of the password.
-    pub password_key: String,
-}
-
-/// What may hold the issuer's CA certificates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CaBundleKind {
-    /// A Secret.
-    Secret,
-    /// A `ConfigMap`.
-    ConfigMap,
-}
-
-impl fmt::Display for CaBundleKind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Secret => "Secret",
-            Self::ConfigMap => "ConfigMap",
-        })
-    }
-}
-
-/// The location of the issuer's CA certificates.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CaBundleReference {
-    /// What the object is.
-    pub kind: CaBundleKind,
-    /// The object's name.
-    pub name: String,
-    /// Its key.
-    pub key: String,
-}
-
-/// The part of a spec that determines the account. A token of another account does not satisfy the spec.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccountReference {
-    /// The location of the login.
-    pub login: LoginReference,
-    /// The address of the issuer.
-    pub endpoint: Endpoint,
-    /// Whom its certificate is trusted by; the public roots if by none.
-    pub ca_bundle: Option<CaBundleReference>,
-}
-
-/// A specification, parsed: what it holds can be carried out.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CredentialSpec {
-    /// Nothing is renewed, written or repaired.
-    pub suspended: bool,
-    /// Which account is used.
-    pub account: AccountReference,
-    /// How new tokens are obtained.
-    pub strategy: Strategy,
-    /// How long before expiry a renewal is wanted.
-    pub renew_before: RenewBefore,
-    /// How much earlier it comes, so that many do not fall together.
-    pub jitter: Jitter,
-    /// What is written where.
-    pub target: TargetSpec,
-}
 
 /// The key under which credentials of one account share a session. A keyed digest; it reveals nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

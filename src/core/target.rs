@@ -38,6 +38,21 @@ pub struct TargetSpec {
     pub template: Template,
 }
 
+impl TargetSpec {
+    /// The target of a resource that sets nothing of it.
+    #[must_use]
+    pub fn minimal(secret: &str) -> Self {
+        Self {
+            secret: secret.to_owned(),
+            owned: true,
+            secret_type: "Opaque".to_owned(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            template: Template::default(),
+        }
+    }
+}
+
 /// One version of one object. The resourceVersion alone would fence nothing after a delete and a create.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ObjectVersion {
@@ -203,14 +218,7 @@ mod tests {
     }
 
     fn spec() -> TargetSpec {
-        TargetSpec {
-            secret: "billing-token".into(),
-            owned: true,
-            secret_type: "Opaque".into(),
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
-            template: Template::default(),
-        }
+        TargetSpec::minimal("billing-token")
     }
 
     fn read() -> TargetSnapshot {

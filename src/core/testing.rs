@@ -1,6 +1,6 @@
 //! A small world for tests: a credential, its Secrets, its issuer and its accounts, as values that a plan acts on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,15 +11,10 @@ use super::conditions::{Conditions, conditions};
 use super::credential::{Credential, Inputs, LoginFound, ReportRequest, StatusTrigger, TokenOrigin};
 use super::decide::{Plan, decide};
 use super::endpoint::{DEFAULT_ISSUER, Endpoint, Origin, RefreshShape};
-use super::observed::{
-    AccountKey, AccountReference, AccountView, CredentialSpec, LastSeen, Login, LoginReference, Observed,
-    Published,
-};
+use super::observed::{AccountKey, AccountView, CredentialSpec, LastSeen, Login, Observed, Published};
 use super::reason::Reason;
 use super::retry::{Failure, RetryClass, Sent};
-use super::schedule::{Jitter, RenewBefore};
-use super::target::{Identity, ObjectVersion, TargetSnapshot, TargetSpec};
-use super::template::Template;
+use super::target::{Identity, ObjectVersion, TargetSnapshot};
 use super::time::Moment;
 use super::token::{AccessToken, Grant, IssuedToken, LifetimeSource, RefreshToken, Validity};
 use super::username_password::LoginPair;
@@ -95,30 +90,8 @@ pub(crate) fn blocked() -> Failure {
 
 pub(crate) fn spec() -> CredentialSpec {
     let origin = Origin::parse(DEFAULT_ISSUER).unwrap();
-    let login = LoginReference {
-        secret: "billing-login".into(),
-        username_key: "username".into(),
-        password_key: "password".into(),
-    };
-    CredentialSpec {
-        suspended: false,
-        account: AccountReference {
-            login,
-            endpoint: Endpoint::new(origin, None, None, RefreshShape::Flat).unwrap(),
-            ca_bundle: None,
-        },
-        strategy: Strategy::Auto,
-        renew_before: RenewBefore::default(),
-        jitter: Jitter::NONE,
-        target: TargetSpec {
-            secret: "billing-token".into(),
-            owned: true,
-            secret_type: "Opaque".into(),
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
-            template: Template::default(),
-        },
-    }
+    let endpoint = Endpoint::new(origin, None, None, RefreshShape::Flat).unwrap();
+    CredentialSpec::minimal("billing-login", endpoint, "billing-token")
 }
 
 fn version(uid: &str, resource_version: u32) -> ObjectVersion {

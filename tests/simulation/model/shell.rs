@@ -1,7 +1,6 @@
 //! The product in small: a process that acts as the controller does, and the cluster that outlives it. What it knows,
 //! decides and reports is the real core.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use idissuer::core::account::{Account, Strategy, Throttle};
@@ -11,13 +10,10 @@ use idissuer::core::credential::{
 use idissuer::core::decide::{Plan, decide};
 use idissuer::core::endpoint::{DEFAULT_ISSUER, Endpoint, Origin, RefreshShape};
 use idissuer::core::observed::{
-    AccountKey, AccountReference, AccountView, CredentialSpec, LastSeen, Login, LoginReference, Observed,
-    Published,
+    AccountKey, AccountView, CredentialSpec, LastSeen, Login, Observed, Published,
 };
 use idissuer::core::retry::RetryClass;
-use idissuer::core::schedule::{Jitter, RenewBefore};
-use idissuer::core::target::{Identity, ObjectVersion, TargetSnapshot, TargetSpec};
-use idissuer::core::template::Template;
+use idissuer::core::target::{Identity, ObjectVersion, TargetSnapshot};
 use idissuer::core::time::Moment;
 use idissuer::core::token::{AccessToken, Fingerprint, IssuedToken};
 use idissuer::core::username_password::LoginPair;
@@ -31,35 +27,13 @@ const GENERATION: i64 = 1;
 
 static IDENTITY: LazyLock<Identity> =
     LazyLock::new(|| Identity { namespace: "shop".into(), name: "billing".into(), uid: "u1".into() });
-static INTENT: LazyLock<CredentialSpec> = LazyLock::new(spec);
+static SPEC: LazyLock<CredentialSpec> = LazyLock::new(spec);
 static LOGIN_SEEN: LazyLock<LastSeen> = LazyLock::new(|| LastSeen::Version(version("login", 1)));
 
 fn spec() -> CredentialSpec {
-    let login = LoginReference {
-        secret: "billing-login".into(),
-        username_key: "username".into(),
-        password_key: "password".into(),
-    };
     let origin = Origin::parse(DEFAULT_ISSUER).unwrap();
-    CredentialSpec {
-        suspended: false,
-        account: AccountReference {
-            login,
-            endpoint: Endpoint::new(origin, None, None, RefreshShape::Flat).unwrap(),
-            ca_bundle: None,
-        },
-        strategy: STRATEGY,
-        renew_before: RenewBefore::default(),
-        jitter: Jitter::NONE,
-        target: TargetSpec {
-            secret: "billing-token".into(),
-            owned: true,
-            secret_type: "Opaque".into(),
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
-            template: Template::default(),
-        },
-    }
+    let endpoint = Endpoint::new(origin, None, None, RefreshShape::Flat).unwrap();
+    CredentialSpec::minimal("billing-login", endpoint, "billing-token")
 }
 
 pub(super) fn pair() -> LoginPair {
@@ -110,7 +84,7 @@ impl Process {
     /// Takes over what status remembers.
     pub(super) fn start(cluster: &Cluster, now: Moment) -> Self {
         let mut known = Credential::default();
-        known.load((*cluster.status).clone(), GENERATION, Some(&INTENT), SignedDuration::ZERO, now);
+        known.load((*cluster.status).clone(), GENERATION, Some(&SPEC), SignedDuration::ZERO, now);
         Self {
             began: now,
             account: Account::default(),
@@ -124,7 +98,7 @@ impl Process {
     pub(super) fn resumes(mut self, cluster: &Cluster, now: Moment) -> Self {
         let known = Arc::make_mut(&mut self.known);
         known.on_target_read(None);
-        known.load((*cluster.status).clone(), GENERATION, Some(&INTENT), SignedDuration::ZERO, now);
+        known.load((*cluster.status).clone(), GENERATION, Some(&SPEC), SignedDuration::ZERO, now);
         self
     }
 
@@ -143,7 +117,7 @@ impl Process {
             identity: &IDENTITY,
             generation: GENERATION,
             generation_since: self.began,
-            spec: Ok(&INTENT),
+            spec: Ok(&SPEC),
             login_seen: &LOGIN_SEEN,
             login: if self.is_login_known { Login::Account(account()) } else { Login::Unread },
             is_login_at_hand: self.is_login_at_hand,
@@ -158,7 +132,7 @@ impl Process {
         let recorded = self.known.published().map(|published| &published.fingerprint);
         let read = cluster.target.as_ref().map(|target| TargetSnapshot {
             version: target.version.clone(),
-            secret_type: INTENT.target.secret_type.clone(),
+            secret_type: SPEC.target.secret_type.clone(),
             immutable: false,
             deleting: false,
             names_credential: Some(IDENTITY.name.clone()),
@@ -173,7 +147,7 @@ impl Process {
     pub(super) fn read_login(&mut self, now: Moment) {
         (self.is_login_known, self.is_login_at_hand) = (true, true);
         let found =
-            LoginFound { key: KEY, seen: &LOGIN_SEEN, blank: false, spec: &INTENT, generation: GENERATION };
+            LoginFound { key: KEY, seen: &LOGIN_SEEN, blank: false, spec: &SPEC, generation: GENERATION };
         Arc::make_mut(&mut self.known).restore_account(&mut self.account, found, now);
     }
 
@@ -201,7 +175,7 @@ impl Process {
         fence: Option<&ObjectVersion>,
         now: Moment,
     ) {
-        let origin = TokenOrigin { account: Some(INTENT.account.clone()), key: Some(KEY) };
+        let origin = TokenOrigin { account: Some(SPEC.account.clone()), key: Some(KEY) };
         self.write_target(cluster, token, origin, fence, now);
     }
 
