@@ -80,7 +80,7 @@ $(MUTANTS):
 	$(CARGO) install --quiet --locked --root $(MUTANTS_HOME) cargo-mutants@$(MUTANTS_VERSION)
 
 mutants: export PATH := $(MUTANTS_HOME)/bin:$(PATH)
-mutants: $(MUTANTS) ## Test the core's tests: they must fail for 98 % of its mutants; FILES="budget account/call" for these files only
+mutants: $(MUTANTS) ## Test the core's tests: they must fail for 98 % of its mutants; FILES="login_budget account/call" for these files only
 	tests/mutants.sh $(FILES)
 
 crds: ## Generate crds/ from the code, and copy it to the chart and deploy/

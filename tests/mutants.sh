@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tests the core's tests. cargo-mutants changes one place of src/core at a time; the core's unit and property tests must
 # fail. Prints the mutants that survive and the share that is caught. Fails if the share is below 98 %.
-# Arguments: files below src/core without `.rs`, for example `budget account/call`. Without arguments: the whole core.
+# Arguments: files below src/core without `.rs`, for example `login_budget account/call`. Without arguments: the whole core.
 #
 # The core depends on no other module, so the script builds a copy of it alone, with the crates that it uses.
 set -euo pipefail

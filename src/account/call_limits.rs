@@ -1,15 +1,15 @@
 //! The limits of an account's calls besides its own state: the circuit breaker of its issuer and the limit on
-//! rejections of its user name, see [`crate::core::circuit_breaker`] and [`crate::core::budget`].
+//! rejections of its user name, see [`crate::core::circuit_breaker`] and [`crate::core::login_budget`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::key::UserKey;
 use crate::core::account::Throttle;
-use crate::core::budget::{RejectionLimit, RejectionLimits};
 pub use crate::core::call_limiter::Tenant;
 use crate::core::circuit_breaker::{CallOutcome, Caller, CircuitBreaker, TenantHistory};
 use crate::core::endpoint::Origin;
+use crate::core::login_budget::{RejectionLimit, RejectionLimits};
 use crate::core::observed::AccountKey;
 use crate::core::time::Moment;
 

@@ -38,18 +38,18 @@ impl KeyMaker {
     /// The key of an account: issuer, paths, shape, trust, user name and password. Members that share all of them
     /// share a session.
     #[must_use]
-    pub fn key(&self, site: &IssuerAddress, pair: &LoginPair) -> AccountKey {
-        let trust: &[u8] = match &site.trust {
+    pub fn key(&self, address: &IssuerAddress, pair: &LoginPair) -> AccountKey {
+        let trust: &[u8] = match &address.trust {
             Trust::PublicRoots => b"",
             Trust::Bundle(bundle) => bundle.digest(),
         };
-        let shape: &[u8] = match site.endpoint.refresh_shape {
+        let shape: &[u8] = match address.endpoint.refresh_shape {
             RefreshShape::Flat => b"flat",
             RefreshShape::Nested => b"nested",
         };
         AccountKey(self.digest(&[
-            site.endpoint.token.as_str().as_bytes(),
-            site.endpoint.refresh.as_str().as_bytes(),
+            address.endpoint.token.as_str().as_bytes(),
+            address.endpoint.refresh.as_str().as_bytes(),
             shape,
             trust,
             pair.username().as_bytes(),

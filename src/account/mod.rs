@@ -77,8 +77,8 @@ impl Accounts {
 
     /// The session of this login's account at this issuer. Only a keyed digest of the login is kept; `source` names its
     /// origin for logs; another member of the account may have another source.
-    pub fn open(&self, site: IssuerAddress, pair: &LoginPair, source: &str) -> Arc<Session> {
-        let (key, user) = (self.keys.key(&site, pair), self.keys.user(pair));
+    pub fn open(&self, address: IssuerAddress, pair: &LoginPair, source: &str) -> Arc<Session> {
+        let (key, user) = (self.keys.key(&address, pair), self.keys.user(pair));
         let now = self.shared.clock.now();
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.retain(|other, session| *other == key || !is_left_since(session, now.minus(IDLE_LIFE)));
@@ -86,7 +86,8 @@ impl Accounts {
         if sessions.len() > IDLE_LIMIT && left() > IDLE_LIMIT {
             sessions.retain(|other, session| *other == key || !is_left_since(session, now));
         }
-        let create = || Arc::new(Session::new(key, user, site, source.to_owned(), Arc::clone(&self.shared)));
+        let create =
+            || Arc::new(Session::new(key, user, address, source.to_owned(), Arc::clone(&self.shared)));
         Arc::clone(sessions.entry(key).or_insert_with(create))
     }
 
@@ -94,12 +95,12 @@ impl Accounts {
     pub fn remember_rejections(
         &self,
         tenant: &Tenant,
-        site: &IssuerAddress,
+        address: &IssuerAddress,
         pair: &LoginPair,
         count: u32,
         last: Moment,
     ) {
-        let (call_site, user) = (call_site(tenant, site), self.keys.user(pair));
+        let (call_site, user) = (call_site(tenant, address), self.keys.user(pair));
         self.shared.call_limits.remember(&call_site, user, count, last, self.shared.clock.now());
     }
 
@@ -107,8 +108,13 @@ impl Accounts {
     /// tenant, had too many rejections. A tenant that learned whether an account of others has this password could
     /// guess it, without a call to the issuer.
     #[must_use]
-    pub fn blocked_until(&self, tenant: &Tenant, site: &IssuerAddress, pair: &LoginPair) -> Option<Moment> {
-        let (call_site, user) = (call_site(tenant, site), self.keys.user(pair));
+    pub fn blocked_until(
+        &self,
+        tenant: &Tenant,
+        address: &IssuerAddress,
+        pair: &LoginPair,
+    ) -> Option<Moment> {
+        let (call_site, user) = (call_site(tenant, address), self.keys.user(pair));
         self.shared.call_limits.blocked_until(&call_site, user, self.shared.clock.now())
     }
 
@@ -125,8 +131,8 @@ impl Accounts {
     }
 }
 
-fn call_site(tenant: &Tenant, site: &IssuerAddress) -> call_limits::CallSite {
-    call_limits::CallSite { origin: site.endpoint.origin.clone(), tenant: Arc::clone(tenant) }
+fn call_site(tenant: &Tenant, address: &IssuerAddress) -> call_limits::CallSite {
+    call_limits::CallSite { origin: address.endpoint.origin.clone(), tenant: Arc::clone(tenant) }
 }
 
 /// Whether a session has had no member since this time, and no suspended member that may join again: a second session

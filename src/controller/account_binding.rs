@@ -17,50 +17,50 @@ use crate::issuer::{BundleRefusal, IssuerAddress, Trust};
 
 /// Reads the login that the spec names. User name and password stay in memory until they are sent or the credential is
 /// idle; login Secrets are not cached.
-pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerError> {
-    let Ok(spec) = work.spec.clone() else { return Ok(()) };
+pub(super) async fn read(reconciliation: &mut Reconciliation<'_>) -> Result<(), ApiServerError> {
+    let Ok(spec) = reconciliation.spec.clone() else { return Ok(()) };
     let reference = &spec.account.login;
-    let key = work.sibling(&reference.secret);
-    let revision = work.context.registry.secrets.revision(&key);
-    let share = work.context.share(&key.namespace).await;
-    let secret = work
+    let key = reconciliation.sibling(&reference.secret);
+    let revision = reconciliation.context.registry.secrets.revision(&key);
+    let permit = reconciliation.context.read_permit(&key.namespace).await;
+    let secret = reconciliation
         .context
         .api_server
-        .read_secret(&key.namespace, &key.name, &share, work.state.allowance())
+        .read_secret(&key.namespace, &key.name, &permit, reconciliation.state.call_deadline())
         .await?;
     let seen = secret.as_ref().map_or(LastSeen::Absent, |secret| LastSeen::Version(version_of(secret)));
-    work.context.registry.secrets.on_read(&key, seen.clone(), revision);
+    reconciliation.context.registry.secrets.on_read(&key, seen.clone(), revision);
     let parsed = parse(secret.as_ref(), reference);
-    // Reading the bundle takes its own share.
-    drop((secret, share));
-    let bundle_seen = bundle_seen(work, &spec);
-    let now = work.context.clock.now();
+    // Reading the bundle takes its own permit.
+    drop((secret, permit));
+    let bundle_seen = bundle_seen(reconciliation, &spec);
+    let now = reconciliation.context.clock.now();
     let tenant: Tenant = key.namespace.as_str().into();
     let (outcome, pair) = match parsed {
         Err(reason) => (Err(reason), None),
-        Ok(pair) => match trust(work, &spec.account, now).await? {
+        Ok(pair) => match trust(reconciliation, &spec.account, now).await? {
             Err(reason) => (Err(reason), None),
             Ok(trust) => {
-                let site = IssuerAddress { endpoint: spec.account.endpoint.clone(), trust };
+                let address = IssuerAddress { endpoint: spec.account.endpoint.clone(), trust };
                 let source = format!("{}/{}", key.namespace, key.name);
-                remember_rejections(work, &tenant, &site, &pair, now);
-                let accounts = &work.context.accounts;
+                remember_rejections(reconciliation, &tenant, &address, &pair, now);
+                let accounts = &reconciliation.context.accounts;
                 match accounts
-                    .blocked_until(&tenant, &site, &pair)
-                    .filter(|_| !work.state.known.is_accepted(&spec, &seen))
+                    .blocked_until(&tenant, &address, &pair)
+                    .filter(|_| !reconciliation.state.known.is_accepted(&spec, &seen))
                 {
                     Some(until) => (Err(put_off(reference, until)), None),
-                    None => (Ok(accounts.open(site, &pair, &source)), Some(pair)),
+                    None => (Ok(accounts.open(address, &pair, &source)), Some(pair)),
                 }
             }
         },
     };
     if let Ok(session) = &outcome {
-        remember(work, session, pair.as_ref(), &seen, now);
+        remember(reconciliation, session, pair.as_ref(), &seen, now);
     }
     let reference = spec.account.clone();
-    let generation = work.credential.metadata.generation;
-    work.state.login = Some(LoginSnapshot {
+    let generation = reconciliation.credential.metadata.generation;
+    reconciliation.state.login = Some(LoginSnapshot {
         seen,
         reference,
         bundle_seen,
@@ -71,24 +71,24 @@ pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerE
         tenant,
         generation,
     });
-    work.state.join_account(&work.identity.uid, &spec, generation);
+    reconciliation.state.join_account(&reconciliation.identity.uid, &spec, generation);
     Ok(())
 }
 
 /// Forgets a login whose CA bundle could not be used, if the watch has shown another Secret in that one's place.
-pub(super) fn forget_replaced_bundle(work: &mut Reconciliation<'_>) {
-    let Ok(spec) = &work.spec else { return };
-    let seen = bundle_seen(work, spec);
-    if work.state.login.as_ref().is_some_and(|reading| reading.is_bundle_replaced(&seen)) {
-        work.state.login = None;
+pub(super) fn forget_replaced_bundle(reconciliation: &mut Reconciliation<'_>) {
+    let Ok(spec) = &reconciliation.spec else { return };
+    let seen = bundle_seen(reconciliation, spec);
+    if reconciliation.state.login.as_ref().is_some_and(|snapshot| snapshot.is_bundle_replaced(&seen)) {
+        reconciliation.state.login = None;
     }
 }
 
 /// The last known version of the Secret with the CA bundle. Nothing watches `ConfigMap`s.
-fn bundle_seen(work: &Reconciliation<'_>, spec: &CredentialSpec) -> LastSeen {
+fn bundle_seen(reconciliation: &Reconciliation<'_>, spec: &CredentialSpec) -> LastSeen {
     let bundle = spec.account.ca_bundle.as_ref().filter(|bundle| bundle.kind == CaBundleKind::Secret);
     bundle.map_or(LastSeen::Unknown, |bundle| {
-        work.context.registry.secrets.last_seen(&work.sibling(&bundle.name))
+        reconciliation.context.registry.secrets.last_seen(&reconciliation.sibling(&bundle.name))
     })
 }
 
@@ -99,11 +99,11 @@ pub(super) fn obtain(
     record: Option<AttemptRecorder>,
     now: Moment,
 ) -> bool {
-    let Some(reading) = &mut state.login else { return false };
-    let pair = reading.pair.take();
-    let Ok(session) = &reading.outcome else { return false };
+    let Some(snapshot) = &mut state.login else { return false };
+    let pair = snapshot.pair.take();
+    let Ok(session) = &snapshot.outcome else { return false };
     let is_to_be_recorded = record.is_some();
-    let is_begun = session.obtain_recorded(&reading.tenant, pair, override_hold, record);
+    let is_begun = session.obtain_recorded(&snapshot.tenant, pair, override_hold, record);
     if is_begun && is_to_be_recorded {
         state.known.on_attempt_queued(now);
     }
@@ -112,8 +112,8 @@ pub(super) fn obtain(
 
 /// Forgets user name and password that were read and are not needed.
 pub(super) fn clear_pair(state: &mut CredentialState) {
-    if let Some(reading) = &mut state.login {
-        reading.pair = None;
+    if let Some(snapshot) = &mut state.login {
+        snapshot.pair = None;
     }
 }
 
@@ -123,27 +123,27 @@ fn put_off(login: &LoginReference, until: Moment) -> Reason {
 
 /// Restores the rejections in status, before the user name is checked.
 fn remember_rejections(
-    work: &mut Reconciliation<'_>,
+    reconciliation: &mut Reconciliation<'_>,
     tenant: &Tenant,
-    site: &IssuerAddress,
+    address: &IssuerAddress,
     pair: &LoginPair,
     now: Moment,
 ) {
-    if let Some((count, last)) = work.state.known.rejections_for_limit(now) {
-        work.context.accounts.remember_rejections(tenant, site, pair, count, last);
+    if let Some((count, last)) = reconciliation.state.known.rejections_for_limit(now) {
+        reconciliation.context.accounts.remember_rejections(tenant, address, pair, count, last);
     }
 }
 
 /// Restores what status remembers of the account.
 fn remember(
-    work: &mut Reconciliation<'_>,
+    reconciliation: &mut Reconciliation<'_>,
     session: &Session,
     pair: Option<&LoginPair>,
     seen: &LastSeen,
     now: Moment,
 ) {
-    let generation = work.generation();
-    let (Ok(spec), known) = (&work.spec, &mut work.state.known) else { return };
+    let generation = reconciliation.generation();
+    let (Ok(spec), known) = (&reconciliation.spec, &mut reconciliation.state.known) else { return };
     let blank = pair.is_some_and(LoginPair::password_has_blank);
     let found = LoginFound { key: session.key(), seen, blank, spec, generation };
     session.remember(|account| known.restore_account(account, found, now));
@@ -162,23 +162,25 @@ fn parse(secret: Option<&Secret>, reference: &LoginReference) -> Result<LoginPai
 
 /// Whom the issuer's certificate is trusted by. The CA bundle is read at a first issue and after TLS failed.
 async fn trust(
-    work: &mut Reconciliation<'_>,
+    reconciliation: &mut Reconciliation<'_>,
     account: &AccountReference,
     now: Moment,
 ) -> Result<Result<Trust, Reason>, ApiServerError> {
     let Some(CaBundleReference { kind, name, key }) = &account.ca_bundle else {
         return Ok(Ok(Trust::PublicRoots));
     };
-    if let Some(trust) = work.state.login.as_ref().and_then(|reading| reading.trust(account, now)) {
+    if let Some(trust) = reconciliation.state.login.as_ref().and_then(|snapshot| snapshot.trust(account, now))
+    {
         return Ok(Ok(trust));
     }
     let (object, key_name) = (format!("{kind} {name}"), key.clone());
-    let namespace = &work.identity.namespace;
-    let share = work.context.share(namespace).await;
-    let allowance = work.state.allowance();
-    let pem = work.context.api_server.read_key(namespace, *kind, name, key, &share, allowance).await?;
+    let namespace = &reconciliation.identity.namespace;
+    let permit = reconciliation.context.read_permit(namespace).await;
+    let deadline = reconciliation.state.call_deadline();
+    let pem =
+        reconciliation.context.api_server.read_key(namespace, *kind, name, key, &permit, deadline).await?;
     let Some(pem) = pem else { return Ok(Err(Reason::CaBundleMissing { object, key: key_name })) };
-    let accepted = work.context.bundles.accept(namespace, &pem);
+    let accepted = reconciliation.context.bundles.accept(namespace, &pem);
     Ok(accepted.map(Trust::Bundle).map_err(|refusal| match refusal {
         BundleRefusal::Defective(_) => Reason::CaBundleInvalid { object, key: key_name },
         BundleRefusal::TooLarge => Reason::CaBundleTooLarge { object, key: key_name },

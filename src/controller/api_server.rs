@@ -112,10 +112,10 @@ impl ApiServer {
         namespace: &str,
         name: &str,
         _: &ReadPermit,
-        allowance: CallDeadline<'_>,
+        deadline: CallDeadline<'_>,
     ) -> Result<Option<Secret>, ApiServerError> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        call(allowance, "read Secret", namespace, name, api.get_opt(name)).await
+        call(deadline, "read Secret", namespace, name, api.get_opt(name)).await
     }
 
     /// Reads the current status and resourceVersion of a credential, which a watch may show later; `None` if it does
@@ -127,11 +127,11 @@ impl ApiServer {
         &self,
         namespace: &str,
         name: &str,
-        allowance: CallDeadline<'_>,
+        deadline: CallDeadline<'_>,
     ) -> Result<Option<(IdIssuerCredentialStatus, String)>, ApiServerError> {
         let resource = ApiResource::erase::<IdIssuerCredential>(&());
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
-        let read = call(allowance, "read IdIssuerCredential", namespace, name, api.get_opt(name)).await?;
+        let read = call(deadline, "read IdIssuerCredential", namespace, name, api.get_opt(name)).await?;
         Ok(read.map(|mut object| {
             let status = object.data.get_mut("status").map(serde_json::Value::take);
             let status = status.and_then(|status| serde_json::from_value(status).ok()).unwrap_or_default();
@@ -148,10 +148,10 @@ impl ApiServer {
         namespace: &str,
         name: &str,
         _: &ReadPermit,
-        allowance: CallDeadline<'_>,
+        deadline: CallDeadline<'_>,
     ) -> Result<Option<IdIssuerCredential>, ApiServerError> {
         let api: Api<IdIssuerCredential> = Api::namespaced(self.client.clone(), namespace);
-        call(allowance, "read IdIssuerCredential", namespace, name, api.get_opt(name)).await
+        call(deadline, "read IdIssuerCredential", namespace, name, api.get_opt(name)).await
     }
 
     /// Reads one key of a Secret or `ConfigMap`; `None` if the object or key does not exist.
@@ -164,15 +164,15 @@ impl ApiServer {
         kind: CaBundleKind,
         name: &str,
         key: &str,
-        share: &ReadPermit,
-        allowance: CallDeadline<'_>,
+        permit: &ReadPermit,
+        deadline: CallDeadline<'_>,
     ) -> Result<Option<Vec<u8>>, ApiServerError> {
         if kind == CaBundleKind::Secret {
-            let secret = self.read_secret(namespace, name, share, allowance).await?;
+            let secret = self.read_secret(namespace, name, permit, deadline).await?;
             return Ok(secret.and_then(|secret| Some(secret.data?.remove(key)?.0)));
         }
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
-        let map = call(allowance, "read ConfigMap", namespace, name, api.get_opt(name)).await?;
+        let map = call(deadline, "read ConfigMap", namespace, name, api.get_opt(name)).await?;
         Ok(map.and_then(|map| Some(map.data?.remove(key)?.into_bytes())))
     }
 
@@ -185,7 +185,7 @@ impl ApiServer {
         &self,
         mut target: Secret,
         version: Option<&ObjectVersion>,
-        allowance: CallDeadline<'_>,
+        deadline: CallDeadline<'_>,
     ) -> Result<ObjectVersion, ApiServerError> {
         target.metadata.uid = version.map(|version| version.uid.clone());
         let fence = version.map_or(CREATE_ONLY, |version| &version.resource_version);
@@ -196,7 +196,7 @@ impl ApiServer {
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         // Only the metadata comes back: the data is known, and need not travel.
         let write = api.patch_metadata(&name, &parameters, &patch);
-        let written = call(allowance, "apply Secret", &namespace, &name, write).await;
+        let written = call(deadline, "apply Secret", &namespace, &name, write).await;
         Ok(version_of(&written.map_err(|error| error.without(&target))?))
     }
 
@@ -213,7 +213,7 @@ impl ApiServer {
         uid: &str,
         version: Option<&str>,
         status: &IdIssuerCredentialStatus,
-        allowance: CallDeadline<'_>,
+        deadline: CallDeadline<'_>,
     ) -> Result<String, ApiServerError> {
         const OPERATION: &str = "write status of IdIssuerCredential";
         let api: Api<PartialObjectMeta<IdIssuerCredential>> = Api::namespaced(self.client.clone(), namespace);
@@ -229,7 +229,7 @@ impl ApiServer {
             Patch::<()>::Json(patch.map_err(|_| failed(OPERATION, namespace, name, CallError::Unusable))?);
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let write = api.patch_status(name, &parameters, &patch);
-        let written = call(allowance, OPERATION, namespace, name, write).await?;
+        let written = call(deadline, OPERATION, namespace, name, write).await?;
         Ok(written.resource_version().unwrap_or_default())
     }
 
@@ -243,7 +243,7 @@ impl ApiServer {
         key: &NamespacedName,
         version: Option<&str>,
         marks: serde_json::Value,
-        allowance: CallDeadline<'_>,
+        deadline: CallDeadline<'_>,
     ) -> Result<String, ApiServerError> {
         let NamespacedName { namespace, name } = key;
         let api: Api<PartialObjectMeta<IdIssuerCredential>> = Api::namespaced(self.client.clone(), namespace);
@@ -251,7 +251,7 @@ impl ApiServer {
         let patch = Patch::Merge(json!({"metadata": metadata, "status": marks}));
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let write = api.patch_status(name, &parameters, &patch);
-        let marked = call(allowance, "mark status of IdIssuerCredential", namespace, name, write).await?;
+        let marked = call(deadline, "mark status of IdIssuerCredential", namespace, name, write).await?;
         Ok(marked.resource_version().unwrap_or_default())
     }
 }

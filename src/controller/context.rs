@@ -62,7 +62,7 @@ pub(super) struct Context {
 
 impl Context {
     /// Waits until an object of this namespace may be read whole.
-    pub(super) async fn share(&self, namespace: &str) -> ReadPermit {
-        self.large_reads.share(namespace, self.clock.now()).await
+    pub(super) async fn read_permit(&self, namespace: &str) -> ReadPermit {
+        self.large_reads.enter(namespace, self.clock.now()).await
     }
 }

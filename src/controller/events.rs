@@ -41,7 +41,7 @@ const NAME_MAX_LENGTH: usize = 253;
 /// An Event, and the credential that it is about.
 pub(super) struct PendingEvent {
     event: Event,
-    about: ObjectReference,
+    regarding: ObjectReference,
     at: Timestamp,
 }
 
@@ -61,12 +61,12 @@ impl EventPublisher {
     }
 
     /// Has an Event published. Where too many wait already, or its namespace has had too many, it is dropped and counted.
-    pub(super) fn tell(&self, event: Event, about: ObjectReference) {
+    pub(super) fn publish(&self, event: Event, regarding: ObjectReference) {
         let at = self.clock.now().wall;
-        let pending = PendingEvent { event, about, at };
-        if !self.is_allowed(pending.about.namespace.as_deref().unwrap_or_default()) {
+        let pending = PendingEvent { event, regarding, at };
+        if !self.is_allowed(pending.regarding.namespace.as_deref().unwrap_or_default()) {
             self.metrics.event_dropped();
-            let ObjectReference { namespace, name, .. } = &pending.about;
+            let ObjectReference { namespace, name, .. } = &pending.regarding;
             tracing::debug!(
                 namespace,
                 name,
@@ -83,10 +83,10 @@ impl EventPublisher {
         let now = self.clock.now();
         let mut rate_limiters = self.rate_limiters.lock().unwrap_or_else(PoisonError::into_inner);
         if rate_limiters.len() >= NAMESPACES {
-            rate_limiters.retain(|_, allowance| !allowance.is_full(RATE, now));
+            rate_limiters.retain(|_, rate_limiter| !rate_limiter.is_full(RATE, now));
         }
-        let allowance = rate_limiters.entry(namespace.to_owned());
-        allowance.or_insert_with(|| RateLimiter::full(RATE, now)).take(RATE, now)
+        let rate_limiter = rate_limiters.entry(namespace.to_owned());
+        rate_limiter.or_insert_with(|| RateLimiter::full(RATE, now)).take(RATE, now)
     }
 }
 
@@ -98,13 +98,13 @@ impl PendingEvent {
     }
 
     fn log_loss(&self, why: &str) {
-        let ObjectReference { namespace, name, .. } = &self.about;
+        let ObjectReference { namespace, name, .. } = &self.regarding;
         tracing::warn!(namespace, name, reason = self.event.reason, "publish Event: {why}");
     }
 
     /// What makes two Events one that repeats: reason, and the uid of the credential.
     fn key(&self) -> (String, String) {
-        (self.event.reason.clone(), self.about.uid.clone().unwrap_or_default())
+        (self.event.reason.clone(), self.regarding.uid.clone().unwrap_or_default())
     }
 
     fn event(&self, name: String, reporter: &Reporter) -> v1::Event {
@@ -115,7 +115,7 @@ impl PendingEvent {
         let controller = reporter.controller.clone();
         v1::Event {
             metadata: ObjectMeta {
-                namespace: self.about.namespace.clone(),
+                namespace: self.regarding.namespace.clone(),
                 name: Some(name),
                 ..ObjectMeta::default()
             },
@@ -124,7 +124,7 @@ impl PendingEvent {
             reason: Some(self.event.reason.clone()),
             action: Some(self.event.action.clone()),
             note: self.event.note.clone(),
-            regarding: Some(self.about.clone()),
+            regarding: Some(self.regarding.clone()),
             reporting_instance: Some(reporter.instance.clone().unwrap_or_else(|| controller.clone())),
             reporting_controller: Some(controller),
             ..v1::Event::default()
@@ -155,7 +155,7 @@ impl Recorder {
     }
 
     async fn publish(&self, pending: &PendingEvent) -> kube::Result<()> {
-        let namespace = pending.about.namespace.as_deref().unwrap_or_default();
+        let namespace = pending.regarding.namespace.as_deref().unwrap_or_default();
         let api: Api<v1::Event> = Api::namespaced(self.client.clone(), namespace);
         if let Some(Recent { name, count, .. }) = self.recent(pending) {
             let count = count.saturating_add(1);
@@ -167,7 +167,7 @@ impl Recorder {
             }
         }
         let number = self.published.fetch_add(1, Ordering::Relaxed);
-        let name = name(pending.about.name.as_deref().unwrap_or_default(), pending.at, number);
+        let name = name(pending.regarding.name.as_deref().unwrap_or_default(), pending.at, number);
         api.create(&PostParams::default(), &pending.event(name.clone(), &self.reporter)).await?;
         self.remember(pending, name, 1);
         Ok(())
@@ -189,11 +189,11 @@ impl Recorder {
 }
 
 /// The name of an Event: that of the object, shortened if necessary, and a unique number.
-fn name(about: &str, at: Timestamp, number: i64) -> String {
+fn name(regarding: &str, at: Timestamp, number: i64) -> String {
     let suffix = format!(".{:x}", at.as_nanosecond().wrapping_add(number.into()));
     // Names are ASCII, so each byte is a character.
-    let about = about.get(..NAME_MAX_LENGTH.saturating_sub(suffix.len())).unwrap_or(about);
-    format!("{}{suffix}", about.trim_end_matches(['.', '-']))
+    let regarding = regarding.get(..NAME_MAX_LENGTH.saturating_sub(suffix.len())).unwrap_or(regarding);
+    format!("{}{suffix}", regarding.trim_end_matches(['.', '-']))
 }
 
 /// Publishes queued Events, until all senders are gone.
@@ -210,18 +210,18 @@ mod tests {
     proptest! {
         #[test]
         fn the_name_of_an_event_fits_whatever_it_is_about(
-            about in "[a-z0-9]([-a-z0-9]{0,60}[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]{0,60}[a-z0-9])?){0,5}",
+            regarding in "[a-z0-9]([-a-z0-9]{0,60}[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]{0,60}[a-z0-9])?){0,5}",
             seconds in 0_i64..100_000_000_000, number in 0..i64::MAX,
         ) {
-            let about = about.get(..253).unwrap_or(&about).trim_end_matches(['.', '-']);
-            let name = name(about, Timestamp::from_second(seconds).unwrap(), number);
+            let regarding = regarding.get(..253).unwrap_or(&regarding).trim_end_matches(['.', '-']);
+            let name = name(regarding, Timestamp::from_second(seconds).unwrap(), number);
             prop_assert!(name.len() <= 253, "{name}");
             prop_assert!(name.split('.').all(|label| {
                 let ends = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
                 label.starts_with(ends) && label.ends_with(ends)
             }), "{name}");
-            let whole = about.len() <= 200;
-            prop_assert!(!whole || name.starts_with(&format!("{about}.")), "{name}");
+            let whole = regarding.len() <= 200;
+            prop_assert!(!whole || name.starts_with(&format!("{regarding}.")), "{name}");
         }
     }
 }

@@ -15,7 +15,7 @@ pub(super) struct LargeReads(Arc<CallLimiters<()>>);
 /// A permit to hold one object of a tenant in memory. A holder must not request a second one, or all could wait for
 /// each other.
 pub(super) struct ReadPermit {
-    _pass: Option<Permit<()>>,
+    _permit: Option<Permit<()>>,
 }
 
 impl Default for LargeReads {
@@ -25,8 +25,8 @@ impl Default for LargeReads {
 }
 
 impl LargeReads {
-    /// Waits for a share.
-    pub(super) async fn share(&self, namespace: &str, now: Moment) -> ReadPermit {
-        ReadPermit { _pass: self.0.enter(&(), CallRequest::in_turn(namespace.into(), now), now).await }
+    /// Waits for a permit.
+    pub(super) async fn enter(&self, namespace: &str, now: Moment) -> ReadPermit {
+        ReadPermit { _permit: self.0.enter(&(), CallRequest::in_turn(namespace.into(), now), now).await }
     }
 }

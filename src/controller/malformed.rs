@@ -32,16 +32,16 @@ pub(super) async fn report(
         }
         tracing::warn!(namespace = key.namespace, name = key.name, "{}", Reason::MalformedResource.message());
         let (api_server, left) = (&context.api_server, context.leader_election.left());
-        let previous = api_server.read_status(&key.namespace, &key.name, state.allowance()).await?;
+        let previous = api_server.read_status(&key.namespace, &key.name, state.call_deadline()).await?;
         let previous = previous.map(|(status, _)| status).unwrap_or_default();
         let own = &context.peers.own;
         if previous.controller.as_ref().is_some_and(|keeper| keeper != own) {
             return Ok(Action::await_change());
         }
         let status = status::read(previous).malformed(generation, own, now.wall);
-        let allowance = state.allowance().within(left);
+        let deadline = state.call_deadline().within(left);
         api_server
-            .write_status(&key.namespace, &key.name, uid, None, &status::write(&status), allowance)
+            .write_status(&key.namespace, &key.name, uid, None, &status::write(&status), deadline)
             .await?;
         state.known.on_status_written(status, false, now);
         context.writes.made(&key.namespace, now);

@@ -53,7 +53,7 @@ pub(super) async fn ownership(
     };
     if state.known.status().controller.as_ref() == Some(own) {
         // The watch may be behind our own write.
-        let live = context.api_server.read_status(&key.namespace, &key.name, state.allowance()).await?;
+        let live = context.api_server.read_status(&key.namespace, &key.name, state.call_deadline()).await?;
         let live = live.and_then(|(status, _)| status.controller);
         let Some(keeper) = live.filter(|keeper| keeper != own) else { return Ok(Ownership::Acts) };
         shows_life(context, key, &keeper);
@@ -104,9 +104,9 @@ impl PeerController<'_> {
         state: &mut CredentialState,
         marks: serde_json::Value,
     ) -> Result<String, ApiServerError> {
-        let allowance = state.allowance().within(self.context.leader_election.left());
+        let deadline = state.call_deadline().within(self.context.leader_election.left());
         let version = credential.resource_version();
-        self.context.api_server.mark_status(self.key, version.as_deref(), marks, allowance).await
+        self.context.api_server.mark_status(self.key, version.as_deref(), marks, deadline).await
     }
 
     /// The write failed, so its consequences did not happen. Another controller may have been faster.
@@ -129,8 +129,8 @@ async fn answer(
     if claim != context.peers.own {
         shows_life(context, key, claim);
     }
-    let allowance = state.allowance().within(context.leader_election.left());
-    context.api_server.mark_status(key, None, json!({"claimedBy": null}), allowance).await.map(drop)
+    let deadline = state.call_deadline().within(context.leader_election.left());
+    context.api_server.mark_status(key, None, json!({"claimedBy": null}), deadline).await.map(drop)
 }
 
 /// Another controller works in this namespace.
@@ -172,7 +172,7 @@ fn stands_by(
             action: "StandBy".into(),
             secondary: None,
         };
-        context.publisher.tell(event, credential.object_ref(&()));
+        context.publisher.publish(event, credential.object_ref(&()));
     }
     state.reset();
     context.registry.statuses.leaves(key, None);

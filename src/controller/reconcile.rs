@@ -107,24 +107,24 @@ async fn reconcile_readable(
     }
     let mut verdict = None;
     if !trim::is_validated(state, credential) && context.registry.quotas.check(key).is_ok() {
-        verdict = trim::validate(context, credential, state.allowance()).await?;
+        verdict = trim::validate(context, credential, state.call_deadline()).await?;
         if verdict.is_none() {
             // The watch will show another spec soon. Continuous edits do not block others.
             context.registry.rejections.unresolvable(key, term);
             return Ok(Action::requeue(RACED_PAUSE));
         }
     }
-    let mut work = Reconciliation::new(context, credential, key, state, verdict);
-    if is_new_term && let Err(error) = work.load(term).await {
-        work.state.term = None;
+    let mut reconciliation = Reconciliation::new(context, credential, key, state, verdict);
+    if is_new_term && let Err(error) = reconciliation.load(term).await {
+        reconciliation.state.term = None;
         return Err(error);
     }
     if let Ownership::TookOver(version) = &ownership {
-        work.took_over(version);
+        reconciliation.took_over(version);
     }
-    let carried = work.carry_out(term, recorder).await;
+    let carried = reconciliation.carry_out(term, recorder).await;
     if let Err(error) = &carried {
-        work.report_failure(error, term).await;
+        reconciliation.report_failure(error, term).await;
     }
     carried
 }
@@ -144,12 +144,12 @@ pub(super) async fn finish(object: &Guarded, context: &Context) -> Result<(), Ap
     if state.term != Some(term) || state.login.is_none() || !trim::is_validated(&state, credential) {
         return Ok(());
     }
-    let mut work = Reconciliation::new(context, credential, &key, &mut state, None);
-    let now = work.look();
-    if let Plan::Publish { token, repair, fence } = decide(&work.observed(now), now) {
-        target::publish(&mut work, &token, repair, fence).await?;
+    let mut reconciliation = Reconciliation::new(context, credential, &key, &mut state, None);
+    let now = reconciliation.look();
+    if let Plan::Publish { token, repair, fence } = decide(&reconciliation.observed(now), now) {
+        target::publish(&mut reconciliation, &token, repair, fence).await?;
     }
-    work.report(StatusTrigger::Rest).await
+    reconciliation.report(StatusTrigger::Rest).await
 }
 
 impl Reconciliation<'_> {
@@ -160,7 +160,8 @@ impl Reconciliation<'_> {
         self.take_over(self.credential.status.clone().unwrap_or_default(), &version);
         if term.follows_another {
             let Identity { namespace, name, .. } = &self.identity;
-            let read = self.context.api_server.read_status(namespace, name, self.state.allowance()).await?;
+            let read =
+                self.context.api_server.read_status(namespace, name, self.state.call_deadline()).await?;
             let (status, version) = read.unwrap_or_default();
             self.take_over(status, &version);
         }

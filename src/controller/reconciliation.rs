@@ -75,7 +75,7 @@ impl<'a> Reconciliation<'a> {
             spec: self.spec.as_deref(),
             login_seen: &self.login_seen,
             login: login.unwrap_or(Login::Unread),
-            is_login_at_hand: self.state.login.as_ref().is_some_and(|reading| reading.pair.is_some()),
+            is_login_at_hand: self.state.login.as_ref().is_some_and(|snapshot| snapshot.pair.is_some()),
             target_seen: &self.target_seen,
             namespace_pause: self.context.writes.pause(&self.identity.namespace, now),
             is_stopping: self.context.stop.is_cancelled(),

@@ -21,8 +21,8 @@ use super::large_reads::LargeReads;
 use super::leader_election::LeaderElection;
 use super::lease_settings::{self, LeaseSettings};
 use super::peer_watch::PeerWatch;
+use super::permissions::Permissions;
 use super::registry::Registry;
-use super::rights::Rights;
 use super::target_policy::TargetPolicy;
 use super::waker::{self, Waker};
 use super::write_limits::NamespaceWrites;
@@ -144,7 +144,7 @@ pub async fn operate(
     readiness: &Readiness,
     stop: CancellationToken,
 ) {
-    let client = Rights::watched(dependencies.client, readiness, Arc::clone(&dependencies.clock));
+    let client = Permissions::watch_client(dependencies.client, readiness, Arc::clone(&dependencies.clock));
     let dependencies = Dependencies { client, ..dependencies };
     let crd_gate = readiness.gate("crd", "the API server to serve idissuercredentials.idissuer.pl");
     let watch_gate = readiness.gate("watches", "the first lists of credentials and Secrets");

@@ -68,11 +68,11 @@ pub(super) struct LoginSnapshot {
 }
 
 impl LoginSnapshot {
-    /// Whom this reading found the issuer's certificate to be trusted by, if that still holds for the reference.
+    /// Whom this snapshot found the issuer's certificate to be trusted by, if that still holds for the reference.
     pub(super) fn trust(&self, reference: &AccountReference, now: Moment) -> Option<Trust> {
         let is_same = self.reference.ca_bundle == reference.ca_bundle && !self.is_stale(now);
         let session = self.outcome.as_ref().ok().filter(|_| is_same)?;
-        Some(session.site().trust.clone())
+        Some(session.address().trust.clone())
     }
 
     /// Whether the CA bundle could not be used, and its Secret is another one by now.
@@ -113,15 +113,15 @@ impl CredentialState {
     /// Joins the account, or leaves it while suspended: a suspended credential drives nothing. Under a new specification the
     /// account asks the issuer for refreshes again, whatever it has learned.
     pub(super) fn join_account(&mut self, uid: &str, spec: &CredentialSpec, generation: Option<i64>) {
-        let Some(reading) = &mut self.login else { return };
-        let Ok(session) = &reading.outcome else { return };
-        if std::mem::replace(&mut reading.generation, generation) != generation {
+        let Some(snapshot) = &mut self.login else { return };
+        let Ok(session) = &snapshot.outcome else { return };
+        if std::mem::replace(&mut snapshot.generation, generation) != generation {
             session.remember(Account::ask_again);
         }
-        match &reading.membership {
-            _ if spec.suspended => reading.membership = None,
+        match &snapshot.membership {
+            _ if spec.suspended => snapshot.membership = None,
             Some(membership) => membership.set_strategy(spec.strategy),
-            None => reading.membership = Some(session.join(uid.into(), spec.strategy)),
+            None => snapshot.membership = Some(session.join(uid.into(), spec.strategy)),
         }
     }
 
@@ -165,16 +165,16 @@ impl CredentialState {
     /// What the login Secret is known to hold, given its last known version and the present specification.
     #[must_use]
     pub(super) fn login(&self, seen: &LastSeen, spec: &CredentialSpec, now: Moment) -> Login {
-        let current = self.login.as_ref().filter(|reading| {
-            (*seen == LastSeen::Unknown || reading.seen == *seen)
-                && reading.reference == spec.account
-                && !reading.is_stale(now)
+        let current = self.login.as_ref().filter(|snapshot| {
+            (*seen == LastSeen::Unknown || snapshot.seen == *seen)
+                && snapshot.reference == spec.account
+                && !snapshot.is_stale(now)
         });
-        let Some(reading) = current else { return Login::Unread };
-        match &reading.outcome {
+        let Some(snapshot) = current else { return Login::Unread };
+        match &snapshot.outcome {
             Err(reason) => Login::Defective(reason.clone()),
             Ok(session) => {
-                let view = session.view(&reading.tenant).of_secret(&spec.account.login.secret);
+                let view = session.view(&snapshot.tenant).of_secret(&spec.account.login.secret);
                 Login::Account(Box::new(view))
             }
         }
@@ -201,7 +201,7 @@ impl CredentialState {
     }
 
     /// How long the next call to the API server may take.
-    pub(super) fn allowance(&mut self) -> CallDeadline<'_> {
+    pub(super) fn call_deadline(&mut self) -> CallDeadline<'_> {
         let slow = self.pace().slow_call_limit();
         CallDeadline::new(&mut self.timeout, slow)
     }

@@ -59,15 +59,15 @@ impl Reconciliation<'_> {
         // Another controller may claim a credential without a keeper at the same time.
         let fence =
             self.credential.resource_version().filter(|_| self.state.known.status().controller.is_none());
-        let allowance = self.state.allowance().within(left);
+        let deadline = self.state.call_deadline().within(left);
         let version =
-            api_server.write_status(namespace, name, uid, fence.as_deref(), &wire, allowance).await?;
+            api_server.write_status(namespace, name, uid, fence.as_deref(), &wire, deadline).await?;
         registry.statuses.leaves(&self.key(), StatusMark::of(Some(&wire), &version));
         self.context.peers.warn_if_crd_is_old(registry, &self.key());
         self.state.known.on_status_written(status, is_put_back, now);
         self.context.writes.made(namespace, now);
         for event in events {
-            self.context.publisher.tell(status::event(&event), self.credential.object_ref(&()));
+            self.context.publisher.publish(status::event(&event), self.credential.object_ref(&()));
         }
         Ok(())
     }

@@ -21,26 +21,29 @@ use crate::core::template::Data;
 use crate::core::token::{Fingerprint, IssuedToken};
 
 /// Reads the target, and keeps of it what a decision needs.
-pub(super) async fn read(work: &mut Reconciliation<'_>) -> Result<(), ApiServerError> {
-    let Ok(spec) = &work.spec else { return Ok(()) };
-    let key = work.sibling(&spec.target.secret);
-    let revision = work.context.registry.secrets.revision(&key);
-    let share = work.context.share(&key.namespace).await;
-    let secret = work
+pub(super) async fn read(reconciliation: &mut Reconciliation<'_>) -> Result<(), ApiServerError> {
+    let Ok(spec) = &reconciliation.spec else { return Ok(()) };
+    let key = reconciliation.sibling(&spec.target.secret);
+    let revision = reconciliation.context.registry.secrets.revision(&key);
+    let permit = reconciliation.context.read_permit(&key.namespace).await;
+    let secret = reconciliation
         .context
         .api_server
-        .read_secret(&key.namespace, &key.name, &share, work.state.allowance())
+        .read_secret(&key.namespace, &key.name, &permit, reconciliation.state.call_deadline())
         .await?;
-    let now = work.context.clock.now();
-    let fingerprint = work.state.known.published().map(|published| published.fingerprint.clone());
+    let now = reconciliation.context.clock.now();
+    let fingerprint = reconciliation.state.known.published().map(|published| published.fingerprint.clone());
     let mut read = None;
     if let Some(secret) = secret {
         let kept = keep(&secret, fingerprint.as_ref(), now.wall);
-        read = Some(TargetSnapshot { intact: is_intact(work, &share, &secret, &kept).await?, ..kept });
+        read = Some(TargetSnapshot {
+            intact: is_intact(reconciliation, &permit, &secret, &kept).await?,
+            ..kept
+        });
     }
     let seen = read.as_ref().map_or(LastSeen::Absent, |read| LastSeen::Version(read.version.clone()));
-    work.context.registry.secrets.on_read(&key, seen, revision);
-    work.state.known.on_target_read(read);
+    reconciliation.context.registry.secrets.on_read(&key, seen, revision);
+    reconciliation.state.known.on_target_read(read);
     Ok(())
 }
 
@@ -66,21 +69,22 @@ fn keep(secret: &Secret, fingerprint: Option<&Fingerprint>, now: jiff::Timestamp
 /// Whether all that we own of a target is as we would write it with the published token: then another writer changed
 /// what is not ours.
 async fn is_intact(
-    work: &mut Reconciliation<'_>,
-    share: &ReadPermit,
+    reconciliation: &mut Reconciliation<'_>,
+    permit: &ReadPermit,
     found: &Secret,
     read: &TargetSnapshot,
 ) -> Result<bool, ApiServerError> {
-    let Some(published) = work.state.known.published() else { return Ok(false) };
-    if published.generation != Some(work.generation()) {
+    let Some(published) = reconciliation.state.known.published() else { return Ok(false) };
+    if published.generation != Some(reconciliation.generation()) {
         return Ok(false);
     }
-    let held = work.state.session().and_then(|session| session.with_account(|it| it.token().cloned()));
+    let held =
+        reconciliation.state.session().and_then(|session| session.with_account(|it| it.token().cloned()));
     let held = held.filter(|token| token.fingerprint == published.fingerprint);
     let access = held.map(|token| token.access.clone()).or_else(|| read.token.clone());
-    let Some(access) = access else { return is_kept(work, share, found).await };
+    let Some(access) = access else { return is_kept(reconciliation, permit, found).await };
     let token = published.with_text(access);
-    let rendered = trim::with_full_spec_under(work, Some(share), |spec, identity| {
+    let rendered = trim::with_full_spec_under(reconciliation, Some(permit), |spec, identity| {
         render(spec, identity, &token).is_ok_and(|wanted| holds_all(found, &wanted))
     });
     Ok(rendered.await?.unwrap_or_default())
@@ -89,12 +93,12 @@ async fn is_intact(
 /// The same for a target that does not contain the bare token in a key: its annotations name the token, and we own
 /// every key. Anyone who changes a value takes it over.
 async fn is_kept(
-    work: &mut Reconciliation<'_>,
-    share: &ReadPermit,
+    reconciliation: &mut Reconciliation<'_>,
+    permit: &ReadPermit,
     found: &Secret,
 ) -> Result<bool, ApiServerError> {
-    let Some(published) = work.state.known.published().cloned() else { return Ok(false) };
-    let kept = trim::with_full_spec_under(work, Some(share), |spec, identity| {
+    let Some(published) = reconciliation.state.known.published().cloned() else { return Ok(false) };
+    let kept = trim::with_full_spec_under(reconciliation, Some(permit), |spec, identity| {
         let Published { validity, fingerprint, .. } = &published;
         let annotations = TokenAnnotations::of(validity, fingerprint, spec.renew_before, spec.jitter);
         let manifest = Manifest { data: Data::default(), annotations };
@@ -141,69 +145,73 @@ fn is_same(found: &OwnerReference, wanted: &OwnerReference) -> bool {
 
 /// Writes a token that the account holds.
 pub(super) async fn publish(
-    work: &mut Reconciliation<'_>,
+    reconciliation: &mut Reconciliation<'_>,
     token: &IssuedToken,
     repair: bool,
     fence: Option<ObjectVersion>,
 ) -> Result<(), ApiServerError> {
-    let is_new = work.state.known.published().is_none_or(|old| old.fingerprint != token.fingerprint);
-    let account = work.spec.as_ref().ok().map(|spec| spec.account.clone());
-    let key = work.state.session().map(|session| session.key());
-    let outcome = write(work, token, TokenOrigin { account, key }, fence, repair).await;
+    let is_new =
+        reconciliation.state.known.published().is_none_or(|old| old.fingerprint != token.fingerprint);
+    let account = reconciliation.spec.as_ref().ok().map(|spec| spec.account.clone());
+    let key = reconciliation.state.session().map(|session| session.key());
+    let outcome = write(reconciliation, token, TokenOrigin { account, key }, fence, repair).await;
     match &outcome {
-        Ok(true) if is_new && !repair => work.context.metrics.renewal(token.grant, "published"),
+        Ok(true) if is_new && !repair => reconciliation.context.metrics.renewal(token.grant, "published"),
         Ok(_) => {}
-        Err(_) => work.context.metrics.renewal(token.grant, "write_failed"),
+        Err(_) => reconciliation.context.metrics.renewal(token.grant, "write_failed"),
     }
     outcome.map(drop)
 }
 
 /// Writes the token that was found in the target, and is held nowhere else.
 pub(super) async fn publish_read_back(
-    work: &mut Reconciliation<'_>,
+    reconciliation: &mut Reconciliation<'_>,
     fence: Option<ObjectVersion>,
 ) -> Result<(), ApiServerError> {
-    let Some((token, origin)) = work.state.known.read_back() else { return Ok(()) };
-    let is_repair = work.state.known.published().is_some_and(|published| published.generation.is_some());
-    write(work, &token, origin, fence, is_repair).await.map(drop)
+    let Some((token, origin)) = reconciliation.state.known.read_back() else { return Ok(()) };
+    let is_repair =
+        reconciliation.state.known.published().is_some_and(|published| published.generation.is_some());
+    write(reconciliation, &token, origin, fence, is_repair).await.map(drop)
 }
 
 /// Renders and applies the target; returns whether it was written. If someone else was faster, the target is read and
 /// decided on again.
 async fn write(
-    work: &mut Reconciliation<'_>,
+    reconciliation: &mut Reconciliation<'_>,
     token: &IssuedToken,
     origin: TokenOrigin,
     fence: Option<ObjectVersion>,
     is_repair: bool,
 ) -> Result<bool, ApiServerError> {
-    let rendered = trim::with_full_spec(work, |spec, identity| render(spec, identity, token)).await?;
+    let rendered =
+        trim::with_full_spec(reconciliation, |spec, identity| render(spec, identity, token)).await?;
     let secret = match rendered {
         None => return Ok(false),
         Some(Err(reason)) => {
-            refused(work, reason);
+            refused(reconciliation, reason);
             return Ok(false);
         }
         Some(Ok(secret)) => secret,
     };
-    let key = work.sibling(&secret.name_any());
-    let revision = work.context.registry.secrets.revision(&key);
-    let allowance = work.state.allowance();
-    match work.context.api_server.apply_target(secret, fence.as_ref(), allowance).await {
+    let key = reconciliation.sibling(&secret.name_any());
+    let revision = reconciliation.context.registry.secrets.revision(&key);
+    let deadline = reconciliation.state.call_deadline();
+    match reconciliation.context.api_server.apply_target(secret, fence.as_ref(), deadline).await {
         Ok(version) => {
-            work.context.registry.secrets.on_written(&key, version.clone(), revision);
-            wrote(work, token, origin, version, is_repair);
+            reconciliation.context.registry.secrets.on_written(&key, version.clone(), revision);
+            wrote(reconciliation, token, origin, version, is_repair);
             Ok(true)
         }
-        Err(error) if error.is_conflict() => read(work).await.map(|()| false),
+        Err(error) if error.is_conflict() => read(reconciliation).await.map(|()| false),
         Err(error) if error.is_refusal() => {
-            read(work).await?;
-            let is_explained =
-                |spec: &CredentialSpec| work.state.known.explains_refusal(&work.identity, &spec.target);
-            if !work.spec.as_deref().is_ok_and(is_explained) {
-                let Identity { namespace, name, .. } = &work.identity;
+            read(reconciliation).await?;
+            let is_explained = |spec: &CredentialSpec| {
+                reconciliation.state.known.explains_refusal(&reconciliation.identity, &spec.target)
+            };
+            if !reconciliation.spec.as_deref().is_ok_and(is_explained) {
+                let Identity { namespace, name, .. } = &reconciliation.identity;
                 tracing::warn!(namespace, name, "{error}");
-                refused(work, Reason::TargetWriteRefused { secret: key.name });
+                refused(reconciliation, Reason::TargetWriteRefused { secret: key.name });
             }
             Ok(false)
         }
@@ -211,29 +219,30 @@ async fn write(
     }
 }
 
-fn refused(work: &mut Reconciliation<'_>, reason: Reason) {
-    let (now, random_fraction) = (work.context.clock.now(), work.context.clock.random_fraction());
-    let (generation, pace) = (work.generation(), work.state.pace());
-    work.state.known.on_write_refused(reason, generation, pace, now, random_fraction);
+fn refused(reconciliation: &mut Reconciliation<'_>, reason: Reason) {
+    let (now, random_fraction) =
+        (reconciliation.context.clock.now(), reconciliation.context.clock.random_fraction());
+    let (generation, pace) = (reconciliation.generation(), reconciliation.state.pace());
+    reconciliation.state.known.on_write_refused(reason, generation, pace, now, random_fraction);
 }
 
 fn wrote(
-    work: &mut Reconciliation<'_>,
+    reconciliation: &mut Reconciliation<'_>,
     token: &IssuedToken,
     origin: TokenOrigin,
     version: ObjectVersion,
     is_repair: bool,
 ) {
-    let (now, generation) = (work.context.clock.now(), work.generation());
-    let Identity { namespace, name, .. } = &work.identity;
-    work.context.writes.made(namespace, now);
-    if let Ok(spec) = &work.spec {
+    let (now, generation) = (reconciliation.context.clock.now(), reconciliation.generation());
+    let Identity { namespace, name, .. } = &reconciliation.identity;
+    reconciliation.context.writes.made(namespace, now);
+    if let Ok(spec) = &reconciliation.spec {
         let secret = &spec.target.secret;
         tracing::info!(namespace, name, secret, fingerprint = %token.fingerprint, "token published");
     }
-    work.state.known.on_target_written(token, origin, generation, version, now);
+    reconciliation.state.known.on_target_written(token, origin, generation, version, now);
     if is_repair {
-        work.state.known.on_target_repaired(now);
+        reconciliation.state.known.on_target_repaired(now);
     }
 }
 

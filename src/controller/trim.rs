@@ -72,15 +72,17 @@ pub(super) fn trim_spec(mut spec: CredentialSpec) -> CredentialSpec {
 /// # Errors
 /// When the API server does not answer, or refuses.
 pub(super) async fn with_full_spec<T>(
-    work: &mut Reconciliation<'_>,
+    reconciliation: &mut Reconciliation<'_>,
     look: impl FnOnce(&CredentialSpec, &Identity) -> T,
 ) -> Result<Option<T>, ApiServerError> {
     // What is kept whole need not wait.
-    let share = match &work.spec {
-        Ok(_) if is_trimmed(work.credential) => Some(work.context.share(&work.identity.namespace).await),
+    let permit = match &reconciliation.spec {
+        Ok(_) if is_trimmed(reconciliation.credential) => {
+            Some(reconciliation.context.read_permit(&reconciliation.identity.namespace).await)
+        }
         Ok(_) | Err(_) => None,
     };
-    with_full_spec_under(work, share.as_ref(), look).await
+    with_full_spec_under(reconciliation, permit.as_ref(), look).await
 }
 
 /// The same for a function that reads another object with this permit.
@@ -88,16 +90,18 @@ pub(super) async fn with_full_spec<T>(
 /// # Errors
 /// When the API server does not answer, or refuses.
 pub(super) async fn with_full_spec_under<T>(
-    work: &mut Reconciliation<'_>,
-    share: Option<&ReadPermit>,
+    reconciliation: &mut Reconciliation<'_>,
+    permit: Option<&ReadPermit>,
     look: impl FnOnce(&CredentialSpec, &Identity) -> T,
 ) -> Result<Option<T>, ApiServerError> {
-    let Ok(spec) = &work.spec else { return Ok(None) };
-    let Some(share) = share.filter(|_| is_trimmed(work.credential)) else {
-        return Ok(Some(look(spec, &work.identity)));
+    let Ok(spec) = &reconciliation.spec else { return Ok(None) };
+    let Some(permit) = permit.filter(|_| is_trimmed(reconciliation.credential)) else {
+        return Ok(Some(look(spec, &reconciliation.identity)));
     };
-    let read = read(work.context, work.credential, share, work.state.allowance()).await?;
-    Ok(read.and_then(Result::ok).map(|spec| look(&spec, &work.identity)))
+    let read =
+        read(reconciliation.context, reconciliation.credential, permit, reconciliation.state.call_deadline())
+            .await?;
+    Ok(read.and_then(Result::ok).map(|spec| look(&spec, &reconciliation.identity)))
 }
 
 /// Finds out whether a specification can be carried out whose template was left out. None if it is another one by now.
@@ -107,20 +111,20 @@ pub(super) async fn with_full_spec_under<T>(
 pub(super) async fn validate(
     context: &Context,
     credential: &IdIssuerCredential,
-    allowance: CallDeadline<'_>,
+    deadline: CallDeadline<'_>,
 ) -> Result<Option<Result<CredentialSpec, Reason>>, ApiServerError> {
-    let share = context.share(&credential.namespace().unwrap_or_default()).await;
-    Ok(read(context, credential, &share, allowance).await?.map(|spec| spec.map(trim_spec)))
+    let permit = context.read_permit(&credential.namespace().unwrap_or_default()).await;
+    Ok(read(context, credential, &permit, deadline).await?.map(|spec| spec.map(trim_spec)))
 }
 
 async fn read(
     context: &Context,
     credential: &IdIssuerCredential,
-    share: &ReadPermit,
-    allowance: CallDeadline<'_>,
+    permit: &ReadPermit,
+    deadline: CallDeadline<'_>,
 ) -> Result<Option<Result<CredentialSpec, Reason>>, ApiServerError> {
     let (namespace, name) = (credential.namespace().unwrap_or_default(), credential.name_any());
-    let read = context.api_server.read_credential(&namespace, &name, share, allowance).await?;
+    let read = context.api_server.read_credential(&namespace, &name, permit, deadline).await?;
     let is_same = |read: &IdIssuerCredential| {
         read.metadata.uid == credential.metadata.uid
             && read.metadata.generation == credential.metadata.generation

@@ -19,7 +19,7 @@ const LOOK: SignedDuration = SignedDuration::from_secs(1);
 pub(super) struct NamespaceWrites(Mutex<HashMap<String, NamespaceRate>>);
 
 struct NamespaceRate {
-    allowance: RateLimiter,
+    rate_limiter: RateLimiter,
     /// Whether it was logged that the limit is reached; reset when it is full again.
     is_told: bool,
 }
@@ -27,16 +27,16 @@ struct NamespaceRate {
 impl NamespaceWrites {
     /// A target or a status of this namespace was written.
     pub(super) fn made(&self, namespace: &str, now: Moment) {
-        let mut allowances = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if allowances.len() >= NAMESPACES {
-            allowances.retain(|_, it| !it.allowance.is_full(NAMESPACE_WRITES, now));
+        let mut rates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if rates.len() >= NAMESPACES {
+            rates.retain(|_, it| !it.rate_limiter.is_full(NAMESPACE_WRITES, now));
         }
-        let full = || NamespaceRate { allowance: RateLimiter::full(NAMESPACE_WRITES, now), is_told: false };
-        let NamespaceRate { allowance, is_told } =
-            allowances.entry(namespace.to_owned()).or_insert_with(full);
-        *is_told &= !allowance.is_full(NAMESPACE_WRITES, now);
-        allowance.spend(NAMESPACE_WRITES, now);
-        if !*is_told && allowance.pause(NAMESPACE_WRITES, now).is_some() {
+        let full =
+            || NamespaceRate { rate_limiter: RateLimiter::full(NAMESPACE_WRITES, now), is_told: false };
+        let NamespaceRate { rate_limiter, is_told } = rates.entry(namespace.to_owned()).or_insert_with(full);
+        *is_told &= !rate_limiter.is_full(NAMESPACE_WRITES, now);
+        rate_limiter.spend(NAMESPACE_WRITES, now);
+        if !*is_told && rate_limiter.pause(NAMESPACE_WRITES, now).is_some() {
             *is_told = true;
             tracing::warn!(
                 namespace,
@@ -47,8 +47,8 @@ impl NamespaceWrites {
 
     /// Until when the next one has to wait, if it has to.
     pub(super) fn pause(&self, namespace: &str, now: Moment) -> Option<Moment> {
-        let allowances = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = allowances.get(namespace)?.allowance.pause(NAMESPACE_WRITES, now)?;
+        let rates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = rates.get(namespace)?.rate_limiter.pause(NAMESPACE_WRITES, now)?;
         Some(until.not_before(now.plus(LOOK)))
     }
 }

@@ -10,8 +10,8 @@ mod next;
 use std::sync::Arc;
 
 use super::backoff::{RandomFraction, retry_pause};
-use super::budget::LoginBudget;
 use super::circuit_breaker::CallOutcome;
+use super::login_budget::LoginBudget;
 use super::reason::Reason;
 use super::refresh_support::RefreshHistory;
 use super::retry::{Failure, RetryClass, Sent};

@@ -12,7 +12,6 @@
 pub mod account;
 pub mod adaptive_timeout;
 pub mod backoff;
-pub mod budget;
 pub mod call_limiter;
 pub mod circuit_breaker;
 pub mod conditions;
@@ -22,6 +21,7 @@ pub mod decide;
 pub mod endpoint;
 pub mod lease;
 pub mod lifetime;
+pub mod login_budget;
 pub mod object_name;
 pub mod observed;
 pub mod peer_controllers;

@@ -81,51 +81,51 @@ mod tests {
 
     #[test]
     fn some_are_allowed_at_once_and_later_ones_as_time_passes() {
-        let mut allowance = RateLimiter::full(RATE, at(0));
-        let mut take = |now| allowance.take(RATE, at(now));
+        let mut rate_limiter = RateLimiter::full(RATE, at(0));
+        let mut take = |now| rate_limiter.take(RATE, at(now));
         assert_eq!(
             [0, 0, 0, 0, 500, 1000, 1000].map(&mut take),
             [true, true, true, false, false, true, false]
         );
         assert_eq!([60_000; 4].map(&mut take), [true, true, true, false], "a rest fills it, and no more");
-        assert!(!allowance.is_full(RATE, at(61_000)) && allowance.is_full(RATE, at(63_000)));
+        assert!(!rate_limiter.is_full(RATE, at(61_000)) && rate_limiter.is_full(RATE, at(63_000)));
     }
 
     #[test]
     fn what_cannot_wait_is_counted_and_makes_others_wait() {
-        let mut allowance = RateLimiter::full(RATE, at(0));
-        assert_eq!(allowance.pause(RATE, at(0)), None);
+        let mut rate_limiter = RateLimiter::full(RATE, at(0));
+        assert_eq!(rate_limiter.pause(RATE, at(0)), None);
         for _ in 0..5 {
-            allowance.spend(RATE, at(0));
+            rate_limiter.spend(RATE, at(0));
         }
-        assert_eq!(allowance.pause(RATE, at(0)), Some(at(1001)), "no debt beyond the next");
-        assert_eq!(allowance.pause(RATE, at(1001)), None);
-        assert!(allowance.take(RATE, at(1001)));
+        assert_eq!(rate_limiter.pause(RATE, at(0)), Some(at(1001)), "no debt beyond the next");
+        assert_eq!(rate_limiter.pause(RATE, at(1001)), None);
+        assert!(rate_limiter.take(RATE, at(1001)));
     }
 
     #[test]
     fn nobody_waits_for_the_last_one_and_everybody_for_what_is_not_there() {
-        let mut allowance = RateLimiter::full(RATE, at(0));
-        assert!(allowance.take(RATE, at(0)) && allowance.take(RATE, at(0)));
-        assert_eq!(allowance.pause(RATE, at(0)), None, "one is left");
-        assert!(allowance.take(RATE, at(0)));
-        assert_eq!(allowance.pause(RATE, at(0)), Some(at(1001)), "none is left");
-        assert_eq!(allowance.pause(RATE, at(250)), Some(at(1001)), "a quarter of one is left");
+        let mut rate_limiter = RateLimiter::full(RATE, at(0));
+        assert!(rate_limiter.take(RATE, at(0)) && rate_limiter.take(RATE, at(0)));
+        assert_eq!(rate_limiter.pause(RATE, at(0)), None, "one is left");
+        assert!(rate_limiter.take(RATE, at(0)));
+        assert_eq!(rate_limiter.pause(RATE, at(0)), Some(at(1001)), "none is left");
+        assert_eq!(rate_limiter.pause(RATE, at(250)), Some(at(1001)), "a quarter of one is left");
         let slow = Rate { burst: 1, per_minute: 6 };
-        let mut allowance = RateLimiter::full(slow, at(0));
-        assert!(allowance.take(slow, at(0)));
-        assert_eq!(allowance.pause(slow, at(5_000)), Some(at(10_001)));
-        assert!(!allowance.take(slow, at(9_999)) && allowance.take(slow, at(10_001)));
+        let mut rate_limiter = RateLimiter::full(slow, at(0));
+        assert!(rate_limiter.take(slow, at(0)));
+        assert_eq!(rate_limiter.pause(slow, at(5_000)), Some(at(10_001)));
+        assert!(!rate_limiter.take(slow, at(9_999)) && rate_limiter.take(slow, at(10_001)));
     }
 
     proptest! {
         #[test]
         fn never_more_than_the_rate_says(pauses in prop::collection::vec(0_i64..3000, 1..200)) {
-            let mut allowance = RateLimiter::full(RATE, at(0));
+            let mut rate_limiter = RateLimiter::full(RATE, at(0));
             let (mut now, mut taken) = (0, 0.0);
             for pause in pauses {
                 now += pause;
-                taken += f64::from(u8::from(allowance.take(RATE, at(now))));
+                taken += f64::from(u8::from(rate_limiter.take(RATE, at(now))));
                 let allowed = 3.0 + SignedDuration::from_millis(now).as_secs_f64();
                 prop_assert!(taken <= allowed + 1e-6, "{taken} by {now}");
             }

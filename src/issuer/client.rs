@@ -54,21 +54,21 @@ impl IssuerClient {
     }
 
     /// Logs in with user name and password.
-    pub async fn login(&self, site: &IssuerAddress, pair: &LoginPair, limit: Duration) -> Exchange {
+    pub async fn login(&self, address: &IssuerAddress, pair: &LoginPair, limit: Duration) -> Exchange {
         let body = wire::login_body(pair);
-        self.exchange(&site.endpoint.token, body, Grant::Login, &site.trust, limit).await
+        self.exchange(&address.endpoint.token, body, Grant::Login, &address.trust, limit).await
     }
 
     /// Refreshes: presents the refresh token together with the access token that it belongs to.
     pub async fn refresh(
         &self,
-        site: &IssuerAddress,
+        address: &IssuerAddress,
         token: &IssuedToken,
         refresh: &RefreshToken,
         limit: Duration,
     ) -> Exchange {
-        let body = wire::refresh_body(token, refresh, site.endpoint.refresh_shape);
-        self.exchange(&site.endpoint.refresh, body, Grant::Refresh, &site.trust, limit).await
+        let body = wire::refresh_body(token, refresh, address.endpoint.refresh_shape);
+        self.exchange(&address.endpoint.refresh, body, Grant::Refresh, &address.trust, limit).await
     }
 
     async fn exchange(

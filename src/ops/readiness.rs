@@ -48,7 +48,7 @@ impl Readiness {
     }
 
     /// Adds a check, which runs on every request: the process is not ready while it reports a problem.
-    pub fn ask(&self, name: &'static str, check: impl Fn() -> Vec<String> + Send + Sync + 'static) {
+    pub fn check(&self, name: &'static str, check: impl Fn() -> Vec<String> + Send + Sync + 'static) {
         let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
         checks.push((name, Check(Box::new(check))));
     }
@@ -91,7 +91,7 @@ mod tests {
     fn a_check_is_carried_out_whenever_somebody_asks() {
         let (readiness, is_wrong) = (Readiness::default(), Arc::new(AtomicBool::new(true)));
         let state = Arc::clone(&is_wrong);
-        readiness.ask("rights", move || {
+        readiness.check("rights", move || {
             state.load(Relaxed).then(|| "one is missing".into()).into_iter().collect()
         });
         assert_eq!(readiness.findings(), [("rights", "one is missing".to_owned())]);

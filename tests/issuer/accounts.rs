@@ -15,8 +15,8 @@ use idissuer_simulator::{DurationRange, Fault, FaultRule, RefreshAccepted};
 use jiff::SignedDuration;
 use tokio::time::{Instant, sleep};
 
-use crate::room::{MOST_OF_AN_HOUR, OnTheWay, Room, grant_of, pair, site};
-use crate::support::{PASSWORD, USER, make_pair, make_site, tenant};
+use crate::room::{MOST_OF_AN_HOUR, OnTheWay, Room, address, grant_of, pair};
+use crate::support::{PASSWORD, USER, make_address, make_pair, tenant};
 
 #[tokio::test(start_paused = true)]
 async fn a_hundred_who_ask_at_once_cost_one_login_and_are_all_told_once() {
@@ -83,7 +83,7 @@ async fn a_hundred_threads_of_work_cost_one_login_as_well() {
         let (accounts, start) = (Arc::clone(&room.accounts), Arc::clone(&start));
         tokio::spawn(async move {
             start.wait().await;
-            let session = accounts.open(site(), &pair(), "billing-login");
+            let session = accounts.open(address(), &pair(), "billing-login");
             let membership = session.join(format!("member {number}").into(), Strategy::Auto);
             (session.obtain(&tenant(), Some(pair()), false), membership)
         })
@@ -117,16 +117,16 @@ async fn whoever_joins_during_a_call_is_told_and_whoever_left_is_not() {
 async fn logins_that_differ_in_anything_have_sessions_of_their_own() {
     let room = Room::new(|_| ());
     let session = room.open();
-    assert!(Arc::ptr_eq(&session, &room.accounts.open(site(), &pair(), "another Secret")));
-    let nested = make_site(site().endpoint.origin, None, None, RefreshShape::Nested);
-    let path = make_site(site().endpoint.origin, None, Some("/r"), RefreshShape::Flat);
-    for (site, pair) in [
-        (site(), make_pair(USER, "another")),
-        (site(), make_pair("another@example.org", PASSWORD)),
+    assert!(Arc::ptr_eq(&session, &room.accounts.open(address(), &pair(), "another Secret")));
+    let nested = make_address(address().endpoint.origin, None, None, RefreshShape::Nested);
+    let path = make_address(address().endpoint.origin, None, Some("/r"), RefreshShape::Flat);
+    for (address, pair) in [
+        (address(), make_pair(USER, "another")),
+        (address(), make_pair("another@example.org", PASSWORD)),
         (nested, pair()),
         (path, pair()),
     ] {
-        let other = room.accounts.open(site, &pair, "billing-login");
+        let other = room.accounts.open(address, &pair, "billing-login");
         assert!(!Arc::ptr_eq(&session, &other));
         assert_ne!(session.key(), other.key());
     }
@@ -376,7 +376,7 @@ async fn a_session_outlives_its_last_member_by_an_hour_with_its_token() {
     room.leave("member");
     let (token, kept) = (session.view(&tenant()).token, Arc::downgrade(&session));
     drop(session);
-    let sweep = || room.accounts.open(site(), &make_pair("another@example.org", "x"), "another");
+    let sweep = || room.accounts.open(address(), &make_pair("another@example.org", "x"), "another");
     sleep(Duration::from_secs(59 * 60)).await;
     sweep();
     let session = room.open();
@@ -398,7 +398,7 @@ async fn whoever_was_suspended_for_hours_comes_back_to_the_session_that_others_f
     let session = room.joined(Strategy::Auto);
     room.leave("member");
     sleep(Duration::from_secs(5 * 3600)).await;
-    room.accounts.open(site(), &make_pair("another@example.org", "x"), "another");
+    room.accounts.open(address(), &make_pair("another@example.org", "x"), "another");
     room.join(&session, "member", Strategy::Auto);
     assert!(Arc::ptr_eq(&session, &room.open()));
 }
@@ -408,7 +408,7 @@ async fn a_session_with_a_member_is_kept_however_long_nothing_happens() {
     let room = Room::new(|_| ());
     let kept = Arc::downgrade(&room.joined(Strategy::Auto));
     sleep(Duration::from_secs(100 * 3600)).await;
-    room.accounts.open(site(), &make_pair("another@example.org", "x"), "another");
+    room.accounts.open(address(), &make_pair("another@example.org", "x"), "another");
     assert!(kept.upgrade().is_some());
 }
 

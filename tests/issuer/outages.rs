@@ -15,7 +15,7 @@ use idissuer::ops::clock::Clock as _;
 use idissuer_simulator::{DurationRange, Fault, FaultRule, User};
 use tokio::time::sleep;
 
-use crate::room::{MOST_OF_AN_HOUR, Room, site};
+use crate::room::{MOST_OF_AN_HOUR, Room, address};
 use crate::support::{make_pair, tenant};
 
 const MINUTE: u64 = 60;
@@ -51,7 +51,7 @@ impl Party {
 impl Room {
     fn party(&self, tenant: &Tenant, name: &str, password: &str, strategy: Strategy) -> Party {
         let pair = make_pair(name, password);
-        let session = self.accounts.open(site(), &pair, name);
+        let session = self.accounts.open(address(), &pair, name);
         self.join(&session, name, strategy);
         Party { session, pair, tenant: Arc::clone(tenant) }
     }

@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::simulated_answer::answer;
-use crate::support::{PASSWORD, USER, make_pair, make_site, tenant};
+use crate::support::{PASSWORD, USER, make_address, make_pair, tenant};
 
 /// The runtime's clock, which passes only when everyone waits, as both clocks of the account room.
 pub(crate) struct RuntimeClock {
@@ -105,7 +105,7 @@ impl Room {
             clock: Arc::clone(&clock),
             on_the_way: Mutex::default(),
         });
-        let allowed = Arc::new(AllowList::new(site().endpoint.origin, Vec::new()));
+        let allowed = Arc::new(AllowList::new(address().endpoint.origin, Vec::new()));
         let (tell, told) = unbounded_channel();
         let may_call = Arc::new(AtomicBool::new(true));
         let leads = Arc::clone(&may_call);
@@ -129,7 +129,7 @@ impl Room {
     }
 
     pub(crate) fn open(&self) -> Arc<Session> {
-        self.accounts.open(site(), &pair(), "billing-login")
+        self.accounts.open(address(), &pair(), "billing-login")
     }
 
     pub(crate) fn joined(&self, strategy: Strategy) -> Arc<Session> {
@@ -183,8 +183,8 @@ impl Room {
 
 pub(crate) const MOST_OF_AN_HOUR: Duration = Duration::from_secs(45 * 60);
 
-pub(crate) fn site() -> IssuerAddress {
-    make_site(Origin::parse("https://api.idissuer.pl").unwrap(), None, None, RefreshShape::Flat)
+pub(crate) fn address() -> IssuerAddress {
+    make_address(Origin::parse("https://api.idissuer.pl").unwrap(), None, None, RefreshShape::Flat)
 }
 
 pub(crate) fn pair() -> LoginPair {

@@ -20,7 +20,7 @@ use idissuer::ops::metrics::Metrics;
 use idissuer_simulator::{Config, Fault, FaultRule, Simulator, Tls, User};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Caller, RawServer, http, make_pair, make_site, tenant};
+use crate::support::{Caller, RawServer, http, make_address, make_pair, tenant};
 
 const SECRET_USER: &str = "vip.user@example.org";
 const SECRET_PASSWORD: &str = "Tr0ub4dor-and-3";
@@ -91,12 +91,12 @@ async fn debug_output_of_what_holds_secrets_shows_none() {
     secrets.extend(secrets_of(&obtained));
     let token = Arc::new(obtained.token.clone());
     let call = Call::Refresh { token: Arc::clone(&token), refresh: obtained.refresh.clone().unwrap() };
-    let site = make_site(Origin::parse(&server.url()).unwrap(), None, None, RefreshShape::Flat);
+    let address = make_address(Origin::parse(&server.url()).unwrap(), None, None, RefreshShape::Flat);
     let pair = make_pair(SECRET_USER, SECRET_PASSWORD);
     let texts = [
         format!("{obtained:?} {obtained:#?}"),
         format!("{call:?} {:?} {:?}", call.grant(), Call::Login(pair.clone())),
-        format!("{pair:?} {site:?} {:?}", Trust::PublicRoots),
+        format!("{pair:?} {address:?} {:?}", Trust::PublicRoots),
     ];
     for text in texts {
         assert_free_of(&text, &secrets);
@@ -120,13 +120,13 @@ async fn a_session_logs_and_shows_no_secret_whatever_happens_to_it() {
     let config = Config::default().user(User::new(SECRET_USER, SECRET_PASSWORD)).tls(Tls::localhost());
     let server = Simulator::start(config).await.unwrap();
     let (accounts, mut told) = accounts_of(&server.url());
-    let mut site = make_site(Origin::parse(&server.url()).unwrap(), None, None, RefreshShape::Flat);
+    let mut address = make_address(Origin::parse(&server.url()).unwrap(), None, None, RefreshShape::Flat);
     let ca = idissuer::issuer::CaBundle::parse(server.ca_pem().unwrap().as_bytes()).unwrap();
-    site.trust = Trust::Bundle(ca);
+    address.trust = Trust::Bundle(ca);
     // Lives of a second, so that each is due again at once.
     server.configure(|personality| personality.token.lifetime = std::time::Duration::from_secs(1));
     let pair = make_pair(SECRET_USER, SECRET_PASSWORD);
-    let session = accounts.open(site, &pair, "billing-login");
+    let session = accounts.open(address, &pair, "billing-login");
     let _membership = session.join("member".into(), Strategy::Auto);
     let mut secrets = vec![SECRET_USER.to_owned(), SECRET_PASSWORD.to_owned()];
     let mut seen = String::new();

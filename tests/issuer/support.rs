@@ -38,7 +38,7 @@ pub(crate) const GOOD_BODY: &str =
 #[derive(Clone)]
 pub(crate) struct Caller {
     client: IssuerClient,
-    site: IssuerAddress,
+    address: IssuerAddress,
     pair: LoginPair,
     limit: Duration,
 }
@@ -53,14 +53,14 @@ impl Caller {
         let allowed = Arc::new(AllowList::new(origin.clone(), Vec::new()));
         Self {
             client: IssuerClient::new(Arc::new(transport), allowed, Arc::new(SystemClock::start())),
-            site: make_site(origin, None, None, RefreshShape::Flat),
+            address: make_address(origin, None, None, RefreshShape::Flat),
             pair: make_pair(USER, PASSWORD),
             limit: AMPLE,
         }
     }
 
     pub(crate) fn paths(mut self, token: &str, refresh: &str, shape: RefreshShape) -> Self {
-        self.site = make_site(self.site.endpoint.origin, Some(token), Some(refresh), shape);
+        self.address = make_address(self.address.endpoint.origin, Some(token), Some(refresh), shape);
         self
     }
 
@@ -69,23 +69,23 @@ impl Caller {
     }
 
     pub(crate) fn trusting(mut self, ca_pem: &str) -> Self {
-        self.site.trust = Trust::Bundle(CaBundle::parse(ca_pem.as_bytes()).unwrap());
+        self.address.trust = Trust::Bundle(CaBundle::parse(ca_pem.as_bytes()).unwrap());
         self
     }
 
     pub(crate) fn public_roots(mut self) -> Self {
-        self.site.trust = Trust::PublicRoots;
+        self.address.trust = Trust::PublicRoots;
         self
     }
 
     /// The same client, sent elsewhere.
     pub(crate) fn at(mut self, url: &str) -> Self {
-        self.site = make_site(Origin::parse(url).unwrap(), None, None, RefreshShape::Flat);
+        self.address = make_address(Origin::parse(url).unwrap(), None, None, RefreshShape::Flat);
         self
     }
 
     pub(crate) fn origin(&self) -> Origin {
-        self.site.endpoint.origin.clone()
+        self.address.endpoint.origin.clone()
     }
 
     pub(crate) fn limit(self, limit: Duration) -> Self {
@@ -93,7 +93,7 @@ impl Caller {
     }
 
     pub(crate) async fn login_exchange(&self) -> Exchange {
-        self.client.login(&self.site, &self.pair, self.limit).await
+        self.client.login(&self.address, &self.pair, self.limit).await
     }
 
     pub(crate) async fn login(&self) -> Result<TokenResponse, IssuerError> {
@@ -106,11 +106,11 @@ impl Caller {
 
     pub(crate) async fn refresh(&self, pair: &TokenResponse) -> Result<TokenResponse, IssuerError> {
         let refresh = pair.refresh.as_ref().unwrap();
-        self.client.refresh(&self.site, &pair.token, refresh, self.limit).await.result
+        self.client.refresh(&self.address, &pair.token, refresh, self.limit).await.result
     }
 }
 
-pub(crate) fn make_site(
+pub(crate) fn make_address(
     origin: Origin,
     token: Option<&str>,
     refresh: Option<&str>,

@@ -52,8 +52,8 @@ pub enum RejectionKind {
     Unusable,
 }
 
-/// What is told of an unusable answer that an earlier process had.
-const SOME_DEFECT: &str = "it brought no token";
+/// The defect of an unusable answer to an earlier process: status records only the kind of a rejection.
+const UNRECORDED_DEFECT: &str = "it brought no token";
 
 impl RejectionKind {
     /// All of them.
@@ -118,7 +118,7 @@ impl RejectionKind {
             Self::Blocked => unclear(Reason::IssuerBlocked { plain }),
             Self::Misdirected => unclear(Reason::IssuerMisdirected),
             Self::Incomplete => unclear(Reason::IssuerResponseIncomplete),
-            Self::Unusable => unclear(Reason::IssuerResponseInvalid { defect: SOME_DEFECT }),
+            Self::Unusable => unclear(Reason::IssuerResponseInvalid { defect: UNRECORDED_DEFECT }),
         }
     }
 }

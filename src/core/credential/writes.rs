@@ -26,7 +26,7 @@ impl WriteRate {
     /// Until when the next write has to wait, if it has to.
     #[must_use]
     pub fn pause(&self, now: Moment) -> Option<Moment> {
-        self.0.and_then(|allowance| allowance.pause(WRITES, now))
+        self.0.and_then(|rate_limiter| rate_limiter.pause(WRITES, now))
     }
 }
 

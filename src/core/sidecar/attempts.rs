@@ -133,10 +133,10 @@ impl Record {
     }
 }
 
-/// How long the second consecutive token that is called expired counts as valid nevertheless; it doubles from there.
-const FIRST_DOUBT: SignedDuration = SignedDuration::from_secs(10);
-/// How long such a token is held to be good at most. One that was used for longer has expired in truth.
-const LONGEST_DOUBT: SignedDuration = SignedDuration::from_mins(10);
+/// How old the second consecutive token that is called expired must be before it is replaced; it doubles from there.
+const FIRST_MIN_AGE: SignedDuration = SignedDuration::from_secs(10);
+/// The longest such age. A token that was used for longer has expired in truth.
+const LONGEST_MIN_AGE: SignedDuration = SignedDuration::from_mins(10);
 
 /// Consecutive tokens that users called expired while they were new: then the clock of the caller is wrong, not the
 /// tokens, and new ones do not help.
@@ -147,12 +147,12 @@ pub struct ExpiryStreak {
 }
 
 impl ExpiryStreak {
-    /// Takes in that this token is called expired.
-    pub fn note(&mut self, held: &HeldToken, now: Moment) {
+    /// A caller reported this token as expired.
+    pub fn on_reported_expired(&mut self, held: &HeldToken, now: Moment) {
         if self.last.as_ref() == Some(&held.fingerprint) {
             return;
         }
-        let is_new = held.issued.is_some_and(|issued| !issued.plus(LONGEST_DOUBT).is_reached(now));
+        let is_new = held.issued.is_some_and(|issued| !issued.plus(LONGEST_MIN_AGE).is_reached(now));
         self.in_a_row = if is_new { self.in_a_row.saturating_add(1) } else { 1 };
         self.last = Some(held.fingerprint.clone());
     }
@@ -170,10 +170,10 @@ impl ExpiryStreak {
     }
 
     /// How old the last token must be before it is replaced.
-    fn doubt(&self) -> SignedDuration {
+    fn min_age(&self) -> SignedDuration {
         match self.in_a_row.checked_sub(2) {
             None => SignedDuration::ZERO,
-            Some(doublings) => FIRST_DOUBT.saturating_mul(1 << doublings.min(10)).min(LONGEST_DOUBT),
+            Some(doublings) => FIRST_MIN_AGE.saturating_mul(1 << doublings.min(10)).min(LONGEST_MIN_AGE),
         }
     }
 }
@@ -234,8 +234,8 @@ fn due(observed: &Observed<'_>, now: Moment) -> Option<Moment> {
     if !observed.expiry_streak.is_of(held) {
         return renewal;
     }
-    let doubted = held.issued?.plus(observed.expiry_streak.doubt());
-    Some(renewal.map_or(doubted, |renewal| renewal.earlier(doubted, now)))
+    let retry = held.issued?.plus(observed.expiry_streak.min_age());
+    Some(renewal.map_or(retry, |renewal| renewal.earlier(retry, now)))
 }
 
 #[cfg(test)]
@@ -348,20 +348,20 @@ mod tests {
         };
         let long = HeldToken::issued(&token("long", at(-1000), 3600));
         assert_eq!(decided(&long, &expiry_streak), Plan::Wait(Some(at(1700))));
-        expiry_streak.note(&long, at(0));
+        expiry_streak.on_reported_expired(&long, at(0));
         assert_eq!(decided(&long, &expiry_streak), Plan::Obtain);
-        for (number, doubt) in (1..).zip([10, 20, 40, 80, 160, 320, 600, 600]) {
+        for (number, min_age) in (1..).zip([10, 20, 40, 80, 160, 320, 600, 600]) {
             let new = HeldToken::issued(&token(&number.to_string(), at(0), 3600));
             assert_eq!(decided(&new, &expiry_streak), Plan::Wait(Some(at(2700))), "nobody complained yet");
-            expiry_streak.note(&new, at(1));
-            expiry_streak.note(&new, at(2));
+            expiry_streak.on_reported_expired(&new, at(1));
+            expiry_streak.on_reported_expired(&new, at(2));
             assert!(expiry_streak.is_suspect());
-            assert_eq!(decided(&new, &expiry_streak), Plan::Wait(Some(at(doubt))), "{number}");
+            assert_eq!(decided(&new, &expiry_streak), Plan::Wait(Some(at(min_age))), "{number}");
         }
         let short = HeldToken::issued(&token("short", at(0), 60));
-        expiry_streak.note(&short, at(1));
+        expiry_streak.on_reported_expired(&short, at(1));
         assert_eq!(decided(&short, &expiry_streak), Plan::Wait(Some(at(30))), "its own renewal comes before");
-        expiry_streak.note(&long, at(0));
+        expiry_streak.on_reported_expired(&long, at(0));
         assert_eq!(decided(&long, &expiry_streak), Plan::Obtain, "one that was good for long");
         assert!(!expiry_streak.is_suspect());
     }

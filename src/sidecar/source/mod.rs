@@ -13,7 +13,7 @@
 
 mod dir_watch;
 mod directory;
-mod issuer;
+mod login;
 mod login_files;
 mod secret;
 mod version;
@@ -25,7 +25,7 @@ use tokio::sync::watch;
 
 pub(super) use dir_watch::Changes;
 pub(super) use directory::Directory;
-pub(super) use issuer::{LoginParts, LoginSource, bundle};
+pub(super) use login::{LoginParts, LoginSource, bundle};
 pub use login_files::LoginFiles;
 pub(super) use secret::SecretSource;
 pub use secret::{SecretKeys, SecretName};

@@ -168,8 +168,8 @@ fn address_of_login(endpoint: Endpoint) -> Option<String> {
     let addressed = Arc::new(Addressed::default());
     let transport: Arc<dyn Transport> = Arc::<Addressed>::clone(&addressed);
     let client = IssuerClient::new(transport, Arc::new(allow_list()), Arc::new(SystemClock::start()));
-    let site = IssuerAddress { endpoint, trust: Trust::PublicRoots };
-    let _ = client.login(&site, &pair(), Duration::from_secs(1)).now_or_never().unwrap();
+    let address = IssuerAddress { endpoint, trust: Trust::PublicRoots };
+    let _ = client.login(&address, &pair(), Duration::from_secs(1)).now_or_never().unwrap();
     addressed.0.lock().unwrap().pop()
 }
 

@@ -28,7 +28,7 @@ const MARK: &str = "very-secret";
 /// A client whose issuer gives one answer to everything.
 pub(super) struct Caller {
     client: IssuerClient,
-    site: IssuerAddress,
+    address: IssuerAddress,
     requests: Arc<Requests>,
 }
 
@@ -86,21 +86,21 @@ impl Caller {
         let endpoint = Endpoint::new(origin, None, None, RefreshShape::Flat).unwrap();
         Self {
             client: IssuerClient::new(transport, allowed, Arc::new(Stopped)),
-            site: IssuerAddress { endpoint, trust: Trust::PublicRoots },
+            address: IssuerAddress { endpoint, trust: Trust::PublicRoots },
             requests,
         }
     }
 
     pub(super) fn log_in(&self, pair: &LoginPair) -> Call {
-        let exchange = self.client.login(&self.site, pair, Duration::from_secs(1)).now_or_never().unwrap();
+        let exchange = self.client.login(&self.address, pair, Duration::from_secs(1)).now_or_never().unwrap();
         self.called(exchange)
     }
 
     fn refresh(&mut self, shape: RefreshShape, presented: &TokenResponse) -> Call {
-        self.site.endpoint.refresh_shape = shape;
+        self.address.endpoint.refresh_shape = shape;
         let refresh = presented.refresh.as_ref().unwrap();
         let limit = Duration::from_secs(1);
-        let call = self.client.refresh(&self.site, &presented.token, refresh, limit);
+        let call = self.client.refresh(&self.address, &presented.token, refresh, limit);
         let exchange = call.now_or_never().unwrap();
         self.called(exchange)
     }

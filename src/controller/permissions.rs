@@ -1,4 +1,4 @@
-//! Which rights the operator lacks at the API server, found out from every answer.
+//! Which permissions the operator lacks at the API server, found out from every answer.
 //!
 //! A revoked permission shows up in the next call that needs it: a watch, or a write that leaves no trace for users. So
 //! missing permissions of all calls are reported here, in the log and in readiness.
@@ -22,14 +22,14 @@ const REMEMBERED: SignedDuration = SignedDuration::from_secs(90);
 
 /// One call that the API server may refuse.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Right {
+enum Permission {
     /// To be known at all.
     Identity,
     /// To do this with that kind of object.
     Verb { verb: &'static str, resource: String, namespace: Option<String> },
 }
 
-impl Right {
+impl Permission {
     /// The permission that a request needs; `None` if its path names no resource.
     fn of(method: &Method, uri: &Uri) -> Option<Self> {
         let segments: Vec<&str> = uri.path().split('/').filter(|segment| !segment.is_empty()).collect();
@@ -92,7 +92,7 @@ fn place(namespace: Option<&str>) -> String {
 }
 
 /// What is wrong and the cure.
-impl fmt::Display for Right {
+impl fmt::Display for Permission {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Identity => write!(
@@ -108,61 +108,61 @@ impl fmt::Display for Right {
     }
 }
 
-/// The rights that were missing when they were last needed.
-pub(super) struct Rights {
+/// The permissions that were missing when they were last needed.
+pub(super) struct Permissions {
     clock: Arc<dyn Clock>,
-    missing: Mutex<BTreeMap<Right, Moment>>,
+    missing: Mutex<BTreeMap<Permission, Moment>>,
 }
 
-impl Rights {
+impl Permissions {
     /// A client whose responses are checked; readiness shows the result.
-    pub(super) fn watched(client: Client, readiness: &Readiness, clock: Arc<dyn Clock>) -> Client {
-        let rights = Arc::new(Self { clock, missing: Mutex::default() });
-        let asked = Arc::clone(&rights);
-        readiness.ask("rights", move || asked.blocking());
+    pub(super) fn watch_client(client: Client, readiness: &Readiness, clock: Arc<dyn Clock>) -> Client {
+        let permissions = Arc::new(Self { clock, missing: Mutex::default() });
+        let checked = Arc::clone(&permissions);
+        readiness.check("rights", move || checked.blocking());
         let namespace = client.default_namespace().to_owned();
         let service = tower::service_fn(move |request: Request<Body>| {
-            let (client, rights) = (client.clone(), Arc::clone(&rights));
-            async move { rights.carry_out(&client, request).await }
+            let (client, permissions) = (client.clone(), Arc::clone(&permissions));
+            async move { permissions.send(&client, request).await }
         });
         Client::new(service, namespace)
     }
 
-    async fn carry_out(&self, client: &Client, request: Request<Body>) -> kube::Result<Response<Body>> {
-        let right = Right::of(request.method(), request.uri());
+    async fn send(&self, client: &Client, request: Request<Body>) -> kube::Result<Response<Body>> {
+        let permission = Permission::of(request.method(), request.uri());
         let answer = client.send(request).await?;
         if answer.status() == StatusCode::UNAUTHORIZED {
-            self.on_denied(Right::Identity);
+            self.on_denied(Permission::Identity);
             return Ok(answer);
         }
-        self.on_allowed(&Right::Identity);
-        let Some(right) = right else { return Ok(answer) };
+        self.on_allowed(&Permission::Identity);
+        let Some(permission) = permission else { return Ok(answer) };
         if answer.status() != StatusCode::FORBIDDEN {
-            self.on_allowed(&right);
+            self.on_allowed(&permission);
             return Ok(answer);
         }
         let (head, body) = answer.into_parts();
         let body = body.collect_bytes().await?;
         if is_rbac_denial(&body) {
-            self.on_denied(right);
+            self.on_denied(permission);
         } else {
-            self.on_allowed(&right);
+            self.on_allowed(&permission);
         }
         Ok(Response::from_parts(head, Body::from(body)))
     }
 
-    fn on_denied(&self, right: Right) {
+    fn on_denied(&self, permission: Permission) {
         let now = self.clock.now();
         let mut missing = self.missing();
-        if !missing.contains_key(&right) {
-            tracing::warn!("{right}");
+        if !missing.contains_key(&permission) {
+            tracing::warn!("{permission}");
         }
-        missing.insert(right, now);
+        missing.insert(permission, now);
     }
 
-    fn on_allowed(&self, right: &Right) {
-        if self.missing().remove(right).is_some() {
-            tracing::info!("{}", right.regained_message());
+    fn on_allowed(&self, permission: &Permission) {
+        if self.missing().remove(permission).is_some() {
+            tracing::info!("{}", permission.regained_message());
         }
     }
 
@@ -171,10 +171,10 @@ impl Rights {
         let now = self.clock.now();
         let mut missing = self.missing();
         missing.retain(|_, seen| !seen.plus(REMEMBERED).is_reached(now));
-        missing.keys().filter(|right| right.is_vital()).map(ToString::to_string).collect()
+        missing.keys().filter(|permission| permission.is_vital()).map(ToString::to_string).collect()
     }
 
-    fn missing(&self) -> MutexGuard<'_, BTreeMap<Right, Moment>> {
+    fn missing(&self) -> MutexGuard<'_, BTreeMap<Permission, Moment>> {
         self.missing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -191,12 +191,13 @@ mod tests {
     use super::*;
     use crate::ops::clock::SystemClock;
 
-    fn right(method: &str, uri: &str) -> Option<String> {
-        Right::of(&method.parse().unwrap(), &uri.parse().unwrap()).map(|right| right.to_string())
+    fn permission(method: &str, uri: &str) -> Option<String> {
+        Permission::of(&method.parse().unwrap(), &uri.parse().unwrap())
+            .map(|permission| permission.to_string())
     }
 
     #[test]
-    fn the_right_that_a_call_needs_is_named() {
+    fn the_permission_that_a_call_needs_is_named() {
         let credentials = "/apis/idissuer.pl/v1alpha1";
         for (method, uri, part) in [
             ("GET", "/api/v1/secrets?limit=500".to_owned(), "list secrets in all namespaces"),
@@ -218,15 +219,15 @@ mod tests {
                 "create events.events.k8s.io in",
             ),
         ] {
-            let sentence = right(method, &uri).unwrap();
+            let sentence = permission(method, &uri).unwrap();
             assert!(sentence.contains(&format!("permission to {part}")), "{uri}: {sentence}");
         }
-        assert_eq!(right("GET", "/version"), None);
-        assert_eq!(right("GET", "/api/v1/namespaces/shop/secrets/billing/a/b"), None);
+        assert_eq!(permission("GET", "/version"), None);
+        assert_eq!(permission("GET", "/api/v1/namespaces/shop/secrets/billing/a/b"), None);
     }
 
     #[test]
-    fn a_quota_and_a_policy_are_no_missing_rights() {
+    fn a_quota_and_a_policy_are_no_missing_permissions() {
         let is_missing = |message: &str| {
             let status = serde_json::json!({"kind": "Status", "code": 403, "message": message});
             is_rbac_denial(status.to_string().as_bytes())
@@ -243,18 +244,18 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_told_until_it_is_there_or_needed_no_more() {
-        let rights = Rights { clock: Arc::new(SystemClock::start()), missing: Mutex::default() };
-        let of = |uri: &str| Right::of(&Method::GET, &uri.parse().unwrap()).unwrap();
+        let permissions = Permissions { clock: Arc::new(SystemClock::start()), missing: Mutex::default() };
+        let of = |uri: &str| Permission::of(&Method::GET, &uri.parse().unwrap()).unwrap();
         let (secrets, events) = (of("/api/v1/secrets"), of("/apis/events.k8s.io/v1/events"));
-        rights.on_denied(secrets.clone());
-        rights.on_denied(events);
-        assert_eq!(rights.blocking().len(), 1, "Events hold up nothing");
-        rights.on_denied(Right::Identity);
-        assert_eq!(rights.blocking().len(), 2);
-        rights.on_allowed(&secrets);
-        assert!(rights.blocking()[0].starts_with("unauthorized"));
-        let long_ago = rights.clock.now().minus(REMEMBERED);
-        rights.missing().insert(Right::Identity, long_ago);
-        assert!(rights.blocking().is_empty());
+        permissions.on_denied(secrets.clone());
+        permissions.on_denied(events);
+        assert_eq!(permissions.blocking().len(), 1, "Events hold up nothing");
+        permissions.on_denied(Permission::Identity);
+        assert_eq!(permissions.blocking().len(), 2);
+        permissions.on_allowed(&secrets);
+        assert!(permissions.blocking()[0].starts_with("unauthorized"));
+        let long_ago = permissions.clock.now().minus(REMEMBERED);
+        permissions.missing().insert(Permission::Identity, long_ago);
+        assert!(permissions.blocking().is_empty());
     }
 }

@@ -59,7 +59,7 @@ pub(in crate::sidecar) struct LoginSource {
     session: Option<Arc<Session>>,
     record: Option<Record>,
     /// Whether the volume contains the current record.
-    is_remembered: bool,
+    is_record_saved: bool,
     is_attempt_recorded: bool,
     expiry_streak: ExpiryStreak,
     /// Whether the password holds a blank or an invisible character.
@@ -78,7 +78,7 @@ impl LoginSource {
             sender,
             session: None,
             record,
-            is_remembered: true,
+            is_record_saved: true,
             is_attempt_recorded: false,
             expiry_streak: ExpiryStreak::default(),
             has_blank: false,
@@ -121,14 +121,14 @@ impl LoginSource {
 
     /// Decides upon what was observed, and acts. Returns when to look again, if time alone leads to that.
     fn turn(&mut self, observed: Result<(LoginReading, IssuerAddress), SourceError>) -> Option<Moment> {
-        let (reading, site) = match observed {
+        let (reading, address) = match observed {
             Ok(observed) => observed,
             Err(error) => {
                 self.sender.report(Some(error), None);
                 return None;
             }
         };
-        let session = self.join_account(&reading, site);
+        let session = self.join_account(&reading, address);
         let mut view = self.apply_outcome(&session, &reading.identity);
         self.has_blank = reading.pair.password_has_blank();
         let mut pair = Some(reading.pair);
@@ -154,7 +154,7 @@ impl LoginSource {
                     return None;
                 }
                 Plan::Wait(until) => {
-                    self.tell(&view, until);
+                    self.report(&view, until);
                     return until;
                 }
             }
@@ -197,13 +197,13 @@ impl LoginSource {
     }
 
     /// Joins the account of the current login files. A different account than before gets the record on the volume.
-    fn join_account(&mut self, reading: &LoginReading, site: IssuerAddress) -> Arc<Session> {
+    fn join_account(&mut self, reading: &LoginReading, address: IssuerAddress) -> Arc<Session> {
         let source = self.parts.files.directory.display().to_string();
-        let session = self.parts.accounts.open(site, &reading.pair, &source);
+        let session = self.parts.accounts.open(address, &reading.pair, &source);
         let is_same = self.session.as_ref().is_some_and(|before| Arc::ptr_eq(before, &session));
         if is_same {
             if self.record.as_ref().is_some_and(|record| record.files != reading.identity) {
-                self.look_again(&session, &reading.identity);
+                self.retry_login(&session, &reading.identity);
             }
             return session;
         }
@@ -218,13 +218,13 @@ impl LoginSource {
 
     /// The same login is in changed files. This requests an attempt: the reason why the issuer did not accept it may be
     /// fixed.
-    fn look_again(&mut self, session: &Session, files: &FilesIdentity) {
+    fn retry_login(&mut self, session: &Session, files: &FilesIdentity) {
         session.remember(|account| account.override_hold(self.parts.clock.now()));
         self.is_attempt_recorded = false;
         self.record.take_if(|record| record.accepted.is_none());
         if let Some(record) = &mut self.record {
             record.files = files.clone();
-            self.is_remembered = false;
+            self.is_record_saved = false;
         }
     }
 
@@ -256,7 +256,7 @@ impl LoginSource {
         let now = self.parts.clock.now();
         let held = self.sender.token();
         if let Some(held) = held.as_ref().filter(|held| self.sender.is_reported_expired(held)) {
-            self.expiry_streak.note(held, now);
+            self.expiry_streak.on_reported_expired(held, now);
             session.remember(|account| account.call_expired(&held.fingerprint));
         }
         let (view, (record, is_unsent, token)) = session.view_with(&self.tenant, |view, account| {
@@ -270,12 +270,12 @@ impl LoginSource {
             };
             (record, is_unsent, account.token().map(|token| HeldToken::issued(token)))
         });
-        if record != self.record || !self.is_remembered {
+        if record != self.record || !self.is_record_saved {
             // An attempt that was certainly not sent needs another record.
             self.is_attempt_recorded &=
                 record.as_ref().is_some_and(|record| record.answer == Answer::Awaited) && !is_unsent;
             self.record = record;
-            self.remember();
+            self.save_record();
         }
         let is_news = |token: &HeldToken| held.as_ref().is_none_or(|held| !held.is_same(token));
         if let Some(token) = token.filter(|token| !token.is_expired(now) && is_news(token)) {
@@ -298,29 +298,29 @@ impl LoginSource {
             tracing::warn!("write {file}: {error}");
             return Err(SourceError::LoginNotRecorded { file });
         }
-        (self.record, self.is_remembered) = (Some(record), true);
+        (self.record, self.is_record_saved) = (Some(record), true);
         self.is_attempt_recorded = true;
         Ok(())
     }
 
     /// Writes down what is remembered. What cannot be written is kept in memory, and tried again at the next turn.
-    fn remember(&mut self) {
+    fn save_record(&mut self) {
         let outcome = self.parts.record.save(self.record.as_ref());
-        if let (Err(error), true) = (&outcome, self.is_remembered) {
+        if let (Err(error), true) = (&outcome, self.is_record_saved) {
             tracing::warn!("write {}: {error}; retrying", self.parts.record.place());
         }
-        self.is_remembered = outcome.is_ok();
+        self.is_record_saved = outcome.is_ok();
     }
 
-    fn tell(&self, view: &AccountView, until: Option<Moment>) {
+    fn report(&self, view: &AccountView, until: Option<Moment>) {
         let of_call = |reason: Reason| SourceError::of_call(reason, view.is_proven(), self.has_blank);
         let error = view.last_failure.as_ref().map(|error| of_call(error.failure.reason.clone()));
         let error = error.or_else(|| view.waits_for.clone().map(of_call));
-        let is_doubtful = || {
+        let is_suspect = || {
             self.expiry_streak.is_suspect()
                 && self.sender.token().is_some_and(|held| self.expiry_streak.is_of(&held))
         };
-        let error = error.or_else(|| is_doubtful().then_some(SourceError::TokensCalledExpired));
+        let error = error.or_else(|| is_suspect().then_some(SourceError::TokensCalledExpired));
         self.sender.report(error.clone(), until.filter(|_| error.is_some()));
     }
 
