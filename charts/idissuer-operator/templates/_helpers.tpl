@@ -14,12 +14,18 @@ Service may not. */}}
 {{- end }}
 {{- end }}
 
+{{/* The namespace of the operator. */}}
+{{- define "idissuer-operator.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride }}
+{{- end }}
+
 {{/* The name of cluster-wide objects: two namespaces may each have a release of the same name. */}}
 {{- define "idissuer-operator.clusterName" -}}
-{{- if eq .Release.Namespace (include "idissuer-operator.fullname" .) }}
-{{- .Release.Namespace }}
+{{- $namespace := include "idissuer-operator.namespace" . }}
+{{- if eq $namespace (include "idissuer-operator.fullname" .) }}
+{{- $namespace }}
 {{- else }}
-{{- printf "%s-%s" .Release.Namespace (include "idissuer-operator.fullname" .) }}
+{{- printf "%s-%s" $namespace (include "idissuer-operator.fullname" .) }}
 {{- end }}
 {{- end }}
 
@@ -43,12 +49,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- default (.Values.serviceAccount.create | ternary (include "idissuer-operator.fullname" .) "default") .Values.serviceAccount.name }}
 {{- end }}
 
-{{/* Takes [the image's values, the root]. `global.imageRegistry` replaces the registry of the repository, or is
-prepended if there is none. */}}
+{{/* Takes [the image's values, the root]. `registry` is prepended to the repository. `global.imageRegistry` replaces the
+registry, or is prepended if there is none. */}}
 {{- define "idissuer-operator.image" -}}
 {{- $image := index . 0 }}
 {{- $root := index . 1 }}
 {{- $repository := $image.repository }}
+{{- with $image.registry }}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) $repository }}
+{{- end }}
 {{- with ($root.Values.global).imageRegistry }}
 {{- $parts := splitList "/" $repository }}
 {{- if and (gt (len $parts) 1) (regexMatch "[.:]|^localhost$" (first $parts)) }}
@@ -125,7 +134,7 @@ securityContext:
 {{- define "idissuer-operator.subjects" -}}
 - kind: ServiceAccount
   name: {{ include "idissuer-operator.serviceAccountName" . }}
-  namespace: {{ .Release.Namespace }}
+  namespace: {{ include "idissuer-operator.namespace" . }}
 {{- end }}
 
 {{/* The other operators of the cluster that manage the same namespaces, as text. Empty if there are none, or if the release has
@@ -136,7 +145,7 @@ may be installed without Helm. */}}
 {{- $rivals := list }}
 {{- if or (empty $mine) .Values.rbac.aggregate .Values.crds.enabled }}
 {{- range $other := (lookup "apps/v1" "Deployment" "" "").items }}
-{{- $isThisOne := and (eq .metadata.namespace $.Release.Namespace) (eq .metadata.name (include "idissuer-operator.fullname" $)) }}
+{{- $isThisOne := and (eq .metadata.namespace (include "idissuer-operator.namespace" $)) (eq .metadata.name (include "idissuer-operator.fullname" $)) }}
 {{- if and (not $isThisOne) (ne (int .spec.replicas) 0) }}
 {{- range .spec.template.spec.containers }}
 {{- $arguments := join "\n" .args | replace "--namespace\n" "--namespace=" | splitList "\n" }}
@@ -171,6 +180,57 @@ may be installed without Helm. */}}
 
 {{- define "idissuer-operator.rivalsCure" -}}
 Give each operator its own namespaces (scope.namespaces), or remove the other operator, or scale it to 0. Otherwise one of them stands by in the shared namespaces.
+{{- end }}
+
+{{/* Metadata of an object for the Prometheus operator. Takes [its values, the root]. In a namespace of their own, the objects of
+all releases are together. */}}
+{{- define "idissuer-operator.monitorMetadata" -}}
+{{- $monitor := index . 0 }}
+{{- $root := index . 1 -}}
+{{- if $monitor.namespace -}}
+name: {{ include "idissuer-operator.clusterName" $root }}
+namespace: {{ $monitor.namespace }}
+{{- else -}}
+name: {{ include "idissuer-operator.fullname" $root }}
+namespace: {{ include "idissuer-operator.namespace" $root }}
+{{- end }}
+labels:
+  {{- mergeOverwrite (include "idissuer-operator.labels" $root | fromYaml) $monitor.labels | toYaml | nindent 2 }}
+{{- with $monitor.annotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* What a monitor selects. Takes [its values, the root]. */}}
+{{- define "idissuer-operator.monitorSelector" -}}
+{{- $monitor := index . 0 }}
+{{- $root := index . 1 -}}
+{{- if $monitor.namespace -}}
+namespaceSelector:
+  matchNames: [{{ include "idissuer-operator.namespace" $root }}]
+{{ end -}}
+selector:
+  matchLabels:
+    {{- include "idissuer-operator.selectorLabels" $root | nindent 4 }}
+{{- end }}
+
+{{/* How a monitor scrapes. Takes its values. */}}
+{{- define "idissuer-operator.monitorEndpoint" -}}
+port: metrics
+interval: {{ .interval }}
+{{- with .scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
+honorLabels: {{ .honorLabels }}
+{{- with .relabelings }}
+relabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .metricRelabelings }}
+metricRelabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{/* The object that holds the CA bundle, as a volume; empty if there is none. */}}
@@ -217,7 +277,7 @@ matchConditions:
 
 {{/* The namespace of the test. */}}
 {{- define "idissuer-operator.testNamespace" -}}
-{{- default (first (append .Values.scope.namespaces .Release.Namespace)) .Values.test.namespace }}
+{{- default (first (append .Values.scope.namespaces (include "idissuer-operator.namespace" .))) .Values.test.namespace }}
 {{- end }}
 
 {{- define "idissuer-operator.testName" -}}
@@ -229,7 +289,7 @@ matchConditions:
 {{- end }}
 
 {{- define "idissuer-operator.simulatorUrl" -}}
-http://{{ include "idissuer-operator.simulatorName" . }}.{{ .Release.Namespace }}.svc:8480
+http://{{ include "idissuer-operator.simulatorName" . }}.{{ include "idissuer-operator.namespace" . }}.svc:8480
 {{- end }}
 
 {{/* Scheduling of the test pods. The operator's affinity may refer to its own replicas, so it is not used. */}}

@@ -1,13 +1,8 @@
 //! What the chart refuses, and how it says so.
 
-use std::fs;
-use std::path::Path;
-
-use idissuer_testbed::process::WorkFolder;
 use idissuer_testbed::{Helm, Program};
 use serde_json::{Value, json};
 
-use super::objects::pod;
 use super::{folder, read_of_chart, rendered, required, with};
 
 /// The paths of all objects of the schema that have fields of their own; `[]` stands for the items of a list.
@@ -79,6 +74,17 @@ async fn what_cannot_be_meant_is_refused_with_the_cure() {
         (with(required(), "replicas", json!("two")), "/replicas"),
         (with(required(), "omitUserIds", json!(true)), "/omitUserIds"),
         (with(required(), "global.imagePullSecrets", json!([{"secret": "a"}])), "/global/imagePullSecrets/0"),
+        (
+            with(required(), "podDisruptionBudget.minAvailable", json!("half")),
+            "/podDisruptionBudget/minAvailable",
+        ),
+        (with(required(), "revisionHistoryLimit", json!(-1)), "/revisionHistoryLimit"),
+        (with(required(), "dnsPolicy", json!("Never")), "/dnsPolicy"),
+        (with(required(), "metrics.service.ipFamilies", json!(["IPv5"])), "/metrics/service/ipFamilies/0"),
+        (
+            with(required(), "metrics.podMonitor.scrapeTimeout", json!("10")),
+            "/metrics/podMonitor/scrapeTimeout",
+        ),
         (with(required(), "livenessProbe.successThreshold", json!(2)), "/livenessProbe"),
         // The name of a Service has no dot.
         (with(required(), "fullnameOverride", json!("a.b")), "/fullnameOverride"),
@@ -107,42 +113,5 @@ async fn injection_is_refused_with_the_cure_where_the_cluster_is_too_old_or_was_
         for cure in ["(Kubernetes 1.36)", "deploy/samples/sidecar", &known] {
             assert!(told.contains(cure), "{told}");
         }
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name())).unwrap();
-        if path.is_dir() {
-            copy(&path, &to.join(name));
-        } else {
-            fs::copy(&path, to.join(name)).unwrap();
-        }
-    }
-}
-
-#[tokio::test]
-async fn it_can_be_part_of_another_chart_with_global_values() {
-    let parent = WorkFolder::create().unwrap();
-    copy(&folder(), &parent.path().join("charts/idissuer-operator"));
-    fs::write(parent.path().join("Chart.yaml"), "{apiVersion: v2, name: parent, version: 0.1.0}").unwrap();
-    let global =
-        json!({"imageRegistry": "mirror.example.com", "imagePullSecrets": ["mirror"], "of": {"others": 1}});
-    let own = with(with(required(), "injection.enabled", json!(true)), "test.simulator.enabled", json!(true));
-    let own = with(own, "image.pullSecrets", json!([{"name": "own"}, {"name": "mirror"}]));
-    let values = json!({"global": global, "idissuer-operator": own});
-    for program in Program::HELM {
-        let helm = Helm::provide(program).await.unwrap();
-        let objects = helm.render(parent.path(), "release", "home", &values.to_string()).await.unwrap();
-        let pods: Vec<_> = objects.iter().filter_map(pod).collect();
-        assert_eq!(pods.len(), 3, "operator, simulator and test");
-        for pod in pods {
-            let image = pod["containers"][0]["image"].as_str().unwrap();
-            assert!(image.starts_with("mirror.example.com/idissuer"), "{image}");
-            assert_eq!(pod["imagePullSecrets"], json!([{"name": "mirror"}, {"name": "own"}]));
-        }
-        let policy = objects.iter().find(|object| object["kind"] == "MutatingAdmissionPolicy").unwrap();
-        assert!(policy.to_string().contains("mirror.example.com/idissuer:"), "{policy}");
     }
 }

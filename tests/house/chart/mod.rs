@@ -5,6 +5,7 @@ mod deploy;
 mod documents;
 mod objects;
 mod readme;
+mod releases;
 mod table;
 
 use std::path::{Path, PathBuf};

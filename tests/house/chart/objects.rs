@@ -33,7 +33,8 @@ async fn every_pod_meets_the_profile_restricted() {
             assert_eq!(context["seccompProfile"]["type"], "RuntimeDefault", "{name}");
             assert!(context["runAsUser"].as_i64().is_some_and(|user| user > 0), "{name}");
             assert_eq!(pod["enableServiceLinks"], false, "{name}");
-            for container in pod["containers"].as_array().unwrap() {
+            let both = [&pod["initContainers"], &pod["containers"]].into_iter().filter_map(Value::as_array);
+            for container in both.flatten() {
                 let context = &container["securityContext"];
                 assert_eq!(context["allowPrivilegeEscalation"], false, "{name}");
                 assert_eq!(context["readOnlyRootFilesystem"], true, "{name}");
