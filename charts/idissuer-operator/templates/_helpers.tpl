@@ -14,6 +14,11 @@ Service may not. */}}
 {{- end }}
 {{- end }}
 
+{{/* Not empty if a value is given: zero is, nothing and `helm upgrade --reuse-values` from a chart without the value are not. */}}
+{{- define "idissuer-operator.isGiven" -}}
+{{- if not (or (kindIs "invalid" .) (eq (toString .) "")) }}true{{ end }}
+{{- end }}
+
 {{/* The namespace of the operator. */}}
 {{- define "idissuer-operator.namespace" -}}
 {{- default .Release.Namespace .Values.namespaceOverride }}
@@ -195,7 +200,7 @@ name: {{ include "idissuer-operator.fullname" $root }}
 namespace: {{ include "idissuer-operator.namespace" $root }}
 {{- end }}
 labels:
-  {{- mergeOverwrite (include "idissuer-operator.labels" $root | fromYaml) $monitor.labels | toYaml | nindent 2 }}
+  {{- mergeOverwrite (include "idissuer-operator.labels" $root | fromYaml) (default dict $monitor.labels) | toYaml | nindent 2 }}
 {{- with $monitor.annotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
@@ -222,7 +227,7 @@ interval: {{ .interval }}
 {{- with .scrapeTimeout }}
 scrapeTimeout: {{ . }}
 {{- end }}
-honorLabels: {{ .honorLabels }}
+honorLabels: {{ ne (toString .honorLabels) "false" }}
 {{- with .relabelings }}
 relabelings:
   {{- toYaml . | nindent 2 }}

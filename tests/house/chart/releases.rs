@@ -23,6 +23,48 @@ async fn rendered_again_the_chart_is_the_same() {
     }
 }
 
+/// Values that the first charts did not have.
+const NEWER: [&str; 26] = [
+    "deploymentAnnotations",
+    "dnsConfig",
+    "dnsPolicy",
+    "extraContainers",
+    "extraInitContainers",
+    "hostAliases",
+    "hostUsers",
+    "image.registry",
+    "metrics.podMonitor.annotations",
+    "metrics.podMonitor.honorLabels",
+    "metrics.podMonitor.metricRelabelings",
+    "metrics.podMonitor.namespace",
+    "metrics.podMonitor.relabelings",
+    "metrics.podMonitor.scrapeTimeout",
+    "metrics.service.ipFamilies",
+    "metrics.service.ipFamilyPolicy",
+    "namespaceOverride",
+    "podDisruptionBudget.maxUnavailable",
+    "podDisruptionBudget.minAvailable",
+    "revisionHistoryLimit",
+    "runtimeClassName",
+    "serviceAccount.automount",
+    "serviceAccount.labels",
+    "startupProbe",
+    "strategy",
+    "test.simulator.image.registry",
+];
+
+/// `helm upgrade --reuse-values` gives a new chart the values of the old one, without the defaults of what is new.
+#[tokio::test]
+async fn without_the_values_that_an_older_chart_lacks_the_chart_is_the_same() {
+    let values = with(required(), "test.simulator.enabled", json!(true));
+    let values = with(values, "metrics.podMonitor.enabled", json!(true));
+    let older = NEWER.into_iter().fold(values.clone(), |values, newer| with(values, newer, Value::Null));
+    for program in Program::HELM {
+        let helm = Helm::provide(program).await.unwrap();
+        assert_eq!(rendered(&helm, &older).await.unwrap(), rendered(&helm, &values).await.unwrap());
+    }
+}
+
 /// What a cluster tells objects apart by.
 fn identity(object: &Value) -> String {
     let (kind, metadata) = (&object["kind"], &object["metadata"]);
