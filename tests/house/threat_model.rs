@@ -26,7 +26,7 @@ fn named(page: &str) -> Vec<String> {
 
 #[test]
 fn every_test_that_the_threat_model_names_exists() {
-    let page = fs::read_to_string(root().join("docs/threat-model.md")).unwrap();
+    let page = fs::read_to_string(root().join("docs/src/threat-model.md")).unwrap();
     let (tests, named) = (tests(), named(&page));
     assert!(named.len() > 20, "the page names tests");
     let missing: Vec<&String> = named.iter().filter(|name| !tests.contains(*name)).collect();

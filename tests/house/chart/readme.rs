@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::{folder, read_of_chart, yaml};
 
-const START: &str = "<!-- Made from values.yaml by `make chart`. -->\n";
-const END: &str = "<!-- The end of what is made. -->\n";
+const START: &str = "<!-- ANCHOR: values. `make chart` generates it from values.yaml. -->\n";
+const END: &str = "<!-- ANCHOR_END: values -->\n";
 
 /// One line of `values.yaml` that is more than a comment.
 struct Line {

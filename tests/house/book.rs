@@ -1,0 +1,98 @@
+//! The book in `docs/`: every page is reachable, every link leads somewhere, and every reason has a runbook.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use regex_lite::Regex;
+
+use crate::source::{files, root};
+
+/// The path of a page and its text.
+fn pages() -> Vec<(PathBuf, String)> {
+    files("docs/src", &["md"]).into_iter().map(|file| (PathBuf::from(file.path), file.text)).collect()
+}
+
+/// The links and pictures of a text that lead to files, without their anchors.
+fn links(text: &str) -> Vec<String> {
+    let link = Regex::new(r"\]\(([^)#\s]+)(?:#[^)]*)?\)").unwrap();
+    let found = link.captures_iter(text).map(|found| found[1].to_owned());
+    found.filter(|target| !target.contains("://") && !target.starts_with("mailto:")).collect()
+}
+
+/// The names of all reasons, as the code writes them.
+fn reasons() -> BTreeSet<String> {
+    let name = Regex::new(r#"=> "([A-Z][A-Za-z]+)""#).unwrap();
+    let code = [
+        ("src/core/reason.rs", "pub fn name"),
+        ("src/core/reason/refusal.rs", "pub(super) fn name"),
+        ("src/core/connection_failure.rs", "pub fn name"),
+        ("src/core/username_password.rs", "pub fn name_of_key"),
+    ];
+    let of = |(file, function): (&str, &str)| {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        let (_, body) = text.split_once(function).unwrap();
+        let (body, _) = body.split_once("\n    }\n").unwrap();
+        name.captures_iter(body).map(|found| found[1].to_owned()).collect::<Vec<_>>()
+    };
+    code.into_iter().flat_map(of).chain(["IssuerMisconfigured".to_owned()]).collect()
+}
+
+#[test]
+fn every_link_of_the_documents_leads_to_a_file() {
+    let others = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "charts/idissuer-operator/README.md"];
+    let others = others.map(|path| (PathBuf::from(path), fs::read_to_string(root().join(path)).unwrap()));
+    let (mut times, mut dead) = (0, Vec::new());
+    for (path, text) in pages().into_iter().chain(others) {
+        for target in links(&text) {
+            times += 1;
+            let file = root().join(path.parent().unwrap_or(Path::new(""))).join(&target);
+            if !file.exists() {
+                dead.push(format!("{}: {target}", path.display()));
+            }
+        }
+    }
+    assert!(times > 100, "{times} links only");
+    assert!(dead.is_empty(), "{dead:#?}");
+}
+
+#[test]
+fn links_inside_of_the_book_stay_inside() {
+    let outside = |(path, text): (PathBuf, String)| {
+        let base = path.parent().unwrap().strip_prefix("docs/src").unwrap().components().count();
+        let escapes = move |target: &String| target.matches("../").count() > base;
+        links(&text).into_iter().filter(escapes).map(move |target| format!("{}: {target}", path.display()))
+    };
+    let outside: Vec<_> = pages().into_iter().flat_map(outside).collect();
+    assert!(outside.is_empty(), "readers of the book do not have the repository: {outside:#?}");
+}
+
+#[test]
+fn every_page_stands_in_the_summary() {
+    let summary = fs::read_to_string(root().join("docs/src/SUMMARY.md")).unwrap();
+    let listed: BTreeSet<_> = links(&summary).into_iter().collect();
+    let pages = pages().into_iter().map(|(path, _)| path.strip_prefix("docs/src").unwrap().to_owned());
+    let missing: Vec<_> = pages
+        .map(|path| path.display().to_string())
+        .filter(|page| page != "SUMMARY.md" && !listed.contains(page))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn every_reason_has_a_runbook_and_a_row_in_the_table() {
+    let reasons = reasons();
+    assert!(reasons.len() > 60, "{reasons:?}");
+    let table = fs::read_to_string(root().join("docs/src/reference/reasons.md")).unwrap();
+    // Good states have a page, and need no cure.
+    let good = ["TokenPublished", "Issuing", "Updating", "LoginAccepted", "LoginPending", "RefreshRejected"];
+    for reason in &reasons {
+        let page = fs::read_to_string(root().join(format!("docs/src/runbooks/{reason}.md")));
+        let page = page.unwrap_or_else(|error| panic!("docs/src/runbooks/{reason}.md: {error}"));
+        for part in ["## Impact", "## Diagnosis", "## Cure"] {
+            assert!(page.contains(part), "{reason}: {part}");
+        }
+        let is_listed = table.contains(&format!("(../runbooks/{reason}.md)"));
+        assert!(is_listed || good.contains(&reason.as_str()), "{reason} is not in reference/reasons.md");
+    }
+}
