@@ -94,4 +94,23 @@ impl Kubectl {
             .env("KUBERC", "off");
         command::output("kubectl", command, input).await
     }
+
+    /// Runs a line of shell in which `kubectl` is this one, for commands that documents show.
+    ///
+    /// # Errors
+    /// When bash cannot be run.
+    pub async fn shell(&self, line: &str, folder: &Path) -> Result<Output> {
+        let mut command = Command::new("bash");
+        let programs = self.program.parent().unwrap_or(Path::new("/"));
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::iter::once(programs.to_owned()).chain(std::env::split_paths(&path));
+        command
+            .args(["-eo", "pipefail", "-c", line])
+            .current_dir(folder)
+            .env("PATH", std::env::join_paths(path).unwrap_or_default())
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("KUBECACHEDIR", &self.cache)
+            .env("KUBERC", "off");
+        command::output("bash", command, "").await
+    }
 }

@@ -1,0 +1,82 @@
+//! The commands of the runbooks work as they are pasted.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use idissuer_testbed::TestNamespace;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::json;
+
+use crate::CLUSTER;
+use crate::operator::credential;
+
+/// Commands that need an installed operator with its pods, or an issuer with TLS.
+const NOT_RUN: [&str; 4] = ["kubectl logs ", "kubectl get deploy ", "kubectl auth can-i ", "openssl "];
+
+/// The distinct lines of all shell blocks of the runbooks.
+fn commands() -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/src");
+    let pages = fs::read_dir(folder.join("runbooks")).unwrap().map(|entry| entry.unwrap().path());
+    let mut commands = BTreeSet::new();
+    for page in pages.chain([folder.join("runbooks.md")]) {
+        let text = fs::read_to_string(page).unwrap();
+        let blocks = text.split("```sh\n").skip(1).map(|block| block.split_once("```").unwrap().0);
+        commands.extend(blocks.flat_map(str::lines).map(str::to_owned));
+    }
+    commands
+}
+
+/// Creates or removes the Secret that the pages call `SECRET`, whichever the command needs.
+async fn prepare(namespace: &TestNamespace, command: &str) {
+    let secrets = namespace.api::<Secret>();
+    if command.starts_with("kubectl create secret") {
+        let _ = secrets.delete("a-secret", &DeleteParams::default()).await;
+        return;
+    }
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a-secret"},
+        "stringData": {"username": "me", "password": "mine"},
+    });
+    secrets.patch("a-secret", &PatchParams::apply("test").force(), &Patch::Apply(secret)).await.unwrap();
+}
+
+#[tokio::test]
+async fn every_command_of_the_runbooks_works_as_it_is_pasted() {
+    let control_plane = CLUSTER.control_plane().await.unwrap();
+    let namespace = TestNamespace::create(control_plane, "runbooks").await.unwrap();
+    namespace.kubectl().apply(&credential("billing", json!({})).to_string()).await.unwrap();
+    let bundle = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a-bundle"}, "data": {"ca.crt": "none"},
+    });
+    let parameters = PatchParams::apply("test");
+    namespace.api::<ConfigMap>().patch("a-bundle", &parameters, &Patch::Apply(bundle)).await.unwrap();
+    // Where people stand: in a clone, with the login's files.
+    let here = tempfile::tempdir().unwrap();
+    symlink(Path::new(env!("CARGO_MANIFEST_DIR")).join("crds"), here.path().join("crds")).unwrap();
+    fs::write(here.path().join("username"), "me").unwrap();
+    fs::write(here.path().join("password"), "mine").unwrap();
+
+    let (mut times, mut failed) = (0, Vec::new());
+    for command in commands() {
+        if NOT_RUN.iter().any(|part| command.contains(part)) {
+            println!("not run: {command}");
+            continue;
+        }
+        prepare(&namespace, &command).await;
+        let pasted = command
+            .replace("NAMESPACE", namespace.name())
+            .replace("NAME", "billing")
+            .replace("SECRET", "a-secret")
+            .replace("BUNDLE", "a-bundle");
+        let output = namespace.kubectl().shell(&pasted, here.path()).await.unwrap();
+        times += 1;
+        if !output.status.success() {
+            failed.push(format!("{pasted}: {}", String::from_utf8_lossy(&output.stderr)));
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
+    assert!(times > 20, "{times} commands only");
+}
