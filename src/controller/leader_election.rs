@@ -11,7 +11,7 @@ use kube::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::lease_client::SharedLease;
-use super::lease_settings::LeaseSettings;
+use super::settings::LeaseSettings;
 use crate::core::lease::{Claim, SeenLease, Tenure, Timings, evaluate};
 use crate::core::time::Moment;
 use crate::ops::clock::Clock;

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::api_call::{CallError, measured_call};
 use super::api_server::FIELD_MANAGER;
-use super::lease_settings::LeaseSettings;
+use super::settings::LeaseSettings;
 use crate::core::lease::{CallLatency, LeaseRecord, Timings};
 
 /// The lease that the replicas share.

@@ -35,7 +35,7 @@ pub(super) async fn report(
         let previous = api_server.read_status(&key.namespace, &key.name, state.call_deadline()).await?;
         let previous = previous.map(|(status, _)| status).unwrap_or_default();
         let own = &context.peers.own;
-        if previous.controller.as_ref().is_some_and(|keeper| keeper != own) {
+        if previous.controller.as_ref().is_some_and(|controller| controller != own) {
             return Ok(Action::await_change());
         }
         let status = status::read(previous).malformed(generation, own, now.wall);

@@ -1,9 +1,9 @@
 //! Other controllers over the same credentials: one manages each credential, the others stand by
 //! ([`crate::core::peer_controllers`]).
 //!
-//! Status names the keeper, and the controller that claims to be its successor. The writes of two keepers are not
-//! fenced against each other, because a keeper is asked before its credential is taken; a credential without a keeper
-//! is claimed in the observed version, so that of two controllers one fails.
+//! Status names the controller that manages the credential, and the one that claims to be its successor. Their writes need no
+//! fence, because a controller is asked before its credential is taken. A credential without a controller is claimed in the
+//! observed version, so that one of two claims fails.
 
 use std::time::Duration;
 
@@ -44,8 +44,9 @@ pub(super) async fn ownership(
     let own = &context.peers.own;
     let status = credential.status.as_ref();
     let claim = status.and_then(|status| status.claimed_by.as_deref());
-    let keeper = status.and_then(|status| status.controller.as_deref()).filter(|keeper| keeper != own);
-    let Some(keeper) = keeper else {
+    let controller =
+        status.and_then(|status| status.controller.as_deref()).filter(|controller| controller != own);
+    let Some(controller) = controller else {
         if let Some(claim) = claim {
             answer(context, key, state, claim).await?;
         }
@@ -55,8 +56,10 @@ pub(super) async fn ownership(
         // The watch may be behind our own write.
         let live = context.api_server.read_status(&key.namespace, &key.name, state.call_deadline()).await?;
         let live = live.and_then(|(status, _)| status.controller);
-        let Some(keeper) = live.filter(|keeper| keeper != own) else { return Ok(Ownership::Acts) };
-        shows_life(context, key, &keeper);
+        let Some(controller) = live.filter(|controller| controller != own) else {
+            return Ok(Ownership::Acts);
+        };
+        shows_life(context, key, &controller);
     }
     let claim = match claim {
         None => Claim::None,
@@ -65,9 +68,9 @@ pub(super) async fn ownership(
     };
     let now = context.clock.now();
     let stance = context.peers.with_peers(|peer_controllers| {
-        peer_controllers.stance(keeper, &key.namespace, &key.name, claim, now)
+        peer_controllers.stance(controller, &key.namespace, &key.name, claim, now)
     });
-    let peer = PeerController { context, key, keeper };
+    let peer = PeerController { context, key, controller };
     match stance {
         PeerDecision::StandBy(until) => Ok(stands_by(&peer, credential, state, until)),
         PeerDecision::Ask => match peer.mark(credential, state, json!({"claimedBy": own})).await {
@@ -79,7 +82,7 @@ pub(super) async fn ownership(
             match peer.mark(credential, state, json!({"controller": own, "claimedBy": null})).await {
                 Ok(version) => {
                     let NamespacedName { namespace, name } = key;
-                    tracing::info!(namespace, name, keeper, "taking over: its controller is gone");
+                    tracing::info!(namespace, name, controller, "taking over: its controller is gone");
                     state.reset();
                     Ok(Ownership::TookOver(version))
                 }
@@ -93,7 +96,7 @@ pub(super) async fn ownership(
 struct PeerController<'a> {
     context: &'a Context,
     key: &'a NamespacedName,
-    keeper: &'a str,
+    controller: &'a str,
 }
 
 impl PeerController<'_> {
@@ -114,7 +117,7 @@ impl PeerController<'_> {
         let NamespacedName { namespace, name } = self.key;
         let peer_controllers = &self.context.peers;
         peer_controllers
-            .with_peers(|peer_controllers| peer_controllers.on_conflict(self.keeper, namespace, name));
+            .with_peers(|peer_controllers| peer_controllers.on_conflict(self.controller, namespace, name));
         if error.is_conflict() { Ok(Ownership::StandsBy(Action::requeue(RACED_PAUSE))) } else { Err(error) }
     }
 }
@@ -153,16 +156,16 @@ fn stands_by(
     state: &mut CredentialState,
     until: Moment,
 ) -> Ownership {
-    let PeerController { context, key, keeper } = *peer;
+    let PeerController { context, key, controller } = *peer;
     let reported = state.reported_peer.take();
-    if reported.as_deref() != Some(keeper) {
+    if reported.as_deref() != Some(controller) {
         if let Some(before) = reported {
             let now = context.clock.now();
             context
                 .peers
                 .with_peers(|peer_controllers| peer_controllers.on_replaced(&before, &key.namespace, now));
         }
-        let reason = Reason::ManagedByAnotherController { controller: keeper.to_owned() };
+        let reason = Reason::ManagedByAnotherController { controller: controller.to_owned() };
         let NamespacedName { namespace, name } = key;
         tracing::warn!(namespace, name, "standing by: {}", reason.message());
         let event = Event {
@@ -176,7 +179,7 @@ fn stands_by(
     }
     state.reset();
     context.registry.statuses.leaves(key, None);
-    state.reported_peer = Some(keeper.to_owned());
+    state.reported_peer = Some(controller.to_owned());
     if let Some(uid) = credential.uid() {
         context.metrics.forget_credential(&uid);
     }

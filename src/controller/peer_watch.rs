@@ -20,7 +20,7 @@ impl PeerWatch {
         Self { own, peer_controllers: Mutex::default(), has_warned: AtomicBool::new(false) }
     }
 
-    /// Logs once that controllers cannot detect each other, because an old CRD drops the keeper from status.
+    /// Logs once that controllers cannot detect each other, because an old CRD drops the controller from status.
     pub(super) fn warn_if_crd_is_old(&self, registry: &Registry, key: &NamespacedName) {
         if registry.statuses.is_pruned(key) && !self.has_warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(

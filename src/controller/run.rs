@@ -19,11 +19,10 @@ use super::context::Context;
 use super::events::{self, EventPublisher, PendingEvent, Recorder};
 use super::large_reads::LargeReads;
 use super::leader_election::LeaderElection;
-use super::lease_settings::{self, LeaseSettings};
 use super::peer_watch::PeerWatch;
 use super::permissions::Permissions;
 use super::registry::Registry;
-use super::target_policy::TargetPolicy;
+use super::settings::{Settings, host};
 use super::waker::{self, Waker};
 use super::write_limits::NamespaceWrites;
 use super::{watchdog, watches};
@@ -31,7 +30,6 @@ use crate::account::call_limiters::CallLimiters;
 use crate::account::{Accounts, KeyMaker, Member};
 use crate::api::IdIssuerCredential;
 use crate::core::call_limiter::Capacity;
-use crate::core::endpoint::AllowList;
 use crate::issuer::{Bundles, HttpTransport, IssuerClient, Transport};
 use crate::ops::admin;
 use crate::ops::clock::{Clock, SystemClock};
@@ -49,29 +47,6 @@ const ADMIN_STOP_LIMIT: Duration = Duration::from_millis(250);
 pub const STOP_LIMIT: Duration = Duration::from_millis(4500);
 /// How much of it is reserved to release the lease, if work does not finish before.
 const RELEASE_LIMIT: Duration = Duration::from_millis(300);
-
-/// The settings of the operator.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The namespaces to manage; empty means all.
-    pub namespaces: Vec<String>,
-    /// The issuers that may receive passwords.
-    pub allow_list: AllowList,
-    /// Which Secrets may be written.
-    pub target_policy: TargetPolicy,
-    /// Where the admin endpoints listen.
-    pub admin_address: SocketAddr,
-    /// How many credentials are reconciled at once.
-    pub concurrency: usize,
-    /// How many credentials of each namespace are managed.
-    pub max_credentials_per_namespace: usize,
-    /// How often watches are re-established, in seconds; below 295.
-    pub watch_timeout_seconds: u32,
-    /// The lease of the replicas; without one this process always leads.
-    pub lease: Option<LeaseSettings>,
-    /// Whether the proxy of the environment is used for calls to issuers.
-    pub use_environment_proxy: bool,
-}
 
 /// Why the operator could not start.
 #[derive(Debug, thiserror::Error)]
@@ -171,30 +146,6 @@ pub async fn operate(
     }
 }
 
-impl Settings {
-    /// The managed namespaces, for people.
-    fn scope(&self) -> String {
-        if self.namespaces.is_empty() { "all".into() } else { self.namespaces.join(",") }
-    }
-
-    /// The lease, for people.
-    fn lease_name(&self) -> String {
-        self.lease
-            .as_ref()
-            .map_or_else(|| "none".into(), |lease| format!("{}/{}", lease.namespace, lease.name))
-    }
-
-    /// The name of this controller: its lease, or else values that a restarted process has again but no other process.
-    fn controller_name(&self) -> String {
-        let lease = self.lease_name();
-        if self.lease.is_some() {
-            lease
-        } else {
-            format!("{lease}/{}/{}", lease_settings::host(), self.admin_address)
-        }
-    }
-}
-
 fn log_start(settings: &Settings, admin: SocketAddr) {
     let allowed: Vec<String> = settings.allow_list.entries().map(|entry| entry.to_string()).collect();
     tracing::info!(
@@ -267,7 +218,7 @@ impl Operator {
         ));
         let reconcile_limiter = Arc::new(CallLimiters::new(Capacity::of(settings.concurrency)));
         // Identifies the replica, and the controller.
-        let instance = Some(lease_settings::host()).filter(|host| !host.is_empty());
+        let instance = Some(host()).filter(|host| !host.is_empty());
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance };
         let recorder = Recorder::new(client.clone(), reporter);
         let (publisher, events) = EventPublisher::new(Arc::clone(&clock), Arc::clone(&metrics));

@@ -56,7 +56,7 @@ impl Reconciliation<'_> {
         let wire = status::write(&status);
         registry.statuses.begins(&self.key(), &wire);
         let (api_server, left) = (&self.context.api_server, self.context.leader_election.left());
-        // Another controller may claim a credential without a keeper at the same time.
+        // Another controller may claim a credential that has none at the same time.
         let fence =
             self.credential.resource_version().filter(|_| self.state.known.status().controller.is_none());
         let deadline = self.state.call_deadline().within(left);

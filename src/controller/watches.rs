@@ -165,7 +165,9 @@ fn snapshot(object: &Guarded, own: &str) -> CredentialSnapshot {
         renew_request: credential.and_then(IdIssuerCredential::renew_request).map(str::to_owned),
         deleting: object.meta().deletion_timestamp.is_some(),
         secrets: credential.map(secrets).unwrap_or_default(),
-        keeper: status.and_then(|status| status.controller.clone()).filter(|keeper| keeper != own),
+        controller: status
+            .and_then(|status| status.controller.clone())
+            .filter(|controller| controller != own),
         claim: status.and_then(|status| status.claimed_by.clone()),
     }
 }

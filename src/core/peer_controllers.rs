@@ -1,13 +1,13 @@
-//! Other controllers over the same credentials: which one keeps a credential, and which ones stand by.
+//! Other controllers over the same credentials: which one manages a credential, and which ones stand by.
 //!
-//! A credential's status names the controller that keeps it while it is alive. To check that, another controller sets a
-//! claim in status, and a live keeper removes it. A claim that stays shows that the keeper is gone. So no additional
+//! A credential's status names the controller that manages it while it is alive. To check that, another controller sets a
+//! claim in status, and a live controller removes it. A claim that stays shows that the controller is gone. So no additional
 //! permissions are needed, and nothing is written if there is only one controller.
 //!
-//! A keeper of many namespaces is asked in a few of them, its witnesses. The others go by what is found out there: where it
+//! A controller of many namespaces is asked in a few of them, its witnesses. The others go by what is found out there: where it
 //! is silent in all that were asked, it is gone everywhere. In the others it is asked rarely, for it may have left one alone.
 //!
-//! Limits: a keeper that answers later than [`ANSWER_LIMIT`] counts as gone, and may log in once more before it
+//! Limits: a controller that answers later than [`ANSWER_LIMIT`] counts as gone, and may log in once more before it
 //! notices. And anyone who may write status can make a controller stand by or take over.
 
 use std::collections::HashMap;
@@ -17,19 +17,19 @@ use jiff::SignedDuration;
 
 use super::time::Moment;
 
-/// How long a claim may stay before the keeper counts as gone: a keeper's successor needs up to 17 s to become leader.
+/// How long a claim may stay before the controller counts as gone: a controller's successor needs up to 17 s to become leader.
 pub const ANSWER_LIMIT: SignedDuration = SignedDuration::from_secs(18);
-/// How soon after a sign of life a keeper is checked again. Together with the limit this is less than half a minute.
+/// How soon after a sign of life a controller is checked again. Together with the limit this is less than half a minute.
 const ASKED_AGAIN: SignedDuration = SignedDuration::from_secs(6);
 /// How much later than the one that asked, others look that go by its answer.
 const GRACE: SignedDuration = SignedDuration::from_secs(1);
 /// For how long it counts as gone without being asked again.
 const GONE_FOR: SignedDuration = SignedDuration::from_mins(1);
-/// In so many namespaces a keeper is asked that often.
+/// In so many namespaces a controller is asked that often.
 const WITNESSES: usize = 3;
-/// How long a witness may be late before another namespace takes its part: nothing that this keeper keeps is left there.
+/// How long a witness may be late before another namespace takes its part: this controller has no credential left there.
 const WITNESS_GRACE: SignedDuration = SignedDuration::from_secs(10);
-/// After this time, and up to two minutes more, a keeper is checked in a namespace that is not a witness: not in all of
+/// After this time, and up to two minutes more, a controller is checked in a namespace that is not a witness: not in all of
 /// them at once.
 const RARE_CHECK_INTERVAL: SignedDuration = SignedDuration::from_mins(4);
 const RARELY_SPREAD_SECONDS: u64 = 120;
@@ -48,14 +48,14 @@ pub enum Claim {
     Another,
 }
 
-/// What to do about a credential that another controller keeps.
+/// What to do about a credential that another controller manages.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PeerDecision {
-    /// Claim it, and wait for the keeper's answer.
+    /// Claim it, and wait for the controller's answer.
     Ask,
     /// Stand by until then.
     StandBy(Moment),
-    /// The keeper is gone: keep it ourselves.
+    /// The controller is gone: manage it ourselves.
     TakeOver,
 }
 
@@ -89,7 +89,7 @@ struct NamespaceState {
 enum State {
     /// There is no open claim.
     Quiet,
-    /// A claim that the keeper has not answered yet.
+    /// A claim that the controller has not answered yet.
     Asked(PendingClaim),
     /// It did not answer, here or in all its witness namespaces, or another controller replaced it.
     Gone { at: Moment, question: Option<PendingClaim> },
@@ -114,24 +114,24 @@ impl PendingClaim {
 enum Guide {
     /// By its own questions.
     Itself,
-    /// By those in others, which say that the keeper is gone.
+    /// By those in others, which say that the controller is gone.
     Gone,
     /// By those in others, which say so then at the latest. One of them may have gone unanswered for a while.
     Others { until: Moment, is_in_doubt: bool },
 }
 
 impl PeerControllers {
-    /// What to do about the credential `on`, which `keeper` keeps. If it is to be asked or taken over, that is what happens.
+    /// What to do about the credential `on`, which `controller` keeps. If it is to be asked or taken over, that is what happens.
     pub fn stance(
         &mut self,
-        keeper: &str,
+        controller: &str,
         namespace: &str,
         on: &str,
         claim: Claim,
         now: Moment,
     ) -> PeerDecision {
-        self.track(keeper, namespace, now);
-        let peer = self.0.get_mut(keeper);
+        self.track(controller, namespace, now);
+        let peer = self.0.get_mut(controller);
         peer.map_or(PeerDecision::StandBy(now.plus(GRACE)), |peer| peer.stance(namespace, on, claim, now))
     }
 
@@ -149,10 +149,10 @@ impl PeerControllers {
         }
     }
 
-    /// The claim on the credential `on` could not be written, or its keeper not be replaced: another controller was
+    /// The claim on the credential `on` could not be written, or its controller not be replaced: another controller was
     /// faster.
-    pub fn on_conflict(&mut self, keeper: &str, namespace: &str, on: &str) {
-        let Some(place) = self.place(keeper, namespace) else { return };
+    pub fn on_conflict(&mut self, controller: &str, namespace: &str, on: &str) {
+        let Some(place) = self.place(controller, namespace) else { return };
         match &place.state {
             State::Asked(question) if question.is_ours && question.on == on => place.state = State::Quiet,
             // It may have answered in the last moment, which its credential shows.
@@ -228,7 +228,7 @@ impl PeerController {
         PeerDecision::Ask
     }
 
-    /// A sign of life in this namespace. Returns whether the keeper counted as gone there.
+    /// A sign of life in this namespace. Returns whether the controller counted as gone there.
     fn on_sign_of_life(&mut self, namespace: &str, now: Moment) -> bool {
         let Some(place) = self.places.get_mut(namespace) else { return false };
         let was_gone = matches!(place.state, State::Gone { .. });
@@ -272,7 +272,7 @@ impl PeerController {
 }
 
 impl NamespaceState {
-    /// Takes in the claim on the credential `on`. Returns whether it is a sign of life of the keeper, which removed a
+    /// Takes in the claim on the credential `on`. Returns whether it is a sign of life of the controller, which removed a
     /// claim.
     fn observe_claim(&mut self, on: &str, claim: Claim, now: Moment) -> bool {
         let is_new = match (&self.state, claim) {
@@ -325,7 +325,7 @@ impl NamespaceState {
         }
     }
 
-    /// When it turns out at the latest that the keeper is gone, if it is.
+    /// When it turns out at the latest that the controller is gone, if it is.
     fn expected(&self) -> Option<Moment> {
         match &self.state {
             State::Gone { .. } => None,
@@ -347,7 +347,7 @@ impl NamespaceState {
     }
 }
 
-/// How long after a check in a namespace that is not a witness the keeper is checked there again.
+/// How long after a check in a namespace that is not a witness the controller is checked there again.
 fn rare_check_interval(namespace: &str) -> SignedDuration {
     let mut hasher = DefaultHasher::new();
     namespace.hash(&mut hasher);
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keeper_that_answers_is_asked_again_and_again_by_one_credential_and_all_stand_by() {
+    fn a_controller_that_answers_is_asked_again_and_again_by_one_credential_and_all_stand_by() {
         let mut peer_controllers = PeerControllers::default();
         for begin in [0, 10, 20] {
             assert_eq!(stance(&mut peer_controllers, "one", Claim::None, begin), PeerDecision::Ask);
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keeper_that_does_not_answer_is_gone_for_all_of_its_credentials_within_half_a_minute() {
+    fn a_controller_that_does_not_answer_is_gone_for_all_of_its_credentials_within_half_a_minute() {
         let mut peer_controllers = PeerControllers::default();
         // Its last sign of life.
         peer_controllers.on_sign_of_life("a", NAMESPACE, at(0));
@@ -463,14 +463,14 @@ mod tests {
         assert_eq!(stance(&mut peer_controllers, "one", Claim::Ours, 19), PeerDecision::TakeOver);
         peer_controllers.on_conflict("a", NAMESPACE, "one");
         let mut answered = stance(&mut peer_controllers, "one", Claim::Ours, 20);
-        assert_eq!(answered, PeerDecision::TakeOver, "the change was none of the keeper's");
+        assert_eq!(answered, PeerDecision::TakeOver, "the change was none of the controller's");
         peer_controllers.on_conflict("a", NAMESPACE, "one");
         answered = stance(&mut peer_controllers, "one", Claim::None, 21);
         assert_eq!(answered, PeerDecision::StandBy(at(27)), "it has answered in the last moment");
     }
 
-    /// A keeper of the namespaces `0` to `9`, each with one credential, which is looked at when it is due, and at once when
-    /// the keeper has answered. It works in those for which that is so.
+    /// A controller of the namespaces `0` to `9`, each with one credential, which is looked at when it is due, and at once when
+    /// the controller has answered. It works in those for which that is so.
     struct Many {
         peer_controllers: PeerControllers,
         /// When each is looked at, and whether our claim stands on it.
@@ -515,7 +515,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keeper_of_many_namespaces_is_asked_often_in_three_of_them() {
+    fn a_controller_of_many_namespaces_is_asked_often_in_three_of_them() {
         let mut many = Many::new();
         many.run(0..600, |_| true);
         // A question and its answer take a second here, so three are asked every seven seconds, and seven every five minutes.

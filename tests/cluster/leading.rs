@@ -136,8 +136,8 @@ async fn a_namespace_that_changes_hands_keeps_its_tokens() {
     })
     .await;
     stage.apply(json!({})).await;
-    let keeper = |credential: &IdIssuerCredential| credential.status.as_ref()?.controller.clone();
-    let first = keeper(&stage.ready().await);
+    let controller = |credential: &IdIssuerCredential| credential.status.as_ref()?.controller.clone();
+    let first = controller(&stage.ready().await);
     let token = text(&stage.target().await, "token");
     let one_set = stage.operator.page("/readyz").await.1;
     stage.operator.stop().await;
@@ -153,8 +153,8 @@ async fn a_namespace_that_changes_hands_keeps_its_tokens() {
     let lease = |page: &str| page.lines().find(|line| line.starts_with("lease: ")).map(str::to_owned);
     assert_ne!(lease(&one_set), lease(&larger_set));
     // It asks whether the first one lives, which takes up to half a minute.
-    let has_changed_hands = |credential: &IdIssuerCredential| keeper(credential) != first;
-    wait::object(&stage.credentials(), NAME, "another keeper", 2 * LIMIT, has_changed_hands).await;
+    let has_changed_hands = |credential: &IdIssuerCredential| controller(credential) != first;
+    wait::object(&stage.credentials(), NAME, "another controller", 2 * LIMIT, has_changed_hands).await;
     stage.edit_target(json!({"metadata": {"labels": null}})).await;
     stage.target_until("its label", |target| target.metadata.labels.is_some()).await;
     assert_eq!(text(&stage.target().await, "token"), token);

@@ -27,7 +27,7 @@ async fn a_second_controller_names_the_first_writes_nothing_and_goes_on_when_tha
     rival.start(stage.control_plane).await;
     rival.until_ready().await;
 
-    let keeper = format!("{}/first", stage.namespace.name());
+    let controller = format!("{}/first", stage.namespace.name());
     let told = wait::until("the Event", LIMIT, async || {
         let events = stage.namespace.api::<Event>().list(&ListParams::default()).await.unwrap().items;
         events
@@ -36,7 +36,7 @@ async fn a_second_controller_names_the_first_writes_nothing_and_goes_on_when_tha
             .ok_or("no such Event")
     })
     .await;
-    assert!(told.note.as_ref().is_some_and(|note| note.contains(&keeper)), "{told:?}");
+    assert!(told.note.as_ref().is_some_and(|note| note.contains(&controller)), "{told:?}");
     // The test's host stands for the pod's.
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     assert_eq!(told.reporting_instance.as_deref(), Some(host.trim()));

@@ -6,6 +6,7 @@ mod book;
 mod chart;
 mod images;
 mod modules;
+mod reference;
 mod references;
 mod source;
 mod threat_model;

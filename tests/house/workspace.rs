@@ -64,3 +64,9 @@ fn the_minimal_rust_is_what_the_dependencies_need() {
         "{name} needs {needed:?}: set rust-version in Cargo.toml, and see where {named} stands"
     );
 }
+
+#[test]
+fn in_ci_no_test_is_skipped_for_lack_of_a_tool() {
+    let script = std::fs::read_to_string(root().join(".ci/run")).unwrap();
+    assert!(script.lines().any(|line| line == "export CI=true"), "{script}");
+}

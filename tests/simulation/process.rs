@@ -188,12 +188,8 @@ impl Process {
 
 fn settings(habitat: &Habitat, lease_namespace: &str, name: &str) -> Settings {
     Settings {
-        watch_timeout_seconds: 290,
         namespaces: habitat.namespaces.clone(),
-        allow_list: habitat.issuers.allow_list(),
         target_policy: habitat.target_policy.clone(),
-        admin_address: ([127, 0, 0, 1], 0).into(),
-        concurrency: 64,
         max_credentials_per_namespace: habitat.max_credentials_per_namespace,
         lease: habitat.lease.map(|timings| LeaseSettings {
             namespace: lease_namespace.into(),
@@ -201,6 +197,6 @@ fn settings(habitat: &Habitat, lease_namespace: &str, name: &str) -> Settings {
             identity: name.to_owned(),
             timings,
         }),
-        use_environment_proxy: false,
+        ..Settings::new(habitat.issuers.allow_list(), ([127, 0, 0, 1], 0).into())
     }
 }

@@ -17,7 +17,7 @@ const HANDOVER: Duration = Duration::from_secs(30);
 /// Where the lease of the other controller lies.
 const ELSEWHERE: &str = "elsewhere";
 
-const KEEPER: &str = "operator/idissuer-operator";
+const CONTROLLER: &str = "operator/idissuer-operator";
 const RIVAL: &str = "elsewhere/idissuer-operator";
 
 fn world(credentials: usize) -> World {
@@ -26,7 +26,7 @@ fn world(credentials: usize) -> World {
 }
 
 /// The controller that status names for each credential.
-fn keepers(world: &World) -> Vec<String> {
+fn controllers(world: &World) -> Vec<String> {
     let of = |credential| world.credential(credential)["status"]["controller"].as_str().unwrap().to_owned();
     world.population.credentials.iter().map(of).collect()
 }
@@ -65,21 +65,25 @@ async fn a_second_controller_stands_by_names_the_first_and_goes_on_within_half_a
     puts_targets_back(&world, MINUTE / 6).await;
     assert_eq!(world.habitat.api.count("rival-1", "patch", "secrets"), 0, "it does not write");
     assert_eq!(world.habitat.ledger.calls(), calls, "nor log in");
-    assert!(keepers(&world).iter().all(|keeper| keeper == KEEPER), "{:?}", keepers(&world));
+    assert!(
+        controllers(&world).iter().all(|controller| controller == CONTROLLER),
+        "{:?}",
+        controllers(&world)
+    );
     let told = told(&world, "ManagedByAnotherController");
     assert_eq!(told.len(), 4, "once for each credential: {told:?}");
-    assert!(told.iter().all(|event| event.contains(KEEPER)), "{told:?}");
+    assert!(told.iter().all(|event| event.contains(CONTROLLER)), "{told:?}");
     world.assert_well();
 
     world.replicas[0].stop().unwrap().await.unwrap();
     world.pass(HANDOVER).await;
-    assert!(keepers(&world).iter().all(|keeper| keeper == RIVAL), "{:?}", keepers(&world));
+    assert!(controllers(&world).iter().all(|controller| controller == RIVAL), "{:?}", controllers(&world));
     puts_targets_back(&world, MINUTE / 6).await;
 
     // Who comes back finds another one, and stands by in turn.
     world.replicas[0].start(&world.habitat);
     world.pass(10 * MINUTE).await;
-    assert!(keepers(&world).iter().all(|keeper| keeper == RIVAL), "{:?}", keepers(&world));
+    assert!(controllers(&world).iter().all(|controller| controller == RIVAL), "{:?}", controllers(&world));
     assert_eq!(world.habitat.api.count("north-2", "patch", "secrets"), 0);
     puts_targets_back(&world, MINUTE / 6).await;
 }
@@ -94,7 +98,7 @@ async fn a_controller_that_dies_without_a_word_is_followed_as_well() {
     world.pass(2 * MINUTE).await;
     world.replicas[0].crash(&world.habitat.api);
     world.pass(HANDOVER).await;
-    assert_eq!(keepers(&world), [RIVAL]);
+    assert_eq!(controllers(&world), [RIVAL]);
     puts_targets_back(&world, MINUTE / 6).await;
 }
 
@@ -109,7 +113,7 @@ async fn a_failover_within_one_controller_changes_nothing_for_another() {
     let leader = world.leader().unwrap();
     world.replicas[leader].stop().unwrap().await.unwrap();
     world.pass(10 * MINUTE).await;
-    assert_eq!(keepers(&world), [KEEPER]);
+    assert_eq!(controllers(&world), [CONTROLLER]);
     assert_eq!(world.habitat.api.count("rival-1", "patch", "secrets"), 0);
     puts_targets_back(&world, MINUTE / 6).await;
 }
@@ -121,7 +125,7 @@ async fn two_that_come_at_once_share_what_there_is_and_leave_each_other_alone() 
     world.replicas[0].start(&world.habitat);
     rival.start(&world.habitat);
     world.pass(2 * MINUTE).await;
-    let shared = keepers(&world);
+    let shared = controllers(&world);
     let written = |world: &World| {
         ["north-1", "rival-1"].map(|process| world.habitat.api.count(process, "patch", "secrets"))
     };
@@ -129,7 +133,7 @@ async fn two_that_come_at_once_share_what_there_is_and_leave_each_other_alone() 
     assert_eq!(writes.iter().sum::<u64>(), 6, "each target once: {writes:?}");
     assert_eq!(calls.sent(), 6, "one login each: {calls:?}");
     world.pass(20 * MINUTE).await;
-    assert_eq!((written(&world), world.habitat.ledger.calls(), keepers(&world)), (writes, calls, shared));
+    assert_eq!((written(&world), world.habitat.ledger.calls(), controllers(&world)), (writes, calls, shared));
 }
 
 /// The third one overwrote the second one's claim, which took that for a sign of the first one's life: no claim ever stood long
@@ -146,13 +150,13 @@ async fn two_standbys_leave_each_others_claims_alone_and_one_takes_over_within_h
         world.pass(MINUTE).await;
     }
     world.pass(10 * MINUTE).await;
-    assert_eq!(keepers(&world), [KEEPER]);
+    assert_eq!(controllers(&world), [CONTROLLER]);
     world.replicas[0].crash(&world.habitat.api);
     world.pass(HANDOVER).await;
-    let successor = keepers(&world);
-    assert_ne!(successor, [KEEPER]);
+    let successor = controllers(&world);
+    assert_ne!(successor, [CONTROLLER]);
     world.pass(10 * MINUTE).await;
-    assert_eq!(keepers(&world), successor, "the other one leaves it alone");
+    assert_eq!(controllers(&world), successor, "the other one leaves it alone");
     puts_targets_back(&world, MINUTE / 6).await;
 }
 
@@ -167,8 +171,8 @@ async fn a_controller_of_many_namespaces_is_checked_in_three_and_replaced_wherev
         world.write(&login_secret(&credential.namespace, &account, &account.password));
         world.apply(credential, &json!({}));
     }
-    let kept_by = |world: &World, keeper: &str| {
-        let is_kept = |it: &&Credential| world.credential(it)["status"]["controller"] == keeper;
+    let kept_by = |world: &World, controller: &str| {
+        let is_kept = |it: &&Credential| world.credential(it)["status"]["controller"] == controller;
         credentials.iter().filter(is_kept).count()
     };
     world.replicas[0].start(&world.habitat);
@@ -182,14 +186,14 @@ async fn a_controller_of_many_namespaces_is_checked_in_three_and_replaced_wherev
         let writes = world.habitat.api.count(process, "patch", "idissuercredentials/status");
         assert!(writes < 600, "{process}: {writes} in ten minutes");
     }
-    assert_eq!(kept_by(&world, KEEPER), 60);
+    assert_eq!(kept_by(&world, CONTROLLER), 60);
 
     // It comes back for all of them but one.
     world.replicas[0].stop().unwrap().await.unwrap();
     world.habitat.namespaces = credentials[1..].iter().map(|it| it.namespace.clone()).collect();
     world.replicas[0].start(&world.habitat);
     world.pass(7 * MINUTE).await;
-    assert_eq!(kept_by(&world, KEEPER), 59);
+    assert_eq!(kept_by(&world, CONTROLLER), 59);
     assert_eq!(kept_by(&world, RIVAL), 1);
 
     world.replicas[0].crash(&world.habitat.api);
@@ -204,8 +208,8 @@ async fn two_controllers_without_a_lease_know_each_other_apart_and_a_restarted_o
     let mut world = World::new(&plan, Issuers::plain(8, HOUR));
     world.start();
     world.pass(2 * MINUTE).await;
-    let first = keepers(&world);
-    assert!(first.iter().all(|keeper| keeper.starts_with("none/")), "{first:?}");
+    let first = controllers(&world);
+    assert!(first.iter().all(|controller| controller.starts_with("none/")), "{first:?}");
     let mut rival = Replica::of_another("rival", ELSEWHERE);
     rival.start(&world.habitat);
     world.pass(10 * MINUTE).await;
@@ -213,10 +217,14 @@ async fn two_controllers_without_a_lease_know_each_other_apart_and_a_restarted_o
     assert_eq!(world.habitat.api.count("rival-1", "patch", "secrets"), 0);
     world.start();
     world.pass(2 * MINUTE).await;
-    assert_eq!(keepers(&world), first);
+    assert_eq!(controllers(&world), first);
     assert_eq!(world.habitat.api.count("rival-1", "patch", "secrets"), 0);
     world.replicas[0].stop().unwrap().await.unwrap();
     world.pass(HANDOVER).await;
-    assert!(keepers(&world).iter().all(|keeper| !first.contains(keeper)), "{:?}", keepers(&world));
+    assert!(
+        controllers(&world).iter().all(|controller| !first.contains(controller)),
+        "{:?}",
+        controllers(&world)
+    );
     puts_targets_back(&world, MINUTE / 6).await;
 }

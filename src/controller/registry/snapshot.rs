@@ -19,7 +19,7 @@ pub(in crate::controller) struct CredentialSnapshot {
     /// The Secrets of its namespace that it names.
     pub secrets: BTreeSet<String>,
     /// The other controller that keeps it.
-    pub keeper: Option<String>,
+    pub controller: Option<String>,
     /// The controller that claims it.
     pub claim: Option<String>,
 }

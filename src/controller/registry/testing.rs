@@ -22,7 +22,7 @@ pub(super) fn snapshot(uid: &str, secrets: &[&str]) -> CredentialSnapshot {
         renew_request: None,
         deleting: false,
         secrets: secrets.iter().map(|name| (*name).to_owned()).collect(),
-        keeper: None,
+        controller: None,
         claim: None,
     }
 }
