@@ -1,10 +1,16 @@
 //! The chart's documents: one source for each thing that is told twice.
 
+use std::collections::BTreeSet;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use idissuer::core::endpoint::DEFAULT_ISSUER;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use regex_lite::Regex;
+use serde_json::{Value, json};
 
-use super::{objects_of, read, read_of_chart, required, yaml};
+use super::objects::pod;
+use super::{objects_of, read, read_of_chart, required, with, yaml};
 use crate::source::files;
 
 #[test]
@@ -40,6 +46,61 @@ fn the_version_of_the_chart_is_that_of_the_program() {
     let chart = yaml(&read_of_chart("Chart.yaml"));
     assert_eq!(chart["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
+}
+
+/// An annotation of the chart that holds YAML.
+fn annotation(name: &str) -> Value {
+    let chart = yaml(&read_of_chart("Chart.yaml"));
+    yaml(chart["annotations"][format!("artifacthub.io/{name}")].as_str().unwrap())
+}
+
+#[test]
+fn the_resources_that_the_chart_announces_are_those_that_it_installs() {
+    let ours = yaml(&read("crds/idissuer.pl_idissuercredentials.yaml"));
+    let announced = annotation("crds");
+    let (kind, version) = (&ours["spec"]["names"]["kind"], &ours["spec"]["versions"][0]["name"]);
+    assert_eq!(announced.as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&announced[0]["name"], &announced[0]["kind"], &announced[0]["version"]),
+        (&ours["metadata"]["name"], kind, version)
+    );
+    let samples = files("deploy/samples", &["yaml"]).into_iter();
+    let samples: Vec<Value> =
+        samples.flat_map(|file| serde_saphyr::from_multiple::<Value>(&file.text).unwrap()).collect();
+    let examples = annotation("crdsExamples");
+    assert!(!examples.as_array().unwrap().is_empty());
+    for example in examples.as_array().unwrap() {
+        assert_eq!(&example["kind"], kind);
+        assert!(samples.contains(example), "no sample of deploy/samples: {example}");
+    }
+}
+
+#[tokio::test]
+async fn the_images_that_the_chart_announces_are_those_that_it_runs() {
+    let objects = objects_of(&with(required(), "test.simulator.enabled", json!(true))).await;
+    let pods = objects.iter().filter_map(pod);
+    let run: BTreeSet<_> = pods.map(|pod| pod["containers"][0]["image"].clone().to_string()).collect();
+    let announced = annotation("images");
+    let announced = announced.as_array().unwrap().iter().map(|image| image["image"].to_string()).collect();
+    assert_eq!(run, announced);
+}
+
+#[test]
+fn the_changes_that_the_chart_announces_are_of_kinds_that_artifact_hub_knows() {
+    for change in annotation("changes").as_array().unwrap() {
+        let kind = change["kind"].as_str().unwrap();
+        assert!(
+            ["added", "changed", "deprecated", "removed", "fixed", "security"].contains(&kind),
+            "{change}"
+        );
+        assert!(change["description"].is_string(), "{change}");
+    }
+}
+
+#[test]
+fn the_icon_of_the_chart_is_its_picture() {
+    let icon = format!("data:image/svg+xml;base64,{}", STANDARD.encode(read_of_chart("icon.svg")));
+    assert!(yaml(&read_of_chart("Chart.yaml"))["icon"] == icon, "make `icon` in Chart.yaml: {icon}");
 }
 
 /// What the table of the chart's values takes for the version of somebody else's image.
