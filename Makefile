@@ -91,16 +91,17 @@ mutants: export PATH := $(MUTANTS_HOME)/bin:$(PATH)
 mutants: $(MUTANTS) ## Test the core's tests: they must fail for 98 % of its mutants; FILES="login_budget account/call" for these files only
 	tests/mutants.sh $(FILES)
 
-crds: ## Generate crds/ from the code, and copy it to the chart and deploy/
+crds: ## Generate crds/ from the code, and copy it to the chart and deploy/; then as `make chart`
 	@$(BUILD)
 	$(DEBUG)/idissuer crd > $(CRD).new
 	mv $(CRD).new $(CRD)
 	cp $(CRD) $(CHART)/files/
 	cp $(CRD) deploy/crds/
+	@$(MAKE) chart
 
-chart: ## Generate the chart's README and deploy/base from the chart
+chart: ## Generate the chart's README, deploy/base and deploy/install.yaml from the chart
 	$(CARGO) test --quiet --locked --workspace --test house -- --ignored --exact \
-	  chart::readme::write_the_values_into_the_readme chart::deploy::write_the_base
+	  chart::readme::write_the_values_into_the_readme chart::deploy::write_the_manifests
 
 SOAK := soak::no_token_dies_in_a_target_while_there_is_a_working_way_to_get_a_new_one
 soak: export MINUTES ?= 10

@@ -139,11 +139,21 @@ async fn kustomized(control_plane: &ControlPlane, folder: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_api_server_accepts_the_base_and_its_overlays() {
+async fn the_api_server_accepts_the_base_and_its_overlays_and_all_in_one_file() {
     let control_plane = prepared().await;
     for folder in ["base", "overlays/one-namespace", "overlays/with-simulator"] {
         accepts(control_plane, folder, &kustomized(control_plane, folder).await).await;
     }
+    accepts(control_plane, "install.yaml", include_str!("../../deploy/install.yaml")).await;
+    // As its comment says.
+    let path = concat!("--filename=", env!("CARGO_MANIFEST_DIR"), "/deploy/install.yaml");
+    let selector = "--selector=app.kubernetes.io/instance=idissuer-operator";
+    let removal = ["delete", path, selector, "--ignore-not-found", "--dry-run=server", "--output=name"];
+    assert_eq!(
+        control_plane.kubectl().run(&removal).await.unwrap(),
+        "",
+        "it keeps the CRD and the namespace"
+    );
 }
 
 /// The manifests in a folder of `deploy/samples`, each with its path.

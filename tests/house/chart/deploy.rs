@@ -1,9 +1,10 @@
-//! `deploy/base` is what the chart comes to, without what is Helm's own.
+//! `deploy/base` and `deploy/install.yaml` are what the chart comes to, without what is Helm's own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use idissuer_testbed::{Helm, Program};
+use serde_json::Value;
 
 use super::{folder, read, root, yaml};
 
@@ -63,10 +64,62 @@ async fn the_base_holds_what_is_made_and_no_more_and_applies_all_of_it() {
     assert_eq!(applied, found, "on the left what kustomization.yaml names, on the right what is there");
 }
 
+const INSTALL_HEADER: &str = "\
+# The operator for the whole cluster and its CRD, in one file. Made from crds/ and deploy/base by `make chart`: do not edit it.
+#
+#   kubectl apply --server-side -f install.yaml
+#
+# Apply a newer file to upgrade. Make the image available to your nodes; if it is in a registry, name it:
+#
+#   sed 's|image: \"idissuer:|image: \"registry.example.com/idissuer:|' install.yaml | kubectl apply --server-side -f -
+#
+# `kubectl delete -f install.yaml` deletes the CRD too, and with it all credentials in all namespaces. To remove only the operator:
+#
+#   kubectl delete -f install.yaml --selector app.kubernetes.io/instance=idissuer-operator
+";
+
+/// The CRD and the base in one file, in the order in which they must be applied.
+async fn in_one_file() -> String {
+    let (made, kustomization) = (made().await, yaml(&read("deploy/base/kustomization.yaml")));
+    let applied: Vec<String> = serde_json::from_value(kustomization["resources"].clone()).unwrap();
+    let mut text = INSTALL_HEADER.to_owned();
+    let base = applied.iter().map(|name| match made.get(name) {
+        Some(text) => text.strip_prefix(HEADER).unwrap().to_owned(),
+        None => read(&format!("deploy/base/{name}")),
+    });
+    for part in [read("crds/idissuer.pl_idissuercredentials.yaml")].into_iter().chain(base) {
+        let part = part.strip_prefix("---\n").unwrap_or(&part).trim_end();
+        text.push_str("---\n");
+        text.push_str(part);
+        text.push('\n');
+    }
+    text
+}
+
 #[tokio::test]
-#[ignore = "writes deploy/base anew: `make chart`"]
-async fn write_the_base() {
+async fn the_file_for_an_installation_is_made_from_the_base() {
+    assert!(
+        read("deploy/install.yaml") == in_one_file().await,
+        "deploy/install.yaml is not what the CRD and deploy/base come to: run `make chart` and commit it"
+    );
+}
+
+#[tokio::test]
+async fn the_file_for_an_installation_can_be_removed_without_the_credentials() {
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&in_one_file().await).unwrap();
+    let label = "app.kubernetes.io/instance";
+    let (removed, kept): (Vec<_>, Vec<_>) =
+        objects.iter().partition(|object| object["metadata"]["labels"][label] == "idissuer-operator");
+    let kept: Vec<_> = kept.iter().map(|object| object["kind"].as_str().unwrap()).collect();
+    assert_eq!(kept, ["CustomResourceDefinition", "Namespace"]);
+    assert!(removed.iter().any(|object| object["kind"] == "Deployment"));
+}
+
+#[tokio::test]
+#[ignore = "writes deploy/base and deploy/install.yaml anew: `make chart`"]
+async fn write_the_manifests() {
     for (name, text) in made().await {
         fs::write(root().join("deploy/base").join(name), text).unwrap();
     }
+    fs::write(root().join("deploy/install.yaml"), in_one_file().await).unwrap();
 }
