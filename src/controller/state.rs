@@ -101,7 +101,7 @@ impl LoginSnapshot {
                 self.reference.ca_bundle.is_some()
                     && session.with_account(|account| {
                         account.last_failure().is_some_and(|last_failure| {
-                            last_failure.failure.reason.is_of_tls() && last_failure.last.is_after(self.at)
+                            last_failure.failure.cause.is_of_tls() && last_failure.last.is_after(self.at)
                         })
                     })
             }
@@ -173,10 +173,7 @@ impl CredentialState {
         let Some(snapshot) = current else { return Login::Unread };
         match &snapshot.outcome {
             Err(reason) => Login::Defective(reason.clone()),
-            Ok(session) => {
-                let view = session.view(&snapshot.tenant).of_secret(&spec.account.login.secret);
-                Login::Account(Box::new(view))
-            }
+            Ok(session) => Login::Account(Box::new(session.view(&snapshot.tenant))),
         }
     }
 

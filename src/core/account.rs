@@ -12,7 +12,6 @@ use std::sync::Arc;
 use super::backoff::{RandomFraction, retry_pause};
 use super::circuit_breaker::CallOutcome;
 use super::login_budget::LoginBudget;
-use super::reason::Reason;
 use super::refresh_support::RefreshHistory;
 use super::retry::{Failure, RetryClass, Sent};
 use super::schedule::{TimeScale, overdue_margin};
@@ -167,8 +166,7 @@ impl Account {
         if grant == Grant::Refresh || self.accepted.is_some() || is_plain || !failure.class.is_answer() {
             return failure;
         }
-        let reason = Reason::LoginNotAccepted { answer: Box::new(failure.reason), blank: false };
-        Failure { class: RetryClass::Rejected, reason }
+        Failure { class: RetryClass::Rejected, cause: failure.cause.of_unproven_login(), ..failure }
     }
 
     /// What the end of a call says about the issuer; `has_own_trust` says that the account trusts its own CAs.

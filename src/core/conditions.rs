@@ -2,7 +2,8 @@
 
 mod list;
 
-use super::observed::{Login, Observed, TargetState};
+use super::account::LastFailure;
+use super::observed::{Login, Observed, TargetState, WaitCause};
 use super::reason::Reason;
 use super::schedule::TimeScale;
 use super::time::{Moment, to_second};
@@ -111,10 +112,10 @@ pub fn blocker(observed: &Observed<'_>, state: &TargetState<'_>, now: Moment) ->
         Login::Unread => None,
         Login::Defective(reason) => Some(reason.clone()),
         Login::Account(account) => {
-            let last_failure = account.last_failure.as_ref().map(|last_failure| &last_failure.failure.reason);
-            match (last_failure, &account.waits_for) {
-                (_, Some(put_off @ Reason::LoginRateLimited { .. })) => Some(put_off.clone()),
-                (last_failure, waits_for) => last_failure.or(waits_for.as_ref()).cloned(),
+            let waits_for = account.waits_for.map(|cause| cause.reason(&spec.account.login.secret));
+            match account.waits_for {
+                Some(WaitCause::LoginRateLimited { .. }) => waits_for,
+                _ => account.failure_reason(&spec.account).or(waits_for),
             }
         }
     };
@@ -170,19 +171,14 @@ fn holds_token(observed: &Observed<'_>, state: &TargetState<'_>) -> bool {
 
 fn login_answer(observed: &Observed<'_>) -> Option<LoginAnswer> {
     let account = observed.account()?;
-    match &account.last_failure {
-        Some(last_failure)
-            if matches!(
-                last_failure.failure.reason,
-                Reason::LoginRejected { .. } | Reason::LoginNotAccepted { .. }
-            ) =>
-        {
-            Some(LoginAnswer::Rejected(last_failure.failure.reason.clone()))
-        }
-        _ if account.is_proven() => Some(LoginAnswer::Accepted),
-        _ if observed.is_published_by_this_account() => None,
-        _ => Some(LoginAnswer::NotTried),
+    let is_rejection = |it: &LastFailure| it.failure.cause.is_rejection();
+    if account.last_failure.as_ref().is_some_and(is_rejection) {
+        return account.failure_reason(&observed.spec.ok()?.account).map(LoginAnswer::Rejected);
     }
+    if account.is_proven() {
+        return Some(LoginAnswer::Accepted);
+    }
+    (!observed.is_published_by_this_account()).then_some(LoginAnswer::NotTried)
 }
 
 #[cfg(test)]

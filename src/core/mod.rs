@@ -12,6 +12,7 @@
 pub mod account;
 pub mod adaptive_timeout;
 pub mod backoff;
+pub mod call_failure;
 pub mod call_limiter;
 pub mod circuit_breaker;
 pub mod conditions;

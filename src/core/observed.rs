@@ -5,6 +5,8 @@ mod target_state;
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::account::{Account, LastFailure, Next, RefreshSupport, Strategy, Throttle};
 use super::reason::Reason;
 use super::schedule::{
@@ -84,6 +86,29 @@ pub enum Login {
     Account(Box<AccountView>),
 }
 
+/// Why an account waits, if not for its own failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitCause {
+    /// The issuer fails for several accounts.
+    IssuerCircuitOpen,
+    /// The user name had too many rejections lately.
+    LoginRateLimited {
+        /// When the next attempt may be made.
+        until: Timestamp,
+    },
+}
+
+impl WaitCause {
+    /// What people read of it. `secret` names the login.
+    #[must_use]
+    pub fn reason(self, secret: &str) -> Reason {
+        match self {
+            Self::IssuerCircuitOpen => Reason::IssuerCircuitOpen,
+            Self::LoginRateLimited { until } => Reason::LoginRateLimited { secret: secret.to_owned(), until },
+        }
+    }
+}
+
 /// An account as one credential sees it.
 #[derive(Clone, Debug)]
 pub struct AccountView {
@@ -98,7 +123,7 @@ pub struct AccountView {
     /// Until when even a requested attempt must wait; if absent, it may be made at once.
     pub put_off: Option<Moment>,
     /// Why it waits, if not for its own failure.
-    pub waits_for: Option<Reason>,
+    pub waits_for: Option<WaitCause>,
     /// The pace that its tokens set.
     pub pace: TimeScale,
     /// When the issuer last accepted this very login.
@@ -133,9 +158,9 @@ impl AccountView {
             put_off,
             waits_for: put_off.filter(|until| next == Next::Wait(*until)).map(|until| {
                 if throttle.calls == Some(until) {
-                    Reason::IssuerCircuitOpen
+                    WaitCause::IssuerCircuitOpen
                 } else {
-                    Reason::LoginRateLimited { secret: String::new(), until: to_second(until.wall) }
+                    WaitCause::LoginRateLimited { until: to_second(until.wall) }
                 }
             }),
             pace: account.pace(),
@@ -147,20 +172,17 @@ impl AccountView {
         }
     }
 
+    /// What people read of the last failure, for a credential that names the account so.
+    #[must_use]
+    pub fn failure_reason(&self, named: &AccountReference) -> Option<Reason> {
+        let last_failure = self.last_failure.as_ref()?;
+        Some(Reason::of_call(&last_failure.failure, &named.login.secret, &named.endpoint.origin))
+    }
+
     /// Whether the issuer has accepted this very login before.
     #[must_use]
     pub fn is_proven(&self) -> bool {
         self.accepted.is_some()
-    }
-
-    /// Names this login Secret in the reason; the account may have been opened by another member with another Secret.
-    #[must_use]
-    pub fn of_secret(mut self, name: &str) -> Self {
-        if let Some(last_failure) = &mut self.last_failure {
-            last_failure.failure.reason = last_failure.failure.reason.clone().of_secret(name);
-        }
-        self.waits_for = self.waits_for.map(|reason| reason.of_secret(name));
-        self
     }
 }
 

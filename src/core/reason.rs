@@ -3,6 +3,7 @@
 //! A message names the object, what is wrong and the cure. It is constant except for names and times, and contains no
 //! text from the issuer, no user name and no secret: permission to read status must not reveal Secrets.
 
+mod call;
 mod hint;
 mod message;
 mod refusal;
@@ -305,38 +306,6 @@ impl Reason {
         )
     }
 
-    /// The same reason, with another login Secret.
-    #[must_use]
-    pub fn of_secret(self, name: &str) -> Self {
-        match self {
-            Self::LoginRejected { forbidden, blank, .. } => {
-                Self::LoginRejected { secret: name.to_owned(), forbidden, blank }
-            }
-            Self::LoginNotAccepted { answer, blank } => {
-                Self::LoginNotAccepted { answer: Box::new(answer.of_secret(name)), blank }
-            }
-            Self::LoginOutcomeUnknown { .. } => Self::LoginOutcomeUnknown { secret: name.to_owned() },
-            Self::LoginRateLimited { until, .. } => Self::LoginRateLimited { secret: name.to_owned(), until },
-            other => other,
-        }
-    }
-
-    /// The same reason, for a login whose password holds a blank or an invisible character, or none.
-    #[must_use]
-    pub fn of_password(self, blank: bool) -> Self {
-        match self {
-            Self::LoginRejected { secret, forbidden, .. } => Self::LoginRejected { secret, forbidden, blank },
-            Self::LoginNotAccepted { answer, .. } => Self::LoginNotAccepted { answer, blank },
-            other => other,
-        }
-    }
-
-    /// Whether other certificate authorities to accept could make this better.
-    #[must_use]
-    pub fn is_of_tls(&self) -> bool {
-        matches!(self, Self::NoAnswer { connection_failure, .. } if connection_failure.is_tls())
-    }
-
     /// Whether a person has to act before this can get better.
     #[must_use]
     pub fn needs_user_action(&self) -> bool {
@@ -554,7 +523,7 @@ mod tests {
             assert!(reason.message().contains("; "), "{}: {}", reason.name(), reason.message());
         }
         let rejected =
-            |forbidden, blank| Reason::LoginRejected { secret: String::new(), forbidden, blank }.message();
+            |forbidden, blank| Reason::LoginRejected { secret: "login".into(), forbidden, blank }.message();
         for is_so in [true, false] {
             assert_eq!(rejected(is_so, !is_so).contains("API Access"), is_so);
             assert_eq!(rejected(!is_so, is_so).contains("holds a blank"), is_so);

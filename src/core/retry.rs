@@ -2,8 +2,8 @@
 
 use jiff::SignedDuration;
 
+use super::call_failure::CallFailure;
 use super::circuit_breaker::CallOutcome;
-use super::reason::Reason;
 
 /// Whether a request may have reached the issuer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +55,10 @@ impl RetryClass {
 pub struct Failure {
     /// What it means for the next call.
     pub class: RetryClass,
-    /// The reason to report.
-    pub reason: Reason,
+    /// What happened.
+    pub cause: CallFailure,
+    /// Whether the call presented a password with a blank or an invisible character, which may be a slip.
+    pub password_has_blank: bool,
 }
 
 impl Failure {
@@ -64,7 +66,7 @@ impl Failure {
     #[must_use]
     pub fn call_outcome(&self, is_proven: bool, has_own_trust: bool) -> CallOutcome {
         match self.class {
-            _ if has_own_trust && !is_proven && self.reason.is_of_tls() => CallOutcome::Distrusted,
+            _ if has_own_trust && !is_proven && self.cause.is_of_tls() => CallOutcome::Distrusted,
             RetryClass::Rejected if is_proven => CallOutcome::RejectsProven,
             RetryClass::Rejected | RetryClass::Refused => CallOutcome::Answers,
             RetryClass::Transient { retry_after, .. } => CallOutcome::Fails { retry_after },

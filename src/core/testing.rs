@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::account::{Account, Call, Strategy, Throttle, TokenResponse};
 use super::backoff::RandomFraction;
+use super::call_failure::{CallFailure, UnclearAnswer};
 use super::conditions::{Conditions, conditions};
 use super::credential::{Credential, Inputs, LoginFound, ReportRequest, StatusTrigger, TokenOrigin};
 use super::decide::{Plan, decide};
@@ -57,35 +58,43 @@ pub(crate) fn pair() -> LoginPair {
     LoginPair::parse(("u", Some(b"billing@example.com")), ("p", Some(b"pass"))).unwrap()
 }
 
+fn failure(class: RetryClass, cause: CallFailure) -> Failure {
+    Failure { class, cause, password_has_blank: false }
+}
+
+/// The public name of the reason for a failure.
+pub(crate) fn reason_name(failure: &Failure) -> &'static str {
+    Reason::of_call(failure, "billing-login", &spec().account.endpoint.origin).name()
+}
+
 pub(crate) fn rejected() -> Failure {
-    let reason = Reason::LoginRejected { secret: "billing-login".into(), forbidden: false, blank: false };
-    Failure { class: RetryClass::Rejected, reason }
+    failure(RetryClass::Rejected, CallFailure::LoginRejected { forbidden: false })
 }
 
 pub(crate) fn refused() -> Failure {
-    Failure { class: RetryClass::Refused, reason: Reason::RefreshRejected }
+    failure(RetryClass::Refused, CallFailure::RefreshRejected)
 }
 
 pub(crate) fn transient(sent: Sent, retry_after: Option<i64>) -> Failure {
     let class = RetryClass::Transient { sent, retry_after: retry_after.map(seconds) };
-    Failure { class, reason: Reason::IssuerUnavailable }
+    failure(class, CallFailure::IssuerUnavailable)
 }
 
 pub(crate) fn malformed() -> Failure {
-    let reason = Reason::IssuerResponseInvalid { defect: "it is empty" };
-    Failure { class: RetryClass::Malformed, reason }
+    let defect = "it is empty";
+    failure(RetryClass::Malformed, CallFailure::Unclear(UnclearAnswer::Invalid { defect }))
 }
 
 pub(crate) fn misconfigured() -> Failure {
-    Failure { class: RetryClass::Misconfigured, reason: Reason::IssuerPathWrong }
+    failure(RetryClass::Misconfigured, CallFailure::Unclear(UnclearAnswer::PathWrong))
 }
 
 pub(crate) fn inconclusive(sent: Sent) -> Failure {
-    Failure { class: RetryClass::Inconclusive { sent }, reason: Reason::IssuerResponseIncomplete }
+    failure(RetryClass::Inconclusive { sent }, CallFailure::Unclear(UnclearAnswer::Incomplete))
 }
 
 pub(crate) fn blocked() -> Failure {
-    Failure { class: RetryClass::Blocked, reason: Reason::IssuerBlocked { plain: false } }
+    failure(RetryClass::Blocked, CallFailure::Unclear(UnclearAnswer::Blocked))
 }
 
 pub(crate) fn spec() -> CredentialSpec {

@@ -4,10 +4,9 @@ use jiff::SignedDuration;
 
 use super::defect::AnswerError;
 use super::transport::TransportError;
+use crate::core::call_failure::{CallFailure, UnclearAnswer};
 use crate::core::connection_failure::ConnectionFailure;
-use crate::core::endpoint::Origin;
-use crate::core::reason::Reason;
-use crate::core::retry::{RetryClass, Sent};
+use crate::core::retry::{Failure, RetryClass, Sent};
 use crate::core::token::Grant;
 
 /// The kind of status code with which the issuer rejects a login.
@@ -123,28 +122,29 @@ impl IssuerError {
         }
     }
 
-    /// The reason to report; `secret` is the source of the login, and `origin` its destination.
+    /// What happened, as the core sees it.
     #[must_use]
-    pub fn reason(&self, secret: &str, origin: &Origin) -> Reason {
-        match *self {
-            Self::Transport(error) => {
-                Reason::NoAnswer { origin: origin.to_string(), connection_failure: error.connection_failure }
-            }
+    pub fn cause(&self) -> CallFailure {
+        CallFailure::Unclear(match *self {
+            Self::Transport(error) => return CallFailure::NoAnswer(error.connection_failure),
             Self::LoginRejected(refusal) => {
-                let forbidden = refusal == Refusal::Forbidden;
-                Reason::LoginRejected { secret: secret.to_owned(), forbidden, blank: false }
+                return CallFailure::LoginRejected { forbidden: refusal == Refusal::Forbidden };
             }
-            Self::RefreshRejected => Reason::RefreshRejected,
-            Self::NotNow { .. } | Self::Unavailable { .. } => Reason::IssuerUnavailable,
-            Self::NotTheIssuer { status: MISDIRECTED } => Reason::IssuerMisdirected,
-            Self::NotTheIssuer { .. } | Self::Blocked { .. } => {
-                Reason::IssuerBlocked { plain: !origin.is_https() }
-            }
-            Self::Broken(_) => Reason::IssuerResponseIncomplete,
-            Self::Redirected => Reason::IssuerRedirects,
-            Self::PathWrong => Reason::IssuerPathWrong,
-            Self::Unusable(defect) => Reason::IssuerResponseInvalid { defect: defect.describe() },
-        }
+            Self::RefreshRejected => return CallFailure::RefreshRejected,
+            Self::NotNow { .. } | Self::Unavailable { .. } => return CallFailure::IssuerUnavailable,
+            Self::NotTheIssuer { status: MISDIRECTED } => UnclearAnswer::Misdirected,
+            Self::NotTheIssuer { .. } | Self::Blocked { .. } => UnclearAnswer::Blocked,
+            Self::Broken(_) => UnclearAnswer::Incomplete,
+            Self::Redirected => UnclearAnswer::Redirect,
+            Self::PathWrong => UnclearAnswer::PathWrong,
+            Self::Unusable(defect) => UnclearAnswer::Invalid { defect: defect.describe() },
+        })
+    }
+
+    /// The failure of a call; `password_has_blank` says what the password that it presented holds.
+    #[must_use]
+    pub fn failure(&self, password_has_blank: bool) -> Failure {
+        Failure { class: self.class(), cause: self.cause(), password_has_blank }
     }
 
     /// The outcome as a metric's label: a closed set.
@@ -167,6 +167,12 @@ impl IssuerError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::endpoint::Origin;
+    use crate::core::reason::Reason;
+
+    fn message(error: IssuerError, url: &str) -> String {
+        Reason::of_call(&error.failure(false), "billing-login", &Origin::parse(url).unwrap()).message()
+    }
 
     /// Every failure that is an answer to a login, and no plain rejection.
     fn unclear_answers() -> impl Iterator<Item = IssuerError> {
@@ -244,9 +250,8 @@ mod tests {
 
     #[test]
     fn every_unclear_answer_is_one_that_a_login_pays_for_and_has_a_message_of_its_own() {
-        let origin = Origin::parse("https://issuer.example").unwrap();
         let mut messages: Vec<_> =
-            unclear_answers().map(|error| error.reason("login", &origin).message()).collect();
+            unclear_answers().map(|error| message(error, "https://issuer.example")).collect();
         messages.sort();
         let count = messages.len();
         messages.dedup();
@@ -257,17 +262,17 @@ mod tests {
     #[test]
     fn a_page_at_a_plain_address_may_be_that_of_a_port_of_tls() {
         for (url, is_plain) in [("http://issuer.example", true), ("https://issuer.example", false)] {
-            let reason = IssuerError::Blocked { status: 403 }.reason("login", &Origin::parse(url).unwrap());
-            assert_eq!(reason.message().contains("use https"), is_plain, "{}", reason.message());
+            let message = message(IssuerError::Blocked { status: 403 }, url);
+            assert_eq!(message.contains("use https"), is_plain, "{message}");
         }
     }
 
     #[test]
     fn a_403_names_the_missing_authorization() {
-        let origin = Origin::parse("https://issuer.example").unwrap();
-        let reason = IssuerError::of_status(403, Grant::Login, None).reason("billing-login", &origin);
-        assert!(reason.message().contains("API Access"), "{}", reason.message());
-        let reason = IssuerError::of_status(401, Grant::Login, None).reason("billing-login", &origin);
-        assert!(!reason.message().contains("API Access"), "{}", reason.message());
+        for (status, is_named) in [(403, true), (401, false)] {
+            let error = IssuerError::of_status(status, Grant::Login, None);
+            let message = message(error, "https://issuer.example");
+            assert_eq!(message.contains("API Access"), is_named, "{message}");
+        }
     }
 }

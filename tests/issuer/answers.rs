@@ -385,7 +385,7 @@ async fn an_answer_that_cannot_be_used_names_why() {
     ] {
         let server = RawServer::answering(http("200 OK", "", body)).await;
         let caller = Caller::of(&server.url());
-        let reason = caller.login_error().await.reason("billing-login", &caller.origin());
+        let reason = caller.login_reason().await;
         assert_eq!(reason.name(), "IssuerResponseInvalid");
         assert!(reason.message().contains(why), "{body}: {}", reason.message());
     }

@@ -241,7 +241,7 @@ async fn the_proxy_of_the_environment_is_used_only_on_request() {
 async fn child_that_names_why() {
     let url = variable("IDISSUER_TEST_URL");
     let caller = Caller::over(HttpTransport::new(true), &url).limit(Duration::from_secs(4));
-    println!("because of {}", caller.login_error().await.reason("billing-login", &caller.origin()).name());
+    println!("because of {}", caller.login_reason().await.name());
 }
 
 #[tokio::test]

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use idissuer::account::{Session, Tenant};
 use idissuer::core::account::{Account, Next, Strategy};
-use idissuer::core::observed::AccountView;
-use idissuer::core::reason::Reason;
+use idissuer::core::observed::{AccountView, WaitCause};
 use idissuer::core::time::Moment;
 use idissuer::core::username_password::LoginPair;
 use idissuer::ops::clock::Clock as _;
@@ -104,7 +103,7 @@ async fn a_failing_issuer_is_probed_by_one_call_at_a_time_and_serves_all_within_
     let view = parties.last().unwrap().view();
     assert_eq!(
         (view.last_failure, view.waits_for),
-        (None, Some(Reason::IssuerCircuitOpen)),
+        (None, Some(WaitCause::IssuerCircuitOpen)),
         "it waits its turn"
     );
     let probes = room.pass(&parties, wanted, 10 * MINUTE).await;
@@ -237,7 +236,7 @@ async fn new_wrong_passwords_of_one_user_get_four_attempts_an_hour_and_affect_no
     }
     assert_eq!(room.simulator.counts().of(name).logins_rejected, 4);
     let right = room.party(&wrong, name, "secret", Strategy::Auto);
-    assert!(matches!(right.view().waits_for, Some(Reason::LoginRateLimited { .. })), "{:?}", right.view());
+    assert!(matches!(right.view().waits_for, Some(WaitCause::LoginRateLimited { .. })), "{:?}", right.view());
     let neighbour = room.party(&other, name, "another guess", Strategy::Auto);
     room.pass(&[neighbour], wanted, 10).await;
     assert_eq!(room.simulator.counts().of(name).logins_rejected, 5, "another tenant has its own four");

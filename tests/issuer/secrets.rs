@@ -7,10 +7,11 @@ use std::marker::PhantomData;
 use std::sync::{Arc, Mutex};
 
 use idissuer::account::{Accounts, KeyMaker, Session};
-use idissuer::core::account::{Account, Call, Strategy, TokenResponse};
+use idissuer::core::account::{Account, Call, LastFailure, Strategy, TokenResponse};
 use idissuer::core::connection_failure::ConnectionFailure;
 use idissuer::core::endpoint::{AllowList, Origin, RefreshShape};
 use idissuer::core::observed::AccountView;
+use idissuer::core::reason::Reason;
 use idissuer::issuer::{
     Answer, Exchange, HttpTransport, IssuerAddress, IssuerClient, IssuerError, Request, Transport,
     TransportError, Trust,
@@ -20,7 +21,7 @@ use idissuer::ops::metrics::Metrics;
 use idissuer_simulator::{Config, Fault, FaultRule, Simulator, Tls, User};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{Caller, RawServer, http, make_address, make_pair, tenant};
+use crate::support::{Caller, RawServer, http, make_address, make_pair, reason_of, tenant};
 
 const SECRET_USER: &str = "vip.user@example.org";
 const SECRET_PASSWORD: &str = "Tr0ub4dor-and-3";
@@ -150,8 +151,9 @@ async fn a_session_logs_and_shows_no_secret_whatever_happens_to_it() {
         }
         let view: AccountView = session.view(&tenant());
         seen += &session.with_account(|account: &Account| format!("{session:?} {view:?} {account:?}"));
-        seen +=
-            &view.last_failure.map_or(String::new(), |last_failure| last_failure.failure.reason.message());
+        let origin = &session.address().endpoint.origin;
+        let message = |it: LastFailure| Reason::of_call(&it.failure, "billing-login", origin).message();
+        seen += &view.last_failure.map_or(String::new(), message);
     }
     let logged = captured.to_string();
     assert!(logged.contains("token obtained") && logged.contains("log in"), "it was listened to:\n{logged}");
@@ -214,7 +216,7 @@ async fn no_error_repeats_what_was_sent_or_what_the_issuer_said() {
         let exchange = caller.login_exchange().await;
         assert_eq!(exchange.clock_skew, None, "{answer}");
         let error: IssuerError = exchange.result.err().unwrap();
-        let reason = error.reason("billing-login", &Origin::parse("https://issuer.example").unwrap());
+        let reason = reason_of(&error, &Origin::parse("https://issuer.example").unwrap());
         let text = format!(
             "{} {reason:?} {} {} {:?}",
             everything_of(&error),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use idissuer::account::Tenant;
 use idissuer::core::account::TokenResponse;
 use idissuer::core::endpoint::{AllowList, Endpoint, Origin, RefreshShape};
+use idissuer::core::reason::Reason;
 use idissuer::core::retry::{RetryClass, Sent};
 use idissuer::core::username_password::LoginPair;
 use idissuer::issuer::{CaBundle, Exchange, HttpTransport, IssuerAddress, IssuerClient, IssuerError, Trust};
@@ -33,6 +34,11 @@ pub(crate) const TRANSIENT_MAYBE_SENT: RetryClass =
 /// A good answer to a login or a refresh.
 pub(crate) const GOOD_BODY: &str =
     r#"{"access_token":{"token_type":"bearer","token":"abc","expires_in":3600},"refresh_token":"def"}"#;
+
+/// What people read of a failed login with the Secret `billing-login`.
+pub(crate) fn reason_of(error: &IssuerError, origin: &Origin) -> Reason {
+    Reason::of_call(&error.failure(false), "billing-login", origin)
+}
 
 /// One issuer as a caller sees it: its client, where it is, and who logs in.
 #[derive(Clone)]
@@ -102,6 +108,11 @@ impl Caller {
 
     pub(crate) async fn login_error(&self) -> IssuerError {
         self.login().await.err().unwrap()
+    }
+
+    /// What people read of a login that fails.
+    pub(crate) async fn login_reason(&self) -> Reason {
+        reason_of(&self.login_error().await, &self.origin())
     }
 
     pub(crate) async fn refresh(&self, pair: &TokenResponse) -> Result<TokenResponse, IssuerError> {

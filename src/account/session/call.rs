@@ -11,8 +11,7 @@ use crate::account::shared::{STOP_GRACE, Shared};
 use crate::core::account::{Call, TokenResponse};
 use crate::core::call_limiter::{CallRequest, Priority};
 use crate::core::reason::Reason;
-use crate::core::retry::{Failure, RetryClass};
-use crate::core::token::Grant;
+use crate::core::retry::RetryClass;
 use crate::issuer::{Exchange, IssuerError, Trust};
 
 impl Session {
@@ -96,16 +95,13 @@ impl Session {
 
     /// Takes in how a call went; whether the login was rejected, and that counts.
     fn finish(self: &Arc<Self>, call: Call, call_site: &CallSite, exchange: Exchange) -> bool {
-        self.log_outcome(call.grant(), &exchange);
-        let blank = matches!(&call, Call::Login(pair) if pair.password_has_blank());
+        self.log_outcome(&call, &exchange);
         let Shared { call_limits, clock, .. } = &*self.shared;
         let now = clock.now();
         let mut account = self.account();
-        let result = exchange.result.map_err(|error| {
-            let failure = Failure { class: error.class(), reason: self.reason(&error) };
-            let Failure { class, reason } = account.judge(call.grant(), failure);
-            Failure { class, reason: reason.of_password(blank) }
-        });
+        let result = exchange
+            .result
+            .map_err(|error| account.judge(call.grant(), error.failure(call.password_has_blank())));
         let call_outcome =
             account.call_outcome(result.as_ref().map(drop), self.address.trust != Trust::PublicRoots);
         let forgiven =
@@ -119,12 +115,8 @@ impl Session {
         is_rejected
     }
 
-    /// The message for a failed call.
-    fn reason(&self, error: &IssuerError) -> Reason {
-        error.reason(&self.source, &self.address.endpoint.origin)
-    }
-
-    fn log_outcome(&self, grant: Grant, exchange: &Exchange) {
+    fn log_outcome(&self, call: &Call, exchange: &Exchange) {
+        let grant = call.grant();
         let metrics = &self.shared.metrics;
         let origin = &self.address.endpoint.origin;
         let outcome = exchange.result.as_ref().map_or_else(IssuerError::outcome, |_| "ok");
@@ -141,7 +133,7 @@ impl Session {
             // Not a failure: a login follows at once, and shows whether anything is wrong.
             Err(error @ IssuerError::RefreshRejected) => tracing::info!(login, %origin, "{error}"),
             Err(error) => {
-                let reason = self.reason(error);
+                let reason = Reason::of_call(&error.failure(call.password_has_blank()), login, origin);
                 tracing::warn!(login, %origin, ?grant, outcome, reason = reason.name(), "{error}");
             }
         }

@@ -5,7 +5,7 @@ use super::*;
 use crate::core::account::{Account, Next, Strategy};
 use crate::core::credential::{Credential, LoginFound};
 use crate::core::observed::{LastSeen, Rejection};
-use crate::core::testing::{BILLING, at, spec};
+use crate::core::testing::{BILLING, at, reason_name, spec};
 use crate::core::time::Moment;
 
 /// A status as it stood in a cluster, written by the version before status said how a login was rejected.
@@ -97,7 +97,7 @@ fn a_login_that_the_version_before_found_rejected_is_not_presented_after_a_rolli
     ] {
         let (known, account) = restored(rejected(reason), at(100_000));
         assert_eq!(account.next(Strategy::Auto, at(100_000)), Next::Held, "{reason}");
-        let told = account.last_failure().map(|it| it.failure.reason.name());
+        let told = account.last_failure().map(|it| reason_name(&it.failure));
         assert_eq!((told, account.rejections()), (Some(now), 3));
         assert_eq!(known.login_record(None).rejection, Rejection::Stands);
     }
@@ -112,7 +112,7 @@ fn an_attempt_that_the_version_before_recorded_and_heard_no_answer_to_counts_aft
     );
     let (_, account) = restored(status, at(60));
     assert!(matches!(account.next(Strategy::Auto, at(60)), Next::Wait(_)));
-    assert_eq!(account.last_failure().map(|it| it.failure.reason.name()), Some("LoginOutcomeUnknown"));
+    assert_eq!(account.last_failure().map(|it| reason_name(&it.failure)), Some("LoginOutcomeUnknown"));
 }
 
 #[test]

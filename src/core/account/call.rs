@@ -20,6 +20,12 @@ pub enum Call {
 }
 
 impl Call {
+    /// Whether it presents a password with a blank or an invisible character.
+    #[must_use]
+    pub fn password_has_blank(&self) -> bool {
+        matches!(self, Self::Login(pair) if pair.password_has_blank())
+    }
+
     /// The grant that the call uses.
     #[must_use]
     pub fn grant(&self) -> Grant {

@@ -1,9 +1,10 @@
 use jiff::SignedDuration;
 
+use super::super::call_failure::CallFailure;
 use super::super::connection_failure::ConnectionFailure;
 use super::super::testing::{
-    at, blocked, inconclusive, malformed, misconfigured, obtained, pair, refused, rejected, seconds,
-    transient,
+    at, blocked, inconclusive, malformed, misconfigured, obtained, pair, reason_name, refused, rejected,
+    seconds, transient,
 };
 use super::super::token::{Grant, LifetimeSource};
 use super::*;
@@ -99,7 +100,7 @@ fn what_a_failed_login_leads_to() {
     for (case, failure, next) in cases {
         let mut account = Account::default();
         let told = account.judge(Grant::Login, failure.clone());
-        assert_eq!(told.reason.name(), failure.reason.name(), "{case}");
+        assert_eq!(reason_name(&told), reason_name(&failure), "{case}");
         assert_eq!(call(&mut account, at(0), Err(failure.clone())), Grant::Login, "{case}");
         assert_eq!(account.next(AUTO, at(0)), next, "{case}");
         assert_eq!(account.last_failure().map(|last_failure| &last_failure.failure), Some(&told), "{case}");
@@ -220,9 +221,8 @@ fn what_a_calls_end_says_about_the_issuer() {
         assert_eq!(says(&Account::default()), unproven, "{case}");
         assert_eq!(says(&logged_in()), proven, "{case}");
     }
-    let origin = "https://issuer.example".to_owned();
-    let reason = Reason::NoAnswer { origin, connection_failure: ConnectionFailure::CertificateNotInBundle };
-    let untrusted = Failure { reason, ..transient(Sent::No, None) };
+    let cause = CallFailure::NoAnswer(ConnectionFailure::CertificateNotInBundle);
+    let untrusted = Failure { cause, ..transient(Sent::No, None) };
     let fails = CallOutcome::Fails { retry_after: None };
     for (account, has_own_trust, call_outcome) in [
         (Account::default(), true, CallOutcome::Distrusted),

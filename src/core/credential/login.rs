@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::core::call_failure::{CallFailure, UnclearAnswer};
 use crate::core::conditions::{Condition, ConditionStatus, ConditionType, find};
-use crate::core::reason::Reason;
 use crate::core::time::Moment;
 
 /// The attempts to log in, as status holds them.
@@ -68,21 +68,25 @@ impl RejectionKind {
         Self::Unusable,
     ];
 
-    /// The kind of rejection that this reason tells of; none if it tells of none.
+    /// How this failure rejects a login; none if it does not.
     #[must_use]
-    pub fn of(reason: &Reason) -> Option<Self> {
-        Some(match reason {
-            Reason::LoginRejected { forbidden: true, .. } => Self::Forbidden,
-            Reason::LoginRejected { forbidden: false, .. } => Self::Rejected,
-            Reason::LoginNotAccepted { answer, .. } => match **answer {
-                Reason::IssuerRedirects => Self::Redirected,
-                Reason::IssuerPathWrong => Self::PathWrong,
-                Reason::IssuerBlocked { .. } => Self::Blocked,
-                Reason::IssuerMisdirected => Self::Misdirected,
-                Reason::IssuerResponseIncomplete => Self::Incomplete,
-                _ => Self::Unusable,
+    pub fn of(failure: CallFailure) -> Option<Self> {
+        Some(match failure {
+            CallFailure::LoginRejected { forbidden: true } => Self::Forbidden,
+            CallFailure::LoginRejected { forbidden: false } => Self::Rejected,
+            CallFailure::LoginNotAccepted(answer) => match answer {
+                UnclearAnswer::Redirect => Self::Redirected,
+                UnclearAnswer::PathWrong => Self::PathWrong,
+                UnclearAnswer::Blocked => Self::Blocked,
+                UnclearAnswer::Misdirected => Self::Misdirected,
+                UnclearAnswer::Incomplete => Self::Incomplete,
+                UnclearAnswer::Invalid { .. } => Self::Unusable,
             },
-            _ => return None,
+            CallFailure::LoginOutcomeUnknown
+            | CallFailure::RefreshRejected
+            | CallFailure::NoAnswer(_)
+            | CallFailure::IssuerUnavailable
+            | CallFailure::Unclear(_) => return None,
         })
     }
 
@@ -104,39 +108,49 @@ impl RejectionKind {
         })
     }
 
-    /// What people read of it. `plain` says that the issuer is called without TLS, and `blank` that the password holds a
-    /// blank or an invisible character.
+    /// The failure that it was.
     #[must_use]
-    pub fn reason(self, secret: &str, plain: bool, blank: bool) -> Reason {
-        let rejected = |forbidden| Reason::LoginRejected { secret: secret.to_owned(), forbidden, blank };
-        let unclear = |answer| Reason::LoginNotAccepted { answer: Box::new(answer), blank };
-        match self {
-            Self::Rejected => rejected(false),
-            Self::Forbidden => rejected(true),
-            Self::Redirected => unclear(Reason::IssuerRedirects),
-            Self::PathWrong => unclear(Reason::IssuerPathWrong),
-            Self::Blocked => unclear(Reason::IssuerBlocked { plain }),
-            Self::Misdirected => unclear(Reason::IssuerMisdirected),
-            Self::Incomplete => unclear(Reason::IssuerResponseIncomplete),
-            Self::Unusable => unclear(Reason::IssuerResponseInvalid { defect: UNRECORDED_DEFECT }),
-        }
+    pub fn failure(self) -> CallFailure {
+        CallFailure::LoginNotAccepted(match self {
+            Self::Rejected => return CallFailure::LoginRejected { forbidden: false },
+            Self::Forbidden => return CallFailure::LoginRejected { forbidden: true },
+            Self::Redirected => UnclearAnswer::Redirect,
+            Self::PathWrong => UnclearAnswer::PathWrong,
+            Self::Blocked => UnclearAnswer::Blocked,
+            Self::Misdirected => UnclearAnswer::Misdirected,
+            Self::Incomplete => UnclearAnswer::Incomplete,
+            Self::Unusable => UnclearAnswer::Invalid { defect: UNRECORDED_DEFECT },
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::endpoint::Origin;
+    use crate::core::reason::Reason;
+    use crate::core::retry::{Failure, RetryClass};
 
     #[test]
-    fn every_kind_of_rejection_is_known_again_by_its_reason() {
+    fn every_kind_of_rejection_is_known_again_by_its_failure() {
         for kind in RejectionKind::ALL {
-            for is_so in [true, false] {
-                let reason = kind.reason("login", is_so, !is_so);
-                assert_eq!(RejectionKind::of(&reason), Some(kind));
-                assert_eq!(reason.message().contains("holds a blank"), !is_so, "{kind:?}");
-            }
+            assert!(kind.failure().is_rejection(), "{kind:?}");
+            assert_eq!(RejectionKind::of(kind.failure()), Some(kind));
         }
-        assert_eq!(RejectionKind::of(&Reason::IssuerUnavailable), None);
+        assert_eq!(RejectionKind::of(CallFailure::IssuerUnavailable), None);
+        assert_eq!(RejectionKind::of(CallFailure::Unclear(UnclearAnswer::Blocked)), None);
+    }
+
+    #[test]
+    fn a_blank_in_the_password_is_told_of_every_kind_of_rejection() {
+        let origin = Origin::parse("https://issuer.example").unwrap();
+        for (kind, password_has_blank) in
+            RejectionKind::ALL.into_iter().flat_map(|kind| [(kind, true), (kind, false)])
+        {
+            let failure = Failure { class: RetryClass::Rejected, cause: kind.failure(), password_has_blank };
+            let message = Reason::of_call(&failure, "login", &origin).message();
+            assert_eq!(message.contains("holds a blank"), password_has_blank, "{kind:?}");
+        }
     }
 
     #[test]

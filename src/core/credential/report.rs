@@ -10,7 +10,7 @@ use crate::core::conditions::{
     Condition, ConditionStatus, ConditionType, Conditions, conditions, find, merge,
 };
 use crate::core::decide::{is_answered, owes_attempt};
-use crate::core::observed::{AccountView, Observed, Published};
+use crate::core::observed::{AccountReference, AccountView, Observed, Published};
 use crate::core::reason::Reason;
 use crate::core::retry::RetryClass;
 use crate::core::time::{Moment, to_second};
@@ -106,7 +106,9 @@ impl Credential {
                 None => remembered,
             },
             login: self.next_login(observed, attempt, now),
-            failures: account.and_then(failures),
+            failures: account
+                .zip(observed.spec.ok())
+                .and_then(|(account, spec)| failures(account, &spec.account)),
             controller: Some(request.controller.to_owned()),
             last_handled_renew_request: self.handled(observed, request, now),
         }
@@ -150,7 +152,7 @@ impl Credential {
             attempted: told(attempted).or(inherited.attempted),
             accepted: told(account.accepted).or(inherited.accepted),
             rejections: self.next_rejections(account, attempt),
-            rejection: account.last_failure.as_ref().and_then(|it| RejectionKind::of(&it.failure.reason)),
+            rejection: account.last_failure.as_ref().and_then(|it| RejectionKind::of(it.failure.cause)),
         })
     }
 
@@ -190,13 +192,13 @@ impl Credential {
     }
 }
 
-fn failures(account: &AccountView) -> Option<FailureRecord> {
-    let last_failure = account.last_failure.as_ref()?;
+fn failures(account: &AccountView, named: &AccountReference) -> Option<FailureRecord> {
+    let (last_failure, reason) = (account.last_failure.as_ref()?, account.failure_reason(named)?);
     Some(FailureRecord {
         count: last_failure.count,
         last: to_second(last_failure.last.wall),
-        reason: last_failure.failure.reason.name().to_owned(),
-        message: Some(last_failure.failure.reason.message()),
+        reason: reason.name().to_owned(),
+        message: Some(reason.message()),
         next_attempt: last_failure.next_attempt.map(|at| to_second(at.wall)),
     })
 }

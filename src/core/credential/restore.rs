@@ -2,8 +2,8 @@
 
 use super::{Credential, RejectionKind};
 use crate::core::account::Account;
+use crate::core::call_failure::CallFailure;
 use crate::core::observed::{AccountKey, CredentialSpec, LastSeen};
-use crate::core::reason::Reason;
 use crate::core::retry::{Failure, RetryClass};
 use crate::core::time::Moment;
 
@@ -98,14 +98,9 @@ impl Credential {
 
     /// How the login was rejected that status remembers.
     fn rejection(&self, found: LoginFound<'_>) -> Failure {
-        let account = &found.spec.account;
-        let secret = &account.login.secret;
         let recorded = self.status.login.as_ref().and_then(|login| login.rejection);
         let kind = recorded.or_else(|| RejectionKind::of_conditions(&self.status.conditions));
-        let plain = !account.endpoint.origin.is_https();
-        let reason = kind.map_or(Reason::LoginOutcomeUnknown { secret: secret.clone() }, |kind| {
-            kind.reason(secret, plain, found.blank)
-        });
-        Failure { class: RetryClass::Rejected, reason }
+        let cause = kind.map_or(CallFailure::LoginOutcomeUnknown, RejectionKind::failure);
+        Failure { class: RetryClass::Rejected, cause, password_has_blank: found.blank }
     }
 }

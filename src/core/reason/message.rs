@@ -55,12 +55,12 @@ impl Reason {
                 let hint = hint_at(*blank);
                 format!("Correct the user name and password in Secret {secret}{access}; the issuer rejected the login. {hint}A corrected Secret is tried at once. Otherwise the login is attempted three times within 15 minutes, then once an hour if it was accepted before, to avoid locking the account")
             }
-            Self::LoginNotAccepted { answer, blank } => format!("{}. {}The password may be correct; after fixing the cause, request a renewal to log in at once. Some issuers reject a wrong password with such a response, so a login that was never accepted is attempted three times within 15 minutes and then held, to avoid locking the account", answer.of_answer(), hint_at(*blank)),
+            Self::LoginNotAccepted { answer, blank } => format!("{}. {}The password may be correct; after fixing the cause, request a renewal to log in at once. Some issuers reject a wrong password with such a response, so a login that was never accepted is attempted three times within 15 minutes and then held, to avoid locking the account", answer.answer_message(), hint_at(*blank)),
             Self::LoginOutcomeUnknown { secret } => format!("Request a renewal to log in at once; the controller stopped during a login with Secret {secret}, which may have been rejected. To avoid locking the account, the next attempt waits a few minutes, and after three such attempts until a renewal is requested"),
             Self::RefreshRejected => "The issuer rejected the refresh token; logging in instead".into(),
             Self::NoAnswer { origin, connection_failure } => connection_failure.message(origin, Wording::CONTROLLER),
             Self::IssuerUnavailable => "The issuer is unavailable or asks to retry later; retrying".into(),
-            Self::IssuerBlocked { .. } => format!("{}. It is retried within a minute; after 15 minutes of such responses, every 15 minutes, because some issuers reject a changed password with a page and the account must not be locked", self.of_answer()),
+            Self::IssuerBlocked { .. } => format!("{}. It is retried within a minute; after 15 minutes of such responses, every 15 minutes, because some issuers reject a changed password with a page and the account must not be locked", self.answer_message()),
             Self::IssuerMisdirected => "The connection reached a server that does not serve the issuer; retrying over a new connection. Check what its name resolves to, and the proxies in front of it".into(),
             Self::IssuerResponseIncomplete => "The issuer returned success, but its response broke off or did not end in time; check its log, and the network in between".into(),
             Self::IssuerCircuitOpen => "Calls to the issuer fail for several accounts, or it rejects logins that it accepted before; find the cause in the log: the issuer, a proxy, the network or file descriptors. One call at a time probes the issuer until it works again; logins rejected meanwhile then get another attempt".into(),
@@ -80,7 +80,7 @@ impl Reason {
     }
 
     /// What the response was, without its consequences.
-    fn of_answer(&self) -> String {
+    fn answer_message(&self) -> String {
         match self {
             Self::IssuerBlocked { plain } => {
                 let scheme = if *plain { ", or correct spec.issuer.url (use https, not http)" } else { "" };

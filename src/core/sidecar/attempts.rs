@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::token::HeldToken;
 use crate::core::account::{Account, Next};
+use crate::core::call_failure::CallFailure;
 use crate::core::credential::RejectionKind;
 use crate::core::observed::AccountView;
-use crate::core::reason::Reason;
 use crate::core::retry::{Failure, RetryClass};
 use crate::core::schedule::Jitter;
 use crate::core::time::{Moment, to_second};
@@ -32,17 +32,12 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// How a login was rejected, from its reason; `None` if it was not.
-    fn of(reason: &Reason) -> Option<Self> {
-        RejectionKind::of(reason).map(Self::Rejected)
-    }
-
-    /// The reason to report; `None` for an accepted login. One without a known response may have been rejected.
+    /// The failure that it stands for; `None` for an accepted login. One without a known response may have been rejected.
     #[must_use]
-    pub fn reason(self) -> Option<Reason> {
+    pub fn failure(self) -> Option<CallFailure> {
         match self {
-            Self::Awaited => Some(Reason::LoginOutcomeUnknown { secret: String::new() }),
-            Self::Rejected(kind) => Some(kind.reason("", false, false)),
+            Self::Awaited => Some(CallFailure::LoginOutcomeUnknown),
+            Self::Rejected(kind) => Some(kind.failure()),
             Self::Accepted => None,
         }
     }
@@ -80,10 +75,10 @@ impl Record {
     pub fn after(&self, account: &Account) -> Self {
         let mut record = self.clone();
         record.accepted = account.accepted().map(|accepted| to_second(accepted.wall)).or(self.accepted);
-        match account.last_failure().map(|error| (&error.failure.reason, error.last)) {
-            Some((reason, last)) => {
-                if let Some(answer) = Answer::of(reason) {
-                    record.answer = answer;
+        match account.last_failure().map(|it| (it.failure.cause, it.last)) {
+            Some((cause, last)) => {
+                if let Some(kind) = RejectionKind::of(cause) {
+                    record.answer = Answer::Rejected(kind);
                     record.rejections = account.rejections();
                     record.attempted = to_second(last.wall);
                 }
@@ -122,8 +117,9 @@ impl Record {
 
     /// The failure that a new process takes over, if there was one.
     #[must_use]
-    pub fn failure(&self) -> Option<Failure> {
-        self.answer.reason().map(|reason| Failure { class: RetryClass::Rejected, reason })
+    pub fn failure(&self, password_has_blank: bool) -> Option<Failure> {
+        let cause = self.answer.failure()?;
+        Some(Failure { class: RetryClass::Rejected, cause, password_has_blank })
     }
 
     /// Whether this token came by this login.
@@ -246,7 +242,9 @@ mod tests {
     use crate::core::account::{Strategy, Throttle};
     use crate::core::backoff::RandomFraction;
     use crate::core::retry::Sent;
-    use crate::core::testing::{BILLING, at, misconfigured, obtained, pair, rejected, token, transient};
+    use crate::core::testing::{
+        BILLING, at, misconfigured, obtained, pair, reason_name, rejected, token, transient,
+    };
 
     /// Nobody called a token expired.
     static NOBODY: LazyLock<ExpiryStreak> = LazyLock::new(ExpiryStreak::default);
@@ -297,7 +295,7 @@ mod tests {
             assert_eq!(decided(|it| it.record = Some(&never), &view(&Account::default())), Plan::Hold);
             let mut account = proven();
             assert_eq!(decided(|it| it.record = Some(&once), &view(&account)), Plan::Obtain);
-            account.remember_rejections(once.failure().unwrap(), 1, at(0));
+            account.remember_rejections(once.failure(false).unwrap(), 1, at(0));
             assert_eq!(decided(|it| it.record = Some(&once), &view(&account)), Plan::Wait(Some(at(300))));
         }
     }
@@ -306,10 +304,10 @@ mod tests {
     fn an_attempt_that_nobody_heard_the_answer_to_waits_for_minutes_and_is_recorded_anew() {
         let awaited = record(Answer::Awaited, false);
         let mut account = Account::default();
-        account.remember_rejections(awaited.failure().unwrap(), 1, at(0));
+        account.remember_rejections(awaited.failure(false).unwrap(), 1, at(0));
         assert_eq!(decided(|it| it.record = Some(&awaited), &view(&account)), Plan::Wait(Some(at(300))));
         let mut account = Account::default();
-        account.remember_rejections(awaited.failure().unwrap(), 1, at(-300));
+        account.remember_rejections(awaited.failure(false).unwrap(), 1, at(-300));
         assert_eq!(decided(|it| it.record = Some(&awaited), &view(&account)), Plan::Record);
         let mut account = Account::default();
         account.remember_rejections(rejected(), 3, at(-10_000));
@@ -398,7 +396,7 @@ mod tests {
         assert!(turned_down.is_final() && !accepted.is_final());
         let unclear = call(Err(misconfigured()));
         assert_eq!((unclear.answer, unclear.rejections), (Answer::Rejected(RejectionKind::PathWrong), 1));
-        let told = unclear.failure().map(|failure| failure.reason.name());
+        let told = unclear.failure(false).map(|failure| reason_name(&failure));
         assert_eq!((told, unclear.is_final()), (Some("IssuerMisconfigured"), false), "tried three times");
         let unheard = call(Err(transient(Sent::Maybe, None)));
         assert_eq!((unheard.answer, unheard.rejections), (Answer::Awaited, 1));
@@ -417,6 +415,6 @@ mod tests {
         assert!(!record.is_of("https://i", &FilesIdentity("b".into())));
         assert!(!record.is_of("https://j", &FilesIdentity("a".into())));
         assert!(record.brought(&Fingerprint::of(b"t")) && !record.brought(&Fingerprint::of(b"u")));
-        assert_eq!(record.failure(), None);
+        assert_eq!(record.failure(false), None);
     }
 }

@@ -2,8 +2,11 @@
 
 use std::io;
 
+use crate::core::call_failure::CallFailure;
 use crate::core::connection_failure::Wording;
+use crate::core::endpoint::Origin;
 use crate::core::reason::{API_ACCESS, Reason, hint_at, with_cure};
+use crate::core::retry::Failure;
 use crate::core::token::TokenError;
 use crate::core::username_password::LoginError;
 
@@ -117,12 +120,15 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// The result of a call to the issuer; `blank` says whether the password holds a blank.
+    /// The result of a call to the issuer at this origin; `login` is where the login's files are, and `proven` says
+    /// whether the issuer accepted this login before.
     #[must_use]
-    pub fn of_call(reason: Reason, proven: bool, blank: bool) -> Self {
-        match reason {
-            Reason::LoginRejected { forbidden, .. } => Self::LoginRejected { forbidden, proven, blank },
-            other => Self::Issuer(other.of_password(blank)),
+    pub fn of_call(failure: &Failure, login: &str, origin: &Origin, proven: bool) -> Self {
+        match failure.cause {
+            CallFailure::LoginRejected { forbidden } => {
+                Self::LoginRejected { forbidden, proven, blank: failure.password_has_blank }
+            }
+            _ => Self::Issuer(Reason::of_call(failure, login, origin)),
         }
     }
 
@@ -230,7 +236,9 @@ fn of_answer(answer: &Reason) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::call_failure::UnclearAnswer;
     use crate::core::connection_failure::ConnectionFailure;
+    use crate::core::retry::RetryClass;
 
     #[test]
     fn a_message_for_a_person_names_the_cure_and_none_speaks_of_the_operators_resource() {
@@ -286,12 +294,13 @@ mod tests {
 
     #[test]
     fn a_blank_in_a_password_is_hinted_at_however_the_issuer_refused_it() {
-        let unclear = Reason::LoginNotAccepted { answer: Box::new(Reason::IssuerRedirects), blank: false };
-        let plain = Reason::LoginRejected { secret: String::new(), forbidden: false, blank: false };
-        for reason in [unclear, plain] {
-            for blank in [true, false] {
-                let message = SourceError::of_call(reason.clone(), false, blank).message();
-                assert_eq!(message.contains("holds a blank"), blank, "{message}");
+        let origin = Origin::parse("https://issuer.example").unwrap();
+        let unclear = CallFailure::LoginNotAccepted(UnclearAnswer::Redirect);
+        for cause in [unclear, CallFailure::LoginRejected { forbidden: false }] {
+            for password_has_blank in [true, false] {
+                let failure = Failure { class: RetryClass::Rejected, cause, password_has_blank };
+                let message = SourceError::of_call(&failure, "/login", &origin, false).message();
+                assert_eq!(message.contains("holds a blank"), password_has_blank, "{message}");
             }
         }
     }

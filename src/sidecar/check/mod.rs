@@ -16,6 +16,7 @@ use super::hooks::Hook;
 use super::record_file::RecordFile;
 use super::run::{Output, Settings, SourceSettings};
 use super::source::{LoginFiles, SecretKeys};
+use crate::core::endpoint::Origin;
 use crate::core::sidecar::attempts::{Answer, Record};
 use crate::core::sidecar::error::SourceError;
 use crate::core::sidecar::files::{TOKEN, TOKEN_JSON};
@@ -75,7 +76,7 @@ pub async fn check(settings: &Settings) -> Vec<Finding> {
         SourceSettings::Login { files, endpoint, ca_file, .. } => {
             let record =
                 settings.output.as_ref().map(|output| RecordFile::of(Some(output.output_dir.path())));
-            let mut findings = context.login(files, record.and_then(|file| file.load()));
+            let mut findings = context.login(files, record.and_then(|file| file.load()), &endpoint.origin);
             let through_proxy = settings.use_environment_proxy;
             findings.extend(
                 reach::issuer(endpoint, ca_file.as_deref(), through_proxy, &context.own, &context.clock)
@@ -148,7 +149,7 @@ impl Context {
         findings
     }
 
-    fn login(&self, files: &LoginFiles, record: Option<Record>) -> Vec<Finding> {
+    fn login(&self, files: &LoginFiles, record: Option<Record>, origin: &Origin) -> Vec<Finding> {
         let mut findings: Vec<Finding> = sub_path(&files.directory, &self.mounts).into_iter().collect();
         let both = [&files.username, &files.password].map(|name| files.directory.join(name));
         match files.read() {
@@ -161,7 +162,8 @@ impl Context {
                 findings.push(good(format!("{place} contains a user name and a password")));
                 let record = record.filter(|record| record.files == reading.identity);
                 let blank = reading.pair.password_has_blank();
-                findings.extend(record.as_ref().map(|record| of_record(record, blank)));
+                let login = files.directory.display().to_string();
+                findings.extend(record.as_ref().map(|record| of_record(record, blank, &login, origin)));
             }
         }
         findings.extend(access::world_readable(&both[1]));
@@ -170,11 +172,13 @@ impl Context {
 }
 
 /// The result of the recorded attempt with this login; `blank` says whether its password holds a blank.
-fn of_record(record: &Record, blank: bool) -> Finding {
+fn of_record(record: &Record, blank: bool, login: &str, origin: &Origin) -> Finding {
     match record.answer {
         Answer::Awaited => good("this login was attempted, and the response is unknown"),
-        _ => match record.answer.reason() {
-            Some(reason) => finding_of(&SourceError::of_call(reason, record.accepted.is_some(), blank)),
+        _ => match record.failure(blank) {
+            Some(failure) => {
+                finding_of(&SourceError::of_call(&failure, login, origin, record.accepted.is_some()))
+            }
             None => good("the issuer accepted this login"),
         },
     }

@@ -15,7 +15,6 @@ use crate::core::account::{Account, Next, Strategy};
 use crate::core::credential::RejectionKind;
 use crate::core::endpoint::Endpoint;
 use crate::core::observed::AccountView;
-use crate::core::reason::Reason;
 use crate::core::retry::{RetryClass, Sent};
 use crate::core::schedule::Jitter;
 use crate::core::sidecar::attempts::{Answer, ExpiryStreak, FilesIdentity, Observed, Plan, Record, decide};
@@ -114,6 +113,11 @@ impl LoginSource {
         self.turn(observed);
     }
 
+    /// Where the login's files are, for people.
+    fn login_place(&self) -> String {
+        self.parts.files.directory.display().to_string()
+    }
+
     fn directories(&self) -> Vec<PathBuf> {
         let of_bundle = self.parts.ca_file.as_ref().and_then(|file| file.parent());
         std::iter::once(self.parts.files.directory.clone()).chain(of_bundle.map(PathBuf::from)).collect()
@@ -170,8 +174,7 @@ impl LoginSource {
             let trust = ca_file.map_or(Ok(Trust::PublicRoots), |path| bundle(&path).map(Trust::Bundle))?;
             Ok((reading, trust))
         });
-        let unread =
-            || SourceError::LoginUnreadable { file: self.parts.files.directory.display().to_string() };
+        let unread = || SourceError::LoginUnreadable { file: self.login_place() };
         let (reading, trust) = reading.await.unwrap_or_else(|_| Err(unread()))?;
         Ok((reading, IssuerAddress { endpoint: self.parts.endpoint.clone(), trust }))
     }
@@ -198,7 +201,7 @@ impl LoginSource {
 
     /// Joins the account of the current login files. A different account than before gets the record on the volume.
     fn join_account(&mut self, reading: &LoginReading, address: IssuerAddress) -> Arc<Session> {
-        let source = self.parts.files.directory.display().to_string();
+        let source = self.login_place();
         let session = self.parts.accounts.open(address, &reading.pair, &source);
         let is_same = self.session.as_ref().is_some_and(|before| Arc::ptr_eq(before, &session));
         if is_same {
@@ -212,7 +215,7 @@ impl LoginSource {
         self.is_attempt_recorded = false;
         let issuer = self.parts.endpoint.origin.to_string();
         self.record.take_if(|record| !record.is_of(&issuer, &reading.identity));
-        self.restore_record(&session);
+        self.restore_record(&session, reading.pair.password_has_blank());
         session
     }
 
@@ -229,7 +232,7 @@ impl LoginSource {
     }
 
     /// Restores an earlier process's record of the account, and the remaining lifetime of the token to replace.
-    fn restore_record(&self, session: &Session) {
+    fn restore_record(&self, session: &Session, password_has_blank: bool) {
         let now = self.parts.clock.now();
         let published = self.sender.token().and_then(|held| held.validity(now));
         session.remember(|account| {
@@ -240,7 +243,7 @@ impl LoginSource {
             if let Some(accepted) = record.accepted {
                 account.remember_accepted(Moment::recorded(accepted, now));
             }
-            if let Some(failure) = record.failure() {
+            if let Some(failure) = record.failure(password_has_blank) {
                 account.remember_rejections(
                     failure,
                     record.rejections,
@@ -313,9 +316,10 @@ impl LoginSource {
     }
 
     fn report(&self, view: &AccountView, until: Option<Moment>) {
-        let of_call = |reason: Reason| SourceError::of_call(reason, view.is_proven(), self.has_blank);
-        let error = view.last_failure.as_ref().map(|error| of_call(error.failure.reason.clone()));
-        let error = error.or_else(|| view.waits_for.clone().map(of_call));
+        let (login, origin) = (self.login_place(), &self.parts.endpoint.origin);
+        let of_call = |failure| SourceError::of_call(failure, &login, origin, view.is_proven());
+        let error = view.last_failure.as_ref().map(|last_failure| of_call(&last_failure.failure));
+        let error = error.or_else(|| view.waits_for.map(|cause| SourceError::Issuer(cause.reason(&login))));
         let is_suspect = || {
             self.expiry_streak.is_suspect()
                 && self.sender.token().is_some_and(|held| self.expiry_streak.is_of(&held))

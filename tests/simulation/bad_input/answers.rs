@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use idissuer::core::account::TokenResponse;
 use idissuer::core::backoff::RandomFraction;
 use idissuer::core::endpoint::{AllowList, DEFAULT_ISSUER, Endpoint, Origin, RefreshShape};
+use idissuer::core::reason::Reason;
 use idissuer::core::retry::{RetryClass, Sent};
 use idissuer::core::time::Moment;
 use idissuer::core::token::{Fingerprint, Grant, LONGEST_TOKEN, RefreshToken};
@@ -168,10 +169,9 @@ fn assert_judged(body: &[u8]) -> Result<(), TestCaseError> {
         Ok(obtained) => assert_usable(body, &obtained)?,
         Err(error) => {
             prop_assert_eq!(error.class(), RetryClass::Malformed);
-            let shown = format!(
-                "{error:?} {error} {:?}",
-                error.reason("login", &Origin::parse(DEFAULT_ISSUER).unwrap())
-            );
+            let origin = Origin::parse(DEFAULT_ISSUER).unwrap();
+            let reason = Reason::of_call(&error.failure(false), "login", &origin);
+            let shown = format!("{error:?} {error} {reason:?}");
             prop_assert!(!shown.contains(MARK));
         }
     }

@@ -2,7 +2,6 @@
 
 use idissuer::core::account::{Call, TokenResponse};
 use idissuer::core::connection_failure::ConnectionFailure;
-use idissuer::core::endpoint::Origin;
 use idissuer::core::retry::Failure;
 use idissuer::core::time::Moment;
 use idissuer::core::token::{AccessToken, Grant, IssuedToken, LifetimeSource, RefreshToken, Validity};
@@ -184,11 +183,7 @@ pub(super) fn carry_out(
         Outcome::Unusable if grant == Grant::Login => IssuerError::Unusable(AnswerError::NotATokenAnswer),
         Outcome::Unusable => IssuerError::RefreshRejected,
     };
-    let failure = Failure {
-        class: error.class(),
-        reason: error.reason("billing-login", &Origin::parse("https://issuer.example").unwrap()),
-    };
-    End { said, told: Err(failure) }
+    End { said, told: Err(error.failure(false)) }
 }
 
 fn obtained(granted: &idissuer_simulator::Grant, grant: Grant, sent: Moment, lifetime: i64) -> TokenResponse {
