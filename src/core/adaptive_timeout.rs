@@ -63,9 +63,9 @@ mod tests {
         assert_eq!(timeout.limit("read", SLOW), SLOW, "it may be as slow");
         timeout.answered("read", seconds(1));
         assert_eq!(timeout.limit("read", SLOW), DEFAULT_TIMEOUT, "it is not");
-        timeout.answered("write", seconds(12));
+        timeout.answered("write", SignedDuration::from_millis(2_500));
         assert_eq!(timeout.limit("write", SLOW), SLOW, "so long, the next time too");
-        timeout.answered("write", seconds(1));
+        timeout.answered("write", SignedDuration::from_millis(2_499));
         assert_eq!(timeout.limit("write", SLOW), DEFAULT_TIMEOUT);
         timeout.unanswered();
         assert_eq!(timeout.limit("read", SLOW), SLOW, "what was quick before says nothing now");

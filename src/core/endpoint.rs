@@ -262,6 +262,8 @@ mod tests {
             ("ftp://api.idissuer.pl", OriginError::NotHttp),
             ("api.idissuer.pl", OriginError::NotHttp),
             ("https://", OriginError::NotHttp),
+            ("https:///api.idissuer.pl", OriginError::NotHttp),
+            ("https://api.idissuer.pl ", OriginError::NotHttp),
             ("https://me@api.idissuer.pl", OriginError::MoreThanOrigin),
             ("https://@api.idissuer.pl", OriginError::MoreThanOrigin),
             ("https://api.idissuer.pl/v2", OriginError::MoreThanOrigin),
@@ -270,6 +272,21 @@ mod tests {
         ];
         for (text, defect) in refused {
             assert_eq!(Origin::parse(text).err(), Some(defect), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_origin_says_how_and_where_calls_go() {
+        for (text, expected) in [
+            ("https://api.idissuer.pl", (true, false, Some(443))),
+            ("http://api.idissuer.pl:8080", (false, false, Some(8080))),
+            ("http://localhost", (false, true, Some(80))),
+            ("https://127.0.0.2:1", (true, true, Some(1))),
+            ("http://10.0.0.1", (false, false, Some(80))),
+            ("http://[::1]", (false, true, Some(80))),
+        ] {
+            let origin = origin(text);
+            assert_eq!((origin.is_https(), origin.is_loopback(), origin.port()), expected, "{text}");
         }
     }
 
@@ -289,6 +306,11 @@ mod tests {
     fn plain_http_is_allowed_only_where_it_is_listed_as_http() {
         let allowed = AllowList::new(origin(DEFAULT_ISSUER), vec![origin("http://127.0.0.1:8080").into()]);
         let permits = |text: &str| allowed.permits(&Url::parse(text).unwrap());
+        for (text, expected) in
+            [(DEFAULT_ISSUER, true), ("http://127.0.0.1:8080", true), ("http://10.0.0.1", false)]
+        {
+            assert_eq!(allowed.permits_origin(&origin(text)), expected, "{text}");
+        }
         assert!(permits("https://api.idissuer.pl/v2/auth/token"));
         assert!(permits("http://127.0.0.1:8080/v2/auth/token"));
         assert!(!permits("http://api.idissuer.pl/v2/auth/token"));
@@ -322,7 +344,7 @@ mod tests {
         assert!(permits(&pinned, "https://api.idissuer.pl/v2/auth/token"));
         assert!(!permits(&pinned, "https://api.idissuer.pl/slow"));
         assert!(!permits(&pinned, "https://issuer.example/v2/auth/token"));
-        assert_eq!(Allowed::parse("https://A.example:443/b/").unwrap().to_string(), "https://a.example/b/");
+        assert_eq!(Allowed::parse("https://A:443/b/").unwrap().to_string(), "https://a/b/");
         for text in ["https://a.example//b", "https://a.example/b?c", "https://a.example/../b", "a.example/b"]
         {
             assert!(Allowed::parse(text).is_err(), "{text}");

@@ -357,6 +357,8 @@ fn rare_check_interval(namespace: &str) -> SignedDuration {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::super::testing::at;
     use super::*;
 
@@ -398,13 +400,13 @@ mod tests {
         assert_eq!(stance(&mut peer_controllers, "one", Claim::None, 6), PeerDecision::Ask);
         assert_eq!(stance(&mut peer_controllers, "one", Claim::Ours, 24), PeerDecision::TakeOver);
         assert_eq!(stance(&mut peer_controllers, "two", Claim::None, 25), PeerDecision::TakeOver);
+        let other = peer_controllers.stance("a", "bank", "one", Claim::None, at(25));
+        assert_eq!(other, PeerDecision::Ask, "it may have left one namespace only");
         assert_eq!(
             stance(&mut peer_controllers, "two", Claim::None, 90),
             PeerDecision::Ask,
             "it may be back"
         );
-        let other = peer_controllers.stance("a", "bank", "one", Claim::None, at(25));
-        assert_eq!(other, PeerDecision::Ask, "it may have left one namespace only");
     }
 
     #[test]
@@ -436,8 +438,14 @@ mod tests {
     #[test]
     fn names_that_somebody_makes_up_are_forgotten_after_a_minute() {
         let mut peer_controllers = PeerControllers::default();
-        for number in 0..2 * i64::try_from(MAX_TRACKED).unwrap() {
-            peer_controllers.on_sign_of_life(&format!("made-up-{number}"), NAMESPACE, at(number));
+        let limit = i64::try_from(MAX_TRACKED).unwrap();
+        for number in 0..2 * limit {
+            let mut is_first = |name: i64| {
+                peer_controllers.on_sign_of_life(&format!("made-up-{name}"), NAMESPACE, at(number))
+            };
+            assert!(is_first(number));
+            let known = if number < limit { number / 2 } else { number - 1 };
+            assert!(!is_first(known), "{known} of {number}");
         }
         assert!(peer_controllers.0.len() <= MAX_TRACKED, "{}", peer_controllers.0.len());
     }
@@ -453,7 +461,18 @@ mod tests {
     #[test]
     fn who_comes_too_late_looks_again_and_learns_nothing_from_it() {
         let mut peer_controllers = PeerControllers::default();
-        assert_eq!(stance(&mut peer_controllers, "one", Claim::None, 0), PeerDecision::Ask);
+        assert_eq!(stance(&mut peer_controllers, "one", Claim::Another, -19), PeerDecision::StandBy(at(0)));
+        peer_controllers.on_conflict("a", NAMESPACE, "one");
+        assert_eq!(
+            stance(&mut peer_controllers, "one", Claim::Another, -1),
+            PeerDecision::StandBy(at(0)),
+            "the claim of another stands"
+        );
+        assert_eq!(stance(&mut peer_controllers, "one", Claim::Another, 0), PeerDecision::Ask);
+        peer_controllers.on_conflict("a", NAMESPACE, "two");
+        let waits = PeerDecision::StandBy(at(19));
+        assert_eq!(stance(&mut peer_controllers, "two", Claim::None, 0), waits, "one is asked all the same");
+        assert_eq!(stance(&mut peer_controllers, "two", Claim::Another, 0), waits, "by whoever asked first");
         peer_controllers.on_conflict("a", NAMESPACE, "one");
         assert_eq!(
             stance(&mut peer_controllers, "one", Claim::None, 1),
@@ -461,6 +480,8 @@ mod tests {
             "it was not asked"
         );
         assert_eq!(stance(&mut peer_controllers, "one", Claim::Ours, 19), PeerDecision::TakeOver);
+        peer_controllers.on_conflict("a", NAMESPACE, "two");
+        assert_eq!(stance(&mut peer_controllers, "two", Claim::None, 19), PeerDecision::TakeOver);
         peer_controllers.on_conflict("a", NAMESPACE, "one");
         let mut answered = stance(&mut peer_controllers, "one", Claim::Ours, 20);
         assert_eq!(answered, PeerDecision::TakeOver, "the change was none of the controller's");
@@ -512,6 +533,29 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_fourth_namespace_goes_by_the_answers_in_three_others_while_these_are_looked_at() {
+        use PeerDecision::{Ask, StandBy};
+        let mut peer_controllers = PeerControllers::default();
+        let mut stance =
+            |namespace, claim, now| peer_controllers.stance("a", namespace, "one", claim, at(now));
+        for (witnesses, now, others) in [(Ask, 0, 19), (StandBy(at(16)), 10, 35), (Ask, 16, 35)] {
+            assert_eq!(["1", "2", "3"].map(|it| stance(it, Claim::None, now)), [witnesses; 3], "{now}");
+            assert_eq!(stance("4", Claim::None, now), StandBy(at(others)), "{now}");
+        }
+        assert_eq!(stance("5", Claim::Another, 16), StandBy(at(35)));
+        assert_eq!(stance("5", Claim::Another, 35), Ask, "the claimant did nothing");
+        assert_eq!(stance("4", Claim::None, 44), StandBy(at(45)), "three may have answered");
+        assert_eq!(stance("4", Claim::None, 45), Ask, "nothing is left there to look at");
+    }
+
+    #[test]
+    fn other_namespaces_are_checked_after_four_to_six_minutes_not_all_at_once() {
+        let intervals: BTreeSet<_> =
+            (0..200).map(|it| rare_check_interval(&it.to_string()).as_secs()).collect();
+        assert!(intervals.len() > 60 && intervals.iter().all(|it| (240..360).contains(it)), "{intervals:?}");
     }
 
     #[test]

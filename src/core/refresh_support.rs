@@ -81,3 +81,21 @@ impl RefreshHistory {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::at;
+    use super::*;
+
+    #[test]
+    fn two_sessions_whose_first_refresh_is_refused_say_that_the_issuer_refuses_early_ones() {
+        let mut history = RefreshHistory::default();
+        history.accepted(false);
+        history.refused(at(0));
+        for expected in [RefreshSupport::Unknown, RefreshSupport::Refused] {
+            history.logged_in();
+            history.refused(at(0));
+            assert_eq!(history.support(), expected);
+        }
+    }
+}

@@ -61,7 +61,7 @@ impl Moment {
         self.remaining(now) <= SignedDuration::ZERO
     }
 
-    /// The earlier of two moments, as seen `now`.
+    /// The earlier of two moments, as seen `now`; `self` if both have the same time left.
     #[must_use]
     pub fn earlier(self, other: Moment, now: Moment) -> Moment {
         if other.remaining(now) < self.remaining(now) { other } else { self }
@@ -109,6 +109,12 @@ mod tests {
         assert!(!deadline.is_reached(at(999, 99)));
         assert!(deadline.is_reached(at(1_000, 10)), "the wall clock was set forward");
         assert!(deadline.is_reached(at(10, 100)), "the wall clock was set back");
+    }
+
+    #[test]
+    fn of_two_moments_with_the_same_time_left_the_first_counts_as_the_earlier() {
+        let (now, one, two) = (at(1_000, 0), at(1_005, 10), at(1_010, 5));
+        assert_eq!([one.earlier(two, now), two.earlier(one, now)], [one, two]);
     }
 
     #[test]

@@ -248,6 +248,14 @@ mod tests {
     }
 
     #[test]
+    fn the_reason_for_a_file_is_named_like_that_for_a_key() {
+        for defect in LoginError::ALL {
+            let name = defect.name_of_key().replace("SecretKey", "Secret").replace("Secret", "File");
+            assert_eq!(defect.name_of_file(), name);
+        }
+    }
+
+    #[test]
     fn what_a_user_name_must_not_have_around_it_a_password_may_have_and_is_hinted_at() {
         let around = ["x ", " x", "x\t", "x\u{a0}", "\u{200b}x", "x\u{feff}", "x\u{202c}", "x\u{3000}"];
         let cases = around.map(|text| (text, Some(LoginError::Blank)));
@@ -257,7 +265,8 @@ mod tests {
             let found = LoginPair::parse(("user", Some(text.as_bytes())), ("pass", Some(b"x"))).err();
             assert_eq!(found, defect.map(|defect| ("user", defect)), "{text:?}");
             let pair = LoginPair::parse(("user", Some(b"a b")), ("pass", Some(text.as_bytes()))).unwrap();
-            assert!(pair.password() == text && pair.password_has_blank(), "{text:?}");
+            assert_eq!((pair.username(), pair.password()), ("a b", text));
+            assert!(pair.password_has_blank(), "{text:?}");
         }
         let plain = LoginPair::parse(("user", Some(b"a b")), ("pass", Some("zażółć-1".as_bytes()))).unwrap();
         assert!(!plain.password_has_blank());

@@ -258,6 +258,15 @@ mod tests {
     }
 
     #[test]
+    fn a_condition_is_kept_as_it_stood_if_it_did() {
+        for status in [True, False, Unknown] {
+            let before = merge(&[], [make_wanted(LoginAccepted, status, "Accepted")], Some(1), at(100));
+            assert_eq!(merge(&before, Wanted::kept(LoginAccepted, &before), Some(1), at(200)), before);
+            assert_eq!(Wanted::kept(Ready, &before), None);
+        }
+    }
+
+    #[test]
     fn a_condition_that_came_and_went_starts_anew() {
         let overdue = || [make_wanted(RenewalOverdue, True, "Overdue")];
         let first = merge(&[], overdue(), Some(1), at(100));

@@ -185,6 +185,14 @@ fn a_published_token_keeps_its_credential_ready_until_it_dies() {
             (Ok("TokenPublished"), "-", "LoginSecretMissing", "as before", "-"),
         ),
         (
+            "the login Secret was deleted and is back, for an account that was forgotten",
+            published(60, |world| {
+                world.accounts.clear();
+                world.edit_login(Ok(BILLING));
+            }),
+            (Ok("TokenPublished"), "-", "-", "as before", "-"),
+        ),
+        (
             "another account, in flight",
             published(60, |world| world.edit_login(Ok(OTHER))),
             (Ok("TokenPublished"), "-", "-", "not tried", "-"),

@@ -265,18 +265,16 @@ fn write_escaped(layers: &mut [Layer], output: &mut Output, bytes: &[u8]) -> Res
     let mut rest = bytes;
     while !rest.is_empty() {
         let plain = rest.iter().position(|byte| is_escaped(*byte)).unwrap_or(rest.len());
-        if plain > 0 {
-            write(layers, output, &rest[..plain])?;
-        }
+        write(layers, output, &rest[..plain])?;
         rest = &rest[plain..];
+        // 32 escapes take 192 bytes at most.
+        let escaped = rest.iter().take_while(|byte| is_escaped(**byte)).take(32).count();
         let mut escapes = [0; 192];
         let mut length = 0;
-        while let Some((byte, after)) = rest.split_first().filter(|(byte, _)| is_escaped(**byte))
-            && length + 6 <= escapes.len()
-        {
+        for byte in &rest[..escaped] {
             length += escape(*byte, &mut escapes[length..]);
-            rest = after;
         }
+        rest = &rest[escaped..];
         let written = write(layers, output, &escapes[..length]);
         escapes[..length].zeroize();
         written?;

@@ -211,6 +211,7 @@ fn without_a_template_there_are_the_bare_token_and_its_expiry() {
     let data = Template::default().render(&VALUES).unwrap();
     let data: Vec<(&str, &[u8])> = data.iter().map(|(key, value)| (key.as_str(), &value[..])).collect();
     assert_eq!(data, [("expires_at", &b"2026-01-01T01:00:00Z"[..]), ("token", b"abc.def")]);
+    assert!(Template::default().keys().eq(["expires_at", "token"]));
     assert_eq!(
         Template::parse([("token", "{{ token }}"), ("expires_at", "{{ expires_at }}")]),
         Ok(Template::default())
@@ -238,6 +239,10 @@ fn a_template_of_a_sidecar_knows_no_credential_and_has_to_do_without_times() {
     let template = parse("{{ expires_at|tojson }} {{ expires_in|tojson }} {{ issued_at }}").unwrap();
     let unknown = Values { expires_at: None, issued_at: None, expires_in: None, ..SAMPLE };
     assert_eq!(template.render(&unknown).unwrap()["k"].as_slice(), b"null null none");
+    for time in ["expires_at", "issued_at", "expires_in"] {
+        let template = parse(&format!("{{% if {time} %}}{{{{ token }}}}{{% endif %}}")).unwrap();
+        assert_eq!(template.literal_key(), Some("k"), "nothing is left of it without {time}");
+    }
 }
 
 proptest! {
