@@ -268,13 +268,13 @@ fn write_escaped(layers: &mut [Layer], output: &mut Output, bytes: &[u8]) -> Res
         write(layers, output, &rest[..plain])?;
         rest = &rest[plain..];
         // 32 escapes take 192 bytes at most.
-        let escaped = rest.iter().take_while(|byte| is_escaped(**byte)).take(32).count();
+        let count = rest.iter().take_while(|byte| is_escaped(**byte)).take(32).count();
         let mut escapes = [0; 192];
         let mut length = 0;
-        for byte in &rest[..escaped] {
+        for byte in &rest[..count] {
             length += escape(*byte, &mut escapes[length..]);
         }
-        rest = &rest[escaped..];
+        rest = &rest[count..];
         let written = write(layers, output, &escapes[..length]);
         escapes[..length].zeroize();
         written?;

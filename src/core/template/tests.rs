@@ -73,6 +73,8 @@ fn texts_are_joined_grouped_and_filtered_in_the_order_in_which_they_stand() {
             assert_eq!(render(text).as_deref(), Ok(expected), "{text}");
         }
     }
+    let escapes = r"\u0001".repeat(100);
+    assert_eq!(render(&format!("{{{{ \"{escapes}\" | tojson }}}}")), Ok(format!("\"{escapes}\"")));
 }
 
 #[test]
