@@ -7,6 +7,7 @@ use super::leader_election::Term;
 use super::reconciliation::Reconciliation;
 use super::status;
 use super::status_watch::StatusMark;
+use crate::core::conditions::{ConditionType, find};
 use crate::core::credential::{Report, ReportRequest, Status, StatusTrigger};
 use crate::core::target::Identity;
 use crate::core::time::Moment;
@@ -80,6 +81,8 @@ impl Reconciliation<'_> {
 
     fn show(&self, status: &Status) {
         let Identity { namespace, name, uid } = &self.identity;
+        let stalled = find(&status.conditions, ConditionType::Stalled).filter(|it| it.status == "True");
+        let (token, is_suspended) = (status.token.as_ref(), self.credential.spec.suspend);
         let conditions = status.conditions.iter();
         let sample = CredentialSample {
             namespace: namespace.clone(),
@@ -87,7 +90,9 @@ impl Reconciliation<'_> {
             conditions: conditions
                 .map(|condition| (condition.type_.clone(), condition.status.clone()))
                 .collect(),
-            token: status.token.as_ref().map(|token| (token.expiration, token.renewal)),
+            stalled: stalled.map(|condition| condition.reason.clone()),
+            expiration: token.map(|token| token.expiration),
+            renewal: token.filter(|_| !is_suspended).map(|token| token.renewal),
         };
         self.context.metrics.show_credential(uid, sample);
         // It may have been deleted while it was worked on.

@@ -137,7 +137,9 @@ mod tests {
                 namespace: "shop".into(),
                 name: format!("{}-{number}", "n".repeat(240)),
                 conditions: Vec::new(),
-                token: Some((Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH)),
+                stalled: None,
+                expiration: Some(Timestamp::UNIX_EPOCH),
+                renewal: Some(Timestamp::UNIX_EPOCH),
             };
             metrics.show_credential(&number.to_string(), facts);
         }

@@ -102,7 +102,9 @@ mod tests {
             namespace: "shop".into(),
             name: "billing".into(),
             conditions: vec![("Ready".into(), "True".into())],
-            token: Some((Timestamp::from_second(2000).unwrap(), Timestamp::from_second(1500).unwrap())),
+            stalled: Some("LoginRejected".into()),
+            expiration: Timestamp::from_second(2000).ok(),
+            renewal: Timestamp::from_second(1500).ok(),
         };
         metrics.show_credential("u1", facts);
         let text = metrics.render().unwrap();
@@ -110,6 +112,7 @@ mod tests {
             r#"idissuer_issuer_requests_total{operation="login",outcome="rejected"} 1"#,
             r#"idissuer_renewals_total{grant="refresh",outcome="published"} 1"#,
             r#"idissuer_credentials{condition="Ready",status="True"} 1"#,
+            r#"idissuer_credential_stalled{namespace="shop",name="billing",reason="LoginRejected"} 1"#,
             r#"idissuer_credential_expiration_timestamp_seconds{namespace="shop",name="billing"} 2000"#,
             r#"idissuer_credential_renewal_timestamp_seconds{namespace="shop",name="billing"} 1500"#,
         ] {

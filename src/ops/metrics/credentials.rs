@@ -20,8 +20,12 @@ pub struct CredentialSample {
     pub name: String,
     /// Its conditions: type and status.
     pub conditions: Vec<(String, String)>,
-    /// When the published token expires, and when its renewal is due.
-    pub token: Option<(Timestamp, Timestamp)>,
+    /// The reason of `Stalled`, if that is true.
+    pub stalled: Option<String>,
+    /// When the published token expires.
+    pub expiration: Option<Timestamp>,
+    /// When its renewal is due; none while suspended.
+    pub renewal: Option<Timestamp>,
 }
 
 /// The credentials that metrics show, by their uids.
@@ -57,7 +61,18 @@ impl Collector for Credentials {
             let labels = [("condition", condition), ("status", status)];
             ConstGauge::new(count).encode(counts.encode_family(&labels)?)?;
         }
-        let expirations = credentials.values().map(|facts| (facts, facts.token.map(|token| token.0)));
+        let mut stalled = encoder.encode_descriptor(
+            "credential_stalled",
+            "1 while a person is needed for a credential, with the reason",
+            None,
+            MetricType::Gauge,
+        )?;
+        for facts in credentials.values() {
+            let Some(reason) = &facts.stalled else { continue };
+            let labels = [("namespace", &facts.namespace), ("name", &facts.name), ("reason", reason)];
+            ConstGauge::new(1_i64).encode(stalled.encode_family(&labels)?)?;
+        }
+        let expirations = credentials.values().map(|facts| (facts, facts.expiration));
         encode_times(
             encoder.encode_descriptor(
                 "credential_expiration_timestamp_seconds",
@@ -67,11 +82,11 @@ impl Collector for Credentials {
             )?,
             expirations,
         )?;
-        let renewals = credentials.values().map(|facts| (facts, facts.token.map(|token| token.1)));
+        let renewals = credentials.values().map(|facts| (facts, facts.renewal));
         encode_times(
             encoder.encode_descriptor(
                 "credential_renewal_timestamp_seconds",
-                "When the next renewal of a credential is due",
+                "When the next renewal of a credential is due; absent while it is suspended",
                 None,
                 MetricType::Gauge,
             )?,
