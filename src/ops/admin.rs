@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioTimer;
@@ -56,7 +56,10 @@ pub async fn serve(
 ) -> io::Result<(SocketAddr, impl Future<Output = ()>)> {
     let router = Router::new()
         .route("/readyz", get(ready))
-        .route("/metrics", get(async |State(admin): State<Admin>| admin.scrapes.answer()))
+        .route(
+            "/metrics",
+            get(async |State(admin): State<Admin>, headers: HeaderMap| admin.scrapes.answer(&headers)),
+        )
         .with_state(Admin { readiness, scrapes: Scrapes::of(metrics) })
         .merge(liveness());
     listen(address, router, stop).await
@@ -129,6 +132,9 @@ mod tests {
     use super::*;
     use crate::ops::metrics::CredentialSample;
 
+    /// For the format whose end can be seen.
+    const ACCEPT: &str = "accept: application/openmetrics-text\r\n";
+
     /// The endpoints of a process with so many credentials.
     async fn served(credentials: u32) -> SocketAddr {
         let metrics = Arc::new(Metrics::new());
@@ -160,10 +166,28 @@ mod tests {
 
     /// All that is answered until the other end closes the connection.
     async fn asked(address: SocketAddr, path: &str) -> String {
-        let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\n{ACCEPT}connection: close\r\n\r\n");
         let (mut stream, mut answer) = (said(address, head.as_bytes()).await, Vec::new());
         stream.read_to_end(&mut answer).await.unwrap();
         String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_scrape_is_in_the_format_that_its_accept_header_prefers() {
+        let address = served(1).await;
+        let open_metrics = asked(address, "/metrics").await;
+        assert!(open_metrics.contains("content-type: application/openmetrics-text; version=1.0.0"));
+        assert!(open_metrics.contains("# TYPE idissuer_renewals counter"), "{open_metrics}");
+        let plain = said(address, b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+        let mut answer = String::new();
+        { plain }.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains("content-type: text/plain; version=0.0.4"), "{answer}");
+        assert!(answer.contains("# TYPE idissuer_renewals_total counter"), "{answer}");
+        assert!(
+            answer.contains("idissuer_renewals_total{grant=\"login\",outcome=\"published\"} 0\n"),
+            "{answer}"
+        );
+        assert!(answer.contains("\nprocess_resident_memory_bytes "), "{answer}");
     }
 
     #[tokio::test]
@@ -211,7 +235,8 @@ mod tests {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         let mut stream = socket.connect(address).await.unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let head = format!("GET /metrics HTTP/1.1\r\nhost: x\r\n{ACCEPT}\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
         stream.read_u8().await.unwrap();
         stream
     }

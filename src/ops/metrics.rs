@@ -1,20 +1,27 @@
-//! Metrics, in the `OpenMetrics` text format.
+//! Metrics, in the text formats of `OpenMetrics` and Prometheus.
 //!
-//! Labels are closed sets; names of objects are labels of the per-credential gauges only. Each file below declares,
-//! registers and counts the metrics of one part, so that a new metric touches one file.
+//! Labels are closed sets; names of objects are labels of the per-credential gauges only. Every series of a closed set exists
+//! from the start, at 0: `increase()` over a series that appears at 1 is 0. A time that is not known is absent. Each file below
+//! declares, registers and counts the metrics of one part, so that a new metric touches one file.
 
 mod controller;
 mod credentials;
 mod issuers;
+mod process;
 mod sidecar;
+mod text_format;
 
 use std::fmt;
 
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
 pub use credentials::CredentialSample;
 pub use sidecar::SidecarMetrics;
+pub use text_format::TextFormat;
 
 use crate::core::token::Grant;
 use controller::ControllerMetrics;
@@ -32,7 +39,7 @@ impl Metrics {
     #[must_use]
     pub fn new() -> Self {
         let (mut registry, issuers) = of_issuers();
-        let controller = ControllerMetrics::register(&mut registry);
+        let controller = ControllerMetrics::register(ours(&mut registry));
         Self { registry, issuers, controller }
     }
 
@@ -40,7 +47,7 @@ impl Metrics {
     #[must_use]
     pub fn of_sidecar() -> (Self, SidecarMetrics) {
         let (mut registry, issuers) = of_issuers();
-        let sidecar = SidecarMetrics::register(&mut registry);
+        let sidecar = SidecarMetrics::register(ours(&mut registry));
         (Self { registry, issuers, controller: ControllerMetrics::default() }, sidecar)
     }
 
@@ -48,10 +55,13 @@ impl Metrics {
     ///
     /// # Errors
     /// None in practice: it writes to a String.
-    pub fn render(&self) -> Result<String, fmt::Error> {
+    pub fn render(&self, format: TextFormat) -> Result<String, fmt::Error> {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
-        Ok(text)
+        Ok(match format {
+            TextFormat::OpenMetrics => text,
+            TextFormat::Prometheus => text_format::to_prometheus(&text),
+        })
     }
 }
 
@@ -63,11 +73,27 @@ impl Default for Metrics {
 
 /// A registry with what every process that calls issuers counts.
 fn of_issuers() -> (Registry, IssuerMetrics) {
-    let mut registry = Registry::with_prefix("idissuer");
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(process::Process));
     let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-    registry.register("build", "The version of this process", build);
-    let issuers = IssuerMetrics::register(&mut registry);
+    ours(&mut registry).register("build", "The version of this process", build);
+    let issuers = IssuerMetrics::register(ours(&mut registry));
     (registry, issuers)
+}
+
+/// The part of a registry whose names have our prefix.
+fn ours(registry: &mut Registry) -> &mut Registry {
+    registry.sub_registry_with_prefix("idissuer")
+}
+
+/// Creates the counters of a closed set of labels.
+fn at_zero<L>(counters: &Family<L, Counter>, labels: impl IntoIterator<Item = L>)
+where
+    L: EncodeLabelSet + Clone + std::hash::Hash + Eq,
+{
+    for labels in labels {
+        drop(counters.get_or_create(&labels));
+    }
 }
 
 /// A new metric at zero that scrapes show.
@@ -107,7 +133,7 @@ mod tests {
             renewal: Timestamp::from_second(1500).ok(),
         };
         metrics.show_credential("u1", facts);
-        let text = metrics.render().unwrap();
+        let text = metrics.render(TextFormat::OpenMetrics).unwrap();
         for line in [
             r#"idissuer_issuer_requests_total{operation="login",outcome="rejected"} 1"#,
             r#"idissuer_renewals_total{grant="refresh",outcome="published"} 1"#,
@@ -119,6 +145,6 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} is missing in:\n{text}");
         }
         metrics.forget_credential("u1");
-        assert!(!metrics.render().unwrap().contains("billing"));
+        assert!(!metrics.render(TextFormat::OpenMetrics).unwrap().contains("billing"));
     }
 }

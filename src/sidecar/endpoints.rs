@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
 use tokio::sync::watch;
@@ -126,10 +126,10 @@ pub(super) async fn serve(
     admin::listen(address, router, stop).await
 }
 
-async fn metrics(State(health): State<Health>) -> Response {
+async fn metrics(State(health): State<Health>, headers: HeaderMap) -> Response {
     let expiry = health.token().and_then(|token| token.expiry);
     health.metrics.set_expiration(expiry.map(|expiry| expiry.wall));
-    health.scrapes.answer()
+    health.scrapes.answer(&headers)
 }
 
 /// Serves `POST /quitquitquit` on this port of the loopback address, which other pods and the kubelet cannot reach: the

@@ -209,7 +209,7 @@ async fn the_admin_pages_tell_that_it_lives_is_ready_and_what_it_did() {
         format!("idissuer_credential_renewal_timestamp_seconds{labels} {}", token.renewal_time.0.as_second()),
         format!(r#"idissuer_scope{{namespaces="{}",lease="none"}} 1"#, stage.namespace.name()),
         "idissuer_leading 1".to_owned(),
-        "# EOF".to_owned(),
+        "# TYPE idissuer_renewals_total counter".to_owned(),
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is missing in:\n{metrics}");
     }

@@ -418,7 +418,7 @@ async fn calls_are_counted_by_operation_and_outcome() {
     let session = room.due().await;
     room.simulator.inject(FaultRule::on_refresh(Fault::Lost).once());
     room.obtain(&session).await;
-    let text = room.metrics.render().unwrap();
+    let text = room.metrics.render(idissuer::ops::metrics::TextFormat::Prometheus).unwrap();
     for line in [
         r#"idissuer_issuer_requests_total{operation="login",outcome="ok"} 1"#,
         r#"idissuer_issuer_requests_total{operation="refresh",outcome="broken"} 1"#,

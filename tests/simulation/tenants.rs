@@ -161,7 +161,13 @@ async fn a_namespace_has_a_hundred_events_at_once_and_then_one_a_second() {
     world.assert_well();
     let events = writes(&world, "events");
     assert!((100..=121).contains(&events), "{events}");
-    let metrics = world.replicas[0].process.as_ref().unwrap().metrics.render().unwrap();
+    let metrics = world.replicas[0]
+        .process
+        .as_ref()
+        .unwrap()
+        .metrics
+        .render(idissuer::ops::metrics::TextFormat::Prometheus)
+        .unwrap();
     let dropped = metrics.lines().find(|line| line.starts_with("idissuer_events_dropped_total")).unwrap();
     assert!(dropped.ends_with(&format!(" {}", 300 - events)), "{dropped}");
 }

@@ -4,24 +4,25 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::ops::metrics::Metrics;
+use crate::ops::metrics::{Metrics, TextFormat};
 
 /// How long a rendering is shared.
 const LIFE: Duration = Duration::from_secs(1);
-/// How many renderings there may be that are still read: each may have megabytes. While there are so many, the newest is
+/// How many renderings of each format there may be that are still read: each may have megabytes. While there are so many, the newest is
 /// shared for longer, which lasts no longer than a reader may take.
-const RENDERINGS: usize = 4;
+const RENDERINGS: usize = 2;
 
 /// The scrapes of some metrics.
 #[derive(Clone)]
 pub struct Scrapes {
     metrics: Arc<Metrics>,
-    renderings: Arc<Mutex<Renderings>>,
+    open_metrics: Arc<Mutex<Renderings>>,
+    prometheus: Arc<Mutex<Renderings>>,
 }
 
 #[derive(Default)]
@@ -49,23 +50,29 @@ impl Scrapes {
     /// Of these metrics.
     #[must_use]
     pub fn of(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, renderings: Arc::default() }
+        Self { metrics, open_metrics: Arc::default(), prometheus: Arc::default() }
     }
 
-    /// What is answered to a scrape.
+    /// What is answered to a scrape, in the format that its `Accept` header prefers.
     #[must_use]
-    pub fn answer(&self) -> Response {
-        let Some(text) = self.text() else {
+    pub fn answer(&self, request: &HeaderMap) -> Response {
+        let accept = request.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+        let format = TextFormat::accepted(accept.unwrap_or_default());
+        let Some(text) = self.text(format) else {
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         };
-        let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         let body = Body::from(Bytes::from_owner(Text(text)));
-        ([(header::CONTENT_TYPE, content_type)], body).into_response()
+        let headers = [(header::CONTENT_TYPE, format.content_type()), (header::VARY, "accept")];
+        (headers, body).into_response()
     }
 
     /// A rendering that is new enough.
-    fn text(&self) -> Option<Arc<String>> {
-        let mut renderings = self.renderings.lock().unwrap_or_else(PoisonError::into_inner);
+    fn text(&self, format: TextFormat) -> Option<Arc<String>> {
+        let renderings = match format {
+            TextFormat::OpenMetrics => &self.open_metrics,
+            TextFormat::Prometheus => &self.prometheus,
+        };
+        let mut renderings = renderings.lock().unwrap_or_else(PoisonError::into_inner);
         renderings.older.retain(|older| older.strong_count() > 0);
         // A response that nobody reads any more is dropped for the next one.
         let room = RENDERINGS - renderings.older.len();
@@ -76,7 +83,7 @@ impl Scrapes {
         }
         let old = renderings.newest.take().map(|rendering| Arc::downgrade(&rendering.text));
         renderings.older.extend(old);
-        let text = Arc::new(self.metrics.render().ok()?);
+        let text = Arc::new(self.metrics.render(format).ok()?);
         renderings.newest = Some(Rendering { text: Arc::clone(&text), since: Instant::now() });
         Some(text)
     }
@@ -95,8 +102,8 @@ mod tests {
         let mut distinct = 0;
         for _ in 0..10 * RENDERINGS {
             metrics.renewal(Grant::Login, "published");
-            let text = scrapes.text().unwrap();
-            assert!(Arc::ptr_eq(&text, &scrapes.text().unwrap()), "in the same second");
+            let text = scrapes.text(TextFormat::Prometheus).unwrap();
+            assert!(Arc::ptr_eq(&text, &scrapes.text(TextFormat::Prometheus).unwrap()), "in the same second");
             distinct += usize::from(!read.iter().any(|other| Arc::ptr_eq(other, &text)));
             read.push(text);
             tokio::time::sleep(LIFE).await;
@@ -104,6 +111,9 @@ mod tests {
         assert_eq!(distinct, RENDERINGS);
         drop(read);
         let told = format!("}} {}\n", 10 * RENDERINGS);
-        assert!(scrapes.text().unwrap().contains(&told), "the newest, once they are read");
+        assert!(
+            scrapes.text(TextFormat::Prometheus).unwrap().contains(&told),
+            "the newest, once they are read"
+        );
     }
 }

@@ -9,8 +9,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::credentials::{CredentialSample, Credentials};
-use super::{Metrics, grant_label, registered};
+use super::{Metrics, at_zero, grant_label, registered};
 use crate::core::token::Grant;
+
+/// The outcomes of a renewal: the target has the new token, or the write ended in an error and is repeated.
+const RENEWAL_OUTCOMES: [&str; 2] = ["published", "write_failed"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct GrantOutcome {
@@ -39,8 +42,12 @@ pub(super) struct ControllerMetrics {
 
 impl ControllerMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
+        let renewals = registered(registry, "renewals", "Renewals of targets by grant and outcome");
+        for grant in [Grant::Login, Grant::Refresh].map(grant_label) {
+            at_zero(&renewals, RENEWAL_OUTCOMES.map(|outcome| GrantOutcome { grant, outcome }));
+        }
         Self {
-            renewals: registered(registry, "renewals", "Renewals of targets by grant and outcome"),
+            renewals,
             reconcile_errors: registered(
                 registry,
                 "reconcile_errors",
@@ -75,6 +82,7 @@ impl ControllerMetrics {
 impl Metrics {
     /// Counts a new token that was written to a target, or could not be.
     pub fn renewal(&self, grant: Grant, outcome: &'static str) {
+        debug_assert!(RENEWAL_OUTCOMES.contains(&outcome), "{outcome} does not exist from the start");
         self.controller.renewals.get_or_create(&GrantOutcome { grant: grant_label(grant), outcome }).inc();
     }
 

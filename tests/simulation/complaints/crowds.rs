@@ -100,7 +100,15 @@ async fn two_thousand_renewals_that_are_due_at_once_wait_for_nothing_but_the_gat
 async fn what_is_shown_does_not_grow_with_failures_and_is_gone_with_the_credential() {
     let world = settled(Issuers::plain(4, HOUR), 10, 20).await;
     simulator(&world).configure(|personality| personality.refresh.accepted = RefreshAccepted::Never);
-    let page = |world: &World| world.replicas[0].process.as_ref().unwrap().metrics.render().unwrap();
+    let page = |world: &World| {
+        world.replicas[0]
+            .process
+            .as_ref()
+            .unwrap()
+            .metrics
+            .render(idissuer::ops::metrics::TextFormat::Prometheus)
+            .unwrap()
+    };
     let mut lines = Vec::new();
     for round in 0..8 {
         for account in 0..10 {
