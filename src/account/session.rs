@@ -12,10 +12,14 @@ use super::call_limits::{AccountHandle, CallSite, Forgive, Tenant};
 use super::key::UserKey;
 use super::members::{Member, Members, Membership};
 use super::shared::Shared;
-use crate::core::account::{Account, Call, Next, Strategy, Throttle};
+use crate::core::account::{Account, Call, LastFailure, Next, Strategy, Throttle};
 use crate::core::circuit_breaker::Caller;
+use crate::core::credential::{Credential, LoginFound};
+use crate::core::login_attempts::LoginAttempts;
 use crate::core::observed::{AccountKey, AccountView};
+use crate::core::schedule::TimeScale;
 use crate::core::time::Moment;
+use crate::core::token::{Fingerprint, IssuedToken, Validity};
 use crate::core::username_password::LoginPair;
 use crate::issuer::IssuerAddress;
 
@@ -80,33 +84,60 @@ impl Session {
     /// The account as a member of this tenant sees it.
     #[must_use]
     pub fn view(&self, tenant: &Tenant) -> AccountView {
-        self.view_with(tenant, |_, _| ()).0
-    }
-
-    /// The view, and what `read` takes from the same state: a call that ends in between cannot separate them.
-    pub fn view_with<T>(
-        &self,
-        tenant: &Tenant,
-        read: impl FnOnce(&AccountView, &Account) -> T,
-    ) -> (AccountView, T) {
         let (strategy, now) = (self.members.strategy(), self.shared.clock.now());
         let rejections_of_user = self.rejections_of_user(tenant);
         let account = self.account();
         let throttle = self.throttle(&account, &self.call_site(tenant), now);
         let view = AccountView::of(self.key, &account, throttle, strategy, now);
-        let view = AccountView { rejections_of_user, ..view };
-        let taken = read(&view, &account);
-        (view, taken)
+        AccountView { rejections_of_user, ..view }
     }
 
-    /// Reads the state itself, for what a report needs beyond the view.
-    pub fn with_account<T>(&self, look: impl FnOnce(&Account) -> T) -> T {
-        look(&self.account())
+    /// The newest token.
+    #[must_use]
+    pub fn token(&self) -> Option<Arc<IssuedToken>> {
+        self.account().token().cloned()
     }
 
-    /// Takes over what an earlier process recorded of the account.
-    pub fn remember(&self, record: impl FnOnce(&mut Account)) {
-        record(&mut self.account());
+    /// The last failure, if nothing succeeded since.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<LastFailure> {
+        self.account().last_failure().cloned()
+    }
+
+    /// The pace that the account's tokens set.
+    #[must_use]
+    pub fn pace(&self) -> TimeScale {
+        self.account().pace()
+    }
+
+    /// Hands over what status remembers of the account that a credential names.
+    pub fn restore(&self, credential: &mut Credential, found: LoginFound<'_>, now: Moment) {
+        credential.restore_account(&mut self.account(), found, now);
+    }
+
+    /// Hands over what an earlier process recorded of the login: see [`LoginAttempts::restore`].
+    pub fn restore_attempts(&self, attempts: &LoginAttempts, password_has_blank: bool, now: Moment) {
+        attempts.restore(&mut self.account(), password_has_blank, now);
+    }
+
+    /// Hands over the validity of the token that is to be replaced: see [`Account::remember_published`].
+    pub fn remember_published(&self, validity: Validity, now: Moment) {
+        self.account().remember_published(validity, now);
+    }
+
+    /// Tries refreshes again, whatever was learned of the issuer.
+    pub fn retry_refreshes(&self) {
+        self.account().ask_again();
+    }
+
+    /// Allows one attempt of a held login at once.
+    pub fn override_hold(&self, now: Moment) {
+        self.account().override_hold(now);
+    }
+
+    /// The issuer called this token expired.
+    pub fn call_expired(&self, token: &Fingerprint) {
+        self.account().call_expired(token);
     }
 
     /// How often this user name was rejected lately for this tenant, with passwords that were never accepted.
@@ -232,6 +263,7 @@ impl fmt::Debug for Session {
         formatter
             .debug_struct("Session")
             .field("origin", &self.address.endpoint.origin)
+            .field("account", &self.account)
             .finish_non_exhaustive()
     }
 }

@@ -146,7 +146,7 @@ fn remember(
     let (Ok(spec), known) = (&reconciliation.spec, &mut reconciliation.state.known) else { return };
     let blank = pair.is_some_and(LoginPair::password_has_blank);
     let found = LoginFound { key: session.key(), seen, blank, spec, generation };
-    session.remember(|account| known.restore_account(account, found, now));
+    session.restore(known, found, now);
 }
 
 fn parse(secret: Option<&Secret>, reference: &LoginReference) -> Result<LoginPair, Reason> {

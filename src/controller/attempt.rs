@@ -51,7 +51,7 @@ impl Reconciliation<'_> {
             return Ok(false);
         };
         let rejections = account.rejections;
-        self.report(StatusTrigger::Attempt).await?;
+        self.report(StatusTrigger::Attempt, now).await?;
         self.state.known.on_attempt_recorded(rejections);
         Ok(true)
     }

@@ -149,7 +149,8 @@ pub(super) async fn finish(object: &Guarded, context: &Context) -> Result<(), Ap
     if let Plan::Publish { token, repair, fence } = decide(&reconciliation.observed(now), now) {
         target::publish(&mut reconciliation, &token, repair, fence).await?;
     }
-    reconciliation.report(StatusTrigger::Rest).await
+    let now = reconciliation.look();
+    reconciliation.report(StatusTrigger::Rest, now).await
 }
 
 impl Reconciliation<'_> {
@@ -221,14 +222,15 @@ impl Reconciliation<'_> {
                     if self.is_just_queued(now) {
                         return Ok(Action::requeue(TURN_PAUSE.unsigned_abs()));
                     }
-                    self.report(StatusTrigger::Rest).await?;
+                    self.report(StatusTrigger::Rest, now).await?;
                     return Ok(self.rest(until));
                 }
             }
         }
         // Raced by another writer, or the process is stopping.
         self.context.registry.rejections.unresolvable(&self.key(), term);
-        self.report(StatusTrigger::Rest).await?;
+        let now = self.look();
+        self.report(StatusTrigger::Rest, now).await?;
         Ok(Action::requeue(RACED_PAUSE))
     }
 

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use super::api_server::{ApiServerError, CallDeadline};
 use super::leader_election::Term;
 use crate::account::{Membership, Session, Tenant};
-use crate::core::account::Account;
+use crate::core::account::LastFailure;
 use crate::core::adaptive_timeout::AdaptiveTimeout;
 use crate::core::credential::Credential;
 use crate::core::observed::{AccountReference, CredentialSpec, LastSeen, Login};
@@ -98,12 +98,10 @@ impl LoginSnapshot {
         match &self.outcome {
             Err(_) => self.recheck().is_some_and(|at| at.is_reached(now)),
             Ok(session) => {
-                self.reference.ca_bundle.is_some()
-                    && session.with_account(|account| {
-                        account.last_failure().is_some_and(|last_failure| {
-                            last_failure.failure.cause.is_of_tls() && last_failure.last.is_after(self.at)
-                        })
-                    })
+                let is_newer_and_of_tls = |last_failure: LastFailure| {
+                    last_failure.failure.cause.is_of_tls() && last_failure.last.is_after(self.at)
+                };
+                self.reference.ca_bundle.is_some() && session.last_failure().is_some_and(is_newer_and_of_tls)
             }
         }
     }
@@ -116,7 +114,7 @@ impl CredentialState {
         let Some(snapshot) = &mut self.login else { return };
         let Ok(session) = &snapshot.outcome else { return };
         if std::mem::replace(&mut snapshot.generation, generation) != generation {
-            session.remember(Account::ask_again);
+            session.retry_refreshes();
         }
         match &snapshot.membership {
             _ if spec.suspended => snapshot.membership = None,
@@ -191,10 +189,7 @@ impl CredentialState {
 
     /// The pace that the tokens set.
     pub(super) fn pace(&self) -> TimeScale {
-        self.known
-            .pace()
-            .or_else(|| self.session().map(|session| session.with_account(Account::pace)))
-            .unwrap_or(TimeScale::FULL)
+        self.known.pace().or_else(|| self.session().map(|session| session.pace())).unwrap_or(TimeScale::FULL)
     }
 
     /// How long the next call to the API server may take.

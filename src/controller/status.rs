@@ -10,7 +10,8 @@ use crate::api::{
 };
 use crate::core::account::RefreshSupport;
 use crate::core::conditions::Condition;
-use crate::core::credential::{FailureRecord, LoginHistory, RejectionKind, Status, StatusEvent, TokenRecord};
+use crate::core::credential::{FailureRecord, LoginHistory, Status, StatusEvent, TokenRecord};
+use crate::core::login_attempts::{LoginAttempts, RejectionKind};
 use crate::core::target::ObjectVersion;
 use crate::core::token::{Fingerprint, Grant, LifetimeSource};
 
@@ -151,29 +152,32 @@ fn write_support(support: RefreshSupport) -> api::RefreshSupport {
 fn read_login(login: LoginStatus) -> LoginHistory {
     LoginHistory {
         resource_version: login.secret_resource_version,
-        attempted: login.attempt_time.map(|time| time.0),
-        accepted: login.accepted_time.map(|time| time.0),
-        rejections: u32::try_from(login.rejections).unwrap_or_default(),
-        rejection: login.rejection.map(|rejection| match rejection {
-            LoginRejection::Rejected => RejectionKind::Rejected,
-            LoginRejection::Forbidden => RejectionKind::Forbidden,
-            LoginRejection::Redirected => RejectionKind::Redirected,
-            LoginRejection::PathWrong => RejectionKind::PathWrong,
-            LoginRejection::Blocked => RejectionKind::Blocked,
-            LoginRejection::Misdirected => RejectionKind::Misdirected,
-            LoginRejection::Incomplete => RejectionKind::Incomplete,
-            LoginRejection::Unusable => RejectionKind::Unusable,
-        }),
+        attempts: LoginAttempts {
+            attempted: login.attempt_time.map(|time| time.0),
+            accepted: login.accepted_time.map(|time| time.0),
+            rejections: u32::try_from(login.rejections).unwrap_or_default(),
+            rejection: login.rejection.map(|rejection| match rejection {
+                LoginRejection::Rejected => RejectionKind::Rejected,
+                LoginRejection::Forbidden => RejectionKind::Forbidden,
+                LoginRejection::Redirected => RejectionKind::Redirected,
+                LoginRejection::PathWrong => RejectionKind::PathWrong,
+                LoginRejection::Blocked => RejectionKind::Blocked,
+                LoginRejection::Misdirected => RejectionKind::Misdirected,
+                LoginRejection::Incomplete => RejectionKind::Incomplete,
+                LoginRejection::Unusable => RejectionKind::Unusable,
+            }),
+        },
     }
 }
 
 fn write_login(login: &LoginHistory) -> LoginStatus {
+    let LoginAttempts { attempted, accepted, rejections, rejection } = &login.attempts;
     LoginStatus {
         secret_resource_version: login.resource_version.clone(),
-        attempt_time: time(login.attempted),
-        accepted_time: time(login.accepted),
-        rejections: count(login.rejections),
-        rejection: login.rejection.map(|kind| match kind {
+        attempt_time: time(*attempted),
+        accepted_time: time(*accepted),
+        rejections: count(*rejections),
+        rejection: rejection.map(|kind| match kind {
             RejectionKind::Rejected => LoginRejection::Rejected,
             RejectionKind::Forbidden => LoginRejection::Forbidden,
             RejectionKind::Redirected => LoginRejection::Redirected,

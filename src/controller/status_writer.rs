@@ -21,19 +21,19 @@ impl Reconciliation<'_> {
         if self.state.known.failing_call().is_none() || self.context.leader_election.term() != Some(term) {
             return;
         }
-        if let Err(error) = self.report(StatusTrigger::Failure).await {
+        let now = self.look();
+        if let Err(error) = self.report(StatusTrigger::Failure, now).await {
             let Identity { namespace, name, .. } = &self.identity;
             tracing::warn!(namespace, name, "{error}");
         }
     }
 
-    /// Writes the status if it changed, and publishes Events for changed conditions.
-    pub(super) async fn report(&mut self, trigger: StatusTrigger) -> Result<(), ApiServerError> {
+    /// Writes the status if it changed, and publishes Events for changed conditions, as of `now`, the time of the last look.
+    pub(super) async fn report(&mut self, trigger: StatusTrigger, now: Moment) -> Result<(), ApiServerError> {
         if trigger != StatusTrigger::Failure {
             // Every call of this round has done what it should.
             self.state.known.on_calls_succeeded();
         }
-        let now = self.look();
         let request = ReportRequest {
             trigger,
             renew_request: self.credential.renew_request(),

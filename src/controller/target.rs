@@ -78,8 +78,7 @@ async fn is_intact(
     if published.generation != Some(reconciliation.generation()) {
         return Ok(false);
     }
-    let held =
-        reconciliation.state.session().and_then(|session| session.with_account(|it| it.token().cloned()));
+    let held = reconciliation.state.session().and_then(|session| session.token());
     let held = held.filter(|token| token.fingerprint == published.fingerprint);
     let access = held.map(|token| token.access.clone()).or_else(|| read.token.clone());
     let Some(access) = access else { return is_kept(reconciliation, permit, found).await };

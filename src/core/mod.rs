@@ -22,6 +22,7 @@ pub mod decide;
 pub mod endpoint;
 pub mod lease;
 pub mod lifetime;
+pub mod login_attempts;
 pub mod login_budget;
 pub mod object_name;
 pub mod observed;

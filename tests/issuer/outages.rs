@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use idissuer::account::{Session, Tenant};
-use idissuer::core::account::{Account, Next, Strategy};
+use idissuer::core::account::{Next, Strategy};
 use idissuer::core::observed::{AccountView, WaitCause};
 use idissuer::core::time::Moment;
 use idissuer::core::username_password::LoginPair;
@@ -43,7 +43,7 @@ impl Party {
     }
 
     fn rejections(&self) -> u32 {
-        self.session.with_account(Account::rejections)
+        self.view().rejections
     }
 }
 

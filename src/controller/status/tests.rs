@@ -79,7 +79,8 @@ fn a_status_is_the_same_after_it_was_read_and_written() {
         assert_eq!(write(&read(status.clone())), status);
     }
     for kind in RejectionKind::ALL {
-        let login = LoginHistory { rejection: Some(kind), ..LoginHistory::default() };
+        let attempts = LoginAttempts { rejection: Some(kind), ..LoginAttempts::default() };
+        let login = LoginHistory { attempts, ..LoginHistory::default() };
         let status = Status { login: Some(login), ..Status::default() };
         assert_eq!(read(write(&status)), status);
     }

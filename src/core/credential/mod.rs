@@ -29,7 +29,7 @@ use super::target::{Identity, ObjectVersion, TargetSnapshot, TargetSpec};
 use super::time::Moment;
 use super::token::IssuedToken;
 
-pub use login::{LoginHistory, RejectionKind};
+pub use login::LoginHistory;
 pub use repairs::Repairs;
 pub use report::{Report, ReportRequest, StatusEvent, StatusTrigger};
 pub use restore::{LoginFound, RestoreStage};
@@ -220,9 +220,10 @@ impl Credential {
         self.status.login.as_ref().map_or_else(LoginRecord::default, |login| LoginRecord {
             resource_version: login.resource_version.clone(),
             // A record of an earlier process does not contain the result of the attempt.
-            attempted: login.accepted.is_some() || account.is_some_and(|it| self.is_attempt_recorded(it)),
-            accepted: login.accepted.is_some(),
-            rejection: match login.rejections {
+            attempted: login.attempts.accepted.is_some()
+                || account.is_some_and(|it| self.is_attempt_recorded(it)),
+            accepted: login.attempts.accepted.is_some(),
+            rejection: match login.attempts.rejections {
                 _ if self.is_login_repaired => Rejection::PerhapsRepaired,
                 0 => Rejection::None,
                 _ => Rejection::Stands,

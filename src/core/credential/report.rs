@@ -3,13 +3,14 @@
 use jiff::SignedDuration;
 
 use super::Credential;
-use super::login::{LoginHistory, RejectionKind};
+use super::login::LoginHistory;
 use super::status::{FailureRecord, Status, TokenRecord};
 use crate::core::account::RefreshSupport;
 use crate::core::conditions::{
     Condition, ConditionStatus, ConditionType, Conditions, conditions, find, merge,
 };
 use crate::core::decide::{is_answered, owes_attempt};
+use crate::core::login_attempts::{LoginAttempts, RejectionKind};
 use crate::core::observed::{AccountReference, AccountView, Observed, Published};
 use crate::core::reason::Reason;
 use crate::core::retry::RetryClass;
@@ -128,11 +129,10 @@ impl Credential {
     fn next_login(&self, observed: &Observed<'_>, attempt: bool, now: Moment) -> Option<LoginHistory> {
         // A login that was accepted under another specification, perhaps at another issuer, was not accepted under this one.
         let is_same_account = observed.is_generation_observed() || observed.is_published_by_this_account();
-        let previous = self
-            .status
-            .login
-            .clone()
-            .map(|login| LoginHistory { accepted: login.accepted.filter(|_| is_same_account), ..login });
+        let mut previous = self.status.login.clone();
+        if let Some(login) = previous.as_mut().filter(|_| !is_same_account) {
+            login.attempts.accepted = None;
+        }
         let Some(account) = observed.account() else { return previous };
         let is_other = observed.is_login_changed() && !observed.is_published_by_this_account();
         let is_presented =
@@ -144,15 +144,17 @@ impl Credential {
             return previous;
         }
         // What was recorded of another login says nothing about this one.
-        let inherited = previous.filter(|_| !is_other).unwrap_or_default();
+        let inherited = previous.filter(|_| !is_other).unwrap_or_default().attempts;
         let attempted = if attempt { Some(now) } else { account.attempted };
         let told = |moment: Option<Moment>| moment.map(|moment| to_second(moment.wall));
         Some(LoginHistory {
             resource_version: observed.login_seen.version().map(|version| version.resource_version.clone()),
-            attempted: told(attempted).or(inherited.attempted),
-            accepted: told(account.accepted).or(inherited.accepted),
-            rejections: self.next_rejections(account, attempt),
-            rejection: account.last_failure.as_ref().and_then(|it| RejectionKind::of(it.failure.cause)),
+            attempts: LoginAttempts {
+                attempted: told(attempted).or(inherited.attempted),
+                accepted: told(account.accepted).or(inherited.accepted),
+                rejections: self.next_rejections(account, attempt),
+                rejection: account.last_failure.as_ref().and_then(|it| RejectionKind::of(it.failure.cause)),
+            },
         })
     }
 
@@ -177,9 +179,9 @@ impl Credential {
         let previous = &self.status;
         let mut leveled = status.clone();
         if let (Some(login), Some(before)) = (&mut leveled.login, &previous.login)
-            && before.attempted.is_some()
+            && before.attempts.attempted.is_some()
         {
-            login.attempted = before.attempted;
+            login.attempts.attempted = before.attempts.attempted;
         }
         let is_fresh = self.status_written.is_some_and(|at| !at.plus(FAILURE_NOTES).is_reached(now));
         if let (Some(failures), Some(before)) = (&mut leveled.failures, &previous.failures)

@@ -1,10 +1,10 @@
 //! Restores what status remembers of a login: for the limit of its user name, then for its account; each once.
 
-use super::{Credential, RejectionKind};
+use super::Credential;
+use super::login::rejection_of_conditions;
 use crate::core::account::Account;
-use crate::core::call_failure::CallFailure;
+use crate::core::login_attempts::LoginAttempts;
 use crate::core::observed::{AccountKey, CredentialSpec, LastSeen};
-use crate::core::retry::{Failure, RetryClass};
 use crate::core::time::Moment;
 
 /// How far what status remembers of a login was restored.
@@ -39,11 +39,13 @@ impl Credential {
     /// returns them; an accepted login has none.
     pub fn rejections_for_limit(&mut self, now: Moment) -> Option<(u32, Moment)> {
         let login = self.status.login.as_ref();
-        if self.restore_stage >= RestoreStage::Limit || login.is_some_and(|login| login.accepted.is_some()) {
+        if self.restore_stage >= RestoreStage::Limit
+            || login.is_some_and(|login| login.attempts.accepted.is_some())
+        {
             return None;
         }
         self.restore_stage = RestoreStage::Limit;
-        login.and_then(|login| login.rejected(now))
+        login.and_then(|login| login.attempts.rejected(now))
     }
 
     /// How far what status remembers of the login was restored.
@@ -56,7 +58,7 @@ impl Credential {
     #[must_use]
     pub fn is_accepted(&self, spec: &CredentialSpec, seen: &LastSeen) -> bool {
         let is_published = |it: &super::Published| it.account.as_ref() == Some(&spec.account);
-        self.status.login.as_ref().is_some_and(|login| login.accepted.is_some())
+        self.status.login.as_ref().is_some_and(|login| login.attempts.accepted.is_some())
             && self.is_recorded(seen)
             && self.published.as_ref().is_some_and(is_published)
     }
@@ -85,22 +87,19 @@ impl Credential {
             return;
         }
         let Some(login) = &self.status.login else { return };
-        let is_named = self.status.observed_generation == Some(found.generation);
-        if let Some(accepted) = login.accepted.filter(|_| is_same && is_named) {
-            account.remember_accepted(Moment::recorded(accepted, now));
+        let is_proven = is_same && self.status.observed_generation == Some(found.generation);
+        let recorded = &login.attempts;
+        let attempts = LoginAttempts {
+            accepted: recorded.accepted.filter(|_| is_proven),
+            rejection: recorded.rejection.or_else(|| rejection_of_conditions(&self.status.conditions)),
+            ..recorded.clone()
+        };
+        attempts.restore(account, found.blank, now);
+        if attempts.accepted.is_some() {
             account.remember_support(self.status.refresh_support.unwrap_or_default(), now);
         }
-        if let Some((count, last)) = login.rejected(now) {
-            account.remember_rejections(self.rejection(found), count, last);
+        if attempts.rejections > 0 {
             self.is_login_repaired = !is_same;
         }
-    }
-
-    /// How the login was rejected that status remembers.
-    fn rejection(&self, found: LoginFound<'_>) -> Failure {
-        let recorded = self.status.login.as_ref().and_then(|login| login.rejection);
-        let kind = recorded.or_else(|| RejectionKind::of_conditions(&self.status.conditions));
-        let cause = kind.map_or(CallFailure::LoginOutcomeUnknown, RejectionKind::failure);
-        Failure { class: RetryClass::Rejected, cause, password_has_blank: found.blank }
     }
 }

@@ -2,6 +2,7 @@ use super::super::account::{Strategy, Throttle};
 use super::super::testing::{TestWorld, at, obtained, rejected, seconds, transient};
 use super::*;
 use crate::core::account::Account;
+use crate::core::login_attempts::RejectionKind;
 use crate::core::retry::Sent;
 
 const KEEPER: &str = "idissuer/operator";
@@ -54,7 +55,8 @@ fn events_tell_what_changed_and_nothing_of_work_that_goes_on() {
 
 #[test]
 fn status_says_how_a_login_was_rejected_until_one_is_accepted() {
-    let kind = |world: &TestWorld| world.known.status().login.as_ref().and_then(|login| login.rejection);
+    let kind =
+        |world: &TestWorld| world.known.status().login.as_ref().and_then(|login| login.attempts.rejection);
     let mut world = TestWorld::new();
     world.settle();
     assert_eq!(kind(&world), None);

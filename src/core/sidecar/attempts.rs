@@ -4,11 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::token::HeldToken;
-use crate::core::account::{Account, Next};
-use crate::core::call_failure::CallFailure;
-use crate::core::credential::RejectionKind;
+use crate::core::account::Next;
+use crate::core::login_attempts::{LoginAttempts, RejectionKind};
 use crate::core::observed::AccountView;
-use crate::core::retry::{Failure, RetryClass};
 use crate::core::schedule::Jitter;
 use crate::core::time::{Moment, to_second};
 use crate::core::token::Fingerprint;
@@ -18,11 +16,36 @@ use crate::core::token::Fingerprint;
 #[serde(transparent)]
 pub struct FilesIdentity(pub String);
 
-/// How the last attempts with a login ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Answer {
+/// What the volume remembers of a login.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "RecordFormat", into = "RecordFormat")]
+pub struct Record {
+    /// The issuer of the attempt.
+    pub issuer: String,
+    /// The files that it stood in.
+    pub files: FilesIdentity,
+    /// The attempts. One without a known response counts as rejected.
+    pub attempts: LoginAttempts,
+    /// The token that it last brought, by name.
+    pub fingerprint: Option<String>,
+}
+
+/// The record as it is on the volume.
+#[derive(Serialize, Deserialize)]
+struct RecordFormat {
+    issuer: String,
+    files: FilesIdentity,
+    attempted: Option<Timestamp>,
+    answer: AnswerFormat,
+    rejections: u32,
+    accepted: Option<Timestamp>,
+    fingerprint: Option<String>,
+}
+
+/// How the last attempt ended, as it is on the volume.
+#[derive(Serialize, Deserialize)]
+enum AnswerFormat {
     /// The attempt was started; the response is unknown so far, or forever.
-    #[default]
     Awaited,
     /// It was accepted.
     Accepted,
@@ -31,74 +54,70 @@ pub enum Answer {
     Rejected(RejectionKind),
 }
 
-impl Answer {
-    /// The failure that it stands for; `None` for an accepted login. One without a known response may have been rejected.
-    #[must_use]
-    pub fn failure(self) -> Option<CallFailure> {
-        match self {
-            Self::Awaited => Some(CallFailure::LoginOutcomeUnknown),
-            Self::Rejected(kind) => Some(kind.failure()),
-            Self::Accepted => None,
-        }
+impl From<RecordFormat> for Record {
+    fn from(format: RecordFormat) -> Self {
+        let RecordFormat { issuer, files, attempted, answer, rejections, accepted, fingerprint } = format;
+        let rejection = match answer {
+            AnswerFormat::Rejected(kind) => Some(kind),
+            AnswerFormat::Awaited | AnswerFormat::Accepted => None,
+        };
+        let attempts = LoginAttempts { attempted, accepted, rejections, rejection };
+        Self { issuer, files, attempts, fingerprint }
     }
 }
 
-/// What the volume remembers of a login.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// The issuer of the attempt.
-    pub issuer: String,
-    /// The files that it stood in.
-    pub files: FilesIdentity,
-    /// The time of the last attempt.
-    pub attempted: Timestamp,
-    /// How that ended.
-    pub answer: Answer,
-    /// Consecutive attempts that were rejected, or whose response is unknown.
-    pub rejections: u32,
-    /// When the issuer last accepted it.
-    pub accepted: Option<Timestamp>,
-    /// The token that it last brought, by name.
-    pub fingerprint: Option<String>,
+impl From<Record> for RecordFormat {
+    fn from(record: Record) -> Self {
+        let Record { issuer, files, attempts, fingerprint } = record;
+        let LoginAttempts { attempted, accepted, rejections, rejection } = attempts;
+        let answer = match rejection {
+            Some(kind) => AnswerFormat::Rejected(kind),
+            None if rejections > 0 => AnswerFormat::Awaited,
+            None => AnswerFormat::Accepted,
+        };
+        Self { issuer, files, attempted, answer, rejections, accepted, fingerprint }
+    }
 }
 
 impl Record {
     /// Of the first attempt with a login.
     #[must_use]
     pub fn of_attempt(issuer: String, files: FilesIdentity, now: Timestamp, rejections: u32) -> Self {
-        let answer = Answer::Awaited;
-        Self { issuer, files, attempted: now, answer, rejections, accepted: None, fingerprint: None }
+        let attempts = LoginAttempts { attempted: Some(now), rejections, ..LoginAttempts::default() };
+        Self { issuer, files, attempts, fingerprint: None }
     }
 
     /// The record to keep, given the state of the account.
     #[must_use]
-    pub fn after(&self, account: &Account) -> Self {
+    pub fn after(&self, account: &AccountView) -> Self {
         let mut record = self.clone();
-        record.accepted = account.accepted().map(|accepted| to_second(accepted.wall)).or(self.accepted);
-        match account.last_failure().map(|it| (it.failure.cause, it.last)) {
-            Some((cause, last)) => {
-                if let Some(kind) = RejectionKind::of(cause) {
-                    record.answer = Answer::Rejected(kind);
-                    record.rejections = account.rejections();
-                    record.attempted = to_second(last.wall);
-                }
+        let attempts = &mut record.attempts;
+        attempts.accepted = account.accepted.map(|accepted| to_second(accepted.wall)).or(attempts.accepted);
+        if let Some(last_failure) = &account.last_failure {
+            if let Some(kind) = RejectionKind::of(last_failure.failure.cause) {
+                attempts.rejection = Some(kind);
+                attempts.rejections = account.rejections;
+                attempts.attempted = Some(to_second(last_failure.last.wall));
             }
-            None => {
-                if let Some(token) = account.token() {
-                    record.answer = Answer::Accepted;
-                    record.rejections = 0;
-                    record.fingerprint = Some(token.fingerprint.to_string());
-                }
-            }
+        } else if let Some(token) = &account.token {
+            (attempts.rejection, attempts.rejections) = (None, 0);
+            record.fingerprint = Some(token.fingerprint.to_string());
         }
         record
+    }
+
+    /// Whether the response to the last attempt is unknown.
+    #[must_use]
+    pub fn is_awaited(&self) -> bool {
+        self.attempts.rejections > 0 && self.attempts.rejection.is_none()
     }
 
     /// What is left of it when the attempt was certainly not sent.
     #[must_use]
     pub fn retracted(&self) -> Option<Self> {
-        let rejections = self.rejections.saturating_sub(1);
-        (rejections > 0).then(|| Self { rejections, ..self.clone() })
+        let rejections = self.attempts.rejections.saturating_sub(1);
+        let attempts = LoginAttempts { rejections, ..self.attempts.clone() };
+        (rejections > 0).then(|| Self { attempts, ..self.clone() })
     }
 
     /// Whether it is of this login.
@@ -111,15 +130,9 @@ impl Record {
     /// the account's budget has already made three attempts.)
     #[must_use]
     pub fn is_final(&self) -> bool {
-        self.accepted.is_none()
-            && matches!(self.answer, Answer::Rejected(RejectionKind::Rejected | RejectionKind::Forbidden))
-    }
-
-    /// The failure that a new process takes over, if there was one.
-    #[must_use]
-    pub fn failure(&self, password_has_blank: bool) -> Option<Failure> {
-        let cause = self.answer.failure()?;
-        Some(Failure { class: RetryClass::Rejected, cause, password_has_blank })
+        let is_plain =
+            matches!(self.attempts.rejection, Some(RejectionKind::Rejected | RejectionKind::Forbidden));
+        self.attempts.accepted.is_none() && is_plain
     }
 
     /// Whether this token came by this login.
@@ -239,9 +252,9 @@ mod tests {
     use std::sync::LazyLock;
 
     use super::*;
-    use crate::core::account::{Strategy, Throttle};
+    use crate::core::account::{Account, Strategy, Throttle};
     use crate::core::backoff::RandomFraction;
-    use crate::core::retry::Sent;
+    use crate::core::retry::{Failure, Sent};
     use crate::core::testing::{
         BILLING, at, misconfigured, obtained, pair, reason_name, rejected, token, transient,
     };
@@ -249,10 +262,10 @@ mod tests {
     /// Nobody called a token expired.
     static NOBODY: LazyLock<ExpiryStreak> = LazyLock::new(ExpiryStreak::default);
 
-    fn record(answer: Answer, accepted: bool) -> Record {
-        let files = FilesIdentity("a".into());
+    fn record(rejection: Option<RejectionKind>, accepted: bool) -> Record {
+        let record = Record::of_attempt("https://i".into(), FilesIdentity("a".into()), at(0).wall, 1);
         let accepted = accepted.then(|| at(0).wall);
-        Record { answer, accepted, ..Record::of_attempt("https://i".into(), files, at(0).wall, 1) }
+        Record { attempts: LoginAttempts { accepted, rejection, ..record.attempts }, ..record }
     }
 
     fn view(account: &Account) -> AccountView {
@@ -290,24 +303,23 @@ mod tests {
     #[test]
     fn once_rejected_it_is_not_presented_again_unless_it_was_accepted_before() {
         for kind in [RejectionKind::Rejected, RejectionKind::Forbidden] {
-            let answer = Answer::Rejected(kind);
-            let (never, once) = (record(answer, false), record(answer, true));
+            let (never, once) = (record(Some(kind), false), record(Some(kind), true));
             assert_eq!(decided(|it| it.record = Some(&never), &view(&Account::default())), Plan::Hold);
             let mut account = proven();
             assert_eq!(decided(|it| it.record = Some(&once), &view(&account)), Plan::Obtain);
-            account.remember_rejections(once.failure(false).unwrap(), 1, at(0));
+            account.remember_rejections(once.attempts.failure(false).unwrap(), 1, at(0));
             assert_eq!(decided(|it| it.record = Some(&once), &view(&account)), Plan::Wait(Some(at(300))));
         }
     }
 
     #[test]
     fn an_attempt_that_nobody_heard_the_answer_to_waits_for_minutes_and_is_recorded_anew() {
-        let awaited = record(Answer::Awaited, false);
+        let awaited = record(None, false);
         let mut account = Account::default();
-        account.remember_rejections(awaited.failure(false).unwrap(), 1, at(0));
+        account.remember_rejections(awaited.attempts.failure(false).unwrap(), 1, at(0));
         assert_eq!(decided(|it| it.record = Some(&awaited), &view(&account)), Plan::Wait(Some(at(300))));
         let mut account = Account::default();
-        account.remember_rejections(awaited.failure(false).unwrap(), 1, at(-300));
+        account.remember_rejections(awaited.attempts.failure(false).unwrap(), 1, at(-300));
         assert_eq!(decided(|it| it.record = Some(&awaited), &view(&account)), Plan::Record);
         let mut account = Account::default();
         account.remember_rejections(rejected(), 3, at(-10_000));
@@ -365,14 +377,23 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_read_as_the_version_before_wrote_it() {
-        let read = |text: &str| serde_json::from_str::<Answer>(&format!("\"{text}\"")).unwrap();
-        assert_eq!(read("Awaited"), Answer::Awaited);
-        assert_eq!(read("Accepted"), Answer::Accepted);
-        for kind in RejectionKind::ALL {
-            assert_eq!(read(&format!("{kind:?}")), Answer::Rejected(kind));
-            let written = serde_json::to_string(&Answer::Rejected(kind)).unwrap();
-            assert_eq!(written, format!("\"{kind:?}\""));
+    fn a_record_is_read_as_the_version_before_wrote_it_and_written_the_same() {
+        let text = |answer: &str, rejections: u32, accepted: &str| {
+            format!(
+                r#"{{"issuer":"https://i","files":"a","attempted":"2027-01-15T08:00:00Z","answer":"{answer}","rejections":{rejections},"accepted":{accepted},"fingerprint":null}}"#
+            )
+        };
+        let kinds = RejectionKind::ALL.map(|kind| (format!("{kind:?}"), 2, "null", Some(kind)));
+        let accepted = r#""2027-01-15T08:00:00Z""#;
+        let others = [("Awaited".to_owned(), 1, "null", None), ("Accepted".to_owned(), 0, accepted, None)];
+        for (answer, rejections, accepted, rejection) in kinds.into_iter().chain(others) {
+            let text = text(&answer, rejections, accepted);
+            let record: Record = serde_json::from_str(&text).unwrap();
+            assert!(record.is_of("https://i", &FilesIdentity("a".into())), "{text}");
+            assert_eq!((record.attempts.rejections, record.attempts.rejection), (rejections, rejection));
+            assert_eq!(record.attempts.accepted.is_some(), rejections == 0, "{text}");
+            assert_eq!(record.is_awaited(), answer == "Awaited", "{text}");
+            assert_eq!(serde_json::to_string(&record).unwrap(), text);
         }
     }
 
@@ -383,38 +404,42 @@ mod tests {
             let call = account.begin(Strategy::Login, Some(pair()), at(0)).unwrap();
             let outcome = outcome.map(|()| obtained("t", at(0), 3600));
             account.finish(call, outcome, at(1), RandomFraction::new(0.5));
-            record(Answer::Awaited, false).after(&account)
+            record(None, false).after(&view(&account))
         };
         let accepted = call(Ok(()));
-        assert_eq!((accepted.answer, accepted.rejections), (Answer::Accepted, 0));
-        assert!(accepted.brought(&Fingerprint::of(b"t")) && accepted.accepted.is_some());
+        assert_eq!((accepted.attempts.rejection, accepted.attempts.rejections), (None, 0));
+        assert!(accepted.brought(&Fingerprint::of(b"t")) && accepted.attempts.accepted.is_some());
         let turned_down = call(Err(rejected()));
         assert_eq!(
-            (turned_down.answer, turned_down.rejections),
-            (Answer::Rejected(RejectionKind::Rejected), 1)
+            (turned_down.attempts.rejection, turned_down.attempts.rejections),
+            (Some(RejectionKind::Rejected), 1)
         );
         assert!(turned_down.is_final() && !accepted.is_final());
         let unclear = call(Err(misconfigured()));
-        assert_eq!((unclear.answer, unclear.rejections), (Answer::Rejected(RejectionKind::PathWrong), 1));
-        let told = unclear.failure(false).map(|failure| reason_name(&failure));
+        let rejected = (unclear.attempts.rejection, unclear.attempts.rejections);
+        assert_eq!(rejected, (Some(RejectionKind::PathWrong), 1));
+        let told = unclear.attempts.failure(false).map(|failure| reason_name(&failure));
         assert_eq!((told, unclear.is_final()), (Some("IssuerMisconfigured"), false), "tried three times");
         let unheard = call(Err(transient(Sent::Maybe, None)));
-        assert_eq!((unheard.answer, unheard.rejections), (Answer::Awaited, 1));
+        assert!(unheard.is_awaited() && unheard.attempts.rejections == 1);
         assert_eq!(unheard.retracted(), None);
-        let second = Record { rejections: 2, ..unheard };
-        assert_eq!(second.retracted().map(|record| record.rejections), Some(1), "of the one before");
+        let attempts = LoginAttempts { rejections: 2, ..unheard.attempts.clone() };
+        let before = Record { attempts, ..unheard }.retracted();
+        assert_eq!(before.map(|record| record.attempts.rejections), Some(1), "of the one before");
     }
 
     #[test]
     fn a_record_knows_its_login_and_its_token_again() {
-        let record =
-            Record { fingerprint: Some(Fingerprint::of(b"t").to_string()), ..record(Answer::Accepted, true) };
+        let record = record(None, true);
+        let attempts = LoginAttempts { rejections: 0, ..record.attempts };
+        let fingerprint = Some(Fingerprint::of(b"t").to_string());
+        let record = Record { attempts, fingerprint, ..record };
         let text = serde_json::to_string(&record).unwrap();
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
         assert!(record.is_of("https://i", &FilesIdentity("a".into())));
         assert!(!record.is_of("https://i", &FilesIdentity("b".into())));
         assert!(!record.is_of("https://j", &FilesIdentity("a".into())));
         assert!(record.brought(&Fingerprint::of(b"t")) && !record.brought(&Fingerprint::of(b"u")));
-        assert_eq!(record.failure(false), None);
+        assert_eq!(record.attempts.failure(false), None);
     }
 }

@@ -17,7 +17,7 @@ use super::record_file::RecordFile;
 use super::run::{Output, Settings, SourceSettings};
 use super::source::{LoginFiles, SecretKeys};
 use crate::core::endpoint::Origin;
-use crate::core::sidecar::attempts::{Answer, Record};
+use crate::core::sidecar::attempts::Record;
 use crate::core::sidecar::error::SourceError;
 use crate::core::sidecar::files::{TOKEN, TOKEN_JSON};
 use crate::core::sidecar::token::{HeldToken, TokenFields};
@@ -173,14 +173,13 @@ impl Context {
 
 /// The result of the recorded attempt with this login; `blank` says whether its password holds a blank.
 fn of_record(record: &Record, blank: bool, login: &str, origin: &Origin) -> Finding {
-    match record.answer {
-        Answer::Awaited => good("this login was attempted, and the response is unknown"),
-        _ => match record.failure(blank) {
-            Some(failure) => {
-                finding_of(&SourceError::of_call(&failure, login, origin, record.accepted.is_some()))
-            }
-            None => good("the issuer accepted this login"),
-        },
+    if record.is_awaited() {
+        return good("this login was attempted, and the response is unknown");
+    }
+    let is_proven = record.attempts.accepted.is_some();
+    match record.attempts.failure(blank) {
+        Some(failure) => finding_of(&SourceError::of_call(&failure, login, origin, is_proven)),
+        None => good("the issuer accepted this login"),
     }
 }
 

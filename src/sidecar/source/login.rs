@@ -11,13 +11,13 @@ use tokio_util::sync::CancellationToken;
 use super::login_files::{LoginFiles, LoginReading};
 use super::{Changes, TokenSender};
 use crate::account::{Accounts, Member, Membership, Session, Tenant};
-use crate::core::account::{Account, Next, Strategy};
-use crate::core::credential::RejectionKind;
+use crate::core::account::{Next, Strategy};
 use crate::core::endpoint::Endpoint;
+use crate::core::login_attempts::RejectionKind;
 use crate::core::observed::AccountView;
 use crate::core::retry::{RetryClass, Sent};
 use crate::core::schedule::Jitter;
-use crate::core::sidecar::attempts::{Answer, ExpiryStreak, FilesIdentity, Observed, Plan, Record, decide};
+use crate::core::sidecar::attempts::{ExpiryStreak, FilesIdentity, Observed, Plan, Record, decide};
 use crate::core::sidecar::error::SourceError;
 use crate::core::sidecar::token::HeldToken;
 use crate::core::time::Moment;
@@ -222,9 +222,9 @@ impl LoginSource {
     /// The same login is in changed files. This requests an attempt: the reason why the issuer did not accept it may be
     /// fixed.
     fn retry_login(&mut self, session: &Session, files: &FilesIdentity) {
-        session.remember(|account| account.override_hold(self.parts.clock.now()));
+        session.override_hold(self.parts.clock.now());
         self.is_attempt_recorded = false;
-        self.record.take_if(|record| record.accepted.is_none());
+        self.record.take_if(|record| record.attempts.accepted.is_none());
         if let Some(record) = &mut self.record {
             record.files = files.clone();
             self.is_record_saved = false;
@@ -235,22 +235,12 @@ impl LoginSource {
     fn restore_record(&self, session: &Session, password_has_blank: bool) {
         let now = self.parts.clock.now();
         let published = self.sender.token().and_then(|held| held.validity(now));
-        session.remember(|account| {
-            if let Some(validity) = published {
-                account.remember_published(validity, now);
-            }
-            let Some(record) = &self.record else { return };
-            if let Some(accepted) = record.accepted {
-                account.remember_accepted(Moment::recorded(accepted, now));
-            }
-            if let Some(failure) = record.failure(password_has_blank) {
-                account.remember_rejections(
-                    failure,
-                    record.rejections,
-                    Moment::recorded(record.attempted, now),
-                );
-            }
-        });
+        if let Some(validity) = published {
+            session.remember_published(validity, now);
+        }
+        if let Some(record) = &self.record {
+            session.restore_attempts(&record.attempts, password_has_blank, now);
+        }
     }
 
     /// Takes in what the account has learned since the last turn: a token, or how a login was answered. Returns the
@@ -260,23 +250,21 @@ impl LoginSource {
         let held = self.sender.token();
         if let Some(held) = held.as_ref().filter(|held| self.sender.is_reported_expired(held)) {
             self.expiry_streak.on_reported_expired(held, now);
-            session.remember(|account| account.call_expired(&held.fingerprint));
+            session.call_expired(&held.fingerprint);
         }
-        let (view, (record, is_unsent, token)) = session.view_with(&self.tenant, |view, account| {
-            let is_unsent = is_unsent(account);
-            let record = match &self.record {
-                Some(record) if self.is_attempt_recorded && view.next != Next::InFlight && is_unsent => {
-                    record.retracted()
-                }
-                Some(record) => Some(record.after(account)),
-                None => account.accepted().map(|_| self.new_record(files, 0).after(account)),
-            };
-            (record, is_unsent, account.token().map(|token| HeldToken::issued(token)))
-        });
+        let view = session.view(&self.tenant);
+        let is_unsent = is_unsent(&view);
+        let record = match &self.record {
+            Some(record) if self.is_attempt_recorded && view.next != Next::InFlight && is_unsent => {
+                record.retracted()
+            }
+            Some(record) => Some(record.after(&view)),
+            None => view.accepted.map(|_| self.new_record(files, 0).after(&view)),
+        };
+        let token = view.token.as_deref().map(HeldToken::issued);
         if record != self.record || !self.is_record_saved {
             // An attempt that was certainly not sent needs another record.
-            self.is_attempt_recorded &=
-                record.as_ref().is_some_and(|record| record.answer == Answer::Awaited) && !is_unsent;
+            self.is_attempt_recorded &= record.as_ref().is_some_and(Record::is_awaited) && !is_unsent;
             self.record = record;
             self.save_record();
         }
@@ -294,7 +282,7 @@ impl LoginSource {
 
     /// Records an attempt with a login that was never accepted, before it is made.
     fn record_attempt(&mut self, files: &FilesIdentity) -> Result<(), SourceError> {
-        let before = self.record.as_ref().map_or(0, |record| record.rejections);
+        let before = self.record.as_ref().map_or(0, |record| record.attempts.rejections);
         let record = self.new_record(files, before + 1);
         if let Err(error) = self.parts.record.save(Some(&record)) {
             let file = self.parts.record.place();
@@ -330,7 +318,7 @@ impl LoginSource {
 
     /// The rejection for which the login files are not tried again.
     fn rejection(&self) -> Option<SourceError> {
-        let forbidden = self.record.as_ref()?.answer == Answer::Rejected(RejectionKind::Forbidden);
+        let forbidden = self.record.as_ref()?.attempts.rejection == Some(RejectionKind::Forbidden);
         Some(SourceError::LoginRejected { forbidden, proven: false, blank: self.has_blank })
     }
 }
@@ -344,10 +332,11 @@ pub(in crate::sidecar) fn bundle(path: &Path) -> Result<CaBundle, SourceError> {
 }
 
 /// Whether the last call was certainly not sent.
-fn is_unsent(account: &Account) -> bool {
+fn is_unsent(account: &AccountView) -> bool {
     account
-        .last_failure()
-        .is_some_and(|error| matches!(error.failure.class, RetryClass::Transient { sent: Sent::No, .. }))
+        .last_failure
+        .as_ref()
+        .is_some_and(|it| matches!(it.failure.class, RetryClass::Transient { sent: Sent::No, .. }))
 }
 
 #[cfg(test)]

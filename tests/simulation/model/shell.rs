@@ -5,10 +5,11 @@ use std::sync::{Arc, LazyLock};
 
 use idissuer::core::account::{Account, Strategy, Throttle};
 use idissuer::core::credential::{
-    Credential, Inputs, LoginFound, LoginHistory, ReportRequest, Status, StatusTrigger, TokenOrigin,
+    Credential, Inputs, LoginFound, ReportRequest, Status, StatusTrigger, TokenOrigin,
 };
 use idissuer::core::decide::{Plan, decide};
 use idissuer::core::endpoint::{DEFAULT_ISSUER, Endpoint, Origin, RefreshShape};
+use idissuer::core::login_attempts::LoginAttempts;
 use idissuer::core::observed::{
     AccountKey, AccountView, CredentialSpec, LastSeen, Login, Observed, Published,
 };
@@ -237,8 +238,8 @@ impl Process {
 
 impl Cluster {
     /// What status holds of the login.
-    pub(super) fn login(&self) -> Option<&LoginHistory> {
-        self.status.login.as_ref()
+    pub(super) fn login(&self) -> Option<&LoginAttempts> {
+        self.status.login.as_ref().map(|login| &login.attempts)
     }
 
     /// All of status that anybody reads again.
@@ -249,7 +250,8 @@ impl Cluster {
             "{observed_generation:?}{target:?}{refresh_support:?}{}",
             self.status.is_ready(GENERATION)
         )?;
-        let login = login.as_ref().map(|it| (it.attempted, it.accepted, it.rejections));
+        let login =
+            login.as_ref().map(|it| (it.attempts.attempted, it.attempts.accepted, it.attempts.rejections));
         let token = token.as_ref().map(|it| (it.issued, it.expiration, &it.fingerprint, it.grant));
         write!(into, "{token:?}{login:?}")
     }

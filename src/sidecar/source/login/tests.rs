@@ -224,7 +224,7 @@ async fn a_rejection_is_on_the_volume_before_it_is_reported() {
         let mut updates = stage.receiver.watch();
         updates.wait_for(|state| state.error.is_some()).await.unwrap();
         let record = RecordFile::of(Some(stage.place.path())).load().unwrap();
-        assert_eq!(record.answer, Answer::Rejected(RejectionKind::Rejected));
+        assert_eq!(record.attempts.rejection, Some(RejectionKind::Rejected));
         stage.end().await;
     }
 }
