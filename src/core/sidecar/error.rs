@@ -293,6 +293,42 @@ mod tests {
     }
 
     #[test]
+    fn a_problem_has_a_name_a_cause_and_a_cure_that_may_need_a_person() {
+        for (error, name, needs_user_action, cause) in [
+            (
+                SourceError::ApiServerUnreachable,
+                "ApiServerUnreachable",
+                false,
+                "The API server cannot be reached",
+            ),
+            (
+                SourceError::TokensCalledExpired,
+                "TokensCalledExpired",
+                true,
+                "The upstream calls new tokens expired",
+            ),
+            (SourceError::Issuer(Reason::IssuerUnavailable), "IssuerUnavailable", false, "The issuer"),
+            (
+                SourceError::Issuer(Reason::IssuerBlocked { plain: false }),
+                "IssuerBlocked",
+                false,
+                "A web application",
+            ),
+        ] {
+            assert_eq!((error.name(), error.needs_user_action()), (name, needs_user_action));
+            assert!(error.message().starts_with(cause), "{}", error.message());
+        }
+    }
+
+    #[test]
+    fn the_defect_of_a_file_is_found_in_the_error_of_its_read() {
+        for defect in [FileError::Fifo, FileError::TooLarge] {
+            assert_eq!(FileError::of(&io::Error::other(defect)), Some(defect));
+        }
+        assert_eq!(FileError::of(&io::ErrorKind::NotFound.into()), None);
+    }
+
+    #[test]
     fn a_blank_in_a_password_is_hinted_at_however_the_issuer_refused_it() {
         let origin = Origin::parse("https://issuer.example").unwrap();
         let unclear = CallFailure::LoginNotAccepted(UnclearAnswer::Redirect);

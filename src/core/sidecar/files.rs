@@ -136,10 +136,10 @@ mod tests {
     #[test]
     fn three_files_are_always_there_and_the_json_is_read_back_as_the_same_token() {
         let held = HeldToken::issued(&token("a\"b", at(0), 60));
-        let data = files(&[("netrc", "password {{ token }}")]).unwrap().render(&held).unwrap();
-        assert_eq!(
-            data.keys().map(String::as_str).collect::<Vec<_>>(),
-            [AUTHORIZATION, "netrc", TOKEN, TOKEN_JSON]
+        let files = files(&[("netrc", "password {{ token }}")]).unwrap();
+        let data = files.render(&held).unwrap();
+        assert!(
+            files.names().eq([AUTHORIZATION, "netrc", TOKEN, TOKEN_JSON]) && data.keys().eq(files.names())
         );
         assert_eq!((&*data[TOKEN], &*data[AUTHORIZATION]), (&b"a\"b".to_vec(), &b"Bearer a\"b".to_vec()));
         let read = TokenFields {

@@ -114,13 +114,13 @@ impl HeldToken {
     pub fn validity(&self, now: Moment) -> Option<Validity> {
         let (issued, expiry) = (self.issued?, self.expiry?);
         let (lifetime, source) = (expiry.wall.duration_since(issued.wall), LifetimeSource::ExpiresIn);
-        let is_future = issued.remaining(now) > SignedDuration::ZERO;
+        let is_future = issued.remaining(now).is_positive();
         let validity = if is_future {
             Validity::recorded(issued.wall, expiry.wall, source, now)
         } else {
             Validity { issued, lifetime, source }
         };
-        (lifetime > SignedDuration::ZERO).then_some(validity)
+        lifetime.is_positive().then_some(validity)
     }
 
     /// Whether the other is the same token with the same times. After the wall clock was set, times read again differ
@@ -237,6 +237,8 @@ mod tests {
         assert!(read.is_same(&issued));
         assert_eq!(read.renewal(Jitter::NONE, at(1000)), Some(at(2700)));
         assert_eq!(issued.renewal(Jitter::NONE, at(0)), Some(at(2700)));
+        let future = issued.renewal(Jitter::NONE, at(-1000)).unwrap();
+        assert!(future.is_reached(at(-1000)), "of unknown age: renewed at once");
     }
 
     #[test]
@@ -247,6 +249,7 @@ mod tests {
         let taken = follow(Some(&first), sooner.clone(), place, at(10)).unwrap();
         assert!(taken.unwrap().is_same(&sooner), "also where it dies sooner");
         assert!(follow(Some(&first), first.clone(), place, at(10)).unwrap().is_none());
+        assert!(!first.is_same(&made("first", 7200)), "with other times it is another one");
         let dead = SourceError::TokenExpired { place: place.into() };
         assert_eq!(follow(Some(&first), sooner, place, at(60)).err(), Some(dead.clone()));
         assert_eq!(follow(Some(&first), first.clone(), place, at(3600)).err(), Some(dead));
@@ -255,6 +258,7 @@ mod tests {
     #[test]
     fn debug_output_shows_no_token() {
         let held = HeldToken::issued(&token("very-secret", at(0), 60));
-        assert!(!format!("{held:?}").contains("very-secret"));
+        let shown = format!("{held:?}");
+        assert!(shown.contains(held.fingerprint.as_str()) && !shown.contains("very-secret"), "{shown}");
     }
 }
