@@ -468,6 +468,7 @@ mod tests {
             assert!(name.starts_with(|first: char| first.is_ascii_uppercase()), "{name}");
             assert!(name.chars().all(|letter| letter.is_ascii_alphanumeric()), "{name}");
             assert!(name.len() <= 128, "{name}: the limit of an Event's reason");
+            assert_eq!(reason.is_of_ca_bundle(), name.starts_with("CaBundle"), "{name}");
         }
     }
 
@@ -514,6 +515,27 @@ mod tests {
         for cause in all() {
             let late = Reason::RenewalOverdue { expiry: Timestamp::UNIX_EPOCH, cause: Some(Box::new(cause)) };
             assert!(late.message().len() <= 1024 && late.note().len() <= 1024, "{late:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_says_what_the_message_says_but_for_the_times() {
+        for reason in all() {
+            let (message, note) = (reason.message(), reason.note());
+            let same = if message.contains("1970-01-01") { 20 } else { message.len() };
+            assert!(note.starts_with(&message[..same]) && !note.contains("1970-01-01"), "{note}");
+        }
+    }
+
+    #[test]
+    fn another_controller_is_named_by_its_lease_or_by_where_it_runs() {
+        for (controller, expected) in [
+            ("idissuer/operator", "with the lease idissuer/operator, "),
+            ("none/node/4711", "without a lease, at node/4711, "),
+            ("none/operator", "with the lease none/operator, "),
+        ] {
+            let message = Reason::ManagedByAnotherController { controller: controller.into() }.message();
+            assert!(message.contains(expected), "{message}");
         }
     }
 

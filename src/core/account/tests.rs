@@ -224,12 +224,13 @@ fn what_a_calls_end_says_about_the_issuer() {
     let cause = CallFailure::NoAnswer(ConnectionFailure::CertificateNotInBundle);
     let untrusted = Failure { cause, ..transient(Sent::No, None) };
     let fails = CallOutcome::Fails { retry_after: None };
-    for (account, has_own_trust, call_outcome) in [
-        (Account::default(), true, CallOutcome::Distrusted),
-        (Account::default(), false, fails),
-        (logged_in(), true, fails),
+    for (account, failure, has_own_trust, call_outcome) in [
+        (Account::default(), &untrusted, true, CallOutcome::Distrusted),
+        (Account::default(), &untrusted, false, fails),
+        (Account::default(), &transient(Sent::No, None), true, fails),
+        (logged_in(), &untrusted, true, fails),
     ] {
-        assert_eq!(account.call_outcome(Err(&untrusted), has_own_trust), call_outcome, "{has_own_trust}");
+        assert_eq!(account.call_outcome(Err(failure), has_own_trust), call_outcome, "{has_own_trust}");
     }
 }
 

@@ -36,3 +36,23 @@ impl Reason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::retry::RetryClass;
+
+    #[test]
+    fn a_blocked_login_names_https_as_a_cure_where_the_address_is_http() {
+        for (address, is_plain) in [("https://issuer.example", false), ("http://issuer.example", true)] {
+            let origin = Origin::parse(address).unwrap();
+            for cause in [CallFailure::Unclear, CallFailure::LoginNotAccepted] {
+                let cause = cause(UnclearAnswer::Blocked);
+                let failure = Failure { class: RetryClass::Blocked, cause, password_has_blank: false };
+                let message = Reason::of_call(&failure, "login", &origin).message();
+                assert!(message.starts_with("A web application firewall"), "{message}");
+                assert_eq!(message.contains("use https"), is_plain, "{message}");
+            }
+        }
+    }
+}

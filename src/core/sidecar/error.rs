@@ -335,7 +335,10 @@ mod tests {
         for cause in [unclear, CallFailure::LoginRejected { forbidden: false }] {
             for password_has_blank in [true, false] {
                 let failure = Failure { class: RetryClass::Rejected, cause, password_has_blank };
-                let message = SourceError::of_call(&failure, "/login", &origin, false).message();
+                let error = SourceError::of_call(&failure, "/login", &origin, false);
+                let is_rejection = matches!(error, SourceError::LoginRejected { forbidden: false, .. });
+                assert_eq!(is_rejection, cause != unclear);
+                let message = error.message();
                 assert_eq!(message.contains("holds a blank"), password_has_blank, "{message}");
             }
         }
