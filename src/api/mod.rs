@@ -17,8 +17,6 @@ mod spec;
 #[expect(clippy::doc_markdown, reason = "kubectl explain shows these texts as they are")]
 mod status;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 pub use spec::{
@@ -84,17 +82,6 @@ impl IdIssuerCredential {
             value.char_indices().nth(RENEW_REQUEST_MAX_CHARACTERS).map_or(value.len(), |(index, _)| index);
         value.get(..end).filter(|request| !request.is_empty())
     }
-}
-
-/// A time as the wire keeps it: whole seconds, rounded towards the past.
-///
-/// [`Time`] drops the fraction only when it is serialized. A status built with fractions would therefore never equal
-/// the one read back, and every comparison of the two would end in a write.
-#[must_use]
-pub fn wire_time(timestamp: Timestamp) -> Time {
-    // Before 1970 jiff's fraction is negative and its seconds are rounded towards 1970.
-    let before_epoch = i64::from(timestamp.subsec_nanosecond() < 0);
-    Timestamp::from_second(timestamp.as_second() - before_epoch).map_or(Time(timestamp), Time)
 }
 
 #[cfg(test)]
@@ -173,17 +160,6 @@ mod tests {
         ] {
             credential.annotations_mut().insert(RENEW_REQUESTED_AT_ANNOTATION.to_owned(), value.to_owned());
             assert_eq!(credential.renew_request().map(str::to_owned), expected, "{value}");
-        }
-    }
-
-    #[test]
-    fn a_wire_time_equals_what_is_read_back() {
-        for written in ["2026-01-02T03:04:05.999999999Z", "1969-12-31T23:59:58.5Z", "2026-01-02T03:04:05Z"] {
-            let timestamp: Timestamp = written.parse().unwrap();
-            let time = wire_time(timestamp);
-            let read: Time = serde_json::from_value(serde_json::to_value(&time).unwrap()).unwrap();
-            assert_eq!(time, read, "{written}");
-            assert!(time.0 <= timestamp, "{written}");
         }
     }
 

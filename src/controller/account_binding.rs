@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::Secret;
 
 use super::api_server::{ApiServerError, version_of};
-use super::reconciliation::Reconciliation;
+use super::reconciliation::{Reconciliation, SecretRead};
 use super::state::{CredentialState, LoginSnapshot};
 use crate::account::{AttemptRecorder, Session, Tenant};
 use crate::core::credential::LoginFound;
@@ -20,14 +20,7 @@ use crate::issuer::{BundleRefusal, IssuerAddress, Trust};
 pub(super) async fn read(reconciliation: &mut Reconciliation<'_>) -> Result<(), ApiServerError> {
     let Ok(spec) = reconciliation.spec.clone() else { return Ok(()) };
     let reference = &spec.account.login;
-    let key = reconciliation.sibling(&reference.secret);
-    let revision = reconciliation.context.registry.secrets.revision(&key);
-    let permit = reconciliation.context.read_permit(&key.namespace).await;
-    let secret = reconciliation
-        .context
-        .api_server
-        .read_secret(&key.namespace, &key.name, &permit, reconciliation.state.call_deadline())
-        .await?;
+    let SecretRead { key, revision, permit, secret } = reconciliation.read_secret(&reference.secret).await?;
     let seen = secret.as_ref().map_or(LastSeen::Absent, |secret| LastSeen::Version(version_of(secret)));
     reconciliation.context.registry.secrets.on_read(&key, seen.clone(), revision);
     let parsed = parse(secret.as_ref(), reference);
@@ -174,7 +167,7 @@ async fn trust(
         return Ok(Ok(trust));
     }
     let (object, key_name) = (format!("{kind} {name}"), key.clone());
-    let namespace = &reconciliation.identity.namespace;
+    let namespace = &reconciliation.identity.object.namespace;
     let permit = reconciliation.context.read_permit(namespace).await;
     let deadline = reconciliation.state.call_deadline();
     let pem =

@@ -24,7 +24,6 @@ use crate::core::credential::{StatusTrigger, TURN_PAUSE};
 use crate::core::decide::{Plan, decide};
 use crate::core::object_name::NamespacedName;
 use crate::core::observed::AccountView;
-use crate::core::target::Identity;
 use crate::core::time::Moment;
 
 /// The limit of steps in one reconciliation. Needing more means a race with another writer.
@@ -160,7 +159,7 @@ impl Reconciliation<'_> {
         let version = self.credential.resource_version().unwrap_or_default();
         self.take_over(self.credential.status.clone().unwrap_or_default(), &version);
         if term.follows_another {
-            let Identity { namespace, name, .. } = &self.identity;
+            let NamespacedName { namespace, name } = &self.identity.object;
             let read =
                 self.context.api_server.read_status(namespace, name, self.state.call_deadline()).await?;
             let (status, version) = read.unwrap_or_default();

@@ -1,8 +1,12 @@
 //! The reconciliation of one credential: what it is about, and what one look at it shows.
 
+use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt as _;
 
+use super::api_server::ApiServerError;
 use super::context::Context;
+use super::large_reads::ReadPermit;
+use super::registry::CacheRevision;
 use super::spec;
 use super::state::{CredentialState, ValidatedSpec};
 use crate::api::IdIssuerCredential;
@@ -12,6 +16,18 @@ use crate::core::observed::{CredentialSpec, LastSeen, Login, Observed};
 use crate::core::reason::Reason;
 use crate::core::target::Identity;
 use crate::core::time::Moment;
+
+/// A Secret that was just read.
+pub(super) struct SecretRead {
+    /// Which one.
+    pub(super) key: NamespacedName,
+    /// What the watch had shown before.
+    pub(super) revision: CacheRevision,
+    /// The permit to hold it in memory.
+    pub(super) permit: ReadPermit,
+    /// The Secret, if it exists.
+    pub(super) secret: Option<Secret>,
+}
 
 /// The reconciliation of one credential that could be read.
 pub(super) struct Reconciliation<'a> {
@@ -33,11 +49,7 @@ impl<'a> Reconciliation<'a> {
         state: &'a mut CredentialState,
         verdict: Option<Result<CredentialSpec, Reason>>,
     ) -> Self {
-        let identity = Identity {
-            namespace: key.namespace.clone(),
-            name: key.name.clone(),
-            uid: credential.uid().unwrap_or_default(),
-        };
+        let identity = Identity { object: key.clone(), uid: credential.uid().unwrap_or_default() };
         let generation = credential.metadata.generation;
         let parse = || {
             verdict.unwrap_or_else(|| spec::parse(credential, &context.allow_list, &context.target_policy))
@@ -77,7 +89,7 @@ impl<'a> Reconciliation<'a> {
             login: login.unwrap_or(Login::Unread),
             is_login_at_hand: self.state.login.as_ref().is_some_and(|snapshot| snapshot.pair.is_some()),
             target_seen: &self.target_seen,
-            namespace_pause: self.context.writes.pause(&self.identity.namespace, now),
+            namespace_pause: self.context.writes.pause(&self.identity.object.namespace, now),
             is_stopping: self.context.stop.is_cancelled(),
         };
         self.state.known.observe(inputs, now)
@@ -88,11 +100,23 @@ impl<'a> Reconciliation<'a> {
     }
 
     pub(super) fn key(&self) -> NamespacedName {
-        self.sibling(&self.identity.name)
+        self.identity.object.clone()
     }
 
     /// Another object of the credential's namespace.
     pub(super) fn sibling(&self, name: &str) -> NamespacedName {
-        NamespacedName { namespace: self.identity.namespace.clone(), name: name.to_owned() }
+        self.identity.object.sibling(name)
+    }
+
+    /// Reads a Secret of the credential's namespace whole. The permit bounds how much is in memory: keep it as long as the
+    /// Secret.
+    pub(super) async fn read_secret(&mut self, name: &str) -> Result<SecretRead, ApiServerError> {
+        let key = self.sibling(name);
+        let revision = self.context.registry.secrets.revision(&key);
+        let permit = self.context.read_permit(&key.namespace).await;
+        let deadline = self.state.call_deadline();
+        let secret =
+            self.context.api_server.read_secret(&key.namespace, &key.name, &permit, deadline).await?;
+        Ok(SecretRead { key, revision, permit, secret })
     }
 }

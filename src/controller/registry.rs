@@ -20,6 +20,7 @@ use credential_store::{Change, CredentialStore};
 use namespace_quota::{NamespaceQuotas, QuotaRank};
 use rejection_barrier::RejectionBarrier;
 
+pub(super) use secret_cache::CacheRevision;
 use secret_cache::SecretCache;
 pub(super) use snapshot::{CredentialNews, CredentialSnapshot, StatusSnapshot};
 use wake_ups::WakeUpSchedule;

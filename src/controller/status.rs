@@ -6,13 +6,13 @@ use kube::runtime::events::{Event, EventType};
 
 use crate::api::{
     self, FailuresStatus, IdIssuerCredentialStatus, LoginRejection, LoginStatus, TargetStatus, TokenStatus,
-    wire_time,
 };
 use crate::core::account::RefreshSupport;
 use crate::core::conditions::Condition;
 use crate::core::credential::{FailureRecord, LoginHistory, Status, StatusEvent, TokenRecord};
 use crate::core::login_attempts::{LoginAttempts, RejectionKind};
 use crate::core::target::ObjectVersion;
+use crate::core::time::to_second;
 use crate::core::token::{Fingerprint, Grant, LifetimeSource};
 
 /// From the wire. A claim is between controllers, and no part of what is known.
@@ -65,6 +65,14 @@ pub(super) fn event(StatusEvent { reason, is_normal }: &StatusEvent) -> Event {
         action: "Reconcile".into(),
         secondary: None,
     }
+}
+
+/// A time as the wire keeps it, in whole seconds.
+///
+/// [`Time`] drops the fraction only when it is serialized. A status built with fractions would therefore never equal
+/// the one read back, and every comparison of the two would end in a write.
+fn wire_time(timestamp: Timestamp) -> Time {
+    Time(to_second(timestamp))
 }
 
 fn time(time: Option<Timestamp>) -> Option<Time> {

@@ -9,6 +9,7 @@ use super::status;
 use super::status_watch::StatusMark;
 use crate::core::conditions::{ConditionType, find};
 use crate::core::credential::{Report, ReportRequest, Status, StatusTrigger};
+use crate::core::object_name::NamespacedName;
 use crate::core::target::Identity;
 use crate::core::time::Moment;
 use crate::ops::metrics::CredentialSample;
@@ -23,7 +24,7 @@ impl Reconciliation<'_> {
         }
         let now = self.look();
         if let Err(error) = self.report(StatusTrigger::Failure, now).await {
-            let Identity { namespace, name, .. } = &self.identity;
+            let NamespacedName { namespace, name } = &self.identity.object;
             tracing::warn!(namespace, name, "{error}");
         }
     }
@@ -48,12 +49,13 @@ impl Reconciliation<'_> {
         }
         // Delayed reports are written anyway, except on a stop: then nothing would write them.
         if trigger == StatusTrigger::Rest && !self.context.stop.is_cancelled() {
-            let of_namespace = self.context.writes.pause(&self.identity.namespace, now);
+            let of_namespace = self.context.writes.pause(&self.identity.object.namespace, now);
             if self.state.known.puts_status_off(of_namespace, now) {
                 return Ok(());
             }
         }
-        let (Identity { namespace, name, uid }, registry) = (&self.identity, &self.context.registry);
+        let (Identity { object, uid }, registry) = (&self.identity, &self.context.registry);
+        let NamespacedName { namespace, name } = object;
         let wire = status::write(&status);
         registry.statuses.begins(&self.key(), &wire);
         let (api_server, left) = (&self.context.api_server, self.context.leader_election.left());
@@ -80,7 +82,8 @@ impl Reconciliation<'_> {
     }
 
     fn show(&self, status: &Status) {
-        let Identity { namespace, name, uid } = &self.identity;
+        let Identity { object, uid } = &self.identity;
+        let NamespacedName { namespace, name } = object;
         let stalled = find(&status.conditions, ConditionType::Stalled).filter(|it| it.status == "True");
         let (token, is_suspended) = (status.token.as_ref(), self.credential.spec.suspend);
         let conditions = status.conditions.iter();
@@ -96,7 +99,7 @@ impl Reconciliation<'_> {
         };
         self.context.metrics.show_credential(uid, sample);
         // It may have been deleted while it was worked on.
-        if self.context.registry.credentials.state(&self.sibling(name), uid).is_none() {
+        if self.context.registry.credentials.state(object, uid).is_none() {
             self.context.metrics.forget_credential(uid);
         }
     }

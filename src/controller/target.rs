@@ -8,10 +8,11 @@ use kube::{Resource, ResourceExt};
 
 use super::api_server::{ApiServerError, FIELD_MANAGER, byte_strings, version_of};
 use super::large_reads::ReadPermit;
-use super::reconciliation::Reconciliation;
+use super::reconciliation::{Reconciliation, SecretRead};
 use super::trim;
 use crate::api::{self, IdIssuerCredential};
 use crate::core::credential::TokenOrigin;
+use crate::core::object_name::NamespacedName;
 use crate::core::observed::{CredentialSpec, LastSeen, Published};
 use crate::core::reason::Reason;
 use crate::core::target::{
@@ -23,14 +24,8 @@ use crate::core::token::{Fingerprint, IssuedToken};
 /// Reads the target, and keeps of it what a decision needs.
 pub(super) async fn read(reconciliation: &mut Reconciliation<'_>) -> Result<(), ApiServerError> {
     let Ok(spec) = &reconciliation.spec else { return Ok(()) };
-    let key = reconciliation.sibling(&spec.target.secret);
-    let revision = reconciliation.context.registry.secrets.revision(&key);
-    let permit = reconciliation.context.read_permit(&key.namespace).await;
-    let secret = reconciliation
-        .context
-        .api_server
-        .read_secret(&key.namespace, &key.name, &permit, reconciliation.state.call_deadline())
-        .await?;
+    let name = spec.target.secret.clone();
+    let SecretRead { key, revision, permit, secret } = reconciliation.read_secret(&name).await?;
     let now = reconciliation.context.clock.now();
     let fingerprint = reconciliation.state.known.published().map(|published| published.fingerprint.clone());
     let mut read = None;
@@ -208,7 +203,7 @@ async fn write(
                 reconciliation.state.known.explains_refusal(&reconciliation.identity, &spec.target)
             };
             if !reconciliation.spec.as_deref().is_ok_and(is_explained) {
-                let Identity { namespace, name, .. } = &reconciliation.identity;
+                let NamespacedName { namespace, name } = &reconciliation.identity.object;
                 tracing::warn!(namespace, name, "{error}");
                 refused(reconciliation, Reason::TargetWriteRefused { secret: key.name });
             }
@@ -233,7 +228,7 @@ fn wrote(
     is_repair: bool,
 ) {
     let (now, generation) = (reconciliation.context.clock.now(), reconciliation.generation());
-    let Identity { namespace, name, .. } = &reconciliation.identity;
+    let NamespacedName { namespace, name } = &reconciliation.identity.object;
     reconciliation.context.writes.made(namespace, now);
     if let Ok(spec) = &reconciliation.spec {
         let secret = &spec.target.secret;
@@ -258,7 +253,7 @@ fn secret(manifest: &Manifest, spec: &CredentialSpec, identity: &Identity) -> Se
     let mut labels = spec.target.labels.clone();
     labels.insert(api::MANAGED_BY_LABEL.into(), api::MANAGED_BY.into());
     let own = [
-        (api::CREDENTIAL_ANNOTATION, identity.name.clone()),
+        (api::CREDENTIAL_ANNOTATION, identity.object.name.clone()),
         (api::ISSUED_TIME_ANNOTATION, issued.to_string()),
         (api::EXPIRATION_TIME_ANNOTATION, expiration.to_string()),
         (api::RENEWAL_TIME_ANNOTATION, renewal.to_string()),
@@ -269,7 +264,7 @@ fn secret(manifest: &Manifest, spec: &CredentialSpec, identity: &Identity) -> Se
     Secret {
         metadata: ObjectMeta {
             name: Some(spec.target.secret.clone()),
-            namespace: Some(identity.namespace.clone()),
+            namespace: Some(identity.object.namespace.clone()),
             labels: Some(labels),
             annotations: Some(annotations),
             owner_references: spec.target.owned.then(|| vec![owner(identity)]),
@@ -286,7 +281,7 @@ fn owner(identity: &Identity) -> OwnerReference {
     OwnerReference {
         api_version: IdIssuerCredential::api_version(&()).into_owned(),
         kind: IdIssuerCredential::kind(&()).into_owned(),
-        name: identity.name.clone(),
+        name: identity.object.name.clone(),
         uid: identity.uid.clone(),
         controller: Some(true),
         block_owner_deletion: None,

@@ -78,7 +78,7 @@ pub(super) async fn with_full_spec<T>(
     // What is kept whole need not wait.
     let permit = match &reconciliation.spec {
         Ok(_) if is_trimmed(reconciliation.credential) => {
-            Some(reconciliation.context.read_permit(&reconciliation.identity.namespace).await)
+            Some(reconciliation.context.read_permit(&reconciliation.identity.object.namespace).await)
         }
         Ok(_) | Err(_) => None,
     };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::object_name::NamespacedName;
 use super::reason::Reason;
 use super::schedule::{Jitter, RenewBefore, Schedule};
 use super::template::{CredentialName, Data, Template, Values};
@@ -13,10 +14,8 @@ use super::token::{AccessToken, Claims, Fingerprint, IssuedToken, Validity};
 /// Which credential a decision is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// Its namespace, which all that it refers to shares.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
+    /// Its name, and its namespace, which all that it refers to shares.
+    pub object: NamespacedName,
     /// Its UID: a deleted and re-created credential is another one.
     pub uid: String,
 }
@@ -113,7 +112,10 @@ pub fn render(
         expires_at: Some(&annotations.expiration.to_string()),
         issued_at: Some(&annotations.issued.to_string()),
         expires_in: Some(token.validity.lifetime.as_secs()),
-        credential: Some(CredentialName { namespace: &identity.namespace, name: &identity.name }),
+        credential: Some(CredentialName {
+            namespace: &identity.object.namespace,
+            name: &identity.object.name,
+        }),
     })?;
     Ok(Manifest { data, annotations })
 }
@@ -167,10 +169,10 @@ impl TargetSnapshot {
     ) -> Result<(), Reason> {
         let secret = spec.secret.clone();
         let predecessor = |owner: &ControllerOwner| {
-            owner.is_credential && owner.name == identity.name && owner.uid != identity.uid
+            owner.is_credential && owner.name == identity.object.name && owner.uid != identity.uid
         };
         let recorded_here = recorded.is_some_and(|version| version.uid == self.version.uid);
-        let named_here = self.names_credential.as_deref() == Some(identity.name.as_str());
+        let named_here = self.names_credential.as_deref() == Some(identity.object.name.as_str());
         match &self.controller {
             Some(owner) if predecessor(owner) => {
                 return Err(Reason::TargetPendingDeletion { secret });
@@ -214,7 +216,7 @@ mod tests {
     use super::*;
 
     fn identity() -> Identity {
-        Identity { namespace: "shop".into(), name: "billing".into(), uid: "u1".into() }
+        Identity { object: NamespacedName::new("shop", "billing"), uid: "u1".into() }
     }
 
     fn spec() -> TargetSpec {

@@ -50,7 +50,7 @@ pub struct Values<'a> {
     pub credential: Option<CredentialName<'a>>,
 }
 
-/// How a credential is called.
+/// How a credential is called: borrowed, for samples and tests are constants.
 #[derive(Clone, Copy)]
 pub struct CredentialName<'a> {
     /// Its namespace.

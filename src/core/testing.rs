@@ -12,6 +12,7 @@ use super::conditions::{Conditions, conditions};
 use super::credential::{Credential, Inputs, LoginFound, ReportRequest, StatusTrigger, TokenOrigin};
 use super::decide::{Plan, decide};
 use super::endpoint::{DEFAULT_ISSUER, Endpoint, Origin, RefreshShape};
+use super::object_name::NamespacedName;
 use super::observed::{AccountKey, AccountView, CredentialSpec, LastSeen, Login, Observed, Published};
 use super::reason::Reason;
 use super::retry::{Failure, RetryClass, Sent};
@@ -154,7 +155,7 @@ impl TestWorld {
     pub(crate) fn new() -> Self {
         Self {
             now: at(0),
-            identity: Identity { namespace: "shop".into(), name: "billing".into(), uid: "u1".into() },
+            identity: Identity { object: NamespacedName::new("shop", "billing"), uid: "u1".into() },
             generation: 1,
             generation_since: at(0),
             spec: Ok(spec()),
@@ -376,7 +377,7 @@ impl TestWorld {
             secret_type,
             immutable: false,
             deleting: false,
-            names_credential: Some(self.identity.name.clone()),
+            names_credential: Some(self.identity.object.name.clone()),
             controller: None,
             token: Some(token.access.clone()),
             intact: false,

@@ -3,10 +3,11 @@
 use idissuer::api::{
     FailuresStatus, GROUP, Grant, IdIssuerCredential, IdIssuerCredentialStatus, KIND, LifetimeSource,
     LoginRejection, LoginStatus, RENEW_REQUEST_MAX_CHARACTERS, RefreshSupport, TargetStatus, TokenStatus,
-    VERSION, wire_time,
+    VERSION,
 };
+use idissuer::core::time::to_second;
 use idissuer_testbed::TestNamespace;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
@@ -89,7 +90,7 @@ async fn write(
 
 /// Every field, each at its longest where it has a bound that the controller may reach.
 fn make_status() -> IdIssuerCredentialStatus {
-    let at = |time: &str| wire_time(time.parse::<Timestamp>().unwrap());
+    let at = |time: &str| Time(to_second(time.parse::<Timestamp>().unwrap()));
     let condition = |type_: &str, status: &str, reason: &str| Condition {
         type_: type_.to_owned(),
         status: status.to_owned(),

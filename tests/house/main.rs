@@ -4,6 +4,7 @@
 
 mod book;
 mod chart;
+mod circles;
 mod images;
 mod modules;
 mod reference;

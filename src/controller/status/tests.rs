@@ -124,3 +124,14 @@ fn a_login_that_the_version_before_found_accepted_needs_no_record_after_a_rollin
     let published = known.published().unwrap();
     assert_eq!((published.key, published.generation), (Some(BILLING), Some(1)));
 }
+
+#[test]
+fn a_wire_time_equals_what_is_read_back() {
+    for written in ["2026-01-02T03:04:05.999999999Z", "1969-12-31T23:59:58.5Z", "2026-01-02T03:04:05Z"] {
+        let timestamp: Timestamp = written.parse().unwrap();
+        let time = wire_time(timestamp);
+        let read: Time = serde_json::from_value(serde_json::to_value(&time).unwrap()).unwrap();
+        assert_eq!(time, read, "{written}");
+        assert!(time.0 <= timestamp, "{written}");
+    }
+}

@@ -42,7 +42,8 @@ impl SecretKeys {
     }
 }
 
-/// A Secret: `[NAMESPACE/]NAME`.
+/// A Secret as a flag names it, `[NAMESPACE/]NAME`: unlike a [`crate::core::object_name::NamespacedName`], its namespace may
+/// be left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretName {
     /// Its namespace; the pod's own if none is given.

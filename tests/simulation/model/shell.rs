@@ -10,6 +10,7 @@ use idissuer::core::credential::{
 use idissuer::core::decide::{Plan, decide};
 use idissuer::core::endpoint::{DEFAULT_ISSUER, Endpoint, Origin, RefreshShape};
 use idissuer::core::login_attempts::LoginAttempts;
+use idissuer::core::object_name::NamespacedName;
 use idissuer::core::observed::{
     AccountKey, AccountView, CredentialSpec, LastSeen, Login, Observed, Published,
 };
@@ -27,7 +28,7 @@ const KEY: AccountKey = AccountKey([1; 32]);
 const GENERATION: i64 = 1;
 
 static IDENTITY: LazyLock<Identity> =
-    LazyLock::new(|| Identity { namespace: "shop".into(), name: "billing".into(), uid: "u1".into() });
+    LazyLock::new(|| Identity { object: NamespacedName::new("shop", "billing"), uid: "u1".into() });
 static SPEC: LazyLock<CredentialSpec> = LazyLock::new(spec);
 static LOGIN_SEEN: LazyLock<LastSeen> = LazyLock::new(|| LastSeen::Version(version("login", 1)));
 
@@ -136,7 +137,7 @@ impl Process {
             secret_type: SPEC.target.secret_type.clone(),
             immutable: false,
             deleting: false,
-            names_credential: Some(IDENTITY.name.clone()),
+            names_credential: Some(IDENTITY.object.name.clone()),
             controller: None,
             token: Some(target.token.clone()).filter(|_| Some(&target.name) == recorded),
             intact: false,
