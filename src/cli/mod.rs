@@ -1,10 +1,13 @@
 //! The command line: arguments and their meaning. The only module that prints to standard output.
 
 mod api_server;
+mod completion;
+mod exit_code;
 mod lease;
 mod proxy;
 mod selftest;
 mod sidecar;
+mod token;
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -12,11 +15,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
+use completion::CompletionArguments;
 use lease::LeaseArguments;
 use selftest::SelftestArguments;
 use sidecar::SidecarArguments;
+use token::TokenArguments;
 
 use crate::api::crd;
 use crate::controller::{self, MetadataDomain, SecretType, Settings, TargetPolicy};
@@ -43,10 +48,14 @@ enum Command {
     Controller(Box<ControllerArguments>),
     /// Run the sidecar, which keeps a valid token in files beside one program, in a pod or without a cluster
     Sidecar(Box<SidecarArguments>),
+    /// Print one valid token, at a keyboard or in a pipeline: of a login, or of a credential in the cluster
+    Token(Box<TokenArguments>),
     /// Print the `CustomResourceDefinition`
     Crd,
     /// Test an installed operator: create a credential, check that its Secret holds a token, and delete it
     Selftest(SelftestArguments),
+    /// Print the completion script of a shell
+    Completion(CompletionArguments),
 }
 
 #[derive(Debug, Args)]
@@ -125,6 +134,10 @@ pub fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Controller(arguments) => run_controller(*arguments).map_err(Failure::from),
         Command::Sidecar(arguments) => sidecar::run(*arguments),
+        Command::Token(arguments) => token::run(*arguments),
+        Command::Completion(arguments) => {
+            completion::print(&arguments, Arguments::command()).map_err(Failure::from)
+        }
         Command::Crd => print_crd().map_err(Failure::from),
         Command::Selftest(arguments) => run_selftest(arguments),
     };

@@ -40,4 +40,5 @@ pub mod template;
 pub(crate) mod testing;
 pub mod time;
 pub mod token;
+pub mod token_command;
 pub mod username_password;

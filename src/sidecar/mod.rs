@@ -21,6 +21,7 @@ mod publisher;
 mod record_file;
 mod run;
 pub mod source;
+pub mod token_command;
 
 pub use check::{Finding, check};
 pub use run::{Output, RunError, Settings, SourceSettings, run, stop_limit};

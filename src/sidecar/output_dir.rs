@@ -93,6 +93,9 @@ fn step(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Outpu
 pub struct FileMode(u32);
 
 impl FileMode {
+    /// Only the owner can read and write.
+    pub(super) const PRIVATE: Self = Self(0o600);
+
     /// Permission bits that let the owner read, and nobody execute.
     #[must_use]
     pub fn new(bits: u32) -> Option<Self> {

@@ -18,3 +18,4 @@ mod sidecar;
 #[path = "../simulation/simulated_answer.rs"]
 mod simulated_answer;
 mod support;
+mod token;

@@ -1,0 +1,162 @@
+//! The decisions of `idissuer token`, one by one.
+
+use super::*;
+use crate::core::account::{Strategy, Throttle};
+use crate::core::backoff::RandomFraction;
+use crate::core::connection_failure::ConnectionFailure;
+use crate::core::credential::RejectionKind;
+use crate::core::retry::Failure;
+use crate::core::testing::{BILLING, at, obtained, pair, rejected, seconds, token, transient};
+
+const ISSUER: &str = "https://i";
+
+fn files(name: &str) -> FilesIdentity {
+    FilesIdentity(name.to_owned())
+}
+
+fn record(answer: Answer) -> Record {
+    Record { answer, ..begin(None, ISSUER.to_owned(), files("a"), at(0).wall) }
+}
+
+fn no_answer(sent: Sent) -> Failure {
+    let connection_failure = ConnectionFailure::Lost;
+    Failure {
+        reason: Reason::NoAnswer { origin: ISSUER.to_owned(), connection_failure },
+        ..transient(sent, None)
+    }
+}
+
+/// An account whose attempt at 0 ended so; `None`: it was aborted.
+fn after(mut account: Account, outcome: Option<Result<(), Failure>>) -> Account {
+    let call = account.begin(Strategy::Login, Some(pair()), at(0)).unwrap();
+    match outcome.map(|outcome| outcome.map(|()| obtained("t", at(0), 3600))) {
+        Some(outcome) => account.finish(call, outcome, at(1), RandomFraction::new(0.5)),
+        None => account.abandon(),
+    }
+    account
+}
+
+#[test]
+fn a_token_is_printed_while_it_lives_for_a_minute_a_quarter_of_its_life_or_as_long_as_is_asked() {
+    let judge = |min: Option<i64>, lifetime, age| {
+        MinTtl(min.map(seconds)).judge(&HeldToken::issued(&token("t", at(-age), lifetime)), at(0))
+    };
+    for (min, lifetime, age, expected) in [
+        (None, 3600, 3540, Fitness::Fit),
+        (None, 3600, 3541, Fitness::EndsTooSoon),
+        (None, 20, 15, Fitness::Fit),
+        (None, 20, 16, Fitness::EndsTooSoon),
+        (Some(600), 3600, 3000, Fitness::Fit),
+        (Some(600), 3600, 3001, Fitness::EndsTooSoon),
+        (Some(0), 3600, 3600, Fitness::EndsTooSoon),
+        (Some(3601), 3600, 0, Fitness::LifetimeTooShort),
+    ] {
+        assert_eq!(judge(min, lifetime, age), expected, "{min:?} {lifetime} {age}");
+    }
+    let future = HeldToken::issued(&token("t", at(1), 3600));
+    assert_eq!(MinTtl(None).judge(&future, at(0)), Fitness::Fit, "by another machine's clock");
+    assert_eq!(MinTtl(None).judge_cached(&future, at(0)), Fitness::EndsTooSoon, "this clock was set back");
+    let endless = HeldToken { expiry: None, ..future };
+    assert_eq!(MinTtl(None).judge(&endless, at(0)), Fitness::Fit);
+    assert_eq!(MinTtl(Some(seconds(1))).judge(&endless, at(0)), Fitness::EndsTooSoon);
+}
+
+#[test]
+fn a_cached_token_is_of_one_issuer_one_login_and_its_last_answer() {
+    let cached = HeldToken::issued(&token("t", at(0), 3600));
+    let accepted = record(Answer::Awaited).after(&after(Account::default(), Some(Ok(()))));
+    let (same, other) = (files("a"), files("b"));
+    assert!(is_own(&accepted, &cached, ISSUER, Some(&same)) && is_own(&accepted, &cached, ISSUER, None));
+    assert!(!is_own(&accepted, &cached, "https://j", None));
+    assert!(!is_own(&accepted, &cached, ISSUER, Some(&other)));
+    assert!(!is_own(&record(Answer::Awaited), &cached, ISSUER, None));
+    let typed = without_password(accepted.clone(), other.clone());
+    assert_eq!(typed.files, other);
+    let wrong = record(Answer::Rejected(RejectionKind::Rejected));
+    assert_eq!(without_password(wrong.clone(), other), wrong, "so that it is known again");
+}
+
+#[test]
+fn an_attempt_counts_unless_it_was_not_sent_or_answered_with_something_else() {
+    let proven = || {
+        let mut account = Account::default();
+        account.remember_accepted(at(-10));
+        account
+    };
+    let before = || Some(record(Answer::Rejected(RejectionKind::PathWrong)));
+    let attempt = || begin(before().as_ref(), ISSUER.to_owned(), files("a"), at(0).wall);
+    assert_eq!(attempt().rejections, 2);
+    let settled = |account: &Account| {
+        let outcome = Outcome::of(account, at(0));
+        (outcome, outcome.settle(before(), attempt(), account))
+    };
+    for (outcome, expected, unproven, once_accepted) in [
+        (Some(Err(no_answer(Sent::No))), Outcome::NotSent, before(), before()),
+        (Some(Err(transient(Sent::Maybe, None))), Outcome::Answered, before(), before()),
+        (Some(Err(no_answer(Sent::Maybe))), Outcome::Unheard, Some(attempt()), before()),
+        (None, Outcome::Aborted, Some(attempt()), Some(attempt())),
+    ] {
+        for (account, kept) in [(Account::default(), unproven), (proven(), once_accepted)] {
+            assert_eq!(settled(&after(account, outcome.clone())), (expected, kept));
+        }
+    }
+    let (outcome, kept) = settled(&after(Account::default(), Some(Err(rejected()))));
+    let answer = kept.map(|record| record.answer);
+    assert_eq!((outcome, answer), (Outcome::Rejected, Some(Answer::Rejected(RejectionKind::Rejected))));
+    let (outcome, kept) = settled(&after(Account::default(), Some(Ok(()))));
+    assert_eq!((outcome, kept.unwrap().rejections), (Outcome::Accepted, 0));
+    assert_eq!(settled(&Account::default()), (Outcome::NotSent, before()), "it had no turn");
+    for (outcome, needs_pause) in
+        [(Outcome::NotSent, false), (Outcome::Accepted, false), (Outcome::Answered, true)]
+    {
+        assert_eq!(outcome.needs_pause(), needs_pause, "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_login_is_attempted_unless_it_was_rejected_or_has_to_wait() {
+    let view =
+        |account: &Account| AccountView::of(BILLING, account, Throttle::default(), Strategy::Login, at(0));
+    let new = view(&Account::default());
+    let rejected = record(Answer::Rejected(RejectionKind::Forbidden));
+    assert_eq!(may_log_in(&new, None, false), Ok(()));
+    assert_eq!(may_log_in(&new, Some(&record(Answer::Awaited)), false), Ok(()), "its time has come");
+    let failure = may_log_in(&new, Some(&rejected), true).unwrap_err();
+    let expected = SourceError::LoginRejected { forbidden: true, proven: false, blank: true };
+    assert_eq!(failure, expected.into());
+    let once = Record { accepted: Some(at(-10).wall), ..rejected };
+    assert_eq!(may_log_in(&new, Some(&once), false), Ok(()), "the account's budget counts");
+    let mut waiting = Account::default();
+    waiting.remember_rejections(record(Answer::Awaited).failure().unwrap(), 1, at(0));
+    let failure = may_log_in(&view(&waiting), Some(&record(Answer::Awaited)), false).unwrap_err();
+    assert_eq!((failure.error.name(), failure.next_attempt), ("LoginOutcomeUnknown", Some(at(300).wall)));
+}
+
+#[test]
+fn four_rejections_within_an_hour_are_remembered_over_all_passwords_until_one_is_accepted() {
+    let mut calls = CallHistory::default();
+    assert_eq!(calls.rejected_lately(at(0)), None);
+    for second in 0..6 {
+        let attempt = begin(None, ISSUER.to_owned(), files("a"), at(second).wall);
+        calls.absorb(Some(&attempt));
+        calls.absorb(Some(&attempt));
+    }
+    assert_eq!(calls.rejected_lately(at(6)), Some((4, at(5))));
+    assert_eq!(calls.rejected_lately(at(3604)), Some((1, at(5))));
+    assert_eq!(calls.rejected_lately(at(3605)), None);
+    let kept: CallHistory = serde_json::from_str(&serde_json::to_string(&calls).unwrap()).unwrap();
+    assert_eq!(kept, calls);
+    calls.absorb(Some(&record(Answer::Accepted)));
+    assert_eq!(calls.rejected_lately(at(6)), None);
+}
+
+#[test]
+fn a_call_follows_a_failed_one_after_five_seconds_whatever_the_clock_does() {
+    let pause = |failed: Option<i64>| {
+        let failed = failed.map(|second| at(second).wall);
+        CallHistory { failed, ..CallHistory::default() }.pause(at(0))
+    };
+    for (failed, expected) in [(None, 0), (Some(-5), 0), (Some(-2), 3), (Some(0), 5), (Some(9_999), 5)] {
+        assert_eq!(pause(failed), seconds(expected), "{failed:?}");
+    }
+}

@@ -1,0 +1,150 @@
+//! The cache: when a token is printed again, and for whom.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::path::Path;
+use std::time::Duration;
+
+use idissuer_simulator::User;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{HOUR, NAME, SECRET, Stage, finished, started};
+
+#[tokio::test]
+async fn ten_calls_side_by_side_are_one_login_and_later_ones_none() {
+    let stage = Stage::set(HOUR).await;
+    let children: Vec<_> = (0..10).map(|_| started(&mut stage.command(&[]), "")).collect();
+    let mut tokens = Vec::new();
+    for child in children {
+        tokens.push(stage.accepted(finished(child).await).await);
+    }
+    tokens.push(stage.token(&["--min-ttl", "600"]).await);
+    tokens.dedup();
+    assert_eq!((tokens.len(), stage.counts().logins_accepted), (1, 1));
+}
+
+#[tokio::test]
+async fn each_form_holds_the_token_and_nothing_else_is_printed() {
+    let stage = Stage::set(HOUR).await;
+    let token = stage.token(&[]).await;
+    let header = stage.run(&["--output", "header"]).await;
+    assert_eq!((header.code, header.out), (0, format!("Authorization: Bearer {token}\n")));
+    let run = stage.run(&["--output", "json"]).await;
+    let json: Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!((&json["token"], &json["token_type"]), (&json!(token), &json!("Bearer")));
+    let (left, expires) = (json["expires_in"].as_i64().unwrap(), json["expires_at"].as_str().unwrap());
+    assert!((3500..=3600).contains(&left) && expires.parse::<Timestamp>().is_ok(), "{json}");
+}
+
+#[tokio::test]
+async fn a_token_is_replaced_when_it_ends_too_soon_and_one_that_cannot_live_that_long_costs_no_login() {
+    let stage = Stage::set(Duration::from_secs(600)).await;
+    let first = stage.token(&[]).await;
+    stage.run(&["--min-ttl", "601"]).await.assert_failed(3, &["--min-ttl", "600 s"]);
+    assert_eq!(stage.counts().logins_accepted, 1);
+    age(&stage, 300);
+    assert_eq!(stage.token(&[]).await, first);
+    assert_ne!(stage.token(&["--min-ttl", "400"]).await, first);
+    age(&stage, 590);
+    stage.token(&[]).await;
+    assert_eq!(stage.counts().logins_accepted, 3);
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_and_a_cache_that_cannot_be_read_lead_to_a_login() {
+    let stage = Stage::set(HOUR).await;
+    let first = stage.token(&[]).await;
+    age(&stage, -120);
+    let second = stage.token(&[]).await;
+    fs::write(stage.entry().join("..data/token.json"), "{").unwrap();
+    let third = stage.token(&[]).await;
+    fs::write(stage.entry().join("..login.json"), "{").unwrap();
+    let fourth = stage.token(&[]).await;
+    assert!(first != second && second != third && third != fourth);
+    assert_eq!(stage.counts().logins_accepted, 4);
+}
+
+/// Lets the cached token be older by so many seconds.
+fn age(stage: &Stage, seconds: i64) {
+    let path = stage.entry().join("..data/token.json");
+    let mut json: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    for time in ["issued_at", "expires_at"] {
+        let at: Timestamp = json[time].as_str().unwrap().parse().unwrap();
+        json[time] = json!((at - jiff::SignedDuration::from_secs(seconds)).to_string());
+    }
+    fs::write(&path, json.to_string()).unwrap();
+}
+
+#[tokio::test]
+async fn a_cached_token_is_never_that_of_another_user_issuer_or_password_file() {
+    let mut stage = Stage::set(HOUR).await;
+    stage.issuer.set_user(&User::new("other@example.org", "another"));
+    let mut tokens = vec![stage.token(&[]).await];
+    stage.write_login("other@example.org", "another");
+    tokens.push(stage.token(&[]).await);
+    tokens.push(stage.accepted(stage.typed(NAME, SECRET).await).await);
+    tokens.push(stage.accepted(stage.typed("other@example.org", "another\n").await).await);
+    assert_eq!(stage.accepted(stage.typed("other@example.org", "another").await).await, tokens[3]);
+    stage.url = stage.url.replace("127.0.0.1", "localhost");
+    tokens.push(stage.token(&[]).await);
+    let count = tokens.len();
+    tokens.sort();
+    tokens.dedup();
+    assert_eq!((tokens.len(), stage.issuer.counts().total().logins_accepted), (count, 5));
+}
+
+#[tokio::test]
+async fn everything_in_the_state_folder_is_for_this_user_alone_and_holds_no_login() {
+    let stage = Stage::set(HOUR).await;
+    stage.token(&[]).await;
+    stage.typed(NAME, "mistyped").await;
+    stage.accepted(stage.typed(NAME, SECRET).await).await;
+    assert!(check(&stage.path("state/idissuer")) > 8, "files are found");
+    let typed = fs::read_dir(stage.path("state/idissuer")).unwrap();
+    let records = typed.map(|entry| fs::read_to_string(entry.unwrap().path().join("..login.json")).unwrap());
+    assert!(
+        records.into_iter().any(|record| record.contains(r#""typed""#)),
+        "no tag of the accepted password"
+    );
+}
+
+/// Checks the modes and contents below a folder; returns how many there are.
+fn check(path: &Path) -> u32 {
+    let metadata = fs::symlink_metadata(path).unwrap();
+    let mode = metadata.permissions().mode() & 0o7777;
+    if metadata.is_dir() {
+        assert_eq!(mode, 0o700, "{}", path.display());
+        let entries = fs::read_dir(path).unwrap().map(|entry| check(&entry.unwrap().path()));
+        return 1 + entries.sum::<u32>();
+    }
+    if metadata.is_file() {
+        assert_eq!(mode, 0o600, "{}", path.display());
+        let text = fs::read_to_string(path).unwrap();
+        assert!([SECRET, NAME, "mistyped"].iter().all(|secret| !text.contains(secret)), "{}", path.display());
+    }
+    1
+}
+
+#[tokio::test]
+async fn a_state_folder_that_is_not_this_users_alone_is_refused_before_any_login() {
+    let stage = Stage::set(HOUR).await;
+    let state = stage.path("state/idissuer");
+    fs::create_dir_all(&state).unwrap();
+    fs::set_permissions(&state, Permissions::from_mode(0o755)).unwrap();
+    stage.run(&[]).await.assert_failed(1, &["0755", "chmod"]);
+    fs::set_permissions(&state, Permissions::from_mode(0o700)).unwrap();
+    if chown(&state, Some(65532), None).is_ok() {
+        stage.run(&[]).await.assert_failed(1, &["another user (id 65532)", "--state-dir"]);
+    }
+    fs::remove_dir(&state).unwrap();
+    fs::create_dir(stage.path("elsewhere")).unwrap();
+    symlink(stage.path("elsewhere"), &state).unwrap();
+    stage.run(&[]).await.assert_failed(1, &["links are not followed"]);
+    fs::remove_file(&state).unwrap();
+    fs::write(&state, "").unwrap();
+    stage.run(&[]).await.assert_failed(1, &["not a folder", "--state-dir"]);
+    assert_eq!(stage.issuer.counts().total().logins_accepted, 0);
+    let other = stage.path("other");
+    stage.token(&["--state-dir", other.to_str().unwrap()]).await;
+}

@@ -1,0 +1,129 @@
+//! `idissuer token` as people and pipelines meet it: the real program, its state folder, and a simulated issuer.
+
+mod cached;
+mod prompt;
+mod rejected;
+
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use idissuer_simulator::{Config, Server, Simulator, User, UserCounts};
+use idissuer_testbed::process::WorkFolder;
+
+const NAME: &str = "shop@example.org";
+const SECRET: &str = "correct-horse-battery-staple";
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// An issuer, a login folder and a state folder.
+struct Stage {
+    issuer: Server,
+    folder: WorkFolder,
+    url: String,
+}
+
+/// What a run printed, and how it ended.
+#[derive(Debug)]
+struct Run {
+    code: i32,
+    out: String,
+    errors: String,
+}
+
+impl Stage {
+    async fn set(lifetime: Duration) -> Self {
+        let config = Config::default().user(User::new(NAME, SECRET));
+        let config = config.personality(|personality| personality.token.lifetime = lifetime);
+        let issuer = Simulator::start(config).await.unwrap();
+        let stage = Self { url: issuer.url(), issuer, folder: WorkFolder::create().unwrap() };
+        fs::create_dir(stage.path("login")).unwrap();
+        stage.write_login(NAME, SECRET);
+        stage
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write_login(&self, username: &str, password: &str) {
+        fs::write(self.path("login/username"), username).unwrap();
+        fs::write(self.path("login/password"), password).unwrap();
+    }
+
+    /// The program with the issuer and the state folder, without a login.
+    fn bare(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_idissuer"));
+        command.args(["token", "--issuer-url", &self.url]).args(arguments);
+        command.env("XDG_STATE_HOME", self.path("state")).env_remove("KUBECONFIG");
+        command
+    }
+
+    /// The same, with the login folder.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.bare(arguments);
+        command.arg("--login-dir").arg(self.path("login"));
+        command
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Run {
+        finished(started(&mut self.command(arguments), "")).await
+    }
+
+    /// With a user name, and its password on standard input.
+    async fn typed(&self, username: &str, password: &str) -> Run {
+        let mut command = self.bare(&["--username", username, "--password-stdin"]);
+        finished(started(&mut command, password)).await
+    }
+
+    /// Runs it; it has to print a token that the issuer accepts.
+    async fn token(&self, arguments: &[&str]) -> String {
+        self.accepted(self.run(arguments).await).await
+    }
+
+    async fn accepted(&self, run: Run) -> String {
+        assert_eq!((run.code, run.errors.as_str()), (0, ""), "{run:?}");
+        let token = run.out.strip_suffix('\n').unwrap().to_owned();
+        let url = format!("{}/v2/authorized", self.issuer.url());
+        let answer = reqwest::Client::new().get(url).bearer_auth(&token).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 200);
+        token
+    }
+
+    fn counts(&self) -> UserCounts {
+        self.issuer.counts().of(NAME)
+    }
+
+    /// The one entry of the state folder.
+    fn entry(&self) -> PathBuf {
+        let mut entries = fs::read_dir(self.path("state/idissuer")).unwrap();
+        let entry = entries.next().unwrap().unwrap().path();
+        assert!(entries.next().is_none(), "one login");
+        entry
+    }
+}
+
+impl Run {
+    /// It failed with this code, printed nothing but an error that says all of this, and no secret.
+    fn assert_failed(&self, code: i32, parts: &[&str]) {
+        assert_eq!((self.code, self.out.as_str()), (code, ""), "{self:?}");
+        assert!(parts.iter().all(|part| self.errors.contains(part)), "{parts:?}: {}", self.errors);
+        assert!(!self.errors.contains(SECRET) && !self.errors.contains("mistyped"), "{}", self.errors);
+    }
+}
+
+fn started(command: &mut Command, input: &str) -> Child {
+    let streams = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = streams.spawn().unwrap();
+    // A run that fails early does not read it.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child
+}
+
+async fn finished(child: Child) -> Run {
+    let Output { status, stdout, stderr } =
+        tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Run { code: status.code().unwrap_or(-1), out: text(stdout), errors: text(stderr) }
+}
