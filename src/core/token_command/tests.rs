@@ -38,7 +38,7 @@ fn after(mut account: Account, outcome: Option<Result<(), Failure>>) -> Account 
 
 #[test]
 fn a_token_is_printed_while_it_lives_for_a_minute_a_quarter_of_its_life_or_as_long_as_is_asked() {
-    let judge = |min: Option<i64>, lifetime, age| {
+    let judge = |min: Option<i64>, lifetime: i64, age: i64| {
         MinTtl(min.map(seconds)).judge(&HeldToken::issued(&token("t", at(-age), lifetime)), at(0))
     };
     for (min, lifetime, age, expected) in [
