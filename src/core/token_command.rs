@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::account::{Account, Next};
-use super::budget::RejectionLimit;
+use super::login_budget::RejectionLimit;
 use super::observed::AccountView;
 use super::reason::Reason;
 use super::retry::{RetryClass, Sent};

@@ -144,15 +144,15 @@ impl Attempt<'_> {
             .ca_file
             .as_deref()
             .map_or(Ok(Trust::PublicRoots), |path| bundle(path).map(Trust::Bundle))?;
-        let site = IssuerAddress { endpoint: issuer.endpoint, trust };
+        let address = IssuerAddress { endpoint: issuer.endpoint, trust };
         let (tell, mut ended) = tokio::sync::mpsc::unbounded_channel();
-        let accounts = self.accounts(&site, issuer.use_environment_proxy, tell)?;
+        let accounts = self.accounts(&address, issuer.use_environment_proxy, tell)?;
         let tenant: Tenant = SELF.into();
         let pair = &self.login.pair;
         if let Some((count, last)) = calls.rejected_lately(self.clock.now()) {
-            accounts.remember_rejections(&tenant, &site, pair, count, last);
+            accounts.remember_rejections(&tenant, &address, pair, count, last);
         }
-        let session = accounts.open(site, pair, "idissuer token");
+        let session = accounts.open(address, pair, "idissuer token");
         let _membership = session.join(SELF.into(), Strategy::Login);
         self.restore(&session);
         let blank = pair.password_has_blank();
@@ -183,12 +183,12 @@ impl Attempt<'_> {
 
     fn accounts(
         &self,
-        site: &IssuerAddress,
+        address: &IssuerAddress,
         use_environment_proxy: bool,
         ended: tokio::sync::mpsc::UnboundedSender<crate::account::Member>,
     ) -> Result<Accounts, SourceError> {
         let transport: Arc<dyn Transport> = Arc::new(HttpTransport::new(use_environment_proxy));
-        let allow_list = Arc::new(AllowList::new(site.endpoint.origin.clone(), Vec::new()));
+        let allow_list = Arc::new(AllowList::new(address.endpoint.origin.clone(), Vec::new()));
         let client = IssuerClient::new(transport, allow_list, Arc::clone(&self.clock));
         let keys = KeyMaker::random().ok_or_else(no_random)?;
         let metrics = Arc::new(Metrics::of_sidecar().0);
