@@ -98,7 +98,7 @@ pub(super) struct TokenArguments {
     #[arg(long, env = "IDISSUER_USE_ENVIRONMENT_PROXY")]
     use_environment_proxy: bool,
 
-    /// How many seconds the printed token must live at least [default: 60, at most a quarter of its lifetime]
+    /// How many seconds the printed token must live at least [default: 60, at most a tenth of its lifetime]
     #[arg(long, env = "IDISSUER_MIN_TTL", value_name = "SECONDS")]
     min_ttl: Option<u32>,
 

@@ -41,9 +41,10 @@ pub enum Fitness {
 }
 
 impl MinTtl {
-    /// The least remaining life: as requested, otherwise a minute, but at most a quarter of the lifetime.
+    /// The least remaining life: as requested, otherwise a minute, but at most a tenth of the lifetime: a
+    /// credential is renewed before that.
     fn of(self, lifetime: Option<SignedDuration>) -> SignedDuration {
-        let usual = || lifetime.map_or(DEFAULT_MIN_TTL, |lifetime| DEFAULT_MIN_TTL.min(lifetime / 4));
+        let usual = || lifetime.map_or(DEFAULT_MIN_TTL, |lifetime| DEFAULT_MIN_TTL.min(lifetime / 10));
         self.0.unwrap_or_else(usual)
     }
 
@@ -54,20 +55,22 @@ impl MinTtl {
             return if self.0.is_none() { Fitness::Fit } else { Fitness::EndsTooSoon };
         };
         let lifetime = token.issued.map(|issued| expiry.wall.duration_since(issued.wall));
-        let least = self.of(lifetime).max(SignedDuration::from_secs(1));
+        let least = self.of(lifetime);
         match lifetime {
-            _ if expiry.remaining(now) >= least => Fitness::Fit,
+            _ if expiry.remaining(now) >= least && !token.is_expired(now) => Fitness::Fit,
             Some(lifetime) if lifetime < least => Fitness::LifetimeTooShort,
             _ => Fitness::EndsTooSoon,
         }
     }
 
-    /// Judges a token that an earlier process obtained. If it was issued in the future, the clock was set back, and
+    /// Judges a token that an earlier process obtained. If its times cannot be read, or the clock was set back since,
     /// nobody knows how long it lives.
     #[must_use]
     pub fn judge_cached(self, token: &HeldToken, now: Moment) -> Fitness {
-        let is_future = token.issued.is_some_and(|issued| issued.wall > now.wall);
-        if is_future { Fitness::EndsTooSoon } else { self.judge(token, now) }
+        match token.issued.zip(token.expiry) {
+            Some((issued, _)) if issued.wall <= now.wall => self.judge(token, now),
+            _ => Fitness::EndsTooSoon,
+        }
     }
 }
 

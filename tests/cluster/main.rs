@@ -43,6 +43,7 @@ mod sharing;
 mod sidecar;
 mod soak;
 mod strays;
+mod token;
 mod vanishing;
 mod wires;
 

@@ -37,15 +37,15 @@ fn after(mut account: Account, outcome: Option<Result<(), Failure>>) -> Account 
 }
 
 #[test]
-fn a_token_is_printed_while_it_lives_for_a_minute_a_quarter_of_its_life_or_as_long_as_is_asked() {
+fn a_token_is_printed_while_it_lives_for_a_minute_a_tenth_of_its_life_or_as_long_as_is_asked() {
     let judge = |min: Option<i64>, lifetime: i64, age: i64| {
         MinTtl(min.map(seconds)).judge(&HeldToken::issued(&token("t", at(-age), lifetime)), at(0))
     };
     for (min, lifetime, age, expected) in [
         (None, 3600, 3540, Fitness::Fit),
         (None, 3600, 3541, Fitness::EndsTooSoon),
-        (None, 20, 15, Fitness::Fit),
-        (None, 20, 16, Fitness::EndsTooSoon),
+        (None, 20, 18, Fitness::Fit),
+        (None, 20, 19, Fitness::EndsTooSoon),
         (Some(600), 3600, 3000, Fitness::Fit),
         (Some(600), 3600, 3001, Fitness::EndsTooSoon),
         (Some(0), 3600, 3600, Fitness::EndsTooSoon),
@@ -58,6 +58,7 @@ fn a_token_is_printed_while_it_lives_for_a_minute_a_quarter_of_its_life_or_as_lo
     assert_eq!(MinTtl(None).judge_cached(&future, at(0)), Fitness::EndsTooSoon, "this clock was set back");
     let endless = HeldToken { expiry: None, ..future };
     assert_eq!(MinTtl(None).judge(&endless, at(0)), Fitness::Fit);
+    assert_eq!(MinTtl(None).judge_cached(&endless, at(1)), Fitness::EndsTooSoon, "its times are lost");
     assert_eq!(MinTtl(Some(seconds(1))).judge(&endless, at(0)), Fitness::EndsTooSoon);
 }
 
