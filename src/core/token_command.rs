@@ -64,11 +64,11 @@ impl MinTtl {
     }
 
     /// Judges a token that an earlier process obtained. If its times cannot be read, or the clock was set back since,
-    /// nobody knows how long it lives.
+    /// nobody knows how long it lives. One that has expired says nothing of the lifetime of the next.
     #[must_use]
     pub fn judge_cached(self, token: &HeldToken, now: Moment) -> Fitness {
         match token.issued.zip(token.expiry) {
-            Some((issued, _)) if issued.wall <= now.wall => self.judge(token, now),
+            Some((issued, _)) if issued.wall <= now.wall && !token.is_expired(now) => self.judge(token, now),
             _ => Fitness::EndsTooSoon,
         }
     }

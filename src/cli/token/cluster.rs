@@ -74,7 +74,7 @@ impl Credential<'_> {
             of_request(&error, &format!("Secret {}/{target}", self.namespace), &target, "secrets")
         })?;
         let token = secret.as_ref().and_then(|secret| find(secret, &status));
-        let access = token.ok_or_else(|| Problem::Rotates(target))?;
+        let access = token.ok_or(Problem::Rotates(target))?;
         let at = |time: Timestamp| Some(Moment::at_wall(time, now));
         let (issued, expiry) = (at(status.issued_time.0), at(status.expiration_time.0));
         let token = HeldToken { fingerprint: access.fingerprint(), access, issued, expiry };

@@ -56,6 +56,8 @@ fn a_token_is_printed_while_it_lives_for_a_minute_a_tenth_of_its_life_or_as_long
     let future = HeldToken::issued(&token("t", at(1), 3600));
     assert_eq!(MinTtl(None).judge(&future, at(0)), Fitness::Fit, "by another machine's clock");
     assert_eq!(MinTtl(None).judge_cached(&future, at(0)), Fitness::EndsTooSoon, "this clock was set back");
+    let dead = HeldToken::issued(&token("t", at(-60), 60));
+    assert_eq!(MinTtl(Some(seconds(90))).judge_cached(&dead, at(0)), Fitness::EndsTooSoon);
     let endless = HeldToken { expiry: None, ..future };
     assert_eq!(MinTtl(None).judge(&endless, at(0)), Fitness::Fit);
     assert_eq!(MinTtl(None).judge_cached(&endless, at(1)), Fitness::EndsTooSoon, "its times are lost");

@@ -106,7 +106,7 @@ async fn each_other_failure_has_its_code_and_its_cure() {
     assert_eq!(stage.issuer.counts().total().logins_rejected, 0);
     let mut chosen = stage.bare(&[]);
     chosen.env("IDISSUER_LOGIN_DIR", stage.path("login")).env("IDISSUER_USERNAME", NAME);
-    finished(started(&mut chosen, "")).await.assert_failed(2, &["set only one"]);
+    finished(started(&mut chosen, "")).await.assert_failed(2, &["set only one of"]);
     stage.write_login(NAME, SECRET);
     chosen.env_remove("IDISSUER_USERNAME");
     stage.accepted(finished(started(&mut chosen, "")).await).await;
