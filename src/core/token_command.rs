@@ -9,16 +9,15 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::account::{Account, Next};
+use super::call_failure::CallFailure;
 use super::login_budget::RejectionLimit;
 use super::observed::AccountView;
-use super::reason::Reason;
 use super::retry::{RetryClass, Sent};
 use super::sidecar::attempts::{Answer, FilesIdentity, Record};
-use super::sidecar::error::SourceError;
 use super::sidecar::token::HeldToken;
 use super::time::Moment;
 
-pub use failure::{FailureKind, LoginFailure, LoginOrigin};
+pub use failure::{FailureKind, LoginFailure, LoginLabel, LoginOrigin};
 
 /// How much longer a printed token lives by default, at least: a slow request has time to arrive.
 const DEFAULT_MIN_TTL: SignedDuration = SignedDuration::from_secs(60);
@@ -129,15 +128,18 @@ impl CallHistory {
 ///
 /// # Errors
 /// Why no login is attempted.
-pub fn may_log_in(view: &AccountView, record: Option<&Record>, blank: bool) -> Result<(), LoginFailure> {
-    if let Some(record) = record.filter(|record| record.is_final()) {
-        let reason = record.answer.reason();
-        let error = reason.map(|reason| SourceError::of_call(reason, false, blank));
-        return Err(error.map_or_else(|| LoginFailure::of_view(view, blank), LoginFailure::from));
+pub fn may_log_in(
+    view: &AccountView,
+    record: Option<&Record>,
+    login: &LoginLabel<'_>,
+) -> Result<(), LoginFailure> {
+    let last = record.filter(|record| record.is_final());
+    if let Some(failure) = last.and_then(|record| record.failure(login.password_has_blank)) {
+        return Err(LoginFailure::from(login.error(&failure, false)));
     }
     match view.next {
         Next::Login | Next::Refresh => Ok(()),
-        Next::Wait(_) | Next::Held | Next::InFlight => Err(LoginFailure::of_view(view, blank)),
+        Next::Wait(_) | Next::Held | Next::InFlight => Err(LoginFailure::of_view(view, login)),
     }
 }
 
@@ -179,10 +181,10 @@ impl Outcome {
         let Some(last) = account.last_failure().filter(|it| !started.is_after(it.last)) else {
             return Self::Aborted;
         };
-        match (last.failure.class, &last.failure.reason) {
+        match (last.failure.class, last.failure.cause) {
             (RetryClass::Rejected, _) => Self::Rejected,
-            (RetryClass::Transient { sent: Sent::No, .. }, Reason::NoAnswer { .. }) => Self::NotSent,
-            (RetryClass::Transient { .. }, Reason::NoAnswer { .. }) => Self::Unheard,
+            (RetryClass::Transient { sent: Sent::No, .. }, CallFailure::NoAnswer(_)) => Self::NotSent,
+            (RetryClass::Transient { .. }, CallFailure::NoAnswer(_)) => Self::Unheard,
             _ => Self::Answered,
         }
     }

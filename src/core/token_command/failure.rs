@@ -4,8 +4,10 @@ use jiff::Timestamp;
 
 use crate::core::account::Next;
 use crate::core::connection_failure::Wording;
+use crate::core::endpoint::Origin;
 use crate::core::observed::AccountView;
 use crate::core::reason::Reason;
+use crate::core::retry::Failure;
 use crate::core::sidecar::error::SourceError;
 use crate::core::time::to_second;
 use crate::core::username_password::LoginError;
@@ -37,6 +39,24 @@ pub enum LoginOrigin {
     Typed,
 }
 
+/// What messages need to know of a login.
+#[derive(Clone, Copy, Debug)]
+pub struct LoginLabel<'a> {
+    /// What it is called.
+    pub name: &'a str,
+    /// Its issuer.
+    pub origin: &'a Origin,
+    /// Whether the password holds a blank or an invisible character.
+    pub password_has_blank: bool,
+}
+
+impl LoginLabel<'_> {
+    /// The error that a failed call is; `proven` says whether the issuer accepted this login before.
+    pub(super) fn error(&self, failure: &Failure, proven: bool) -> SourceError {
+        SourceError::of_call(failure, self.name, self.origin, proven)
+    }
+}
+
 /// Why a login brought no token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoginFailure {
@@ -55,14 +75,15 @@ impl From<SourceError> for LoginFailure {
 impl LoginFailure {
     /// Why the account brings no token.
     #[must_use]
-    pub fn of_view(view: &AccountView, blank: bool) -> Self {
-        let failed = view.last_failure.as_ref().map(|last| last.failure.reason.clone());
-        let reason = failed.or_else(|| view.waits_for.clone()).unwrap_or(Reason::IssuerUnavailable);
+    pub fn of_view(view: &AccountView, login: &LoginLabel<'_>) -> Self {
+        let failed = view.last_failure.as_ref().map(|last| login.error(&last.failure, view.is_proven()));
+        let waits = || view.waits_for.map(|cause| SourceError::Issuer(cause.reason(login.name)));
+        let error = failed.or_else(waits).unwrap_or(SourceError::Issuer(Reason::IssuerUnavailable));
         let next_attempt = match view.next {
             Next::Wait(until) => Some(to_second(until.wall)),
             Next::Refresh | Next::Login | Next::InFlight | Next::Held => None,
         };
-        Self { error: SourceError::of_call(reason, view.is_proven(), blank), next_attempt }
+        Self { error, next_attempt }
     }
 
     /// The class of the failure.

@@ -5,7 +5,9 @@ use crate::core::account::{Strategy, Throttle};
 use crate::core::backoff::RandomFraction;
 use crate::core::connection_failure::ConnectionFailure;
 use crate::core::credential::RejectionKind;
+use crate::core::endpoint::Origin;
 use crate::core::retry::Failure;
+use crate::core::sidecar::error::SourceError;
 use crate::core::testing::{BILLING, at, obtained, pair, rejected, seconds, token, transient};
 
 const ISSUER: &str = "https://i";
@@ -19,11 +21,7 @@ fn record(answer: Answer) -> Record {
 }
 
 fn no_answer(sent: Sent) -> Failure {
-    let connection_failure = ConnectionFailure::Lost;
-    Failure {
-        reason: Reason::NoAnswer { origin: ISSUER.to_owned(), connection_failure },
-        ..transient(sent, None)
-    }
+    Failure { cause: CallFailure::NoAnswer(ConnectionFailure::Lost), ..transient(sent, None) }
 }
 
 /// An account whose attempt at 0 ended so; `None`: it was aborted.
@@ -122,16 +120,18 @@ fn a_login_is_attempted_unless_it_was_rejected_or_has_to_wait() {
         |account: &Account| AccountView::of(BILLING, account, Throttle::default(), Strategy::Login, at(0));
     let new = view(&Account::default());
     let rejected = record(Answer::Rejected(RejectionKind::Forbidden));
-    assert_eq!(may_log_in(&new, None, false), Ok(()));
-    assert_eq!(may_log_in(&new, Some(&record(Answer::Awaited)), false), Ok(()), "its time has come");
-    let failure = may_log_in(&new, Some(&rejected), true).unwrap_err();
+    let origin = Origin::parse(ISSUER).unwrap();
+    let login = LoginLabel { name: "login", origin: &origin, password_has_blank: true };
+    assert_eq!(may_log_in(&new, None, &login), Ok(()));
+    assert_eq!(may_log_in(&new, Some(&record(Answer::Awaited)), &login), Ok(()), "its time has come");
+    let failure = may_log_in(&new, Some(&rejected), &login).unwrap_err();
     let expected = SourceError::LoginRejected { forbidden: true, proven: false, blank: true };
     assert_eq!(failure, expected.into());
     let once = Record { accepted: Some(at(-10).wall), ..rejected };
-    assert_eq!(may_log_in(&new, Some(&once), false), Ok(()), "the account's budget counts");
+    assert_eq!(may_log_in(&new, Some(&once), &login), Ok(()), "the account's budget counts");
     let mut waiting = Account::default();
-    waiting.remember_rejections(record(Answer::Awaited).failure().unwrap(), 1, at(0));
-    let failure = may_log_in(&view(&waiting), Some(&record(Answer::Awaited)), false).unwrap_err();
+    waiting.remember_rejections(record(Answer::Awaited).failure(false).unwrap(), 1, at(0));
+    let failure = may_log_in(&view(&waiting), Some(&record(Answer::Awaited)), &login).unwrap_err();
     assert_eq!((failure.error.name(), failure.next_attempt), ("LoginOutcomeUnknown", Some(at(300).wall)));
 }
 

@@ -19,7 +19,9 @@ use crate::core::sidecar::error::SourceError;
 use crate::core::sidecar::token::HeldToken;
 use crate::core::time::Moment;
 use crate::core::token::Fingerprint;
-use crate::core::token_command::{CallHistory, LoginFailure, Outcome, begin, may_log_in, without_password};
+use crate::core::token_command::{
+    CallHistory, LoginFailure, LoginLabel, Outcome, begin, may_log_in, without_password,
+};
 use crate::core::username_password::LoginPair;
 use crate::issuer::{HttpTransport, IssuerAddress, IssuerClient, Transport, Trust};
 use crate::ops::clock::Clock;
@@ -30,6 +32,8 @@ pub use state_dir::{LockedEntry, StateDirError};
 
 /// As whom, and on whose behalf, the command takes part in its account: it is alone there.
 const SELF: &str = "token";
+/// What the login is called.
+const LOGIN: &str = "the login";
 
 /// Where to log in.
 pub struct Issuer {
@@ -152,11 +156,13 @@ impl Attempt<'_> {
         if let Some((count, last)) = calls.rejected_lately(self.clock.now()) {
             accounts.remember_rejections(&tenant, &address, pair, count, last);
         }
-        let session = accounts.open(address, pair, "idissuer token");
+        let origin = address.endpoint.origin.clone();
+        let label =
+            LoginLabel { name: LOGIN, origin: &origin, password_has_blank: pair.password_has_blank() };
+        let session = accounts.open(address, pair, LOGIN);
         let _membership = session.join(SELF.into(), Strategy::Login);
         self.restore(&session);
-        let blank = pair.password_has_blank();
-        may_log_in(&session.view(&tenant), self.before.as_ref(), blank)?;
+        may_log_in(&session.view(&tenant), self.before.as_ref(), &label)?;
         self.pause(&calls).await?;
 
         let started = self.clock.now();
@@ -177,7 +183,7 @@ impl Attempt<'_> {
                 Ok(NewToken { token, warning: warning.or(kept.err()) })
             }
             None if self.stop.is_cancelled() => Err(TokenError::Stopped),
-            None => Err(LoginFailure::of_view(&session.view(&tenant), blank).into()),
+            None => Err(LoginFailure::of_view(&session.view(&tenant), &label).into()),
         }
     }
 
@@ -204,7 +210,7 @@ impl Attempt<'_> {
             if let Some(accepted) = record.accepted {
                 account.remember_accepted(Moment::recorded(accepted, now));
             }
-            if let Some(failure) = record.failure() {
+            if let Some(failure) = record.failure(self.login.pair.password_has_blank()) {
                 let last = Moment::recorded(record.attempted, now);
                 account.remember_rejections(failure, record.rejections, last);
             }

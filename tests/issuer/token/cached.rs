@@ -129,20 +129,20 @@ fn check(path: &Path) -> u32 {
 #[tokio::test]
 async fn a_state_folder_that_is_not_this_users_alone_is_refused_before_any_login() {
     let stage = Stage::set(HOUR).await;
-    let state = stage.path("state/idissuer");
-    fs::create_dir_all(&state).unwrap();
-    fs::set_permissions(&state, Permissions::from_mode(0o755)).unwrap();
+    let folder = stage.path("state/idissuer");
+    fs::create_dir_all(&folder).unwrap();
+    fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();
     stage.run(&[]).await.assert_failed(1, &["0755", "chmod"]);
-    fs::set_permissions(&state, Permissions::from_mode(0o700)).unwrap();
-    if chown(&state, Some(65532), None).is_ok() {
+    fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
+    if chown(&folder, Some(65532), None).is_ok() {
         stage.run(&[]).await.assert_failed(1, &["another user (id 65532)", "--state-dir"]);
     }
-    fs::remove_dir(&state).unwrap();
+    fs::remove_dir(&folder).unwrap();
     fs::create_dir(stage.path("elsewhere")).unwrap();
-    symlink(stage.path("elsewhere"), &state).unwrap();
+    symlink(stage.path("elsewhere"), &folder).unwrap();
     stage.run(&[]).await.assert_failed(1, &["links are not followed"]);
-    fs::remove_file(&state).unwrap();
-    fs::write(&state, "").unwrap();
+    fs::remove_file(&folder).unwrap();
+    fs::write(&folder, "").unwrap();
     stage.run(&[]).await.assert_failed(1, &["not a folder", "--state-dir"]);
     assert_eq!(stage.issuer.counts().total().logins_accepted, 0);
     let other = stage.path("other");
