@@ -57,11 +57,11 @@ async fn a_clock_that_was_set_back_and_a_cache_that_cannot_be_read_lead_to_a_log
     let first = stage.token(&[]).await;
     age(&stage, -120);
     let second = stage.token(&[]).await;
-    fs::write(stage.entry().join("..data/token.json"), "{").unwrap();
+    fs::write(stage.entry().join("..data/token"), "two words").unwrap();
     let third = stage.token(&[]).await;
     fs::write(stage.entry().join("..login.json"), "{").unwrap();
     let fourth = stage.token(&[]).await;
-    assert!(first != second && second != third && third != fourth);
+    assert!(first != second && second != third && third != fourth, "{first} {second} {third} {fourth}");
     assert_eq!(stage.counts().logins_accepted, 4);
 }
 
