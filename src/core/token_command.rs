@@ -8,12 +8,12 @@ mod failure;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::account::{Account, Next};
+use super::account::Next;
 use super::call_failure::CallFailure;
 use super::login_budget::RejectionLimit;
 use super::observed::AccountView;
 use super::retry::{RetryClass, Sent};
-use super::sidecar::attempts::{Answer, FilesIdentity, Record};
+use super::sidecar::attempts::{FilesIdentity, Record};
 use super::sidecar::token::HeldToken;
 use super::time::Moment;
 
@@ -95,14 +95,14 @@ impl CallHistory {
     /// Takes in how the last attempt ended, also that of a process that was killed.
     pub fn absorb(&mut self, record: Option<&Record>) {
         let Some(record) = record else { return };
-        match record.answer {
-            Answer::Accepted => self.rejected.clear(),
-            Answer::Awaited | Answer::Rejected(_) if !self.rejected.contains(&record.attempted) => {
-                self.rejected.push(record.attempted);
-                let surplus = self.rejected.len().saturating_sub(RejectionLimit::MAX_REJECTIONS);
-                self.rejected.drain(..surplus);
-            }
-            Answer::Awaited | Answer::Rejected(_) => {}
+        if is_accepted(record) {
+            self.rejected.clear();
+        }
+        let attempted = record.attempts.attempted.filter(|time| !self.rejected.contains(time));
+        if let Some(attempted) = attempted.filter(|_| !is_accepted(record)) {
+            self.rejected.push(attempted);
+            let surplus = self.rejected.len().saturating_sub(RejectionLimit::MAX_REJECTIONS);
+            self.rejected.drain(..surplus);
         }
     }
 
@@ -134,7 +134,7 @@ pub fn may_log_in(
     login: &LoginLabel<'_>,
 ) -> Result<(), LoginFailure> {
     let last = record.filter(|record| record.is_final());
-    if let Some(failure) = last.and_then(|record| record.failure(login.password_has_blank)) {
+    if let Some(failure) = last.and_then(|record| record.attempts.failure(login.password_has_blank)) {
         return Err(LoginFailure::from(login.error(&failure, false)));
     }
     match view.next {
@@ -146,9 +146,10 @@ pub fn may_log_in(
 /// The record of an attempt that begins now, after `before`.
 #[must_use]
 pub fn begin(before: Option<&Record>, issuer: String, files: FilesIdentity, now: Timestamp) -> Record {
-    let rejections = before.map_or(0, |record| record.rejections) + 1;
-    let attempt = Record::of_attempt(issuer, files, now, rejections);
-    Record { accepted: before.and_then(|record| record.accepted), ..attempt }
+    let rejections = before.map_or(0, |record| record.attempts.rejections) + 1;
+    let mut attempt = Record::of_attempt(issuer, files, now, rejections);
+    attempt.attempts.accepted = before.and_then(|record| record.attempts.accepted);
+    attempt
 }
 
 /// How an attempt ended.
@@ -171,14 +172,14 @@ pub enum Outcome {
 impl Outcome {
     /// Of the attempt that began at `started`.
     #[must_use]
-    pub fn of(account: &Account, started: Moment) -> Self {
-        if account.attempted().is_none() {
+    pub fn of(account: &AccountView, started: Moment) -> Self {
+        if account.attempted.is_none() {
             return Self::NotSent;
         }
-        if account.token().is_some() {
+        if account.token.is_some() {
             return Self::Accepted;
         }
-        let Some(last) = account.last_failure().filter(|it| !started.is_after(it.last)) else {
+        let Some(last) = account.last_failure.as_ref().filter(|it| !started.is_after(it.last)) else {
             return Self::Aborted;
         };
         match (last.failure.class, last.failure.cause) {
@@ -192,11 +193,11 @@ impl Outcome {
     /// What stays on record after the attempt. If it has no meaning for the login, everything is as before. An unknown
     /// outcome counts as a rejection, unless the login was accepted before and this process lived to see the timeout.
     #[must_use]
-    pub fn settle(self, before: Option<Record>, attempt: Record, account: &Account) -> Option<Record> {
+    pub fn settle(self, before: Option<Record>, attempt: Record, account: &AccountView) -> Option<Record> {
         match self {
             Self::Accepted | Self::Rejected => Some(attempt.after(account)),
             Self::NotSent | Self::Answered => before,
-            Self::Unheard if account.accepted().is_some() => before,
+            Self::Unheard if account.is_proven() => before,
             Self::Unheard | Self::Aborted => Some(attempt),
         }
     }
@@ -211,10 +212,11 @@ impl Outcome {
 /// The record of a typed login that was accepted: nothing of the password stays.
 #[must_use]
 pub fn without_password(record: Record, identity: FilesIdentity) -> Record {
-    match record.answer {
-        Answer::Accepted => Record { files: identity, ..record },
-        Answer::Awaited | Answer::Rejected(_) => record,
-    }
+    if is_accepted(&record) { Record { files: identity, ..record } } else { record }
+}
+
+fn is_accepted(record: &Record) -> bool {
+    record.attempts.rejections == 0
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ fn the_book_names_every_metric() {
 
 #[test]
 fn the_book_names_every_flag() {
-    for command in ["controller", "sidecar", "selftest"] {
+    for command in ["controller", "sidecar", "selftest", "token"] {
         let mut program = Command::new(env!("CARGO_BIN_EXE_idissuer"));
         let help = String::from_utf8(program.args([command, "--help"]).output().unwrap().stdout).unwrap();
         let flags: Vec<_> = after(&help, "\n      --").iter().map(|flag| format!("`--{flag}`")).collect();

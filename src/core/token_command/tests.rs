@@ -1,11 +1,11 @@
 //! The decisions of `idissuer token`, one by one.
 
 use super::*;
-use crate::core::account::{Strategy, Throttle};
+use crate::core::account::{Account, Strategy, Throttle};
 use crate::core::backoff::RandomFraction;
 use crate::core::connection_failure::ConnectionFailure;
-use crate::core::credential::RejectionKind;
 use crate::core::endpoint::Origin;
+use crate::core::login_attempts::RejectionKind;
 use crate::core::retry::Failure;
 use crate::core::sidecar::error::SourceError;
 use crate::core::testing::{BILLING, at, obtained, pair, rejected, seconds, token, transient};
@@ -16,8 +16,20 @@ fn files(name: &str) -> FilesIdentity {
     FilesIdentity(name.to_owned())
 }
 
-fn record(answer: Answer) -> Record {
-    Record { answer, ..begin(None, ISSUER.to_owned(), files("a"), at(0).wall) }
+/// Of an attempt that was rejected so, or whose answer nobody heard.
+fn record(rejection: Option<RejectionKind>) -> Record {
+    let mut record = begin(None, ISSUER.to_owned(), files("a"), at(0).wall);
+    record.attempts.rejection = rejection;
+    record
+}
+
+/// Of an attempt that was accepted.
+fn accepted() -> Record {
+    record(None).after(&after(Account::default(), Some(Ok(()))))
+}
+
+fn view(account: &Account) -> AccountView {
+    AccountView::of(BILLING, account, Throttle::default(), Strategy::Login, at(0))
 }
 
 fn no_answer(sent: Sent) -> Failure {
@@ -25,13 +37,13 @@ fn no_answer(sent: Sent) -> Failure {
 }
 
 /// An account whose attempt at 0 ended so; `None`: it was aborted.
-fn after(mut account: Account, outcome: Option<Result<(), Failure>>) -> Account {
+fn after(mut account: Account, outcome: Option<Result<(), Failure>>) -> AccountView {
     let call = account.begin(Strategy::Login, Some(pair()), at(0)).unwrap();
     match outcome.map(|outcome| outcome.map(|()| obtained("t", at(0), 3600))) {
         Some(outcome) => account.finish(call, outcome, at(1), RandomFraction::new(0.5)),
         None => account.abandon(),
     }
-    account
+    view(&account)
 }
 
 #[test]
@@ -65,15 +77,15 @@ fn a_token_is_printed_while_it_lives_for_a_minute_a_tenth_of_its_life_or_as_long
 #[test]
 fn a_cached_token_is_of_one_issuer_one_login_and_its_last_answer() {
     let cached = HeldToken::issued(&token("t", at(0), 3600));
-    let accepted = record(Answer::Awaited).after(&after(Account::default(), Some(Ok(()))));
+    let accepted = accepted();
     let (same, other) = (files("a"), files("b"));
     assert!(is_own(&accepted, &cached, ISSUER, Some(&same)) && is_own(&accepted, &cached, ISSUER, None));
     assert!(!is_own(&accepted, &cached, "https://j", None));
     assert!(!is_own(&accepted, &cached, ISSUER, Some(&other)));
-    assert!(!is_own(&record(Answer::Awaited), &cached, ISSUER, None));
+    assert!(!is_own(&record(None), &cached, ISSUER, None));
     let typed = without_password(accepted.clone(), other.clone());
     assert_eq!(typed.files, other);
-    let wrong = record(Answer::Rejected(RejectionKind::Rejected));
+    let wrong = record(Some(RejectionKind::Rejected));
     assert_eq!(without_password(wrong.clone(), other), wrong, "so that it is known again");
 }
 
@@ -84,10 +96,10 @@ fn an_attempt_counts_unless_it_was_not_sent_or_answered_with_something_else() {
         account.remember_accepted(at(-10));
         account
     };
-    let before = || Some(record(Answer::Rejected(RejectionKind::PathWrong)));
+    let before = || Some(record(Some(RejectionKind::PathWrong)));
     let attempt = || begin(before().as_ref(), ISSUER.to_owned(), files("a"), at(0).wall);
-    assert_eq!(attempt().rejections, 2);
-    let settled = |account: &Account| {
+    assert_eq!(attempt().attempts.rejections, 2);
+    let settled = |account: &AccountView| {
         let outcome = Outcome::of(account, at(0));
         (outcome, outcome.settle(before(), attempt(), account))
     };
@@ -102,11 +114,11 @@ fn an_attempt_counts_unless_it_was_not_sent_or_answered_with_something_else() {
         }
     }
     let (outcome, kept) = settled(&after(Account::default(), Some(Err(rejected()))));
-    let answer = kept.map(|record| record.answer);
-    assert_eq!((outcome, answer), (Outcome::Rejected, Some(Answer::Rejected(RejectionKind::Rejected))));
+    let rejection = kept.and_then(|record| record.attempts.rejection);
+    assert_eq!((outcome, rejection), (Outcome::Rejected, Some(RejectionKind::Rejected)));
     let (outcome, kept) = settled(&after(Account::default(), Some(Ok(()))));
-    assert_eq!((outcome, kept.unwrap().rejections), (Outcome::Accepted, 0));
-    assert_eq!(settled(&Account::default()), (Outcome::NotSent, before()), "it had no turn");
+    assert_eq!((outcome, kept.unwrap().attempts.rejections), (Outcome::Accepted, 0));
+    assert_eq!(settled(&view(&Account::default())), (Outcome::NotSent, before()), "it had no turn");
     for (outcome, needs_pause) in
         [(Outcome::NotSent, false), (Outcome::Accepted, false), (Outcome::Answered, true)]
     {
@@ -116,22 +128,21 @@ fn an_attempt_counts_unless_it_was_not_sent_or_answered_with_something_else() {
 
 #[test]
 fn a_login_is_attempted_unless_it_was_rejected_or_has_to_wait() {
-    let view =
-        |account: &Account| AccountView::of(BILLING, account, Throttle::default(), Strategy::Login, at(0));
     let new = view(&Account::default());
-    let rejected = record(Answer::Rejected(RejectionKind::Forbidden));
+    let rejected = record(Some(RejectionKind::Forbidden));
     let origin = Origin::parse(ISSUER).unwrap();
     let login = LoginLabel { name: "login", origin: &origin, password_has_blank: true };
     assert_eq!(may_log_in(&new, None, &login), Ok(()));
-    assert_eq!(may_log_in(&new, Some(&record(Answer::Awaited)), &login), Ok(()), "its time has come");
+    assert_eq!(may_log_in(&new, Some(&record(None)), &login), Ok(()), "its time has come");
     let failure = may_log_in(&new, Some(&rejected), &login).unwrap_err();
     let expected = SourceError::LoginRejected { forbidden: true, proven: false, blank: true };
     assert_eq!(failure, expected.into());
-    let once = Record { accepted: Some(at(-10).wall), ..rejected };
+    let mut once = rejected;
+    once.attempts.accepted = Some(at(-10).wall);
     assert_eq!(may_log_in(&new, Some(&once), &login), Ok(()), "the account's budget counts");
     let mut waiting = Account::default();
-    waiting.remember_rejections(record(Answer::Awaited).failure(false).unwrap(), 1, at(0));
-    let failure = may_log_in(&view(&waiting), Some(&record(Answer::Awaited)), &login).unwrap_err();
+    waiting.remember_rejections(record(None).attempts.failure(false).unwrap(), 1, at(0));
+    let failure = may_log_in(&view(&waiting), Some(&record(None)), &login).unwrap_err();
     assert_eq!((failure.error.name(), failure.next_attempt), ("LoginOutcomeUnknown", Some(at(300).wall)));
 }
 
@@ -149,7 +160,7 @@ fn four_rejections_within_an_hour_are_remembered_over_all_passwords_until_one_is
     assert_eq!(calls.rejected_lately(at(3605)), None);
     let kept: CallHistory = serde_json::from_str(&serde_json::to_string(&calls).unwrap()).unwrap();
     assert_eq!(kept, calls);
-    calls.absorb(Some(&record(Answer::Accepted)));
+    calls.absorb(Some(&accepted()));
     assert_eq!(calls.rejected_lately(at(6)), None);
 }
 

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::account::{Accounts, KeyMaker, Session, Tenant};
+use crate::account::{Accounts, KeyMaker, Tenant};
 use crate::core::account::Strategy;
 use crate::core::endpoint::{AllowList, Endpoint};
+use crate::core::observed::AccountView;
 use crate::core::sidecar::attempts::{FilesIdentity, Record};
 use crate::core::sidecar::error::SourceError;
 use crate::core::sidecar::token::HeldToken;
@@ -161,7 +162,9 @@ impl Attempt<'_> {
             LoginLabel { name: LOGIN, origin: &origin, password_has_blank: pair.password_has_blank() };
         let session = accounts.open(address, pair, LOGIN);
         let _membership = session.join(SELF.into(), Strategy::Login);
-        self.restore(&session);
+        if let Some(record) = &self.before {
+            session.restore_attempts(&record.attempts, label.password_has_blank, self.clock.now());
+        }
         may_log_in(&session.view(&tenant), self.before.as_ref(), &label)?;
         self.pause(&calls).await?;
 
@@ -175,15 +178,16 @@ impl Attempt<'_> {
             // At the end of the call, also of an aborted one, its members are woken.
             let _ = ended.recv().await;
         }
-        let warning = self.conclude(&session, attempt, &mut calls, started);
-        let token = session.with_account(|account| account.token().map(|token| HeldToken::issued(token)));
+        let account = session.view(&tenant);
+        let warning = self.conclude(&account, attempt, &mut calls, started);
+        let token = account.token.as_deref().map(HeldToken::issued);
         match token {
             Some(token) => {
                 let kept = self.entry.keep(&token, self.clock.now().wall);
                 Ok(NewToken { token, warning: warning.or(kept.err()) })
             }
             None if self.stop.is_cancelled() => Err(TokenError::Stopped),
-            None => Err(LoginFailure::of_view(&session.view(&tenant), &label).into()),
+            None => Err(LoginFailure::of_view(&account, &label).into()),
         }
     }
 
@@ -202,21 +206,6 @@ impl Attempt<'_> {
         Ok(Accounts::new(client, clock, metrics, keys, ended, || true, stop))
     }
 
-    /// Takes over what earlier processes recorded of this very login.
-    fn restore(&self, session: &Session) {
-        let now = self.clock.now();
-        let Some(record) = &self.before else { return };
-        session.remember(|account| {
-            if let Some(accepted) = record.accepted {
-                account.remember_accepted(Moment::recorded(accepted, now));
-            }
-            if let Some(failure) = record.failure(self.login.pair.password_has_blank()) {
-                let last = Moment::recorded(record.attempted, now);
-                account.remember_rejections(failure, record.rejections, last);
-            }
-        });
-    }
-
     async fn pause(&self, calls: &CallHistory) -> Result<(), TokenError> {
         let pause = Duration::try_from(calls.pause(self.clock.now())).unwrap_or_default();
         tokio::select! {
@@ -229,15 +218,13 @@ impl Attempt<'_> {
     /// Records how the attempt ended. Returns what could not be recorded.
     fn conclude(
         &self,
-        session: &Session,
+        account: &AccountView,
         attempt: Record,
         calls: &mut CallHistory,
         started: Moment,
     ) -> Option<String> {
-        let (outcome, record) = session.with_account(|account| {
-            let outcome = Outcome::of(account, started);
-            (outcome, outcome.settle(self.before.clone(), attempt, account))
-        });
+        let outcome = Outcome::of(account, started);
+        let record = outcome.settle(self.before.clone(), attempt, account);
         let record = record.map(|record| {
             let accepted = FilesIdentity(typed_login::ACCEPTED.to_owned());
             if self.login.is_typed { without_password(record, accepted) } else { record }
