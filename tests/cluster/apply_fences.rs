@@ -1,5 +1,5 @@
-//! The promises of server-side apply that the operator's writes stand on. Not all of them are documented, so they are
-//! held here: should a Kubernetes version break one, this says so before a token is lost.
+//! The guarantees of server-side apply that the operator's writes rely on. Not all of them are documented, so these
+//! tests hold them: they fail before a new version of Kubernetes loses a token.
 
 use idissuer_testbed::TestNamespace;
 use k8s_openapi::api::core::v1::Secret;

@@ -6,14 +6,11 @@ use idissuer_testbed::{Helm, Program};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-/// The name of every release.
 pub(crate) const RELEASE: &str = "release";
-/// The name of the release's objects.
 pub(crate) const FULL_NAME: &str = "release-idissuer-operator";
 
 static HELM: OnceCell<Helm> = OnceCell::const_new();
 
-/// Where it lies.
 pub(crate) fn path() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/charts/idissuer-operator"))
 }
@@ -24,12 +21,10 @@ pub(crate) async fn render(namespace: &str, values: &Value) -> Vec<Value> {
     helm.render(path(), RELEASE, namespace, &values.to_string()).await.unwrap()
 }
 
-/// Those of a kind.
 pub(crate) fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
     objects.iter().filter(|object| object["kind"] == kind).collect()
 }
 
-/// As text that `kubectl apply` reads.
 pub(crate) fn manifest<'a>(objects: impl IntoIterator<Item = &'a Value>) -> String {
     objects.into_iter().map(Value::to_string).collect::<Vec<_>>().join("\n---\n")
 }

@@ -1,4 +1,4 @@
-//! What the chart and the manifests come to is accepted by a real API server, and does what it says there.
+//! A real API server accepts the objects of the chart and the manifests, and they work.
 
 use std::path::Path;
 use std::process::Command;
@@ -22,7 +22,6 @@ pub(crate) static UNDER_POLICIES: Shared = Shared::new(options);
 /// Stand-ins for the CRDs of the Prometheus operator, with the fields that the chart writes and no others.
 const MONITORS: &str = include_str!("monitors.yaml");
 
-/// The namespaces that the manifests speak of.
 const NAMESPACES: &str = "
 {apiVersion: v1, kind: Namespace, metadata: {name: idissuer-operator}}
 ---

@@ -1,4 +1,4 @@
-//! What the chart lets people do with credentials: those who have the cluster's roles in a namespace.
+//! The chart's permissions for people with the cluster roles `view`, `edit` and `admin` in a namespace.
 
 use idissuer_testbed::{TestNamespace, wait};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What Helm does with the chart at a real API server: no pod runs, but every object comes and goes.
+//! Helm installs, upgrades and removes the chart on a real API server. No pod runs.
 
 use std::process::Command;
 
@@ -11,7 +11,6 @@ use crate::operator::credential;
 /// A control plane without the CRD, for each Helm: the chart brings it, and leaves it.
 static WITH_HELM: Shared = Shared::new(|| Options::new().controllers(Controllers::None));
 static WITH_HELM3: Shared = Shared::new(|| Options::new().controllers(Controllers::None));
-/// And one for several releases.
 static SEVERAL: Shared = Shared::new(|| Options::new().controllers(Controllers::None));
 
 /// One release, in a namespace of its own.
@@ -43,7 +42,7 @@ impl Release {
         self.helm("install", &all).await
     }
 
-    /// Pastes what the notes tell one to do into a shell, but the wait: nobody makes a token here.
+    /// Runs the commands of the notes in a shell, except the wait: there is no operator here.
     fn follow(&self, notes: &str) {
         let commands: Vec<_> = notes.lines().filter(|line| line.starts_with("  ")).collect();
         let [create, apply, wait] = commands[..] else { panic!("not three commands: {notes}") };
@@ -111,7 +110,7 @@ async fn lives_and_leaves_the_credentials(release: Release) {
     moves_elsewhere(release).await;
 }
 
-/// Helm lets a release of another namespace, or of another name, have the CRD if it is told to.
+/// Helm lets a release of another namespace, or of another name, take over the CRD on request.
 async fn moves_elsewhere(release: Release) {
     let namespace = TestNamespace::create(release.control_plane, "elsewhere").await.unwrap();
     let elsewhere = Release { namespace, ..release };
@@ -135,7 +134,7 @@ async fn a_release_is_upgraded_rolled_back_removed_and_made_anew_with_its_creden
     lives_and_leaves_the_credentials(Release::of(control_plane, Program::Helm3, "helm3").await).await;
 }
 
-/// Two releases over one namespace would be one too many: the second one is refused, and is told of the first.
+/// A second release over one namespace is refused, with the name of the first.
 async fn no_two_work_in_one_namespace(control_plane: &'static ControlPlane, program: Program) {
     let first = Release::of(control_plane, program, "first").await;
     let second = Release::of(control_plane, program, "second").await;
@@ -158,7 +157,7 @@ async fn no_two_work_in_one_namespace(control_plane: &'static ControlPlane, prog
     let chart = chart::path().display().to_string();
     let said = second.helm("upgrade", &[&chart, "--reuse-values", "--set", &both]).await.unwrap();
     assert!(said.contains("WARNING") && said.contains(&told_of_first), "{said}");
-    // One that does nothing is in nobody's way.
+    // A release that manages nothing is allowed.
     first.helm("upgrade", &[&chart, "--reuse-values", "--set", "replicas=0"]).await.unwrap();
     let said = second.helm("upgrade", &[&chart, "--reuse-values"]).await.unwrap();
     assert!(!said.contains("WARNING"), "{said}");

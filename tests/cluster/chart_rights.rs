@@ -1,5 +1,5 @@
-//! The rights that the chart gives to the operator are those that it uses, no more and no less: it lives a whole life
-//! with them, and the audit log tells what it asked for.
+//! The chart grants the operator exactly the permissions that it uses: the operator goes through everything
+//! that can happen to a credential, and the audit log shows its requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -18,7 +18,6 @@ use crate::operator::{
     HOUR, LIMIT, LOGIN, NAME, Operator, PASSWORD, Stage, USER, credential, issuer, token_status,
 };
 
-/// Renewed when half of it is over.
 const LIFETIME: Duration = Duration::from_secs(24);
 /// The `ConfigMap` and the Secret that hold the authority of the other issuer.
 const AUTHORITY: &str = "issuer-ca";
@@ -27,30 +26,27 @@ const AUTHORITY: &str = "issuer-ca";
 static ALONE: Shared =
     Shared::new(|| Options::new().crd(include_str!("../../crds/idissuer.pl_idissuercredentials.yaml")));
 
-/// Group, resource and verb.
 type Right = (String, String, String);
 
-/// An operator that was installed by the chart, and lives with the chart's rights and arguments.
+/// An operator with the chart's permissions and arguments.
 struct Installed {
     stage: Stage,
     other_issuer: Server,
-    /// Where the release is.
     home: TestNamespace,
     objects: Vec<Value>,
-    /// One of each replica.
     proxies: Vec<Proxy>,
 }
 
 impl Installed {
     async fn start(control_plane: &'static ControlPlane, name: &str, is_namespaced: bool) -> Self {
-        let mut stage = Stage::set_without_start(control_plane, name, issuer(LIFETIME)).await;
+        let mut stage = Stage::prepare(control_plane, name, issuer(LIFETIME)).await;
         let home = TestNamespace::create(control_plane, &format!("{name}-home")).await.unwrap();
         let other_issuer = Simulator::start(issuer(HOUR).tls(Tls::localhost())).await.unwrap();
         let namespaces = if is_namespaced { vec![stage.namespace.name()] } else { vec![] };
         let values = json!({
             "issuer": {"url": stage.issuer.url(), "allowed": [other_issuer.url()]},
             "scope": {"namespaces": namespaces},
-            // The first line tells where the admin endpoints are.
+            // The first line has the admin address.
             "logFormat": "text",
         });
         let objects = chart::render(home.name(), &values).await;
@@ -72,7 +68,6 @@ impl Installed {
         Self { stage, other_issuer, home, objects, proxies }
     }
 
-    /// All that can happen to a credential.
     async fn live(&mut self) {
         let stage = &self.stage;
         stage.apply(json!({})).await;
@@ -87,9 +82,9 @@ impl Installed {
         // Twice, for an Event that repeats is patched.
         for _ in 0..2 {
             stage.write_login(USER, "mistyped").await;
-            stage.told("Stalled", "True", "LoginRejected").await;
+            stage.until_condition("Stalled", "True", "LoginRejected").await;
             stage.write_login(USER, PASSWORD).await;
-            stage.told("LoginAccepted", "True", "LoginAccepted").await;
+            stage.until_condition("LoginAccepted", "True", "LoginAccepted").await;
         }
         self.trust_the_other_issuer().await;
         self.fail_over().await;

@@ -1,5 +1,5 @@
-//! The operator's wall clock is set forward and back under it: the real program, with `libfaketime` between it and the
-//! system. Its monotonic clock goes on as it does on a machine whose time is set.
+//! The operator's wall clock jumps forward and back: the real program runs with `libfaketime`. Its
+//! monotonic clock goes on, as on a machine whose time is set.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,7 +15,6 @@ use crate::renewing::Reader;
 const LIFETIME: Duration = Duration::from_secs(12);
 /// The least time between two renewals that no clock has caused.
 const INTERVAL: i64 = 5;
-/// In seconds.
 const HOUR: i64 = 3600;
 
 /// The library that gives a program another time, if it is installed.
@@ -38,7 +37,7 @@ async fn a_wall_clock_that_jumps_two_hours_forwards_and_back_lets_no_token_die_a
     };
     let folder = CLUSTER.control_plane().await.unwrap().folder().path();
     let mut clock = PathBuf::new();
-    let stage = Stage::set_with("clock-jumps", issuer(LIFETIME), |operator, _| {
+    let stage = Stage::start_with("clock-jumps", issuer(LIFETIME), |operator, _| {
         clock = folder.join(format!("{}.clock", operator.user));
         set_clock(&clock, 0);
         operator.environment = vec![

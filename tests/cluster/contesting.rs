@@ -39,13 +39,13 @@ impl PeerController {
 
 #[tokio::test]
 async fn a_writer_that_keeps_rewriting_the_token_is_named_and_loses_without_a_call_to_the_issuer() {
-    let stage = Stage::set("rival", issuer(HOUR)).await;
+    let stage = Stage::start("rival", issuer(HOUR)).await;
     stage.apply(json!({})).await;
     stage.until_correct(NAME).await;
     let token = text(&stage.target().await, "token");
     let mark = stage.mark().await;
     let rival = PeerController::start(&stage, Duration::from_millis(50));
-    stage.told("Stalled", "True", "TargetContested").await;
+    stage.until_condition("Stalled", "True", "TargetContested").await;
     // It does not take part in the race: some repairs at once, then with pauses of whole seconds.
     let repairs = || {
         let requests = stage.control_plane.audit().of_user_since(&stage.operator.user, mark).unwrap();
@@ -59,7 +59,7 @@ async fn a_writer_that_keeps_rewriting_the_token_is_named_and_loses_without_a_ca
     let last = &repairs()[3..6];
     let pauses: Vec<_> = last.windows(2).map(|pair| pair[1].duration_since(pair[0]).as_secs_f32()).collect();
     assert!(pauses[0] > 1.5 && pauses[1] > 3.5, "{pauses:?}");
-    stage.told("Stalled", "True", "TargetContested").await;
+    stage.until_condition("Stalled", "True", "TargetContested").await;
     rival.stop().await;
 
     stage.target_until("the token back", |target| text(target, "token") == token).await;
@@ -70,7 +70,7 @@ async fn a_writer_that_keeps_rewriting_the_token_is_named_and_loses_without_a_ca
 
 #[tokio::test]
 async fn a_renewal_comes_through_against_another_writer_and_costs_one_call() {
-    let stage = Stage::set("rival-renewal", issuer(Duration::from_secs(12))).await;
+    let stage = Stage::start("rival-renewal", issuer(Duration::from_secs(12))).await;
     stage.apply(json!({})).await;
     let first = stage.ready().await;
     let rival = PeerController::start(&stage, Duration::from_millis(50));

@@ -1,4 +1,4 @@
-//! The API server refuses what it accepted before: a quota, an admission policy, rights that are taken away.
+//! The API server refuses writes that it accepted before: quota, admission policy, revoked permissions.
 
 use std::fs;
 use std::path::Path;
@@ -23,18 +23,18 @@ const LIFETIME: Duration = Duration::from_secs(32);
 
 #[tokio::test]
 async fn a_quota_that_refuses_the_first_write_is_named_and_the_token_written_once_there_is_room() {
-    let stage = Stage::set("quota", issuer(HOUR)).await;
+    let stage = Stage::start("quota", issuer(HOUR)).await;
     let quotas = stage.namespace.api::<ResourceQuota>();
     let quota = json!({"metadata": {"name": "full"}, "spec": {"hard": {"secrets": "0"}}});
     quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
-    // It counts once a controller has looked at it.
+    // It takes effect once a controller has processed it.
     wait::object(&quotas, "full", "its count", LIMIT, |quota| {
         quota.status.as_ref().is_some_and(|status| status.used.is_some())
     })
     .await;
     stage.apply(json!({})).await;
-    stage.told("Ready", "False", "TargetWriteRefused").await;
-    stage.told("Stalled", "True", "TargetWriteRefused").await;
+    stage.until_condition("Ready", "False", "TargetWriteRefused").await;
+    stage.until_condition("Stalled", "True", "TargetWriteRefused").await;
     assert!(stage.secrets().get_opt(NAME).await.unwrap().is_none());
 
     quotas.delete("full", &DeleteParams::default()).await.unwrap();
@@ -84,13 +84,13 @@ spec: {{policyName: {name}, validationActions: [Deny]}}
 
 #[tokio::test]
 async fn a_policy_that_refuses_a_renewals_write_is_named_and_the_token_written_when_it_is_gone() {
-    let stage = Stage::set("policy", issuer(LIFETIME)).await;
+    let stage = Stage::start("policy", issuer(LIFETIME)).await;
     stage.apply(json!({})).await;
     stage.until_correct(NAME).await;
     let before = stage.ready().await;
     let reader = Reader::start(&stage);
     let policy = Policy::impose(&stage).await;
-    stage.told("Stalled", "True", "TargetWriteRefused").await;
+    stage.until_condition("Stalled", "True", "TargetWriteRefused").await;
     let refused = stage.ready().await;
     assert_eq!(
         token_status(&refused).fingerprint,
@@ -140,7 +140,7 @@ async fn renews_after_its_rights_were_gone(name: &str, are_watches_cut: bool) {
     let base =
         [include_str!("../../deploy/base/namespace.yaml"), include_str!("../../deploy/base/rbac.yaml")];
     THE_ROLE.get_or_init(async || control_plane.kubectl().apply(&base.join("---\n")).await.unwrap()).await;
-    let mut stage = Stage::set_without_start(control_plane, name, issuer(LIFETIME)).await;
+    let mut stage = Stage::prepare(control_plane, name, issuer(LIFETIME)).await;
     let proxy = stage.operator.go_through_proxy(control_plane, None);
     let binding = binding(&stage.operator.user);
     stage.namespace.kubectl().apply(&binding).await.unwrap();
@@ -213,7 +213,7 @@ fn write_identity(folder: &Path, kubeconfig: &Path) {
 #[tokio::test]
 async fn a_client_certificate_that_is_replaced_in_its_file_is_read_again() {
     let control_plane = CLUSTER.control_plane().await.unwrap();
-    let mut stage = Stage::set_without_start(control_plane, "certificate", issuer(HOUR)).await;
+    let mut stage = Stage::prepare(control_plane, "certificate", issuer(HOUR)).await;
     let folder = WorkFolder::create().unwrap();
     write_identity(folder.path(), &control_plane.kubeconfig_as("stranger", None).unwrap());
     stage.operator.environment.push(("KUBECONFIG", folder.path().join("kubeconfig").into()));

@@ -1,11 +1,10 @@
-//! What a restart and a failover cost, how long a failover takes, and how much memory it all needs: measured and printed,
-//! not asserted.
+//! Measures and prints the cost of restarts and failovers, and the memory. Asserts nothing.
 
 use std::time::Duration;
 
 use idissuer::api::IdIssuerCredential;
 use idissuer_simulator::User;
-use idissuer_testbed::wait;
+use idissuer_testbed::{variable, wait};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
@@ -16,13 +15,10 @@ use crate::operator::{HOUR, Operator, Stage, holds, issuer};
 
 /// How long all first tokens, or a failover, may take at most.
 const LIMIT: Duration = Duration::from_secs(300);
-/// How often each failover is measured.
 const ROUNDS: usize = 5;
 
-/// A number from the environment.
-#[expect(clippy::disallowed_methods, reason = "tests have no command line of their own")]
 fn parameter(name: &str, default: usize) -> usize {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+    variable(name).map_or(default, |text| text.parse().unwrap())
 }
 
 async fn until_ready(stage: &Stage, count: usize) -> Duration {
@@ -44,12 +40,9 @@ async fn until_leading(replica: &Operator) -> Duration {
     begin.elapsed()
 }
 
-/// A line of the kernel's about the memory of the operator: `VmRSS` is what it has now, `VmHWM` the most that it had.
-fn mebibytes(operator: &Operator, line: &str) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", operator.process().pid())).unwrap();
-    let told = status.lines().find_map(|it| it.strip_prefix(line)).unwrap();
-    let kibibytes: u32 = told.trim_matches([':', ' ', '\t', 'k', 'B']).parse().unwrap();
-    f64::from(kibibytes) / 1024.0
+/// The memory of the operator: `VmRSS` now, `VmHWM` at most so far.
+fn mebibytes(operator: &Operator, kind: &str) -> f64 {
+    f64::from(u32::try_from(operator.process().memory(kind).unwrap()).unwrap()) / 1024.0
 }
 
 /// Ends the leader by one of the signals, over and over, and starts it again as the standby.
@@ -85,7 +78,7 @@ fn show(times: &[Duration]) -> String {
 #[ignore = "prints figures: make figures runs it"]
 async fn what_restarts_and_failovers_cost() {
     let (credentials, accounts) = (parameter("CREDENTIALS", 1_000), parameter("ACCOUNTS", 300));
-    let mut stage = Stage::set_with("figures", issuer(HOUR), |operator, _| {
+    let mut stage = Stage::start_with("figures", issuer(HOUR), |operator, _| {
         let namespace = operator.arguments[2].clone();
         operator.arguments.extend(["--leader-elect".into(), "--lease-namespace".into(), namespace]);
     })
@@ -176,7 +169,7 @@ async fn until_counted(stage: &Stage, line: &str, count: usize) {
 #[ignore = "prints figures: make figures runs it"]
 async fn what_a_thousand_of_the_worst_credentials_cost() {
     let credentials = parameter("WORST", 1_000);
-    let mut stage = Stage::set("worst", issuer(HOUR)).await;
+    let mut stage = Stage::start("worst", issuer(HOUR)).await;
     let empty = mebibytes(&stage.operator, "VmHWM");
     for number in 0..32 {
         let map =

@@ -1,4 +1,4 @@
-//! The program of the image, in what a container of it sees: no library, no shell, no name service of a machine.
+//! The image's program, with only the files of its container: no library, no shell, no name service.
 
 use std::fs;
 use std::io::Write as _;
@@ -17,7 +17,6 @@ use crate::operator::{HOUR, LIMIT, PASSWORD, Stage, USER, issuer};
 /// A name that only the file `/etc/hosts` of the container knows.
 const ISSUER: &str = "issuer.test";
 
-/// Both that `make image` writes.
 const IMAGES: [&str; 2] = ["idissuer", "idissuer-simulator"];
 
 /// Where `make image` wrote it; nothing, and a word about it, where it did not, but not in CI.
@@ -53,7 +52,7 @@ impl Container {
         Some(Self { root, _folder: folder })
     }
 
-    /// Runs the program, as the image says. No variable of this machine shall tell it where authorities are.
+    /// Runs the program, as the image says. No variable of this machine names CA certificates.
     fn program(&self) -> Command {
         let mut command = Command::new("chroot");
         command.arg("--userspec=65532:65532").arg(&self.root).arg("/idissuer");
@@ -89,7 +88,7 @@ async fn the_program_of_the_image_finds_an_issuer_by_name_and_trusts_the_authori
     let Some(container) = Container::create() else { return };
     let control_plane = CLUSTER.control_plane().await.unwrap();
     let tls = Tls::Generated { names: vec![ISSUER.to_owned(), "127.0.0.1".to_owned()] };
-    let stage = Stage::set_without_start(control_plane, "image", issuer(HOUR).tls(tls)).await;
+    let stage = Stage::prepare(control_plane, "image", issuer(HOUR).tls(tls)).await;
     let address: SocketAddr = stage.issuer.url().trim_start_matches("https://").parse().unwrap();
     let url = format!("https://{ISSUER}:{}", address.port());
 

@@ -18,13 +18,10 @@ use crate::operator::LIMIT;
 /// The annotations of a pod that ask for the sidecar, and for its port.
 const ASKS: &str = "idissuer.pl/inject-secret";
 const PORT: &str = "idissuer.pl/inject-port";
-/// The group that may read the files.
 const GROUP: i64 = 65532;
-/// Labels of namespaces.
 const RESTRICTED: &str = "pod-security.kubernetes.io/enforce=restricted";
 const LEFT_ALONE: &str = "injection=off";
 
-/// A namespace in which pods are admitted.
 struct Place {
     namespace: TestNamespace,
 }
@@ -72,7 +69,6 @@ impl Place {
     }
 }
 
-/// Brings the policies there.
 async fn install(control_plane: &ControlPlane) {
     static INSTALLED: OnceCell<()> = OnceCell::const_new();
     let install = async || {
@@ -92,7 +88,6 @@ async fn install(control_plane: &ControlPlane) {
     INSTALLED.get_or_init(install).await;
 }
 
-/// A container that meets the profile `restricted`.
 fn container(name: &str) -> Value {
     json!({
         "name": name,

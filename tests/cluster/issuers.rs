@@ -1,4 +1,4 @@
-//! Issuers that fail, that are not what they seem, and that may not be talked to.
+//! Issuers that fail, are misconfigured, or are not allowed.
 
 use std::time::Duration;
 
@@ -6,17 +6,19 @@ use idissuer::api::{Grant, IdIssuerCredential};
 use idissuer_simulator::{Calls, Config, Fault, FaultRule, Server, Simulator, Tls, User};
 use idissuer_testbed::wait;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Patch, PatchParams};
+use kube::api::Patch;
 use serde_json::{Value, json};
 
-use crate::operator::{HOUR, LIMIT, NAME, Stage, USER, condition, holds, issuer, text, token_status};
+use crate::operator::{
+    HOUR, LIMIT, NAME, Stage, USER, condition, holds, issuer, parameters, text, token_status,
+};
 
 /// Long enough for failures to be seen before the first of these tokens dies.
 const LIFETIME: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn an_issuer_that_is_down_is_asked_again_the_old_token_stays_and_all_is_well_once_it_is_back() {
-    let stage = Stage::set("down", issuer(LIFETIME)).await;
+    let stage = Stage::start("down", issuer(LIFETIME)).await;
     stage.apply(json!({})).await;
     let first = stage.ready().await;
     let target = stage.target().await;
@@ -44,7 +46,7 @@ async fn an_issuer_that_is_down_is_asked_again_the_old_token_stays_and_all_is_we
 
 #[tokio::test]
 async fn after_a_refresh_whose_answer_was_lost_the_refresh_token_is_never_presented_again() {
-    let stage = Stage::set("lost", issuer(LIFETIME)).await;
+    let stage = Stage::start("lost", issuer(LIFETIME)).await;
     stage.apply(json!({})).await;
     let first = stage.ready().await;
     stage.issuer.inject(FaultRule::on_refresh(Fault::Lost).once());
@@ -58,7 +60,7 @@ async fn after_a_refresh_whose_answer_was_lost_the_refresh_token_is_never_presen
 
 #[tokio::test]
 async fn a_first_login_whose_answer_is_lost_is_tried_again() {
-    let stage = Stage::set("first-failures", issuer(HOUR)).await;
+    let stage = Stage::start("first-failures", issuer(HOUR)).await;
     stage.issuer.inject(FaultRule::on_login(Fault::Lost).once());
     stage.apply(json!({})).await;
     let failing = stage
@@ -71,12 +73,12 @@ async fn a_first_login_whose_answer_is_lost_is_tried_again() {
 
 #[tokio::test]
 async fn an_issuer_that_is_not_allowed_gets_no_call() {
-    let stage = Stage::set("not-allowed", issuer(HOUR)).await;
+    let stage = Stage::start("not-allowed", issuer(HOUR)).await;
     let other = Simulator::start(issuer(HOUR)).await.unwrap();
     stage.apply(json!({"issuer": {"url": other.url()}})).await;
-    let message = stage.told("Ready", "False", "IssuerNotAllowed").await;
+    let message = stage.until_condition("Ready", "False", "IssuerNotAllowed").await;
     assert!(message.contains(&other.url()), "{message}");
-    stage.told("Stalled", "True", "IssuerNotAllowed").await;
+    stage.until_condition("Stalled", "True", "IssuerNotAllowed").await;
     assert!(other.calls_since(0).is_empty() && stage.issuer.calls_since(0).is_empty());
 
     stage.apply(json!({})).await;
@@ -87,15 +89,15 @@ async fn an_issuer_that_is_not_allowed_gets_no_call() {
 #[tokio::test]
 async fn a_redirect_is_never_followed_and_is_told_to_a_person() {
     let elsewhere = Simulator::start(issuer(HOUR)).await.unwrap();
-    let stage = Stage::set("redirect", issuer(HOUR)).await;
+    let stage = Stage::start("redirect", issuer(HOUR)).await;
     let location = format!("{}/v2/auth/token", elsewhere.url());
     stage.issuer.inject(FaultRule::on_login(Fault::Redirect { status: 307, location }));
     stage.apply(json!({})).await;
-    stage.told("Ready", "False", "IssuerMisconfigured").await;
-    stage.told("Stalled", "True", "IssuerMisconfigured").await;
+    stage.until_condition("Ready", "False", "IssuerMisconfigured").await;
+    stage.until_condition("Stalled", "True", "IssuerMisconfigured").await;
     assert!(elsewhere.calls_since(0).is_empty());
 
-    // A login that was never accepted pays for it as for a rejection, until somebody asks.
+    // For a login that was never accepted this counts as a rejection, until a renewal is requested.
     stage.issuer.configure(|personality| personality.faults.clear());
     stage.request_renewal("corrected").await;
     let ready = stage.ready().await;
@@ -104,9 +106,9 @@ async fn a_redirect_is_never_followed_and_is_told_to_a_person() {
 
 #[tokio::test]
 async fn a_wrong_path_and_an_unusable_answer_are_told_to_a_person() {
-    let stage = Stage::set("misconfigured", issuer(HOUR)).await;
+    let stage = Stage::start("misconfigured", issuer(HOUR)).await;
     stage.apply(json!({"issuer": {"tokenPath": "/v1/login"}})).await;
-    let message = stage.told("Stalled", "True", "IssuerMisconfigured").await;
+    let message = stage.until_condition("Stalled", "True", "IssuerMisconfigured").await;
     assert!(message.contains("tokenPath"), "{message}");
     stage.apply(json!({})).await;
     stage.ready().await;
@@ -124,7 +126,7 @@ async fn https_stage(name: &str) -> (Stage, Server) {
     let config = || -> Config { issuer(HOUR).tls(Tls::localhost()) };
     let issuer_over_https = Simulator::start(config()).await.unwrap();
     let allowed = ["--allow-issuer".to_owned(), issuer_over_https.url()];
-    let stage = Stage::set_with(name, issuer(HOUR), |operator, _| operator.arguments.extend(allowed)).await;
+    let stage = Stage::start_with(name, issuer(HOUR), |operator, _| operator.arguments.extend(allowed)).await;
     (stage, issuer_over_https)
 }
 
@@ -138,8 +140,7 @@ async fn write_bundle(stage: &Stage, pem: &str) {
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "issuer-ca"}, "data": {"ca.crt": pem},
     });
     let maps = stage.namespace.api::<ConfigMap>();
-    let parameters = PatchParams::apply("idissuer-tests").force();
-    maps.patch("issuer-ca", &parameters, &Patch::Apply(map)).await.unwrap();
+    maps.patch("issuer-ca", &parameters(), &Patch::Apply(map)).await.unwrap();
 }
 
 #[tokio::test]
@@ -148,7 +149,7 @@ async fn a_config_map_makes_a_private_ca_trusted_and_correcting_a_wrong_bundle_w
     let stranger = Simulator::start(Config::default().tls(Tls::localhost())).await.unwrap();
     write_bundle(&stage, stranger.ca_pem().unwrap()).await;
     stage.apply(trusting(&issuer_over_https, "ConfigMap")).await;
-    let message = stage.told("Ready", "False", "IssuerCertificateUntrusted").await;
+    let message = stage.until_condition("Ready", "False", "IssuerCertificateUntrusted").await;
     assert!(message.contains("caBundleRef"), "{message}");
     assert!(issuer_over_https.calls_since(0).is_empty());
 
@@ -162,12 +163,12 @@ async fn a_config_map_makes_a_private_ca_trusted_and_correcting_a_wrong_bundle_w
 async fn a_bundle_in_a_secret_is_taken_as_soon_as_it_is_there() {
     let (stage, issuer_over_https) = https_stage("ca-secret").await;
     stage.apply(trusting(&issuer_over_https, "Secret")).await;
-    let message = stage.told("Ready", "False", "CaBundleMissing").await;
+    let message = stage.until_condition("Ready", "False", "CaBundleMissing").await;
     assert!(message.contains("issuer-ca"), "{message}");
-    stage.told("Stalled", "True", "CaBundleMissing").await;
+    stage.until_condition("Stalled", "True", "CaBundleMissing").await;
     let pem = issuer_over_https.ca_pem().unwrap().as_bytes().to_vec();
     stage.write_secret("issuer-ca", &[("ca.crt", b"not a certificate")]).await;
-    stage.told("Ready", "False", "CaBundleInvalid").await;
+    stage.until_condition("Ready", "False", "CaBundleInvalid").await;
     stage.write_secret("issuer-ca", &[("ca.crt", &pem)]).await;
     stage.ready().await;
 }
@@ -180,7 +181,7 @@ async fn a_login_that_one_issuer_accepted_was_never_accepted_by_another() {
     stage.apply(json!({})).await;
     assert!(login(&stage.ready().await).unwrap().accepted_time.is_some());
     stage.apply(trusting(&other, "Secret")).await;
-    stage.told("Stalled", "True", "CaBundleMissing").await;
+    stage.until_condition("Stalled", "True", "CaBundleMissing").await;
     let waiting =
         stage.until(NAME, "no accepted login", |it| login(it).is_some_and(|it| it.accepted_time.is_none()));
     assert_eq!(login(&waiting.await).unwrap().rejections, 0);
@@ -197,7 +198,7 @@ async fn a_login_that_one_issuer_accepted_was_never_accepted_by_another() {
 async fn without_a_bundle_a_private_authority_is_not_trusted() {
     let (stage, issuer_over_https) = https_stage("no-ca").await;
     stage.apply(json!({"issuer": {"url": issuer_over_https.url()}})).await;
-    stage.told("Ready", "False", "IssuerCertificateUntrusted").await;
+    stage.until_condition("Ready", "False", "IssuerCertificateUntrusted").await;
     assert!(issuer_over_https.calls_since(0).is_empty());
     wait::until("a second try", LIMIT, async || {
         let (_, metrics) = stage.operator.page("/metrics").await;
@@ -213,7 +214,7 @@ async fn an_authority_that_the_operator_is_started_with_is_trusted_where_no_bund
     let folder = idissuer_testbed::process::WorkFolder::create().unwrap();
     let file = folder.path().join("ca.crt");
     std::fs::write(&file, issuer_over_https.ca_pem().unwrap()).unwrap();
-    let stage = Stage::set_with("ca-file", issuer(HOUR), |operator, _| {
+    let stage = Stage::start_with("ca-file", issuer(HOUR), |operator, _| {
         operator.arguments.extend(["--allow-issuer".to_owned(), issuer_over_https.url()]);
         operator.environment.push(("SSL_CERT_FILE", file.into()));
     })

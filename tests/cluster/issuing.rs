@@ -17,7 +17,7 @@ use crate::operator::{
 
 #[tokio::test]
 async fn an_applied_resource_becomes_a_secret_with_a_token_that_the_issuer_accepts() {
-    let stage = Stage::set("first-login", issuer(HOUR)).await;
+    let stage = Stage::start("first-login", issuer(HOUR)).await;
     let kubectl = stage.namespace.kubectl();
     let mark = stage.mark().await;
     let start = tokio::time::Instant::now();
@@ -70,7 +70,7 @@ async fn an_applied_resource_becomes_a_secret_with_a_token_that_the_issuer_accep
 #[tokio::test]
 async fn a_template_lays_out_the_keys_the_type_and_the_metadata_of_the_target() {
     let allow = ["--allow-secret-type=example.org/token", "--allow-metadata-domain=example.org"];
-    let stage = Stage::set_with("template", issuer(HOUR), |operator, _| {
+    let stage = Stage::start_with("template", issuer(HOUR), |operator, _| {
         operator.arguments.extend(allow.map(str::to_owned));
     })
     .await;
@@ -104,7 +104,7 @@ async fn a_template_lays_out_the_keys_the_type_and_the_metadata_of_the_target() 
 
 #[tokio::test]
 async fn the_keys_of_the_login_secret_can_have_other_names() {
-    let stage = Stage::set("login-keys", issuer(HOUR)).await;
+    let stage = Stage::start("login-keys", issuer(HOUR)).await;
     stage.write_secret("account", &[("user", USER.as_bytes()), ("pass", PASSWORD.as_bytes())]).await;
     let login = json!({"name": "account", "usernameKey": "user", "passwordKey": "pass"});
     stage.apply(json!({"loginSecretRef": login})).await;
@@ -113,7 +113,7 @@ async fn the_keys_of_the_login_secret_can_have_other_names() {
 
 #[tokio::test]
 async fn a_deleted_credential_takes_its_target_with_it_unless_that_is_orphaned() {
-    let stage = Stage::set("deletion", issuer(HOUR)).await;
+    let stage = Stage::start("deletion", issuer(HOUR)).await;
     stage.apply_as("owned", json!({})).await;
     stage.apply_as("orphaned", json!({"target": {"creationPolicy": "Orphan"}})).await;
     for name in ["owned", "orphaned"] {
@@ -128,7 +128,7 @@ async fn a_deleted_credential_takes_its_target_with_it_unless_that_is_orphaned()
 
 #[tokio::test]
 async fn a_credential_that_is_deleted_and_applied_again_gets_a_target_of_its_own() {
-    let stage = Stage::set("again", issuer(HOUR)).await;
+    let stage = Stage::start("again", issuer(HOUR)).await;
     stage.apply(json!({})).await;
     let first = stage.ready().await;
     stage.credentials().delete(NAME, &DeleteParams::background()).await.unwrap();
@@ -151,7 +151,7 @@ fn owner(target: &Secret) -> Option<String> {
 
 #[tokio::test]
 async fn a_credential_with_the_longest_name_gets_its_token_and_its_events() {
-    let stage = Stage::set("longest-name", issuer(HOUR)).await;
+    let stage = Stage::start("longest-name", issuer(HOUR)).await;
     let name = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)].join(".");
     assert_eq!(name.len(), 253);
     stage.apply_as(&name, json!({})).await;

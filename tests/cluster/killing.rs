@@ -1,10 +1,10 @@
-//! The operator is killed over and over: at moments of no one's choice, and while it waits for the issuer's answer.
+//! The operator is killed repeatedly: at random times, and while it waits for the issuer's answer.
 
 use std::time::Duration;
 
 use futures::future::join_all;
 use idissuer_simulator::{CallRecord, DurationRange, Latency};
-use idissuer_testbed::wait;
+use idissuer_testbed::{variable, wait};
 use serde_json::json;
 
 use crate::operator::{LIMIT, Stage, issuer, now, token_status};
@@ -26,21 +26,20 @@ const LIFETIME: Duration = Duration::from_secs(24);
 /// seldom together.
 const ACCOUNTS: [(&str, u32); 3] = [("late", 50), ("early", 60), ("earliest", 70)];
 
-#[expect(clippy::disallowed_methods, reason = "it is no flag of the operator, but of its test")]
 fn kills_wanted() -> u64 {
-    std::env::var("KILLS").map_or(KILLS, |number| number.parse().unwrap())
+    variable("KILLS").map_or(KILLS, |number| number.parse().unwrap())
 }
 
 #[tokio::test]
 async fn a_repeatedly_killed_operator_leaves_no_expired_token_and_makes_no_unnecessary_login() {
     let issuer = issuer(LIFETIME).personality(|it| it.latency = Latency::of(SLOW));
-    let mut stage = Stage::set("killed", issuer).await;
+    let mut stage = Stage::start("killed", issuer).await;
     for (account, percent) in ACCOUNTS {
         stage.add_account(account, json!({"renewal": {"renewBeforePercent": percent}})).await;
         stage.ready_as(account).await;
     }
     let readers = ACCOUNTS.map(|(account, _)| Reader::of(&stage, account));
-    // The moments come from the namespace's random name: another run, other moments, and a failure tells which.
+    // The moments come from the namespace's random name: each run has other times, and a failure shows them.
     let seed: u64 = stage.namespace.name().bytes().map(u64::from).fold(7, |seed, byte| seed * 31 + byte);
     let mut kills = Vec::new();
     for kill in 0..kills_wanted() {

@@ -28,7 +28,7 @@ const ROTATING: Duration = Duration::from_secs(20);
 
 /// A stage with a leader and a standby.
 pub(crate) async fn set_with_standby(name: &str, issuer: Config) -> (Stage, Operator) {
-    let stage = Stage::set_with(name, issuer, |operator, _| {
+    let stage = Stage::start_with(name, issuer, |operator, _| {
         let namespace = operator.arguments[2].clone();
         operator.arguments.extend(SHORT_LEASE.map(str::to_owned));
         operator.arguments.extend(["--lease-namespace".into(), namespace]);
@@ -130,7 +130,7 @@ async fn a_leader_that_was_paused_past_its_lease_writes_nothing_over_its_success
 
 #[tokio::test]
 async fn a_namespace_that_changes_hands_keeps_its_tokens() {
-    let mut stage = Stage::set_with("lead-split", issuer(HOUR), |operator, _| {
+    let mut stage = Stage::start_with("lead-split", issuer(HOUR), |operator, _| {
         let namespace = operator.arguments[2].clone();
         operator.arguments.extend(["--leader-elect".into(), "--lease-namespace".into(), namespace]);
     })

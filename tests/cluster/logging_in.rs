@@ -1,4 +1,4 @@
-//! User name and password: what is never sent, what is sent once, and what lifts a hold.
+//! User name and password: what is never sent, what is sent once, and what ends a hold.
 
 use std::time::Duration;
 
@@ -19,11 +19,11 @@ type Key = (&'static str, &'static [u8]);
 
 #[tokio::test]
 async fn a_login_secret_that_cannot_be_used_is_named_never_sent_and_taken_as_soon_as_it_is_repaired() {
-    let stage = Stage::set("login-defects", issuer(HOUR)).await;
+    let stage = Stage::start("login-defects", issuer(HOUR)).await;
     stage.secrets().delete(LOGIN, &DeleteParams::default()).await.unwrap();
     let mark = stage.mark().await;
     stage.apply(json!({})).await;
-    stage.told("Ready", "False", "LoginSecretMissing").await;
+    stage.until_condition("Ready", "False", "LoginSecretMissing").await;
     let user = ("username", USER.as_bytes());
     let password = ("password", PASSWORD.as_bytes());
     let cases: [(&[Key], &str, &str); 13] = [
@@ -55,7 +55,7 @@ async fn a_login_secret_that_cannot_be_used_is_named_never_sent_and_taken_as_soo
     stage.write_login(USER, PASSWORD).await;
     stage.ready().await;
     assert_eq!(stage.issuer_calls(), 1);
-    // One for each state of the Secret, and no look in between: it was the watch that told of each.
+    // One for each state of the Secret, and none in between: each was caused by the watch.
     let requests = stage.control_plane.audit().of_user_since(&stage.operator.user, mark).unwrap();
     let reads = requests.iter().filter(|read| read.verb == "get" && read.name == LOGIN).count();
     let states = cases.len() + 2;
@@ -64,10 +64,10 @@ async fn a_login_secret_that_cannot_be_used_is_named_never_sent_and_taken_as_soo
 
 #[tokio::test]
 async fn a_rejected_login_is_not_tried_again_and_a_changed_secret_lifts_that_at_once() {
-    let stage = Stage::set("rejected", issuer(HOUR)).await;
+    let stage = Stage::start("rejected", issuer(HOUR)).await;
     stage.write_login(USER, "wrong").await;
     stage.apply(json!({})).await;
-    let message = stage.told("Ready", "False", "LoginRejected").await;
+    let message = stage.until_condition("Ready", "False", "LoginRejected").await;
     assert!(message.contains(LOGIN), "{message}");
     let held = stage.credentials().get(NAME).await.unwrap();
     assert!(holds(&held, "Stalled", "True", "LoginRejected"));
@@ -94,7 +94,7 @@ async fn a_rejected_login_is_not_tried_again_and_a_changed_secret_lifts_that_at_
 
 #[tokio::test]
 async fn a_renew_request_and_a_changed_specification_each_buy_a_held_login_one_attempt() {
-    let stage = Stage::set("lifts", issuer(HOUR)).await;
+    let stage = Stage::start("lifts", issuer(HOUR)).await;
     stage.write_login(USER, "wrong").await;
     stage.apply(json!({})).await;
     let attempts = async |number| {
@@ -125,7 +125,7 @@ async fn a_renew_request_and_a_changed_specification_each_buy_a_held_login_one_a
 
 #[tokio::test]
 async fn a_process_that_dies_while_it_logs_in_is_followed_by_one_that_waits() {
-    let mut stage = Stage::set("crash-loop", issuer(HOUR)).await;
+    let mut stage = Stage::start("crash-loop", issuer(HOUR)).await;
     stage.issuer.inject(FaultRule::on_login(Fault::Hang));
     stage.apply(json!({})).await;
     wait::until("a login under way", LIMIT, async || !stage.issuer.calls_since(0).is_empty()).await;
@@ -133,10 +133,10 @@ async fn a_process_that_dies_while_it_logs_in_is_followed_by_one_that_waits() {
         stage.operator.take_process().kill().await.unwrap();
         stage.operator.start(stage.control_plane).await;
         stage.operator.until_ready().await;
-        stage.told("Ready", "False", "LoginOutcomeUnknown").await;
+        stage.until_condition("Ready", "False", "LoginOutcomeUnknown").await;
     }
     stays("one attempt", SOON, async || stage.issuer.calls_since(0).len() == 1).await;
-    // Whoever asks has it at once.
+    // A requested renewal happens at once.
     stage.issuer.configure(|personality| personality.faults.clear());
     stage.request_renewal("now").await;
     stage.ready().await;
@@ -145,20 +145,20 @@ async fn a_process_that_dies_while_it_logs_in_is_followed_by_one_that_waits() {
 #[tokio::test]
 async fn a_user_without_api_access_is_told_so() {
     let issuer = issuer(HOUR).user(User::new(USER, PASSWORD).without_api_access());
-    let stage = Stage::set("no-access", issuer).await;
+    let stage = Stage::start("no-access", issuer).await;
     stage.apply(json!({})).await;
-    let message = stage.told("Ready", "False", "LoginRejected").await;
+    let message = stage.until_condition("Ready", "False", "LoginRejected").await;
     assert!(message.contains("API Access"), "{message}");
 }
 
 #[tokio::test]
 async fn a_rejected_login_leaves_the_published_token_alone_until_a_good_one_replaces_it() {
-    let stage = Stage::set("rejected-later", issuer(HOUR)).await;
+    let stage = Stage::start("rejected-later", issuer(HOUR)).await;
     stage.apply(json!({})).await;
     let first = stage.ready().await;
     let target = stage.target().await;
     stage.write_login(USER, "mistyped").await;
-    stage.told("Stalled", "True", "LoginRejected").await;
+    stage.until_condition("Stalled", "True", "LoginRejected").await;
     assert_eq!(stage.target().await, target);
     assert_eq!(stage.counts().logins_rejected, 1);
 
@@ -174,7 +174,7 @@ async fn a_rejected_login_leaves_the_published_token_alone_until_a_good_one_repl
 #[tokio::test]
 async fn another_account_in_the_login_secret_is_logged_in_to_at_once() {
     let issuer = issuer(HOUR).user(User::new("second@example.org", "secret"));
-    let stage = Stage::set("other-account", issuer).await;
+    let stage = Stage::start("other-account", issuer).await;
     stage.apply(json!({})).await;
     let first = stage.ready().await;
     stage.write_login("second@example.org", "secret").await;
@@ -185,13 +185,13 @@ async fn another_account_in_the_login_secret_is_logged_in_to_at_once() {
 
 #[tokio::test]
 async fn a_spec_with_a_rejected_account_is_not_ready_and_the_old_token_stays() {
-    let stage = Stage::set("rejected-spec", issuer(HOUR)).await;
+    let stage = Stage::start("rejected-spec", issuer(HOUR)).await;
     stage.apply(json!({})).await;
     stage.ready().await;
     let token = text(&stage.target().await, "token");
     stage.write_secret("other-login", &[("username", b"nobody"), ("password", b"nothing")]).await;
     stage.apply(json!({"loginSecretRef": {"name": "other-login"}})).await;
-    let message = stage.told("Ready", "False", "LoginRejected").await;
+    let message = stage.until_condition("Ready", "False", "LoginRejected").await;
     assert!(message.contains("other-login"), "{message}");
     stays("not ready, the old token in place, one attempt", Duration::from_secs(1), async || {
         let credential = stage.credentials().get(NAME).await.unwrap();

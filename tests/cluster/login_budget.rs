@@ -1,16 +1,14 @@
-//! How often a bad password is presented: by many credentials, across restarts, and whoever asks.
+//! How often a wrong password is presented: by many credentials, across restarts, on request.
 
 use std::time::Duration;
 
 use idissuer::api::IdIssuerCredential;
 use idissuer_testbed::{TestNamespace, wait};
-use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::ListParams;
 use serde_json::json;
 
 use crate::CLUSTER;
-use crate::operator::{HOUR, LIMIT, LOGIN, NAME, PASSWORD, Stage, USER, credential, holds, issuer, stays};
+use crate::operator::{HOUR, LIMIT, LOGIN, NAME, PASSWORD, Stage, USER, apply_in, holds, issuer, stays};
 
 /// What does not happen within this time does not happen soon.
 const SOON: Duration = Duration::from_secs(2);
@@ -29,7 +27,7 @@ async fn until_rejected(stage: &Stage, count: usize) {
 
 #[tokio::test]
 async fn ten_credentials_of_a_rejected_account_make_one_attempt_and_none_after_a_restart() {
-    let mut stage = Stage::set("ten-bad", issuer(HOUR)).await;
+    let mut stage = Stage::start("ten-bad", issuer(HOUR)).await;
     stage.write_login(USER, "wrong").await;
     for number in 0..10 {
         stage.apply_as(&format!("credential-{number}"), json!({})).await;
@@ -38,7 +36,7 @@ async fn ten_credentials_of_a_rejected_account_make_one_attempt_and_none_after_a
     stays("one attempt", SOON, async || stage.counts().logins_rejected == 1).await;
 
     stage.operator.stop().await;
-    // Applied while nobody works: its status tells nothing, those of the others tell that its account is held.
+    // Applied while no operator runs: it has no status, but those of the others record that the account is held.
     stage.apply_as("a-new-one", json!({})).await;
     stage.operator.start(stage.control_plane).await;
     stage.operator.until_ready().await;
@@ -48,7 +46,7 @@ async fn ten_credentials_of_a_rejected_account_make_one_attempt_and_none_after_a
 
 #[tokio::test]
 async fn ever_new_wrong_passwords_are_presented_four_times_an_hour_also_across_restarts() {
-    let mut stage = Stage::set("guesses", issuer(HOUR)).await;
+    let mut stage = Stage::start("guesses", issuer(HOUR)).await;
     stage.apply(json!({})).await;
     stage.ready().await;
     for (guess, rejected) in [1, 2, 3, 4].into_iter().zip(1_u64..) {
@@ -56,12 +54,12 @@ async fn ever_new_wrong_passwords_are_presented_four_times_an_hour_also_across_r
         wait::until("its rejection", LIMIT, async || stage.counts().logins_rejected == rejected).await;
     }
     stage.write_login(USER, "guess 5").await;
-    let message = stage.told("Stalled", "True", "LoginRateLimited").await;
+    let message = stage.until_condition("Stalled", "True", "LoginRateLimited").await;
     assert!(message.contains(LOGIN), "{message}");
     assert!(holds(&stage.credentials().get(NAME).await.unwrap(), "Ready", "True", "TokenPublished"));
     stays("four attempts", SOON, async || stage.counts().logins_rejected == 4).await;
     stage.restart_operator().await;
-    stage.told("Stalled", "True", "LoginRateLimited").await;
+    stage.until_condition("Stalled", "True", "LoginRateLimited").await;
     stays("four attempts", SOON, async || stage.counts().logins_rejected == 4).await;
 
     assert!(holds(&stage.credentials().get(NAME).await.unwrap(), "Ready", "True", "TokenPublished"));
@@ -69,10 +67,10 @@ async fn ever_new_wrong_passwords_are_presented_four_times_an_hour_also_across_r
 
 #[tokio::test]
 async fn a_login_secret_that_was_edited_while_nobody_worked_buys_one_attempt() {
-    let mut stage = Stage::set("edited-bad", issuer(HOUR)).await;
+    let mut stage = Stage::start("edited-bad", issuer(HOUR)).await;
     stage.write_login(USER, "wrong").await;
     stage.apply(json!({})).await;
-    stage.told("Stalled", "True", "LoginRejected").await;
+    stage.until_condition("Stalled", "True", "LoginRejected").await;
     for rejections in 2..=3 {
         stage.operator.stop().await;
         stage.write_login(USER, &format!("wrong {rejections}")).await;
@@ -98,7 +96,7 @@ async fn what_one_namespace_gets_rejected_holds_nothing_in_another() {
     let neighbour = TestNamespace::create(control_plane, "victim").await.unwrap();
     let arguments = ["--namespace".to_owned(), neighbour.name().to_owned()];
     let stage =
-        Stage::set_with("attacker", issuer(HOUR), |operator, _| operator.arguments.extend(arguments)).await;
+        Stage::start_with("attacker", issuer(HOUR), |operator, _| operator.arguments.extend(arguments)).await;
     for guess in 0..6 {
         stage
             .write_secret(
@@ -109,14 +107,7 @@ async fn what_one_namespace_gets_rejected_holds_nothing_in_another() {
         stage.apply_as(&format!("guess-{guess}"), json!({"loginSecretRef": {"name": format!("guess-{guess}")}, "target": {"secretName": format!("target-{guess}")}})).await;
     }
     wait::until("four rejections", LIMIT, async || stage.counts().logins_rejected == 4).await;
-    let parameters = PatchParams::apply("idissuer-tests").force();
-    let login = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": LOGIN},
-        "stringData": {"username": USER, "password": PASSWORD},
-    });
-    neighbour.api::<Secret>().patch(LOGIN, &parameters, &Patch::Apply(login)).await.unwrap();
-    let there: Api<IdIssuerCredential> = neighbour.api();
-    there.patch("mine", &parameters, &Patch::Apply(credential("mine", json!({})))).await.unwrap();
+    let there = apply_in(&neighbour, "mine", USER, PASSWORD).await;
     let ready = |it: &IdIssuerCredential| holds(it, "Ready", "True", "TokenPublished");
     wait::object(&there, "mine", "Ready", LIMIT, ready).await;
     assert_eq!(stage.counts().logins_rejected, 4);

@@ -1,4 +1,4 @@
-//! What lies in `crds/` and `deploy/`, applied and deleted as people do it.
+//! `crds/` and `deploy/`, applied and deleted as people do it.
 
 use idissuer::api::IdIssuerCredential;
 use idissuer_testbed::{ControlPlane, Options, Shared, TestNamespace};

@@ -1,7 +1,7 @@
-//! The operator as its users meet it: the real program against the real API server, and a simulated issuer beside it.
+//! The operator as users run it: the real program, the real API server and a simulated issuer.
 //!
-//! A test sets a [`Stage`], applies objects, and looks at what a user can see: the Secret, the status, the Events, and
-//! on the other side what the issuer was asked.
+//! A test starts a [`Stage`], applies objects, and checks what a user can see: the Secret, the status, the Events, and
+//! the requests to the issuer.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -26,19 +26,14 @@ use serde_json::{Value, json};
 
 use crate::CLUSTER;
 
-/// The account at the issuer.
 pub(crate) const USER: &str = "shop@example.org";
-/// Its password.
 pub(crate) const PASSWORD: &str = "correct-horse-battery-staple";
 /// The credential of a test that has one only, and its target.
 pub(crate) const NAME: &str = "billing";
-/// Its login Secret.
 pub(crate) const LOGIN: &str = "billing-login";
 /// How long anything may take that is not bound to a time of its own; what it waits for comes far sooner.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
-/// Their users may do everything.
 const ADMINISTRATORS: Option<&str> = Some("system:masters");
-/// The user that applies objects.
 const MANAGER: &str = "idissuer-tests";
 
 /// An issuer that knows [`USER`], with tokens that live this long.
@@ -51,9 +46,9 @@ pub(crate) fn issuer(lifetime: Duration) -> Config {
 /// Tokens that are not renewed while a test runs.
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
-/// A namespace, an issuer, and an operator that works in the one with the other.
+/// A namespace, an issuer, and an operator.
 pub(crate) struct Stage {
-    // Dropped in this order: the operator shall not see its namespace go.
+    // Fields are dropped in this order: the operator stops before its namespace is deleted.
     pub(crate) operator: Operator,
     pub(crate) issuer: Server,
     pub(crate) namespace: TestNamespace,
@@ -61,18 +56,18 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// All three, and the login Secret.
-    pub(crate) async fn set(name: &str, issuer: Config) -> Self {
-        Self::set_with(name, issuer, |_, _| ()).await
+    /// Starts all three, and writes the login Secret.
+    pub(crate) async fn start(name: &str, issuer: Config) -> Self {
+        Self::start_with(name, issuer, |_, _| ()).await
     }
 
-    /// With an operator that is prepared differently.
-    pub(crate) async fn set_with(
+    /// Like [`start`](Self::start), with changed settings of the operator.
+    pub(crate) async fn start_with(
         name: &str,
         issuer: Config,
         prepare: impl FnOnce(&mut Operator, &Server),
     ) -> Self {
-        let mut stage = Self::set_without_start(CLUSTER.control_plane().await.unwrap(), name, issuer).await;
+        let mut stage = Self::prepare(CLUSTER.control_plane().await.unwrap(), name, issuer).await;
         prepare(&mut stage.operator, &stage.issuer);
         stage.operator.start(stage.control_plane).await;
         stage.operator.until_ready().await;
@@ -81,19 +76,19 @@ impl Stage {
     }
 
     /// With a proxy between operator and API server.
-    pub(crate) async fn set_through_proxy(name: &str, issuer: Config) -> (Self, Proxy) {
-        Self::set_through_proxy_with(name, issuer, |_| ()).await
+    pub(crate) async fn start_through_proxy(name: &str, issuer: Config) -> (Self, Proxy) {
+        Self::start_through_proxy_with(name, issuer, |_| ()).await
     }
 
-    /// With a proxy between operator and API server, and an operator that is prepared differently.
-    pub(crate) async fn set_through_proxy_with(
+    /// With a proxy between operator and API server, and changed settings of the operator.
+    pub(crate) async fn start_through_proxy_with(
         name: &str,
         issuer: Config,
         prepare: impl FnOnce(&mut Operator),
     ) -> (Self, Proxy) {
         let control_plane = CLUSTER.control_plane().await.unwrap();
         let mut proxy = None;
-        let stage = Self::set_with(name, issuer, |operator, _| {
+        let stage = Self::start_with(name, issuer, |operator, _| {
             prepare(operator);
             proxy = Some(operator.go_through_proxy(control_plane, ADMINISTRATORS));
         })
@@ -102,11 +97,7 @@ impl Stage {
     }
 
     /// On any control plane, with an operator that is not started yet, and without the login Secret.
-    pub(crate) async fn set_without_start(
-        control_plane: &'static ControlPlane,
-        name: &str,
-        issuer: Config,
-    ) -> Self {
+    pub(crate) async fn prepare(control_plane: &'static ControlPlane, name: &str, issuer: Config) -> Self {
         let namespace = TestNamespace::create(control_plane, name).await.unwrap();
         let issuer = Simulator::start(issuer).await.unwrap();
         let operator = Operator::prepare(control_plane, &namespace, &issuer, "operator");
@@ -121,7 +112,6 @@ impl Stage {
         self.namespace.api()
     }
 
-    /// Writes the login Secret.
     pub(crate) async fn write_login(&self, username: &str, password: &str) {
         self.write_secret(LOGIN, &[("username", username.as_bytes()), ("password", password.as_bytes())])
             .await;
@@ -129,14 +119,7 @@ impl Stage {
 
     /// Writes a Secret with these keys and no others.
     pub(crate) async fn write_secret(&self, name: &str, keys: &[(&str, &[u8])]) {
-        let data = keys.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.to_vec())));
-        let secret = Secret {
-            metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
-            data: Some(data.collect()),
-            ..Secret::default()
-        };
-        let parameters = PatchParams::apply(MANAGER).force();
-        self.secrets().patch(name, &parameters, &Patch::Apply(secret)).await.unwrap();
+        write_secret(&self.secrets(), name, keys).await.unwrap();
     }
 
     /// Applies [`NAME`], with these fields beside the reference to the login Secret.
@@ -144,7 +127,6 @@ impl Stage {
         self.apply_as(NAME, spec).await
     }
 
-    /// Applies a credential of any name.
     pub(crate) async fn apply_as(&self, name: &str, spec: Value) -> IdIssuerCredential {
         let parameters = PatchParams::apply(MANAGER).force().validation_strict();
         let patch = Patch::Apply(credential(name, spec));
@@ -190,7 +172,7 @@ impl Stage {
     }
 
     /// Waits until a condition of [`NAME`] has this status and reason. Returns its message.
-    pub(crate) async fn told(&self, type_: &str, status: &str, reason: &str) -> String {
+    pub(crate) async fn until_condition(&self, type_: &str, status: &str, reason: &str) -> String {
         let what = format!("{type_}={status}/{reason}");
         let credential = self.until(NAME, &what, |credential| holds(credential, type_, status, reason)).await;
         condition(&credential, type_).map(|condition| condition.message.clone()).unwrap_or_default()
@@ -213,7 +195,6 @@ impl Stage {
         .await
     }
 
-    /// Waits until a credential is as wanted.
     pub(crate) async fn until(
         &self,
         name: &str,
@@ -223,22 +204,20 @@ impl Stage {
         wait::object(&self.credentials(), name, what, LIMIT, wanted).await
     }
 
-    /// The target as it stands.
     pub(crate) async fn target(&self) -> Secret {
         self.secrets().get(NAME).await.unwrap()
     }
 
-    /// Waits until the target is as wanted.
     pub(crate) async fn target_until(&self, what: &str, wanted: impl Fn(&Secret) -> bool) -> Secret {
         wait::object(&self.secrets(), NAME, what, LIMIT, wanted).await
     }
 
-    /// What the issuer answers to someone who presents this token.
+    /// The issuer's status for a request with this token.
     pub(crate) async fn present(&self, token: &str) -> u16 {
         present(&self.issuer.url(), token).await
     }
 
-    /// Waits until the target of a credential is as it should be: it holds the token that status tells of, the issuer
+    /// Waits until the target of a credential is as it should be: it holds the token of the status, the issuer
     /// accepts that, and nothing is left to be written.
     pub(crate) async fn until_correct(&self, name: &str) {
         let url = self.issuer.url();
@@ -293,7 +272,7 @@ impl Stage {
         .await;
     }
 
-    /// What the operator asked of the API server since then, beside its watches and its lease: how often each verb of
+    /// The operator's requests to the API server since then, without watches and lease: the number of each verb of
     /// each resource.
     pub(crate) fn requests_since(&self, mark: Mark) -> BTreeMap<String, usize> {
         let requests = self.control_plane.audit().of_user_since(&self.operator.user, mark).unwrap();
@@ -328,12 +307,10 @@ impl Stage {
     }
 }
 
-/// The program under test, with a Kubernetes user of its own, so that its requests can be told from others.
+/// The program under test. Its own Kubernetes user distinguishes its requests from others.
 pub(crate) struct Operator {
     pub(crate) user: String,
-    /// Of the command line.
     pub(crate) arguments: Vec<String>,
-    /// The value of `RUST_LOG`.
     pub(crate) log_filter: &'static str,
     /// Variables that it is started with beside those that it always needs.
     pub(crate) environment: Vec<(&'static str, OsString)>,
@@ -389,13 +366,7 @@ impl Operator {
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let process = Supervised::spawn(&name, &command, Grace::SHORT, control_plane.folder()).unwrap();
         let process = self.process.insert(process);
-        let admin = wait::until("the operator's first line", LIMIT, async || {
-            let output = process.output();
-            let (_, address) = output.split_once(" admin=").ok_or_else(|| output.clone())?;
-            let address = address.split_whitespace().next().unwrap_or_default().to_owned();
-            address.parse::<SocketAddr>().map_err(|_| output)
-        });
-        self.admin = Some(admin.await);
+        self.admin = Some(process.logged_address("admin").await);
     }
 
     /// Waits until it says that it is ready.
@@ -420,7 +391,6 @@ impl Operator {
         assert_eq!(code, 0, "{}", process.output_tail());
     }
 
-    /// The process, to be signalled.
     pub(crate) fn process(&self) -> &Supervised {
         self.process.as_ref().unwrap()
     }
@@ -430,12 +400,10 @@ impl Operator {
         self.process.as_ref().map(Supervised::output).unwrap_or_default()
     }
 
-    /// Where its admin endpoints are.
     pub(crate) fn admin_address(&self) -> SocketAddr {
         self.admin.unwrap()
     }
 
-    /// Status and text of an admin page.
     pub(crate) async fn page(&self, path: &str) -> (u16, String) {
         let answer = reqwest::get(format!("http://{}{path}", self.admin_address())).await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
@@ -469,9 +437,43 @@ pub(crate) fn holds(credential: &IdIssuerCredential, type_: &str, status: &str, 
         .is_some_and(|condition| condition.status == status && condition.reason == reason)
 }
 
-/// What status tells of the published token.
 pub(crate) fn token_status(credential: &IdIssuerCredential) -> &TokenStatus {
     credential.status.as_ref().unwrap().token.as_ref().unwrap()
+}
+
+/// As the user that applies objects.
+pub(crate) fn parameters() -> PatchParams {
+    PatchParams::apply(MANAGER).force()
+}
+
+/// Writes a Secret with these keys and no others.
+pub(crate) async fn write_secret(
+    secrets: &Api<Secret>,
+    name: &str,
+    keys: &[(&str, &[u8])],
+) -> kube::Result<()> {
+    let data = keys.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.to_vec())));
+    let secret = Secret {
+        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+        data: Some(data.collect()),
+        ..Secret::default()
+    };
+    secrets.patch(name, &parameters(), &Patch::Apply(secret)).await.map(drop)
+}
+
+/// Applies a login Secret [`LOGIN`] and a credential of it in another namespace than the stage's. Returns the namespace's
+/// credentials.
+pub(crate) async fn apply_in(
+    namespace: &TestNamespace,
+    name: &str,
+    user: &str,
+    password: &str,
+) -> Api<IdIssuerCredential> {
+    let keys = [("username", user.as_bytes()), ("password", password.as_bytes())];
+    write_secret(&namespace.api(), LOGIN, &keys).await.unwrap();
+    let credentials: Api<IdIssuerCredential> = namespace.api();
+    credentials.patch(name, &parameters(), &Patch::Apply(credential(name, json!({})))).await.unwrap();
+    credentials
 }
 
 /// The text of one key of a Secret.
@@ -492,7 +494,7 @@ pub(crate) async fn present(issuer: &str, token: &str) -> u16 {
     request.send().await.unwrap().status().as_u16()
 }
 
-/// That something does not happen can only be seen by waiting: this looks for it over and over.
+/// Checks repeatedly for a while that something stays true.
 pub(crate) async fn stays(what: &str, time: Duration, mut look: impl AsyncFnMut() -> bool) {
     let end = tokio::time::Instant::now() + time;
     while tokio::time::Instant::now() < end {

@@ -1,4 +1,4 @@
-//! The API server is away: no token is lost, and the issuer is not asked again for it.
+//! Outages of the API server lose no token and cause no call to the issuer.
 
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ static AT_REST: Shared = Shared::new(options);
 static FOR_A_MINUTE: Shared = Shared::new(options);
 
 /// A published token whose issuer gives this lifetime.
-async fn set(control_plane: &'static ControlPlane, name: &str, lifetime: Duration) -> Stage {
-    let mut stage = Stage::set_without_start(control_plane, name, issuer(lifetime)).await;
+async fn start(control_plane: &'static ControlPlane, name: &str, lifetime: Duration) -> Stage {
+    let mut stage = Stage::prepare(control_plane, name, issuer(lifetime)).await;
     stage.write_login(USER, PASSWORD).await;
     stage.operator.start(control_plane).await;
     stage.operator.until_ready().await;
@@ -37,10 +37,8 @@ async fn set(control_plane: &'static ControlPlane, name: &str, lifetime: Duratio
     stage
 }
 
-/// When a renewal meets the outage.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Met {
-    /// It falls due in it.
     BeforeTheCall,
     /// Its call is in flight as it begins.
     InMidCall,
@@ -49,7 +47,7 @@ enum Met {
 #[tokio::test]
 async fn a_token_obtained_while_the_api_server_or_etcd_is_down_is_published_afterwards() {
     let control_plane = WHILE_DUE.control_plane().await.unwrap();
-    let stage = set(control_plane, "outage", LIFETIME).await;
+    let stage = start(control_plane, "outage", LIFETIME).await;
     stage.issuer.configure(|personality| personality.latency = Latency::of(SLOW));
     let (etcd, api_server) = (control_plane.etcd(), control_plane.api_server());
     let outages: [(Met, &[&Component]); 4] = [
@@ -101,7 +99,7 @@ async fn until_obtained(stage: &Stage, refreshes: u64) {
 #[tokio::test]
 async fn a_login_is_not_repeated_because_the_api_server_was_away_for_a_while() {
     let control_plane = AT_REST.control_plane().await.unwrap();
-    let stage = set(control_plane, "outage-rest", HOUR).await;
+    let stage = start(control_plane, "outage-rest", HOUR).await;
     let token = text(&stage.target().await, "token");
     for _ in 0..2 {
         control_plane.api_server().kill().await.unwrap();
@@ -121,7 +119,7 @@ async fn a_login_is_not_repeated_because_the_api_server_was_away_for_a_while() {
 #[ignore = "takes two minutes: make full runs it"]
 async fn a_minute_without_an_api_server_costs_no_login_and_renewals_go_on_where_they_were() {
     let control_plane = FOR_A_MINUTE.control_plane().await.unwrap();
-    let stage = set(control_plane, "outage-minute", Duration::from_secs(30)).await;
+    let stage = start(control_plane, "outage-minute", Duration::from_secs(30)).await;
     control_plane.api_server().kill().await.unwrap();
     // Not to be awaited: it is the time itself that is tried.
     tokio::time::sleep(Duration::from_secs(60)).await;

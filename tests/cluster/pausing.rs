@@ -26,7 +26,6 @@ const LIFETIME: Duration = Duration::from_secs(28);
 /// What an answer takes: as long as jitter can set two renewals apart, and less than it is waited for (2 s).
 const SLOW: DurationRange = DurationRange::fixed(Duration::from_millis(1_400));
 
-/// When the paused leader goes on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Resumed {
     /// It could write first, and has the answer at hand.
@@ -75,7 +74,7 @@ async fn fail_over(stage: &Stage, leader: &Operator, resumed: Resumed) -> jiff::
     until_called(stage, called.map(|number| number + 1)).await;
     leader.process().signal(Signal::Stop).unwrap();
     let paused = now();
-    // It answers nobody any more, so these are the other's.
+    // It is paused, so these come from the other.
     until_called(stage, called.map(|number| number + 2)).await;
     if resumed == Resumed::OnceTheOtherHasPublished {
         published().await;

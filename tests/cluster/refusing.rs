@@ -24,8 +24,8 @@ fn is_status_write(request: &ProxiedRequest) -> bool {
 }
 
 /// A published token, with a proxy that harms nothing yet.
-async fn set(name: &str, lifetime: Duration) -> (Stage, Proxy) {
-    let (stage, proxy) = Stage::set_through_proxy(name, issuer(lifetime)).await;
+async fn start(name: &str, lifetime: Duration) -> (Stage, Proxy) {
+    let (stage, proxy) = Stage::start_through_proxy(name, issuer(lifetime)).await;
     stage.apply(json!({})).await;
     stage.until_correct(NAME).await;
     (stage, proxy)
@@ -38,7 +38,7 @@ async fn renews_through(
     times: usize,
     meets: impl Fn(&ProxiedRequest) -> bool + Copy + Send + 'static,
 ) {
-    let (stage, proxy) = set(name, LIFETIME).await;
+    let (stage, proxy) = start(name, LIFETIME).await;
     let before = stage.ready().await;
     let reader = Reader::start(&stage);
     let asked = proxy.requests().len();
@@ -99,7 +99,7 @@ async fn a_renewal_whose_writes_are_done_but_never_answered_costs_no_token_and_n
 
 #[tokio::test]
 async fn a_first_write_whose_answer_is_lost_is_known_again_as_the_operators_own() {
-    let (stage, proxy) = Stage::set_through_proxy("first-lost", issuer(HOUR)).await;
+    let (stage, proxy) = Stage::start_through_proxy("first-lost", issuer(HOUR)).await;
     proxy.inject(Rule::new(Fault::LoseAnswer, is_target_write).times(1));
     stage.apply(json!({})).await;
     stage.ready().await;
@@ -109,7 +109,7 @@ async fn a_first_write_whose_answer_is_lost_is_known_again_as_the_operators_own(
 
 #[tokio::test]
 async fn a_write_that_hangs_is_given_up_and_made_again() {
-    let (stage, proxy) = set("hanging-write", LIFETIME).await;
+    let (stage, proxy) = start("hanging-write", LIFETIME).await;
     let before = stage.ready().await;
     let reader = Reader::start(&stage);
     proxy.inject(Rule::new(Fault::Silence, is_target_write));
@@ -127,12 +127,12 @@ async fn a_write_that_hangs_is_given_up_and_made_again() {
 
 #[tokio::test]
 async fn while_an_admission_webhook_hangs_the_failing_call_and_the_late_token_are_reported() {
-    let (stage, proxy) = set("target-500-on", LIFETIME).await;
+    let (stage, proxy) = start("target-500-on", LIFETIME).await;
     proxy.inject(Rule::new(Fault::status(500), is_target_write));
-    let message = stage.told("Stalled", "True", "ApiServerCallFailed").await;
+    let message = stage.until_condition("Stalled", "True", "ApiServerCallFailed").await;
     assert!(message.contains("apply Secret") && message.contains("/billing"), "{message}");
-    stage.told("RenewalOverdue", "True", "RenewalOverdue").await;
-    stage.told("Ready", "False", "Expired").await;
+    stage.until_condition("RenewalOverdue", "True", "RenewalOverdue").await;
+    stage.until_condition("Ready", "False", "Expired").await;
     proxy.heal();
     let healed = stage.until(NAME, "that all is well", |it| {
         holds(it, "Ready", "True", "TokenPublished") && condition(it, "Stalled").is_none()
@@ -144,7 +144,7 @@ async fn while_an_admission_webhook_hangs_the_failing_call_and_the_late_token_ar
 
 #[tokio::test]
 async fn watches_that_end_with_410_begin_anew_and_what_happened_meanwhile_is_seen() {
-    let (stage, proxy) = set("watch-410", HOUR).await;
+    let (stage, proxy) = start("watch-410", HOUR).await;
     let token = text(&stage.target().await, "token");
     // Both watches are cut, refused once with a status and once with an event, and what is edited meanwhile is repaired.
     for resource in ["secrets", "idissuercredentials"] {
@@ -174,7 +174,7 @@ async fn watches_that_end_with_410_begin_anew_and_what_happened_meanwhile_is_see
 
 #[tokio::test]
 async fn what_wakes_a_credential_is_heard_at_once_although_a_watch_fails_over_and_over() {
-    let (stage, proxy) = set("failing-watch", HOUR).await;
+    let (stage, proxy) = start("failing-watch", HOUR).await;
     proxy.inject(Rule::new(Fault::status(500), |it| it.is_watch() && it.is_for("idissuercredentials")));
     proxy.cut();
     // Any pause after a failure has begun when this returns, and by the fourth it has grown to seconds.
@@ -195,7 +195,7 @@ async fn what_wakes_a_credential_is_heard_at_once_although_a_watch_fails_over_an
 
 /// A published token of an operator whose watches last for two seconds.
 async fn set_with_short_watches(name: &str) -> (Stage, Proxy) {
-    let (stage, proxy) = Stage::set_through_proxy_with(name, issuer(HOUR), |operator| {
+    let (stage, proxy) = Stage::start_through_proxy_with(name, issuer(HOUR), |operator| {
         operator.arguments.extend(["--watch-timeout-seconds".into(), "2".into()]);
     })
     .await;
@@ -234,7 +234,7 @@ async fn a_list_that_falls_silent_is_given_up_and_made_again() {
 async fn refusals_that_go_on_are_retried_at_the_pace_of_the_tokens_lifetime() {
     // Of 20 s, two minutes are eight seconds: for so long at most may the writes have been possible, and no new token be
     // there.
-    let (_stage, proxy) = set("refusal-pace", LIFETIME).await;
+    let (_stage, proxy) = start("refusal-pace", LIFETIME).await;
     let asked = proxy.requests().len();
     proxy.inject(Rule::new(Fault::status(422), is_target_write));
     let refused = async || proxy.requests().into_iter().skip(asked).filter(is_target_write).count();

@@ -27,7 +27,6 @@ impl Reader {
         Self::of(stage, NAME)
     }
 
-    /// Of another target.
     pub(crate) fn of(stage: &Stage, name: &'static str) -> Self {
         let (secrets, url) = (stage.secrets(), stage.issuer.url());
         Self(tokio::spawn(async move {
@@ -60,7 +59,7 @@ async fn rotations(stage: &Stage, number: usize) -> Vec<Grant> {
 
 #[tokio::test]
 async fn tokens_are_refreshed_over_and_over_and_the_secret_never_holds_an_expired_one() {
-    let stage = Stage::set("refresh", issuer(SHORT)).await;
+    let stage = Stage::start("refresh", issuer(SHORT)).await;
     stage.apply(json!({})).await;
     stage.ready().await;
     let reader = Reader::start(&stage);
@@ -84,7 +83,7 @@ async fn tokens_are_refreshed_over_and_over_and_the_secret_never_holds_an_expire
 #[tokio::test]
 async fn an_issuer_that_rejects_refreshes_gets_logins_before_expiry_and_soon_no_refreshes() {
     let issuer = issuer(SHORT).personality(|it| it.refresh.accepted = RefreshAccepted::AfterExpiry);
-    let stage = Stage::set("refused-refresh", issuer).await;
+    let stage = Stage::start("refused-refresh", issuer).await;
     stage.apply(json!({})).await;
     stage.ready().await;
     let reader = Reader::start(&stage);
@@ -102,7 +101,7 @@ async fn an_issuer_that_rejects_refreshes_gets_logins_before_expiry_and_soon_no_
 
 #[tokio::test]
 async fn strategy_login_never_refreshes_and_a_rotation_costs_two_writes_and_a_read_of_the_login() {
-    let stage = Stage::set("by-login", issuer(COUNTED)).await;
+    let stage = Stage::start("by-login", issuer(COUNTED)).await;
     stage.apply(json!({"renewal": {"strategy": "Login"}})).await;
     stage.ready().await;
     let requests = requests_of_rotations(&stage, 2).await;
@@ -118,7 +117,7 @@ async fn strategy_login_never_refreshes_and_a_rotation_costs_two_writes_and_a_re
 
 #[tokio::test]
 async fn a_rotation_costs_one_write_of_secret_and_status_each_and_own_writes_cause_no_work() {
-    let stage = Stage::set("rotation-cost", issuer(COUNTED)).await;
+    let stage = Stage::start("rotation-cost", issuer(COUNTED)).await;
     stage.apply(json!({})).await;
     stage.ready().await;
     let requests = requests_of_rotations(&stage, 2).await;
@@ -128,7 +127,7 @@ async fn a_rotation_costs_one_write_of_secret_and_status_each_and_own_writes_cau
 
 #[tokio::test]
 async fn nothing_is_asked_of_the_api_server_while_nothing_is_due() {
-    let stage = Stage::set("quiet", issuer(HOUR)).await;
+    let stage = Stage::start("quiet", issuer(HOUR)).await;
     stage.apply(json!({})).await;
     stage.ready().await;
     wait::until("the Event", LIMIT, async || !stage.event_reasons(NAME).await.is_empty()).await;
@@ -149,7 +148,7 @@ async fn nothing_is_asked_of_the_api_server_while_nothing_is_due() {
 
 #[tokio::test]
 async fn a_login_secret_whose_metadata_is_edited_costs_a_read_and_nothing_more() {
-    let stage = Stage::set("login-metadata", issuer(HOUR)).await;
+    let stage = Stage::start("login-metadata", issuer(HOUR)).await;
     stage.apply(json!({})).await;
     let before = stage.ready().await;
     let mark = stage.mark().await;
@@ -162,7 +161,7 @@ async fn a_login_secret_whose_metadata_is_edited_costs_a_read_and_nothing_more()
 
 #[tokio::test]
 async fn a_requested_renewal_brings_one_new_token_and_the_same_request_again_brings_none() {
-    let stage = Stage::set("on-request", issuer(Duration::from_secs(60))).await;
+    let stage = Stage::start("on-request", issuer(Duration::from_secs(60))).await;
     stage.apply(json!({})).await;
     let first = stage.ready().await;
     // Sooner than this after the first, a request would be answered by that one.
@@ -193,9 +192,9 @@ async fn a_requested_renewal_brings_one_new_token_and_the_same_request_again_bri
 
 #[tokio::test]
 async fn a_suspended_credential_is_left_alone_until_it_is_resumed() {
-    let stage = Stage::set("suspend", issuer(SHORT)).await;
+    let stage = Stage::start("suspend", issuer(SHORT)).await;
     stage.apply(json!({"suspend": true})).await;
-    stage.told("Ready", "False", "Suspended").await;
+    stage.until_condition("Ready", "False", "Suspended").await;
     assert_eq!(stage.issuer_calls(), 0);
     assert!(stage.secrets().get_opt(NAME).await.unwrap().is_none());
 
@@ -204,8 +203,8 @@ async fn a_suspended_credential_is_left_alone_until_it_is_resumed() {
     stage.apply(json!({"suspend": true})).await;
     let suspended = stage.ready().await;
     let before = (stage.issuer_calls(), stage.target().await);
-    // Ready stays True until the token dies, which nobody keeps it from.
-    let expired = stage.told("Ready", "False", "Expired").await;
+    // Ready stays True until the token expires.
+    let expired = stage.until_condition("Ready", "False", "Expired").await;
     let expiry = token_status(&suspended).expiration_time.0.to_string();
     assert!(expired.contains(&expiry), "{expired}");
     assert_eq!((stage.issuer_calls(), stage.target().await), before);
@@ -216,7 +215,7 @@ async fn a_suspended_credential_is_left_alone_until_it_is_resumed() {
     assert_eq!(stage.issuer.counts().of(USER).refresh_tokens_reused, 0);
 }
 
-/// What the operator asks of the API server for so many rotations, from one to another.
+/// The operator's requests to the API server during this number of rotations.
 async fn requests_of_rotations(stage: &Stage, number: usize) -> BTreeMap<String, usize> {
     rotations(stage, 1).await;
     let mark = stage.mark().await;

@@ -1,4 +1,4 @@
-//! The target Secret: put back when it was changed, laid out anew when the specification changes, and never written
+//! The target Secret: repaired when it was changed, rendered again when the specification changes, and never written
 //! when it is someone else's.
 
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::operator::{HOUR, LIMIT, NAME, Stage, condition, holds, issuer, keys, 
 
 #[tokio::test]
 async fn a_deleted_edited_or_stripped_target_is_put_back_with_the_same_token_and_without_the_issuer() {
-    let stage = Stage::set("repair", issuer(HOUR)).await;
+    let stage = Stage::start("repair", issuer(HOUR)).await;
     stage.apply(json!({})).await;
     stage.ready().await;
     let original = stage.target().await;
@@ -45,7 +45,7 @@ async fn a_deleted_edited_or_stripped_target_is_put_back_with_the_same_token_and
 
 #[tokio::test]
 async fn another_writer_that_keeps_changing_the_target_is_named_and_still_does_not_win() {
-    let stage = Stage::set("contested", issuer(HOUR)).await;
+    let stage = Stage::start("contested", issuer(HOUR)).await;
     stage.apply(json!({})).await;
     stage.ready().await;
     let token = text(&stage.target().await, "token");
@@ -59,7 +59,7 @@ async fn another_writer_that_keeps_changing_the_target_is_named_and_still_does_n
 
 #[tokio::test]
 async fn a_removed_template_key_and_the_owner_of_an_orphan_are_removed_from_the_target() {
-    let stage = Stage::set("relayout", issuer(HOUR)).await;
+    let stage = Stage::start("relayout", issuer(HOUR)).await;
     let template = |data: Value| json!({"template": {"data": data}});
     stage
         .apply(json!({"target": template(json!({"token": "{{ token }}", "header": "Bearer {{ token }}"}))}))
@@ -95,13 +95,13 @@ async fn a_removed_template_key_and_the_owner_of_an_orphan_are_removed_from_the_
 
 #[tokio::test]
 async fn a_foreign_secret_is_never_written_no_login_is_spent_on_it_and_its_deletion_is_noticed() {
-    let stage = Stage::set("foreign", issuer(HOUR)).await;
+    let stage = Stage::start("foreign", issuer(HOUR)).await;
     stage.write_secret(NAME, &[("token", b"somebody else's")]).await;
     let foreign = stage.target().await;
     stage.apply(json!({})).await;
-    let message = stage.told("Ready", "False", "TargetConflict").await;
+    let message = stage.until_condition("Ready", "False", "TargetConflict").await;
     assert!(message.contains("delete it"), "{message}");
-    stage.told("Stalled", "True", "TargetConflict").await;
+    stage.until_condition("Stalled", "True", "TargetConflict").await;
     assert_eq!(stage.event_reasons(NAME).await, ["TargetConflict"]);
     // Not even on request.
     stage.request_renewal("now").await;
@@ -116,7 +116,7 @@ async fn a_foreign_secret_is_never_written_no_login_is_spent_on_it_and_its_delet
 
 #[tokio::test]
 async fn of_two_credentials_with_one_target_the_first_keeps_it() {
-    let stage = Stage::set("two-for-one", issuer(HOUR)).await;
+    let stage = Stage::start("two-for-one", issuer(HOUR)).await;
     stage.apply(json!({})).await;
     stage.ready().await;
     let target = stage.target().await;
@@ -130,7 +130,7 @@ async fn of_two_credentials_with_one_target_the_first_keeps_it() {
 #[tokio::test]
 async fn a_target_of_another_type_and_an_immutable_one_are_told_with_the_cure_which_works() {
     let allow = ["--allow-secret-type=example.org/token"];
-    let stage = Stage::set_with("untouchable", issuer(HOUR), |operator, _| {
+    let stage = Stage::start_with("untouchable", issuer(HOUR), |operator, _| {
         operator.arguments.extend(allow.map(str::to_owned));
     })
     .await;
@@ -140,9 +140,9 @@ async fn a_target_of_another_type_and_an_immutable_one_are_told_with_the_cure_wh
     let typed =
         json!({"target": {"template": {"type": "example.org/token", "data": {"token": "{{ token }}"}}}});
     stage.apply(typed).await;
-    let message = stage.told("Ready", "False", "TargetTypeMismatch").await;
+    let message = stage.until_condition("Ready", "False", "TargetTypeMismatch").await;
     assert!(message.contains("delete the Secret"), "{message}");
-    stage.told("Stalled", "True", "TargetTypeMismatch").await;
+    stage.until_condition("Stalled", "True", "TargetTypeMismatch").await;
     assert_eq!(stage.target().await, original);
     stage.secrets().delete(NAME, &DeleteParams::default()).await.unwrap();
     stage.ready().await;
@@ -151,7 +151,7 @@ async fn a_target_of_another_type_and_an_immutable_one_are_told_with_the_cure_wh
     assert_eq!(text(&typed, "token"), text(&original, "token"));
 
     stage.edit_target(json!({"immutable": true})).await;
-    let message = stage.told("Stalled", "True", "TargetImmutable").await;
+    let message = stage.until_condition("Stalled", "True", "TargetImmutable").await;
     assert!(message.contains("delete it"), "{message}");
     let credential = stage.credentials().get(NAME).await.unwrap();
     assert!(
@@ -170,13 +170,13 @@ async fn a_target_of_another_type_and_an_immutable_one_are_told_with_the_cure_wh
 
 #[tokio::test]
 async fn a_template_error_names_key_and_line_before_any_login_and_its_correction_is_applied() {
-    let stage = Stage::set("template-error", issuer(HOUR)).await;
+    let stage = Stage::start("template-error", issuer(HOUR)).await;
     let template =
         |text: &str| json!({"target": {"template": {"data": {"good": "{{ token }}", "bad": text}}}});
     stage.apply(template("first line\nsecond {{ passwort }}")).await;
-    let message = stage.told("Ready", "False", "TemplateError").await;
+    let message = stage.until_condition("Ready", "False", "TemplateError").await;
     assert!(message.contains("[bad]") && message.contains("line 2"), "{message}");
-    stage.told("Stalled", "True", "TemplateError").await;
+    stage.until_condition("Stalled", "True", "TemplateError").await;
     assert_eq!(stage.issuer_calls(), 0);
 
     stage.apply(template("{{ name }}")).await;
@@ -185,7 +185,7 @@ async fn a_template_error_names_key_and_line_before_any_login_and_its_correction
     assert_eq!(text(&target, "bad"), NAME);
 
     stage.apply(template("{% if %}")).await;
-    let message = stage.told("Ready", "False", "TemplateError").await;
+    let message = stage.until_condition("Ready", "False", "TemplateError").await;
     assert!(message.contains("[bad]") && message.contains("line 1"), "{message}");
     assert_eq!(stage.target().await, target, "what was published stays");
 

@@ -247,7 +247,6 @@ fn make_credential(spec: &Value) -> DynamicObject {
     serde_json::from_value(object).unwrap()
 }
 
-/// A merge patch (RFC 7386).
 fn merge(into: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         into.clone_from(patch);

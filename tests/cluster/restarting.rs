@@ -1,4 +1,4 @@
-//! Starting, stopping and starting again: what is remembered, what is not asked again, and the admin endpoints.
+//! Restarts: what the operator remembers, which calls it does not repeat, and the admin endpoints.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::operator::{HOUR, LIMIT, NAME, Stage, holds, issuer, keys, stays, text
 
 #[tokio::test]
 async fn a_restart_with_a_fresh_token_asks_nothing_and_renews_when_the_status_says() {
-    let mut stage = Stage::set("restart", issuer(Duration::from_secs(40))).await;
+    let mut stage = Stage::start("restart", issuer(Duration::from_secs(40))).await;
     stage.apply(json!({})).await;
     let before = stage.ready().await;
     let token = text(&stage.target().await, "token");
@@ -42,7 +42,7 @@ async fn a_restart_with_a_fresh_token_asks_nothing_and_renews_when_the_status_sa
 
 #[tokio::test]
 async fn after_a_restart_an_edited_target_is_repaired_from_itself_and_a_deleted_one_by_a_login() {
-    let mut stage = Stage::set("restart-repair", issuer(HOUR)).await;
+    let mut stage = Stage::start("restart-repair", issuer(HOUR)).await;
     stage.apply(json!({})).await;
     stage.ready().await;
     let original = stage.target().await;
@@ -69,7 +69,7 @@ async fn after_a_restart_an_edited_target_is_repaired_from_itself_and_a_deleted_
 
 #[tokio::test]
 async fn a_specification_that_changed_while_nobody_worked_is_carried_out_after_the_start() {
-    let mut stage = Stage::set("restart-changed", issuer(HOUR)).await;
+    let mut stage = Stage::start("restart-changed", issuer(HOUR)).await;
     stage.apply(json!({})).await;
     stage.ready().await;
     stage.operator.stop().await;
@@ -85,7 +85,7 @@ async fn a_specification_that_changed_while_nobody_worked_is_carried_out_after_t
 
 #[tokio::test]
 async fn a_lost_status_costs_one_login_and_the_target_is_known_by_its_annotation() {
-    let mut stage = Stage::set("lost-status", issuer(HOUR)).await;
+    let mut stage = Stage::start("lost-status", issuer(HOUR)).await;
     stage.apply(json!({})).await;
     stage.ready().await;
     let target = stage.target().await;
@@ -102,10 +102,10 @@ async fn a_lost_status_costs_one_login_and_the_target_is_known_by_its_annotation
 
 #[tokio::test]
 async fn a_held_login_stays_held_after_a_restart() {
-    let mut stage = Stage::set("restart-held", issuer(HOUR)).await;
+    let mut stage = Stage::start("restart-held", issuer(HOUR)).await;
     stage.write_login("shop@example.org", "wrong").await;
     stage.apply(json!({})).await;
-    stage.told("Ready", "False", "LoginRejected").await;
+    stage.until_condition("Ready", "False", "LoginRejected").await;
     stage.restart_operator().await;
     stays("one rejected attempt", Duration::from_secs(2), async || stage.counts().logins_rejected == 1).await;
     let status = stage.credentials().get(NAME).await.unwrap();
@@ -117,7 +117,7 @@ async fn a_held_login_stays_held_after_a_restart() {
 
 #[tokio::test]
 async fn a_call_that_hangs_does_not_keep_the_operator_from_ending_within_five_seconds() {
-    let mut stage = Stage::set("hanging", issuer(HOUR)).await;
+    let mut stage = Stage::start("hanging", issuer(HOUR)).await;
     stage.issuer.inject(FaultRule::on_login(Fault::Hang));
     stage.apply(json!({})).await;
     stage.issuer.calls_after(0).await;
@@ -126,7 +126,7 @@ async fn a_call_that_hangs_does_not_keep_the_operator_from_ending_within_five_se
 
 #[tokio::test]
 async fn a_token_that_comes_while_the_operator_stops_is_published_and_the_next_one_asks_nothing() {
-    let mut stage = Stage::set("stopping", issuer(HOUR)).await;
+    let mut stage = Stage::start("stopping", issuer(HOUR)).await;
     let slow = DurationRange::fixed(Duration::from_millis(1_500));
     stage.issuer.configure(|personality| personality.latency.login = slow);
     stage.apply(json!({})).await;
@@ -142,7 +142,7 @@ async fn a_token_that_comes_while_the_operator_stops_is_published_and_the_next_o
 
 #[tokio::test]
 async fn a_login_that_had_no_turn_before_the_operator_stopped_waits_for_nothing_at_the_next_start() {
-    let mut stage = Stage::set("no-turn", issuer(HOUR)).await;
+    let mut stage = Stage::start("no-turn", issuer(HOUR)).await;
     // Ten first issues of a namespace are let through at once; the others wait for their turn.
     stage.issuer.inject(FaultRule::on_login(Fault::Hang).times(10));
     let names: Vec<String> = (0..12).map(|number| format!("user-{number}")).collect();
@@ -166,7 +166,7 @@ async fn a_login_that_had_no_turn_before_the_operator_stopped_waits_for_nothing_
 
 #[tokio::test]
 async fn a_second_signal_ends_the_operator_at_once() {
-    let mut stage = Stage::set("second-signal", issuer(HOUR)).await;
+    let mut stage = Stage::start("second-signal", issuer(HOUR)).await;
     stage.issuer.inject(FaultRule::on_login(Fault::Hang));
     stage.apply(json!({})).await;
     stage.issuer.calls_after(0).await;
@@ -179,7 +179,7 @@ async fn a_second_signal_ends_the_operator_at_once() {
 
 #[tokio::test]
 async fn the_admin_pages_tell_that_it_lives_is_ready_and_what_it_did() {
-    let stage = Stage::set("admin", issuer(HOUR)).await;
+    let stage = Stage::start("admin", issuer(HOUR)).await;
     stage.apply(json!({})).await;
     let ready = stage.ready().await;
     stage.write_secret("other-login", &[("username", b"nobody"), ("password", b"nothing")]).await;

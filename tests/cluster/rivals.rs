@@ -1,4 +1,4 @@
-//! Two controllers over one namespace, each with a lease of its own.
+//! Two controllers for one namespace, each with its own lease.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const HANDOVER: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn a_second_controller_names_the_first_writes_nothing_and_goes_on_when_that_has_ended() {
-    let mut stage = Stage::set_with("rivals", issuer(HOUR), |operator, _| {
+    let mut stage = Stage::start_with("rivals", issuer(HOUR), |operator, _| {
         let namespace = operator.arguments[2].clone();
         let lease = ["--leader-elect", "--lease-namespace", &namespace, "--lease-name", "first"];
         operator.arguments.extend(lease.map(str::to_owned));

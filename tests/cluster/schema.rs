@@ -2,10 +2,10 @@
 //! of its own.
 
 use idissuer_testbed::{Controllers, Options, Shared, wait};
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch};
 use serde_json::{Value, json};
 
-use crate::operator::{HOUR, LIMIT, PASSWORD, Stage, USER, holds, issuer};
+use crate::operator::{HOUR, LIMIT, PASSWORD, Stage, USER, holds, issuer, parameters};
 
 const CRD: &str = include_str!("../../crds/idissuer.pl_idissuercredentials.yaml");
 
@@ -26,7 +26,7 @@ fn loose_crd() -> String {
 #[tokio::test]
 async fn an_operator_without_its_crd_says_what_it_waits_for_and_starts_when_the_crd_is_installed() {
     let control_plane = WITHOUT_CRD.control_plane().await.unwrap();
-    let mut stage = Stage::set_without_start(control_plane, "no-crd", issuer(HOUR)).await;
+    let mut stage = Stage::prepare(control_plane, "no-crd", issuer(HOUR)).await;
     stage.operator.start(control_plane).await;
     let (status, text) = stage.operator.page("/readyz").await;
     assert_eq!(status, 503);
@@ -48,7 +48,7 @@ async fn an_operator_without_its_crd_says_what_it_waits_for_and_starts_when_the_
 #[tokio::test]
 async fn a_malformed_resource_is_told_so_stops_no_other_and_is_taken_once_it_is_repaired() {
     let control_plane = WITH_LOOSE_CRD.control_plane().await.unwrap();
-    let mut stage = Stage::set_without_start(control_plane, "malformed", issuer(HOUR)).await;
+    let mut stage = Stage::prepare(control_plane, "malformed", issuer(HOUR)).await;
     stage.write_login(USER, PASSWORD).await;
     let malformed = [
         ("text", json!("all of it")),
@@ -83,7 +83,6 @@ async fn a_malformed_resource_is_told_so_stops_no_other_and_is_taken_once_it_is_
     assert_eq!(stage.counts().logins_accepted, 1);
 }
 
-/// Stores a resource whatever its specification is.
 async fn put(stage: &Stage, name: &str, spec: &Value) {
     let kind = GroupVersionKind::gvk("idissuer.pl", "v1alpha1", "IdIssuerCredential");
     let resource = ApiResource::from_gvk_with_plural(&kind, "idissuercredentials");
@@ -93,6 +92,5 @@ async fn put(stage: &Stage, name: &str, spec: &Value) {
         "apiVersion": "idissuer.pl/v1alpha1", "kind": "IdIssuerCredential", "metadata": {"name": name},
         "spec": spec,
     });
-    let parameters = PatchParams::apply("idissuer-tests").force();
-    api.patch(name, &parameters, &Patch::Apply(object)).await.unwrap();
+    api.patch(name, &parameters(), &Patch::Apply(object)).await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! Nothing secret leaves the operator but to the issuer and into the target: everything that it prints and publishes in
+//! Secrets leave the operator only to the issuer and into the target: everything that it prints and publishes in
 //! a full life, with all that can go wrong in it, is searched for every secret of it.
 
 use std::collections::BTreeSet;
@@ -78,7 +78,7 @@ async fn pass_on(client: TcpStream, issuer: SocketAddr, heard: Arc<Mutex<Vec<u8>
 async fn no_password_token_or_refresh_token_is_in_logs_status_events_metrics_or_admin_pages() {
     let (wiretap, tapped) = Wiretap::start().await;
     let url = wiretap.url.clone();
-    let stage = Stage::set_with("secrecy", issuer(Duration::from_secs(4)), |operator, issuer| {
+    let stage = Stage::start_with("secrecy", issuer(Duration::from_secs(4)), |operator, issuer| {
         tapped.send_replace(issuer.url().strip_prefix("http://").and_then(|address| address.parse().ok()));
         let position = operator.arguments.iter().position(|argument| argument == "--issuer-url").unwrap();
         operator.arguments[position + 1] = url;
@@ -148,7 +148,7 @@ async fn no_password_token_or_refresh_token_is_in_logs_status_events_metrics_or_
     }
 }
 
-/// Everything that the operator tells anyone, with the name of the place.
+/// Everything that the operator publishes, with the name of the place.
 async fn everything_told(stage: &Stage) -> Vec<(&'static str, String)> {
     let output = stage.operator.output();
     assert!(

@@ -47,7 +47,7 @@ async fn start(stage: &Stage, patience: u8) -> Supervised {
 
 #[tokio::test]
 async fn a_selftest_of_an_operator_that_works_says_so_and_leaves_nothing() {
-    let stage = Stage::set("selftest", issuer(HOUR)).await;
+    let stage = Stage::start("selftest", issuer(HOUR)).await;
     let (code, said) = selftest(&stage, 60).await;
     assert_eq!(code, 0, "{said}");
     for sentence in ["Created IdIssuerCredential", "holds a token that is valid until", "The operator works."]
@@ -60,7 +60,7 @@ async fn a_selftest_of_an_operator_that_works_says_so_and_leaves_nothing() {
 
 #[tokio::test]
 async fn a_selftest_tells_what_the_operator_says_fails_and_leaves_nothing() {
-    let stage = Stage::set("selftest-wrong", issuer(HOUR)).await;
+    let stage = Stage::start("selftest-wrong", issuer(HOUR)).await;
     stage.write_login(USER, "mistyped").await;
     let (code, said) = selftest(&stage, 15).await;
     assert_eq!(code, 1, "{said}");
@@ -74,7 +74,7 @@ async fn a_selftest_tells_what_the_operator_says_fails_and_leaves_nothing() {
 
 #[tokio::test]
 async fn a_selftest_of_an_operator_that_does_not_run_says_what_to_look_at() {
-    let mut stage = Stage::set("selftest-nobody", issuer(HOUR)).await;
+    let mut stage = Stage::start("selftest-nobody", issuer(HOUR)).await;
     stage.operator.stop().await;
     let (code, said) = selftest(&stage, 5).await;
     assert_eq!(code, 1, "{said}");
@@ -83,7 +83,7 @@ async fn a_selftest_of_an_operator_that_does_not_run_says_what_to_look_at() {
 
 #[tokio::test]
 async fn a_stopped_selftest_deletes_its_credential_and_the_next_one_removes_that_of_a_killed_one() {
-    let mut stage = Stage::set("selftest-stopped", issuer(HOUR)).await;
+    let mut stage = Stage::start("selftest-stopped", issuer(HOUR)).await;
     stage.operator.stop().await;
     // What is said goes into one file, after what was said before.
     let created = async |process: &Supervised, before: &str| {

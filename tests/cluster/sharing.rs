@@ -7,12 +7,13 @@ use idissuer_simulator::User;
 use idissuer_testbed::{TestNamespace, wait};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::api::Patch;
 use serde_json::json;
 
 use crate::CLUSTER;
 use crate::operator::{
-    HOUR, LIMIT, LOGIN, PASSWORD, Stage, USER, credential, holds, issuer, stays, text, token_status,
+    HOUR, LIMIT, PASSWORD, Stage, USER, apply_in, credential, holds, issuer, parameters, stays, text,
+    token_status,
 };
 
 #[tokio::test]
@@ -23,17 +24,9 @@ async fn one_account_in_two_namespaces_costs_one_login_and_one_refresh_for_all_i
     // The first refresh is counted before the second is due, on a busy machine too.
     let lifetime = Duration::from_secs(20);
     let stage =
-        Stage::set_with("sharing", issuer(lifetime), |operator, _| operator.arguments.extend(arguments))
+        Stage::start_with("sharing", issuer(lifetime), |operator, _| operator.arguments.extend(arguments))
             .await;
-    let parameters = PatchParams::apply("idissuer-tests").force();
-    let login = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": LOGIN},
-        "stringData": {"username": USER, "password": PASSWORD},
-    });
-    neighbour.api::<Secret>().patch(LOGIN, &parameters, &Patch::Apply(login)).await.unwrap();
-    let there: Api<IdIssuerCredential> = neighbour.api();
-    let patch = Patch::Apply(credential("third", json!({})));
-    there.patch("third", &parameters, &patch).await.unwrap();
+    let there = apply_in(&neighbour, "third", USER, PASSWORD).await;
     for name in ["first", "second"] {
         stage.apply_as(name, json!({})).await;
     }
@@ -59,7 +52,7 @@ async fn one_account_in_two_namespaces_costs_one_login_and_one_refresh_for_all_i
 
 #[tokio::test]
 async fn one_login_serves_a_new_credential_of_an_account_that_has_a_token_already() {
-    let stage = Stage::set("joining", issuer(HOUR)).await;
+    let stage = Stage::start("joining", issuer(HOUR)).await;
     stage.apply_as("first", json!({})).await;
     let first = stage.ready_as("first").await;
     stage.apply_as("second", json!({"target": {"template": {"data": {"bearer": "{{ token }}"}}}})).await;
@@ -71,7 +64,7 @@ async fn one_login_serves_a_new_credential_of_an_account_that_has_a_token_alread
 #[tokio::test]
 async fn an_account_that_fails_holds_up_no_other() {
     let issuer = issuer(HOUR).user(User::new("good@example.org", "secret"));
-    let stage = Stage::set("others", issuer).await;
+    let stage = Stage::start("others", issuer).await;
     stage.write_login(USER, "wrong").await;
     stage.write_secret("good-login", &[("username", b"good@example.org"), ("password", b"secret")]).await;
     stage.apply_as("bad", json!({})).await;
@@ -86,10 +79,9 @@ async fn an_account_that_fails_holds_up_no_other() {
 async fn what_lies_in_other_namespaces_is_none_of_its_business() {
     let control_plane = CLUSTER.control_plane().await.unwrap();
     let elsewhere = TestNamespace::create(control_plane, "elsewhere").await.unwrap();
-    let stage = Stage::set("scope", issuer(HOUR)).await;
+    let stage = Stage::start("scope", issuer(HOUR)).await;
     let there: Api<IdIssuerCredential> = elsewhere.api();
-    let parameters = PatchParams::apply("idissuer-tests").force();
-    there.patch("stray", &parameters, &Patch::Apply(credential("stray", json!({})))).await.unwrap();
+    there.patch("stray", &parameters(), &Patch::Apply(credential("stray", json!({})))).await.unwrap();
     stage.apply(json!({})).await;
     stage.ready().await;
     stays("unseen", Duration::from_millis(500), async || there.get("stray").await.unwrap().status.is_none())

@@ -74,7 +74,6 @@ impl Sidecar {
         start.elapsed()
     }
 
-    /// What `check` says of it.
     async fn check(&self, stage: &Stage) -> (bool, String) {
         let mut command = Self::command(stage, &self.kubeconfig, &self.output);
         command.arg("check");
@@ -110,7 +109,7 @@ subjects:
 #[tokio::test]
 async fn a_rotation_arrives_at_once_with_rights_on_one_secret_and_is_told_to_nobody() {
     let control_plane = CLUSTER.control_plane().await.unwrap();
-    let stage = Stage::set_without_start(control_plane, "sidecar", issuer(HOUR)).await;
+    let stage = Stage::prepare(control_plane, "sidecar", issuer(HOUR)).await;
     let sidecar = Sidecar::start(&stage);
     sidecar.until_logged("SecretForbidden").await;
     let yaml = rights(stage.namespace.name(), &sidecar.user);
@@ -166,8 +165,7 @@ async fn a_rotation_arrives_at_once_with_rights_on_one_secret_and_is_told_to_nob
 #[tokio::test]
 async fn trouble_of_a_watch_is_over_as_soon_as_it_works_again_although_the_secret_never_changes() {
     const TOLD: &str = "the source works again";
-    let stage =
-        Stage::set_without_start(CLUSTER.control_plane().await.unwrap(), "healing", issuer(HOUR)).await;
+    let stage = Stage::prepare(CLUSTER.control_plane().await.unwrap(), "healing", issuer(HOUR)).await;
     let yaml = rights(stage.namespace.name(), &user(&stage));
     stage.namespace.kubectl().apply(&yaml).await.unwrap();
     stage.write_secret(NAME, &[("token", b"a-token")]).await;
@@ -183,7 +181,7 @@ async fn trouble_of_a_watch_is_over_as_soon_as_it_works_again_although_the_secre
 
     let kubectl = stage.namespace.kubectl();
     kubectl.run(&["delete", "rolebinding", "sidecar"]).await.unwrap();
-    // The right of a watch is looked at when it begins; it has time to, for an answer that is cut off tells nothing.
+    // The permission of a watch is checked when it begins. It gets the time: a cut-off answer shows nothing.
     let mut looks = 0;
     wait::until("a refusal", 3 * LIMIT, async || {
         if looks % 60 == 0 {
@@ -204,7 +202,7 @@ async fn trouble_of_a_watch_is_over_as_soon_as_it_works_again_although_the_secre
 #[tokio::test]
 async fn a_rotation_does_not_wait_for_a_connection_that_has_died_in_silence() {
     let control_plane = CLUSTER.control_plane().await.unwrap();
-    let stage = Stage::set_without_start(control_plane, "sidecar-wire", issuer(HOUR)).await;
+    let stage = Stage::prepare(control_plane, "sidecar-wire", issuer(HOUR)).await;
     let wire = Wire::start(control_plane).unwrap();
     let kubeconfig = control_plane.kubeconfig_as(&user(&stage), Some("system:masters")).unwrap();
     let kubeconfig = wire.kubeconfig(&kubeconfig, &format!("https://{}", wire.address())).unwrap();

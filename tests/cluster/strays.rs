@@ -1,4 +1,4 @@
-//! Calls to the issuer that nobody had anything of, and what excuses them.
+//! Calls to the issuer whose token was never used, and their excuses.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::operator::Stage;
 const IN_FLIGHT: SignedDuration = SignedDuration::from_secs(2);
 
 impl Stage {
-    /// The calls that were answered with a token which nobody ever read in a target.
+    /// The calls whose token was never read in a target.
     pub(crate) fn wasted(&self) -> Vec<CallRecord> {
         let calls = self.issuer.calls_since(0).into_iter();
         let uses = calls.filter(|call| call.operation == Operation::Authorized);
@@ -55,7 +55,7 @@ pub(crate) fn assert_each_was_due(calls: &[CallRecord], interval: Duration, kill
     for pair in calls.windows(2) {
         let between = Duration::try_from(pair[1].at.duration_since(pair[0].at)).unwrap();
         let was_due = between + Duration::from_secs(3) >= interval;
-        // Published, and the kill came before status told of it.
+        // Published, and killed before the status was written.
         let was_cut_off = kills.iter().any(|kill| was_in_flight(&pair[0], *kill));
         assert!(was_due || was_cut_off, "too soon: {pair:#?}");
     }

@@ -54,7 +54,7 @@ const TARGETS: &str = "{apiGroups: [''], resources: [secrets], resourceNames: [b
 
 #[tokio::test]
 async fn a_token_is_printed_with_the_rights_to_read_it_and_each_lack_has_its_code() {
-    let stage = Stage::set("token", issuer(HOUR)).await;
+    let stage = Stage::start("token", issuer(HOUR)).await;
     let name = format!("{}/{NAME}", stage.namespace.name());
     assert_failed(&stage, &[&name], 4, "ask for a Role with the verb get on idissuercredentials.idissuer.pl")
         .await;
@@ -83,12 +83,12 @@ async fn a_token_is_printed_with_the_rights_to_read_it_and_each_lack_has_its_cod
 
 #[tokio::test]
 async fn a_credential_without_a_valid_token_says_what_its_operator_says() {
-    let mut stage = Stage::set("token-not-ready", issuer(Duration::from_secs(4))).await;
+    let mut stage = Stage::start("token-not-ready", issuer(Duration::from_secs(4))).await;
     allow(&stage, &format!("[{CREDENTIALS}, {TARGETS}]")).await;
     let name = format!("{}/{NAME}", stage.namespace.name());
     stage.write_login(USER, "mistyped").await;
     stage.apply(json!({})).await;
-    stage.told("Ready", "False", "LoginRejected").await;
+    stage.until_condition("Ready", "False", "LoginRejected").await;
     assert_failed(&stage, &[&name], 3, "LoginRejected: ").await;
     stage.write_login(USER, crate::operator::PASSWORD).await;
     stage.ready().await;
@@ -105,7 +105,7 @@ async fn a_credential_without_a_valid_token_says_what_its_operator_says() {
 
 #[tokio::test]
 async fn a_rotation_between_two_readings_is_no_failure() {
-    let stage = Stage::set("token-rotating", issuer(Duration::from_secs(3))).await;
+    let stage = Stage::start("token-rotating", issuer(Duration::from_secs(3))).await;
     allow(&stage, &format!("[{CREDENTIALS}, {TARGETS}]")).await;
     let name = format!("{}/{NAME}", stage.namespace.name());
     stage.apply(json!({})).await;

@@ -5,13 +5,13 @@ use std::time::Duration;
 use idissuer::api::IdIssuerCredential;
 use idissuer_simulator::{DurationRange, Operation, User};
 use idissuer_testbed::{TestNamespace, wait};
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::DeleteParams;
 use serde_json::json;
 
 use crate::CLUSTER;
-use crate::operator::{LIMIT, LOGIN, NAME, Stage, credential, holds, issuer, token_status};
+use crate::operator::{LIMIT, NAME, Stage, apply_in, holds, issuer, token_status};
 use crate::renewing::Reader;
 
 const OTHER: &str = "other@example.org";
@@ -20,29 +20,16 @@ const LIFETIME: Duration = Duration::from_secs(24);
 /// A call is on its way for so long: time enough to delete a namespace meanwhile.
 const LATENCY: Duration = Duration::from_millis(1500);
 
-/// A credential of an account of its own in another namespace.
-async fn apply_there(namespace: &TestNamespace) -> Api<IdIssuerCredential> {
-    let parameters = PatchParams::apply("idissuer-tests").force();
-    let login = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": LOGIN},
-        "stringData": {"username": OTHER, "password": "secret"},
-    });
-    namespace.api::<Secret>().patch(LOGIN, &parameters, &Patch::Apply(login)).await.unwrap();
-    let credentials: Api<IdIssuerCredential> = namespace.api();
-    credentials.patch(NAME, &parameters, &Patch::Apply(credential(NAME, json!({})))).await.unwrap();
-    credentials
-}
-
 #[tokio::test]
 async fn a_namespace_deleted_during_a_renewal_leaves_no_errors_and_others_are_renewed() {
     let doomed = TestNamespace::create(CLUSTER.control_plane().await.unwrap(), "doomed").await.unwrap();
     let issuer = issuer(LIFETIME).user(User::new(OTHER, "secret"));
-    let stage = Stage::set_with("survivor", issuer, |operator, _| {
+    let stage = Stage::start_with("survivor", issuer, |operator, _| {
         operator.arguments.extend(["--namespace".into(), doomed.name().into()]);
     })
     .await;
     stage.apply(json!({})).await;
-    let there = apply_there(&doomed).await;
+    let there = apply_in(&doomed, NAME, OTHER, "secret").await;
     let ready = |it: &IdIssuerCredential| holds(it, "Ready", "True", "TokenPublished");
     wait::object(&there, NAME, "Ready", LIMIT, ready).await;
     let before = stage.ready().await;

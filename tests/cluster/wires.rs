@@ -1,4 +1,4 @@
-//! The way to the API server: connections that die in silence, and proxies.
+//! Connections to the API server: silent ones, and proxies.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(crate) const NOTICED: Duration = Duration::from_secs(90);
 async fn a_new_credential_does_not_wait_for_a_connection_that_has_died_in_silence() {
     let control_plane = CLUSTER.control_plane().await.unwrap();
     let wire = Wire::start(control_plane).unwrap();
-    let stage = Stage::set_with("wire", issuer(HOUR), |operator, _| {
+    let stage = Stage::start_with("wire", issuer(HOUR), |operator, _| {
         operator.go_through(&wire, &format!("https://{}", wire.address()));
     })
     .await;
@@ -34,7 +34,7 @@ async fn the_api_server_is_called_through_the_proxy_of_the_environment_but_for_w
     let control_plane = CLUSTER.control_plane().await.unwrap();
     let (proxy, wire) = (Wire::start_proxy(control_plane).unwrap(), Wire::start(control_plane).unwrap());
     let address = proxy.address();
-    let mut stage = Stage::set_with("proxy", issuer(HOUR), |operator, _| {
+    let mut stage = Stage::start_with("proxy", issuer(HOUR), |operator, _| {
         // A name that nothing but the proxy knows.
         operator.go_through(&proxy, "https://kube.example.test:6443");
         operator.environment.push(("HTTPS_PROXY", format!("http://somebody:pass@{address}").into()));

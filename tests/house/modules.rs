@@ -4,7 +4,6 @@
 use crate::references::references;
 use crate::source::{SourceFile, program};
 
-/// What a module may use.
 struct Rule {
     module: &'static str,
     /// The other modules that it may use. A path stands for all below it.

@@ -6,7 +6,6 @@ use syn::{Attribute, ItemExternCrate, ItemMod, ItemUse, Macro, MetaList, Path, U
 
 use crate::source::{SourceFile, is_for_tests, line};
 
-/// A path that a file names.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Reference {
     pub(crate) line: usize,
@@ -22,7 +21,6 @@ pub(crate) fn references(file: &SourceFile) -> Vec<Reference> {
 }
 
 struct Visitor {
-    /// The module whose code is visited.
     module: Vec<String>,
     found: Vec<Reference>,
 }
@@ -56,7 +54,7 @@ impl Visitor {
         }
     }
 
-    /// Adds the paths of what a macro or an attribute gets, which nobody but that knows how to read.
+    /// Adds the paths of what a macro or an attribute gets, whose syntax only it knows.
     fn add_tokens(&mut self, tokens: TokenStream) {
         let mut tokens = tokens.into_iter().peekable();
         while let Some(token) = tokens.next() {

@@ -10,7 +10,6 @@ use syn::{Attribute, Item};
 const LINES_BEFORE_TESTS: usize = 400;
 const LINES: usize = 800;
 
-/// One file.
 pub(crate) struct SourceFile {
     /// Below the root of the project, with slashes.
     pub(crate) path: String,
@@ -35,7 +34,6 @@ impl SourceFile {
         inside.split_terminator('/').map(str::to_owned).collect()
     }
 
-    /// The items in it.
     pub(crate) fn items(&self) -> Vec<Item> {
         syn::parse_file(&self.text).unwrap_or_else(|error| panic!("{}: {error}", self.path)).items
     }
@@ -70,7 +68,6 @@ pub(crate) fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|it| it.path().is_ident("cfg") && it.parse_args().is_ok_and(is_test))
 }
 
-/// The line on which it begins.
 pub(crate) fn line(span: Span) -> usize {
     span.start().line
 }

@@ -6,7 +6,6 @@ use serde_json::Value;
 
 use crate::source::root;
 
-/// For tests only.
 const FOR_TESTS: [&str; 2] = ["idissuer-simulator", "idissuer-testbed"];
 
 /// The packages of the workspace, and all that they depend on where the tests run.

@@ -1,4 +1,4 @@
-//! The account room over a simulated issuer, in simulated time: hours pass in no time, and nothing depends on luck.
+//! Accounts over a simulated issuer, in simulated time: deterministic, and hours take no time.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -158,7 +158,7 @@ async fn a_refused_refresh_is_followed_by_exactly_one_login_at_once() {
         let session = room.due().await;
         let start = Instant::now();
         room.obtain(&session).await;
-        // Whoever was told asks again.
+        // Every notified member asks again.
         assert_eq!(session.view(&tenant()).next, Next::Login, "{status}");
         assert_eq!(session.view(&tenant()).last_failure, None, "{status}: no failure");
         room.obtain(&session).await;

@@ -1,4 +1,4 @@
-//! Each row of what an answer may look like, from the simulator over a real socket.
+//! Every kind of answer, from the simulator over a real socket.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,4 +1,4 @@
-//! The operator and an API server that does not let it do its work.
+//! The operator and an API server that refuses its requests.
 
 use std::fs;
 use std::process::Command;
@@ -10,6 +10,7 @@ use idissuer_testbed::process::{Grace, Signal, Supervised, WorkFolder};
 use idissuer_testbed::wait;
 
 use crate::support::{RawServer, http};
+use std::net::SocketAddr;
 
 /// The configuration is looked at every ten seconds.
 const LIMIT: Duration = Duration::from_secs(40);
@@ -20,7 +21,7 @@ const NO_CREDENTIALS: &str = r#"{"kind": "IdIssuerCredentialList", "apiVersion":
 /// The real operator, and where its pages are.
 struct Operator {
     process: Supervised,
-    admin: String,
+    admin: SocketAddr,
     folder: Arc<WorkFolder>,
 }
 
@@ -32,16 +33,10 @@ impl Operator {
         command.args(["controller", "--admin-addr", "127.0.0.1:0"]).env("RUST_LOG", "info");
         command.env("KUBECONFIG", folder.path().join("kubeconfig"));
         let process = Supervised::spawn("operator", &command, Grace::SHORT, &folder).unwrap();
-        let admin = wait::until("its first line", LIMIT, async || {
-            let output = process.output();
-            let line = output.split_once(" admin=").ok_or_else(|| output.clone());
-            line.map(|(_, rest)| rest.split_whitespace().next().unwrap_or_default().to_owned())
-        })
-        .await;
+        let admin = process.logged_address("admin").await;
         Self { process, admin, folder }
     }
 
-    /// Waits until readiness fails with these words.
     async fn until_told(&self, words: &str) {
         wait::until(words, LIMIT, async || {
             let answer = reqwest::get(format!("http://{}/readyz", self.admin)).await.unwrap();

@@ -1,4 +1,4 @@
-//! What someone would try who owns a name, a Secret or a line between.
+//! Attacks by the owner of a name, a Secret or a network on the way.
 
 use std::sync::Arc;
 

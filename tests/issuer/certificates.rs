@@ -74,7 +74,6 @@ fn private_key(key: &KeyPair) -> PrivateKeyDer<'static> {
     PrivatePkcs8KeyDer::from(key.serialize_der()).into()
 }
 
-/// Serves good answers under this identity.
 pub(crate) async fn serve(identity: &Identity) -> RawServer {
     let acceptor = TlsAcceptor::from(Arc::new(identity.server()));
     RawServer::start(move |stream, requests| {

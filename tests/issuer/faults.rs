@@ -1,4 +1,4 @@
-//! Servers that break off, dawdle, ramble or say nothing.
+//! Servers that break off, are slow, send too much or say nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! Neighbours who reach a port of the real programs: they open many connections, and say nothing, too much, or do not read.
+//! Clients of the admin ports that open many connections, and send nothing, too much, or do not read.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -37,7 +37,7 @@ impl Program {
         command.args(["-c", &script, env!("CARGO_BIN_EXE_idissuer")]).args(arguments);
         command.args(["--admin-addr", "127.0.0.1:0"]).env("KUBECONFIG", folder.path().join("kubeconfig"));
         let process = Supervised::spawn("program", &command, Grace::SHORT, &folder).unwrap();
-        let admin = told(&process, "admin").await;
+        let admin = process.logged_address("admin").await;
         Self { process, admin, folder }
     }
 
@@ -76,29 +76,10 @@ impl Program {
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}\n{}", self.process.output_tail());
     }
 
-    /// The numbers of its open file descriptors.
     fn descriptors(&self) -> Vec<u64> {
         let entries = std::fs::read_dir(format!("/proc/{}/fd", self.process.pid())).unwrap();
         entries.map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect()
     }
-
-    /// The most memory that it had so far, in KiB.
-    fn peak_memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        line.split_whitespace().next().unwrap().parse().unwrap()
-    }
-}
-
-/// The address that the log names so.
-async fn told(process: &Supervised, name: &str) -> SocketAddr {
-    wait::until("the first line", LIMIT, async || {
-        let output = process.output();
-        let (_, rest) = output.split_once(&format!(" {name}=")).ok_or_else(|| output.clone())?;
-        let address = rest.split_whitespace().next().unwrap_or_default().trim_matches('"');
-        address.parse::<SocketAddr>().map_err(|_| output.clone())
-    })
-    .await
 }
 
 /// All that is answered to these bytes until the connection is closed.
@@ -135,11 +116,11 @@ async fn silent_connections_keep_no_probe_of_the_operator_waiting() {
 async fn large_heads_without_an_end_do_not_fill_the_memory_of_the_operator() {
     let operator = Program::operator().await;
     operator.is_alive().await;
-    let before = operator.peak_memory();
+    let before = operator.process.memory("VmHWM").unwrap();
     let head = format!("GET /livez HTTP/1.1\r\nHost: x\r\nX: {}", "a".repeat(390 * 1024));
     let _crowd = crowd(operator.admin, head.as_bytes()).await;
     operator.is_alive().await;
-    let grown = operator.peak_memory() - before;
+    let grown = operator.process.memory("VmHWM").unwrap() - before;
     assert!(grown < 16 * 1024, "{grown} KiB more than at rest");
 }
 
@@ -150,8 +131,8 @@ async fn silent_connections_at_every_port_of_a_sidecar_block_neither_logins_nor_
     let url = issuer.url();
     let ports = ["--quit-port", "0", "--proxy-listen", "0", "--upstream", &url];
     let sidecar = Program::sidecar(&issuer, &ports).await;
-    let quit = told(&sidecar.process, "quit").await;
-    let proxy = told(&sidecar.process, "address").await;
+    let quit = sidecar.process.logged_address("quit").await;
+    let proxy = sidecar.process.logged_address("address").await;
     let mut crowds = Vec::new();
     for address in [sidecar.admin, quit, proxy] {
         crowds.push(crowd(address, b"").await);
@@ -175,7 +156,7 @@ async fn a_lack_of_descriptors_is_named_and_an_idle_connection_gives_its_own_to_
     let issuer = Simulator::start(Config::default().user(User::new(name, "a-password"))).await.unwrap();
     let url = issuer.url();
     let sidecar = Program::sidecar(&issuer, &["--proxy-listen", "0", "--upstream", &url]).await;
-    let proxy = told(&sidecar.process, "address").await;
+    let proxy = sidecar.process.logged_address("address").await;
     let before = sidecar.descriptors().len();
     // Two that are idle, and one that has its place at the proxy already.
     let connect = async |address| TcpStream::connect(address).await.unwrap();
@@ -210,7 +191,7 @@ async fn requests_that_wait_for_the_upstream_leave_descriptors_for_probes() {
     let url = format!("http://{}", upstream.local_addr().unwrap());
     let sidecar = Program::sidecar(&issuer, &["--proxy-listen", "0", "--upstream", &url]).await;
     sidecar.write_login(name, "a-password");
-    let proxy = told(&sidecar.process, "address").await;
+    let proxy = sidecar.process.logged_address("address").await;
     wait::until("the token", LIMIT, async || sidecar.process.output().contains("token published")).await;
     // One connection of HTTP/2; each of its requests needs one of HTTP/1.
     let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();

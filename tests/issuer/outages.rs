@@ -1,4 +1,4 @@
-//! Several accounts at one issuer: when it fails for all of them, one asks for all; and what one tenant gets rejected is
+//! Several accounts at one issuer: when it fails for all, one probes for all; and rejections of one tenant are
 //! held against no other.
 
 use std::sync::Arc;
@@ -19,7 +19,6 @@ use crate::support::{make_pair, tenant};
 
 const MINUTE: u64 = 60;
 
-/// An account and who uses it.
 struct Party {
     session: Arc<Session>,
     pair: LoginPair,
@@ -71,7 +70,7 @@ impl Room {
         parties
     }
 
-    /// Lets time pass; whoever wants a token and has none since `wanted` asks when it is due. Returns how many calls
+    /// Lets time pass; members that have had no token since `wanted` ask when they are due. Returns how many calls
     /// reached the issuer.
     async fn pass(&mut self, parties: &[Party], wanted: Moment, seconds: u64) -> usize {
         let before = self.simulator.calls_since(0).last().map_or(0, |call| call.sequence);

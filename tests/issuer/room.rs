@@ -1,4 +1,4 @@
-//! The account room of one process over a simulated issuer, in simulated time.
+//! The accounts of one process over a simulated issuer, in simulated time.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -82,13 +82,12 @@ impl InProcess {
     }
 }
 
-/// The account room of one process, its issuer, and an ear for what members are told.
+/// The accounts of one process, its issuer, and the notifications of members.
 pub(crate) struct Room {
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) simulator: Simulator,
     transport: Arc<InProcess>,
     pub(crate) told: UnboundedReceiver<Member>,
-    /// Whether this process leads.
     pub(crate) may_call: Arc<AtomicBool>,
     pub(crate) stop: CancellationToken,
     pub(crate) clock: Arc<RuntimeClock>,
@@ -138,7 +137,7 @@ impl Room {
         session
     }
 
-    /// Has a member take part until it leaves.
+    /// Adds a member, until it leaves.
     pub(crate) fn join(&self, session: &Session, member: &str, strategy: Strategy) {
         let membership = session.join(member.into(), strategy);
         self.memberships.lock().unwrap().insert((session.key(), member.into()), membership);
@@ -175,7 +174,7 @@ impl Room {
         session
     }
 
-    /// Everyone who was told until now and not listened to yet.
+    /// The members that were notified until now, except those already received.
     pub(crate) fn told_by_now(&mut self) -> Vec<Member> {
         std::iter::from_fn(|| self.told.try_recv().ok()).collect()
     }

@@ -1,4 +1,4 @@
-//! Nothing that is printed shows a password, a token or a text of the issuer.
+//! No output shows a password, a token or a text of the issuer.
 
 use std::error::Error;
 use std::fmt::{self, Debug};
@@ -26,7 +26,7 @@ use crate::support::{Caller, RawServer, http, make_address, make_pair, reason_of
 const SECRET_USER: &str = "vip.user@example.org";
 const SECRET_PASSWORD: &str = "Tr0ub4dor-and-3";
 
-/// Whether a type has Debug, told at compile time.
+/// Whether a type has Debug, at compile time.
 macro_rules! has_debug {
     ($type:ty) => {{
         struct Probe<T: ?Sized>(PhantomData<T>);

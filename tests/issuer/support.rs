@@ -1,4 +1,4 @@
-//! What the tests share: a client of one origin, a login, and a server whose every byte a test decides.
+//! Shared by the tests: a client of one origin, a login, and a server whose every byte a test decides.
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,6 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// The simulator's own user.
 pub(crate) const USER: &str = "demo@idissuer.pl";
 pub(crate) const PASSWORD: &str = "demo";
 
@@ -131,7 +130,6 @@ pub(crate) fn make_address(
     IssuerAddress { endpoint, trust: Trust::PublicRoots }
 }
 
-/// On whose behalf accounts are used.
 pub(crate) fn tenant() -> Tenant {
     "shop".into()
 }
@@ -255,7 +253,6 @@ impl Drop for RawServer {
     }
 }
 
-/// An HTTP/1.1 answer with its length.
 pub(crate) fn http(status: &str, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())
 }

@@ -1,4 +1,4 @@
-//! One process that works in several namespaces: each is watched by itself, and they share accounts.
+//! One process that manages several namespaces: each has its own watches, and they share accounts.
 
 use std::time::Duration;
 
@@ -20,21 +20,21 @@ async fn a_first_login_waits_for_what_is_remembered_in_another_namespace() {
     for namespace in &namespaces {
         world.write(&login_secret(namespace, &world.population.accounts[0], "wrong"));
     }
-    world.habitat.namespaces = namespaces.into();
+    world.environment.namespaces = namespaces.into();
     world.start();
     world.pass(HOUR / 2).await;
-    let calls = world.habitat.ledger.calls();
+    let calls = world.environment.ledger.calls();
     assert_eq!(calls.logins_rejected, 3, "held from now on");
 
     world.replicas[0].stop().unwrap().await.unwrap();
-    world.habitat.api.delete("owner", "idissuercredentials", &new.namespace, &new.name);
+    world.environment.api.delete("owner", "idissuercredentials", &new.namespace, &new.name);
     world.apply(&new, &json!({}));
     // The credential whose status remembers the rejections is seen after the one that would log in.
-    world.habitat.api.set_fault(move |annotations| {
+    world.environment.api.set_fault(move |annotations| {
         let is_late = annotations.verb == "list" && annotations.namespace == held.namespace;
         is_late.then_some(Fault::Delay(Duration::from_secs(2)))
     });
     world.start();
     world.pass(MINUTE).await;
-    assert_eq!(world.habitat.ledger.calls(), calls);
+    assert_eq!(world.environment.ledger.calls(), calls);
 }

@@ -1,4 +1,4 @@
-//! How often a wrong password is presented, by how many credentials so ever: measured, printed and bounded.
+//! How often a wrong password is presented, by any number of credentials: measured, printed and bounded.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use crate::issuers::{HOUR, Issuers};
 use crate::population::login_secret;
 use crate::world::{Plan, World};
 
-/// So many hours are looked at, each on its own.
+/// The number of hours, each counted on its own.
 const HOURS: u32 = 6;
 
 /// The logins in each hour from the first that was rejected on, for so many credentials of one account.
@@ -17,11 +17,11 @@ async fn attempts(credentials: usize, is_proven: bool) -> Vec<usize> {
     let plan = Plan { seed: 1, accounts: 1, credentials, lease: None };
     let mut world = World::new(&plan, Issuers::plain(1, HOUR));
     let account = world.population.accounts[0].clone();
-    let simulator = world.habitat.issuers.get(0).simulator.clone();
+    let simulator = world.environment.issuers.get(0).simulator.clone();
     if is_proven {
         world.start();
         world.pass(HOUR / 60).await;
-        world.assert_well();
+        world.assert_healthy();
         // From the next renewal on only a login would do.
         simulator.configure(|personality| personality.refresh.accepted = RefreshAccepted::Never);
         simulator.set_user(&User::new(&account.username(), "another"));

@@ -1,5 +1,5 @@
-//! Whatever an issuer answers, and whatever a person writes into a Secret, a template or an address: it is refused, or
-//! what is accepted of it keeps to the rules. `PROPTEST_CASES` says how many cases each property is tried with.
+//! Random answers of an issuer, and random Secrets, templates and addresses of a person: each is refused, or
+//! follows the rules. `PROPTEST_CASES` says how many cases each property is tried with.
 
 mod addresses;
 mod answers;

@@ -1,4 +1,4 @@
-//! Days without any trouble: no call to an issuer and no request to the API server more than lifetimes make necessary.
+//! Days without faults: the operator makes no more calls and requests than lifetimes require.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ fn plan() -> Plan {
 /// The requests of all processes, but for watches and those about the lease.
 fn requests(world: &World) -> BTreeMap<String, u64> {
     let mut requests = BTreeMap::new();
-    for ((_, verb, target), count) in world.habitat.api.counts() {
+    for ((_, verb, target), count) in world.environment.api.counts() {
         if verb != "watch" && target != "leases" {
             *requests.entry(format!("{verb} {target}")).or_default() += count;
         }
@@ -30,15 +30,15 @@ async fn without_trouble_no_call_and_no_request_is_made_that_a_lifetime_does_not
     let mut world = World::new(&plan(), Issuers::plain(1, HOUR));
     world.start();
     world.pass(HOUR / 2).await;
-    world.assert_well();
-    world.habitat.api.reset_counts();
-    let before = world.habitat.ledger.calls().sent();
+    world.assert_healthy();
+    world.environment.api.reset_counts();
+    let before = world.environment.ledger.calls().sent();
     assert_eq!(before, 6, "one login an account");
 
     world.pass(48 * HOUR).await;
-    world.assert_well();
-    let necessary = necessary_calls(&world, world.habitat.time.elapsed());
-    let calls = world.habitat.ledger.calls();
+    world.assert_healthy();
+    let necessary = necessary_calls(&world, world.environment.time.elapsed());
+    let calls = world.environment.ledger.calls();
     assert_eq!(calls.sent(), necessary);
     assert_eq!((calls.logins, calls.logins_rejected, calls.unsent), (6, 0, 0), "renewals are refreshes");
     let rotations = 3 * (necessary - before);
@@ -51,24 +51,24 @@ async fn restarts_and_leader_changes_cost_no_call() {
     let mut world = World::new(&plan(), Issuers::plain(2, 24 * HOUR));
     world.start();
     world.pass(HOUR).await;
-    world.assert_well();
-    let before = world.habitat.ledger.calls();
+    world.assert_healthy();
+    let before = world.environment.ledger.calls();
     for round in 0..6 {
         let leader = world.leader().unwrap();
         if round % 2 == 0 {
             world.replicas[leader].stop().unwrap().await.unwrap();
         } else {
-            let api = world.habitat.api.clone();
+            let api = world.environment.api.clone();
             world.replicas[leader].crash(&api);
         }
         world.pass(HOUR / 6).await;
         assert!(world.leader().is_some_and(|now| now != leader), "another one leads");
-        world.replicas[leader].start(&world.habitat);
+        world.replicas[leader].start(&world.environment);
         world.pass(HOUR / 6).await;
         assert!(world.replicas.iter().all(|replica| replica.process.as_ref().unwrap().is_ready()));
     }
-    world.assert_well();
-    assert_eq!(world.habitat.ledger.calls(), before);
+    world.assert_healthy();
+    assert_eq!(world.environment.ledger.calls(), before);
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,7 +84,7 @@ async fn of_two_credentials_of_an_account_the_one_that_renews_first_drives_both(
         let [first, second] = [0, 1].map(|number| world.token(&world.population.credentials[number]));
         assert!(first.is_some() && first == second, "both hold the token of the account");
     }
-    world.assert_well();
+    world.assert_healthy();
     let gaps = gaps(&world, 0);
     // 40 % of the life of the one before, and jitter of 5 % at most; the other one alone would wait for 53 minutes.
     assert!(gaps.len() >= 24 * 60 / 25, "{gaps:?}");

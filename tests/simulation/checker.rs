@@ -1,4 +1,4 @@
-//! Holds the promise of the operator against what stands in the targets.
+//! Checks the promise of the operator against the targets.
 //!
 //! *At any time, if during the two minutes before a controller held the lease, the issuer would have accepted the login,
 //! the API server the write, and the account was neither waiting nor held under the login budget, then every published
@@ -25,10 +25,9 @@ const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
 const FULL_LIFE: SignedDuration = SignedDuration::from_mins(5);
 /// This long before it matters, an account is looked at.
 const FORESIGHT: SignedDuration = SignedDuration::from_mins(3);
-/// Whoever writes targets by hand.
-pub(crate) const VANDAL: &str = "vandal";
+/// The user that edits targets by hand.
+pub(crate) const EDITOR: &str = "vandal";
 
-/// One credential as the checker sees it.
 struct Watched {
     account: usize,
     issuer: usize,
@@ -36,15 +35,14 @@ struct Watched {
     namespace: String,
     /// What stands in the target, if it is a token.
     published: Option<Given>,
-    /// When a new token is due.
     renewal: Option<Timestamp>,
     /// The newest token that ever stood there.
     newest: Option<Given>,
     /// Since when the target is not as it should be: somebody deleted or edited it.
     damaged: Option<Timestamp>,
-    /// Its owner changed something that only watches tell of, and no process has written since.
+    /// The user changed something that only watches show, and no process has written since.
     needs_watch: bool,
-    /// Already told of what stands there now.
+    /// Whether the current token was already reported.
     is_told: bool,
 }
 
@@ -69,7 +67,6 @@ impl State {
     }
 }
 
-/// See the module.
 pub(crate) struct Checker {
     state: Mutex<State>,
     issuers: Arc<Issuers>,
@@ -136,7 +133,6 @@ impl Checker {
         self.state.lock().unwrap().conditions.touch(source, self.time.now());
     }
 
-    /// The process that holds the lease.
     pub(crate) fn holder(&self) -> Option<String> {
         self.state.lock().unwrap().holder.clone()
     }
@@ -148,12 +144,10 @@ impl Checker {
         lateness
     }
 
-    /// The writes of processes, by resource.
     pub(crate) fn writes(&self) -> BTreeMap<String, u64> {
         self.state.lock().unwrap().writes.clone()
     }
 
-    /// Something was written.
     pub(crate) fn sees(&self, change: &Change) {
         let now = self.time.now();
         let mut state = self.state.lock().unwrap();
@@ -220,7 +214,7 @@ impl Checker {
             if let Some(due) = watched.renewal.filter(|_| is_new) {
                 state.lateness.push(now.duration_since(due).as_secs_f64().max(0.0));
             }
-        } else if change.user == VANDAL && is_new {
+        } else if change.user == EDITOR && is_new {
             watched.damaged = watched.damaged.or(Some(now));
             watched.needs_watch = true;
         }

@@ -1,4 +1,4 @@
-//! Clocks that are set, and machines that sleep: all is caught up with within 15 seconds, through the gate.
+//! Clock jumps and sleeping machines: all overdue renewals happen within 15 seconds, within the call limits.
 
 use std::time::Duration;
 
@@ -19,16 +19,16 @@ async fn world(lease: Option<Timings>) -> World {
     let mut world = World::new(&plan, Issuers::plain(3, HOUR));
     let latency =
         Latency::of(DurationRange { from: Duration::from_millis(100), to: Duration::from_millis(900) });
-    world.habitat.issuers.get(0).simulator.configure(|personality| personality.latency = latency);
+    world.environment.issuers.get(0).simulator.configure(|personality| personality.latency = latency);
     world.start();
     world.pass(HOUR / 6).await;
-    world.assert_well();
+    world.assert_healthy();
     assert_eq!(calls(&world), ACCOUNTS);
     world
 }
 
 fn calls(world: &World) -> usize {
-    usize::try_from(world.habitat.ledger.calls().sent()).unwrap()
+    usize::try_from(world.environment.ledger.calls().sent()).unwrap()
 }
 
 fn leases() -> [Option<Timings>; 2] {
@@ -49,11 +49,11 @@ async fn after_hours_of_sleep_every_token_is_renewed_once_and_at_once() {
         let ill = world.population.credentials.iter().filter(|credential| world.health(credential).is_err());
         assert_eq!(ill.count(), ACCOUNTS, "all tokens are dead");
         world.pass(CATCH_UP).await;
-        world.assert_well();
+        world.assert_healthy();
         assert_eq!(calls(&world), 2 * ACCOUNTS);
-        assert!(world.habitat.ledger.most_at_issuer() <= 16);
+        assert!(world.environment.ledger.most_at_issuer() <= 16);
         world.pass(HOUR).await;
-        world.assert_well();
+        world.assert_healthy();
     }
 }
 
@@ -63,15 +63,15 @@ async fn a_wall_clock_that_jumps_forwards_renews_every_token_once_and_back_again
         let world = world(lease).await;
         set_walls(&world, SignedDuration::from_hours(5));
         world.pass(CATCH_UP).await;
-        world.assert_well();
+        world.assert_healthy();
         assert_eq!(calls(&world), 2 * ACCOUNTS);
-        assert!(world.habitat.ledger.most_at_issuer() <= 16);
+        assert!(world.environment.ledger.most_at_issuer() <= 16);
         set_walls(&world, SignedDuration::ZERO);
         world.pass(CATCH_UP).await;
-        world.assert_well();
+        world.assert_healthy();
         assert_eq!(calls(&world), 2 * ACCOUNTS);
         world.pass(HOUR).await;
-        world.assert_well();
+        world.assert_healthy();
     }
 }
 
@@ -81,10 +81,10 @@ async fn a_wall_clock_that_jumps_backwards_delays_no_renewal() {
         let world = world(lease).await;
         set_walls(&world, SignedDuration::from_hours(-5));
         world.pass(CATCH_UP).await;
-        world.assert_well();
+        world.assert_healthy();
         assert_eq!(calls(&world), ACCOUNTS);
         world.pass(HOUR).await;
-        world.assert_well();
+        world.assert_healthy();
     }
 }
 
@@ -96,9 +96,9 @@ async fn what_a_process_with_a_fast_wall_clock_recorded_does_not_mislead_the_nex
     world.pass(HOUR / 2).await;
     set_walls(&world, SignedDuration::ZERO);
     world.replicas[0].stop().unwrap().await.unwrap();
-    world.replicas[0].start(&world.habitat);
+    world.replicas[0].start(&world.environment);
     world.pass(2 * HOUR).await;
-    world.assert_well();
+    world.assert_healthy();
 }
 
 /// It knows their times by the clock of the replica that obtained them, and passes them on by its own.
@@ -112,14 +112,14 @@ async fn a_replica_whose_wall_clock_is_behind_renews_in_time_what_its_predecesso
         if is_stopped {
             world.replicas[leader].stop().unwrap().await.unwrap();
         } else {
-            world.replicas[leader].crash(&world.habitat.api);
+            world.replicas[leader].crash(&world.environment.api);
         }
         world.pass(HOUR * 4 / 60).await;
         assert_eq!(calls(&world), ACCOUNTS, "{minutes} minutes behind: nothing was due");
         // The next process on that machine has the same clock.
-        world.replicas[1 - leader].start(&world.habitat);
+        world.replicas[1 - leader].start(&world.environment);
         world.pass(HOUR * 36 / 60).await;
-        world.assert_well();
+        world.assert_healthy();
         assert_eq!(calls(&world), 2 * ACCOUNTS, "{minutes} minutes behind");
     }
 }

@@ -1,5 +1,5 @@
-//! What users of other operators complain about, and cannot happen here: one test a complaint that is about renewal, named
-//! after what this operator does instead. The comment on each names the complaint and what went wrong there.
+//! Complaints of users of other operators: one test for each complaint about renewal, named after
+//! what this operator does instead. The comment on each names the complaint and what went wrong there.
 //!
 //! Some of it is also held elsewhere, against a real API server or issuer:
 //!
@@ -42,18 +42,16 @@ async fn settled(issuers: Issuers, accounts: usize, credentials: usize) -> World
     let mut world = unstarted(issuers, accounts, credentials);
     world.start();
     world.pass(10 * SECOND).await;
-    world.assert_well();
+    world.assert_healthy();
     world
 }
 
-/// The first issuer.
 fn simulator(world: &World) -> &Simulator {
-    &world.habitat.issuers.get(0).simulator
+    &world.environment.issuers.get(0).simulator
 }
 
-/// All calls that came to issuers.
 fn calls(world: &World) -> u64 {
-    world.habitat.ledger.calls().sent()
+    world.environment.ledger.calls().sent()
 }
 
 /// When each token of an account was obtained.
@@ -80,7 +78,7 @@ fn assert_steady(world: &World) {
 /// The process ends as it should, and another one begins.
 async fn restarts(world: &mut World) {
     world.replicas[0].stop().unwrap().await.unwrap();
-    world.replicas[0].start(&world.habitat);
+    world.replicas[0].start(&world.environment);
 }
 
 /// The login Secrets of an account get this password.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// Whose condition it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Source {
     /// A controller holds the lease and reaches the world.
@@ -16,13 +15,12 @@ pub(crate) enum Source {
     /// The login of the credential with this number would be accepted and may be tried, and nothing else keeps it from
     /// being renewed.
     Credential(usize),
-    /// Watches tell what happens.
+    /// Watches deliver changes.
     Watches,
 }
 
 #[derive(Clone, Copy)]
 struct Condition {
-    /// How many things break it now.
     broken: u32,
     since: Timestamp,
 }

@@ -1,4 +1,4 @@
-//! One namespace must learn nothing of another's accounts.
+//! A namespace learns nothing about another's accounts.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn a_password_of_another_namespace_is_guessed_no_quicker_than_the_issuer_w
         guess(&world, &format!("guess {number}"));
     }
     assert!(world.token(&owner).is_some());
-    let rejected = || world.habitat.ledger.calls().logins_rejected;
+    let rejected = || world.environment.ledger.calls().logins_rejected;
     assert_eq!(rejected(), 4);
 
     guess(&world, &account.password);
@@ -51,10 +51,10 @@ async fn a_password_that_was_never_tried_is_told_to_be_put_off_also_after_a_rest
     for restart in 0..3 {
         world.pass(Duration::from_secs(60)).await;
         assert_eq!(world.condition(&credential, "Stalled").unwrap().1, "LoginRateLimited", "{restart}");
-        assert_eq!(world.habitat.ledger.calls().logins_rejected, 4, "{restart}");
+        assert_eq!(world.environment.ledger.calls().logins_rejected, 4, "{restart}");
         for replica in &mut world.replicas {
             replica.stop().unwrap().await.unwrap();
-            replica.start(&world.habitat);
+            replica.start(&world.environment);
         }
     }
 }

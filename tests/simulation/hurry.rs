@@ -1,4 +1,4 @@
-//! Tokens of half a minute: every pause shrinks with their lives, whoever waits for a new one.
+//! Tokens of half a minute: every pause shrinks with their lifetime.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ impl World {
         let account = &mut self.population.accounts[account];
         account.password.push('!');
         let account = account.clone();
-        self.habitat.issuers.get(account.issuer).simulator.set_user(&account.user());
+        self.environment.issuers.get(account.issuer).simulator.set_user(&account.user());
         for namespace in self.population.namespaces_of(account.number) {
             self.write(&login_secret(&namespace, &account, &account.password));
         }
@@ -38,15 +38,15 @@ async fn a_password_that_is_changed_while_the_issuer_fails_is_in_as_much_of_a_hu
     let mut world = World::new(&plan, Issuers::plain(1, LIFETIME));
     world.start();
     world.pass(LIFETIME * 4).await;
-    world.assert_well();
+    world.assert_healthy();
 
     let failing = FaultRule::new(Fault::status(503));
-    world.habitat.issuers.get(0).simulator.inject(failing.clone());
+    world.environment.issuers.get(0).simulator.inject(failing.clone());
     for account in 0..accounts {
         world.pass(LIFETIME / 30).await;
         world.changes_password(account);
     }
-    world.habitat.issuers.get(0).simulator.configure(|personality| {
+    world.environment.issuers.get(0).simulator.configure(|personality| {
         personality.faults.retain(|rule| *rule != failing);
     });
     assert!(!world.dead_targets().is_empty(), "the outage was too short to tell anything");
@@ -61,18 +61,18 @@ async fn a_new_process_that_could_not_read_what_stands_is_in_as_much_of_a_hurry_
     let mut world = World::new(&plan, Issuers::plain(1, LIFETIME));
     world.start();
     world.pass(LIFETIME * 4).await;
-    world.assert_well();
+    world.assert_healthy();
 
     for replica in &mut world.replicas {
         replica.stop().unwrap().await.unwrap();
     }
-    world.habitat.api.set_fault(|annotations| {
+    world.environment.api.set_fault(|annotations| {
         let is_read = annotations.verb == "get" && annotations.resource == "idissuercredentials";
         is_read.then(|| memory::Fault::refuse(500, "InternalError"))
     });
     world.start();
     world.pass(LIFETIME * 6).await;
-    world.habitat.api.clear_fault();
+    world.environment.api.clear_fault();
     assert_eq!(world.dead_targets().len(), credentials);
     world.pass(RECOVERY).await;
     assert_eq!(world.dead_targets(), Vec::<String>::new());

@@ -1,4 +1,4 @@
-//! The simulated issuers, each with a character of its own.
+//! The simulated issuers, each with its own personality.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -16,7 +16,6 @@ pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 /// Of those that are always in a hurry.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// One issuer.
 pub(crate) struct Issuer {
     pub(crate) url: String,
     pub(crate) simulator: Simulator,
@@ -53,7 +52,6 @@ impl Issuer {
     }
 }
 
-/// All issuers of a world.
 pub(crate) struct Issuers(Vec<Issuer>);
 
 impl Issuers {
@@ -117,7 +115,6 @@ impl Issuers {
         &self.0[number]
     }
 
-    /// The shortest life of a token.
     pub(crate) fn shortest_lifetime(&self) -> Duration {
         self.0.iter().map(|issuer| issuer.personality().token.lifetime).min().unwrap()
     }
@@ -136,7 +133,7 @@ impl Issuers {
 
 type Character = Box<dyn FnOnce(&mut Personality)>;
 
-/// One that answers in its time, and locks whoever guesses passwords.
+/// An issuer that answers in time, and locks accounts after wrong passwords.
 fn character(
     lifetime: Duration,
     accepted: RefreshAccepted,

@@ -1,4 +1,4 @@
-//! What the issuers gave, what they were asked, and whether they were asked too much.
+//! Records what issuers were asked and gave, and finds calls that were too many.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ const GATE: u32 = 16;
 const STRAYS: u32 = 1;
 /// Rejections of one login within a quarter of an hour, unless somebody asks for more.
 const QUICK_REJECTIONS: usize = 3;
-/// Rejections of one login within an hour; of one that was never accepted, whoever asks for more.
+/// Rejections of one login within an hour; of one that was never accepted, however many requests there are.
 const HOURLY_REJECTIONS: usize = 4;
 
 /// What is wrong, in the order in which it was found.
@@ -36,7 +36,6 @@ impl Findings {
     }
 }
 
-/// A token that an issuer gave.
 #[derive(Clone, Debug)]
 pub(crate) struct Given {
     pub(crate) account: usize,
@@ -75,7 +74,6 @@ impl Asked {
     }
 }
 
-/// How many calls there were.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Calls {
     pub(crate) logins: u64,
@@ -88,7 +86,6 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    /// All that came to an issuer.
     pub(crate) fn sent(&self) -> u64 {
         self.logins + self.refreshes
     }
@@ -100,21 +97,18 @@ type Session = (String, usize, Arc<str>);
 #[derive(Default)]
 struct Books {
     given: HashMap<Fingerprint, Given>,
-    /// Refresh tokens that may be spent.
     presented: HashSet<String>,
     in_flight: BTreeMap<Session, u32>,
     at_issuer: BTreeMap<(String, usize), u32>,
     most_at_issuer: u32,
     logins: BTreeMap<usize, Logins>,
     leader_changes: Vec<Timestamp>,
-    /// The process that holds the lease.
     holder: Option<String>,
     /// Calls of others since it does, by account and password.
     strays: BTreeMap<(usize, Arc<str>), u32>,
     calls: Calls,
 }
 
-/// The logins of one account.
 #[derive(Default)]
 struct Logins {
     /// Since the last one that was accepted: when, and with which password.
@@ -140,7 +134,6 @@ impl Logins {
     }
 }
 
-/// The books of the issuers.
 #[derive(Default)]
 pub(crate) struct Ledger {
     books: Mutex<Books>,
@@ -152,7 +145,6 @@ impl Ledger {
         Self { books: Mutex::default(), findings }
     }
 
-    /// The token with this text.
     pub(crate) fn given(&self, token: &str) -> Option<Given> {
         self.books.lock().unwrap().given.get(&Fingerprint::of(token)).cloned()
     }
@@ -186,7 +178,6 @@ impl Ledger {
         self.books.lock().unwrap().calls.unsent += 1;
     }
 
-    /// It came to the issuer.
     pub(crate) fn arrives(&self, process: &str, asked: &Asked, now: Timestamp) {
         let mut books = self.books.lock().unwrap();
         // Where there is no lease, it never changes hands.
@@ -217,7 +208,7 @@ impl Ledger {
         }
     }
 
-    /// The issuer gave a token, whether or not it gets to whoever asked.
+    /// The issuer gave a token, whether or not the answer arrives.
     pub(crate) fn gives(&self, asked: &Asked, token: Fingerprint, issued: Timestamp, expires: Timestamp) {
         let mut books = self.books.lock().unwrap();
         let (account, password) = (asked.account, Arc::clone(&asked.password));
@@ -244,7 +235,7 @@ impl Ledger {
         let mut books = self.books.lock().unwrap();
         books.calls.logins_rejected += 1;
         let recent = |minutes| move |at: &Timestamp| *at > now - SignedDuration::from_mins(minutes);
-        // Whoever begins to lead knows what status says, which may lack the last rejection.
+        // A new leader knows the status, which may lack the last rejection.
         let changes = books.leader_changes.iter().copied().filter(recent(60)).count();
         let logins = books.logins.entry(account).or_default();
         logins.rejected.push((now, password.to_owned()));
@@ -270,7 +261,7 @@ impl Ledger {
         }
     }
 
-    /// Whoever works next finds this login recorded as rejected so often, and never as accepted: an attempt of which nobody
+    /// The next process finds this login recorded as rejected this often, and never as accepted: an attempt of which nobody
     /// knows how it ended counts as well.
     pub(crate) fn remembers(&self, account: usize, password: &str, rejections: usize, last: Timestamp) {
         let mut books = self.books.lock().unwrap();

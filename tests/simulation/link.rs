@@ -1,4 +1,4 @@
-//! The wires of one process: to the issuers, and to the API server.
+//! The connections of one process to the issuers and to the API server.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,6 @@ use crate::population::account_of;
 use crate::simulated_answer::{ANSWER_LIMIT, answer, shows_page};
 use crate::time::TrueTime;
 
-/// How the wires are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wire {
     Good,
@@ -31,11 +30,10 @@ pub(crate) enum Wire {
     Dead,
 }
 
-/// The wires of one process.
 pub(crate) struct Link {
     process: String,
     wire: Mutex<Wire>,
-    /// The accounts that have a call on its way until a stall ends: whoever is stopped begins no other.
+    /// The accounts with a call in flight until a stall ends: a stopped process begins no other.
     belated: Mutex<BTreeSet<usize>>,
     is_stopping: AtomicBool,
     issuers: Arc<Issuers>,
@@ -68,12 +66,11 @@ impl Link {
         *wire
     }
 
-    /// The process was told to stop, and begins nothing any more.
+    /// The process is stopping and begins nothing any more.
     pub(crate) fn stops(&self) {
         self.is_stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the process can act.
     pub(crate) fn is_able(&self) -> bool {
         self.wire() == Wire::Good && !self.is_stopping.load(Ordering::Relaxed)
     }
@@ -116,8 +113,8 @@ impl Link {
         let status = exchange.answer.status();
         if asked.refresh.is_none() {
             let is_unclear = is_unclear(&exchange.answer) && !self.ledger.is_proven(asked);
-            // A rejection that comes too late is heard by nobody, as one whose answer is lost: to the caller, both are no
-            // answer.
+            // A late rejection is lost like any other lost answer: to the caller, both are
+            // no answer.
             let is_heard = exchange.delay < carried.limit;
             if is_heard && (is_unclear || is_rejection(&exchange.answer)) {
                 self.ledger.rejects(asked.account, &asked.password, now);
@@ -160,7 +157,6 @@ fn is_unclear(answer: &SimulatedAnswer) -> bool {
     !is_put_off(response.status) && token.is_none_or(|token| !token["access_token"]["token"].is_string())
 }
 
-/// A request on its way.
 struct Carried {
     issuer: usize,
     path: String,
@@ -223,7 +219,7 @@ impl Transport for Carrier {
             let is_stalled = matches!(link.wire(), Wire::Stalled(_));
             let exchange = async move { link.exchange(carried).await };
             let outcome = if is_stalled {
-                // It arrives although nobody waits for its answer any more.
+                // It arrives although its caller has given up.
                 timeout(limit, async { tokio::spawn(exchange).await.unwrap() }).await
             } else {
                 timeout(limit, exchange).await

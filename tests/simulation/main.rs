@@ -1,11 +1,11 @@
-//! Weeks of the operator's life in minutes: the real controller in tokio's paused time, between an API server in memory
+//! Weeks of operation in minutes: the real controller in tokio's paused time, between an API server in memory
 //! and simulated issuers, while everything goes wrong that can.
 //!
 //! ```text
 //! SIMULATION_SEED=7 SIMULATION_DAYS=10 SIMULATION_CREDENTIALS=100 make simulation
 //! ```
 //!
-//! A [`world::World`] has all of it. [`storm::Storm`] makes the trouble, [`ledger::Ledger`] knows what the issuers gave
+//! A [`world::World`] has all of it. [`fault schedule::Storm`] makes the trouble, [`ledger::Ledger`] knows what the issuers gave
 //! and were asked, and [`checker::Checker`] holds the promise that the operator makes against what stands in the targets.
 //!
 //! [`complaints`] are those of other operators' users, each with a test that it cannot come up here.
@@ -15,6 +15,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall fail")]
 #![expect(clippy::cast_precision_loss, reason = "no number of seconds or calls in here is that large")]
 
+mod api_faults;
 mod areas;
 mod attempts;
 mod bad_input;
@@ -37,16 +38,15 @@ mod refusals;
 mod rivals;
 mod runs;
 mod sabotage;
+mod schedule;
 mod simulated_answer;
 mod slowness;
-mod storm;
 mod succession;
 mod table;
 mod tenants;
 mod time;
 mod trouble;
 mod upheaval;
-mod weather;
 mod webhooks;
 mod world;
 

@@ -33,7 +33,6 @@ const PUBLISHED_AT_THE_END: u32 = 2;
 /// A process never does more in one go.
 const STEPS: u32 = 12;
 
-/// How much is explored.
 #[derive(Clone, Copy)]
 struct Scope {
     calls: u32,
@@ -182,7 +181,7 @@ impl Exploration {
     }
 }
 
-/// A crash or a sleep is explored only while calls are: what follows them shall work.
+/// Crashes and sleeps are explored only while calls are: afterwards everything works.
 fn may_crash(world: &World) -> bool {
     world.crashes_left > 0 && world.free_calls > 0
 }

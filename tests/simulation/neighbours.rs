@@ -1,4 +1,4 @@
-//! What one namespace does at an issuer, and what its neighbour notices of it.
+//! The effects of one namespace on its neighbour at the same issuer.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOSTILE: &str = "hostile";
 
 impl World {
-    /// A credential of this account, in this namespace, that nobody has looked at.
+    /// A credential of this account in this namespace that no process has checked.
     fn moves_in(&self, account: usize, namespace: &str, password: &str) -> Credential {
         let namespace = namespace.to_owned();
         let credential = Credential { namespace, ..self.population.credentials[account].clone() };
@@ -37,7 +37,7 @@ fn world_of_one(accounts: usize, lifetime: Duration) -> World {
     let world = World::new(&plan, Issuers::plain(1, lifetime));
     for credential in &world.population.credentials[1..] {
         let (namespace, name) = (&credential.namespace, &credential.name);
-        world.habitat.api.delete("owner", "idissuercredentials", namespace, name);
+        world.environment.api.delete("owner", "idissuercredentials", namespace, name);
     }
     world
 }
@@ -49,7 +49,7 @@ async fn a_neighbour_of_three_hundred_failing_accounts_gets_its_tokens_in_time()
     for fault in [Fault::Hang, Fault::status(503), Fault::status(404), page] {
         let mut world = world_of_one(302, MINUTE);
         let [neighbour, newcomer] = [0, 1].map(|number| world.population.credentials[number].clone());
-        let simulator = world.habitat.issuers.get(0).simulator.clone();
+        let simulator = world.environment.issuers.get(0).simulator.clone();
         for account in &world.population.accounts[2..] {
             simulator.inject(FaultRule::on_login(fault.clone()).of_user(&account.username()));
         }
@@ -67,7 +67,7 @@ async fn a_neighbour_of_three_hundred_failing_accounts_gets_its_tokens_in_time()
         let newcomer = world.moves_in(newcomer.account, "another", &password);
         world.pass(2 * SECOND).await;
         world.health(&newcomer).unwrap_or_else(|wrong| panic!("{fault:?}: {wrong}"));
-        assert!(world.habitat.ledger.most_at_issuer() <= 16);
+        assert!(world.environment.ledger.most_at_issuer() <= 16);
     }
 }
 
@@ -76,7 +76,7 @@ async fn a_neighbour_of_three_hundred_failing_accounts_gets_its_tokens_in_time()
 async fn odd_answers_to_a_few_accounts_open_no_breaker_for_a_neighbour() {
     for fault in [Fault::status(204), Fault::status(404), Fault::status(503), Fault::Lost] {
         let mut world = world_of_one(8, HOUR);
-        let simulator = world.habitat.issuers.get(0).simulator.clone();
+        let simulator = world.environment.issuers.get(0).simulator.clone();
         for account in &world.population.accounts[2..] {
             simulator.inject(FaultRule::on_login(fault.clone()).of_user(&account.username()));
         }
@@ -102,16 +102,16 @@ async fn odd_answers_to_a_few_accounts_open_no_breaker_for_a_neighbour() {
 async fn an_outage_writes_no_attempts_of_calls_that_are_never_sent() {
     let mut world =
         World::new(&Plan { seed: 1, accounts: 100, credentials: 100, lease: None }, Issuers::plain(1, HOUR));
-    world.habitat.issuers.get(0).cut();
+    world.environment.issuers.get(0).cut();
     world.start();
     world.pass(MINUTE).await;
-    let (writes, calls) = (world.writes_of_status(), world.habitat.ledger.calls().unsent);
+    let (writes, calls) = (world.writes_of_status(), world.environment.ledger.calls().unsent);
     assert!(calls <= 20, "{calls} calls");
     // What keeps it waiting is told once of each, and each call that was made is recorded and told of.
     assert!(writes <= 100 + 3 * calls, "{writes} versions of status for {calls} calls");
-    world.habitat.issuers.get(0).restore();
+    world.environment.issuers.get(0).restore();
     world.pass(MINUTE + 10 * SECOND).await;
-    world.assert_well();
+    world.assert_healthy();
 }
 
 #[tokio::test(start_paused = true)]
@@ -134,13 +134,13 @@ async fn forty_spellings_of_one_user_name_are_presented_four_times_an_hour_toget
     }
     world.start();
     world.pass(59 * MINUTE).await;
-    assert_eq!(world.habitat.ledger.calls().logins_rejected, 4);
+    assert_eq!(world.environment.ledger.calls().logins_rejected, 4);
     for replica in &mut world.replicas {
         replica.stop().unwrap().await.unwrap();
-        replica.start(&world.habitat);
+        replica.start(&world.environment);
     }
     world.pass(MINUTE / 2).await;
-    assert_eq!(world.habitat.ledger.calls().logins_rejected, 4, "after a restart as well");
+    assert_eq!(world.environment.ledger.calls().logins_rejected, 4, "after a restart as well");
 }
 
 #[tokio::test(start_paused = true)]
@@ -149,13 +149,13 @@ async fn never_accepted_user_names_of_a_namespace_share_twenty_rejections_an_hou
     let hostile: Vec<_> = (2..62).map(|account| world.moves_in(account, HOSTILE, "guess")).collect();
     world.start();
     world.pass(30 * MINUTE).await;
-    assert_eq!(world.habitat.ledger.calls().logins_rejected, 20);
+    assert_eq!(world.environment.ledger.calls().logins_rejected, 20);
     for replica in &mut world.replicas {
         replica.stop().unwrap().await.unwrap();
-        replica.start(&world.habitat);
+        replica.start(&world.environment);
     }
     world.pass(20 * MINUTE).await;
-    assert_eq!(world.habitat.ledger.calls().logins_rejected, 20, "after a restart as well");
+    assert_eq!(world.environment.ledger.calls().logins_rejected, 20, "after a restart as well");
     let told = |credential: &Credential| world.condition(credential, "Stalled").unwrap().1;
     assert!(hostile.iter().filter(|credential| told(credential) == "LoginRateLimited").count() >= 40);
     let password = world.population.accounts[1].password.clone();
@@ -177,7 +177,7 @@ async fn a_namespace_that_is_edited_without_end_delays_no_renewal_of_a_neighbour
     world.pass(10 * SECOND).await;
     world.health(&neighbour).unwrap();
     world
-        .habitat
+        .environment
         .api
         .set_fault(|annotations| (annotations.verb != "watch").then_some(api::Fault::Delay(2 * SECOND)));
     for round in 0..18 {

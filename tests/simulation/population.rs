@@ -1,4 +1,4 @@
-//! Who is there: accounts at issuers, and credentials that use them.
+//! Accounts at issuers, and credentials that use them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,15 +7,12 @@ use serde_json::{Value, json};
 
 use crate::issuers::Issuers;
 
-/// Namespaces that credentials live in.
 pub(crate) const NAMESPACES: usize = 5;
 
-/// An account at an issuer.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
     pub(crate) number: usize,
     pub(crate) issuer: usize,
-    /// The password that the issuer accepts.
     pub(crate) password: String,
 }
 
@@ -28,7 +25,6 @@ impl Account {
         User::new(&self.username(), &self.password)
     }
 
-    /// The name of its login Secrets.
     pub(crate) fn login(&self) -> String {
         format!("login-{}", self.number)
     }
@@ -126,7 +122,6 @@ fn namespace(number: usize) -> String {
     format!("team-{number}")
 }
 
-/// A login Secret.
 pub(crate) fn login_secret(namespace: &str, account: &Account, password: &str) -> Value {
     json!({
         "apiVersion": "v1",

@@ -1,4 +1,4 @@
-//! A tenant who may create credentials in one namespace, and uses that against everyone else.
+//! A tenant that attacks others through the credentials that it may create in one namespace.
 
 use std::time::Duration;
 
@@ -103,13 +103,13 @@ async fn a_secret_to_which_others_give_power_is_never_written_and_the_reason_nam
     world.start();
     for (spec, reason, cure) in wishes() {
         world.apply(&tenant, &json!({"target": {"template": {"type": "kubernetes.io/tls"}}}));
-        world.habitat.api.delete("owner", "secrets", &tenant.namespace, &tenant.name);
+        world.environment.api.delete("owner", "secrets", &tenant.namespace, &tenant.name);
         world.apply(&tenant, &spec);
         world.pass(5 * SECOND).await;
         assert_eq!(world.condition(&tenant, "Stalled"), Some(("True".into(), reason.into())), "{spec}");
         let message = message(&world, &tenant, "Stalled");
         assert!(message.contains(cure), "{message}");
-        let secrets = world.habitat.api.list("secrets", &tenant.namespace);
+        let secrets = world.environment.api.list("secrets", &tenant.namespace);
         assert_eq!(secrets.len(), 1, "only the login: {spec}");
     }
     world.apply(&tenant, &json!({"target": {"template": {"metadata": {"labels": {"team": "shop", "app.kubernetes.io/part-of": "x"}}}}}));
@@ -123,7 +123,7 @@ async fn what_the_flags_allow_is_written() {
     let tenant = credential(&world, 0);
     let types = vec![SecretType::parse("helm.sh/release.v1").unwrap()];
     let domains = ["argoproj.io", "cluster.x-k8s.io"].map(|domain| MetadataDomain::parse(domain).unwrap());
-    world.habitat.target_policy = TargetPolicy::new(types, domains.into());
+    world.environment.target_policy = TargetPolicy::new(types, domains.into());
     world.start();
     let metadata = json!({
         "labels": {"argocd.argoproj.io/secret-type": "cluster"},
@@ -134,7 +134,7 @@ async fn what_the_flags_allow_is_written() {
     world.apply(&tenant, &json!({"target": {"template": template}}));
     world.pass(5 * SECOND).await;
     world.health(&tenant).unwrap();
-    let secret = world.habitat.api.get("secrets", &tenant.namespace, &tenant.name).unwrap();
+    let secret = world.environment.api.get("secrets", &tenant.namespace, &tenant.name).unwrap();
     assert_eq!(secret["type"], "helm.sh/release.v1");
     assert_eq!(secret["metadata"]["labels"]["argocd.argoproj.io/secret-type"], "cluster");
     assert_eq!(secret["metadata"]["annotations"]["cluster.x-k8s.io/cluster-name"], "bank");

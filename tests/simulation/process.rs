@@ -1,4 +1,4 @@
-//! Replicas of the operator: machines on which one process after the other runs.
+//! Replicas of the operator: machines that run one process after the other.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -21,7 +21,6 @@ use crate::ledger::Ledger;
 use crate::link::{Carrier, Link, Wire};
 use crate::time::{Machine, ProcessClock, TrueTime};
 
-/// Where the lease lies.
 pub(crate) const LEASE_NAMESPACE: &str = "operator";
 
 /// Stretched, so that days stay cheap; in the proportions of the default.
@@ -63,8 +62,8 @@ impl Links {
 /// Puts something between processes and the wire of their calls.
 pub(crate) type Carry = Arc<dyn Fn(Carrier) -> Arc<dyn Transport>>;
 
-/// What every process lives in.
-pub(crate) struct Habitat {
+/// The environment of every process.
+pub(crate) struct Environment {
     pub(crate) time: TrueTime,
     pub(crate) api: MemoryApi,
     pub(crate) issuers: Arc<Issuers>,
@@ -77,13 +76,11 @@ pub(crate) struct Habitat {
     pub(crate) namespaces: Vec<String>,
     /// How many credentials of each namespace are worked on.
     pub(crate) max_credentials_per_namespace: usize,
-    /// Which Secrets processes may write.
     pub(crate) target_policy: TargetPolicy,
     /// What stands between processes and the wire of their calls, if anything does.
     pub(crate) carry: Option<Carry>,
 }
 
-/// A running process.
 pub(crate) struct Process {
     pub(crate) name: String,
     pub(crate) link: Arc<Link>,
@@ -114,19 +111,19 @@ impl Replica {
     }
 
     /// Starts a process; one that still runs is stopped before.
-    pub(crate) fn start(&mut self, habitat: &Habitat) {
+    pub(crate) fn start(&mut self, environment: &Environment) {
         self.stop();
         self.starts += 1;
         let name = format!("{}-{}", self.name, self.starts);
-        let link = Arc::new(Link::new(&name, &habitat.issuers, &habitat.ledger, &habitat.time));
-        habitat.links.add(&name, &link);
+        let link = Arc::new(Link::new(&name, &environment.issuers, &environment.ledger, &environment.time));
+        environment.links.add(&name, &link);
         let seed =
-            name.bytes().fold(habitat.seed, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
-        let clock = ProcessClock::start(habitat.time.clone(), self.machine.clone(), seed);
+            name.bytes().fold(environment.seed, |seed, byte| seed.wrapping_mul(31).wrapping_add(byte.into()));
+        let clock = ProcessClock::start(environment.time.clone(), self.machine.clone(), seed);
         let metrics = Arc::new(Metrics::new());
         let means = Dependencies {
-            client: habitat.api.client(&name),
-            transport: match &habitat.carry {
+            client: environment.api.client(&name),
+            transport: match &environment.carry {
                 None => Arc::new(Carrier(Arc::clone(&link))),
                 Some(carry) => carry(Carrier(Arc::clone(&link))),
             },
@@ -134,11 +131,11 @@ impl Replica {
             metrics: Arc::clone(&metrics),
             keys: KeyMaker::new([seed.to_le_bytes(); 8].concat().try_into().unwrap()),
         };
-        // Where there is no lease, controllers are told apart by this.
+        // Without a lease, this identifies a controller.
         let port = self.name.bytes().fold(1024, |port, byte| port + u16::from(byte));
         let settings = Settings {
             admin_address: ([127, 0, 0, 1], port).into(),
-            ..settings(habitat, self.lease_namespace, &name)
+            ..settings(environment, self.lease_namespace, &name)
         };
         let (readiness, stop) = (Readiness::default(), CancellationToken::new());
         let (gates, token) = (readiness.clone(), stop.clone());
@@ -156,7 +153,7 @@ impl Replica {
         Some(process.task)
     }
 
-    /// Ends the process at once: whatever its tasks still do reaches nobody.
+    /// Ends the process at once: its tasks reach nothing any more.
     pub(crate) fn crash(&mut self, api: &MemoryApi) {
         if let Some(process) = self.process.take() {
             process.link.set(Wire::Dead);
@@ -165,7 +162,6 @@ impl Replica {
         }
     }
 
-    /// Stalls the process this long.
     pub(crate) fn stall(&self, duration: Duration) {
         if let Some(process) = &self.process {
             process.link.set(Wire::Stalled(Instant::now() + duration));
@@ -186,17 +182,17 @@ impl Process {
     }
 }
 
-fn settings(habitat: &Habitat, lease_namespace: &str, name: &str) -> Settings {
+fn settings(environment: &Environment, lease_namespace: &str, name: &str) -> Settings {
     Settings {
-        namespaces: habitat.namespaces.clone(),
-        target_policy: habitat.target_policy.clone(),
-        max_credentials_per_namespace: habitat.max_credentials_per_namespace,
-        lease: habitat.lease.map(|timings| LeaseSettings {
+        namespaces: environment.namespaces.clone(),
+        target_policy: environment.target_policy.clone(),
+        max_credentials_per_namespace: environment.max_credentials_per_namespace,
+        lease: environment.lease.map(|timings| LeaseSettings {
             namespace: lease_namespace.into(),
             name: "idissuer-operator".into(),
             identity: name.to_owned(),
             timings,
         }),
-        ..Settings::new(habitat.issuers.allow_list(), ([127, 0, 0, 1], 0).into())
+        ..Settings::new(environment.issuers.allow_list(), ([127, 0, 0, 1], 0).into())
     }
 }

@@ -1,4 +1,4 @@
-//! What an issuer, or something before it, may answer instead of a token.
+//! Answers of an issuer or proxy without a token.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ impl World {
             if let Some(stopped) = replica.stop() {
                 stopped.await.unwrap();
             }
-            replica.start(&self.habitat);
+            replica.start(&self.environment);
         }
     }
 
@@ -36,7 +36,6 @@ impl World {
         logins.map(|call| call.at.duration_since(calls[0].at).as_secs()).collect()
     }
 
-    /// The rejections that status remembers.
     fn rejections(&self) -> u64 {
         let status = &self.credential(&self.population.credentials[0])["status"];
         status["login"]["rejections"].as_u64().unwrap_or_default()
@@ -70,7 +69,7 @@ async fn a_login_that_was_never_accepted_is_presented_three_times_whatever_is_an
     for (reason, answer) in answers {
         let mut world = world(HOUR);
         let credential = world.population.credentials[0].clone();
-        world.habitat.issuers.get(0).simulator.inject(FaultRule::on_login(answer.clone()));
+        world.environment.issuers.get(0).simulator.inject(FaultRule::on_login(answer.clone()));
         world.start();
         for restart in 0..3 {
             world.pass(2 * MINUTE).await;
@@ -88,8 +87,8 @@ async fn a_login_that_was_never_accepted_is_presented_three_times_whatever_is_an
         assert_eq!(world.rejections(), 3, "{answer:?}");
         assert_eq!(world.condition(&credential, "Stalled").unwrap().1, reason, "{answer:?}");
 
-        // Who has corrected what was wrong asks for it.
-        world.recovers(0);
+        // After the correction the user requests a renewal.
+        world.end_faults(0);
         world.write(&login_secret(&credential.namespace, &world.population.accounts[0], "another"));
         world.pass(Duration::from_secs(5)).await;
         world.write(&login_secret(
@@ -111,7 +110,7 @@ async fn a_blank_in_a_password_is_hinted_at_however_the_issuer_refuses_it() {
         let mut world = world(HOUR);
         let credential = world.population.credentials[0].clone();
         world.write(&login_secret(&credential.namespace, &world.population.accounts[0], "two words"));
-        world.habitat.issuers.get(0).simulator.inject(FaultRule::on_login(answer.clone()));
+        world.environment.issuers.get(0).simulator.inject(FaultRule::on_login(answer.clone()));
         world.start();
         for restart in 0..2 {
             world.pass(2 * MINUTE).await;
@@ -127,11 +126,11 @@ async fn what_says_not_now_costs_a_new_login_nothing() {
     for code in [408, 425, 429, 500, 502, 503, 504] {
         let mut world = world(HOUR);
         let credential = world.population.credentials[0].clone();
-        world.habitat.issuers.get(0).simulator.inject(FaultRule::on_login(status(code, Some(PAGE))));
+        world.environment.issuers.get(0).simulator.inject(FaultRule::on_login(status(code, Some(PAGE))));
         world.start();
         world.pass(10 * MINUTE).await;
         assert!(world.logins().len() > 8, "{code}: {:?}", world.logins());
-        world.recovers(0);
+        world.end_faults(0);
         world.pass(MINUTE + Duration::from_secs(5)).await;
         world.health(&credential).unwrap();
         assert_eq!(world.rejections(), 0, "{code}");
@@ -155,25 +154,25 @@ async fn a_block_of_a_login_that_was_accepted_is_over_a_minute_after_it_ends() {
         for accepted in [RefreshAccepted::Early, RefreshAccepted::Never] {
             let mut world = world(HOUR);
             let credential = world.population.credentials[0].clone();
-            let simulator = world.habitat.issuers.get(0).simulator.clone();
+            let simulator = world.environment.issuers.get(0).simulator.clone();
             simulator.configure(|personality| personality.refresh.accepted = accepted);
             world.start();
             world.pass(42 * MINUTE).await;
             let before = world.token(&credential).unwrap();
-            world.falls_ill(0, FaultRule::new(block.clone()));
+            world.start_fault(0, FaultRule::new(block.clone()));
             world.pass(6 * MINUTE).await;
             let told = world.credential(&credential)["status"]["failures"]["reason"].clone();
             assert_eq!(told, reason, "{block:?}, {accepted:?}");
             assert_eq!(world.token(&credential).as_ref(), Some(&before));
-            world.recovers(0);
+            world.end_faults(0);
             world.pass(MINUTE + Duration::from_secs(5)).await;
             assert_ne!(world.token(&credential), Some(before), "{block:?}, {accepted:?}");
             assert_eq!(world.rejections(), 0, "{block:?}, {accepted:?}");
-            world.assert_well();
+            world.assert_healthy();
             // What has certainly not come to the issuer leaves the refresh token as it was.
             let is_unspent =
                 accepted == RefreshAccepted::Early && matches!(&block, Fault::Status { body: None, .. });
-            assert_eq!(world.habitat.ledger.calls().logins == 1, is_unspent, "{block:?}, {accepted:?}");
+            assert_eq!(world.environment.ledger.calls().logins == 1, is_unspent, "{block:?}, {accepted:?}");
         }
     }
 }
@@ -187,14 +186,14 @@ async fn during_a_long_block_a_login_is_attempted_every_fifteen_minutes_until_th
         world.start();
         world.pass(42 * MINUTE).await;
         let before = world.token(&credential).unwrap();
-        world.habitat.issuers.get(0).simulator.inject(FaultRule::new(block.clone()));
+        world.environment.issuers.get(0).simulator.inject(FaultRule::new(block.clone()));
         world.pass(21 * MINUTE).await;
         let begun = world.logins().len();
         world.pass(4 * HOUR).await;
         let later = world.logins().len() - begun;
         assert!((15..=17).contains(&later), "{block:?}: {later} logins in four hours");
         assert_eq!(world.rejections(), 0, "{block:?}");
-        world.recovers(0);
+        world.end_faults(0);
         world.pass(15 * MINUTE + Duration::from_secs(5)).await;
         assert_ne!(world.token(&credential), Some(before), "{block:?}");
         world.health(&credential).unwrap();

@@ -1,4 +1,4 @@
-//! Two controllers over the same namespaces, each with a lease of its own: one keeps a credential, the other stands by and says
+//! Two controllers for the same namespaces, each with its own lease: one manages a credential, the other stands by and says
 //! so, until the first one is gone.
 
 use std::time::Duration;
@@ -31,11 +31,11 @@ fn controllers(world: &World) -> Vec<String> {
     world.population.credentials.iter().map(of).collect()
 }
 
-/// The Events that a process told of a reason: what they say.
+/// The messages of the Events with a reason.
 fn told(world: &World, reason: &str) -> Vec<String> {
     let namespaces = world.population.credentials.iter().map(|credential| credential.namespace.clone());
     let namespaces: std::collections::BTreeSet<String> = namespaces.collect();
-    let events = namespaces.iter().flat_map(|namespace| world.habitat.api.list("events", namespace));
+    let events = namespaces.iter().flat_map(|namespace| world.environment.api.list("events", namespace));
     let is_of = |event: &std::sync::Arc<serde_json::Value>| event["reason"] == reason;
     events.filter(is_of).map(|event| event.to_string()).collect()
 }
@@ -43,7 +43,7 @@ fn told(world: &World, reason: &str) -> Vec<String> {
 /// Deletes all targets, and asserts that they are there again after this time, good for the issuer.
 async fn puts_targets_back(world: &World, after: Duration) {
     for credential in &world.population.credentials {
-        world.vandalise(credential, None);
+        world.edit_target(credential, None);
     }
     world.pass(after).await;
     for credential in &world.population.credentials {
@@ -54,17 +54,17 @@ async fn puts_targets_back(world: &World, after: Duration) {
 #[tokio::test(start_paused = true)]
 async fn a_second_controller_stands_by_names_the_first_and_goes_on_within_half_a_minute_of_its_end() {
     let mut world = world(4);
-    world.replicas[0].start(&world.habitat);
+    world.replicas[0].start(&world.environment);
     world.pass(2 * MINUTE).await;
-    world.assert_well();
-    let calls = world.habitat.ledger.calls();
+    world.assert_healthy();
+    let calls = world.environment.ledger.calls();
 
     let mut rival = Replica::of_another("rival", ELSEWHERE);
-    rival.start(&world.habitat);
+    rival.start(&world.environment);
     world.pass(10 * MINUTE).await;
     puts_targets_back(&world, MINUTE / 6).await;
-    assert_eq!(world.habitat.api.count("rival-1", "patch", "secrets"), 0, "it does not write");
-    assert_eq!(world.habitat.ledger.calls(), calls, "nor log in");
+    assert_eq!(world.environment.api.count("rival-1", "patch", "secrets"), 0, "it does not write");
+    assert_eq!(world.environment.ledger.calls(), calls, "nor log in");
     assert!(
         controllers(&world).iter().all(|controller| controller == CONTROLLER),
         "{:?}",
@@ -73,7 +73,7 @@ async fn a_second_controller_stands_by_names_the_first_and_goes_on_within_half_a
     let told = told(&world, "ManagedByAnotherController");
     assert_eq!(told.len(), 4, "once for each credential: {told:?}");
     assert!(told.iter().all(|event| event.contains(CONTROLLER)), "{told:?}");
-    world.assert_well();
+    world.assert_healthy();
 
     world.replicas[0].stop().unwrap().await.unwrap();
     world.pass(HANDOVER).await;
@@ -81,22 +81,22 @@ async fn a_second_controller_stands_by_names_the_first_and_goes_on_within_half_a
     puts_targets_back(&world, MINUTE / 6).await;
 
     // Who comes back finds another one, and stands by in turn.
-    world.replicas[0].start(&world.habitat);
+    world.replicas[0].start(&world.environment);
     world.pass(10 * MINUTE).await;
     assert!(controllers(&world).iter().all(|controller| controller == RIVAL), "{:?}", controllers(&world));
-    assert_eq!(world.habitat.api.count("north-2", "patch", "secrets"), 0);
+    assert_eq!(world.environment.api.count("north-2", "patch", "secrets"), 0);
     puts_targets_back(&world, MINUTE / 6).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_controller_that_dies_without_a_word_is_followed_as_well() {
     let mut world = world(1);
-    world.replicas[0].start(&world.habitat);
+    world.replicas[0].start(&world.environment);
     world.pass(2 * MINUTE).await;
     let mut rival = Replica::of_another("rival", ELSEWHERE);
-    rival.start(&world.habitat);
+    rival.start(&world.environment);
     world.pass(2 * MINUTE).await;
-    world.replicas[0].crash(&world.habitat.api);
+    world.replicas[0].crash(&world.environment.api);
     world.pass(HANDOVER).await;
     assert_eq!(controllers(&world), [RIVAL]);
     puts_targets_back(&world, MINUTE / 6).await;
@@ -108,13 +108,13 @@ async fn a_failover_within_one_controller_changes_nothing_for_another() {
     world.start();
     world.pass(2 * MINUTE).await;
     let mut rival = Replica::of_another("rival", ELSEWHERE);
-    rival.start(&world.habitat);
+    rival.start(&world.environment);
     world.pass(2 * MINUTE).await;
     let leader = world.leader().unwrap();
     world.replicas[leader].stop().unwrap().await.unwrap();
     world.pass(10 * MINUTE).await;
     assert_eq!(controllers(&world), [CONTROLLER]);
-    assert_eq!(world.habitat.api.count("rival-1", "patch", "secrets"), 0);
+    assert_eq!(world.environment.api.count("rival-1", "patch", "secrets"), 0);
     puts_targets_back(&world, MINUTE / 6).await;
 }
 
@@ -122,18 +122,21 @@ async fn a_failover_within_one_controller_changes_nothing_for_another() {
 async fn two_that_come_at_once_share_what_there_is_and_leave_each_other_alone() {
     let mut world = world(6);
     let mut rival = Replica::of_another("rival", ELSEWHERE);
-    world.replicas[0].start(&world.habitat);
-    rival.start(&world.habitat);
+    world.replicas[0].start(&world.environment);
+    rival.start(&world.environment);
     world.pass(2 * MINUTE).await;
     let shared = controllers(&world);
     let written = |world: &World| {
-        ["north-1", "rival-1"].map(|process| world.habitat.api.count(process, "patch", "secrets"))
+        ["north-1", "rival-1"].map(|process| world.environment.api.count(process, "patch", "secrets"))
     };
-    let (writes, calls) = (written(&world), world.habitat.ledger.calls());
+    let (writes, calls) = (written(&world), world.environment.ledger.calls());
     assert_eq!(writes.iter().sum::<u64>(), 6, "each target once: {writes:?}");
     assert_eq!(calls.sent(), 6, "one login each: {calls:?}");
     world.pass(20 * MINUTE).await;
-    assert_eq!((written(&world), world.habitat.ledger.calls(), controllers(&world)), (writes, calls, shared));
+    assert_eq!(
+        (written(&world), world.environment.ledger.calls(), controllers(&world)),
+        (writes, calls, shared)
+    );
 }
 
 /// The third one overwrote the second one's claim, which took that for a sign of the first one's life: no claim ever stood long
@@ -141,17 +144,17 @@ async fn two_that_come_at_once_share_what_there_is_and_leave_each_other_alone() 
 #[tokio::test(start_paused = true)]
 async fn two_standbys_leave_each_others_claims_alone_and_one_takes_over_within_half_a_minute() {
     let mut world = world(1);
-    world.replicas[0].start(&world.habitat);
+    world.replicas[0].start(&world.environment);
     world.pass(2 * MINUTE).await;
     let mut others =
         [("rival", ELSEWHERE), ("third", "third")].map(|(name, at)| Replica::of_another(name, at));
     for other in &mut others {
-        other.start(&world.habitat);
+        other.start(&world.environment);
         world.pass(MINUTE).await;
     }
     world.pass(10 * MINUTE).await;
     assert_eq!(controllers(&world), [CONTROLLER]);
-    world.replicas[0].crash(&world.habitat.api);
+    world.replicas[0].crash(&world.environment.api);
     world.pass(HANDOVER).await;
     let successor = controllers(&world);
     assert_ne!(successor, [CONTROLLER]);
@@ -175,28 +178,28 @@ async fn a_controller_of_many_namespaces_is_checked_in_three_and_replaced_wherev
         let is_kept = |it: &&Credential| world.credential(it)["status"]["controller"] == controller;
         credentials.iter().filter(is_kept).count()
     };
-    world.replicas[0].start(&world.habitat);
+    world.replicas[0].start(&world.environment);
     world.pass(2 * MINUTE).await;
     let mut rival = Replica::of_another("rival", ELSEWHERE);
-    rival.start(&world.habitat);
+    rival.start(&world.environment);
     world.pass(2 * MINUTE).await;
-    world.habitat.api.reset_counts();
+    world.environment.api.reset_counts();
     world.pass(10 * MINUTE).await;
     for process in ["north-1", "rival-1"] {
-        let writes = world.habitat.api.count(process, "patch", "idissuercredentials/status");
+        let writes = world.environment.api.count(process, "patch", "idissuercredentials/status");
         assert!(writes < 600, "{process}: {writes} in ten minutes");
     }
     assert_eq!(kept_by(&world, CONTROLLER), 60);
 
     // It comes back for all of them but one.
     world.replicas[0].stop().unwrap().await.unwrap();
-    world.habitat.namespaces = credentials[1..].iter().map(|it| it.namespace.clone()).collect();
-    world.replicas[0].start(&world.habitat);
+    world.environment.namespaces = credentials[1..].iter().map(|it| it.namespace.clone()).collect();
+    world.replicas[0].start(&world.environment);
     world.pass(7 * MINUTE).await;
     assert_eq!(kept_by(&world, CONTROLLER), 59);
     assert_eq!(kept_by(&world, RIVAL), 1);
 
-    world.replicas[0].crash(&world.habitat.api);
+    world.replicas[0].crash(&world.environment.api);
     world.pass(HANDOVER).await;
     assert_eq!(kept_by(&world, RIVAL), 60);
 }
@@ -211,14 +214,14 @@ async fn two_controllers_without_a_lease_know_each_other_apart_and_a_restarted_o
     let first = controllers(&world);
     assert!(first.iter().all(|controller| controller.starts_with("none/")), "{first:?}");
     let mut rival = Replica::of_another("rival", ELSEWHERE);
-    rival.start(&world.habitat);
+    rival.start(&world.environment);
     world.pass(10 * MINUTE).await;
     puts_targets_back(&world, MINUTE / 6).await;
-    assert_eq!(world.habitat.api.count("rival-1", "patch", "secrets"), 0);
+    assert_eq!(world.environment.api.count("rival-1", "patch", "secrets"), 0);
     world.start();
     world.pass(2 * MINUTE).await;
     assert_eq!(controllers(&world), first);
-    assert_eq!(world.habitat.api.count("rival-1", "patch", "secrets"), 0);
+    assert_eq!(world.environment.api.count("rival-1", "patch", "secrets"), 0);
     world.replicas[0].stop().unwrap().await.unwrap();
     world.pass(HANDOVER).await;
     assert!(

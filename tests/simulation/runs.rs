@@ -1,30 +1,25 @@
-//! Long runs through trouble of every kind.
+//! Long runs with faults of every kind.
 
 use std::time::Duration;
 
 use idissuer::core::lease::Timings;
+use idissuer_testbed::variable;
 use jiff::SignedDuration;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 
 use crate::issuers::Issuers;
 use crate::process::stretched;
-use crate::storm::Storm;
+use crate::schedule::FaultSchedule;
 use crate::table::{call_ratio, table};
 use crate::time::TrueTime;
 use crate::world::{Plan, World};
 
-/// After the storm everything is well within an hour, when the last login that was held has been probed.
+/// After the fault schedule everything is well within an hour, when the last login that was held has been probed.
 const CALM: Duration = Duration::from_secs(66 * 60);
 /// Calls beyond the necessary ones that the usual trouble may cost, as a share of these. Most days cost a tenth, some of few
 /// credentials a third.
 const EXTRA_CALLS: f64 = 0.5;
-
-/// A text from the environment.
-#[expect(clippy::disallowed_methods, reason = "tests have no command line of their own")]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
 
 /// The timings of the lease in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +52,7 @@ struct Shape {
     seed: u64,
     days: u64,
     credentials: u64,
-    /// So many times as much trouble as usual.
+    /// The factor of the number of faults.
     force: u64,
     /// The names of the kinds of trouble that are left out.
     without: String,
@@ -141,23 +136,23 @@ impl FormatTime for Stamp {
 #[expect(clippy::print_stderr, reason = "the table is for whoever runs this")]
 async fn run(shape: &Shape) {
     let begin = real_time();
-    // First, for whatever may fail.
+    // First, for every later failure.
     eprintln!("\nto run this again: {}", shape.command());
     let credentials = usize::try_from(shape.credentials).unwrap();
     let lease = Some(shape.lease.timings());
     let plan = Plan { seed: shape.seed, accounts: (credentials * 3).div_ceil(10), credentials, lease };
     let mut world = World::new(&plan, shape.issuers());
-    let _log = log(&world.habitat.time);
+    let _log = log(&world.environment.time);
     world.start();
     world.pass(Duration::from_secs(300)).await;
-    world.assert_well();
-    let mut storm = Storm::new(shape.seed, &world, shape.force, &shape.without);
-    storm.rages(&mut world, SignedDuration::from_hours(24 * i64::try_from(shape.days).unwrap())).await;
-    storm.ceases(&mut world);
+    world.assert_healthy();
+    let mut schedule = FaultSchedule::new(shape.seed, &world, shape.force, &shape.without);
+    schedule.run(&mut world, SignedDuration::from_hours(24 * i64::try_from(shape.days).unwrap())).await;
+    schedule.end_all(&mut world);
     if !world.is_given_up() {
         world.pass(CALM).await;
     }
-    eprintln!("\n{}", table(&world, &storm, shape.seed, begin.elapsed()));
+    eprintln!("\n{}", table(&world, &schedule, shape.seed, begin.elapsed()));
     let mut verdict = world.verdict();
     let (ratio, most) = (call_ratio(&world), 1.0 + EXTRA_CALLS * shape.force as f64);
     verdict

@@ -1,4 +1,4 @@
-//! Each check fails once: what nobody sees fail proves nothing.
+//! Each check of the simulation is seen to fail once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ use crate::population::login_secret;
 use crate::process::Carry;
 use crate::world::{Plan, World};
 
-/// What processes do wrong.
+/// Faults of processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sabotage {
     /// They present each refresh token twice.
@@ -27,9 +27,9 @@ pub(crate) enum Sabotage {
     DoubleCalls,
     /// They present each password six times.
     Hammer,
-    /// Their first refresh hangs for hours, whatever limit it was given, before it is sent.
+    /// Their first refresh hangs for hours before it is sent, despite its time limit.
     HangOnce,
-    /// A minute after a call they make it twice more, whoever leads by then.
+    /// A minute after a call they repeat it twice, even if another process leads by then.
     Linger,
 }
 
@@ -101,7 +101,7 @@ async fn world(sabotage: Option<Sabotage>) -> World {
 async fn world_of(sabotage: Option<Sabotage>, lifetime: Duration) -> World {
     let plan = Plan { seed: 5, accounts: 2, credentials: 4, lease: None };
     let mut world = World::new(&plan, Issuers::plain(5, lifetime));
-    world.habitat.carry = sabotage.map(Sabotage::carry);
+    world.environment.carry = sabotage.map(Sabotage::carry);
     world.start();
     world.pass(Duration::from_secs(60)).await;
     world
@@ -115,7 +115,7 @@ fn assert_found(world: &World, what: &str) {
 #[tokio::test(start_paused = true)]
 async fn a_refresh_token_that_is_presented_twice_is_found_by_the_ledger_and_by_the_issuer() {
     let world = world(Some(Sabotage::RepeatRefreshes)).await;
-    world.assert_well();
+    world.assert_healthy();
     world.pass(HOUR).await;
     assert_found(&world, "presents a refresh token twice");
     assert_found(&world, "spent refresh tokens were presented");
@@ -131,10 +131,10 @@ async fn two_calls_of_an_account_at_once_are_found() {
 async fn calls_of_a_process_that_leads_no_more_are_found() {
     let plan = Plan { seed: 5, accounts: 2, credentials: 4, lease: Some(Timings::default()) };
     let mut world = World::new(&plan, Issuers::plain(5, HOUR));
-    world.habitat.carry = Some(Sabotage::Linger.carry());
+    world.environment.carry = Some(Sabotage::Linger.carry());
     world.start();
     world.pass(HOUR / 120).await;
-    world.assert_well();
+    world.assert_healthy();
     let leader = world.leader().unwrap();
     world.replicas[leader].stop().unwrap().await.unwrap();
     world.pass(HOUR / 60).await;
@@ -154,11 +154,11 @@ async fn a_login_that_is_presented_over_and_over_is_found() {
 #[tokio::test(start_paused = true)]
 async fn a_token_that_is_not_renewed_is_found_when_it_is_late_and_no_sooner() {
     let world = world(None).await; // its tokens are a minute old
-    world.assert_well();
-    // Nobody tells the checker.
-    world.habitat.issuers.get(0).cut();
+    world.assert_healthy();
+    // The checker does not know of it.
+    world.environment.issuers.get(0).cut();
     world.pass(53 * HOUR / 60).await;
-    world.assert_well();
+    world.assert_healthy();
     world.pass(HOUR / 60).await;
     assert_found(&world, "s left of 3600 s");
     world.pass(HOUR / 10).await;
@@ -168,18 +168,18 @@ async fn a_token_that_is_not_renewed_is_found_when_it_is_late_and_no_sooner() {
 #[tokio::test(start_paused = true)]
 async fn a_late_token_is_found_when_it_is_replaced_though_nobody_looked_meanwhile() {
     let world = world(None).await;
-    world.habitat.issuers.get(0).cut();
+    world.environment.issuers.get(0).cut();
     world.pass(Duration::from_secs(54 * 60 - 10)).await;
     sleep(Duration::from_secs(20)).await;
-    world.assert_well();
-    world.vandalise(&world.population.credentials[0], None);
+    world.assert_healthy();
+    world.edit_target(&world.population.credentials[0], None);
     assert_found(&world, "s left of 3600 s");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_lives_a_minute_is_waited_for_a_fifth_as_long_as_one_of_five() {
     let world = world_of(None, Duration::from_secs(60)).await;
-    world.habitat.issuers.get(0).cut();
+    world.environment.issuers.get(0).cut();
     world.checker.breaks(Source::Issuer(0));
     world.pass(HOUR / 30).await;
     // So says the checker, and it is not so.
@@ -194,8 +194,8 @@ async fn a_token_that_lives_a_minute_is_waited_for_a_fifth_as_long_as_one_of_fiv
 async fn a_target_that_is_not_repaired_is_found() {
     let world = world(None).await;
     let process = &world.replicas[0].process.as_ref().unwrap().name;
-    world.habitat.api.silence_watches(process, true);
-    world.vandalise(&world.population.credentials[0], None);
+    world.environment.api.silence_watches(process, true);
+    world.edit_target(&world.population.credentials[0], None);
     world.pass(Duration::from_secs(115)).await;
     assert!(world.findings.all().is_empty());
     world.pass(Duration::from_secs(10)).await;
@@ -208,14 +208,14 @@ async fn a_dead_an_older_and_a_made_up_token_are_found_when_they_are_written() {
     let world = world(None).await;
     let credential = &world.population.credentials[0];
     let process = world.replicas[0].process.as_ref().unwrap().name.clone();
-    let old = world.habitat.api.get("secrets", &credential.namespace, &credential.name).unwrap();
+    let old = world.environment.api.get("secrets", &credential.namespace, &credential.name).unwrap();
     let data = old["data"].clone();
     let write = |data: &Value| {
         let place = (credential.namespace.as_str(), credential.name.as_str());
-        world.habitat.api.merge(&process, "secrets", place, &json!({"data": data})).unwrap();
+        world.environment.api.merge(&process, "secrets", place, &json!({"data": data})).unwrap();
     };
     world.pass(50 * HOUR / 60).await;
-    world.assert_well();
+    world.assert_healthy();
     write(&data);
     assert_found(&world, "of 2027-01-15T08:00:00Z after token");
     world.pass(HOUR / 2).await;

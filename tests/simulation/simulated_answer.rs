@@ -7,7 +7,6 @@ use idissuer::issuer::{Answer, TransportError, is_page};
 use idissuer_simulator::{Response, SimulatedAnswer};
 use tokio::time::sleep;
 
-/// The longest body that a client reads.
 pub(crate) const ANSWER_LIMIT: usize = 64 * 1024;
 
 /// Whether the body is a page for people.

@@ -1,4 +1,4 @@
-//! An API server that takes long for everything: what is due comes late, and no token dies.
+//! A slow API server: renewals are late, and no token expires.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,18 +13,16 @@ use crate::world::{Plan, World};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
-/// How long tokens live.
 const LIFETIME: Duration = Duration::from_secs(600);
-/// How long the API server takes.
 const ANSWERS: [Duration; 3] = [Duration::from_secs(3), Duration::from_secs(6), Duration::from_secs(12)];
 
 /// Two replicas under an ordinary lease, of which nothing runs yet. What the API server takes for each call can be set.
 fn world() -> (World, Arc<AtomicU64>) {
     let plan = Plan { seed: 12, accounts: 5, credentials: 10, lease: Some(Timings::default()) };
     let world = World::new(&plan, Issuers::plain(12, LIFETIME));
-    let (links, takes) = (world.habitat.links.clone(), Arc::new(AtomicU64::new(0)));
+    let (links, takes) = (world.environment.links.clone(), Arc::new(AtomicU64::new(0)));
     let duration = Arc::clone(&takes);
-    world.habitat.api.set_fault(move |annotations| {
+    world.environment.api.set_fault(move |annotations| {
         let own = links.get(&annotations.user).and_then(|link| link.api_fault());
         let seconds = duration.load(Ordering::Relaxed);
         own.or_else(|| (seconds > 0).then(|| Fault::Delay(Duration::from_secs(seconds))))
@@ -55,11 +53,11 @@ async fn no_token_dies_and_a_replica_follows_another_however_long_the_api_server
         takes.store(answer.as_secs(), Ordering::Relaxed);
         world.start();
         world.pass(5 * MINUTE).await;
-        world.assert_well();
+        world.assert_healthy();
         stays_alive(&world, 20 * MINUTE, &format!("{answer:?} for each call")).await;
 
         let first = world.leader().unwrap();
-        world.replicas[first].crash(&world.habitat.api);
+        world.replicas[first].crash(&world.environment.api);
         stays_alive(&world, 15 * MINUTE, &format!("{answer:?}, another replica")).await;
         assert!(world.leader().is_some_and(|leader| leader != first), "{:?} leads", world.leader());
     }
@@ -71,12 +69,12 @@ async fn no_token_dies_when_the_api_server_begins_to_take_long_and_when_it_stops
         let (mut world, takes) = world();
         world.start();
         world.pass(MINUTE).await;
-        world.assert_well();
+        world.assert_healthy();
         for seconds in [answer.as_secs(), 0, answer.as_secs(), 0] {
             takes.store(seconds, Ordering::Relaxed);
             stays_alive(&world, 12 * MINUTE, &format!("{seconds} s for each call")).await;
         }
-        world.assert_well();
+        world.assert_healthy();
     }
 }
 
@@ -85,18 +83,18 @@ async fn what_was_written_and_answered_late_counts_as_written() {
     for resource in ["secrets", "idissuercredentials"] {
         let plan = Plan { seed: 12, accounts: 1, credentials: 1, lease: None };
         let mut world = World::new(&plan, Issuers::plain(12, LIFETIME));
-        world.habitat.api.set_fault(move |annotations| {
+        world.environment.api.set_fault(move |annotations| {
             let is_write = annotations.resource == resource && annotations.verb == "patch";
             is_write.then_some(Fault::Late(Duration::from_secs(8)))
         });
         world.start();
         world.pass(2 * MINUTE).await;
-        world.assert_well();
+        world.assert_healthy();
         let (token, calls) =
-            (world.token(&world.population.credentials[0]), world.habitat.ledger.calls().sent());
+            (world.token(&world.population.credentials[0]), world.environment.ledger.calls().sent());
         assert_eq!(calls, 1, "{resource}");
         world.pass(2 * MINUTE).await;
         assert_eq!(world.token(&world.population.credentials[0]), token);
-        assert_eq!(world.habitat.ledger.calls().sent(), 1, "{resource}");
+        assert_eq!(world.environment.ledger.calls().sent(), 1, "{resource}");
     }
 }

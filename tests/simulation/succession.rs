@@ -1,4 +1,4 @@
-//! A replica that led, was cut off, and leads again: what its successor did meanwhile stands.
+//! A replica that led, lost its connection, and leads again keeps what its successor did.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +21,7 @@ async fn with_a_leader() -> (World, usize) {
     let mut world = World::new(&plan, Issuers::plain(5, HOUR));
     world.start();
     world.pass(2 * MINUTE).await;
-    world.assert_well();
+    world.assert_healthy();
     let first = world.leader().unwrap();
     (world, first)
 }
@@ -32,14 +32,14 @@ async fn with_a_successor_that_came_and_went() -> (World, usize) {
     let (mut world, first) = with_a_leader().await;
     let process = world.replicas[first].process.as_ref().unwrap();
     process.link.set(Wire::Cut);
-    world.habitat.api.silence_watches(&process.name, true);
+    world.environment.api.silence_watches(&process.name, true);
     world.pass(SUCCESSION).await;
 
     let successor = world.leader().unwrap();
     assert_ne!(successor, first);
     let before = world.token(&world.population.credentials[0]);
     // It holds no token in memory, and has to log in.
-    world.vandalise(&world.population.credentials[0], None);
+    world.edit_target(&world.population.credentials[0], None);
     world.pass(SUCCESSION).await;
     assert_ne!(world.token(&world.population.credentials[0]), before);
     world.replicas[successor].stop().unwrap().await.unwrap();
@@ -52,28 +52,28 @@ async fn comes_back(world: &World, replica: usize) {
     process.link.set(Wire::Good);
     world.pass(SUCCESSION).await;
     assert_eq!(world.leader(), Some(replica));
-    world.habitat.api.silence_watches(&process.name, false);
+    world.environment.api.silence_watches(&process.name, false);
     world.pass(SUCCESSION).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_comes_back_goes_on_from_what_its_successor_wrote() {
     let (world, replica) = with_a_successor_that_came_and_went().await;
-    let (token, calls) = (world.token(&world.population.credentials[0]), world.habitat.ledger.calls());
+    let (token, calls) = (world.token(&world.population.credentials[0]), world.environment.ledger.calls());
     comes_back(&world, replica).await;
     assert_eq!(world.token(&world.population.credentials[0]), token);
-    assert_eq!(world.habitat.ledger.calls(), calls);
-    world.assert_well();
+    assert_eq!(world.environment.ledger.calls(), calls);
+    world.assert_healthy();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_comes_back_and_never_hears_so_goes_on_from_what_its_successor_wrote() {
     let (world, replica) = with_a_successor_that_came_and_went().await;
-    let (token, calls) = (world.token(&world.population.credentials[0]), world.habitat.ledger.calls());
-    let links = world.habitat.links.clone();
+    let (token, calls) = (world.token(&world.population.credentials[0]), world.environment.ledger.calls());
+    let links = world.environment.links.clone();
     let is_lost = Arc::new(AtomicBool::new(false));
     let lost = Arc::clone(&is_lost);
-    world.habitat.api.set_fault(move |annotations| {
+    world.environment.api.set_fault(move |annotations| {
         let own = links.get(&annotations.user).and_then(|link| link.api_fault());
         let is_claim = own.is_none() && annotations.resource == "leases" && annotations.verb == "patch";
         own.or_else(|| (is_claim && !lost.swap(true, Ordering::Relaxed)).then_some(Fault::Lost))
@@ -81,18 +81,18 @@ async fn a_leader_that_comes_back_and_never_hears_so_goes_on_from_what_its_succe
     comes_back(&world, replica).await;
     assert!(is_lost.load(Ordering::Relaxed));
     assert_eq!(world.token(&world.population.credentials[0]), token);
-    assert_eq!(world.habitat.ledger.calls(), calls);
-    world.assert_well();
+    assert_eq!(world.environment.ledger.calls(), calls);
+    world.assert_healthy();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_is_stopped_while_a_write_hangs_hands_over_all_the_same() {
     let (mut world, first) = with_a_leader().await;
-    world.habitat.api.set_fault(|annotations| {
+    world.environment.api.set_fault(|annotations| {
         let is_write = annotations.resource == "secrets" && annotations.verb == "patch";
         is_write.then_some(Fault::Delay(HOUR))
     });
-    world.vandalise(&world.population.credentials[0], None);
+    world.edit_target(&world.population.credentials[0], None);
     world.pass(MINUTE / 300).await;
     world.replicas[first].stop().unwrap().await.unwrap();
     // A standby's look; the lease would run out later.

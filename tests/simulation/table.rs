@@ -1,4 +1,4 @@
-//! What a simulation came to.
+//! The result of a simulation.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use idissuer::core::time::Moment;
 use idissuer::core::token::{LifetimeSource, Validity};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::storm::Storm;
+use crate::schedule::FaultSchedule;
 use crate::world::World;
 
 /// The seconds from one token of this lifetime to the next, for the credential with this UID.
@@ -24,7 +24,7 @@ pub(crate) fn necessary_calls(world: &World, time: SignedDuration) -> u64 {
     let of_account = |account: usize| {
         let members = world.population.credentials.iter().filter(|credential| credential.account == account);
         let intervals = members.map(|credential| {
-            let lifetime = world.habitat.issuers.get(credential.issuer).personality().token.lifetime;
+            let lifetime = world.environment.issuers.get(credential.issuer).personality().token.lifetime;
             interval(world.credential(credential)["metadata"]["uid"].as_str().unwrap(), lifetime)
         });
         intervals.min_by(f64::total_cmp).map_or(0, |interval| whole(time.as_secs_f64() / interval) + 1)
@@ -34,25 +34,25 @@ pub(crate) fn necessary_calls(world: &World, time: SignedDuration) -> u64 {
 
 /// The calls that were made for each one that was necessary.
 pub(crate) fn call_ratio(world: &World) -> f64 {
-    let necessary = necessary_calls(world, world.habitat.time.awake());
-    world.habitat.ledger.calls().sent() as f64 / necessary as f64
+    let necessary = necessary_calls(world, world.environment.time.awake());
+    world.environment.ledger.calls().sent() as f64 / necessary as f64
 }
 
 fn whole(number: f64) -> u64 {
     Duration::from_secs_f64(number).as_secs()
 }
 
-/// One of so many in order, such as the median.
+/// A quantile, such as the median.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let index = whole((sorted.len().saturating_sub(1)) as f64 * share);
     sorted.get(usize::try_from(index).unwrap()).copied().unwrap_or_default()
 }
 
 /// The table that is printed at the end.
-pub(crate) fn table(world: &World, storm: &Storm, seed: u64, real: Duration) -> String {
-    let calls = world.habitat.ledger.calls();
-    let elapsed = world.habitat.time.elapsed();
-    let necessary = necessary_calls(world, world.habitat.time.awake());
+pub(crate) fn table(world: &World, schedule: &FaultSchedule, seed: u64, real: Duration) -> String {
+    let calls = world.environment.ledger.calls();
+    let elapsed = world.environment.time.elapsed();
+    let necessary = necessary_calls(world, world.environment.time.awake());
     let lateness = world.checker.lateness();
     let seconds = |share| format!("{:.1} s", quantile(&lateness, share));
     let mut rows = vec![
@@ -60,7 +60,7 @@ pub(crate) fn table(world: &World, storm: &Storm, seed: u64, real: Duration) -> 
         ("simulated days".into(), format!("{:.1}", elapsed.as_secs_f64() / 86400.0)),
         ("credentials".into(), world.population.credentials.len().to_string()),
         ("accounts".into(), world.population.accounts.len().to_string()),
-        ("issuers".into(), world.habitat.issuers.len().to_string()),
+        ("issuers".into(), world.environment.issuers.len().to_string()),
         ("logins".into(), calls.logins.to_string()),
         ("  rejected".into(), calls.logins_rejected.to_string()),
         ("refreshes".into(), calls.refreshes.to_string()),
@@ -68,7 +68,7 @@ pub(crate) fn table(world: &World, storm: &Storm, seed: u64, real: Duration) -> 
         ("  ratio".into(), format!("{:.3}", call_ratio(world))),
         ("calls that never left".into(), calls.unsent.to_string()),
         ("calls of those who led before".into(), calls.strays.to_string()),
-        ("most in flight at an issuer".into(), world.habitat.ledger.most_at_issuer().to_string()),
+        ("most in flight at an issuer".into(), world.environment.ledger.most_at_issuer().to_string()),
     ];
     rows.extend(
         world.checker.writes().into_iter().map(|(name, count)| (format!("writes {name}"), count.to_string())),
@@ -77,7 +77,7 @@ pub(crate) fn table(world: &World, storm: &Storm, seed: u64, real: Duration) -> 
     for (name, share) in [("p50", 0.5), ("p99", 0.99), ("max", 1.0)] {
         rows.push((format!("  late, {name}"), seconds(share)));
     }
-    rows.extend(storm.counts.iter().map(|(name, count)| (format!("trouble: {name}"), count.to_string())));
+    rows.extend(schedule.counts.iter().map(|(name, count)| (format!("trouble: {name}"), count.to_string())));
     rows.push(("real seconds".into(), format!("{:.1}", real.as_secs_f64())));
     let mut table = String::new();
     for (name, value) in rows {

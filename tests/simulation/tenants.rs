@@ -1,4 +1,4 @@
-//! A tenant who asks for more than a tenant may have.
+//! A tenant that exceeds its limits.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const STATUS: &str = "idissuercredentials/status";
 
-/// So many accounts with a credential each, all in one namespace. Nothing runs yet.
+/// This number of accounts with one credential each, all in one namespace. Nothing runs yet.
 fn crowd(issuers: Issuers, credentials: usize) -> World {
     World::new(&Plan { seed: 9, accounts: credentials, credentials, lease: None }, issuers)
 }
@@ -25,7 +25,7 @@ fn crowd(issuers: Issuers, credentials: usize) -> World {
 fn writes(world: &World, resource: &str) -> u64 {
     let is_write =
         |verb: &str, target: &str| target == resource && matches!(verb, "create" | "patch" | "update");
-    let counts = world.habitat.api.counts().into_iter();
+    let counts = world.environment.api.counts().into_iter();
     counts.filter(|((_, verb, target), _)| is_write(verb, target)).map(|(_, count)| count).sum()
 }
 
@@ -43,7 +43,7 @@ async fn very_short_lived_tokens_are_written_once_a_minute_and_reported_without_
         assert_eq!(told(&world, credential, "Ready"), expected("False"));
         assert_eq!(told(&world, credential, "Stalled"), expected("True"));
     }
-    world.habitat.api.reset_counts();
+    world.environment.api.reset_counts();
     world.pass(2 * MINUTE).await;
     let (secrets, statuses) = (writes(&world, "secrets"), writes(&world, STATUS));
     assert!((50..=150).contains(&secrets), "{secrets}: two or three of each");
@@ -51,7 +51,7 @@ async fn very_short_lived_tokens_are_written_once_a_minute_and_reported_without_
     assert_eq!(writes(&world, "events"), 0);
 
     // Longer lives are noticed by themselves, and a life of three seconds is served.
-    let issuer = &world.habitat.issuers.get(0).simulator;
+    let issuer = &world.environment.issuers.get(0).simulator;
     issuer.configure(|personality| personality.token.lifetime = 3 * SECOND);
     world.pass(MINUTE + 10 * SECOND).await;
     for credential in &world.population.credentials {
@@ -65,10 +65,10 @@ async fn tokens_of_five_seconds_stay_alive_and_are_written_no_more_often_than_th
     let mut world = crowd(Issuers::plain(9, 5 * SECOND), 50);
     world.start();
     world.pass(2 * MINUTE).await;
-    world.habitat.api.reset_counts();
+    world.environment.api.reset_counts();
     for _ in 0..60 {
         world.pass(SECOND).await;
-        world.assert_well();
+        world.assert_healthy();
     }
     let (secrets, statuses) = (writes(&world, "secrets"), writes(&world, STATUS));
     assert!(secrets <= 50 * 17, "{secrets} in a minute");
@@ -80,19 +80,19 @@ async fn what_is_changed_over_and_over_is_written_at_a_pace_and_as_it_was_asked_
     let mut world = crowd(Issuers::plain(9, HOUR), 2);
     world.start();
     world.pass(10 * SECOND).await;
-    world.assert_well();
+    world.assert_healthy();
     let credential = world.population.credentials[0].clone();
     let place = (credential.namespace.as_str(), credential.name.as_str());
     for edits_specification in [true, false] {
         world.pass(5 * MINUTE).await;
-        world.habitat.api.reset_counts();
+        world.environment.api.reset_counts();
         for number in 0..240 {
             if edits_specification {
                 world.edits(&credential, &json!({"renewal": {"renewBeforePercent": 20 + number % 50}}));
             } else {
                 let request = json!({"idissuer.pl/renew-requested-at": number.to_string()});
                 let patch = json!({"metadata": {"annotations": request}});
-                world.habitat.api.merge("owner", "idissuercredentials", place, &patch).unwrap();
+                world.environment.api.merge("owner", "idissuercredentials", place, &patch).unwrap();
             }
             world.pass(SECOND / 2).await;
         }
@@ -104,14 +104,14 @@ async fn what_is_changed_over_and_over_is_written_at_a_pace_and_as_it_was_asked_
         if !edits_specification {
             assert_eq!(object["status"]["lastHandledRenewRequest"], "239");
         }
-        world.assert_well();
+        world.assert_healthy();
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_namespace_has_so_many_places_older_credentials_go_first_and_no_token_dies_for_a_newcomer() {
     let mut world = crowd(Issuers::plain(9, HOUR), 5);
-    world.habitat.max_credentials_per_namespace = 3;
+    world.environment.max_credentials_per_namespace = 3;
     let credentials = world.population.credentials.clone();
     let is_served = |world: &World, number: usize| {
         let (ready, stalled) =
@@ -127,7 +127,12 @@ async fn a_namespace_has_so_many_places_older_credentials_go_first_and_no_token_
     };
     let served = |world: &World| (1..5).filter(|it| is_served(world, *it)).collect::<Vec<_>>();
     // The first one is created last of all, though its name comes first.
-    world.habitat.api.delete("owner", "idissuercredentials", &credentials[0].namespace, &credentials[0].name);
+    world.environment.api.delete(
+        "owner",
+        "idissuercredentials",
+        &credentials[0].namespace,
+        &credentials[0].name,
+    );
     world.start();
     world.pass(10 * SECOND).await;
     assert_eq!(served(&world), [1, 2, 3]);
@@ -137,20 +142,25 @@ async fn a_namespace_has_so_many_places_older_credentials_go_first_and_no_token_
     assert_eq!(served(&world), [1, 2, 3]);
 
     // A place that becomes free goes to the oldest that waits.
-    world.habitat.api.delete("owner", "idissuercredentials", &credentials[2].namespace, &credentials[2].name);
+    world.environment.api.delete(
+        "owner",
+        "idissuercredentials",
+        &credentials[2].namespace,
+        &credentials[2].name,
+    );
     world.pass(10 * SECOND).await;
     let rest = |world: &World| [0, 1, 3, 4].map(|it| is_served(world, it));
     assert_eq!(rest(&world), [false, true, true, true]);
 
     // Who begins finds the same, and a smaller limit stops the youngest.
     for (limit, expected) in [(3, [false, true, true, true]), (2, [false, true, true, false])] {
-        world.habitat.max_credentials_per_namespace = limit;
+        world.environment.max_credentials_per_namespace = limit;
         world.replicas[0].stop().unwrap().await.unwrap();
-        world.replicas[0].start(&world.habitat);
+        world.replicas[0].start(&world.environment);
         world.pass(10 * SECOND).await;
         assert_eq!(rest(&world), expected, "{limit}");
     }
-    assert_eq!(world.habitat.ledger.calls().sent(), 4);
+    assert_eq!(world.environment.ledger.calls().sent(), 4);
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,7 +168,7 @@ async fn a_namespace_has_a_hundred_events_at_once_and_then_one_a_second() {
     let mut world = crowd(Issuers::plain(9, HOUR), 300);
     world.start();
     world.pass(20 * SECOND).await;
-    world.assert_well();
+    world.assert_healthy();
     let events = writes(&world, "events");
     assert!((100..=121).contains(&events), "{events}");
     let metrics = world.replicas[0]
@@ -184,8 +194,9 @@ async fn a_large_template_is_rendered_repaired_changed_and_refused_like_any_othe
         });
         json!({"target": {"template": {"metadata": {"annotations": {"note": letter}}, "data": data}}})
     };
-    let target =
-        |world: &World| world.habitat.api.get("secrets", &credential.namespace, &credential.name).unwrap();
+    let target = |world: &World| {
+        world.environment.api.get("secrets", &credential.namespace, &credential.name).unwrap()
+    };
     let holds = |world: &World, letter: &str| {
         let expected = letter.repeat(6000) + &world.token(&credential).unwrap();
         text(&target(world), "long") == Some(expected)
@@ -194,14 +205,14 @@ async fn a_large_template_is_rendered_repaired_changed_and_refused_like_any_othe
     world.apply(&credential, &spec("a", "token"));
     world.start();
     world.pass(10 * SECOND).await;
-    world.assert_well();
+    world.assert_healthy();
     assert!(holds(&world, "a"));
 
-    world.vandalise(&credential, Some(&json!({"data": {"long": "Zm9yZ2Vk"}})));
+    world.edit_target(&credential, Some(&json!({"data": {"long": "Zm9yZ2Vk"}})));
     world.pass(2 * SECOND).await;
     assert!(holds(&world, "a"), "put back");
-    world.habitat.api.reset_counts();
-    world.vandalise(&credential, Some(&json!({"metadata": {"annotations": {"other.example/seen": "1"}}})));
+    world.environment.api.reset_counts();
+    world.edit_target(&credential, Some(&json!({"metadata": {"annotations": {"other.example/seen": "1"}}})));
     world.pass(2 * SECOND).await;
     assert_eq!(writes(&world, "secrets"), 0);
 
@@ -216,18 +227,18 @@ async fn a_large_template_is_rendered_repaired_changed_and_refused_like_any_othe
     world.pass(2 * SECOND).await;
     assert!(holds(&world, "d"));
 
-    world.habitat.api.reset_counts();
-    let calls = world.habitat.ledger.calls().sent();
+    world.environment.api.reset_counts();
+    let calls = world.environment.ledger.calls().sent();
     world.replicas[0].stop().unwrap().await.unwrap();
-    world.replicas[0].start(&world.habitat);
+    world.replicas[0].start(&world.environment);
     world.pass(MINUTE).await;
-    assert_eq!((writes(&world, "secrets"), world.habitat.ledger.calls().sent()), (0, calls));
+    assert_eq!((writes(&world, "secrets"), world.environment.ledger.calls().sent()), (0, calls));
     world.pass(HOUR).await;
-    world.assert_well();
+    world.assert_healthy();
     assert!(holds(&world, "d"), "renewed");
 }
 
-/// What is read whole to be rendered is limited for all together: whoever waits for a share holds none.
+/// Whole objects in memory are limited for all together, and waiting tasks hold none.
 #[tokio::test(start_paused = true)]
 async fn writes_of_large_templates_that_are_all_refused_stop_nobody() {
     for code in [409, 403] {
@@ -239,23 +250,24 @@ async fn writes_of_large_templates_that_are_all_refused_stop_nobody() {
         }
         world.start();
         world.pass(10 * SECOND).await;
-        world.assert_well();
+        world.assert_healthy();
 
-        world.habitat.api.set_fault(move |annotations| {
+        world.environment.api.set_fault(move |annotations| {
             let is_write = annotations.resource == "secrets" && annotations.verb == "patch";
             is_write.then(|| Fault::refuse(code, "Conflict"))
         });
         for credential in &crowd {
-            world.vandalise(credential, Some(&json!({"data": {"long": "Zm9yZ2Vk"}})));
+            world.edit_target(credential, Some(&json!({"data": {"long": "Zm9yZ2Vk"}})));
         }
         world.pass(3 * SECOND).await;
-        world.habitat.api.clear_fault();
+        world.environment.api.clear_fault();
         world.pass(MINUTE).await;
         for credential in &crowd {
-            let target = world.habitat.api.get("secrets", &credential.namespace, &credential.name).unwrap();
+            let target =
+                world.environment.api.get("secrets", &credential.namespace, &credential.name).unwrap();
             assert_eq!(text(&target, "long").map_or(0, |text| text.len()), 6000, "{code}: put back");
         }
-        world.assert_well();
+        world.assert_healthy();
     }
 }
 
@@ -264,7 +276,7 @@ async fn writes_of_large_templates_that_are_all_refused_stop_nobody() {
 async fn a_rejected_credential_that_is_edited_whenever_it_is_read_keeps_no_first_login_waiting() {
     let mut world = crowd(Issuers::plain(9, HOUR), 2);
     let [rejected, newcomer] = [0, 1].map(|number| world.population.credentials[number].clone());
-    world.habitat.api.delete("owner", "idissuercredentials", &newcomer.namespace, &newcomer.name);
+    world.environment.api.delete("owner", "idissuercredentials", &newcomer.namespace, &newcomer.name);
     world.write(&login_secret(&rejected.namespace, &world.population.accounts[0], "wrong"));
     let large = |round: u32| {
         let data = json!({"token": "{{ token }}", "long": format!("{round}{}", "x".repeat(6000))});
@@ -276,9 +288,9 @@ async fn a_rejected_credential_that_is_edited_whenever_it_is_read_keeps_no_first
     assert_eq!(told(&world, &rejected, "LoginAccepted").unwrap().0, "False");
 
     world.replicas[0].stop().unwrap().await.unwrap();
-    let (api, round) = (world.habitat.api.clone(), AtomicU32::new(1));
+    let (api, round) = (world.environment.api.clone(), AtomicU32::new(1));
     let edited = rejected.clone();
-    world.habitat.api.set_fault(move |annotations| {
+    world.environment.api.set_fault(move |annotations| {
         let is_read = annotations.verb == "get"
             && annotations.resource == "idissuercredentials"
             && annotations.name == edited.name;
@@ -289,24 +301,24 @@ async fn a_rejected_credential_that_is_edited_whenever_it_is_read_keeps_no_first
         }
         is_read.then_some(Fault::Delay(SECOND / 4))
     });
-    world.replicas[0].start(&world.habitat);
+    world.replicas[0].start(&world.environment);
     world.pass(5 * SECOND).await;
     world.apply(&newcomer, &json!({}));
     world.pass(20 * SECOND).await;
     world.health(&newcomer).unwrap();
 }
 
-/// An object of a tenant may hold a megabyte, whatever a credential needs of it.
+/// An object of a tenant may hold a megabyte, however little a credential needs.
 #[tokio::test(start_paused = true)]
 async fn of_a_login_that_a_hundred_credentials_name_eight_copies_are_read_at_once() {
     let mut world =
         World::new(&Plan { seed: 9, accounts: 1, credentials: 100, lease: None }, Issuers::plain(9, HOUR));
     world.start();
     world.pass(10 * SECOND).await;
-    world.assert_well();
+    world.assert_healthy();
     let reads = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&reads);
-    world.habitat.api.set_fault(move |annotations| {
+    world.environment.api.set_fault(move |annotations| {
         let is_read = annotations.resource == "secrets" && annotations.verb == "get";
         if is_read {
             seen.lock().unwrap().push(Instant::now());
@@ -324,5 +336,5 @@ async fn of_a_login_that_a_hundred_credentials_name_eight_copies_are_read_at_onc
     let at_once = |first: &Instant| reads.iter().filter(|at| (*first..*first + SECOND).contains(at)).count();
     let most = reads.iter().map(at_once).max().unwrap();
     assert!(reads.len() >= 100 && most <= 8, "{} reads, {most} at once", reads.len());
-    world.assert_well();
+    world.assert_healthy();
 }

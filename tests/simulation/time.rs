@@ -1,4 +1,4 @@
-//! True time, and what the clocks of machines make of it.
+//! True time, and the clocks of machines.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,7 +8,6 @@ use idissuer::ops::clock::Clock;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-/// When every simulation begins.
 const BEGIN: i64 = 1_800_000_000;
 
 /// The time that issuers and the API server live in. It passes with tokio's, and while the machine of the operator is
@@ -29,7 +28,6 @@ impl TrueTime {
         Timestamp::from_second(BEGIN).unwrap() + running + *self.suspended.lock().unwrap()
     }
 
-    /// How long the simulation has gone on.
     pub(crate) fn elapsed(&self) -> SignedDuration {
         self.now().duration_since(Timestamp::from_second(BEGIN).unwrap())
     }
@@ -39,7 +37,6 @@ impl TrueTime {
         self.elapsed() - *self.suspended.lock().unwrap()
     }
 
-    /// The machine slept this long.
     pub(crate) fn suspend(&self, duration: SignedDuration) {
         *self.suspended.lock().unwrap() += duration;
     }
@@ -59,7 +56,6 @@ impl Machine {
     }
 }
 
-/// The clocks of one process.
 pub(crate) struct ProcessClock {
     time: TrueTime,
     machine: Machine,

@@ -1,4 +1,4 @@
-//! The kinds of trouble, first of all those of issuers, and of people who edit what the operator works with.
+//! The kinds of faults of issuers, and edits by people.
 
 use std::time::Duration;
 
@@ -7,14 +7,13 @@ use serde_json::{Value, json};
 
 use crate::conditions::Source;
 use crate::population::login_secret;
-use crate::storm::{Kind, Storm};
+use crate::schedule::{FaultSchedule, Kind};
 use crate::upheaval::{
     api_in_trouble, machines_suspended, replica_crashed, replica_stalled, replica_stopped, wall_clock_set,
     watches_broken, watches_silent,
 };
 use crate::world::World;
 
-/// All kinds.
 pub(crate) static KINDS: [Kind; 26] = [
     Kind { name: "issuer unreachable", daily: 2.0, grows: false, begin: issuer_unreachable },
     Kind { name: "issuer fails", daily: 4.0, grows: false, begin: issuer_fails },
@@ -47,59 +46,61 @@ pub(crate) static KINDS: [Kind; 26] = [
 pub(crate) const MINUTE: f64 = 60.0;
 pub(crate) const HOUR: f64 = 3600.0;
 
-fn one_issuer(world: &World, storm: &mut Storm) -> usize {
-    storm.one_of(world.habitat.issuers.len())
+fn one_issuer(world: &World, schedule: &mut FaultSchedule) -> usize {
+    schedule.one_of(world.environment.issuers.len())
 }
 
 /// Something is wrong with an issuer until it ends.
 fn issuer_trouble(
     world: &World,
-    storm: &mut Storm,
+    schedule: &mut FaultSchedule,
     issuer: usize,
     duration: Duration,
     end: impl FnOnce(&mut World) + 'static,
 ) {
     world.checker.breaks(Source::Issuer(issuer));
-    storm.ends_after(duration, world, move |world, _| {
+    schedule.ends_after(duration, world, move |world, _| {
         end(world);
         world.checker.mends(Source::Issuer(issuer));
     });
 }
 
-fn issuer_unreachable(world: &mut World, storm: &mut Storm) {
-    let (issuer, duration) = (one_issuer(world, storm), storm.seconds(5.0, 40.0 * MINUTE));
-    world.habitat.issuers.get(issuer).cut();
-    issuer_trouble(world, storm, issuer, duration, move |world| world.habitat.issuers.get(issuer).restore());
+fn issuer_unreachable(world: &mut World, schedule: &mut FaultSchedule) {
+    let (issuer, duration) = (one_issuer(world, schedule), schedule.seconds(5.0, 40.0 * MINUTE));
+    world.environment.issuers.get(issuer).cut();
+    issuer_trouble(world, schedule, issuer, duration, move |world| {
+        world.environment.issuers.get(issuer).restore();
+    });
 }
 
 /// An issuer follows this rule until it ends.
-fn issuer_follows(world: &World, storm: &mut Storm, rule: FaultRule, longest: f64) {
-    let (issuer, duration) = (one_issuer(world, storm), storm.seconds(5.0, longest));
-    let rule = rule.chance(if storm.chances.bool() { 1.0 } else { 0.5 });
-    world.habitat.issuers.get(issuer).simulator.inject(rule.clone());
-    issuer_trouble(world, storm, issuer, duration, move |world| {
-        world.habitat.issuers.get(issuer).simulator.configure(|personality| {
+fn issuer_follows(world: &World, schedule: &mut FaultSchedule, rule: FaultRule, longest: f64) {
+    let (issuer, duration) = (one_issuer(world, schedule), schedule.seconds(5.0, longest));
+    let rule = rule.chance(if schedule.chances.bool() { 1.0 } else { 0.5 });
+    world.environment.issuers.get(issuer).simulator.inject(rule.clone());
+    issuer_trouble(world, schedule, issuer, duration, move |world| {
+        world.environment.issuers.get(issuer).simulator.configure(|personality| {
             let index = personality.faults.iter().position(|other| *other == rule);
             drop(index.map(|index| personality.faults.remove(index)));
         });
     });
 }
 
-fn issuer_fails(world: &mut World, storm: &mut Storm) {
-    let status = [500, 502, 503, 504][storm.one_of(4)];
+fn issuer_fails(world: &mut World, schedule: &mut FaultSchedule) {
+    let status = [500, 502, 503, 504][schedule.one_of(4)];
     let rule = FaultRule::new(Fault::status(status));
-    let rule = if storm.chances.bool() { rule.after_work() } else { rule.before_work() };
-    issuer_follows(world, storm, rule, 40.0 * MINUTE);
+    let rule = if schedule.chances.bool() { rule.after_work() } else { rule.before_work() };
+    issuer_follows(world, schedule, rule, 40.0 * MINUTE);
 }
 
-fn issuer_busy(world: &mut World, storm: &mut Storm) {
-    let seconds = storm.chances.u32(1..600);
-    let status = [429, 503][storm.one_of(2)];
+fn issuer_busy(world: &mut World, schedule: &mut FaultSchedule) {
+    let seconds = schedule.chances.u32(1..600);
+    let status = [429, 503][schedule.one_of(2)];
     let fault = Fault::retry_after(status, RetryAfter::Seconds(seconds));
-    issuer_follows(world, storm, FaultRule::new(fault).before_work(), 20.0 * MINUTE);
+    issuer_follows(world, schedule, FaultRule::new(fault).before_work(), 20.0 * MINUTE);
 }
 
-fn issuer_answers_badly(world: &mut World, storm: &mut Storm) {
+fn issuer_answers_badly(world: &mut World, schedule: &mut FaultSchedule) {
     let faults = [
         Fault::Lost,
         Fault::Hang,
@@ -110,59 +111,59 @@ fn issuer_answers_badly(world: &mut World, storm: &mut Storm) {
         Fault::Oversize { bytes: 100_000 },
         Fault::Trickle { interval: Duration::from_secs(1) },
     ];
-    let fault = faults[storm.one_of(faults.len())].clone();
-    issuer_follows(world, storm, FaultRule::new(fault), 20.0 * MINUTE);
+    let fault = faults[schedule.one_of(faults.len())].clone();
+    issuer_follows(world, schedule, FaultRule::new(fault), 20.0 * MINUTE);
 }
 
-fn issuer_rejects(world: &mut World, storm: &mut Storm) {
-    let status = [401, 403][storm.one_of(2)];
-    issuer_follows(world, storm, FaultRule::on_login(Fault::status(status)), HOUR);
+fn issuer_rejects(world: &mut World, schedule: &mut FaultSchedule) {
+    let status = [401, 403][schedule.one_of(2)];
+    issuer_follows(world, schedule, FaultRule::on_login(Fault::status(status)), HOUR);
 }
 
-fn issuer_slow(world: &mut World, storm: &mut Storm) {
-    let (issuer, duration) = (one_issuer(world, storm), storm.seconds(5.0, 20.0 * MINUTE));
-    if !storm.at_work.insert(("slow", issuer)) {
+fn issuer_slow(world: &mut World, schedule: &mut FaultSchedule) {
+    let (issuer, duration) = (one_issuer(world, schedule), schedule.seconds(5.0, 20.0 * MINUTE));
+    if !schedule.active.insert(("slow", issuer)) {
         return;
     }
     let slow = DurationRange { from: Duration::from_secs(2), to: Duration::from_secs(12) };
-    let simulator = &world.habitat.issuers.get(issuer).simulator;
+    let simulator = &world.environment.issuers.get(issuer).simulator;
     let before =
         simulator.configure(|personality| std::mem::replace(&mut personality.latency, Latency::of(slow)));
-    issuer_trouble(world, storm, issuer, duration, move |world| {
-        world.habitat.issuers.get(issuer).simulator.configure(|personality| personality.latency = before);
+    issuer_trouble(world, schedule, issuer, duration, move |world| {
+        world.environment.issuers.get(issuer).simulator.configure(|personality| personality.latency = before);
     });
-    storm.ends_after(duration, world, move |_, storm| {
-        storm.at_work.remove(&("slow", issuer));
+    schedule.ends_after(duration, world, move |_, schedule| {
+        schedule.active.remove(&("slow", issuer));
     });
 }
 
-fn answer_lost(world: &mut World, storm: &mut Storm) {
-    let issuer = one_issuer(world, storm);
-    world.habitat.issuers.get(issuer).simulator.inject(FaultRule::new(Fault::Lost).once());
+fn answer_lost(world: &mut World, schedule: &mut FaultSchedule) {
+    let issuer = one_issuer(world, schedule);
+    world.environment.issuers.get(issuer).simulator.inject(FaultRule::new(Fault::Lost).once());
 }
 
-fn refreshes_refused(world: &mut World, storm: &mut Storm) {
-    let (issuer, duration) = (one_issuer(world, storm), storm.seconds(10.0 * MINUTE, 4.0 * HOUR));
-    if !storm.at_work.insert(("refused", issuer)) {
+fn refreshes_refused(world: &mut World, schedule: &mut FaultSchedule) {
+    let (issuer, duration) = (one_issuer(world, schedule), schedule.seconds(10.0 * MINUTE, 4.0 * HOUR));
+    if !schedule.active.insert(("refused", issuer)) {
         return;
     }
     let set = move |world: &World, accepted| {
-        let simulator = &world.habitat.issuers.get(issuer).simulator;
+        let simulator = &world.environment.issuers.get(issuer).simulator;
         simulator.configure(|personality| std::mem::replace(&mut personality.refresh.accepted, accepted))
     };
     let before = set(world, RefreshAccepted::Never);
-    storm.ends_after(duration, world, move |world, storm| {
+    schedule.ends_after(duration, world, move |world, schedule| {
         set(world, before);
-        storm.at_work.remove(&("refused", issuer));
+        schedule.active.remove(&("refused", issuer));
     });
 }
 
 /// The issuer has another password for an account from now on.
-fn new_password(world: &mut World, storm: &mut Storm) -> usize {
-    let number = storm.one_of(world.population.accounts.len());
+fn new_password(world: &mut World, schedule: &mut FaultSchedule) -> usize {
+    let number = schedule.one_of(world.population.accounts.len());
     let account = &mut world.population.accounts[number];
-    account.password = format!("password-{number}-{}", storm.chances.u32(1..));
-    world.habitat.issuers.get(account.issuer).simulator.set_user(&account.user());
+    account.password = format!("password-{number}-{}", schedule.chances.u32(1..));
+    world.environment.issuers.get(account.issuer).simulator.set_user(&account.user());
     number
 }
 
@@ -172,39 +173,39 @@ fn repairs_login(world: &World, account: usize, namespace: &str) {
     world.write(&login_secret(namespace, account, &account.password));
 }
 
-fn password_changed(world: &mut World, storm: &mut Storm) {
-    let account = new_password(world, storm);
+fn password_changed(world: &mut World, schedule: &mut FaultSchedule) {
+    let account = new_password(world, schedule);
     for namespace in world.population.namespaces_of(account) {
-        let duration = storm.seconds(30.0, 6.0 * HOUR);
-        storm.ends_after(duration, world, move |world, _| repairs_login(world, account, &namespace));
+        let duration = schedule.seconds(30.0, 6.0 * HOUR);
+        schedule.ends_after(duration, world, move |world, _| repairs_login(world, account, &namespace));
     }
 }
 
-fn password_replaced(world: &mut World, storm: &mut Storm) {
-    let account = new_password(world, storm);
+fn password_replaced(world: &mut World, schedule: &mut FaultSchedule) {
+    let account = new_password(world, schedule);
     for namespace in world.population.namespaces_of(account) {
         repairs_login(world, account, &namespace);
     }
 }
 
-fn one_login(world: &World, storm: &mut Storm) -> (usize, String) {
-    let number = storm.one_of(world.population.credentials.len());
+fn one_login(world: &World, schedule: &mut FaultSchedule) -> (usize, String) {
+    let number = schedule.one_of(world.population.credentials.len());
     let credential = &world.population.credentials[number];
     (credential.account, credential.namespace.clone())
 }
 
-fn wrong_password(world: &mut World, storm: &mut Storm) {
-    let (account, namespace) = one_login(world, storm);
-    let wrong = format!("wrong-{}", storm.chances.u32(..));
+fn wrong_password(world: &mut World, schedule: &mut FaultSchedule) {
+    let (account, namespace) = one_login(world, schedule);
+    let wrong = format!("wrong-{}", schedule.chances.u32(..));
     world.write(&login_secret(&namespace, &world.population.accounts[account], &wrong));
-    let duration = storm.seconds(5.0, 3.0 * HOUR);
-    storm.ends_after(duration, world, move |world, _| repairs_login(world, account, &namespace));
+    let duration = schedule.seconds(5.0, 3.0 * HOUR);
+    schedule.ends_after(duration, world, move |world, _| repairs_login(world, account, &namespace));
 }
 
-fn locked_out(world: &mut World, storm: &mut Storm) {
-    let number = storm.one_of(world.population.accounts.len());
+fn locked_out(world: &mut World, schedule: &mut FaultSchedule) {
+    let number = schedule.one_of(world.population.accounts.len());
     let account = &world.population.accounts[number];
-    let issuer = world.habitat.issuers.get(account.issuer);
+    let issuer = world.environment.issuers.get(account.issuer);
     let login = json!({"username": account.username(), "password": "a guess"});
     for _ in 0..5 {
         let request = Request::post(&issuer.personality().login.path, &login);
@@ -212,17 +213,18 @@ fn locked_out(world: &mut World, storm: &mut Storm) {
     }
 }
 
-fn login_touched(world: &mut World, storm: &mut Storm) {
-    let (account, namespace) = one_login(world, storm);
+fn login_touched(world: &mut World, schedule: &mut FaultSchedule) {
+    let (account, namespace) = one_login(world, schedule);
     let login = world.population.accounts[account].login();
-    let patch = json!({"metadata": {"annotations": {"example.org/note": storm.chances.u32(..).to_string()}}});
-    world.habitat.api.merge("owner", "secrets", (&namespace, &login), &patch).unwrap();
+    let patch =
+        json!({"metadata": {"annotations": {"example.org/note": schedule.chances.u32(..).to_string()}}});
+    world.environment.api.merge("owner", "secrets", (&namespace, &login), &patch).unwrap();
     // After a restart it may have been repaired.
-    world.habitat.ledger.lifts(account, world.now());
+    world.environment.ledger.lifts(account, world.now());
 }
 
-fn target_edited(world: &mut World, storm: &mut Storm) {
-    let number = storm.one_of(world.population.credentials.len());
+fn target_edited(world: &mut World, schedule: &mut FaultSchedule) {
+    let number = schedule.one_of(world.population.credentials.len());
     let credential = &world.population.credentials[number];
     let edits = [
         None,
@@ -232,13 +234,19 @@ fn target_edited(world: &mut World, storm: &mut Storm) {
         Some(json!({"metadata": {"labels": null, "annotations": null}})),
         Some(json!({"metadata": {"annotations": {"example.org/note": "mine"}}})),
     ];
-    world.vandalise(credential, edits[storm.one_of(edits.len())].as_ref());
+    world.edit_target(credential, edits[schedule.one_of(edits.len())].as_ref());
 }
 
 /// A credential gets another specification, and after a while its first one.
-fn edits(world: &mut World, storm: &mut Storm, spec: &Value, duration: Duration, is_suspended: bool) {
-    let number = storm.one_of(world.population.credentials.len());
-    if !storm.at_work.insert(("specification", number)) {
+fn edits(
+    world: &mut World,
+    schedule: &mut FaultSchedule,
+    spec: &Value,
+    duration: Duration,
+    is_suspended: bool,
+) {
+    let number = schedule.one_of(world.population.credentials.len());
+    if !schedule.active.insert(("specification", number)) {
         return;
     }
     let credential = world.population.credentials[number].clone();
@@ -246,16 +254,16 @@ fn edits(world: &mut World, storm: &mut Storm, spec: &Value, duration: Duration,
     if is_suspended {
         world.checker.breaks(Source::Credential(number));
     }
-    storm.ends_after(duration, world, move |world, storm| {
+    schedule.ends_after(duration, world, move |world, schedule| {
         world.edits(&credential, &json!({}));
         if is_suspended {
             world.checker.mends(Source::Credential(number));
         }
-        storm.at_work.remove(&("specification", number));
+        schedule.active.remove(&("specification", number));
     });
 }
 
-fn specification_edited(world: &mut World, storm: &mut Storm) {
+fn specification_edited(world: &mut World, schedule: &mut FaultSchedule) {
     let template = json!({"token": "{{ token }}", "header": "Bearer {{ token }}"});
     let specs = [
         json!({"renewal": {"renewBeforePercent": 5}}),
@@ -265,39 +273,39 @@ fn specification_edited(world: &mut World, storm: &mut Storm) {
         json!({"target": {"template": {"data": template}}}),
         json!({"target": {"creationPolicy": "Orphan"}}),
     ];
-    let (spec, duration) = (&specs[storm.one_of(specs.len())], storm.seconds(5.0, 4.0 * HOUR));
-    edits(world, storm, spec, duration, false);
+    let (spec, duration) = (&specs[schedule.one_of(specs.len())], schedule.seconds(5.0, 4.0 * HOUR));
+    edits(world, schedule, spec, duration, false);
 }
 
-fn suspended(world: &mut World, storm: &mut Storm) {
-    let duration = storm.seconds(5.0, 2.0 * HOUR);
-    edits(world, storm, &json!({"suspend": true}), duration, true);
+fn suspended(world: &mut World, schedule: &mut FaultSchedule) {
+    let duration = schedule.seconds(5.0, 2.0 * HOUR);
+    edits(world, schedule, &json!({"suspend": true}), duration, true);
 }
 
-fn made_anew(world: &mut World, storm: &mut Storm) {
-    let number = storm.one_of(world.population.credentials.len());
-    if !storm.at_work.insert(("specification", number)) {
+fn made_anew(world: &mut World, schedule: &mut FaultSchedule) {
+    let number = schedule.one_of(world.population.credentials.len());
+    if !schedule.active.insert(("specification", number)) {
         return;
     }
     let credential = world.population.credentials[number].clone();
     let (namespace, name) = (credential.namespace.clone(), credential.name.clone());
     world.checker.breaks(Source::Credential(number));
-    world.habitat.api.delete("owner", "idissuercredentials", &namespace, &name);
+    world.environment.api.delete("owner", "idissuercredentials", &namespace, &name);
     world.garbage.insert(number);
-    let duration = storm.seconds(1.0, 10.0 * MINUTE);
-    storm.ends_after(duration, world, move |world, storm| {
+    let duration = schedule.seconds(1.0, 10.0 * MINUTE);
+    schedule.ends_after(duration, world, move |world, schedule| {
         world.edits(&credential, &json!({}));
         world.checker.mends(Source::Credential(number));
-        storm.at_work.remove(&("specification", number));
+        schedule.active.remove(&("specification", number));
     });
 }
 
-fn renewal_requested(world: &mut World, storm: &mut Storm) {
-    let number = storm.one_of(world.population.credentials.len());
+fn renewal_requested(world: &mut World, schedule: &mut FaultSchedule) {
+    let number = schedule.one_of(world.population.credentials.len());
     let credential = &world.population.credentials[number];
-    let request = storm.chances.u32(..).to_string();
+    let request = schedule.chances.u32(..).to_string();
     let patch = json!({"metadata": {"annotations": {"idissuer.pl/renew-requested-at": request}}});
     let place = (credential.namespace.as_str(), credential.name.as_str());
-    drop(world.habitat.api.merge("owner", "idissuercredentials", place, &patch));
-    world.habitat.ledger.lifts(credential.account, world.now());
+    drop(world.environment.api.merge("owner", "idissuercredentials", place, &patch));
+    world.environment.ledger.lifts(credential.account, world.now());
 }

@@ -1,4 +1,4 @@
-//! All of it: issuers, the API server, who uses them, and the operator between them.
+//! The whole simulation: issuers, the API server, their users, and the operator between them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,36 +12,32 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::checker::{Checker, VANDAL};
+use crate::api_faults::ApiFaults;
+use crate::checker::{Checker, EDITOR};
 use crate::conditions::Source;
 use crate::issuers::Issuers;
 use crate::ledger::{Findings, Ledger};
 use crate::population::{Credential, Population, login_secret, text};
-use crate::process::{Habitat, Links, Replica};
+use crate::process::{Environment, Links, Replica};
 use crate::time::TrueTime;
-use crate::weather::Weather;
 
 /// How often the checker looks, where tokens live five minutes or longer.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// So many findings end a simulation.
 const ENOUGH: usize = 20;
 
-/// See the module.
 pub(crate) struct World {
-    pub(crate) habitat: Habitat,
+    pub(crate) environment: Environment,
     pub(crate) population: Population,
     pub(crate) replicas: Vec<Replica>,
     pub(crate) checker: Arc<Checker>,
-    pub(crate) weather: Weather,
+    pub(crate) api_faults: ApiFaults,
     pub(crate) findings: Findings,
     /// The credentials that were ever deleted: their targets may be garbage.
     pub(crate) garbage: BTreeSet<usize>,
-    /// How often the checker looks.
     look: Duration,
 }
 
-/// How a world is made.
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) accounts: usize,
@@ -51,7 +47,7 @@ pub(crate) struct Plan {
 }
 
 impl World {
-    /// A world in which nothing runs yet.
+    /// A simulation in which nothing runs yet.
     pub(crate) fn new(plan: &Plan, issuers: Issuers) -> Self {
         let time = TrueTime::new();
         let look = LOOK.mul_f64((issuers.shortest_lifetime().as_secs_f64() / 300.0).min(1.0));
@@ -71,10 +67,10 @@ impl World {
         ));
         let observer = Arc::clone(&checker);
         api.observe(move |change| observer.sees(change));
-        let weather = Weather::over(&api, &links, plan.seed);
+        let api_faults = ApiFaults::over(&api, &links, plan.seed);
         let (lease, seed) = (plan.lease, plan.seed);
         let (namespaces, carry, target_policy) = (Vec::new(), None, TargetPolicy::default());
-        let habitat = Habitat {
+        let environment = Environment {
             time,
             api,
             issuers,
@@ -83,7 +79,7 @@ impl World {
             lease,
             seed,
             namespaces,
-            // Whoever has a larger crowd in one namespace raises it.
+            // Raised for larger namespaces.
             max_credentials_per_namespace: plan.credentials.max(1000),
             target_policy,
             carry,
@@ -91,23 +87,23 @@ impl World {
         let replicas = if lease.is_some() { vec!["north", "south"] } else { vec!["alone"] };
         let replicas = replicas.into_iter().map(Replica::new).collect();
         let world = Self {
-            habitat,
+            environment,
             population,
             replicas,
             checker,
-            weather,
+            api_faults,
             findings,
             garbage: BTreeSet::new(),
             look,
         };
-        world.settle_down();
+        world.apply_all();
         world
     }
 
-    /// Everyone moves in.
-    fn settle_down(&self) {
+    /// Creates all accounts and credentials.
+    fn apply_all(&self) {
         for account in &self.population.accounts {
-            self.habitat.issuers.get(account.issuer).simulator.set_user(&account.user());
+            self.environment.issuers.get(account.issuer).simulator.set_user(&account.user());
             for namespace in self.population.namespaces_of(account.number) {
                 self.write(&login_secret(&namespace, account, &account.password));
             }
@@ -119,29 +115,28 @@ impl World {
 
     pub(crate) fn start(&mut self) {
         for replica in &mut self.replicas {
-            replica.start(&self.habitat);
+            replica.start(&self.environment);
         }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        self.habitat.time.now()
+        self.environment.time.now()
     }
 
-    /// Applies an object, as its owner does.
     pub(crate) fn write(&self, object: &Value) {
-        self.habitat.api.apply("owner", object).unwrap();
+        self.environment.api.apply("owner", object).unwrap();
     }
 
     /// Applies a credential with these fields in its specification.
     pub(crate) fn apply(&self, credential: &Credential, spec: &Value) {
-        self.write(&credential.manifest(&self.habitat.issuers, spec));
+        self.write(&credential.manifest(&self.environment.issuers, spec));
     }
 
-    /// The owner of a credential changes its specification.
+    /// The user changes the specification of a credential.
     pub(crate) fn edits(&self, credential: &Credential, spec: &Value) {
         self.apply(credential, spec);
         self.checker.edits(credential.number);
-        self.habitat.ledger.lifts(credential.account, self.now());
+        self.environment.ledger.lifts(credential.account, self.now());
     }
 
     /// Whether so much is wrong that more would say nothing.
@@ -158,33 +153,32 @@ impl World {
                 return;
             }
             sleep(left.min(self.look)).await;
-            self.collects_garbage();
+            self.collect_garbage();
             self.checker.looks();
         }
     }
 
     /// Deletes targets whose credential is gone, as the controller manager does.
-    fn collects_garbage(&self) {
+    fn collect_garbage(&self) {
         for number in &self.garbage {
             let Credential { namespace, name, .. } = &self.population.credentials[*number];
-            let get = |resource| self.habitat.api.get(resource, namespace, name);
+            let get = |resource| self.environment.api.get(resource, namespace, name);
             let Some(target) = get("secrets") else { continue };
             let owner = target["metadata"]["ownerReferences"][0]["uid"].as_str();
             let uid = get("idissuercredentials")
                 .and_then(|object| Some(object["metadata"]["uid"].as_str()?.to_owned()));
             if owner.is_some() && owner != uid.as_deref() {
-                self.habitat.api.delete("garbage collector", "secrets", namespace, name);
+                self.environment.api.delete("garbage collector", "secrets", namespace, name);
             }
         }
     }
 
-    /// The machines sleep: their clocks stand still, but for those on their walls when they wake up.
+    /// The machines sleep: monotonic clocks stop, wall clocks do not.
     pub(crate) fn suspend(&self, duration: SignedDuration) {
-        self.habitat.time.suspend(duration);
+        self.environment.time.suspend(duration);
         self.checker.touch(Source::Leader);
     }
 
-    /// The replica whose process holds the lease.
     pub(crate) fn leader(&self) -> Option<usize> {
         let holder = self.checker.holder()?;
         let holds =
@@ -192,28 +186,27 @@ impl World {
         self.replicas.iter().position(holds)
     }
 
-    /// From now on this goes wrong at an issuer, until it [recovers](Self::recovers).
-    pub(crate) fn falls_ill(&self, issuer: usize, rule: FaultRule) {
+    /// From now on this goes wrong at an issuer, until it [ends](Self::end_faults).
+    pub(crate) fn start_fault(&self, issuer: usize, rule: FaultRule) {
         self.checker.breaks(Source::Issuer(issuer));
-        self.habitat.issuers.get(issuer).simulator.inject(rule);
+        self.environment.issuers.get(issuer).simulator.inject(rule);
     }
 
     /// Nothing goes wrong at an issuer any more.
-    pub(crate) fn recovers(&self, issuer: usize) {
-        self.habitat.issuers.get(issuer).simulator.configure(|personality| personality.faults.clear());
+    pub(crate) fn end_faults(&self, issuer: usize) {
+        self.environment.issuers.get(issuer).simulator.configure(|personality| personality.faults.clear());
         self.checker.mends(Source::Issuer(issuer));
     }
 
     /// The calls of an account that came to its issuer, in their order.
     pub(crate) fn calls_of(&self, account: usize) -> Vec<CallRecord> {
         let account = &self.population.accounts[account];
-        let calls = self.habitat.issuers.get(account.issuer).simulator.calls_since(0);
+        let calls = self.environment.issuers.get(account.issuer).simulator.calls_since(0);
         calls.into_iter().filter(|call| call.user == account.username()).collect()
     }
 
-    /// A credential as it stands.
     pub(crate) fn credential(&self, credential: &Credential) -> Arc<Value> {
-        self.habitat.api.get("idissuercredentials", &credential.namespace, &credential.name).unwrap()
+        self.environment.api.get("idissuercredentials", &credential.namespace, &credential.name).unwrap()
     }
 
     /// Status and reason of a credential's condition, if it stands.
@@ -227,17 +220,16 @@ impl World {
 
     /// The token that stands in the target.
     pub(crate) fn token(&self, credential: &Credential) -> Option<String> {
-        text(&*self.habitat.api.get("secrets", &credential.namespace, &credential.name)?, "token")
+        text(&*self.environment.api.get("secrets", &credential.namespace, &credential.name)?, "token")
     }
 
-    /// Changes a target by hand.
-    pub(crate) fn vandalise(&self, credential: &Credential, patch: Option<&Value>) {
+    pub(crate) fn edit_target(&self, credential: &Credential, patch: Option<&Value>) {
         let (namespace, name) = (credential.namespace.as_str(), credential.name.as_str());
         if let Some(patch) = patch {
             // There may be nothing to change.
-            drop(self.habitat.api.merge(VANDAL, "secrets", (namespace, name), patch));
+            drop(self.environment.api.merge(EDITOR, "secrets", (namespace, name), patch));
         } else {
-            self.habitat.api.delete(VANDAL, "secrets", namespace, name);
+            self.environment.api.delete(EDITOR, "secrets", namespace, name);
         }
     }
 
@@ -248,14 +240,13 @@ impl World {
             return Err(format!("{} is not ready: {status}", credential.name));
         }
         let token = self.token(credential).ok_or_else(|| format!("{} has no token", credential.name))?;
-        let simulator = &self.habitat.issuers.get(credential.issuer).simulator;
+        let simulator = &self.environment.issuers.get(credential.issuer).simulator;
         let checked = simulator.inspect(|issuer| {
             issuer.check(&token, self.now()).map(drop).map_err(|reason| format!("{reason:?}"))
         });
         checked.map_err(|reason| format!("{}: its token is not accepted: {reason}", credential.name))
     }
 
-    /// Everything that is wrong.
     pub(crate) fn verdict(&self) -> Vec<String> {
         let mut verdict = self.findings.all();
         verdict.extend(
@@ -263,13 +254,13 @@ impl World {
         );
         let reused =
             |issuer: &crate::issuers::Issuer| issuer.simulator.counts().total().refresh_tokens_reused;
-        let reused: u64 = self.habitat.issuers.iter().map(reused).sum();
+        let reused: u64 = self.environment.issuers.iter().map(reused).sum();
         verdict.extend((reused > 0).then(|| format!("{reused} spent refresh tokens were presented")));
         verdict
     }
 
     /// Fails unless every credential is healthy and nothing was found.
-    pub(crate) fn assert_well(&self) {
+    pub(crate) fn assert_healthy(&self) {
         let verdict = self.verdict();
         assert!(verdict.is_empty(), "{}", verdict.join("\n"));
     }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use idissuer_simulator::{Request, SimulatedAnswer, Simulator};
+use idissuer_simulator::Simulator;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::ListParams;
 use tokio::task::JoinHandle;
 
 use super::setup::Setup;
-use crate::operator::now;
+use crate::soak::Accepts as _;
 
 const PERIOD: Duration = Duration::from_millis(500);
 
@@ -46,9 +46,7 @@ async fn present_all(secrets: Api<Secret>, issuer: Simulator, reads: Arc<Reads>)
         for target in &targets {
             let token = target.data.as_ref().and_then(|data| data.get("token"));
             let token = token.and_then(|value| std::str::from_utf8(&value.0).ok()).unwrap_or_default();
-            let answer = issuer.call(&Request::authorized(token), now()).answer;
-            let is_accepted = matches!(answer, SimulatedAnswer::Complete(answer) if answer.status == 200);
-            let count = if is_accepted { &reads.accepted } else { &reads.refused };
+            let count = if issuer.accepts(token) { &reads.accepted } else { &reads.refused };
             count.fetch_add(1, Ordering::Relaxed);
         }
     }

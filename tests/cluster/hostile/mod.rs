@@ -1,10 +1,10 @@
-//! The hostile soak: one namespace attacks by everything that its tenant may create, somebody attacks the port of probes
-//! and metrics, and a hundred honest credentials of other namespaces are used all the time.
+//! The hostile soak: a tenant attacks with every object that it may create, a client attacks the port of probes
+//! and metrics, and programs use a hundred credentials of other namespaces all the time.
 //!
 //! ```text
 //! setup    an API server, an issuer, an operator, honest credentials in four namespaces, and a tenant's namespace
 //! tenant   what a tenant may do in its own namespace: templates, Secrets, logins, sizes, spellings   ─┐
-//! port     silence, long heads, answers that nobody reads; and the probe of a kubelet                  ├→ report
+//! port     silence, long heads, unread answers; and the probe of a kubelet                                   ├→ report
 //! clients  the tokens of the honest namespaces, presented to the issuer twice a second                ─┘
 //! ```
 //!
@@ -20,6 +20,8 @@ mod tenant;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::soak::number;
+
 use clients::Reads;
 use port::Probes;
 use report::Report;
@@ -28,16 +30,11 @@ use setup::Setup;
 /// How long the attacks last, unless the variable `MINUTES` says otherwise.
 const MINUTES: u64 = 10;
 
-#[expect(clippy::disallowed_methods, reason = "these are no flags of the operator, but of its test")]
-fn variable(name: &str) -> Option<u64> {
-    std::env::var(name).ok().filter(|text| !text.is_empty()).map(|text| text.parse().unwrap())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes: make hostile runs it"]
 async fn a_hostile_tenant_and_an_attacked_port_cost_no_other_namespace_a_token() {
-    let time = Duration::from_secs(60 * variable("MINUTES").unwrap_or(MINUTES));
-    let seed = variable("SEED").unwrap_or_else(|| fastrand::Rng::default().u64(..1_000_000));
+    let time = Duration::from_secs(60 * number("MINUTES").unwrap_or(MINUTES));
+    let seed = number("SEED").unwrap_or_else(|| fastrand::Rng::default().u64(..1_000_000));
     eprintln!("seed {seed}: SEED={seed} brings the same attacks again");
     let setup = Arc::new(Setup::start().await);
     setup.until_honest_are_ready().await;

@@ -1,4 +1,4 @@
-//! The port of probes and metrics: what is done to it, and the probe of a kubelet.
+//! Attacks on the port of probes and metrics, and the probe of a kubelet.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,6 @@ use tokio::task::JoinHandle;
 
 use super::setup::Setup;
 
-/// As a kubelet probes by default.
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
 /// So many failures in a row, and a kubelet restarts the container.
 const FAILURES: usize = 3;
@@ -20,7 +19,6 @@ const CONNECTIONS: usize = 1100;
 /// How long an attack holds what it has.
 const HOLD: Duration = Duration::from_secs(8);
 
-/// What the probe of a kubelet saw.
 #[derive(Default)]
 pub(super) struct Probes {
     pub(super) good: AtomicUsize,
@@ -52,11 +50,9 @@ pub(super) fn probe(setup: &Arc<Setup>, probes: &Arc<Probes>) -> JoinHandle<()> 
 /// A way to use up what a listener has.
 #[derive(Clone, Copy)]
 enum Attack {
-    /// Connections that say nothing.
     Silence,
-    /// Heads that grow and never end.
     LongHeads,
-    /// Many requests for what is large, whose answers nobody reads.
+    /// Many requests for large answers that are never read.
     UnreadAnswers,
     /// A body that is announced and never comes.
     NoBody,

@@ -1,4 +1,4 @@
-//! The end of a hostile soak, for a person to read.
+//! The report of a hostile soak.
 
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -52,13 +52,16 @@ impl Report {
             restarts: probes.restarts.load(Ordering::Relaxed),
             is_up: setup.operator.process().exit_code().is_none()
                 && !setup.operator.output().contains("panicked"),
-            peak_mebibytes: peak(setup),
+            peak_mebibytes: setup
+                .operator
+                .process()
+                .memory("VmHWM")
+                .map_or(u64::MAX, |kibibytes| kibibytes / 1024),
             rejections: setup.issuer.counts().total().logins_rejected,
             attacks,
         }
     }
 
-    /// What is wrong, if something is.
     pub(super) fn complaint(&self) -> Option<&'static str> {
         if !self.is_up {
             Some("the operator ended or panicked")
@@ -76,15 +79,6 @@ impl Report {
             None
         }
     }
-}
-
-/// The most memory that the operator ever had, as the kernel says.
-fn peak(setup: &Setup) -> u64 {
-    let status = format!("/proc/{}/status", setup.operator.process().pid());
-    let status = std::fs::read_to_string(status).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kibibytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kibibytes.map_or(u64::MAX, |kibibytes| kibibytes / 1024)
 }
 
 impl fmt::Display for Report {

@@ -1,37 +1,30 @@
-//! What is attacked, and by whom.
+//! The operator, its tenants and its issuers.
 
 use std::process::Command;
 use std::time::Duration;
 
 use idissuer::api::IdIssuerCredential;
 use idissuer_simulator::{Config, Fault, FaultRule, Server, Simulator, User};
-use idissuer_testbed::{Controllers, Options, Shared, TestNamespace, wait};
+use idissuer_testbed::{TestNamespace, wait};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{ListParams, Patch};
 use serde_json::json;
 
-use crate::operator::{Operator, PASSWORD, Stage, credential, holds};
+use crate::operator::{Operator, PASSWORD, Stage, credential, holds, parameters, write_secret};
+use crate::soak::CLUSTER;
 
 /// Honest credentials, each of an account of its own.
 pub(super) const HONEST: usize = 100;
-/// They lie in so many namespaces.
 const NAMESPACES: usize = 4;
-/// The life of their tokens.
 pub(super) const LIFETIME: Duration = Duration::from_secs(30);
 /// Accounts of the tenant whose logins are never answered, and as many that are answered oddly.
 pub(super) const TROUBLED: usize = 40;
 /// The descriptors that the operator may have: the usual soft limit, which is below the number of attacking connections.
 const DESCRIPTORS: usize = 1024;
-/// Until the first tokens are there.
 const START_LIMIT: Duration = Duration::from_secs(120);
 
-static CLUSTER: Shared = Shared::new(|| {
-    let crd = include_str!("../../../crds/idissuer.pl_idissuercredentials.yaml");
-    Options::new().controllers(Controllers::None).crd(crd)
-});
-
-/// All of it. It is dropped in this order: the operator goes before what it works with.
+/// Fields are dropped in this order: the operator stops first.
 pub(super) struct Setup {
     pub(super) operator: Operator,
     pub(super) issuer: Server,
@@ -51,7 +44,7 @@ impl Setup {
     /// Everything is up, and the honest credentials are applied.
     pub(super) async fn start() -> Self {
         let control_plane = CLUSTER.control_plane().await.unwrap();
-        let stage = Stage::set_without_start(control_plane, "tenant", issuer()).await;
+        let stage = Stage::prepare(control_plane, "tenant", issuer()).await;
         let Stage { mut operator, issuer, namespace, .. } = stage;
         let brief = Config::default()
             .user(User::new("brief", PASSWORD))
@@ -83,7 +76,6 @@ impl Setup {
         setup
     }
 
-    /// In which namespace an honest credential lies.
     pub(super) fn namespace_of(&self, number: usize) -> &str {
         &self.honest[number % NAMESPACES]
     }
@@ -98,22 +90,11 @@ impl Setup {
         }
     }
 
-    /// Writes the login Secret of a credential. An answer that refuses it is as good: the tenant tries what it likes.
+    /// Writes the login Secret of a credential. Ignores refusals.
     pub(super) async fn write_login(&self, namespace: &str, name: &str, username: &[u8], password: &[u8]) {
-        let secret = Secret {
-            metadata: kube::api::ObjectMeta {
-                name: Some(format!("{name}-login")),
-                ..kube::api::ObjectMeta::default()
-            },
-            data: Some(
-                [("username", username), ("password", password)]
-                    .map(|(key, value)| (key.to_owned(), k8s_openapi::ByteString(value.to_vec())))
-                    .into(),
-            ),
-            ..Secret::default()
-        };
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let _ = secrets.patch(&format!("{name}-login"), &parameters(), &Patch::Apply(secret)).await;
+        let keys = [("username", username), ("password", password)];
+        drop(write_secret(&secrets, &format!("{name}-login"), &keys).await);
     }
 
     /// The credentials of the honest namespaces that are ready now.
@@ -182,9 +163,4 @@ fn odd_answer(number: usize) -> Fault {
         6 => Fault::status(500),
         _ => Fault::NotHttp,
     }
-}
-
-/// Of whoever applies objects here.
-pub(super) fn parameters() -> PatchParams {
-    PatchParams::apply("idissuer-tests").force()
 }

@@ -1,4 +1,4 @@
-//! What a tenant may do in its own namespace, at random.
+//! Random actions that a tenant may take in its own namespace.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,13 +10,11 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::setup::{Setup, TROUBLED, honest_user, odd_user, parameters, silent_user};
-use crate::operator::{PASSWORD, credential};
+use super::setup::{Setup, TROUBLED, honest_user, odd_user, silent_user};
+use crate::operator::{PASSWORD, credential, parameters};
 
-/// Credentials that the tenant has at most.
 const CREDENTIALS: usize = 150;
 
-/// One thing that a tenant does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Attack {
     Template,
@@ -57,7 +55,6 @@ const ATTACKS: [Attack; 15] = [
 /// How often each attack was made, and how often the API server itself refused it.
 pub(super) type Attacks = BTreeMap<Attack, (usize, usize)>;
 
-/// Attacks for so long.
 pub(super) async fn attack(setup: &Setup, seed: u64, time: Duration) -> Attacks {
     let mut tenant = Tenant { setup, chance: fastrand::Rng::with_seed(seed) };
     let (mut attacks, end) = (Attacks::new(), Instant::now() + time);
@@ -197,7 +194,6 @@ fn templates() -> Vec<String> {
     ]
 }
 
-/// Secrets that other controllers give power to.
 fn forbidden_targets() -> Vec<Value> {
     vec![
         json!({"template": {"type": "helm.sh/release.v1", "data": {"release": "H4sIAAAAAAAA"}}}),

@@ -10,7 +10,6 @@ use super::consumer::{LastSeen, PROGRAM};
 use super::place::{CALM_ISSUER, ISSUER, LIFETIME, LIMIT, Place, SHOP, VERSION};
 use super::publications::Publications;
 
-/// New tokens that the programs live through.
 const ROTATIONS: usize = 4;
 /// What the profile `restricted` wants of each container.
 const RESTRICTED: &str = "{allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}";
@@ -155,7 +154,7 @@ fn is_sidecar_running(pod: &Pod) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes and a node: make installed runs it"]
 async fn a_sidecar_holds_its_program_back_until_there_is_a_token_and_then_keeps_it_fresh() {
-    let Some(place) = Place::set(Program::Helm).await else { return };
+    let Some(place) = Place::start(Program::Helm).await else { return };
     place.knows_program().await;
     place.release("install", &[&format!("issuer.url={ISSUER}"), "injection.enabled=true"]).await;
 

@@ -17,9 +17,7 @@ pub(super) const PROGRAM: &str = "localhost/test/pod:1";
 pub(super) struct LastSeen {
     /// When each token, by its fingerprint, first stood in its file.
     pub(super) tokens: BTreeMap<String, u64>,
-    /// The calls that were answered with 200.
     pub(super) good: Vec<u64>,
-    /// The other calls.
     pub(super) bad: Vec<String>,
 }
 
@@ -67,7 +65,6 @@ spec:
         pod.name_any()
     }
 
-    /// What it has seen so far.
     pub(super) async fn seen_by(&self, consumer: &str) -> LastSeen {
         let log = wait::until("the log of the consumer", Duration::from_secs(30), async || {
             self.cluster.node().pod_logs(SHOP, consumer, Some("main")).await

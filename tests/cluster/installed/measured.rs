@@ -11,7 +11,6 @@ use crate::operator::now;
 
 /// Of a core, in seconds since the container began.
 const TIME: &str = "container_cpu_usage_seconds_total";
-/// In bytes.
 const MEMORY: &str = "container_memory_working_set_bytes";
 /// Over how long the use of a core is measured: a renewed lease shows in it as often as it comes.
 const SPAN: Duration = Duration::from_secs(60);

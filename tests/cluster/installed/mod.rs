@@ -1,4 +1,4 @@
-//! The operator as people have it: installed by its chart or its manifests, in pods of a real node, used by a pod that
+//! The operator as people install it: by its chart or its manifests, in pods of a real node, used by a pod that
 //! mounts the target Secret.
 //!
 //! ```text

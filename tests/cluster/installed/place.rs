@@ -1,4 +1,4 @@
-//! A cluster with a node, an issuer in it, and who installs the operator.
+//! A cluster with a node and an issuer, in which tests install the operator.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,17 +15,13 @@ use crate::operator::{holds, token_status};
 
 /// For pods to start, and for Helm to wait: a machine that does much else takes its time.
 pub(super) const LIMIT: Duration = Duration::from_secs(120);
-/// Where the operator is installed.
 pub(super) const HOME: &str = "idissuer";
-/// The label of the operator's pods.
 pub(super) const OPERATOR: &str = "app.kubernetes.io/name=idissuer-operator";
 /// Where programs use tokens.
 pub(super) const SHOP: &str = "shop";
 /// The version of the chart, the program and its image.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// How long tokens of the issuer live.
 pub(super) const LIFETIME: Duration = Duration::from_secs(60);
-/// The issuer in the cluster.
 pub(super) const ISSUER: &str = "http://issuer.issuers:8480";
 /// Another one, whose tokens live an hour.
 pub(super) const CALM_ISSUER: &str = "http://calm.issuers:8480";
@@ -36,12 +32,10 @@ pub(super) struct Place {
     pub(super) helm: Helm,
 }
 
-/// A file of this project.
 pub(super) fn of_project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// Where the chart lies.
 const CHART: &str = "charts/idissuer-operator";
 
 /// The chart of the last release, unpacked into a folder. As long as there is none, the present one.
@@ -71,7 +65,7 @@ fn archive(image: &str) -> PathBuf {
 impl Place {
     /// With a namespace that enforces the profile `restricted`, one for a shop, and both issuers. None where there can be
     /// no node.
-    pub(super) async fn set(helm: Program) -> Option<Self> {
+    pub(super) async fn start(helm: Program) -> Option<Self> {
         if !Node::available_for_test() {
             return None;
         }
@@ -174,7 +168,6 @@ spec: {{selector: {{app: {name}}}, ports: [{{port: 8480}}]}}
         self.release_of(&of_project(CHART), command, values).await;
     }
 
-    /// The same, of another chart.
     pub(super) async fn release_of(&self, chart: &Path, command: &str, values: &[&str]) {
         let chart = chart.display().to_string();
         let mut arguments = vec![command, HOME, &chart, "--namespace", HOME, "--wait", "--timeout", "120s"];
@@ -182,7 +175,7 @@ spec: {{selector: {{app: {name}}}, ports: [{{port: 8480}}]}}
         self.helm(&arguments).await;
     }
 
-    /// Helm, in the operator's namespace. A failure tells what the pods say.
+    /// Helm, in the operator's namespace. A failure shows the logs of the pods.
     pub(super) async fn helm(&self, arguments: &[&str]) -> String {
         match self.helm.run(arguments, "").await {
             Ok(said) => said,
@@ -221,7 +214,6 @@ spec: {{loginSecretRef: {{name: {name}-login}}{more}}}
         self.kubectl().apply(&manifests).await.unwrap();
     }
 
-    /// Waits until a credential is ready.
     pub(super) async fn ready(&self, namespace: &str, name: &str) -> IdIssuerCredential {
         let is_ready = |it: &IdIssuerCredential| holds(it, "Ready", "True", "TokenPublished");
         wait::object(&self.api(namespace), name, "a ready credential", LIMIT, is_ready).await
@@ -235,13 +227,11 @@ spec: {{loginSecretRef: {{name: {name}-login}}{more}}}
         wait::object(&credentials, name, "another token", LIMIT, |it| fingerprint(it) != now).await;
     }
 
-    /// The token that stands in a target.
     pub(super) async fn token(&self, namespace: &str, name: &str) -> String {
         let target = self.api::<Secret>(namespace).get(name).await.unwrap();
         String::from_utf8(target.data.unwrap()["token"].0.clone()).unwrap()
     }
 
-    /// The pod that acts.
     pub(super) async fn leader(&self) -> String {
         let lease =
             ["--namespace", HOME, "get", "leases", "--output=jsonpath={.items[*].spec.holderIdentity}"];

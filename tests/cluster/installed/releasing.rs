@@ -1,4 +1,4 @@
-//! What a release goes through: upgrade from the one before it, rollback, uninstall, and another install.
+//! A release: upgrade from the previous one, rollback, uninstall and another install.
 
 use idissuer_testbed::Program;
 use idissuer_testbed::process::WorkFolder;
@@ -24,7 +24,7 @@ async fn image(place: &Place) -> (String, String) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes and a node: make installed runs it"]
 async fn upgrades_rollbacks_and_a_new_install_cost_no_call_and_no_token() {
-    let Some(place) = Place::set(Program::Helm).await else { return };
+    let Some(place) = Place::start(Program::Helm).await else { return };
     place.knows_version("next").await;
     let folder = WorkFolder::create().unwrap();
     let issuer = format!("issuer.url={ISSUER}");

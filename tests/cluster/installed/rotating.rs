@@ -1,4 +1,4 @@
-//! Token after token in a running pod, while everything around it goes and comes.
+//! A pod uses one token after the other while everything around it restarts.
 
 use std::time::Duration;
 
@@ -10,7 +10,6 @@ use tokio::time::Instant;
 use super::place::{HOME, ISSUER, LIFETIME, Place, SHOP};
 use super::publications::Publications;
 
-/// New tokens that the consumer lives through.
 const ROTATIONS: usize = 10;
 /// How long the consumer, which calls each second, may be silent on a machine that does much else. A token that is dead for
 /// longer is seen.
@@ -18,7 +17,7 @@ const GAP: Duration = Duration::from_secs(10);
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes and a node: make installed runs it"]
 async fn a_pod_that_mounts_the_target_lives_through_ten_rotations_without_one_401() {
-    let Some(place) = Place::set(Program::Helm).await else { return };
+    let Some(place) = Place::start(Program::Helm).await else { return };
     let begin = Instant::now();
     place.release("install", &[&format!("issuer.url={ISSUER}")]).await;
     let installed = begin.elapsed();

@@ -20,7 +20,7 @@ async fn serves_the_shop_only(place: &Place) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes and a node: make installed runs it"]
 async fn in_the_scope_of_one_namespace_all_others_are_left_alone() {
-    let Some(place) = Place::set(Program::Helm).await else { return };
+    let Some(place) = Place::start(Program::Helm).await else { return };
     place
         .release("install", &[&format!("issuer.url={ISSUER}"), &format!("scope.namespaces[0]={SHOP}")])
         .await;
@@ -47,7 +47,7 @@ async fn in_the_scope_of_one_namespace_all_others_are_left_alone() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes and a node: make installed runs it"]
 async fn helm_3_installs_it_and_its_test_passes_against_the_simulator() {
-    let Some(place) = Place::set(Program::Helm3).await else { return };
+    let Some(place) = Place::start(Program::Helm3).await else { return };
     place.release("install", &[&format!("issuer.url={ISSUER}"), "test.simulator.enabled=true"]).await;
     place.has_credential(SHOP, "billing", "").await;
     place.ready(SHOP, "billing").await;
@@ -58,7 +58,7 @@ async fn helm_3_installs_it_and_its_test_passes_against_the_simulator() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes and a node: make installed runs it"]
 async fn kustomize_installs_it_for_one_namespace_or_with_a_simulator_to_try_it_out() {
-    let Some(place) = Place::set(Program::Helm).await else { return };
+    let Some(place) = Place::start(Program::Helm).await else { return };
     let resource = of_project("deploy/crds").display().to_string();
     place.kubectl().run(&["apply", "--kustomize", &resource]).await.unwrap();
     // Its issuer is the real one, which is out of reach here.

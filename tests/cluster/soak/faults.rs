@@ -1,4 +1,4 @@
-//! What the plan says, done to the fleet, and written down in the ledger.
+//! Carries out the faults of the plan and records them in the ledger.
 
 use std::sync::Arc;
 use std::time::Duration;

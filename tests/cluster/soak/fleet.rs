@@ -1,4 +1,4 @@
-//! What the soak is about: many credentials of fewer accounts, and two replicas that share them.
+//! Many credentials of fewer accounts, and two replicas that share them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use idissuer_simulator::{Config, Fingerprint, Request, Server, User};
 use idissuer_testbed::{ControlPlane, Controllers, Options, Shared, TestNamespace, wait};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{ListParams, Patch};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use crate::operator::{Operator, Stage, credential, holds, now};
+use crate::operator::{Operator, Stage, credential, holds, now, parameters, write_secret};
 
 pub(super) const CREDENTIALS: usize = 200;
 pub(super) const ACCOUNTS: usize = 60;
@@ -31,10 +31,10 @@ const LEASE: [(&str, &str); 3] = [
 pub(super) const TAKEOVER: Duration = Duration::from_secs(6);
 /// Until the first tokens of all are there.
 const START_LIMIT: Duration = Duration::from_secs(90);
-/// Requests of the soak itself in flight.
 const AT_ONCE: usize = 8;
 
-static CLUSTER: Shared = Shared::new(|| {
+/// The control plane of the soaks.
+pub(crate) static CLUSTER: Shared = Shared::new(|| {
     let crd = include_str!("../../../crds/idissuer.pl_idissuercredentials.yaml");
     Options::new().controllers(Controllers::None).crd(crd)
 });
@@ -60,12 +60,11 @@ fn login_of(account: usize) -> String {
     format!("login-{account:02}")
 }
 
-/// Which credential this is.
 pub(super) fn number_of(credential: &IdIssuerCredential) -> usize {
     credential.name_any().trim_start_matches("credential-").parse().unwrap()
 }
 
-/// All of it. It is dropped in this order: the replicas go before what they work with.
+/// Fields are dropped in this order: the replicas stop first.
 pub(super) struct Fleet {
     pub(super) replicas: [Operator; 2],
     pub(super) issuer: Server,
@@ -83,12 +82,12 @@ pub(super) struct World {
 
 impl Fleet {
     /// Everything is up, and all credentials are applied.
-    pub(super) async fn set() -> Self {
+    pub(super) async fn start() -> Self {
         let control_plane = CLUSTER.control_plane().await.unwrap();
         let users = (0..ACCOUNTS).map(|account| User::new(&user_of(account), &password_of(account, 0)));
         let issuer = users.fold(Config::default(), Config::user);
         let issuer = issuer.personality(|personality| personality.token.lifetime = LIFETIME);
-        let mut stage = Stage::set_without_start(control_plane, "soak", issuer).await;
+        let mut stage = Stage::prepare(control_plane, "soak", issuer).await;
         let mut others = Vec::new();
         for _ in 1..NAMESPACES {
             others.push(TestNamespace::create(control_plane, "soak").await.unwrap());
@@ -120,7 +119,6 @@ impl Fleet {
         fleet
     }
 
-    /// Waits until every credential is ready.
     pub(super) async fn until_ready(&self) {
         wait::until("all credentials to be ready", START_LIMIT, async || {
             let credentials = self.world.all_credentials().await.map_err(|error| error.to_string())?;
@@ -130,8 +128,8 @@ impl Fleet {
         .await;
     }
 
-    /// Waits until every target holds the token that status tells of, and the issuer accepts it, but for those that
-    /// `may_wait`; says of which that is true in the end.
+    /// Waits until every target holds the token of its status, and the issuer accepts it, except for those that
+    /// `may_wait`. Returns the correct ones.
     pub(super) async fn until_correct(
         &self,
         limit: Duration,
@@ -170,7 +168,6 @@ impl Fleet {
         Ok(correct)
     }
 
-    /// Which replica holds the lease.
     pub(super) async fn leader(&self) -> usize {
         let leases: Api<Lease> = Api::namespaced(self.world.client.clone(), &self.world.names[0]);
         wait::until("a leader", TAKEOVER * 4, async || {
@@ -198,9 +195,8 @@ impl Fleet {
     }
 }
 
-/// Presenting a token without a socket, so that hundreds a second cost little.
-pub(super) trait Accepts {
-    /// Whether the token is good now.
+/// Checks a token without a socket: hundreds a second cost little.
+pub(crate) trait Accepts {
     fn accepts(&self, token: &str) -> bool;
 }
 
@@ -211,7 +207,6 @@ impl Accepts for idissuer_simulator::Simulator {
     }
 }
 
-/// The password after so many changes.
 pub(super) fn password_of(account: usize, changes: u32) -> String {
     format!("password-{account}-{changes}")
 }
@@ -237,7 +232,6 @@ impl World {
     }
 
     async fn apply_all(&self) {
-        let parameters = &PatchParams::apply("idissuer-tests").force();
         let logins = stream::iter(0..ACCOUNTS).map(|account| self.write_login(account, 0));
         logins.buffer_unordered(AT_ONCE).for_each(|written| async { written.unwrap() }).await;
         let credentials = stream::iter(0..CREDENTIALS).map(|number| async move {
@@ -245,20 +239,17 @@ impl World {
                 Api::namespaced(self.client.clone(), &self.names[namespace_of(number)]);
             let spec = json!({"loginSecretRef": {"name": login_of(account_of(number))}});
             let patch = Patch::Apply(credential(&name_of(number), spec));
-            api.patch(&name_of(number), parameters, &patch).await.unwrap();
+            api.patch(&name_of(number), &parameters(), &patch).await.unwrap();
         });
         credentials.buffer_unordered(AT_ONCE).collect::<()>().await;
     }
 
     /// Writes an account's login Secret, wherever it has credentials.
     pub(super) async fn write_login(&self, account: usize, changes: u32) -> kube::Result<()> {
+        let (user, password) = (user_of(account), password_of(account, changes));
+        let keys = [("username", user.as_bytes()), ("password", password.as_bytes())];
         for namespace in 0..NAMESPACES {
-            let login = json!({
-                "apiVersion": "v1", "kind": "Secret", "metadata": {"name": login_of(account)},
-                "stringData": {"username": user_of(account), "password": password_of(account, changes)},
-            });
-            let parameters = PatchParams::apply("idissuer-tests").force();
-            self.secrets(namespace).patch(&login_of(account), &parameters, &Patch::Apply(login)).await?;
+            write_secret(&self.secrets(namespace), &login_of(account), &keys).await?;
         }
         Ok(())
     }

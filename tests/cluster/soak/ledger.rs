@@ -1,4 +1,4 @@
-//! What happened: when a condition of the promise was broken and for whom, what was read, and how late renewals were.
+//! The record of a soak: broken conditions of the promise, reads, and delays of renewals.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,6 @@ pub(super) fn margin() -> Duration {
     LIFETIME / 10
 }
 
-/// For whom a condition is broken.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Scope {
     All,
@@ -54,14 +53,12 @@ pub(super) struct Read {
     pub(super) answer: Answer,
 }
 
-/// What the issuer made of a token.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Answer {
     /// It is good, for longer than the margin.
     Accepted,
     /// It is good, but not for the margin any more.
     AboutToExpire,
-    /// It is no good, and why.
     Refused(String),
 }
 
@@ -70,11 +67,9 @@ pub(super) enum Answer {
 pub(super) struct Renewal {
     pub(super) credential: usize,
     pub(super) at: Duration,
-    /// Behind its scheduled time.
     pub(super) lateness: Duration,
 }
 
-/// The record of a soak.
 pub(super) struct Ledger {
     start: Instant,
     entries: Mutex<Entries>,
@@ -95,7 +90,6 @@ impl Ledger {
         Self { start: Instant::now(), entries: Mutex::default() }
     }
 
-    /// Since the opening.
     pub(super) fn now(&self) -> Duration {
         self.start.elapsed()
     }

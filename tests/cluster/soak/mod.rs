@@ -23,8 +23,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use idissuer_testbed::variable;
 
 use fleet::Fleet;
+pub(crate) use fleet::{Accepts, CLUSTER};
 use ledger::Ledger;
 use plan::Plan;
 use table::Table;
@@ -34,19 +36,19 @@ const MINUTES: u64 = 10;
 /// After the last fault, everything has to be in order within this time.
 const CALM: Duration = Duration::from_secs(40);
 
-#[expect(clippy::disallowed_methods, reason = "these are no flags of the operator, but of its test")]
-fn variable(name: &str) -> Option<u64> {
-    std::env::var(name).ok().filter(|text| !text.is_empty()).map(|text| text.parse().unwrap())
+/// A number from the environment.
+pub(crate) fn number(name: &str) -> Option<u64> {
+    variable(name).map(|text| text.parse().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes: make soak runs it"]
 async fn no_token_dies_in_a_target_while_there_is_a_working_way_to_get_a_new_one() {
-    let time = Duration::from_secs(60 * variable("MINUTES").unwrap_or(MINUTES));
-    let seed = variable("SEED").unwrap_or_else(|| fastrand::Rng::default().u64(..1_000_000));
+    let time = Duration::from_secs(60 * number("MINUTES").unwrap_or(MINUTES));
+    let seed = number("SEED").unwrap_or_else(|| fastrand::Rng::default().u64(..1_000_000));
     let plan = Plan::draw(seed, time);
     eprintln!("seed {seed}: SEED={seed} brings the same faults again");
-    let mut fleet = Fleet::set().await;
+    let mut fleet = Fleet::start().await;
     fleet.until_ready().await;
 
     let ledger = Arc::new(Ledger::open());

@@ -1,10 +1,9 @@
-//! What goes wrong, and when.
+//! The faults of a soak, and their times.
 
 use std::time::Duration;
 
 use super::fleet::{ACCOUNTS, CREDENTIALS};
 
-/// One thing that goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Fault {
     // These break a condition of the promise for all credentials, one at a time.
@@ -28,7 +27,6 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    /// What the table calls it.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::KillLeader { .. } => "leader killed",
@@ -51,14 +49,11 @@ impl Fault {
     }
 }
 
-/// A fault, and when it begins.
 pub(super) type Planned = (Duration, Fault);
 
-/// All faults of a soak.
 pub(super) struct Plan {
     /// The heavy ones, one after the other, with time to recover in between.
     pub(super) blows: Vec<Planned>,
-    /// The light ones.
     pub(super) nuisances: Vec<Planned>,
 }
 

@@ -1,4 +1,4 @@
-//! Programs that use the tokens: what stands in each target is presented to the issuer, over and over.
+//! Programs that use the tokens: they present the token of each target to the issuer, repeatedly.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,6 @@ use super::fleet::{Accepts, CREDENTIALS, Fleet, World, name_of, namespace_of};
 use super::ledger::{Answer, Ledger, Read, Renewal, Scope, margin};
 use crate::operator::now;
 
-/// How often each token is used.
 const PERIOD: Duration = Duration::from_millis(500);
 /// How long the API server may take to show the targets; while it does not, the tokens that it showed last are used. One
 /// that takes longer is not there, whatever the reason, and would not have taken a write in time.
@@ -40,7 +39,6 @@ struct Reader {
     world: World,
     issuer: Simulator,
     ledger: Arc<Ledger>,
-    /// What was last seen in each target.
     seen: HashMap<usize, LastSeen>,
 }
 
@@ -108,7 +106,6 @@ impl Reader {
 struct LastSeen {
     fingerprint: String,
     issued: Timestamp,
-    /// When it is to be renewed.
     due: Timestamp,
 }
 

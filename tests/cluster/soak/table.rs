@@ -1,4 +1,4 @@
-//! The end of a soak, for a person to read.
+//! The report of a soak.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,7 +15,6 @@ const SHOWN: usize = 12;
 /// The conditions have to hold for so many percent of the reads at least, or it says little that none of them was refused.
 const HELD: usize = 25;
 
-/// What a soak came to.
 pub(super) struct Table {
     seed: u64,
     time: Duration,
@@ -63,7 +62,6 @@ impl Table {
         }
     }
 
-    /// What is wrong, if something is.
     pub(super) fn complaint(&self) -> Option<&'static str> {
         if !self.broken.is_empty() || !self.setbacks.is_empty() {
             Some("the promise was broken")

@@ -1,4 +1,4 @@
-//! The chart's documents: one source for each thing that is told twice.
+//! The chart's documents: what is written twice has one source.
 
 use std::collections::BTreeSet;
 

@@ -13,22 +13,18 @@ use std::path::{Path, PathBuf};
 use idissuer_testbed::{Helm, Program};
 use serde_json::{Map, Value, json};
 
-/// The root of the project.
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Where the chart lies.
 fn folder() -> PathBuf {
     root().join("charts/idissuer-operator")
 }
 
-/// A file of the project.
 fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// A file of the chart.
 fn read_of_chart(path: &str) -> String {
     read(&format!("charts/idissuer-operator/{path}"))
 }
@@ -37,7 +33,6 @@ fn yaml(text: &str) -> Value {
     serde_saphyr::from_str(text).unwrap()
 }
 
-/// What must be given.
 fn required() -> Value {
     json!({"issuer": {"url": "https://api.idissuer.pl"}})
 }
@@ -70,7 +65,7 @@ async fn objects_of(values: &Value) -> Vec<Value> {
     helm.render(&folder(), "release", "home", &values.to_string()).await.unwrap()
 }
 
-/// The same, of a cluster that serves what these arguments tell.
+/// The same, for a cluster with these APIs.
 async fn objects_where(arguments: &[&str], values: &Value) -> Vec<Value> {
     let helm = Helm::provide(Program::Helm).await.unwrap();
     let chart = folder().display().to_string();

@@ -12,9 +12,7 @@ const END: &str = "<!-- ANCHOR_END: values -->\n";
 /// One line of `values.yaml` that is more than a comment.
 struct Line {
     path: String,
-    /// What stands before it.
     comment: String,
-    /// The section that begins before it.
     section: Option<String>,
 }
 
@@ -41,7 +39,7 @@ fn lines(text: &str) -> Vec<Line> {
     lines
 }
 
-/// Whether it needs no description of its own, for another one tells of it.
+/// Whether the description of another value covers it.
 fn is_told_elsewhere(lines: &[Line], path: &str) -> bool {
     lines.iter().any(|other| {
         let is_told = !other.comment.is_empty();

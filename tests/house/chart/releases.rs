@@ -65,7 +65,7 @@ async fn without_the_values_that_an_older_chart_lacks_the_chart_is_the_same() {
     }
 }
 
-/// What a cluster tells objects apart by.
+/// The identity of an object in a cluster.
 fn identity(object: &Value) -> String {
     let (kind, metadata) = (&object["kind"], &object["metadata"]);
     format!("{kind} {} {}", metadata["namespace"], metadata["name"])

@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use super::{folder, read_of_chart, rendered, required, value_sets, with, yaml};
 
-/// One line of `table.yaml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Row {

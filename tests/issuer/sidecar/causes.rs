@@ -1,4 +1,4 @@
-//! Issuers that are odd, move, or cannot be reached: what is used, and what people are told.
+//! Issuers that answer oddly, move, or cannot be reached: what the sidecar uses and reports.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::support::{RawServer, drain, good_answer, http};
 
 /// A sidecar whose issuer is at another address, with a certificate of this authority if it has one.
 async fn calling(url: &str, ca_pem: Option<&str>) -> Stage {
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     let position = stage.arguments.iter().position(|argument| argument == "--issuer-url").unwrap() + 1;
     url.clone_into(&mut stage.arguments[position]);
     if let Some(pem) = ca_pem {
@@ -89,7 +89,7 @@ async fn what_is_wrong_with_the_upstream_of_the_proxy_is_told_to_the_program() {
         ("http://127.0.0.1:1".to_owned(), "UpstreamUnreachable", "the connection is refused"),
         ("https://upstream.invalid".to_owned(), "UpstreamUnreachable", "its name does not resolve"),
     ] {
-        let mut stage = Stage::set(HOUR).await;
+        let mut stage = Stage::prepare(HOUR).await;
         std::fs::write(stage.path("ca.crt"), &expired.ca_pem).unwrap();
         let file = stage.path("ca.crt");
         stage.add(&["--proxy-listen", "0", "--upstream", &url]);
@@ -97,7 +97,7 @@ async fn what_is_wrong_with_the_upstream_of_the_proxy_is_told_to_the_program() {
             stage.add(&["--upstream-ca-file", file.to_str().unwrap()]);
         }
         stage.start().await;
-        let proxy = stage.told("address").await;
+        let proxy = stage.logged_address("address").await;
         stage.until_answered("/startup", 200).await;
         let text = reqwest::get(format!("http://{proxy}/")).await.unwrap().text().await.unwrap();
         assert!(text.contains(reason) && text.contains(phrase), "{text}");
@@ -106,7 +106,7 @@ async fn what_is_wrong_with_the_upstream_of_the_proxy_is_told_to_the_program() {
 
 #[tokio::test]
 async fn a_lack_of_file_descriptors_is_named_as_such_and_heals() {
-    let mut stage = Stage::set(Duration::from_secs(4)).await;
+    let mut stage = Stage::prepare(Duration::from_secs(4)).await;
     stage.issuer.inject(FaultRule::new(Fault::status(503)));
     stage.start().await;
     stage.until_logged("IssuerUnavailable").await;
@@ -132,7 +132,7 @@ async fn a_lack_of_file_descriptors_is_named_as_such_and_heals() {
 #[tokio::test]
 async fn a_jwt_without_iat_or_with_an_old_one_is_renewed_before_its_exp() {
     for format in [TokenFormat::JwtWithoutIat, TokenFormat::JwtOfAnHourAgo] {
-        let mut stage = Stage::set(Duration::from_secs(4)).await;
+        let mut stage = Stage::prepare(Duration::from_secs(4)).await;
         stage.issuer.configure(|personality| {
             personality.token.format = format;
             personality.token.expires_in = ExpiresIn::Json(3600.into());
@@ -150,7 +150,7 @@ async fn a_jwt_without_iat_or_with_an_old_one_is_renewed_before_its_exp() {
 async fn an_answer_with_a_byte_order_mark_or_compressed_unasked_brings_a_token() {
     let compressed = [Compression::Gzip, Compression::Deflate, Compression::BareDeflate];
     for fault in compressed.map(|by| Fault::Compressed { by }).into_iter().chain([Fault::ByteOrderMark]) {
-        let mut stage = Stage::set(HOUR).await;
+        let mut stage = Stage::prepare(HOUR).await;
         stage.issuer.inject(FaultRule::new(fault));
         stage.start().await;
         let token = stage.token().await;

@@ -1,4 +1,4 @@
-//! What `check` says of a set-up.
+//! The output of `check` for a set-up.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
@@ -14,14 +14,12 @@ const TOKEN: &str = "a-token-for-nobody-else";
 /// What is said of a password that is open to all.
 const NOTE: &str = "can be read by everyone on this machine";
 
-/// What a check said.
 struct Said {
     is_good: bool,
     text: String,
 }
 
 impl Said {
-    /// By a command; never a secret.
     fn by(command: &mut Command) -> Self {
         let output = command.output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -48,7 +46,7 @@ impl Said {
 
 /// A sidecar of the source `secret-dir`, and everything is in order.
 async fn of_a_directory() -> Stage {
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     let [secret, output] = ["secret", "output"].map(|name| stage.path(name));
     fs::create_dir(&secret).unwrap();
     fs::write(secret.join("token"), TOKEN).unwrap();
@@ -60,7 +58,7 @@ async fn of_a_directory() -> Stage {
     stage
 }
 
-/// The token was issued so many minutes from now, for an hour.
+/// The token is issued this many minutes from now, for an hour.
 #[expect(clippy::disallowed_methods, reason = "the sidecar has the machine's clock")]
 fn write_times(stage: &Stage, minutes: i64) {
     let issued = Timestamp::now() + SignedDuration::from_mins(minutes);
@@ -71,7 +69,7 @@ fn write_times(stage: &Stage, minutes: i64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_login_it_names_what_is_wrong_and_how_to_cure_it() {
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     stage.add(&["check"]);
     let password = stage.path("login/password");
     let check = |stage: &Stage| Said::by(&mut stage.command());
@@ -112,7 +110,7 @@ async fn of_a_login_it_names_what_is_wrong_and_how_to_cure_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_in_a_volume_of_kubernetes_may_be_readable_for_all_that_mount_it() {
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     stage.add(&["check"]);
     let login = stage.path("login");
     fs::create_dir(login.join("..2026")).unwrap();
@@ -187,7 +185,7 @@ async fn it_names_a_program_that_cannot_be_signalled() {
     let file = stage.path("program.pid");
     stage.add(&["--hook-signal", &format!("WINCH:{}", file.display()), "check"]);
     Said::by(&mut stage.command()).fails("check that the program runs");
-    // This process itself, of which nobody but root is the master.
+    // This process itself, which only root may signal.
     fs::write(&file, std::process::id().to_string()).unwrap();
     Said::by(&mut stage.command()).passes("can be sent");
     Said::by(&mut as_nobody(&stage.command())).fails("run the sidecar and the program as the same user");

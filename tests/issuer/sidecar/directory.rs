@@ -1,4 +1,4 @@
-//! The source `secret-dir`: what the kubelet does to a mounted Secret, and what a person does to plain files.
+//! The source `secret-dir`: updates of a mounted Secret by the kubelet, and of plain files by a person.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -27,7 +27,7 @@ fn swap(volume: &Path, version: &str, files: &[(&str, &str)]) {
 }
 
 async fn following(volume: &str) -> Stage {
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     let (directory, output) = (stage.path(volume), stage.path("output"));
     stage.arguments = ["sidecar", "--admin-addr", "127.0.0.1:0"].map(str::to_owned).to_vec();
     stage.add(&["--secret-dir", directory.to_str().unwrap(), "--output-dir", output.to_str().unwrap()]);
@@ -67,7 +67,7 @@ async fn every_rotation_of_a_mounted_secret_arrives_at_once() {
         median.as_millis(),
         slowest.as_millis()
     );
-    // The look that finds what no event told of comes every ten seconds.
+    // A check every ten seconds finds changes without an event.
     assert!(median < Duration::from_secs(2), "{latencies:?}: events were not seen");
 }
 

@@ -1,4 +1,4 @@
-//! Readers in a tight loop see each token whole: through paths, and through a directory that stays open.
+//! Readers in a tight loop see only complete tokens: through paths, and through an open directory.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use idissuer::core::template::Data;
 use idissuer::sidecar::output_dir::{FileMode, OutputDir, Written};
 use idissuer_testbed::process::WorkFolder;
-use idissuer_testbed::wait;
+use idissuer_testbed::{variable, wait};
 use jiff::Timestamp;
 
 use super::{LIMIT, Stage};
@@ -37,7 +37,6 @@ fn data(number: u64) -> Data {
     SIZES.iter().map(|(name, size)| ((*name).to_owned(), content(number, *size).into())).collect()
 }
 
-/// What readers have seen.
 #[derive(Default)]
 struct LastSeen {
     reads: AtomicU64,
@@ -88,12 +87,6 @@ fn read_by_directory(output: &Path, seen: &LastSeen) {
         }
         seen.reads.fetch_add(1, Ordering::Relaxed);
     }
-}
-
-/// A variable of the environment.
-#[expect(clippy::disallowed_methods, reason = "tests have no command line of their own")]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }
 
 fn publish(place: &Path, number: u64) {
@@ -179,7 +172,7 @@ fn no_reader_sees_anything_of_a_publication_in_whose_middle_the_process_is_kille
 
 #[tokio::test]
 async fn a_sidecar_that_is_killed_while_it_publishes_leaves_whole_files_of_one_token() {
-    let mut stage = Stage::set(Duration::from_secs(2)).await;
+    let mut stage = Stage::prepare(Duration::from_secs(2)).await;
     let (mut tokens, mut round) = (BTreeSet::new(), 0);
     stage.start().await;
     stage.token().await;

@@ -1,4 +1,4 @@
-//! Telling the program.
+//! Hooks: the program learns of a new token.
 
 use std::fs;
 use std::process::Command;
@@ -12,11 +12,11 @@ use crate::support::{RawServer, http};
 
 #[tokio::test]
 async fn the_program_is_told_in_every_way_once_the_files_stand_there() {
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     let server = RawServer::answering(http("204 No Content", "", "")).await;
     let (touched, written) = (stage.path("touched"), stage.path("written"));
     let (pid_file, token) = (stage.path("pid"), stage.path("output/token"));
-    // It writes its process id itself, once it can be told: before, the signal would end it. (HUP could not be trapped by a
+    // It writes its process id once it handles the signal: before, the signal would end it. (HUP could not be trapped by a
     // shell under nohup.)
     let waiting = format!(
         "trap 'cp {} {}' USR1; echo $$ > {}; while :; do sleep 0.05; done",
@@ -71,7 +71,7 @@ async fn the_program_is_told_in_every_way_once_the_files_stand_there() {
 
 #[tokio::test]
 async fn a_hook_that_fails_is_tried_again_holds_up_no_token_and_the_latest_wins() {
-    let mut stage = Stage::set(Duration::from_secs(2)).await;
+    let mut stage = Stage::prepare(Duration::from_secs(2)).await;
     let (gate, told) = (stage.path("gate"), stage.path("told"));
     let script = stage.path("hook");
     let token = stage.path("output/token");
@@ -93,7 +93,7 @@ async fn a_hook_that_fails_is_tried_again_holds_up_no_token_and_the_latest_wins(
 
 #[tokio::test]
 async fn a_program_that_takes_too_long_is_ended_with_all_that_it_started() {
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     let (script, started) = (stage.path("hook"), stage.path("started"));
     let text = format!("sleep 1000 &\necho $! > {0}.new\nmv {0}.new {0}\nwait\n", started.display());
     fs::write(&script, text).unwrap();
@@ -138,7 +138,7 @@ async fn as_the_first_process_it_buries_what_its_hooks_leave_behind() {
         skip("only root can start a first process");
         return;
     }
-    let mut stage = Stage::set(Duration::from_secs(2)).await;
+    let mut stage = Stage::prepare(Duration::from_secs(2)).await;
     let (script, told) = (stage.path("hook"), stage.path("told"));
     // Each of the five outlives the shell that started it.
     let text = format!("for i in 1 2 3 4 5; do (sleep 0.1 &); done\necho >> {}\n", told.display());
@@ -162,7 +162,7 @@ async fn as_the_first_process_it_buries_what_its_hooks_leave_behind() {
 
 #[tokio::test]
 async fn a_hook_never_goes_through_the_proxy_of_the_environment() {
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     let proxy = RawServer::answering(http("502 Bad Gateway", "", "")).await;
     let program = RawServer::answering(http("204 No Content", "", "")).await;
     let url = format!("http://localhost:{}/reload?key=of-the-program", program.address.port());

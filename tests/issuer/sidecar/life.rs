@@ -1,4 +1,4 @@
-//! The life of the process: once, beside a program, and its end.
+//! The lifecycle of the process: `--once`, beside a program, and shutdown.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown};
@@ -16,7 +16,7 @@ const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 
 #[tokio::test]
 async fn once_ends_with_code_0_after_the_first_token() {
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     stage.add(&["--once"]);
     for logins in [1, 1] {
         let command = stage.command();
@@ -29,7 +29,7 @@ async fn once_ends_with_code_0_after_the_first_token() {
 
 #[tokio::test]
 async fn once_told_to_end_before_there_is_a_token_ends_with_another_code_than_0() {
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     stage.write_login(NAME, "mistyped");
     stage.add(&["--once"]);
     stage.start().await;
@@ -42,7 +42,7 @@ async fn once_told_to_end_before_there_is_a_token_ends_with_another_code_than_0(
 #[tokio::test]
 async fn sigterm_ends_it_while_it_still_waits_for_what_it_reads_at_the_start() {
     for (flags, code) in [(&[][..], 0), (&["--once"], 143)] {
-        let mut stage = Stage::set(HOUR).await;
+        let mut stage = Stage::prepare(HOUR).await;
         let fifo = stage.fifo("kubeconfig");
         let output = stage.path("output");
         stage.arguments =
@@ -65,7 +65,7 @@ async fn sigterm_ends_it_while_it_still_waits_for_what_it_reads_at_the_start() {
 
 #[tokio::test]
 async fn what_is_no_regular_file_is_named_and_not_waited_for() {
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     let login = stage.arguments.clone();
     let secret = stage.path("secret");
     fs::create_dir(&secret).unwrap();
@@ -116,11 +116,11 @@ async fn what_is_no_regular_file_is_named_and_not_waited_for() {
 
 #[tokio::test]
 async fn a_program_ends_its_sidecar_on_the_loopback_address() {
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     stage.add(&["--quit-port", "0", "--shutdown-delay", "60"]);
     stage.start().await;
     stage.token().await;
-    let quit = stage.told("quit").await;
+    let quit = stage.logged_address("quit").await;
     assert!(quit.ip().is_loopback());
     let url = format!("http://{quit}/quitquitquit");
     assert_eq!(reqwest::get(&url).await.unwrap().status(), 405, "only by POST");
@@ -135,13 +135,13 @@ async fn a_program_ends_its_sidecar_on_the_loopback_address() {
 
 #[tokio::test]
 async fn sigterm_ends_it_with_code_0_also_during_a_login_and_after_the_delay_that_was_asked_for() {
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     stage.issuer.inject(FaultRule::on_login(Fault::Hang).once());
     stage.start().await;
     stage.issuer.simulator().wait_for(|counts| counts.total().faults == 1).await;
     stage.stop().await;
 
-    let mut stage = Stage::set(Duration::from_secs(2)).await;
+    let mut stage = Stage::prepare(Duration::from_secs(2)).await;
     stage.add(&["--shutdown-delay", "3"]);
     stage.start().await;
     let token = stage.token().await;
@@ -158,7 +158,7 @@ async fn any_user_without_rights_will_do_and_the_group_of_the_volume_reads_the_f
     if !can_be_nobody() {
         return;
     }
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     let output = stage.path("output");
     fs::set_permissions(stage.folder.path(), Permissions::from_mode(0o755)).unwrap();
     // As the kubelet makes a volume with fsGroup.

@@ -10,7 +10,7 @@ use super::{HOUR, LIMIT, NAME, SECRET, Stage, mode};
 
 #[tokio::test]
 async fn a_login_brings_three_files_and_opens_startup_and_readiness() {
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     let templates = stage.path("templates");
     fs::create_dir(&templates).unwrap();
     fs::write(templates.join("netrc"), "machine api password {{ token }}\n").unwrap();
@@ -39,7 +39,7 @@ async fn a_login_brings_three_files_and_opens_startup_and_readiness() {
 #[tokio::test]
 async fn a_token_is_renewed_by_login_unless_refreshes_are_asked_for() {
     for (strategy, refreshes) in [("login", false), ("auto", true)] {
-        let mut stage = Stage::set(Duration::from_secs(3)).await;
+        let mut stage = Stage::prepare(Duration::from_secs(3)).await;
         stage.add(&["--strategy", strategy]);
         stage.start().await;
         let mut token = stage.token().await;
@@ -76,7 +76,7 @@ async fn a_restart_reuses_the_token_on_the_volume_and_a_changed_login_replaces_i
 
 #[tokio::test]
 async fn a_login_that_was_never_accepted_is_presented_once_also_across_restarts() {
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     stage.write_login(NAME, "mistyped");
     stage.start().await;
     stage.until_logged("LoginRejected").await;
@@ -105,7 +105,7 @@ async fn a_login_that_was_never_accepted_is_presented_once_also_across_restarts(
 
 #[tokio::test]
 async fn a_login_that_is_unheard_is_not_repeated_by_a_crash_loop() {
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     stage.issuer.inject(FaultRule::on_login(Fault::Hang));
     for _ in 0..3 {
         stage.start().await;
@@ -122,7 +122,7 @@ async fn a_login_that_is_unheard_is_not_repeated_by_a_crash_loop() {
 
 #[tokio::test]
 async fn an_issuer_that_was_not_reached_costs_no_wait_after_a_restart() {
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     let position = stage.arguments.iter().position(|argument| argument == "--issuer-url").unwrap() + 1;
     let url = std::mem::replace(&mut stage.arguments[position], "http://127.0.0.1:1".to_owned());
     stage.start().await;
@@ -136,7 +136,7 @@ async fn an_issuer_that_was_not_reached_costs_no_wait_after_a_restart() {
 
 #[tokio::test]
 async fn what_an_editor_leaves_in_a_login_is_named_and_never_sent() {
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     stage.write_login(NAME, &format!("{SECRET}\n"));
     stage.start().await;
     stage.until_logged("LoginFileLineBreak").await;
@@ -178,7 +178,7 @@ async fn what_an_editor_leaves_in_a_login_is_named_and_never_sent() {
 
 #[tokio::test]
 async fn a_blank_in_a_password_is_sent_and_hinted_at_when_the_issuer_rejects_it() {
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     stage.issuer.set_user(&User::new("spacious@example.org", "with a blank "));
     stage.write_login("spacious@example.org", "with a blank ");
     stage.start().await;

@@ -1,4 +1,4 @@
-//! The sidecar as its users meet it: the real program, its files, its endpoints, and a simulated issuer.
+//! The sidecar as users run it: the real program, its files, its endpoints and a simulated issuer.
 
 mod causes;
 mod check;
@@ -23,7 +23,6 @@ use idissuer_simulator::{Config, Server, Simulator, User, UserCounts};
 use idissuer_testbed::process::{Grace, Signal, Supervised, WorkFolder};
 use idissuer_testbed::{skip, wait};
 
-/// The account at the issuer.
 const NAME: &str = "shop@example.org";
 const SECRET: &str = "correct-horse-battery-staple";
 /// How long anything may take; what it waits for comes far sooner.
@@ -86,8 +85,8 @@ struct Stage {
 }
 
 impl Stage {
-    /// With the source `login`, and tokens of this lifetime; nothing runs yet.
-    async fn set(lifetime: Duration) -> Self {
+    /// With the source `login`, and tokens of this lifetime. Nothing runs yet.
+    async fn prepare(lifetime: Duration) -> Self {
         let config = Config::default().user(User::new(NAME, SECRET));
         let config = config.personality(|personality| personality.token.lifetime = lifetime);
         let issuer = Simulator::start(config).await.unwrap();
@@ -112,9 +111,8 @@ impl Stage {
         stage
     }
 
-    /// The same, and the sidecar runs.
     async fn running(lifetime: Duration) -> Self {
-        let mut stage = Self::set(lifetime).await;
+        let mut stage = Self::prepare(lifetime).await;
         stage.start().await;
         stage
     }
@@ -127,7 +125,6 @@ impl Stage {
         self.folder.path().join(name)
     }
 
-    /// A FIFO, which nobody writes into.
     fn fifo(&self, name: &str) -> PathBuf {
         use rustix::fs::{CWD, FileType, Mode, mknodat};
         let path = self.path(name);
@@ -154,7 +151,7 @@ impl Stage {
 
     async fn start_as(&mut self, command: &Command) {
         self.spawn(command);
-        self.admin = Some(self.told("admin").await);
+        self.admin = Some(self.logged_address("admin").await);
     }
 
     fn spawn(&mut self, command: &Command) {
@@ -163,15 +160,8 @@ impl Stage {
         self.sidecar = Some(Supervised::spawn(&name, command, Grace::SHORT, &self.folder).unwrap());
     }
 
-    /// The address that the first line names so.
-    async fn told(&self, name: &str) -> SocketAddr {
-        wait::until("the sidecar's first line", LIMIT, async || {
-            let output = self.output();
-            let (_, rest) = output.split_once(&format!(" {name}=")).ok_or_else(|| output.clone())?;
-            let address = rest.split_whitespace().next().unwrap_or_default().trim_matches('"');
-            address.parse().map_err(|_| output.clone())
-        })
-        .await
+    async fn logged_address(&self, name: &str) -> SocketAddr {
+        self.sidecar().logged_address(name).await
     }
 
     fn sidecar(&self) -> &Supervised {
@@ -196,13 +186,11 @@ impl Stage {
         assert_eq!(code, 0, "{}", sidecar.output_tail());
     }
 
-    /// Status and text of an endpoint.
     async fn page(&self, path: &str) -> (u16, String) {
         let answer = reqwest::get(format!("http://{}{path}", self.admin.unwrap())).await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
-    /// Waits until an endpoint answers so.
     async fn until_answered(&self, path: &str, status: u16) -> String {
         wait::until(&format!("{status} of {path}"), LIMIT, async || match self.page(path).await {
             (found, text) if found == status => Ok(text),
@@ -211,7 +199,6 @@ impl Stage {
         .await
     }
 
-    /// A published file.
     fn file(&self, name: &str) -> Option<String> {
         fs::read_to_string(self.path("output").join(name)).ok()
     }
@@ -224,12 +211,10 @@ impl Stage {
         .await
     }
 
-    /// Waits for the first token.
     async fn token(&self) -> String {
         self.token_after("").await
     }
 
-    /// Waits until the log says so.
     async fn until_logged(&self, part: &str) {
         wait::until(part, LIMIT, async || {
             if self.output().contains(part) { Ok(()) } else { Err(self.sidecar().output_tail()) }
@@ -237,7 +222,7 @@ impl Stage {
         .await;
     }
 
-    /// What the issuer answers to someone who presents this token.
+    /// The issuer's status for a request with this token.
     async fn present(&self, token: &str) -> u16 {
         let url = format!("{}/v2/authorized", self.issuer.url());
         let answer = reqwest::Client::new().get(url).bearer_auth(token).send().await.unwrap();

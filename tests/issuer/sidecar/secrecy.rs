@@ -1,4 +1,4 @@
-//! Nothing secret leaves the sidecar but to the issuer and into its files.
+//! Secrets leave the sidecar only to the issuer and into its files.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const MISTYPED: &str = "mistyped-but-close-to-another-password";
 
 #[tokio::test]
 async fn no_password_token_or_refresh_token_is_in_logs_metrics_pages_or_the_record_of_a_full_life() {
-    let mut stage = Stage::set(Duration::from_secs(5)).await;
+    let mut stage = Stage::prepare(Duration::from_secs(5)).await;
     stage.log_filter = "trace";
     stage.add(&["--strategy", "auto", "--hook-touch", stage.path("touched").to_str().unwrap()]);
     let upstream = stage.issuer.url();
@@ -47,7 +47,7 @@ async fn no_password_token_or_refresh_token_is_in_logs_metrics_pages_or_the_reco
     token = stage.token_after(&token).await;
     secrets.insert(token);
     // Through the proxy, with a token of the program's own, over both versions of HTTP, and with one called expired.
-    let proxied = format!("http://{}/v2/authorized", stage.told("address").await);
+    let proxied = format!("http://{}/v2/authorized", stage.logged_address("address").await);
     let second = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
     for client in [reqwest::Client::new(), second] {
         let own = "a-token-of-the-programs-own";

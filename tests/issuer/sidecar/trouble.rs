@@ -9,7 +9,7 @@ use idissuer_testbed::{skip, wait};
 
 use super::{HOUR, LIMIT, Stage};
 
-/// Runs the sidecar with a small file system of its own as output directory. Nobody else sees that but through `/proc`.
+/// Runs the sidecar with its own small file system as output directory, visible to others through `/proc` only.
 async fn with_own_volume(stage: &mut Stage, size: &str) -> Option<PathBuf> {
     let is_possible = Command::new("unshare").args(["-rm", "true"]).status().is_ok_and(|it| it.success());
     if !is_possible {
@@ -29,7 +29,7 @@ async fn with_own_volume(stage: &mut Stage, size: &str) -> Option<PathBuf> {
 
 #[tokio::test]
 async fn a_full_disk_keeps_the_old_files_and_is_told_of_until_there_is_room() {
-    let mut stage = Stage::set(Duration::from_secs(4)).await;
+    let mut stage = Stage::prepare(Duration::from_secs(4)).await;
     let Some(output) = with_own_volume(&mut stage, "128k").await else { return };
     let file = |name: &str| fs::read_to_string(output.join(name)).ok();
     let first = wait::until("the first token", LIMIT, async || file("token")).await;
@@ -49,7 +49,7 @@ async fn a_full_disk_keeps_the_old_files_and_is_told_of_until_there_is_room() {
 
 #[tokio::test]
 async fn a_volume_that_becomes_read_only_keeps_the_old_files_until_it_is_writable() {
-    let mut stage = Stage::set(Duration::from_secs(4)).await;
+    let mut stage = Stage::prepare(Duration::from_secs(4)).await;
     let Some(output) = with_own_volume(&mut stage, "1m").await else { return };
     let file = |name: &str| fs::read_to_string(output.join(name)).ok();
     wait::until("the first token", LIMIT, async || file("token")).await;
@@ -72,7 +72,7 @@ async fn a_volume_that_becomes_read_only_keeps_the_old_files_until_it_is_writabl
 
 #[tokio::test]
 async fn without_a_volume_that_can_be_written_no_untried_login_is_presented() {
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     fs::remove_dir(stage.path("output")).unwrap();
     stage.start().await;
     stage.until_logged("LoginNotRecorded").await;
@@ -84,7 +84,7 @@ async fn without_a_volume_that_can_be_written_no_untried_login_is_presented() {
 
 #[tokio::test]
 async fn a_foreign_file_in_the_way_is_named_and_the_token_comes_once_it_is_gone() {
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     fs::write(stage.path("output/token"), "precious").unwrap();
     stage.start().await;
     stage.until_logged("the file exists and does not belong to the sidecar").await;

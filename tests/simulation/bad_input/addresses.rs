@@ -1,4 +1,4 @@
-//! Addresses of issuers: what the allow-list lets through, and what a person reads in it.
+//! Addresses of issuers: which ones the allow-list accepts, and how they are shown.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The issuer's answers, through the client's front door.
+//! The issuer's answers, through the public client.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,7 +23,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// Stands in every token, so that a text can be searched for it.
+/// Part of every token, to search texts for it.
 const MARK: &str = "very-secret";
 
 /// A client whose issuer gives one answer to everything.
@@ -51,7 +51,6 @@ impl Transport for Requests {
     }
 }
 
-/// A clock that stands.
 struct Stopped;
 
 impl Clock for Stopped {
@@ -139,7 +138,7 @@ fn claimed(token: &str) -> Option<f64> {
 fn assert_usable(body: &[u8], obtained: &TokenResponse) -> Result<(), TestCaseError> {
     let shown = format!("{obtained:?}");
     prop_assert!(!shown.contains(MARK));
-    // Members that nobody knows are passed over, though a value in them be none that JSON readers agree on.
+    // Unknown members are ignored, even if JSON parsers disagree on their values.
     let Ok(document) = serde_json::from_slice::<Value>(body) else { return Ok(()) };
     let access = member(&document, "access_token", 0).unwrap();
     let text = obtained.token.access.expose();
@@ -163,7 +162,7 @@ fn assert_usable(body: &[u8], obtained: &TokenResponse) -> Result<(), TestCaseEr
     Ok(())
 }
 
-/// A refused body is unusable for a login, and a refusal for a refresh; nothing of it is told.
+/// A refused body is unusable for a login, and a refusal for a refresh; nothing of it is shown.
 fn assert_judged(body: &[u8]) -> Result<(), TestCaseError> {
     match log_in(body) {
         Ok(obtained) => assert_usable(body, &obtained)?,
@@ -338,7 +337,7 @@ proptest! {
         let access = json!({"token_type": kind, "token": token, "expires_in": stated, "scope": more});
         let document = json!({"access_token": access, "refresh_token": refresh, "a_new_member": more});
         let text = if pretty { serde_json::to_string_pretty(&document) } else { serde_json::to_string(&document) };
-        // What nobody knows is passed over, however deep it is.
+        // Unknown members are ignored, however deep they are.
         let deep = format!("{{\"deep\":{}{},", "[".repeat(depth), "]".repeat(depth));
         let text = if depth > 0 { text.unwrap().replacen('{', &deep, 1) } else { text.unwrap() };
         let obtained = log_in(text.as_bytes()).unwrap();

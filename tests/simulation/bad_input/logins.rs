@@ -1,4 +1,4 @@
-//! The login Secret.
+//! Hostile login Secrets.
 
 use idissuer::core::username_password::{LoginError, LoginPair};
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! Templates of the target Secret.
+//! Hostile templates of the target Secret.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -16,7 +16,7 @@ const LONGEST_TEXT: usize = 16 * 1024;
 /// All that a template may need of the stack, and far more. A worker of the operator has four times as much.
 const STACK: usize = 512 * 1024;
 
-/// What may be told of none of them stands nowhere else.
+/// These values occur nowhere else, to search messages for them.
 const VALUES: Values<'static> = Values {
     token: "very-secret.token-text",
     expires_at: Some("2031-03-01T01:00:00Z"),
@@ -70,7 +70,6 @@ fn strings() -> impl Strategy<Value = String> {
     })
 }
 
-/// Something with a value.
 fn expressions() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         20 => select(&KNOWN[..]).prop_map(str::to_owned),
@@ -147,7 +146,7 @@ fn with_little_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// A reason names the key, the line and the kind, and nothing of what the template speaks of.
+/// A reason names the key, the line and the kind, and shows no values.
 fn assert_tells_nothing(reason: &Reason, template: &BTreeMap<String, String>) -> Result<(), TestCaseError> {
     if *reason == Reason::TemplateTooLong {
         prop_assert!(template.values().map(String::len).sum::<usize>() > TEXT_LIMIT);
@@ -329,7 +328,6 @@ fn worst() -> Vec<(&'static str, BTreeMap<String, String>)> {
     ]
 }
 
-/// Kilobytes that the process holds.
 fn held() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();

@@ -33,11 +33,11 @@ async fn three_thousand_credentials_are_all_renewed_in_time_and_none_stops() {
     slow_down(&world, Duration::from_millis(100));
     world.start();
     world.pass(MINUTE).await;
-    world.assert_well();
+    world.assert_healthy();
     for _ in 0..3 {
         let before = tokens(&world);
         world.pass(46 * MINUTE).await;
-        world.assert_well();
+        world.assert_healthy();
         assert_eq!(unchanged(&world, &before), 0, "of {credentials}");
     }
     let latest = world.checker.lateness().pop().unwrap();
@@ -72,7 +72,7 @@ async fn a_first_token_does_not_wait_behind_the_renewals_of_everyone_else() {
         world.health(credential).unwrap();
     }
     world.pass(MINUTE).await;
-    world.assert_well();
+    world.assert_healthy();
 }
 
 /// vault-secrets-operator #1000, #998: with 2,000 resources the client throttled itself to five requests a second, always.
@@ -83,16 +83,16 @@ async fn two_thousand_renewals_that_are_due_at_once_wait_for_nothing_but_the_gat
     slow_down(&world, Duration::from_millis(100));
     world.start();
     world.pass(MINUTE).await;
-    world.assert_well();
+    world.assert_healthy();
     let before = tokens(&world);
     world.suspend(SignedDuration::from_mins(47));
     let gate = Duration::from_millis(100) * u32::try_from(credentials.div_ceil(14)).unwrap();
     // Two seconds until the sleep is noticed, one to look, and one for what a retry would take.
     world.pass(gate + 4 * SECOND).await;
-    world.assert_well();
+    world.assert_healthy();
     assert_eq!(unchanged(&world, &before), 0, "of {credentials}");
     assert_eq!(usize::try_from(calls(&world)).unwrap(), 2 * credentials);
-    assert_eq!(world.habitat.ledger.most_at_issuer(), 14, "all are of one namespace");
+    assert_eq!(world.environment.ledger.most_at_issuer(), 14, "all are of one namespace");
 }
 
 /// vault-secrets-operator #949, #973: memory grew with every failed login, to two gigabytes.
@@ -123,7 +123,7 @@ async fn what_is_shown_does_not_grow_with_failures_and_is_gone_with_the_credenti
         assert!(page(&world).contains(&name), "{name} is not in {}", page(&world));
     }
     for Credential { namespace, name, .. } in &world.population.credentials {
-        world.habitat.api.delete("owner", "idissuercredentials", namespace, name);
+        world.environment.api.delete("owner", "idissuercredentials", namespace, name);
     }
     world.pass(MINUTE).await;
     assert!(!page(&world).contains("credential-"), "{}", page(&world));

@@ -1,4 +1,4 @@
-//! Trouble that ends by itself, and what is told meanwhile.
+//! Faults that end by themselves, and what is reported meanwhile.
 
 use super::*;
 use crate::conditions::Source;
@@ -9,7 +9,7 @@ fn condition(world: &World, kind: &str) -> Option<(String, String)> {
     world.condition(&world.population.credentials[0], kind)
 }
 
-/// Follows a token of an hour, three minutes old at most, to its end: that it is overdue and dead is told in time.
+/// Follows a token of an hour, three minutes old at most, until it expires: both overdue and expiry are reported in time.
 async fn assert_told(world: &World) {
     world.pass(53 * MINUTE).await;
     assert_eq!(condition(world, "RenewalOverdue"), None);
@@ -25,22 +25,22 @@ async fn assert_told(world: &World) {
 #[tokio::test(start_paused = true)]
 async fn a_renewal_that_hangs_is_told_as_overdue_and_as_expired_and_recovers_without_a_restart() {
     let world = settled(Issuers::plain(1, HOUR), 1, 2).await;
-    world.falls_ill(0, FaultRule::new(Fault::Hang));
+    world.start_fault(0, FaultRule::new(Fault::Hang));
     assert_told(&world).await;
-    world.recovers(0);
+    world.end_faults(0);
     world.pass(MINUTE + 10 * SECOND).await;
-    world.assert_well();
+    world.assert_healthy();
     assert_eq!(condition(&world, "RenewalOverdue"), None);
 }
 
-/// The same, where the call never comes back, whatever its limit: what tells of it does not wait for it.
+/// The same, for a call that never returns: reports do not wait for it.
 #[tokio::test(start_paused = true)]
 async fn a_call_that_never_comes_back_keeps_nobody_from_telling_that_the_token_is_overdue_and_dead() {
     let mut world = unstarted(Issuers::plain(2, HOUR), 1, 2);
-    world.habitat.carry = Some(Sabotage::HangOnce.carry());
+    world.environment.carry = Some(Sabotage::HangOnce.carry());
     world.start();
     world.pass(10 * SECOND).await;
-    world.assert_well();
+    world.assert_healthy();
     world.checker.breaks(Source::Issuer(0));
     assert_told(&world).await;
     world.pass(3 * HOUR).await;
@@ -55,7 +55,7 @@ async fn no_failure_of_the_issuer_that_passes_is_final() {
         let mut world = unstarted(Issuers::plain(3, HOUR), 1, 2);
         // A login that was never accepted is held where the path is wrong.
         if status != 404 {
-            world.falls_ill(0, FaultRule::new(Fault::status(status)));
+            world.start_fault(0, FaultRule::new(Fault::status(status)));
         }
         world.start();
         world.pass(HOUR / 2).await;
@@ -63,16 +63,16 @@ async fn no_failure_of_the_issuer_that_passes_is_final() {
         assert_eq!(ready == "True", status == 404, "{status}");
         assert_eq!(condition(&world, "Stalled"), None, "{status}");
         if status != 404 {
-            world.recovers(0);
+            world.end_faults(0);
         }
         world.pass(MINUTE + SECOND).await;
-        world.assert_well();
-        world.falls_ill(0, FaultRule::new(Fault::status(status)));
+        world.assert_healthy();
+        world.start_fault(0, FaultRule::new(Fault::status(status)));
         world.pass(2 * HOUR).await;
         let is_stalled = condition(&world, "Stalled").is_some();
         assert_eq!(is_stalled, status == 404, "{status}: only a wrong path needs a person");
-        world.recovers(0);
+        world.end_faults(0);
         world.pass(MINUTE + SECOND).await;
-        world.assert_well();
+        world.assert_healthy();
     }
 }

@@ -1,4 +1,4 @@
-//! What trouble costs at the issuer.
+//! The cost of faults at the issuer.
 
 use super::*;
 use idissuer_simulator::{Fault, FaultRule, Lockout, RefreshAccepted, RetryAfter};
@@ -15,7 +15,7 @@ async fn three_logins_that_were_never_accepted_cost_nine_calls_a_day_and_nobody_
     }
     world.start();
     world.pass(DAY).await;
-    assert_eq!(world.habitat.ledger.calls().logins_rejected, 9);
+    assert_eq!(world.environment.ledger.calls().logins_rejected, 9);
     for credential in &world.population.credentials {
         assert_eq!(world.health(credential).is_ok(), credential.account >= 3);
     }
@@ -28,9 +28,9 @@ async fn ten_credentials_of_one_login_that_stops_to_be_accepted_cost_one_call_an
     let world = settled(Issuers::plain(2, HOUR), 1, 10).await;
     simulator(&world).configure(|personality| personality.refresh.accepted = RefreshAccepted::Never);
     set_issuers_password(&world, 0, "another");
-    let before = world.habitat.ledger.calls();
+    let before = world.environment.ledger.calls();
     world.pass(DAY).await;
-    let after = world.habitat.ledger.calls();
+    let after = world.environment.ledger.calls();
     let (rejected, refreshes) = (after.logins_rejected, after.refreshes - before.refreshes);
     assert!((20..=3 + 24).contains(&rejected), "{rejected} rejected logins in a day");
     assert!(refreshes <= 2, "{refreshes} refreshes in a day");
@@ -42,7 +42,7 @@ async fn login_secrets_that_are_missing_cost_no_call_and_are_taken_as_soon_as_th
     let mut world = unstarted(Issuers::plain(3, HOUR), 7, 7);
     for account in &world.population.accounts {
         for namespace in world.population.namespaces_of(account.number) {
-            world.habitat.api.delete("owner", "secrets", &namespace, &account.login());
+            world.environment.api.delete("owner", "secrets", &namespace, &account.login());
         }
     }
     world.start();
@@ -52,7 +52,7 @@ async fn login_secrets_that_are_missing_cost_no_call_and_are_taken_as_soon_as_th
         set_password(&world, account.number, &account.password);
     }
     world.pass(10 * SECOND).await;
-    world.assert_well();
+    world.assert_healthy();
     assert_eq!(calls(&world), 7);
 }
 
@@ -63,7 +63,7 @@ async fn an_issuer_that_is_too_busy_is_waited_for_as_long_as_it_asks_and_no_toke
         let world = settled(Issuers::plain(4, HOUR), 1, 3).await;
         let retry_after = asked.map(RetryAfter::Seconds);
         let fault = Fault::Status { status: 429, retry_after, body: None };
-        world.falls_ill(0, FaultRule::new(fault).before_work());
+        world.start_fault(0, FaultRule::new(fault).before_work());
         world.pass(HOUR).await;
         let calls = world.calls_of(0);
         let apart =
@@ -72,11 +72,11 @@ async fn an_issuer_that_is_too_busy_is_waited_for_as_long_as_it_asks_and_no_toke
         assert!(calls.len() <= most, "{asked:?}: {} calls", calls.len());
         let honoured = if asked == Some(30) { 29.9 } else { 0.4 };
         assert!(shortest >= honoured, "{asked:?}: asked again after {shortest} s");
-        world.recovers(0);
+        world.end_faults(0);
         world.pass(MINUTE + 2 * SECOND).await;
-        world.assert_well();
+        world.assert_healthy();
         assert_eq!(
-            world.habitat.ledger.calls().logins,
+            world.environment.ledger.calls().logins,
             1,
             "{asked:?}: no login, for the refresh token is not spent"
         );
@@ -97,13 +97,13 @@ async fn a_changed_password_never_locks_the_account_and_an_edited_secret_is_used
         world.pass(3 * MINUTE).await;
         restarts(&mut world).await;
     }
-    let rejected = world.habitat.ledger.calls().logins_rejected;
+    let rejected = world.environment.ledger.calls().logins_rejected;
     assert!((3..=4).contains(&rejected), "{rejected} rejected logins in two hours and 40 restarts");
     assert_eq!(simulator(&world).counts().total().lockouts, 0);
     world.pass(MINUTE).await;
     set_password(&world, 0, "another");
     world.pass(5 * SECOND).await;
-    world.assert_well();
+    world.assert_healthy();
 }
 
 /// The issuer has another password for an account from now on.

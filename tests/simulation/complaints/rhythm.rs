@@ -11,7 +11,7 @@ async fn tokens_of_a_minute_a_quarter_of_an_hour_and_a_day_are_each_renewed_by_t
     let lifetimes = [60, 900, 86_400].map(Duration::from_secs);
     let world = settled(Issuers::living(1, &lifetimes), 3, 3).await;
     world.pass(18 * HOUR + 5 * MINUTE).await;
-    world.assert_well();
+    world.assert_healthy();
     for (account, after) in [27.0..31.0, 629.0..677.0, 60_479.0..64_802.0].into_iter().enumerate() {
         let gaps = gaps(&world, account);
         assert!(!gaps.is_empty());
@@ -30,20 +30,20 @@ async fn no_token_is_obtained_twice_in_a_row_and_no_renewal_is_left_out_whatever
         match round % 4 {
             0 => restarts(&mut world).await,
             1 => {
-                world.habitat.api.compact();
-                world.habitat.api.break_watches(&process);
+                world.environment.api.compact();
+                world.environment.api.break_watches(&process);
             }
             2 => world
-                .vandalise(&credential, Some(&json!({"metadata": {"labels": null, "annotations": null}}))),
+                .edit_target(&credential, Some(&json!({"metadata": {"labels": null, "annotations": null}}))),
             _ => {
-                let api = world.habitat.api.clone();
+                let api = world.environment.api.clone();
                 world.replicas[0].crash(&api);
-                world.replicas[0].start(&world.habitat);
+                world.replicas[0].start(&world.environment);
             }
         }
     }
     world.pass(MINUTE).await;
-    world.assert_well();
+    world.assert_healthy();
     assert!(obtained(&world, 0).len() > 17 * 60 / 45);
     assert_steady(&world);
 }
@@ -56,12 +56,12 @@ async fn at_the_first_attempt_a_quarter_of_the_life_is_left_and_four_failures_ar
         let lifetime = Duration::from_secs(seconds);
         let world = settled(Issuers::plain(3, lifetime), 1, 1).await;
         let renewals = obtained(&world, 0).len();
-        // Nobody tells the checker: the promise holds all the same.
+        // The checker does not know of it: the promise holds nevertheless.
         simulator(&world).inject(FaultRule::new(Fault::status(503)).before_work().times(4));
         while obtained(&world, 0).len() == renewals {
             world.pass(lifetime / 60).await;
         }
-        world.assert_well();
+        world.assert_healthy();
         let calls = world.calls_of(0);
         let [.., before, first, _, _, _, _] = &calls[..] else { unreachable!("{calls:?}") };
         let left = before.expires.unwrap().duration_since(first.at).as_secs_f64();
@@ -83,7 +83,7 @@ async fn renewal_five_minutes_before_expiry_of_short_lifetimes_comes_after_a_fif
             world.edits(credential, &json!({"renewal": {"renewBeforeSeconds": 300}}));
         }
         world.pass(10 * lifetime).await;
-        world.assert_well();
+        world.assert_healthy();
         let gaps = gaps(&world, 0);
         let bounds = 0.15 * lifetime.as_secs_f64()..0.2 * lifetime.as_secs_f64() + 2.0;
         assert!(gaps.len() >= 40, "{} renewals in ten lives of {seconds} s", gaps.len());

@@ -1,9 +1,9 @@
-//! Whose tokens are obtained, how often, and by which call.
+//! Which tokens are obtained, how often, and by which call.
 
 use super::*;
+use crate::api_faults::ApiFault;
 use crate::process::stretched;
 use crate::table::necessary_calls;
-use crate::weather::ApiTrouble;
 use idissuer_simulator::{Fault, FaultRule, Operation, RefreshAccepted};
 use serde_json::json;
 
@@ -13,21 +13,21 @@ use serde_json::json;
 async fn a_status_that_is_shown_late_or_not_at_all_costs_no_second_token() {
     let world = settled(Issuers::plain(1, HOUR), 2, 6).await;
     let process = world.replicas[0].process.as_ref().unwrap().name.clone();
-    world.habitat.api.silence_watches(&process, true);
+    world.environment.api.silence_watches(&process, true);
     world.pass(3 * HOUR).await;
-    world.habitat.api.silence_watches(&process, false);
+    world.environment.api.silence_watches(&process, false);
     world.pass(HOUR).await;
-    assert_eq!(calls(&world), necessary_calls(&world, world.habitat.time.elapsed()));
-    for trouble in [ApiTrouble::LosesAnswers, ApiTrouble::Fails(500), ApiTrouble::Fails(409)] {
+    assert_eq!(calls(&world), necessary_calls(&world, world.environment.time.elapsed()));
+    for trouble in [ApiFault::LosesAnswers, ApiFault::Fails(500), ApiFault::Fails(409)] {
         let before = calls(&world);
-        world.weather.begins(trouble, 1.0);
+        world.api_faults.begins(trouble, 1.0);
         while calls(&world) < before + 2 {
             world.pass(SECOND).await;
         }
         world.pass(MINUTE).await;
-        world.weather.ends(trouble);
+        world.api_faults.ends(trouble);
         world.pass(MINUTE).await;
-        world.assert_well();
+        world.assert_healthy();
         assert_eq!(calls(&world), before + 2, "{trouble:?}: one call an account");
     }
     assert_steady(&world);
@@ -42,17 +42,17 @@ async fn a_standby_whose_watches_lag_behind_takes_over_without_a_call() {
     world.pass(10 * MINUTE).await;
     let leader = world.leader().unwrap();
     let standby = world.replicas[1 - leader].process.as_ref().unwrap().name.clone();
-    world.habitat.api.silence_watches(&standby, true);
+    world.environment.api.silence_watches(&standby, true);
     world.pass(40 * MINUTE).await;
     assert_eq!(calls(&world), 4, "a login and a refresh of both accounts");
-    let api = world.habitat.api.clone();
+    let api = world.environment.api.clone();
     world.replicas[leader].crash(&api);
     world.pass(20 * MINUTE).await;
     assert_eq!(world.leader(), Some(1 - leader));
     assert_eq!(calls(&world), 4);
-    world.habitat.api.silence_watches(&standby, false);
+    world.environment.api.silence_watches(&standby, false);
     world.pass(HOUR).await;
-    world.assert_well();
+    world.assert_healthy();
     assert_steady(&world);
 }
 
@@ -68,8 +68,8 @@ async fn where_refreshes_fail_every_token_comes_from_a_fresh_login_past_any_numb
             None => simulator(&world).configure(|it| it.refresh.accepted = RefreshAccepted::Never),
         }
         world.pass(5 * HOUR).await;
-        world.assert_well();
-        let logins = world.habitat.ledger.calls().logins;
+        world.assert_healthy();
+        let logins = world.environment.ledger.calls().logins;
         assert!((12..=16).contains(&logins), "{fault:?}: {logins} logins");
     }
 }
@@ -79,13 +79,13 @@ async fn where_refreshes_fail_every_token_comes_from_a_fresh_login_past_any_numb
 async fn an_outage_of_three_lifetimes_costs_a_few_calls_a_minute_and_is_over_a_minute_after_its_end() {
     let world = settled(Issuers::plain(4, HOUR), 12, 12).await;
     let before = calls(&world);
-    world.falls_ill(0, FaultRule::new(Fault::status(503)));
+    world.start_fault(0, FaultRule::new(Fault::status(503)));
     world.pass(3 * HOUR).await;
     let meanwhile = calls(&world) - before;
     assert!(meanwhile <= 180 * 5, "{meanwhile} calls");
-    world.recovers(0);
+    world.end_faults(0);
     world.pass(MINUTE).await;
-    world.assert_well();
+    world.assert_healthy();
 }
 
 /// infisical #7443: the server answered 403 rather than 401 to an expired token, and the client never logged in again.
@@ -98,7 +98,7 @@ async fn a_refresh_that_is_refused_by_whatever_status_is_followed_by_one_login_a
             personality.refresh.refused_status = status;
         });
         world.pass(50 * MINUTE).await;
-        world.assert_well();
+        world.assert_healthy();
         let calls = world.calls_of(0);
         let [first, refused, second] = &calls[..] else { unreachable!("{status}: {calls:?}") };
         let operations = [first, refused, second].map(|call| call.operation);
@@ -118,14 +118,14 @@ async fn a_storm_of_edits_that_change_nothing_costs_no_call() {
             let login = world.population.accounts[credential.account].login();
             let objects = [("idissuercredentials", &credential.name), ("secrets", &login)];
             for (resource, name) in objects {
-                world.habitat.api.merge("owner", resource, (&credential.namespace, name), &note).unwrap();
+                world.environment.api.merge("owner", resource, (&credential.namespace, name), &note).unwrap();
             }
             world.apply(credential, &json!({}));
-            world.vandalise(credential, Some(&note));
+            world.edit_target(credential, Some(&note));
         }
         world.pass(SECOND).await;
     }
-    world.assert_well();
+    world.assert_healthy();
     assert_eq!(calls(&world), 3, "one login an account");
 }
 
@@ -137,7 +137,7 @@ async fn single_use_refresh_tokens_are_used_once_although_replicas_are_paused_me
     let mut world = World::new(&plan, Issuers::plain(8, HOUR));
     world.start();
     world.pass(5 * MINUTE).await;
-    world.assert_well();
+    world.assert_healthy();
     for round in 0..24 {
         world.pass(Duration::from_secs(60 * (36 + round % 5))).await;
         if round % 2 == 1 {
@@ -149,6 +149,6 @@ async fn single_use_refresh_tokens_are_used_once_although_replicas_are_paused_me
     }
     world.pass(5 * MINUTE).await;
     // Of spent refresh tokens that were presented, the verdict tells, by the ledger and by the issuer.
-    world.assert_well();
-    assert!(world.habitat.ledger.calls().refreshes >= 12, "{:?}", world.habitat.ledger.calls());
+    world.assert_healthy();
+    assert!(world.environment.ledger.calls().refreshes >= 12, "{:?}", world.environment.ledger.calls());
 }

@@ -55,14 +55,12 @@ impl Family {
     }
 }
 
-/// What a call comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// The issuer's own answer arrives, good or bad.
     Answered,
     /// It was carried out, and the answer is lost.
     AnswerLost,
-    /// It was certainly not sent.
     NotSent,
     /// It was sent, not carried out, and no answer comes.
     Swallowed,
@@ -134,7 +132,6 @@ impl Message {
         }
     }
 
-    /// The issuer carries it out.
     pub(super) fn arrive(&self, issuer: &mut Issuer, now: Timestamp) -> Answer {
         match self {
             Self::Login => issuer.login(USER, PASSWORD, now),
@@ -147,7 +144,6 @@ impl Message {
 pub(super) struct End {
     /// What the issuer said, if it carried the call out.
     pub(super) said: Option<Answer>,
-    /// What the product is told.
     pub(super) told: Result<TokenResponse, Failure>,
 }
 

@@ -23,17 +23,15 @@ use director::{Death, Director};
 const LIFETIME: i64 = 600;
 /// How long a sequence may go on.
 const LIMIT: Duration = Duration::from_secs(12 * 3600);
-/// What follows the last publication shall be written, too.
+/// The time to write the status after the last publication.
 const SETTLED: Duration = Duration::from_secs(10);
-/// How long nobody works after a death.
+/// How long no process runs after a crash.
 const WITHOUT_PROCESS: Duration = Duration::from_secs(20);
 
-/// What came of a sequence.
 struct Played {
     happened: Vec<Happened>,
     /// How often anything crossed the border of the process.
     crossings: usize,
-    /// Promises that were broken.
     findings: Vec<String>,
     /// What is wrong in the end, with these.
     verdict: Vec<String>,
@@ -53,7 +51,7 @@ async fn play(family: Family, outcomes: &[Outcome], death: Option<Death>) -> Pla
                 () = director.changes() => {}
             }
             if director.is_dead() {
-                world.replicas[0].crash(&world.habitat.api);
+                world.replicas[0].crash(&world.environment.api);
                 world.pass(WITHOUT_PROCESS).await;
                 director.revives();
                 world.start();
@@ -77,7 +75,6 @@ fn played(family: Family, outcomes: &[Outcome], death: Option<Death>) -> Played 
     runtime.block_on(play(family, outcomes, death))
 }
 
-/// Every sequence of so many outcomes.
 fn sequences(length: usize) -> Vec<Vec<Outcome>> {
     let shorter = if length == 0 { return vec![Vec::new()] } else { sequences(length - 1) };
     let longer = |sequence: Vec<Outcome>| {

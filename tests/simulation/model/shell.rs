@@ -1,5 +1,5 @@
-//! The product in small: a process that acts as the controller does, and the cluster that outlives it. What it knows,
-//! decides and reports is the real core.
+//! A small controller process, and the cluster that outlives it. It knows, decides and
+//! reports with the real core.
 
 use std::sync::{Arc, LazyLock};
 
@@ -64,15 +64,12 @@ pub(super) struct Cluster {
 
 /// What the login budget excuses a process from renewing for.
 pub(super) enum Excuse {
-    /// Nothing.
     None,
-    /// It waits until then.
     Until(Moment),
     /// It holds the login, and only a person can change that.
     ForGood,
 }
 
-/// A process that leads.
 #[derive(Clone, Debug)]
 pub(super) struct Process {
     began: Moment,

@@ -1,5 +1,5 @@
-//! The small world: the leading process, the cluster, the issuer, perhaps a call of a leader that was paused; and what
-//! has to be true of them at every moment.
+//! The state of the model: the leading process, the cluster, the issuer, perhaps a call of a paused leader; and what
+//! must hold for them at every moment.
 
 mod beginnings;
 mod key;
@@ -17,14 +17,14 @@ use jiff::{SignedDuration, Timestamp};
 use super::issuer::{Family, Message, Outcome, carry_out};
 use super::shell::{Cluster, Process, STRATEGY};
 
-/// When the world begins, in seconds since 1970.
+/// The start, in seconds since 1970.
 const START: i64 = 1_800_000_000;
 /// How long a machine sleeps: any token is dead afterwards.
 const SLEEP: SignedDuration = SignedDuration::from_hours(2);
-/// How long nobody leads after a crash.
+/// How long there is no leader after a crash.
 const WITHOUT_LEADER: SignedDuration = SignedDuration::from_secs(20);
 
-/// What happened, for whoever reads of a promise that was broken.
+/// What happened, for the message of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Happened {
     Login(Outcome),
@@ -37,7 +37,6 @@ pub(super) enum Happened {
     StrayArrived,
 }
 
-/// Where a process can end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Point {
     AtRest,
@@ -70,7 +69,6 @@ struct Minted {
     expires: SignedDuration,
 }
 
-/// A promise that was broken.
 #[derive(Debug)]
 pub(super) struct Broken(pub(super) &'static str);
 
@@ -97,7 +95,6 @@ pub(super) struct World {
     is_retry: bool,
     /// Calls whose outcome may still be anything; those that follow work.
     pub(super) free_calls: u32,
-    /// Crashes that may still come.
     pub(super) crashes_left: u32,
     /// Tokens published since the last of the free calls.
     pub(super) published: u32,
@@ -146,7 +143,7 @@ impl World {
         self.stray.is_some()
     }
 
-    /// Carries out a step that asks nothing of the issuer.
+    /// Carries out a step without a call to the issuer.
     pub(super) fn act(&mut self, plan: Plan) -> Result<(), Broken> {
         let now = self.moment();
         match plan {
@@ -178,7 +175,6 @@ impl World {
         self.process.record_attempt(&mut self.cluster, now);
     }
 
-    /// Starts the call that is due.
     pub(super) fn begin(&mut self) -> Result<Call, Broken> {
         if self.is_fresh() {
             return Err(Broken("the issuer is called although the published token is fresh"));
@@ -302,7 +298,6 @@ impl World {
         self.process = Process::start(&self.cluster, self.moment());
     }
 
-    /// The machine sleeps.
     pub(super) fn sleep(&mut self) {
         self.history.push(Happened::Slept);
         self.crashes_left -= 1;
@@ -335,7 +330,6 @@ impl World {
         }
     }
 
-    /// The call of the paused leader arrives.
     pub(super) fn stray_arrives(&mut self) -> Result<(), Broken> {
         let Some(message) = self.stray.take() else { return Ok(()) };
         self.history.push(Happened::StrayArrived);

@@ -1,4 +1,4 @@
-//! What is answered: what the model says put into HTTP, and what a fault then makes of it.
+//! The answer: the model's result in HTTP, changed by a fault.
 
 use std::{fmt, io::Read as _, time::Duration};
 

@@ -1,4 +1,4 @@
-//! How a simulator is started.
+//! The configuration of a simulator.
 
 use std::{
     fmt,

@@ -1,7 +1,7 @@
 //! The control address: JSON over HTTP to see and change a running simulator.
 //!
 //! It is for the person or the test beside the program under test, never for the program itself: it has no
-//! authentication, so it listens on loopback unless told otherwise.
+//! authentication, so it listens on loopback by default.
 
 use std::sync::Arc;
 
@@ -54,7 +54,7 @@ pub(crate) async fn serve(
             get(|| async move { ca_pem.map(|pem| pem.to_string()).ok_or(StatusCode::NOT_FOUND) }),
         )
         .with_state(simulator);
-    // It ends by the server's end; a listener that fails meanwhile shows itself to whoever asks next.
+    // It ends with the server. If the listener fails, the next request shows it.
     let _ = axum::serve(listener, router).with_graceful_shutdown(async { drop(stopped.await) }).await;
 }
 

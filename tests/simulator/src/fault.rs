@@ -1,4 +1,4 @@
-//! What goes wrong, how often and for whom.
+//! Faults: which, how often and for which user.
 
 use std::time::Duration;
 
@@ -166,7 +166,7 @@ pub enum Fault {
     },
     /// The right answer with a byte order mark in front.
     ByteOrderMark,
-    /// The right answer, compressed although nobody asked for that.
+    /// The right answer, compressed without a request for it.
     Compressed {
         /// How.
         #[serde(default)]
@@ -262,7 +262,7 @@ pub enum RetryAfter {
     Seconds(u32),
     /// The HTTP date that lies this many seconds ahead by the issuer's clock.
     Date(u32),
-    /// This text, whatever it is.
+    /// This text, of any form.
     Text(String),
 }
 

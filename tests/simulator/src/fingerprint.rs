@@ -1,4 +1,4 @@
-//! What is kept and shown of a secret: enough to tell two apart, too little to use one.
+//! The name of a secret: enough to distinguish two, too little to use one.
 
 use std::fmt;
 

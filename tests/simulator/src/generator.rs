@@ -1,4 +1,4 @@
-//! The only source of chance: the same seed gives the same tokens, latencies and faults in the same order.
+//! The only source of randomness: the same seed gives the same tokens, latencies and faults in the same order.
 
 use sha2::{Digest, Sha256};
 

@@ -1,4 +1,4 @@
-//! A stand-in for the ID Issuer web API, for anyone's tests.
+//! A simulated ID Issuer web API, for tests.
 //!
 //! The vendor's page leaves many questions open and answers some of them twice. This crate answers all of them, each in
 //! every way that a real issuer might: a [`Personality`] says which, and [`FaultRule`]s say what goes wrong meanwhile.

@@ -24,7 +24,7 @@ async fn main() -> ExitCode {
                 line = format!("{line}: {cause}");
                 source = cause.source();
             }
-            // With stderr closed there is nobody to tell; the exit code still does.
+            // With stderr closed, only the exit code shows the error.
             let _ = writeln!(io::stderr(), "{line}");
             ExitCode::FAILURE
         }
@@ -32,7 +32,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn std::error::Error>> {
-    // Before the start line: whoever reads it may signal at once.
+    // Before the start line: its reader may signal at once.
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
 

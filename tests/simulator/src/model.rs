@@ -1,4 +1,4 @@
-//! The issuer itself: users, sessions, tokens and what is true of them at a given time.
+//! The issuer itself: users, sessions and tokens, and their state at a given time.
 //!
 //! A synchronous state machine: no clock, no sockets, no randomness but that of its seed. Cloning it forks its world,
 //! so a test can try every continuation. It keeps tokens as fingerprints and shows no password.

@@ -1,4 +1,4 @@
-//! What kind of issuer this is: every question that the vendor's page leaves open, with the answers one may choose.
+//! The behaviour of the issuer: every question that the vendor's page leaves open, with possible answers.
 //!
 //! The JSON of the control address and the values of the binary's flags use the same words.
 

@@ -1,4 +1,4 @@
-//! What happened: exact counts per user, and a log of calls. Neither holds a secret.
+//! Exact counts per user, and a log of calls. Neither holds a secret.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -30,7 +30,7 @@ pub enum Operation {
     Other,
 }
 
-/// What the issuer itself thought of a call, whatever a fault then made of the answer.
+/// The issuer's own result of a call, before a fault changes the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {

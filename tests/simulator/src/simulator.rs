@@ -91,7 +91,7 @@ impl Simulator {
         self.service().issuer.remove_user(name)
     }
 
-    /// Makes every token of a user invalid; says whether there is such a user.
+    /// Invalidates every token of a user. Returns whether the user exists.
     #[expect(clippy::must_use_candidate, reason = "most callers know that there is such a user")]
     pub fn revoke(&self, name: &str) -> bool {
         self.service().issuer.revoke(name)

@@ -1,4 +1,4 @@
-//! What tokens look like on the wire.
+//! The formats of tokens.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Puts answers on the wire: whole, cut, byte by byte, not as HTTP, or not at all.
+//! Writes answers to the socket: whole, cut, byte by byte, not as HTTP, or not at all.
 
 use std::{fmt, future, io};
 

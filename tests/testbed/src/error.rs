@@ -1,4 +1,4 @@
-//! What can go wrong with the testbed, told so that the reader of a failed test knows what to do.
+//! Errors of the testbed. Each says what to do.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -73,7 +73,7 @@ impl Helm {
         if output.status.success() {
             return Ok(stdout);
         }
-        // `helm lint` tells what is wrong on standard output.
+        // `helm lint` reports errors on standard output.
         let said = format!("{stdout}{}", String::from_utf8_lossy(&output.stderr)).trim().to_owned();
         Err(Error::Command { program: format!("helm {}", arguments.join(" ")), output: said })
     }

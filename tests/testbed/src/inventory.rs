@@ -1,4 +1,4 @@
-//! What lies in a namespace, as text, for the one who reads of a failed test. Never the content of a Secret.
+//! The objects of a namespace as text, for the message of a failed test. Never the content of a Secret.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// Where `kubectl apply` keeps the whole object, a Secret's content included.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-/// Of each kind, so many objects are shown: hundreds would bury what the test itself said.
+/// The number of objects shown of each kind: hundreds would hide the test's own message.
 const SHOWN: usize = 20;
 /// How many kinds are listed at once.
 const PARALLEL: usize = 16;

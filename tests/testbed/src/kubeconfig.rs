@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::certificates::Identity;
 use crate::error::{Error, Result};
 
-/// A kubeconfig for a server that asks nobody who they are.
+/// A kubeconfig for a server without authentication.
 pub(crate) fn write_plain(path: &Path, server: &str) -> Result<()> {
     write_text(path, &json!({"server": server}), &json!({}))
 }

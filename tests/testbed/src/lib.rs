@@ -66,5 +66,5 @@ pub use kubectl::Kubectl;
 pub use namespace::TestNamespace;
 pub use node::Node;
 pub use shared::{Shared, shared};
-pub use skip::skip;
+pub use skip::{skip, variable};
 pub use tools::{Program, Tools};

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::inventory;
 use crate::kubectl::Kubectl;
 
-/// By this label, whoever shares a control plane with the tests finds what they left.
+/// The label of everything that tests create in a shared control plane.
 const LABEL: &str = "idissuer-testbed";
 /// How long the end of a test may be held up by showing and deleting its namespace.
 const END_LIMIT: Duration = Duration::from_secs(10);

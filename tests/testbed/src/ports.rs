@@ -1,4 +1,4 @@
-//! Loopback ports that no one else takes.
+//! Free loopback ports.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};

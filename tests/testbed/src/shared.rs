@@ -33,7 +33,7 @@ impl Shared {
         Self { options, cell: OnceLock::new() }
     }
 
-    /// The control plane. Whoever asks first starts it, the others wait.
+    /// The control plane. The first caller starts it, the others wait.
     ///
     /// # Errors
     /// When it could not be started. It is not tried again: every test of the process gets the same reason.

@@ -10,3 +10,10 @@ pub fn skip(reason: &str) {
     assert!(!in_ci, "{reason}; and in CI there must be one");
     eprintln!("skipped: {reason}");
 }
+
+/// The value of a variable that changes a test, if it is set: tests have no command line of their own.
+#[must_use]
+#[allow(clippy::disallowed_methods, reason = "no setting of the program")]
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|text| !text.is_empty())
+}

@@ -41,7 +41,6 @@ async fn a_program_without_a_token_is_answered_as_one_that_has_it() {
     );
 }
 
-/// A client of HTTP/2 without TLS.
 fn h2c() -> reqwest::Client {
     reqwest::Client::builder().http2_prior_knowledge().build().unwrap()
 }
@@ -81,7 +80,7 @@ async fn a_redirect_is_the_programs_business() {
 async fn a_private_ca_of_the_upstream_is_trusted_if_named_and_rejected_with_the_cure_if_not() {
     let issuer = Simulator::start(Config::default().tls(Tls::localhost())).await.unwrap();
     for is_named in [true, false] {
-        let mut stage = Stage::set(HOUR).await;
+        let mut stage = Stage::prepare(HOUR).await;
         std::fs::write(stage.path("ca.pem"), issuer.ca_pem().unwrap()).unwrap();
         let ca = stage.path("ca.pem");
         stage.add(&["--proxy-listen", "0", "--upstream", &issuer.url()]);

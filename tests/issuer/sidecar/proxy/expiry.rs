@@ -57,7 +57,7 @@ async fn a_request_whose_body_was_not_kept_is_not_repeated_but_the_next_one_find
     });
     let upstream = upstream.await;
     let (stage, proxy) = forwarding(HOUR, &upstream.url()).await;
-    // Nobody says how long it is, so it is passed on as it comes.
+    // Its length is unknown, so it is passed on as it comes.
     let request =
         b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
         1\r\nx\r\n0\r\n\r\n";
@@ -127,7 +127,7 @@ async fn once_the_token_is_dead_programs_are_told_why_and_when_to_ask_again_unti
 #[tokio::test]
 async fn a_source_that_cannot_ask_is_waited_for_five_seconds_and_what_it_brings_meanwhile_is_sent() {
     // Tokens come from a directory that the test fills.
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     let issuer = stage.issuer.url();
     fs::create_dir(stage.path("secret")).unwrap();
     let fresh = async || {
@@ -177,7 +177,7 @@ async fn a_token_that_dies_before_there_is_a_connection_to_the_upstream_is_not_s
         }
     })
     .await;
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     let put = |stage: &Stage, token: &str, left: SignedDuration| {
         #[expect(clippy::disallowed_methods, reason = "it is the true time that counts")]
         let expiry = (jiff::Timestamp::now() + left).to_string();

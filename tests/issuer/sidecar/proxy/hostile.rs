@@ -1,4 +1,4 @@
-//! Programs that mean ill, or know no better.
+//! Hostile and broken programs.
 
 use axum::body::to_bytes;
 use axum::extract::Request;

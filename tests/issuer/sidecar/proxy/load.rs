@@ -8,13 +8,11 @@ use std::time::Duration;
 use axum::response::IntoResponse as _;
 use futures::FutureExt as _;
 use idissuer_testbed::process::{Grace, Signal, Supervised};
-use idissuer_testbed::{skip, wait};
+use idissuer_testbed::{skip, variable, wait};
 
 use super::super::{HOUR, LIMIT, Stage};
-use super::streaming::memory;
 use super::{Recorder, forwarding};
 
-/// The load generator.
 const WRK: &str = "/usr/bin/wrk";
 /// How many tokens follow each other; `ROTATIONS=100` for more.
 const ROTATIONS: u64 = 20;
@@ -22,12 +20,6 @@ const ROTATIONS: u64 = 20;
 const LIFETIME: Duration = Duration::from_secs(6);
 /// How many connections make requests, one after the other.
 const CONNECTIONS: &str = "--connections=8";
-
-/// A variable of the environment.
-#[expect(clippy::disallowed_methods, reason = "tests have no command line of their own")]
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
 
 /// Whether there is a load generator. In CI there has to be.
 fn can_load() -> bool {
@@ -96,7 +88,7 @@ async fn what_the_proxy_costs() {
     assert!(can_load(), "nothing can be measured without wrk");
     let upstream = Recorder::start(|_| async { "a short answer".into_response() }.boxed()).await;
     let (stage, proxy) = forwarding(HOUR, &upstream.url()).await;
-    eprintln!("memory at rest: {} KiB", memory(stage.sidecar().pid(), "VmRSS"));
+    eprintln!("memory at rest: {} KiB", stage.sidecar().memory("VmRSS").unwrap());
     eprintln!("{:<10} {:>12} {:>10} {:>10}", "", "requests/s", "p50", "p99");
     for round in 1..=3 {
         for (way, url) in [("direct", upstream.url()), ("proxy", format!("http://{proxy}"))] {
@@ -106,5 +98,5 @@ async fn what_the_proxy_costs() {
             eprintln!("{way:<10} {rate:>12} {p50:>10} {p99:>10}");
         }
     }
-    eprintln!("most memory under load: {} KiB", memory(stage.sidecar().pid(), "VmHWM"));
+    eprintln!("most memory under load: {} KiB", stage.sidecar().memory("VmHWM").unwrap());
 }

@@ -1,4 +1,4 @@
-//! The proxy as programs meet it: the real sidecar between raw or ordinary clients and an upstream whose every answer a test
+//! The proxy as programs use it: the real sidecar between raw or ordinary clients and an upstream whose every answer a test
 //! decides.
 
 mod carrying;
@@ -58,7 +58,6 @@ impl Recorder {
         format!("http://{}", self.address)
     }
 
-    /// Method and target of each request.
     fn lines(&self) -> Vec<String> {
         self.heads.lock().unwrap().iter().map(|(line, _)| line.clone()).collect()
     }
@@ -66,7 +65,7 @@ impl Recorder {
 
 /// A sidecar that logs in and forwards to this upstream, with its address.
 async fn forwarding(lifetime: Duration, upstream: &str) -> (Stage, SocketAddr) {
-    let mut stage = Stage::set(lifetime).await;
+    let mut stage = Stage::prepare(lifetime).await;
     let upstream = if upstream.is_empty() { stage.issuer.url() } else { upstream.to_owned() };
     stage.add(&["--proxy-listen", "0", "--upstream", &upstream]);
     started(stage).await
@@ -75,7 +74,7 @@ async fn forwarding(lifetime: Duration, upstream: &str) -> (Stage, SocketAddr) {
 /// The same, of a stage whose arguments are set.
 async fn started(mut stage: Stage) -> (Stage, SocketAddr) {
     stage.start().await;
-    let address = stage.told("address").await;
+    let address = stage.logged_address("address").await;
     assert!(address.ip().is_loopback());
     stage.until_answered("/startup", 200).await;
     (stage, address)

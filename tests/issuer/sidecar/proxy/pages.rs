@@ -54,10 +54,10 @@ async fn a_page_from_elsewhere_gets_no_data_no_websocket_and_no_post_through() {
 
 #[tokio::test]
 async fn a_page_from_elsewhere_does_not_end_the_sidecar_and_a_program_does() {
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     stage.add(&["--quit-port", "0"]);
     stage.start().await;
-    let quit = stage.told("quit").await;
+    let quit = stage.logged_address("quit").await;
     for lines in FOREIGN {
         assert_eq!(status(quit, &format!("POST /quitquitquit HTTP/1.1\r\n{lines}")).await, "403", "{lines}");
     }
@@ -71,13 +71,13 @@ async fn a_page_from_elsewhere_does_not_end_the_sidecar_and_a_program_does() {
 async fn if_others_reach_the_proxy_pages_may_use_listed_names_only_and_foreign_pages_none() {
     let upstream = Recorder::start(answer).await;
     for names in [None, Some("reports.shop")] {
-        let mut stage = Stage::set(HOUR).await;
+        let mut stage = Stage::prepare(HOUR).await;
         stage.add(&["--proxy-listen", "0.0.0.0:0", "--upstream", &upstream.url()]);
         if let Some(names) = names {
             stage.add(&["--proxy-allow-host", names]);
         }
         stage.start().await;
-        let port = stage.told("address").await.port();
+        let port = stage.logged_address("address").await.port();
         stage.until_answered("/startup", 200).await;
         let proxy = ([127, 0, 0, 1], port).into();
         let (others, page) = if names.is_none() { ("200", "421") } else { ("421", "200") };
@@ -95,7 +95,7 @@ async fn if_others_reach_the_proxy_pages_may_use_listed_names_only_and_foreign_p
             assert_eq!(status, expected, "{names:?}: {lines}");
         }
     }
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     stage.add(&["--proxy-listen", "0", "--upstream", &upstream.url(), "--proxy-allow-host", "api.local"]);
     let (_stage, proxy) = started(stage).await;
     assert_eq!(status(proxy, "GET / HTTP/1.1\r\nHost: api.local:9441\r\n").await, "200");

@@ -1,4 +1,4 @@
-//! What is sent once more, and what never is.
+//! Which requests are repeated, and which never.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -111,13 +111,11 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 /// What an upstream of HTTP/2 does with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Treatment {
-    /// `REFUSED_STREAM`.
     Refuses,
     /// A GOAWAY that says that the request was not looked at.
     GoesAwayBefore,
     /// A GOAWAY that says that the request was looked at, and the end.
     GoesAwayAfter,
-    /// 200.
     Answers,
 }
 
@@ -153,7 +151,7 @@ async fn treat(mut io: impl AsyncRead + AsyncWrite + Unpin, treatment: Treatment
     Some(())
 }
 
-/// An upstream of HTTP/2 that treats the first request so, and answers the others; it tells how many there were.
+/// An HTTP/2 upstream that treats the first request so, and answers the others. It counts them.
 async fn start_second_version(identity: &Identity, first: Treatment) -> (SocketAddr, UnboundedReceiver<()>) {
     let mut config = identity.server();
     config.alpn_protocols = vec![b"h2".to_vec()];
@@ -187,7 +185,7 @@ async fn what_an_upstream_of_http_2_certainly_did_not_carry_out_is_sent_once_mor
         (Treatment::Answers, true),
     ] {
         let (upstream, mut told) = start_second_version(&identity, treatment).await;
-        let mut stage = Stage::set(HOUR).await;
+        let mut stage = Stage::prepare(HOUR).await;
         let ca = stage.path("ca.pem");
         std::fs::write(&ca, &identity.ca_pem).unwrap();
         stage.add(&["--proxy-listen", "0", "--upstream", &format!("https://{upstream}")]);

@@ -1,4 +1,4 @@
-//! HTTP/2 all the way: without TLS from the program, with TLS to the upstream.
+//! HTTP/2 on both sides: without TLS from the program, with TLS to the upstream.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -19,8 +19,8 @@ use super::super::{HOUR, Stage};
 use super::{ask_with_http_2, started, within_limit};
 use crate::certificates::Identity;
 
-/// Offers HTTP/2 and HTTP/1.1 by ALPN and speaks HTTP/2 only. It answers with the body that comes, trailers and all, and
-/// tells of each request.
+/// Offers HTTP/2 and HTTP/1.1 by ALPN and speaks HTTP/2 only. It answers with the body that comes, including trailers, and
+/// reports each request.
 async fn start_upstream(identity: &Identity) -> (SocketAddr, UnboundedReceiver<http::request::Parts>) {
     let mut config = identity.server();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -48,7 +48,7 @@ async fn start_upstream(identity: &Identity) -> (SocketAddr, UnboundedReceiver<h
 async fn a_grpc_call_passes_with_bodies_and_trailers_the_token_and_the_upstreams_name() {
     let identity = Identity::make(&["127.0.0.1"], |_| ());
     let (upstream, mut told) = start_upstream(&identity).await;
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     let ca = stage.path("ca.pem");
     std::fs::write(&ca, &identity.ca_pem).unwrap();
     stage.add(&["--proxy-listen", "0", "--upstream", &format!("https://{upstream}")]);

@@ -18,12 +18,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::super::{HOUR, LIMIT};
+use super::super::{HOUR, LIMIT, Stage};
 use super::{Recorder, ask_with_http_2, forwarding, within_limit};
 
 const GIGABYTE: u64 = 1_000_000_000;
 const CHUNK: usize = 1_000_000;
-/// What all bodies that nobody reads may cost, in KiB.
+/// The memory that all unread bodies may take, in KiB.
 const ENOUGH: u64 = 96 * 1024;
 
 /// Answers with as many bytes as came, as they come.
@@ -31,23 +31,16 @@ fn mirror(request: Request) -> BoxFuture<'static, Response> {
     async { request.into_body().into_response() }.boxed()
 }
 
-/// How much memory a process has, in KiB: `VmRSS` now, `VmHWM` at most so far.
-pub(super) fn memory(pid: u32, kind: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(kind)?.strip_prefix(':')).unwrap();
-    line.split_whitespace().next().unwrap().parse().unwrap()
-}
-
-/// The most memory that a process had so far, in KiB.
-fn peak_memory(pid: u32) -> u64 {
-    memory(pid, "VmHWM")
+/// The most memory that the sidecar had so far, in KiB.
+fn peak_memory(stage: &Stage) -> u64 {
+    stage.sidecar().memory("VmHWM").unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gigabyte_each_way_passes_in_flat_memory() {
     let upstream = Recorder::start(mirror).await;
     let (stage, proxy) = forwarding(HOUR, &upstream.url()).await;
-    let before = peak_memory(stage.sidecar().pid());
+    let before = peak_memory(&stage);
     let mut stream = TcpStream::connect(proxy).await.unwrap();
     let head = format!(
         "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {GIGABYTE}\r\n\r\n"
@@ -70,7 +63,7 @@ async fn a_gigabyte_each_way_passes_in_flat_memory() {
     }
     writing.await.unwrap();
     assert!((GIGABYTE..GIGABYTE + 1000).contains(&total), "{total} bytes came back");
-    let grown = peak_memory(stage.sidecar().pid()) - before;
+    let grown = peak_memory(&stage) - before;
     assert!(grown < 16 * 1024, "{grown} KiB more than at rest");
 }
 
@@ -85,7 +78,7 @@ impl Drop for Counted {
     }
 }
 
-/// Never answers, and counts who waits for it.
+/// Never answers, and counts the waiting requests.
 fn hang(_request: Request) -> BoxFuture<'static, Response> {
     async {
         UNDER_WAY.fetch_add(1, Ordering::SeqCst);
@@ -125,7 +118,7 @@ fn endless(_request: Request) -> BoxFuture<'static, Response> {
 async fn slow_programs_neither_fill_the_memory_nor_hold_up_others() {
     let upstream = Recorder::start(endless).await;
     let (stage, proxy) = forwarding(HOUR, &upstream.url()).await;
-    let before = peak_memory(stage.sidecar().pid());
+    let before = peak_memory(&stage);
     let mut slow = Vec::new();
     for _ in 0..20 {
         // It asks, and never reads.
@@ -146,7 +139,7 @@ async fn slow_programs_neither_fill_the_memory_nor_hold_up_others() {
         let chunk = tokio::time::timeout(Duration::from_secs(5), quick.chunk()).await.unwrap();
         read += chunk.unwrap().unwrap().len();
     }
-    let grown = peak_memory(stage.sidecar().pid()) - before;
+    let grown = peak_memory(&stage) - before;
     assert!(grown < 64 * 1024, "{grown} KiB more than at rest, for {} slow programs", slow.len());
 }
 
@@ -190,7 +183,6 @@ async fn asks(stream: &mut TcpStream, is_upload: bool) -> std::io::Result<()> {
     }
 }
 
-/// More requests than the proxy takes.
 const MANY: usize = 300;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,7 +191,7 @@ async fn bodies_that_nobody_reads_in_either_direction_cost_little_memory() {
     let upstream = deaf().await;
     for request in ["GET", "POST", "both"] {
         let (stage, proxy) = forwarding(HOUR, &format!("http://{upstream}")).await;
-        let before = peak_memory(stage.sidecar().pid());
+        let before = peak_memory(&stage);
         let mut programs = JoinSet::new();
         for number in 0..MANY {
             let is_upload = request == "POST" || (request == "both" && number % 2 == 0);
@@ -212,7 +204,7 @@ async fn bodies_that_nobody_reads_in_either_direction_cost_little_memory() {
         let programs = programs.join_all().await;
         // Downloads fill what they can meanwhile.
         tokio::time::sleep(Duration::from_secs(3)).await;
-        let grown = peak_memory(stage.sidecar().pid()) - before;
+        let grown = peak_memory(&stage) - before;
         eprintln!("{request}: {grown} KiB more than {before} at rest");
         assert!(grown < ENOUGH, "{request}: {grown} KiB more than {before} at rest");
         drop(programs);
@@ -223,7 +215,7 @@ async fn bodies_that_nobody_reads_in_either_direction_cost_little_memory() {
 async fn bodies_that_nobody_reads_on_connections_of_http_2_cost_no_more() {
     let upstream = deaf().await;
     let (stage, proxy) = forwarding(HOUR, &format!("http://{upstream}")).await;
-    let before = peak_memory(stage.sidecar().pid());
+    let before = peak_memory(&stage);
     let mut asked = Vec::new();
     for _ in 0..MANY / 2 {
         let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
@@ -236,7 +228,7 @@ async fn bodies_that_nobody_reads_on_connections_of_http_2_cost_no_more() {
         asked.push((download, send, upload));
     }
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let grown = peak_memory(stage.sidecar().pid()) - before;
+    let grown = peak_memory(&stage) - before;
     eprintln!("HTTP/2: {grown} KiB more than {before} at rest");
     assert!(grown < ENOUGH, "{grown} KiB more than {before} at rest");
 }

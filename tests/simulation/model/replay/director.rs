@@ -1,4 +1,4 @@
-//! Decides what comes of each call, and when the process ends; and writes down what happens.
+//! Decides the outcome of each call and when the process ends, and records what happens.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -27,7 +27,7 @@ use crate::world::World;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Death {
     pub(super) crossing: usize,
-    /// Whether what crosses is carried out; the answer reaches nobody.
+    /// Whether the request is carried out; its answer is lost.
     pub(super) is_carried_out: bool,
 }
 
@@ -46,7 +46,6 @@ struct State {
     is_dead: bool,
 }
 
-/// See the module.
 pub(super) struct Director {
     state: Mutex<State>,
     changed: Notify,
@@ -73,12 +72,12 @@ impl Director {
         Self {
             state: Mutex::new(state),
             changed: Notify::new(),
-            api: world.habitat.api.clone(),
+            api: world.environment.api.clone(),
             findings: world.findings.clone(),
-            time: world.habitat.time.clone(),
-            issuers: Arc::clone(&world.habitat.issuers),
-            ledger: Arc::clone(&world.habitat.ledger),
-            links: world.habitat.links.clone(),
+            time: world.environment.time.clone(),
+            issuers: Arc::clone(&world.environment.issuers),
+            ledger: Arc::clone(&world.environment.ledger),
+            links: world.environment.links.clone(),
             password: world.population.accounts[0].password.clone(),
         }
     }
@@ -86,12 +85,12 @@ impl Director {
     /// From now on nothing crosses the border of a process without it.
     pub(super) fn takes_over(self: &Arc<Self>, world: &mut World) {
         let director = Arc::clone(self);
-        world.habitat.carry =
+        world.environment.carry =
             Some(Arc::new(move |carrier| Arc::new(Directed { director: Arc::clone(&director), carrier })));
         let director = Arc::clone(self);
-        world.habitat.api.set_fault(move |annotations| director.asks(annotations));
+        world.environment.api.set_fault(move |annotations| director.asks(annotations));
         let director = Arc::clone(self);
-        world.habitat.api.observe(move |change| director.sees(change));
+        world.environment.api.observe(move |change| director.sees(change));
     }
 
     /// Waits until a process ends, or all is over.
@@ -116,7 +115,6 @@ impl Director {
         (state.is_dead, state.is_proven) = (false, is_proven);
     }
 
-    /// What status remembers of the login.
     fn login(&self) -> Value {
         let credential = self.api.list("idissuercredentials", "").pop().unwrap();
         credential["status"]["login"].clone()
@@ -167,7 +165,6 @@ impl Director {
         }
     }
 
-    /// Something was written.
     fn sees(&self, change: &Change) {
         let is_target = change.resource == "secrets" && account_of_login(&change.name).is_none();
         let token = |object: &Option<Arc<Value>>| object.as_ref().and_then(|secret| text(secret, "token"));
@@ -179,7 +176,6 @@ impl Director {
         }
     }
 
-    /// What comes of the next call.
     fn outcome(&self, is_refresh: bool, fate: Fate) -> Outcome {
         let login = self.login();
         let mut state = self.state();

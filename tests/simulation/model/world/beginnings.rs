@@ -1,4 +1,4 @@
-//! Worlds in which something has happened before the exploration begins.
+//! States in which something has happened before the exploration begins.
 
 use idissuer::core::decide::Plan;
 

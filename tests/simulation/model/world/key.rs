@@ -1,4 +1,4 @@
-//! When two worlds are equal.
+//! When two states are equal.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 

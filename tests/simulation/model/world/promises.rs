@@ -1,4 +1,4 @@
-//! The promises, as a world at one moment can break them.
+//! The promises that must hold in every state.
 
 use idissuer::core::account::RefreshSupport;
 use idissuer::core::retry::RetryClass;
@@ -67,7 +67,7 @@ impl World {
     /// No published token comes into its margin after everything has worked for two minutes.
     pub(super) fn assert_no_gap(&mut self, until: SignedDuration) -> Result<(), Broken> {
         let lifetime = SignedDuration::from_secs(self.family.lifetime);
-        // Whoever does not know how long tokens live does not hurry.
+        // Without a known lifetime there is no hurry.
         let known = self.process.published().map_or(FULL_PACE, |_| lifetime.min(FULL_PACE));
         let scale = known.as_secs_f64() / FULL_PACE.as_secs_f64();
         match self.process.excuse() {

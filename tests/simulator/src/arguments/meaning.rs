@@ -1,4 +1,4 @@
-//! What the flags mean: the configuration that they make.
+//! The configuration that the flags make.
 
 use std::{fs, io, path::PathBuf};
 

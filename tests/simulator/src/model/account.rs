@@ -1,4 +1,4 @@
-//! Users: as they are given, and as the issuer keeps them.
+//! Users: as configured, and as the issuer keeps them.
 
 use std::fmt;
 

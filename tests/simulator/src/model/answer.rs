@@ -1,4 +1,4 @@
-//! What the issuer says to a login or a refresh.
+//! The issuer's answer to a login or a refresh.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::Fingerprint;
 
-/// What the issuer says to a login or a refresh.
+/// The issuer's answer to a login or a refresh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// A new access token.

@@ -9,7 +9,7 @@ use super::components::{ADDRESS, SERVICE_ADDRESS};
 use crate::certificates::Authority;
 use crate::error::{Error, Result};
 
-/// Every request is told once, when it ends; a watch also when it starts, which is the one that is counted (see
+/// Every request is logged once, when it ends; a watch also when it starts, which is counted (see
 /// `audit.rs`). Metadata: no bodies, so no Secret's content.
 const AUDIT_POLICY: &str = "\
 apiVersion: audit.k8s.io/v1

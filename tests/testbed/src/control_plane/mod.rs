@@ -38,7 +38,7 @@ const ADMINISTRATORS: &str = "system:masters";
 /// The user of [`ControlPlane::client`].
 const ADMINISTRATOR: &str = "admin";
 
-/// A running control plane. It ends when it is dropped, or when this process ends in whatever way.
+/// A running control plane. It ends when it is dropped or this process ends.
 #[derive(Debug)]
 pub struct ControlPlane {
     // Dropped in this order: what depends on another part goes first.
@@ -169,7 +169,7 @@ impl ControlPlane {
         server(&self.ports)
     }
 
-    /// What was asked of the API server, and by whom.
+    /// The requests to the API server, with their users.
     #[must_use]
     pub fn audit(&self) -> &AuditLog {
         &self.audit
@@ -190,7 +190,7 @@ impl ControlPlane {
     /// A new kubeconfig file for `user`, who may do what RBAC grants to that name, or to `group` if there is one.
     /// The group `system:masters` may do everything.
     ///
-    /// A name of its own lets the [audit log](Self::audit) tell a client's requests from those of the test.
+    /// Its own user distinguishes a client's requests from those of the test in the [audit log](Self::audit).
     ///
     /// # Errors
     /// When the file cannot be made.

@@ -1,4 +1,4 @@
-//! What a control plane can be asked to be.
+//! The options of a control plane.
 
 /// Which controllers of Kubernetes run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

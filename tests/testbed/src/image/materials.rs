@@ -1,4 +1,4 @@
-//! What a program is made of, for those who look for known holes in it.
+//! The components of a program, for vulnerability scanners.
 //!
 //! Written by hand: `cargo-cyclonedx` knows nothing of what an image has from Debian, writes a file for each member into
 //! the sources, and is one more program to build; the crate `cyclonedx-bom` brings 70 others, for three lists of JSON.

@@ -1,4 +1,4 @@
-//! What observers are told.
+//! Changes, as observers see them.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What goes wrong between a client and the API.
+//! Faults between a client and the API.
 
 use std::fmt;
 use std::time::Duration;

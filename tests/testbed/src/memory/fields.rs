@@ -1,4 +1,4 @@
-//! Who owns which field: the heart of server-side apply.
+//! The owners of fields, for server-side apply.
 //!
 //! An object is seen as its leaves. Maps are entered; lists are leaves as a whole, but for the one that the operator
 //! shares with others: owner references, each a leaf known by its uid. A status is nobody's: it is never applied.
@@ -71,7 +71,7 @@ pub(super) fn tree(fields: &FieldSet) -> Value {
 /// The leaves that one manager owns.
 pub(super) type FieldSet = BTreeSet<Path>;
 
-/// What nobody owns: the API server itself writes it.
+/// Fields without an owner: the API server itself writes them.
 const SYSTEM_METADATA: [&str; 10] = [
     "name",
     "namespace",

@@ -61,7 +61,7 @@ use status::{Outcome, bad_request};
 use store::Key;
 use write::{Deed, Write};
 
-/// Tells the time of creation.
+/// The clock of creation times.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// How many requests there were: by user, verb, and [target](RequestFacts::target).
 pub type Counts = BTreeMap<(String, &'static str, String), u64>;
@@ -158,8 +158,8 @@ impl MemoryApi {
         let _ = self.write_at(manager, resource, Key::new(namespace, name), false, Deed::Delete);
     }
 
-    /// Asks this before each request of a client what shall become of it; none: nothing special. It replaces the one
-    /// before, and may itself use the API.
+    /// Calls this before each request of a client; it may return a fault. It replaces the one before, and may
+    /// itself use the API.
     pub fn set_fault(&self, fault: impl Fn(&RequestFacts) -> Option<Fault> + Send + Sync + 'static) {
         self.shared.hooks().fault = Some(Arc::new(fault));
     }
@@ -169,7 +169,7 @@ impl MemoryApi {
         self.shared.hooks().fault = None;
     }
 
-    /// Tells this every change of any object, direct ones too, before the writer has its answer. On a runtime of one
+    /// Calls this for every change of any object, direct ones too, before the writer has its answer. On a runtime of one
     /// thread, in their order. It may itself use the API.
     pub fn observe(&self, observer: impl Fn(&Change) + Send + Sync + 'static) {
         self.shared.hooks().observers.push(Arc::new(observer));
@@ -185,8 +185,8 @@ impl MemoryApi {
         wakers.into_iter().for_each(std::task::Waker::wake);
     }
 
-    /// While silent, the watches of a user tell nothing. They end by their own time limit, and the next ones tell
-    /// nothing either. One that is still open when the silence ends tells what it has missed.
+    /// While silent, the watches of a user send nothing. They end by their own time limit, and the next ones send
+    /// nothing either. One that is still open when the silence ends sends what it has missed.
     pub fn silence_watches(&self, user: &str, silent: bool) {
         let mut store = self.shared.store();
         if silent {
@@ -200,7 +200,7 @@ impl MemoryApi {
         wakers.into_iter().for_each(std::task::Waker::wake);
     }
 
-    /// Forgets all history: a watch that continues from an older version than now is told that it has expired.
+    /// Forgets all history: a watch that continues from an older version gets an Expired error.
     pub fn compact(&self) {
         let mut store = self.shared.store();
         let version = store.version;

@@ -1,4 +1,4 @@
-//! An HTTP request, understood.
+//! A parsed HTTP request.
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -13,7 +13,7 @@ use super::status::{Outcome, bad_request, refusal, unknown_path};
 use super::store::Key;
 use super::write::{Deed, Write};
 
-/// An HTTP request, understood.
+/// A parsed HTTP request.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) facts: RequestFacts,

@@ -1,4 +1,4 @@
-//! What the API makes of an object before it keeps it, and what it refuses.
+//! Defaults and checks of an object before it is stored.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -65,7 +65,7 @@ pub(super) fn check_update(resource: &Resource, name: &str, before: &Value, afte
     Ok(())
 }
 
-/// Whether it is to be deleted as soon as nobody wants to do something about it before.
+/// Whether it is deleted as soon as it has no finalizers.
 pub(super) fn is_held(object: &Value) -> bool {
     object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty())
 }

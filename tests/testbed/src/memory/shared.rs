@@ -50,7 +50,7 @@ impl Shared {
         hook.and_then(|hook| hook(facts))
     }
 
-    /// Carries out a write, wakes the watches, and tells the observers.
+    /// Carries out a write, wakes the watches, and calls the observers.
     pub(super) fn write(&self, write: &Write) -> Outcome<Written> {
         let now = (self.clock)();
         let written = self.store().write(write, now);

@@ -1,4 +1,4 @@
-//! Everything that the API knows.
+//! The stored objects and their history.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub(super) struct Stored {
     pub(super) managers: Managers,
 }
 
-/// A change, as watches tell it.
+/// A change, as watches send it.
 #[derive(Debug)]
 pub(super) struct Happening {
     pub(super) version: u64,
@@ -83,7 +83,7 @@ impl Collection {
     }
 }
 
-/// Everything that the API knows.
+/// The stored objects and their history.
 #[derive(Debug)]
 pub(super) struct Store {
     /// The newest resourceVersion.
@@ -93,7 +93,7 @@ pub(super) struct Store {
     /// Under the order in which they began.
     pub(super) watches: BTreeMap<u64, Watch>,
     pub(super) begun_watches: u64,
-    /// The users whose watches tell nothing.
+    /// The users whose watches send nothing.
     pub(super) silent: BTreeSet<String>,
     /// Events in the order of their creation.
     passing: VecDeque<Key>,
@@ -126,7 +126,7 @@ impl Store {
             .map(|(_, stored)| &*stored.object)
     }
 
-    /// Keeps a version of an object, and returns who watches for it.
+    /// Stores a version of an object, and returns its watches.
     pub(super) fn keep(&mut self, resource: Resource, key: Key, stored: Stored) -> Vec<Waker> {
         let object = Arc::clone(&stored.object);
         let collection = self.collections.entry(resource).or_default();
@@ -141,7 +141,7 @@ impl Store {
         self.tell(resource, key, if is_new { "ADDED" } else { "MODIFIED" }, object)
     }
 
-    /// Forgets an object, whose last version is `object`, and returns who watches for it.
+    /// Deletes an object, whose last version is `object`, and returns its watches.
     pub(super) fn drop(&mut self, resource: Resource, key: Key, object: Arc<Object>) -> Vec<Waker> {
         self.collections.entry(resource).or_default().objects.remove(&key);
         self.passing.retain(|passing| resource.nature != Nature::Passing || *passing != key);

@@ -29,12 +29,12 @@ pub(super) struct Watch {
     selection: Selection,
     view: View,
     bookmarks: bool,
-    /// Told up to this version.
+    /// Sent up to this version.
     told: u64,
     /// What it begins with.
     first: Option<Bytes>,
     pub(super) is_broken: bool,
-    /// Set while it waits for something to tell.
+    /// Set while it waits for changes.
     pub(super) waker: Option<Waker>,
 }
 
@@ -104,7 +104,7 @@ impl Drop for WatchBody {
     }
 }
 
-/// All that a watch has not told yet, in the form in which it tells it.
+/// The changes that a watch has not sent yet, encoded.
 fn news(store: &mut Store, number: u64) -> Bytes {
     let newest = store.version;
     let Some(watch) = store.watches.get_mut(&number) else { return Bytes::new() };

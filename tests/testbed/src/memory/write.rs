@@ -15,7 +15,7 @@ use super::rules;
 use super::status::{Outcome, already_exists, bad_request, conflict, invalid, not_found, refusal};
 use super::store::{Key, Store, Stored};
 
-/// What shall be written, and where.
+/// A write and its address.
 #[derive(Debug)]
 pub(super) struct Write {
     pub(super) user: String,
@@ -264,7 +264,7 @@ fn unchanged(live: &Stored) -> Written {
     Written { object, is_new: false, is_gone: false, change: None, wakers: Vec::new() }
 }
 
-/// The API tells times of its own in whole seconds.
+/// The API's own times are whole seconds.
 fn seconds(now: Timestamp) -> String {
     now.round(Unit::Second).unwrap_or(now).to_string()
 }

@@ -1,4 +1,4 @@
-//! What a node needs of the machine, and what is done so that it has it.
+//! The requirements of a node on the machine, and how they are met.
 
 use std::fs::{self, File};
 use std::path::Path;

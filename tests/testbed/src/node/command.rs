@@ -7,7 +7,7 @@ use tokio::process::Command;
 
 use crate::error::{Error, Result};
 
-/// Runs it and returns what it prints. What it prints to standard error is told when it fails.
+/// Runs it and returns what it prints. A failure shows its standard error.
 pub(super) async fn run<T: AsRef<OsStr>>(program: impl AsRef<OsStr>, arguments: &[T]) -> Result<String> {
     let name = || {
         let words = arguments.iter().map(|word| word.as_ref().to_string_lossy().into_owned());

@@ -45,7 +45,7 @@ use slot::Slot;
 use space::Space;
 use undertaker::Undertaker;
 
-/// A running node. It ends with all its pods when it is dropped, or when this process ends in whatever way.
+/// A running node. It ends with all its pods when it is dropped or this process ends.
 #[derive(Debug)]
 pub struct Node {
     // Dropped in this order: what depends on another part goes first. The undertaker comes after all that it would kill.

@@ -13,7 +13,7 @@ use crate::process::WorkFolder;
 /// More nodes than this at one time no machine has memory for.
 const SLOTS: u8 = 64;
 
-/// One place for the whole machine, as the names are: whoever held another lock would take a running node for what is
+/// One place for the whole machine, as the names are: the holder of another lock would take a running node for what is
 /// left of a dead one.
 const LOCKS: &str = "/run/idissuer-testbed";
 
@@ -56,7 +56,7 @@ impl Slot {
         taken.ok_or(Error::NoFreeSlot)
     }
 
-    /// Notes the folder of the node, for whoever takes the number next.
+    /// Records the folder of the node, for the next owner of the number.
     pub(super) fn note(&self, folder: &Path) -> Result<()> {
         self.write_note(folder.as_os_str().as_encoded_bytes())
     }

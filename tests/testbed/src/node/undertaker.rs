@@ -1,4 +1,4 @@
-//! Sees to it that nothing is left of a node, also when this process is killed.
+//! Removes everything of a node, also when this process is killed.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};

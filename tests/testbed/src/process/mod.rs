@@ -1,4 +1,4 @@
-//! Child processes that end when the test process does, whatever ends it.
+//! Child processes that end when the test process ends, even if it is killed.
 //!
 //! A `Drop` does not run after SIGKILL, nor for a static. So each child runs under a small supervisor
 //! (`supervisor.sh`) that reads from a pipe whose write end only the test process holds: when that closes,
@@ -9,6 +9,7 @@ mod folder;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -18,9 +19,12 @@ use std::time::{Duration, Instant};
 pub use folder::WorkFolder;
 
 use crate::error::{Error, Result};
+use crate::wait;
 
 /// How often an end that is waited for is looked at.
 const POLL: Duration = Duration::from_millis(10);
+/// How long a program may take to log an address.
+const ADDRESS_LIMIT: Duration = Duration::from_secs(20);
 
 /// A signal for a supervised process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +60,7 @@ pub struct Supervised {
 #[derive(Debug)]
 struct Supervisor {
     process: Child,
-    /// The pipe. `None` once the child is told to end.
+    /// The pipe. `None` once the child must end.
     pipe: Option<ChildStdin>,
 }
 
@@ -158,6 +162,25 @@ impl Supervised {
         lines[lines.len().saturating_sub(LINES)..].join("\n")
     }
 
+    /// The address that the log names so, once it is there.
+    pub async fn logged_address(&self, name: &str) -> SocketAddr {
+        wait::until(&format!("the address {name}"), ADDRESS_LIMIT, async || {
+            let output = self.output();
+            let (_, rest) = output.split_once(&format!(" {name}=")).ok_or_else(|| output.clone())?;
+            let address = rest.split_whitespace().next().unwrap_or_default().trim_matches('"');
+            address.parse::<SocketAddr>().map_err(|_| output.clone())
+        })
+        .await
+    }
+
+    /// The memory of the program in KiB: `VmRSS` now, `VmHWM` at most so far. `None` once it has ended.
+    #[must_use]
+    pub fn memory(&self, kind: &str) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix(kind)?.strip_prefix(':'))?;
+        line.split_whitespace().next()?.parse().ok()
+    }
+
     /// Sends `signal`. It goes through the supervisor and so arrives a moment later, but never at another process
     /// that got the same id.
     ///
@@ -184,7 +207,7 @@ impl Supervised {
         Ok(())
     }
 
-    /// The exit code, if the program has ended: as a shell tells it, 128 and the signal's number after a signal.
+    /// The exit code, if the program has ended: as in a shell, 128 and the signal's number after a signal.
     #[must_use]
     pub fn exit_code(&self) -> Option<i32> {
         self.supervisor().exit_code()

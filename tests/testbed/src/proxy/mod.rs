@@ -82,7 +82,7 @@ impl Proxy {
         Ok(Self { kubeconfig, shared, accepting })
     }
 
-    /// A kubeconfig file for the client. It holds no key: whoever reaches the proxy is its user.
+    /// A kubeconfig file for the client. It holds no key: every client of the proxy is its user.
     #[must_use]
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig

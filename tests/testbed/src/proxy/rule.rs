@@ -1,4 +1,4 @@
-//! Which requests fail, and how.
+//! The rules of the proxy: which requests fail, and how.
 
 use std::collections::BTreeSet;
 use std::fmt;

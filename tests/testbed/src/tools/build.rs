@@ -13,7 +13,7 @@ use super::{Program, Tools};
 use crate::error::{Error, Result};
 use crate::process::{Grace, Supervised, WorkFolder};
 
-/// How often a build tells that it is still at work.
+/// How often a build reports progress.
 const PROGRESS: Duration = Duration::from_secs(15);
 
 pub(super) fn build(tools: &Tools, program: Program) -> Result<PathBuf> {
@@ -28,7 +28,7 @@ pub(super) fn build(tools: &Tools, program: Program) -> Result<PathBuf> {
     let module = folder.join("module");
     program.module().write(&module)?;
 
-    // Under a name of its own until it is whole: whoever finds the file may run it.
+    // Under a temporary name until it is complete: others may run the file.
     let unfinished = folder.join(format!("{}.unfinished", program.name()));
     run_go(program, &module, &unfinished)?;
     let path = folder.join(program.name());

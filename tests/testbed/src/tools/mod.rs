@@ -1,4 +1,4 @@
-//! Where the programs are: in `KUBEBUILDER_ASSETS`, or in a cache folder into which they are built once.
+//! The locations of the programs: `KUBEBUILDER_ASSETS`, or a cache folder into which they are built once.
 
 mod build;
 mod module;
@@ -45,7 +45,7 @@ impl Tools {
             .find(|path| path.is_file())
     }
 
-    /// Where `program` is. If it is missing, it is built first, which takes minutes and is told on standard error.
+    /// Where `program` is. If it is missing, it is built first, which takes minutes and is reported on standard error.
     ///
     /// This blocks. Parallel processes wait for the one that builds.
     ///

@@ -10,7 +10,6 @@ fn apply_target(metadata: Value, data: Value) -> Step {
     apply("secrets", "target", secret(metadata, data))
 }
 
-/// A Secret to be applied or created.
 #[expect(clippy::needless_pass_by_value, reason = "a table reads better without &")]
 fn secret(metadata: Value, data: Value) -> Value {
     let mut secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data});

@@ -27,7 +27,7 @@ fn secret(name: &str, value: &str) -> Value {
     })
 }
 
-/// The value of a Secret at the API, whatever clients think.
+/// The value of a Secret at the API.
 fn value(api: &MemoryApi, name: &str) -> Option<String> {
     Some(api.get("secrets", "shop", name)?["data"]["value"].as_str()?.to_owned())
 }

@@ -14,7 +14,6 @@ use tokio::time::{Instant, timeout};
 const MANAGER: &str = "operator";
 /// How long a watch of the table lasts. On the real API server that is real time.
 const WATCH_SECONDS: u64 = 2;
-/// No answer takes as long.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// A case of the table: requests that follow each other in a namespace of their own.
@@ -84,7 +83,6 @@ pub(super) fn json_patch(resource: &'static str, name: &str, body: Value) -> Ste
     Step { content_type: "application/json-patch+json", ..merge(resource, name, body) }
 }
 
-/// A forced server-side apply.
 pub(super) fn apply(resource: &'static str, name: &str, body: Value) -> Step {
     let mut step = step(Method::PATCH, resource, name).parameter("fieldManager", MANAGER).body(body);
     step.content_type = "application/apply-patch+yaml";
@@ -112,7 +110,6 @@ impl Step {
         self
     }
 
-    /// As another field manager.
     pub(super) fn by(self, manager: &str) -> Self {
         self.parameter("fieldManager", manager)
     }
@@ -140,12 +137,10 @@ impl Step {
         self
     }
 
-    /// The HTTP status alone.
     pub(super) fn answers(self, code: u16) -> Self {
         self.gives(code, json!({}))
     }
 
-    /// What a watch has to tell.
     pub(super) fn tells(self, events: &[(&str, Value)]) -> Self {
         let events: Vec<_> =
             events.iter().map(|(kind, object)| json!({"type": kind, "object": object})).collect();

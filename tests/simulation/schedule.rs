@@ -1,4 +1,4 @@
-//! Trouble of every kind, at random times, and its end.
+//! Faults of every kind, at random times, and their end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,64 +8,60 @@ use jiff::{SignedDuration, Timestamp};
 use crate::trouble::KINDS;
 use crate::world::World;
 
-/// What happens at some time.
-type Deed = Box<dyn FnOnce(&mut World, &mut Storm)>;
+type Action = Box<dyn FnOnce(&mut World, &mut FaultSchedule)>;
 
-/// One sort of trouble.
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
-    /// How often it comes in a day.
     pub(crate) daily: f64,
     /// Whether it comes more often where there are more accounts.
     pub(crate) grows: bool,
-    pub(crate) begin: fn(&mut World, &mut Storm),
+    pub(crate) begin: fn(&mut World, &mut FaultSchedule),
 }
 
-/// See the module.
-pub(crate) struct Storm {
+pub(crate) struct FaultSchedule {
     pub(crate) chances: fastrand::Rng,
-    coming: BTreeMap<(Timestamp, u64), Deed>,
-    /// What was begun and has to end.
-    ends: BTreeMap<(Timestamp, u64), Deed>,
-    /// What cannot happen twice at a time.
-    pub(crate) at_work: BTreeSet<(&'static str, usize)>,
+    planned: BTreeMap<(Timestamp, u64), Action>,
+    /// Faults that began and must end.
+    ends: BTreeMap<(Timestamp, u64), Action>,
+    /// Faults that cannot happen twice at once.
+    pub(crate) active: BTreeSet<(&'static str, usize)>,
     pub(crate) counts: BTreeMap<&'static str, u64>,
     sequence: u64,
     /// How many times as much trouble there is as usual.
     force: f64,
 }
 
-impl Storm {
-    /// A storm of which every kind is yet to come, but for those whose names are listed.
+impl FaultSchedule {
+    /// A fault schedule of which every kind is yet to come, but for those whose names are listed.
     pub(crate) fn new(seed: u64, world: &World, force: u64, without: &str) -> Self {
-        let mut storm = Self {
+        let mut schedule = Self {
             chances: fastrand::Rng::with_seed(seed),
-            coming: BTreeMap::new(),
+            planned: BTreeMap::new(),
             ends: BTreeMap::new(),
-            at_work: BTreeSet::new(),
+            active: BTreeSet::new(),
             counts: BTreeMap::new(),
             sequence: 0,
             force: force as f64,
         };
         for kind in KINDS.iter().filter(|kind| !without.split(',').any(|name| name == kind.name)) {
-            storm.comes(kind, world);
+            schedule.schedule_next(kind, world);
         }
-        storm
+        schedule
     }
 
-    /// The next of a kind.
-    fn comes(&mut self, kind: &'static Kind, world: &World) {
+    /// Schedules the next fault of a kind.
+    fn schedule_next(&mut self, kind: &'static Kind, world: &World) {
         let growth = if kind.grows { world.population.accounts.len() as f64 / 30.0 } else { 1.0 };
         let pause = -86400.0 / (kind.daily * growth * self.force) * (1.0 - self.chances.f64()).ln();
         let at = world.now() + SignedDuration::from_secs_f64(pause);
-        let deed: Deed = Box::new(move |world, storm| {
-            *storm.counts.entry(kind.name).or_default() += 1;
+        let action: Action = Box::new(move |world, schedule| {
+            *schedule.counts.entry(kind.name).or_default() += 1;
             tracing::info!("trouble: {}", kind.name);
-            (kind.begin)(world, storm);
-            storm.comes(kind, world);
+            (kind.begin)(world, schedule);
+            schedule.schedule_next(kind, world);
         });
         let number = self.next();
-        self.coming.insert((at, number), deed);
+        self.planned.insert((at, number), action);
     }
 
     fn next(&mut self) -> u64 {
@@ -73,19 +69,18 @@ impl Storm {
         self.sequence
     }
 
-    /// Something ends after this time, or when the storm is over.
+    /// Something ends after this time, or when the fault schedule is over.
     pub(crate) fn ends_after(
         &mut self,
         duration: Duration,
         world: &World,
-        deed: impl FnOnce(&mut World, &mut Storm) + 'static,
+        action: impl FnOnce(&mut World, &mut FaultSchedule) + 'static,
     ) {
         let at = world.now() + SignedDuration::try_from(duration).unwrap();
         let number = self.next();
-        self.ends.insert((at, number), Box::new(deed));
+        self.ends.insert((at, number), Box::new(action));
     }
 
-    /// One of so many.
     pub(crate) fn one_of(&mut self, number: usize) -> usize {
         self.chances.usize(..number)
     }
@@ -95,38 +90,40 @@ impl Storm {
         Duration::from_secs_f64(from * (to / from).powf(self.chances.f64()))
     }
 
-    /// Rages for this long.
-    pub(crate) async fn rages(&mut self, world: &mut World, duration: SignedDuration) {
+    /// Runs the schedule for this long.
+    pub(crate) async fn run(&mut self, world: &mut World, duration: SignedDuration) {
         let end = world.now() + duration;
         while world.now() < end && !world.is_given_up() {
-            let next = [&self.coming, &self.ends].into_iter().filter_map(|deeds| deeds.keys().next()).min();
+            let next =
+                [&self.planned, &self.ends].into_iter().filter_map(|actions| actions.keys().next()).min();
             let next = next.map_or(end, |(at, _)| *at).min(end);
             let pause = next.duration_since(world.now());
             if pause > SignedDuration::ZERO {
                 world.pass(Duration::try_from(pause).unwrap()).await;
             }
-            self.does_what_is_due(world);
+            self.run_due(world);
         }
     }
 
-    fn does_what_is_due(&mut self, world: &mut World) {
+    fn run_due(&mut self, world: &mut World) {
         let now = (world.now(), u64::MAX);
-        while let Some(deed) = first_until(&mut self.ends, now).or_else(|| first_until(&mut self.coming, now))
+        while let Some(action) =
+            first_until(&mut self.ends, now).or_else(|| first_until(&mut self.planned, now))
         {
-            deed(world, self);
+            action(world, self);
         }
     }
 
-    /// Is over: whatever goes on ends now.
-    pub(crate) fn ceases(&mut self, world: &mut World) {
-        self.coming.clear();
-        while let Some((_, deed)) = self.ends.pop_first() {
-            deed(world, self);
+    /// Ends all current faults.
+    pub(crate) fn end_all(&mut self, world: &mut World) {
+        self.planned.clear();
+        while let Some((_, action)) = self.ends.pop_first() {
+            action(world, self);
         }
     }
 }
 
-fn first_until(deeds: &mut BTreeMap<(Timestamp, u64), Deed>, until: (Timestamp, u64)) -> Option<Deed> {
-    let entry = deeds.first_entry()?;
+fn first_until(actions: &mut BTreeMap<(Timestamp, u64), Action>, until: (Timestamp, u64)) -> Option<Action> {
+    let entry = actions.first_entry()?;
     (*entry.key() <= until).then(|| entry.remove())
 }
