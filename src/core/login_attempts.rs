@@ -161,8 +161,11 @@ mod tests {
             (2, Some(kind), Some(kind.failure())),
         ] {
             let (attempted, accepted) = (Some(at(5).wall), Some(at(1).wall));
+            let attempts = LoginAttempts { attempted, accepted, rejections, rejection };
+            assert_eq!(attempts.rejected(at(9)), cause.map(|_| (rejections, at(5))));
+            assert_eq!(attempts.failure(true).map(|failure| failure.cause), cause);
             let mut account = Account::default();
-            LoginAttempts { attempted, accepted, rejections, rejection }.restore(&mut account, true, at(9));
+            attempts.restore(&mut account, true, at(9));
             assert_eq!((account.rejections(), account.accepted()), (rejections, Some(at(1))));
             let failure = account.last_failure().map(|it| (it.failure.cause, it.last));
             assert_eq!(failure, cause.map(|cause| (cause, at(5))), "{rejections} {rejection:?}");

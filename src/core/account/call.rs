@@ -44,3 +44,16 @@ pub struct TokenResponse {
     /// The refresh token in the answer, if any.
     pub refresh: Option<RefreshToken>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_says_whether_its_password_holds_a_blank() {
+        for (password, has_blank) in [("a b", true), ("ab", false)] {
+            let pair = LoginPair::parse(("u", Some(b"me")), ("p", Some(password.as_bytes()))).unwrap();
+            assert_eq!(Call::Login(pair).password_has_blank(), has_blank);
+        }
+    }
+}

@@ -298,7 +298,7 @@ fn a_target_that_somebody_changed_is_told_by_what_it_still_holds() {
 
 #[test]
 fn short_lives_are_told_to_lag_behind_in_mounted_files_and_times_are_cut_to_seconds() {
-    for (lifetime, lags) in [(299, true), (300, false)] {
+    for (lifetime, lags) in [(3, true), (299, true), (300, false)] {
         let mut world = TestWorld::new();
         world.now.wall += jiff::SignedDuration::from_millis(999);
         world.settle();

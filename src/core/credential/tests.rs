@@ -1,7 +1,8 @@
 use super::super::account::{Strategy, Throttle};
-use super::super::testing::{TestWorld, at, obtained, rejected, seconds, transient};
+use super::super::testing::{BILLING, OTHER, TestWorld, at, obtained, rejected, seconds, transient};
 use super::*;
 use crate::core::account::Account;
+use crate::core::conditions::Condition;
 use crate::core::login_attempts::RejectionKind;
 use crate::core::retry::Sent;
 
@@ -45,6 +46,10 @@ fn events_tell_what_changed_and_nothing_of_work_that_goes_on() {
     assert_eq!(events(&rejection), [("LoginRejected", false)], "Ready and Stalled have one reason");
     world.settle();
     assert!(events(&report_on(&world, StatusTrigger::Rest, world.now)).is_empty(), "it was told");
+    world.edit_login(Err(Reason::LoginSecretMissing { secret: "billing-login".into() }));
+    world.act(world.decide());
+    let missing = report_on(&world, StatusTrigger::Rest, world.now);
+    assert_eq!(events(&missing), [("LoginSecretMissing", false)], "as bad, for another reason");
     let mut world = TestWorld::new();
     world.settle();
     world.answer(Ok(obtained("first", at(0), 3600)));
@@ -154,7 +159,194 @@ fn a_reset_forgets_everything_but_what_was_written() {
         world.known.on_status_written(status, false, world.now);
     }
     let pause = world.known.status_write_pause(None, world.now);
+    assert_eq!(world.known.pace(), Some(TimeScale::FULL));
     world.known.reset();
-    assert!(pause.is_some() && world.known.published().is_none());
+    assert!(pause.is_some() && world.known.published().is_none() && world.known.pace().is_none());
     assert_eq!(world.known.status_write_pause(None, world.now), pause);
+}
+
+#[test]
+fn a_status_is_put_off_after_many_writes_of_the_credential_or_its_namespace_and_left_alone_after_repairs() {
+    let mut known = Credential::default();
+    assert!(!known.puts_status_off(None, at(0)) && known.status_pause().is_none());
+    assert!(known.puts_status_off(Some(at(9)), at(0)));
+    assert_eq!(known.status_pause(), Some(at(9)));
+    known.end_status_pause();
+    assert_eq!(known.status_pause(), None);
+    for number in 0..20 {
+        assert_eq!(known.status_repair_pause().is_some(), number >= 3, "{number}");
+        known.on_status_written(Status::default(), true, at(0));
+    }
+    assert!(known.puts_status_off(None, at(0)));
+}
+
+#[test]
+fn a_target_waits_after_many_writes_unless_the_process_stops_and_after_repairs() {
+    let mut world = TestWorld::published();
+    for _ in 0..20 {
+        world.known.writes.target.made(at(0));
+        world.known.on_target_repaired(at(0));
+    }
+    for is_stopping in [false, true] {
+        let inputs = Inputs {
+            identity: &world.identity,
+            generation: 1,
+            generation_since: at(0),
+            spec: world.spec.as_ref(),
+            login_seen: &world.login_seen,
+            login: Login::Unread,
+            is_login_at_hand: false,
+            target_seen: &world.target_seen,
+            namespace_pause: Some(at(9)),
+            is_stopping,
+        };
+        let observed = world.known.observe(inputs, at(0));
+        assert_eq!(observed.target_pause.is_none(), is_stopping);
+        assert_eq!(observed.namespace_pause.is_none(), is_stopping);
+        assert!(observed.repair_pause.is_some());
+    }
+}
+
+#[test]
+fn a_refused_write_is_explained_by_a_target_that_cannot_be_changed() {
+    let mut world = TestWorld::published();
+    let explains = |world: &mut TestWorld| {
+        world.known.on_target_read(world.target.clone());
+        world.known.explains_refusal(&world.identity, &world.spec.as_ref().unwrap().target)
+    };
+    assert!(!explains(&mut world));
+    world.edit_target(|target| target.immutable = true);
+    assert!(explains(&mut world));
+}
+
+#[test]
+fn a_specification_counts_as_observed_when_nothing_is_left_to_do_for_it() {
+    let mut world = TestWorld::published();
+    world.edit_spec(|spec| spec.target.owned = false);
+    for (trigger, generation) in [(StatusTrigger::Failure, 1), (StatusTrigger::Rest, 2)] {
+        let status = report_on(&world, trigger, world.now).status;
+        assert_eq!(status.observed_generation, Some(generation), "{trigger:?}");
+    }
+}
+
+#[test]
+fn a_resource_that_cannot_be_read_keeps_its_status_but_for_the_conditions() {
+    let before = TestWorld::published().known.status().clone();
+    let status = before.clone().malformed(2, "other", at(9).wall);
+    let conditions = status.conditions.iter().map(|it| (it.type_.as_str(), it.status.as_str()));
+    let expected = [("Ready", "False"), ("Stalled", "True"), ("LoginAccepted", "True")];
+    assert_eq!(conditions.collect::<Vec<_>>(), expected);
+    assert_eq!((status.observed_generation, status.controller.as_deref()), (Some(2), Some("other")));
+    assert_eq!((&status.token, &status.login), (&before.token, &before.login));
+    let mut known = Credential::default();
+    known.keep("another");
+    assert_eq!(known.status().controller.as_deref(), Some("another"));
+}
+
+#[test]
+fn a_status_is_ready_for_a_generation_if_it_and_its_condition_speak_of_it() {
+    let status = TestWorld::published().known.status().clone();
+    assert!(status.is_ready(1) && !status.is_ready(2));
+    let mut other = status.clone();
+    other.observed_generation = Some(2);
+    assert!(!other.is_ready(2) && !other.is_ready(1), "the condition is older");
+    let unready = |it: &mut Condition| it.status = "False".into();
+    other = status;
+    other.conditions.iter_mut().for_each(unready);
+    assert!(!other.is_ready(1));
+}
+
+#[test]
+fn an_attempt_that_is_recorded_counts_as_rejected_until_it_is_answered() {
+    let mut world = TestWorld::new();
+    let rejections = |world: &TestWorld, trigger| {
+        report_on(world, trigger, world.now).status.login.map(|login| login.attempts.rejections)
+    };
+    world.settle();
+    assert_eq!(rejections(&world, StatusTrigger::Rest), Some(1), "under way");
+    let mut queued = TestWorld::new();
+    queued.settle();
+    queued.known.on_attempt_queued(queued.now);
+    assert_eq!(rejections(&queued, StatusTrigger::Rest), Some(0), "not recorded yet");
+    assert_eq!(rejections(&queued, StatusTrigger::Attempt), Some(1), "to be recorded");
+    world.answer(Err(transient(Sent::Maybe, None)));
+    assert_eq!(rejections(&world, StatusTrigger::Rest), Some(0), "answered");
+}
+
+#[test]
+fn status_speaks_of_another_login_once_that_was_presented() {
+    let make: [(&str, fn(&mut Account), bool); 4] = [
+        ("never presented", |_| (), false),
+        ("accepted before", |account| account.remember_accepted(at(0)), true),
+        ("rejected before", |account| account.remember_rejections(rejected(), 1, at(0)), true),
+        (
+            "presented without an answer",
+            |account| {
+                let pair = super::super::testing::pair();
+                let call = account.begin(Strategy::Auto, Some(pair), at(0)).unwrap();
+                account.finish(call, Err(transient(Sent::Maybe, None)), at(0), RandomFraction::new(0.5));
+            },
+            true,
+        ),
+    ];
+    for (case, make, is_presented) in make {
+        let mut world = TestWorld::published();
+        make(world.account(OTHER));
+        world.edit_login(Ok(OTHER));
+        world.act(world.decide());
+        let before = world.known.status().login.clone().unwrap();
+        let login = report_on(&world, StatusTrigger::Rest, world.now).status.login.unwrap();
+        assert_eq!(login.resource_version != before.resource_version, is_presented, "{case}");
+        let was_accepted = !is_presented || case == "accepted before";
+        assert_eq!(login.attempts.accepted.is_some(), was_accepted, "{case}");
+    }
+    let mut world = TestWorld::published();
+    world.accounts.clear();
+    world.edit_login(Ok(BILLING));
+    world.act(world.decide());
+    let login = report_on(&world, StatusTrigger::Rest, world.now).status.login.unwrap();
+    let seen = world.login_seen.version().map(|version| version.resource_version.clone());
+    assert_eq!(login.resource_version, seen, "another version of the same login");
+    assert!(login.attempts.accepted.is_some());
+}
+
+#[test]
+fn an_acceptance_stands_under_another_specification_if_that_names_the_same_account() {
+    let edits: [(fn(&mut CredentialSpec), bool); 2] = [
+        (|spec| spec.target.owned = false, true),
+        (|spec| spec.account.login.secret = "other".into(), false),
+    ];
+    for (edit, stands) in edits {
+        let mut world = TestWorld::published();
+        world.restart();
+        world.edit_spec(edit);
+        let login = report_on(&world, StatusTrigger::Rest, world.now).status.login.unwrap();
+        assert_eq!(login.attempts.accepted.is_some(), stands);
+    }
+}
+
+#[test]
+fn what_status_remembers_of_a_login_is_restored_once_for_the_limit_and_once_for_the_account() {
+    let is_accepted =
+        |world: &TestWorld| world.known.is_accepted(world.spec.as_ref().unwrap(), &world.login_seen);
+    let mut world = TestWorld::new();
+    world.settle();
+    world.answer(Err(rejected()));
+    world.settle();
+    world.restart();
+    assert_eq!(world.known.restore_stage(), RestoreStage::None);
+    for expected in [Some((1, at(0))), None] {
+        let now = world.now;
+        let found = world.known.rejections_for_limit(now).map(|(count, last)| (count, last.wall));
+        assert_eq!(found, expected.map(|(count, last)| (count, last.wall)));
+        assert_eq!(world.known.restore_stage(), RestoreStage::Limit);
+    }
+    world.settle();
+    assert!(world.known.restore_stage() == RestoreStage::Account && !is_accepted(&world));
+    let mut world = TestWorld::published();
+    world.restart();
+    assert_eq!(world.known.rejections_for_limit(world.now), None);
+    assert!(is_accepted(&world));
+    world.edit_login(Ok(BILLING));
+    assert!(!is_accepted(&world), "of another version of the Secret");
 }

@@ -371,6 +371,11 @@ fn what_somebody_changed_is_put_back_without_asking_the_issuer() {
     check(vec![
         ("deleted", with(published_at(60), TestWorld::delete_target), &["Publish to repair"]),
         (
+            "edited in what is not ours",
+            with(published_at(60), |world| world.edit_target(|target| target.intact = true)),
+            &["ReadTarget"],
+        ),
+        (
             "edited",
             with(published_at(60), |world| world.edit_target(|_| ())),
             &["ReadTarget", "Publish to repair"],

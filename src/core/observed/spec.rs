@@ -95,3 +95,13 @@ impl CredentialSpec {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::CaBundleKind::{ConfigMap, Secret};
+
+    #[test]
+    fn what_holds_a_bundle_is_shown_by_its_kind() {
+        assert_eq!([Secret, ConfigMap].map(|kind| kind.to_string()), ["Secret", "ConfigMap"]);
+    }
+}
