@@ -71,6 +71,12 @@ fn status_says_how_a_login_was_rejected_until_one_is_accepted() {
     world.restart();
     world.settle();
     assert_eq!(kind(&world), Some(RejectionKind::Rejected), "also after a restart");
+    if let Some(login) = &mut world.known.status.login {
+        login.attempts.rejection = None;
+    }
+    world.restart();
+    world.settle();
+    assert_eq!(kind(&world), Some(RejectionKind::Rejected), "and where an older version did not record it");
     world.now = world.now.plus(seconds(300));
     world.settle();
     world.answer(Ok(obtained("first", world.now, 3600)));
