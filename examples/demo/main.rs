@@ -86,7 +86,7 @@ async fn demo(rotations: Option<u32>) -> Outcome {
     let stop = shutdown::on_signal(STOP_LIMIT)?;
     let clock = SystemClock::start();
     let stage = tokio::select! {
-        stage = Stage::set(&clock) => stage?,
+        stage = Stage::start(&clock) => stage?,
         () = stop.cancelled() => return Ok(()),
     };
     for line in stage.hints() {

@@ -32,7 +32,7 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Brings everything up, and tells each step.
-    pub(crate) async fn set(clock: &SystemClock) -> Outcome<Self> {
+    pub(crate) async fn start(clock: &SystemClock) -> Outcome<Self> {
         let start = clock.now();
         let step = |text: &str| {
             say(&format!("{:>7}  {text}", seconds(clock.now().monotonic - start.monotonic)));

@@ -281,13 +281,13 @@ mod tests {
     }
 
     #[test]
-    fn a_target_with_the_told_token_is_good_until_the_token_expires() {
+    fn a_target_with_the_reported_token_is_good_until_the_token_expires() {
         let expires = judged(&[("token", "good"), ("expires_at", "2026-01-01T01:00:00Z")]).unwrap();
         assert_eq!(expires.to_string(), "2026-01-01T01:00:00Z");
     }
 
     #[test]
-    fn what_is_wrong_with_a_target_is_told_without_its_content() {
+    fn errors_of_a_target_do_not_show_its_content() {
         for (token, expires, told) in [
             ("", "2026-01-01T01:00:00Z", "the key token is missing or empty"),
             ("other", "2026-01-01T01:00:00Z", "not the one in the status"),

@@ -209,7 +209,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_name_of_an_event_fits_whatever_it_is_about(
+        fn the_name_of_an_event_fits_for_every_object(
             regarding in "[a-z0-9]([-a-z0-9]{0,60}[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]{0,60}[a-z0-9])?){0,5}",
             seconds in 0_i64..100_000_000_000, number in 0..i64::MAX,
         ) {

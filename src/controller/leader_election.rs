@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_was_refused_by_a_wall_clock_that_is_right_again_is_looked_at_with_the_next_claim() {
+    fn a_peer_that_was_refused_because_of_a_wrong_clock_is_checked_with_the_next_claim() {
         let settings = settings();
         let clock = Arc::new(SetClock(Mutex::new(at(0))));
         let leader_election = LeaderElection::new(Some(settings.clone()), clock.clone());

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_told_until_it_is_there_or_needed_no_more() {
+    fn a_missing_permission_is_reported_until_it_is_there_or_no_longer_needed() {
         let permissions = Permissions { clock: Arc::new(SystemClock::start()), missing: Mutex::default() };
         let of = |uri: &str| Permission::of(&Method::GET, &uri.parse().unwrap()).unwrap();
         let (secrets, events) = (of("/api/v1/secrets"), of("/apis/events.k8s.io/v1/events"));

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_the_api_server_does_not_know_is_told_from_one_that_somebody_has_removed() {
+    fn a_field_unknown_to_the_api_server_differs_from_a_removed_one() {
         let kept = IdIssuerCredentialStatus { controller: Some("shop/operator".into()), ..status(1) };
         let mut watch = seen(mark(1, "7"));
         watch.leaves(StatusMark::of(Some(&kept), "8"));

@@ -334,7 +334,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whoever_asks_gets_through_and_never_more_than_allowed_at_once(
+        fn every_caller_gets_its_turn_and_never_more_than_allowed_at_once(
             steps in proptest::collection::vec(
                 (any::<bool>(), any::<bool>(), -100_i64..1_000, 0_usize..3, 0_u32..5), 1..300,
             ),

@@ -522,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_fails_is_forgotten_when_nobody_asked_for_an_hour() {
+    fn a_failing_one_is_forgotten_after_an_hour_without_requests() {
         let mut breaker = open();
         assert!(!breaker.is_idle(at(3599)) && breaker.is_idle(at(3600)));
         breaker.begin(&7, TimeScale::FULL);
@@ -553,7 +553,7 @@ mod tests {
     }
 
     #[test]
-    fn of_the_overdue_whoever_has_failed_less_often_goes_first() {
+    fn of_the_overdue_the_one_with_fewer_failures_goes_first() {
         let mut breaker = open();
         for now in [5, 15, 35] {
             breaker.begin(&7, TimeScale::FULL);
@@ -677,7 +677,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nobody_waits_for_more_than_a_minute_and_while_it_fails_one_call_is_under_way_at_most(
+        fn no_caller_waits_for_more_than_a_minute_and_a_failing_issuer_gets_one_call_at_a_time(
             steps in proptest::collection::vec((0_u32..6, verdicts(), 0_i64..40, any::<bool>()), 1..200),
         ) {
             let mut breaker = CircuitBreaker::of_one();

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blank_in_the_password_is_told_of_every_kind_of_rejection() {
+    fn every_kind_of_rejection_mentions_a_blank_in_the_password() {
         let origin = Origin::parse("https://issuer.example").unwrap();
         for (kind, password_has_blank) in
             RejectionKind::ALL.into_iter().flat_map(|kind| [(kind, true), (kind, false)])

@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn rejections_and_logins_under_way_are_four_together_whatever_the_parts() {
+    fn rejections_and_logins_under_way_are_four_together_in_any_proportion() {
         for rejections in 0_u8..4 {
             let mut limit = limited(&vec![0; rejections.into()]);
             for _ in rejections..4 {
@@ -404,7 +404,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whoever_asks_as_often_as_they_like_gets_no_more_than_four_in_any_hour(
+        fn any_number_of_requests_gets_no_more_than_four_in_any_hour(
             pauses in proptest::collection::vec(0_i64..2_000, 1..60),
         ) {
             let mut limit = RejectionLimit::default();

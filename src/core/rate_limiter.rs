@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_the_last_one_and_everybody_for_what_is_not_there() {
+    fn no_caller_waits_for_the_last_one_and_every_caller_for_a_missing_one() {
         let mut rate_limiter = RateLimiter::full(RATE, at(0));
         assert!(rate_limiter.take(RATE, at(0)) && rate_limiter.take(RATE, at(0)));
         assert_eq!(rate_limiter.pause(RATE, at(0)), None, "one is left");

@@ -317,7 +317,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_record_from_the_future_is_due_for_renewal_for_nobody_knows_how_old_it_is() {
+    fn a_record_from_the_future_is_due_for_renewal_because_its_age_is_unknown() {
         use super::super::schedule::{Jitter, RenewBefore, Schedule};
         use super::super::testing::{at, seconds};
         let now = at(0);

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_bundles_are_kept_once_whoever_brings_them() {
+    fn equal_bundles_of_all_tenants_are_kept_once() {
         let bundles = Bundles::default();
         let pem = bundle(0, 10);
         let (one, other) = (bundles.accept("shop", &pem).unwrap(), bundles.accept("bank", &pem).unwrap());

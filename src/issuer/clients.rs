@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn where_many_tenants_bring_bundles_whoever_has_most_makes_room() {
+    fn of_many_tenants_with_bundles_the_one_with_most_makes_room() {
         let (clients, bundles) = (clients(), Bundles::default());
         let authority = rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap();
         for tenant in 0..100 {

@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_the_system_is_told_by_its_number() {
+    fn an_error_of_the_system_is_recognised_by_its_number() {
         let cases = [
             (Errno::MFILE, ConnectionFailure::TooManyOpenFiles),
             (Errno::NFILE, ConnectionFailure::TooManyOpenFiles),

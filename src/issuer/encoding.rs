@@ -117,7 +117,7 @@ mod tests {
     const TEXT: &[u8] = br#"{"access_token":{"token":"abc"}}"#;
 
     #[test]
-    fn what_is_compressed_is_read_whatever_the_header_says() {
+    fn compressed_answers_are_read_even_under_a_wrong_header() {
         let adorned = {
             let builder = GzBuilder::new().filename("a").comment("b").extra(vec![1, 2, 3]);
             let mut encoder = builder.write(Vec::new(), Compression::fast());

@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_has_most_places_makes_room_first_with_the_one_that_is_idle_for_longest() {
+    async fn the_peer_with_most_connections_loses_the_one_that_is_idle_for_longest() {
         let stage = Stage::new();
         let served = [stage.enter(1), stage.enter(2), stage.enter(2), stage.enter(2)];
         drop(Arc::clone(&served[1].0).request(None));

@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lack_of_descriptors_is_told_from_a_connection_that_went_away() {
+    fn a_lack_of_descriptors_differs_from_a_lost_connection() {
         for (number, is_lack) in [(Errno::MFILE, true), (Errno::NFILE, true), (Errno::CONNABORTED, false)] {
             assert_eq!(
                 are_lacking(&io::Error::from_raw_os_error(number.raw_os_error())),

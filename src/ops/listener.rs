@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_without_ipv6_is_told_from_a_port_that_is_taken() {
+    fn a_machine_without_ipv6_differs_from_a_taken_port() {
         for (number, is_without) in [
             (Errno::AFNOSUPPORT, true),
             (Errno::ADDRNOTAVAIL, true),

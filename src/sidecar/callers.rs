@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_from_elsewhere_is_told_from_one_of_this_machine_and_from_a_program() {
+    fn a_page_from_elsewhere_differs_from_one_of_this_machine_and_from_a_program() {
         let callers = Callers::of_this_machine();
         let is_foreign =
             |name, value| callers.are_foreign_pages(&first(&[("host", "localhost:9441"), (name, value)]));

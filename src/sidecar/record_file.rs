@@ -61,7 +61,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
-    fn a_record_survives_the_process_and_is_nobody_elses_business() {
+    fn a_record_survives_the_process_and_only_its_user_may_read_it() {
         let place = tempfile::tempdir().unwrap();
         let file = RecordFile::of(Some(place.path()));
         assert_eq!(file.load(), None);

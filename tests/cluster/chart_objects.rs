@@ -217,7 +217,7 @@ async fn the_api_server_accepts_every_sample() {
 }
 
 #[tokio::test]
-async fn an_object_with_a_field_that_nobody_knows_is_not_accepted() {
+async fn an_object_with_an_unknown_field_is_rejected() {
     let control_plane = prepared().await;
     let unknown = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, namespace: shop}, payload: {}}";
     let arguments = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename=-"];

@@ -36,7 +36,7 @@ async fn may(namespace: &TestNamespace, role: &str, verb: &str, subresource: &st
 }
 
 #[tokio::test]
-async fn who_may_edit_a_namespace_may_edit_its_credentials_but_nobody_may_write_a_status() {
+async fn the_role_edit_may_edit_credentials_and_no_role_may_write_a_status() {
     let control_plane = CLUSTER.control_plane().await.unwrap();
     let namespace = TestNamespace::create(control_plane, "people").await.unwrap();
     let values = json!({"issuer": {"url": "https://api.idissuer.pl"}});

@@ -166,7 +166,7 @@ async fn no_two_work_in_one_namespace(control_plane: &'static ControlPlane, prog
 }
 
 #[tokio::test]
-async fn a_second_release_over_the_same_namespaces_is_refused_and_told_of_the_first() {
+async fn a_second_release_over_the_same_namespaces_is_refused_with_the_name_of_the_first() {
     for program in Program::HELM {
         no_two_work_in_one_namespace(SEVERAL.control_plane().await.unwrap(), program).await;
         let crd = ["delete", "crd", "idissuercredentials.idissuer.pl"];

@@ -201,7 +201,7 @@ async fn every_container_reads_the_files_but_one_that_mounts_something_of_its_ow
 }
 
 #[tokio::test]
-async fn whatever_users_the_pod_has_the_files_can_be_read_and_other_volumes_stay_as_they_were() {
+async fn with_any_users_of_the_pod_the_files_can_be_read_and_other_volumes_stay_as_they_were() {
     let place = Place::with_label("injection=on").await;
     // What the pod says of itself, the groups that it then has, and the user of the sidecar.
     for (context, groups, user) in [

@@ -87,7 +87,7 @@ async fn an_issuer_that_is_not_allowed_gets_no_call() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_never_followed_and_is_told_to_a_person() {
+async fn a_redirect_is_never_followed_and_is_reported() {
     let elsewhere = Simulator::start(issuer(HOUR)).await.unwrap();
     let stage = Stage::start("redirect", issuer(HOUR)).await;
     let location = format!("{}/v2/auth/token", elsewhere.url());
@@ -105,7 +105,7 @@ async fn a_redirect_is_never_followed_and_is_told_to_a_person() {
 }
 
 #[tokio::test]
-async fn a_wrong_path_and_an_unusable_answer_are_told_to_a_person() {
+async fn a_wrong_path_and_an_unusable_answer_are_reported() {
     let stage = Stage::start("misconfigured", issuer(HOUR)).await;
     stage.apply(json!({"issuer": {"tokenPath": "/v1/login"}})).await;
     let message = stage.until_condition("Stalled", "True", "IssuerMisconfigured").await;

@@ -143,7 +143,7 @@ async fn a_process_that_dies_while_it_logs_in_is_followed_by_one_that_waits() {
 }
 
 #[tokio::test]
-async fn a_user_without_api_access_is_told_so() {
+async fn a_user_without_api_access_gets_that_answer() {
     let issuer = issuer(HOUR).user(User::new(USER, PASSWORD).without_api_access());
     let stage = Stage::start("no-access", issuer).await;
     stage.apply(json!({})).await;

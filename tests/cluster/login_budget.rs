@@ -66,7 +66,7 @@ async fn ever_new_wrong_passwords_are_presented_four_times_an_hour_also_across_r
 }
 
 #[tokio::test]
-async fn a_login_secret_that_was_edited_while_nobody_worked_buys_one_attempt() {
+async fn a_login_secret_that_was_edited_while_no_operator_ran_gets_one_attempt() {
     let mut stage = Stage::start("edited-bad", issuer(HOUR)).await;
     stage.write_login(USER, "wrong").await;
     stage.apply(json!({})).await;

@@ -441,7 +441,6 @@ pub(crate) fn token_status(credential: &IdIssuerCredential) -> &TokenStatus {
     credential.status.as_ref().unwrap().token.as_ref().unwrap()
 }
 
-/// As the user that applies objects.
 pub(crate) fn parameters() -> PatchParams {
     PatchParams::apply(MANAGER).force()
 }

@@ -128,7 +128,7 @@ async fn of_two_credentials_with_one_target_the_first_keeps_it() {
 }
 
 #[tokio::test]
-async fn a_target_of_another_type_and_an_immutable_one_are_told_with_the_cure_which_works() {
+async fn a_target_of_another_type_and_an_immutable_one_are_reported_with_a_cure_that_works() {
     let allow = ["--allow-secret-type=example.org/token"];
     let stage = Stage::start_with("untouchable", issuer(HOUR), |operator, _| {
         operator.arguments.extend(allow.map(str::to_owned));

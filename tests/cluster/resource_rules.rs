@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use idissuer::api::{GROUP, IdIssuerCredential, KIND, PLURAL, VERSION, rules};
 use idissuer_testbed::TestNamespace;
+use idissuer_testbed::memory::merge_patch;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use kube::{Api, Error};
 use serde::Deserialize;
@@ -208,7 +209,7 @@ async fn the_server_fills_in_the_defaults_and_a_null_is_an_absent_part() {
     for (what, given, stored) in cases {
         let credential = credentials.create(&parameters, &make_credential(&given)).await.unwrap();
         let mut without_nulls = json!({});
-        merge(&mut without_nulls, &credential.data["spec"]);
+        merge_patch(&mut without_nulls, &credential.data["spec"]);
         assert_eq!(without_nulls, stored, "{what}");
         let object = serde_json::to_value(credential).unwrap();
         let typed: IdIssuerCredential = serde_json::from_value(object).unwrap();
@@ -235,7 +236,7 @@ async fn apply(
     dry_run: bool,
 ) -> Result<DynamicObject, Error> {
     let mut whole = json!({"loginSecretRef": {"name": "billing-login"}});
-    merge(&mut whole, spec);
+    merge_patch(&mut whole, spec);
     let parameters = PatchParams { dry_run, ..PatchParams::apply(MANAGER).validation_strict() };
     credentials.patch(NAME, &parameters, &Patch::Apply(make_credential(&whole))).await
 }
@@ -245,24 +246,6 @@ fn make_credential(spec: &Value) -> DynamicObject {
         "apiVersion": format!("{GROUP}/{VERSION}"), "kind": KIND, "metadata": {"name": NAME}, "spec": spec,
     });
     serde_json::from_value(object).unwrap()
-}
-
-fn merge(into: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        into.clone_from(patch);
-        return;
-    };
-    if !into.is_object() {
-        *into = json!({});
-    }
-    let Value::Object(into) = into else { return };
-    for (key, value) in patch {
-        if value.is_null() {
-            into.remove(key);
-        } else {
-            merge(into.entry(key).or_insert(Value::Null), value);
-        }
-    }
 }
 
 /// In words, where the answer is not the expected one.

@@ -68,7 +68,7 @@ async fn after_a_restart_an_edited_target_is_repaired_from_itself_and_a_deleted_
 }
 
 #[tokio::test]
-async fn a_specification_that_changed_while_nobody_worked_is_carried_out_after_the_start() {
+async fn a_specification_that_changed_while_no_operator_ran_is_carried_out_after_the_start() {
     let mut stage = Stage::start("restart-changed", issuer(HOUR)).await;
     stage.apply(json!({})).await;
     stage.ready().await;

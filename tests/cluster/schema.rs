@@ -46,7 +46,7 @@ async fn an_operator_without_its_crd_says_what_it_waits_for_and_starts_when_the_
 }
 
 #[tokio::test]
-async fn a_malformed_resource_is_told_so_stops_no_other_and_is_taken_once_it_is_repaired() {
+async fn a_malformed_resource_is_reported_stops_no_other_and_works_once_it_is_repaired() {
     let control_plane = WITH_LOOSE_CRD.control_plane().await.unwrap();
     let mut stage = Stage::prepare(control_plane, "malformed", issuer(HOUR)).await;
     stage.write_login(USER, PASSWORD).await;

@@ -76,7 +76,7 @@ async fn an_account_that_fails_holds_up_no_other() {
 }
 
 #[tokio::test]
-async fn what_lies_in_other_namespaces_is_none_of_its_business() {
+async fn credentials_in_other_namespaces_are_ignored() {
     let control_plane = CLUSTER.control_plane().await.unwrap();
     let elsewhere = TestNamespace::create(control_plane, "elsewhere").await.unwrap();
     let stage = Stage::start("scope", issuer(HOUR)).await;

@@ -107,7 +107,7 @@ subjects:
 }
 
 #[tokio::test]
-async fn a_rotation_arrives_at_once_with_rights_on_one_secret_and_is_told_to_nobody() {
+async fn a_rotation_arrives_at_once_with_rights_on_one_secret_and_is_not_reported() {
     let control_plane = CLUSTER.control_plane().await.unwrap();
     let stage = Stage::prepare(control_plane, "sidecar", issuer(HOUR)).await;
     let sidecar = Sidecar::start(&stage);

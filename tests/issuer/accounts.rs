@@ -19,7 +19,7 @@ use crate::room::{MOST_OF_AN_HOUR, OnTheWay, Room, address, grant_of, pair};
 use crate::support::{PASSWORD, USER, make_address, make_pair, tenant};
 
 #[tokio::test(start_paused = true)]
-async fn a_hundred_who_ask_at_once_cost_one_login_and_are_all_told_once() {
+async fn a_hundred_requests_at_once_cost_one_login_and_each_is_notified_once() {
     let mut room = Room::new(|personality| {
         personality.latency.login = DurationRange::fixed(Duration::from_secs(2));
     });
@@ -97,7 +97,7 @@ async fn a_hundred_threads_of_work_cost_one_login_as_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_joins_during_a_call_is_told_and_whoever_left_is_not() {
+async fn members_that_join_during_a_call_are_notified_and_those_that_left_are_not() {
     let mut room = Room::new(|personality| {
         personality.latency.login = DurationRange::fixed(Duration::from_secs(2));
     });
@@ -393,7 +393,7 @@ async fn a_session_outlives_its_last_member_by_an_hour_with_its_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_was_suspended_for_hours_comes_back_to_the_session_that_others_find() {
+async fn a_credential_suspended_for_hours_returns_to_the_session_of_the_others() {
     let room = Room::new(|_| ());
     let session = room.joined(Strategy::Auto);
     room.leave("member");

@@ -135,7 +135,7 @@ async fn a_token_that_fits_no_header_or_is_no_bearer_is_refused() {
 }
 
 #[tokio::test]
-async fn a_refused_refresh_is_refused_whatever_its_status() {
+async fn a_refresh_is_refused_by_any_status_of_a_refusal() {
     let server = start_simulator(|personality| personality.refresh.accepted = RefreshAccepted::Never).await;
     let caller = Caller::of(&server.url());
     let pair = caller.login().await.unwrap();
@@ -244,7 +244,7 @@ async fn other_statuses_of_failure_are_transient_and_may_have_been_carried_out()
 }
 
 #[tokio::test]
-async fn a_page_in_place_of_a_refusal_is_told_from_the_issuers_own() {
+async fn a_page_in_place_of_a_refusal_differs_from_the_issuers_own() {
     let own = IssuerError::LoginRejected(Refusal::Forbidden);
     let page = "<!DOCTYPE html><title>Request blocked</title>";
     let cases = [

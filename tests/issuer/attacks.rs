@@ -121,7 +121,7 @@ async fn line_breaks_in_a_password_stay_inside_the_json() {
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_asked_for_is_given_to_nobody() {
+async fn an_answer_without_a_request_is_never_used() {
     let planted = http("200 OK", "", &GOOD_BODY.replace("abc", "planted"));
     let server = RawServer::answering(format!("{}{planted}", good_answer())).await;
     let caller = Caller::of(&server.url());
@@ -132,7 +132,7 @@ async fn an_answer_that_nobody_asked_for_is_given_to_nobody() {
 }
 
 #[tokio::test]
-async fn an_answer_planted_on_a_kept_connection_is_given_to_nobody() {
+async fn an_answer_planted_on_a_kept_connection_is_never_used() {
     let (plant, planted) = tokio::sync::mpsc::unbounded_channel();
     let server = RawServer::start(move |mut stream, requests| {
         let plant = plant.clone();
@@ -237,7 +237,7 @@ async fn a_strange_retry_after_or_date_is_no_harm() {
 }
 
 #[tokio::test]
-async fn a_switch_of_protocols_that_nobody_asked_for_is_a_failure() {
+async fn a_switch_of_protocols_without_a_request_is_a_failure() {
     let server =
         RawServer::answering("HTTP/1.1 101 Switching\r\nupgrade: evil\r\nconnection: upgrade\r\n\r\n").await;
     let error = Caller::of(&server.url()).limit(crate::support::SHORT).login_error().await;

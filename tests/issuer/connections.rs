@@ -235,7 +235,7 @@ async fn the_proxy_of_the_environment_is_used_only_on_request() {
     }
 }
 
-/// What the child of [`a_proxy_that_does_not_connect_is_told_from_an_issuer_that_does_not_answer`] does.
+/// What the child of [`a_proxy_that_does_not_connect_differs_from_an_issuer_that_does_not_answer`] does.
 #[tokio::test]
 #[ignore = "a part of another test, in an environment of its own"]
 async fn child_that_names_why() {
@@ -245,7 +245,7 @@ async fn child_that_names_why() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_does_not_connect_is_told_from_an_issuer_that_does_not_answer() {
+async fn a_proxy_that_does_not_connect_differs_from_an_issuer_that_does_not_answer() {
     let refusing = |status| RawServer::answering(http(status, "", ""));
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let nobody = format!("http://{}", listener.local_addr().unwrap());

@@ -61,7 +61,7 @@ async fn dawdling(first: &'static str, rest: &'static str, pause: Duration) -> R
 }
 
 #[tokio::test]
-async fn where_nobody_listens_nothing_is_sent() {
+async fn without_a_listener_nothing_is_sent() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);

@@ -92,7 +92,6 @@ async fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// Connections that say this and stay.
 async fn crowd(address: SocketAddr, bytes: &[u8]) -> Vec<TcpStream> {
     let mut crowd = Vec::new();
     for _ in 0..CROWD {

@@ -105,7 +105,7 @@ async fn debug_output_of_what_holds_secrets_shows_none() {
 }
 
 #[tokio::test]
-async fn a_session_logs_and_shows_no_secret_whatever_happens_to_it() {
+async fn a_session_logs_and_shows_no_secret_in_any_event() {
     let captured = Captured::default();
     let writer = captured.clone();
     let subscriber = tracing_subscriber::fmt()

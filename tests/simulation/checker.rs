@@ -116,19 +116,19 @@ impl Checker {
         }
     }
 
-    /// One more thing breaks a condition.
+    /// A fault starts that breaks a condition.
     pub(crate) fn breaks(&self, source: Source) {
         tracing::info!("{source:?} does not hold");
         self.state.lock().unwrap().conditions.breaks(source, self.time.now());
     }
 
-    /// One of them is over.
+    /// A fault ends that broke a condition.
     pub(crate) fn mends(&self, source: Source) {
         tracing::info!("{source:?} holds again");
         self.state.lock().unwrap().conditions.mends(source, self.time.now());
     }
 
-    /// A condition did not hold just now.
+    /// A condition was broken for a moment.
     pub(crate) fn touch(&self, source: Source) {
         self.state.lock().unwrap().conditions.touch(source, self.time.now());
     }

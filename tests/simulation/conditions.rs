@@ -15,7 +15,6 @@ pub(crate) enum Source {
     /// The login of the credential with this number would be accepted and may be tried, and nothing else keeps it from
     /// being renewed.
     Credential(usize),
-    /// Watches deliver changes.
     Watches,
 }
 
@@ -30,20 +29,20 @@ struct Condition {
 pub(crate) struct Conditions(BTreeMap<Source, Condition>);
 
 impl Conditions {
-    /// One more thing breaks it.
+    /// A fault starts that breaks the condition.
     pub(crate) fn breaks(&mut self, source: Source, now: Timestamp) {
         let condition = self.0.entry(source).or_insert(Condition { broken: 0, since: now });
         condition.broken += 1;
     }
 
-    /// One of them is over.
+    /// A fault ends that broke the condition.
     pub(crate) fn mends(&mut self, source: Source, now: Timestamp) {
         let condition = self.0.entry(source).or_insert(Condition { broken: 1, since: now });
         condition.broken = condition.broken.saturating_sub(1);
         condition.since = now;
     }
 
-    /// It did not hold just now.
+    /// The condition was broken for a moment.
     pub(crate) fn touch(&mut self, source: Source, now: Timestamp) {
         self.0.entry(source).or_insert(Condition { broken: 0, since: now }).since = now;
     }

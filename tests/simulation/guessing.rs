@@ -38,7 +38,7 @@ async fn a_password_of_another_namespace_is_guessed_no_quicker_than_the_issuer_w
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_password_that_was_never_tried_is_told_to_be_put_off_also_after_a_restart() {
+async fn a_password_that_was_never_tried_is_reported_as_delayed_also_after_a_restart() {
     let plan = Plan { seed: 1, accounts: 1, credentials: 1, lease: None };
     let mut world = World::new(&plan, Issuers::plain(1, 24 * HOUR));
     let account = world.population.accounts[0].clone();

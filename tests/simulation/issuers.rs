@@ -11,7 +11,6 @@ use idissuer_simulator::{
 use jiff::Timestamp;
 use url::Url;
 
-/// Of most tokens.
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 /// Of those that are always in a hurry.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -60,7 +59,6 @@ impl Issuers {
         Self::one(seed, move |personality| personality.token.lifetime = lifetime)
     }
 
-    /// One of this character.
     pub(crate) fn one(seed: u64, character: impl FnOnce(&mut Personality) + 'static) -> Self {
         Self::of(seed, vec![Box::new(character)])
     }

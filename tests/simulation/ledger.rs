@@ -41,7 +41,6 @@ pub(crate) struct Given {
     pub(crate) account: usize,
     /// The password of the login that it comes from.
     pub(crate) password: Arc<str>,
-    /// Its place among all.
     pub(crate) order: u64,
     pub(crate) issued: Timestamp,
     pub(crate) expires: Timestamp,
@@ -52,7 +51,7 @@ impl Given {
         self.expires.duration_since(self.issued)
     }
 
-    /// From here on it is overdue.
+    /// The time from which the token is overdue.
     pub(crate) fn margin(&self) -> Timestamp {
         self.expires - SignedDuration::from_secs(300).min(self.lifetime() / 10)
     }
@@ -113,7 +112,7 @@ struct Books {
 struct Logins {
     /// Since the last one that was accepted: when, and with which password.
     rejected: Vec<(Timestamp, String)>,
-    /// When somebody asked for another attempt.
+    /// The times of requests for another attempt.
     lifts: Vec<Timestamp>,
     proven: HashSet<Arc<str>>,
 }
@@ -149,7 +148,6 @@ impl Ledger {
         self.books.lock().unwrap().given.get(&Fingerprint::of(token)).cloned()
     }
 
-    /// A process begins a call.
     pub(crate) fn begins(&self, process: &str, issuer: usize, asked: &Asked, now: Timestamp) {
         let mut books = self.books.lock().unwrap();
         let in_flight = books.in_flight.entry(asked.session(process)).or_default();
@@ -173,7 +171,6 @@ impl Ledger {
         *books.at_issuer.get_mut(&(process.to_owned(), issuer)).unwrap() -= 1;
     }
 
-    /// It never left.
     pub(crate) fn unsent(&self) {
         self.books.lock().unwrap().calls.unsent += 1;
     }

@@ -205,7 +205,6 @@ impl Drop for InFlight {
     }
 }
 
-/// What the process calls issuers by.
 pub(crate) struct Carrier(pub(crate) Arc<Link>);
 
 impl Transport for Carrier {

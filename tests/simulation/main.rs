@@ -5,7 +5,7 @@
 //! SIMULATION_SEED=7 SIMULATION_DAYS=10 SIMULATION_CREDENTIALS=100 make simulation
 //! ```
 //!
-//! A [`world::World`] has all of it. [`fault schedule::Storm`] makes the trouble, [`ledger::Ledger`] knows what the issuers gave
+//! A [`world::World`] has all of it. [`schedule::FaultSchedule`] makes the faults, [`ledger::Ledger`] knows what the issuers gave
 //! and were asked, and [`checker::Checker`] holds the promise that the operator makes against what stands in the targets.
 //!
 //! [`complaints`] are those of other operators' users, each with a test that it cannot come up here.

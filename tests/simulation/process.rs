@@ -62,7 +62,6 @@ impl Links {
 /// Puts something between processes and the wire of their calls.
 pub(crate) type Carry = Arc<dyn Fn(Carrier) -> Arc<dyn Transport>>;
 
-/// The environment of every process.
 pub(crate) struct Environment {
     pub(crate) time: TrueTime,
     pub(crate) api: MemoryApi,

@@ -43,7 +43,7 @@ impl World {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_that_was_never_accepted_is_presented_three_times_whatever_is_answered_but_no_token() {
+async fn a_login_that_was_never_accepted_is_presented_three_times_for_every_answer_without_a_token() {
     let answers = [
         ("IssuerResponseInvalid", status(200, Some(r#"{"success": false}"#))),
         ("IssuerResponseInvalid", status(200, None)),

@@ -24,7 +24,7 @@ const EXTRA_CALLS: f64 = 0.5;
 /// The timings of the lease in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lease {
-    /// So that days stay cheap.
+    /// Longer timings, so that a simulated day costs less.
     Stretched,
     /// As they are by default, which is quick enough for tokens that live a minute: there are some of them, too.
     Default,
@@ -60,7 +60,6 @@ struct Shape {
 }
 
 impl Shape {
-    /// Reads what the variables say.
     fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
         let number = |name, default| variable(name).map_or(default, |text| text.parse().unwrap());
         let lease = variable("SIMULATION_LEASE").unwrap_or_else(|| Lease::Stretched.name().into());
@@ -87,7 +86,6 @@ impl Shape {
         }
     }
 
-    /// The variables that say the same.
     fn variables(&self) -> [(&'static str, String); 6] {
         [
             ("SIMULATION_SEED", self.seed.to_string()),
@@ -99,7 +97,6 @@ impl Shape {
         ]
     }
 
-    /// What brings the run again.
     fn command(&self) -> String {
         let variables = self.variables().map(|(name, value)| format!("{name}='{value}' "));
         variables.concat() + "make simulation"

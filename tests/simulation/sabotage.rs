@@ -18,7 +18,6 @@ use crate::population::login_secret;
 use crate::process::Carry;
 use crate::world::{Plan, World};
 
-/// Faults of processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sabotage {
     /// They present each refresh token twice.
@@ -34,7 +33,6 @@ pub(crate) enum Sabotage {
 }
 
 impl Sabotage {
-    /// A wire that does this wrong.
     pub(crate) fn carry(self) -> Carry {
         Arc::new(move |carrier| {
             Arc::new(Saboteur { sabotage: self, carrier, has_hung: AtomicBool::new(false) })
@@ -97,7 +95,6 @@ async fn world(sabotage: Option<Sabotage>) -> World {
     world_of(sabotage, HOUR).await
 }
 
-/// One whose tokens live this long.
 async fn world_of(sabotage: Option<Sabotage>, lifetime: Duration) -> World {
     let plan = Plan { seed: 5, accounts: 2, credentials: 4, lease: None };
     let mut world = World::new(&plan, Issuers::plain(5, lifetime));
@@ -166,7 +163,7 @@ async fn a_token_that_is_not_renewed_is_found_when_it_is_late_and_no_sooner() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_token_is_found_when_it_is_replaced_though_nobody_looked_meanwhile() {
+async fn a_late_token_is_found_when_it_is_replaced_without_a_check_meanwhile() {
     let world = world(None).await;
     world.environment.issuers.get(0).cut();
     world.pass(Duration::from_secs(54 * 60 - 10)).await;

@@ -90,7 +90,6 @@ impl FaultSchedule {
         Duration::from_secs_f64(from * (to / from).powf(self.chances.f64()))
     }
 
-    /// Runs the schedule for this long.
     pub(crate) async fn run(&mut self, world: &mut World, duration: SignedDuration) {
         let end = world.now() + duration;
         while world.now() < end && !world.is_given_up() {
@@ -114,7 +113,6 @@ impl FaultSchedule {
         }
     }
 
-    /// Ends all current faults.
     pub(crate) fn end_all(&mut self, world: &mut World) {
         self.planned.clear();
         while let Some((_, action)) = self.ends.pop_first() {

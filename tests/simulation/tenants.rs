@@ -240,7 +240,7 @@ async fn a_large_template_is_rendered_repaired_changed_and_refused_like_any_othe
 
 /// Whole objects in memory are limited for all together, and waiting tasks hold none.
 #[tokio::test(start_paused = true)]
-async fn writes_of_large_templates_that_are_all_refused_stop_nobody() {
+async fn refused_writes_of_large_templates_stop_no_others() {
     for code in [409, 403] {
         let mut world = crowd(Issuers::plain(9, HOUR), 12);
         let crowd = world.population.credentials.clone();

@@ -100,7 +100,6 @@ impl World {
         world
     }
 
-    /// Creates all accounts and credentials.
     fn apply_all(&self) {
         for account in &self.population.accounts {
             self.environment.issuers.get(account.issuer).simulator.set_user(&account.user());
@@ -192,7 +191,7 @@ impl World {
         self.environment.issuers.get(issuer).simulator.inject(rule);
     }
 
-    /// Nothing goes wrong at an issuer any more.
+    /// Ends all faults of an issuer.
     pub(crate) fn end_faults(&self, issuer: usize) {
         self.environment.issuers.get(issuer).simulator.configure(|personality| personality.faults.clear());
         self.checker.mends(Source::Issuer(issuer));

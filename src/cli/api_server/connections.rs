@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn watches_and_lists_are_told_from_calls() {
+    async fn watches_and_lists_differ_from_calls() {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&asked);
         let service = tower::service_fn(move |request: Request<Body>| {

@@ -213,7 +213,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_more_than_the_limit_and_nobody_waits_while_a_place_is_free(
+        fn never_more_than_the_limit_and_no_caller_waits_while_a_place_is_free(
             limit in 0_usize..4,
             steps in prop::collection::vec((any::<bool>(), 0_usize..8, any::<bool>(), 0_i64..5), 0..60),
         ) {

@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_credential_that_is_gone_keeps_nobody_back_and_one_made_anew_is_looked_at_again() {
+    fn a_deleted_credential_delays_no_other_and_a_recreated_one_is_checked_again() {
         let (barrier, term) = (RejectionBarrier::default(), Term::default());
         barrier.on_list_end();
         barrier.on_applied(&key("held"), true);

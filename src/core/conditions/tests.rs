@@ -234,7 +234,7 @@ fn a_published_token_keeps_its_credential_ready_until_it_dies() {
 }
 
 #[test]
-fn a_target_that_somebody_changed_is_told_by_what_it_still_holds() {
+fn a_changed_target_is_recognised_by_what_it_still_holds() {
     let owner = || ControllerOwner { is_credential: false, name: "other".into(), uid: "u9".into() };
     check(vec![
         ("edited and put back", published(60, |world| world.edit_target(|_| ())), READY),
@@ -297,7 +297,7 @@ fn a_target_that_somebody_changed_is_told_by_what_it_still_holds() {
 }
 
 #[test]
-fn short_lives_are_told_to_lag_behind_in_mounted_files_and_times_are_cut_to_seconds() {
+fn short_lifetimes_get_a_warning_about_mounted_files_and_times_are_cut_to_seconds() {
     for (lifetime, lags) in [(3, true), (299, true), (300, false)] {
         let mut world = TestWorld::new();
         world.now.wall += jiff::SignedDuration::from_millis(999);

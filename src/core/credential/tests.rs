@@ -120,7 +120,7 @@ fn a_request_is_known_since_it_was_first_seen_until_it_is_handled() {
 }
 
 #[test]
-fn a_call_that_fails_is_told_at_the_third_time_in_a_row() {
+fn a_call_is_reported_after_its_third_failure_in_a_row() {
     let mut known = Credential::default();
     for expected in [false, false, true, true] {
         known.on_call_failed("patch Secret shop/billing".into());

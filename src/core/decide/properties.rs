@@ -194,7 +194,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn whatever_happens_the_decision_comes_to_rest_and_costs_at_most_one_refresh_and_one_login(
+    fn in_every_state_the_decision_comes_to_rest_and_costs_at_most_one_refresh_and_one_login(
         happenings in proptest::collection::vec((events(), answers()), 1..40),
     ) {
         let mut world = TestWorld::new();

@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_that_nobody_heard_the_answer_to_waits_for_minutes_and_is_recorded_anew() {
+    fn an_attempt_whose_answer_was_lost_waits_for_minutes_and_is_recorded_again() {
         let awaited = record(None, false);
         let mut account = Account::default();
         account.remember_rejections(awaited.attempts.failure(false).unwrap(), 1, at(0));

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_nobody_knows_are_null() {
+    fn unknown_times_are_null() {
         let held = HeldToken::found(TokenFields { token: Some(b"opaque"), ..TokenFields::default() }, at(0))
             .unwrap();
         let data = files(&[]).unwrap().render(&held).unwrap();

@@ -165,7 +165,7 @@ fn four_rejections_within_an_hour_are_remembered_over_all_passwords_until_one_is
 }
 
 #[test]
-fn a_call_follows_a_failed_one_after_five_seconds_whatever_the_clock_does() {
+fn a_call_follows_a_failed_one_after_five_seconds_also_when_the_clock_jumps() {
     let pause = |failed: Option<i64>| {
         let failed = failed.map(|second| at(second).wall);
         CallHistory { failed, ..CallHistory::default() }.pause(at(0))

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sub_path_is_told_from_a_volume_that_is_mounted_whole() {
+    fn a_sub_path_differs_from_a_volume_that_is_mounted_whole() {
         let mounts = "\
 36 35 0:30 / /run/whole rw - tmpfs tmpfs rw
 37 35 0:31 /..2026_11_24_03_02_35.1/token /run/part/token ro - tmpfs tmpfs rw

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pid_file_that_names_this_very_program_names_nobody() {
+    fn a_pid_file_with_the_sidecars_own_id_names_no_process() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pid");
         fs::write(&path, std::process::id().to_string()).unwrap();

@@ -83,7 +83,7 @@ fn unchanged_content_writes_nothing_and_a_name_that_is_gone_is_put_back() {
 }
 
 #[test]
-fn modes_are_set_whatever_the_umask_and_another_mode_is_another_publication() {
+fn modes_are_set_under_any_umask_and_another_mode_is_another_publication() {
     let place = TestDir::make();
     let mode = |path: &str| fs::metadata(place.0.path().join(path)).unwrap().permissions().mode() & 0o7777;
     for (file, directory) in [(0o440, 0o750), (0o400, 0o700), (0o444, 0o755), (0o640, 0o750)] {

@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_body_is_goes_on_whatever_connection_names() {
+    fn the_type_of_a_body_is_forwarded_even_if_connection_names_it() {
         let lines = sent(
             Version::HTTP_11,
             &[

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_files_are_told_apart_by_inode_size_and_age() {
+    fn plain_files_differ_by_inode_size_and_age() {
         let place = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(place.path().join(name), text).unwrap();
         write("username", "me");

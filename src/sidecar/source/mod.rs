@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_asks_for_a_newer_token_waits_for_it_and_the_source_is_asked_once() {
+    async fn a_request_for_a_newer_token_waits_for_it_and_the_source_is_asked_once() {
         let first = held("first");
         let (mut sender, receiver) = channel(Some(first.clone()), true);
         let renew = || receiver.renew(&first.fingerprint, Duration::from_secs(60));

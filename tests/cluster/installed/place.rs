@@ -17,7 +17,6 @@ use crate::operator::{holds, token_status};
 pub(super) const LIMIT: Duration = Duration::from_secs(120);
 pub(super) const HOME: &str = "idissuer";
 pub(super) const OPERATOR: &str = "app.kubernetes.io/name=idissuer-operator";
-/// Where programs use tokens.
 pub(super) const SHOP: &str = "shop";
 /// The version of the chart, the program and its image.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");

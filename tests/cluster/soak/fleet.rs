@@ -33,7 +33,6 @@ pub(super) const TAKEOVER: Duration = Duration::from_secs(6);
 const START_LIMIT: Duration = Duration::from_secs(90);
 const AT_ONCE: usize = 8;
 
-/// The control plane of the soaks.
 pub(crate) static CLUSTER: Shared = Shared::new(|| {
     let crd = include_str!("../../../crds/idissuer.pl_idissuercredentials.yaml");
     Options::new().controllers(Controllers::None).crd(crd)

@@ -36,7 +36,6 @@ const MINUTES: u64 = 10;
 /// After the last fault, everything has to be in order within this time.
 const CALM: Duration = Duration::from_secs(40);
 
-/// A number from the environment.
 pub(crate) fn number(name: &str) -> Option<u64> {
     variable(name).map(|text| text.parse().unwrap())
 }

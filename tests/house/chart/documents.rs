@@ -107,7 +107,7 @@ fn the_icon_of_the_chart_is_its_picture() {
 const ANOTHER: &str = "1.2.3";
 
 #[test]
-fn whoever_names_an_image_of_ours_names_this_version() {
+fn every_reference_to_an_image_of_ours_has_this_version() {
     let named = Regex::new(r"(?:idissuer|simulator):(\d+\.\d+\.\d+)|VERSION=(\d+\.\d+\.\d+)").unwrap();
     let mut texts = vec![("README.md".to_owned(), read("README.md"))];
     for folder in ["charts", "deploy", "docs", "examples", "tests/house"] {

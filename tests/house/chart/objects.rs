@@ -96,7 +96,7 @@ async fn with_namespaces_no_cluster_wide_role_touches_secrets() {
 }
 
 #[tokio::test]
-async fn nobody_but_the_operator_may_write_a_status() {
+async fn only_the_operator_may_write_a_status() {
     for (name, values) in value_sets() {
         for role in objects_of(&values).await {
             let is_aggregated = role["metadata"]["labels"].to_string().contains("aggregate-to");
@@ -230,7 +230,7 @@ async fn nothing_goes_out_or_comes_in_but_what_is_given() {
 }
 
 #[tokio::test]
-async fn the_admission_policy_lets_the_test_use_its_simulator_and_nobody_else() {
+async fn the_admission_policy_lets_only_the_test_use_its_simulator() {
     let values = with(required(), "admissionPolicy.enabled", json!(true));
     let condition = |objects: &[Value]| {
         of_kind(objects, "ValidatingAdmissionPolicy")[0]["spec"]["validations"][0]["expression"].clone()

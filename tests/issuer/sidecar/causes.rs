@@ -29,7 +29,7 @@ async fn calling(url: &str, ca_pem: Option<&str>) -> Stage {
 }
 
 #[tokio::test]
-async fn each_fault_of_a_certificate_is_told_with_the_cure_that_helps() {
+async fn each_fault_of_a_certificate_is_reported_with_a_cure_that_works() {
     let here = &["127.0.0.1"];
     let authority = IsCa::Ca(BasicConstraints::Unconstrained);
     let past = |params: &mut rcgen::CertificateParams| params.not_after = rcgen::date_time_ymd(2020, 1, 1);
@@ -59,7 +59,7 @@ async fn each_fault_of_a_certificate_is_told_with_the_cure_that_helps() {
 }
 
 #[tokio::test]
-async fn what_keeps_a_connection_from_coming_about_is_told_with_the_address() {
+async fn a_failed_connection_is_reported_with_the_address() {
     let plain = RawServer::start(|mut stream, _| async move {
         let _ = stream.write_all(http("400 Bad Request", "", "").as_bytes()).await;
         drain(&mut stream).await;
@@ -79,7 +79,7 @@ async fn what_keeps_a_connection_from_coming_about_is_told_with_the_address() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_the_upstream_of_the_proxy_is_told_to_the_program() {
+async fn errors_of_the_proxys_upstream_are_reported_to_the_program() {
     let past = |params: &mut rcgen::CertificateParams| params.not_after = rcgen::date_time_ymd(2020, 1, 1);
     let (here, expired) = (Identity::make(&["127.0.0.1"], |_| ()), Identity::make(&["127.0.0.1"], past));
     let (untrusted, dead) = (serve(&here).await, serve(&expired).await);

@@ -72,7 +72,7 @@ async fn every_rotation_of_a_mounted_secret_arrives_at_once() {
 }
 
 #[tokio::test]
-async fn what_is_dead_or_no_token_is_told_of_and_never_published() {
+async fn an_expired_or_invalid_token_is_reported_and_never_published() {
     let mut stage = following("secret").await;
     let volume = stage.path("secret");
     fs::create_dir(&volume).unwrap();

@@ -11,7 +11,7 @@ use super::{HOUR, LIMIT, Stage};
 use crate::support::{RawServer, http};
 
 #[tokio::test]
-async fn the_program_is_told_in_every_way_once_the_files_stand_there() {
+async fn every_hook_runs_once_the_files_are_there() {
     let mut stage = Stage::prepare(HOUR).await;
     let server = RawServer::answering(http("204 No Content", "", "")).await;
     let (touched, written) = (stage.path("touched"), stage.path("written"));

@@ -28,7 +28,7 @@ async fn once_ends_with_code_0_after_the_first_token() {
 }
 
 #[tokio::test]
-async fn once_told_to_end_before_there_is_a_token_ends_with_another_code_than_0() {
+async fn once_stopped_before_there_is_a_token_exits_with_another_code_than_0() {
     let mut stage = Stage::prepare(HOUR).await;
     stage.write_login(NAME, "mistyped");
     stage.add(&["--once"]);

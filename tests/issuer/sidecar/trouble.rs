@@ -28,7 +28,7 @@ async fn with_own_volume(stage: &mut Stage, size: &str) -> Option<PathBuf> {
 }
 
 #[tokio::test]
-async fn a_full_disk_keeps_the_old_files_and_is_told_of_until_there_is_room() {
+async fn a_full_disk_keeps_the_old_files_and_is_reported_until_there_is_room() {
     let mut stage = Stage::prepare(Duration::from_secs(4)).await;
     let Some(output) = with_own_volume(&mut stage, "128k").await else { return };
     let file = |name: &str| fs::read_to_string(output.join(name)).ok();

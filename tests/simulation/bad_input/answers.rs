@@ -348,7 +348,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_pair_was_accepted_is_presented_as_it_came_in_both_shapes(document in documents()) {
+    fn every_accepted_pair_is_presented_unchanged_in_both_shapes(document in documents()) {
         let mut caller = Caller::new(200, None, None, document.to_string().into_bytes());
         let Ok(obtained) = caller.log_in(&pair()).exchange.result else { return Ok(()) };
         let Some(refresh) = &obtained.refresh else { return Ok(()) };

@@ -197,7 +197,7 @@ proptest! {
     }
 
     #[test]
-    fn json_in_a_target_is_json_whatever_the_token_is(token in "[!-~]{1,60}", name in ".{0,30}") {
+    fn json_in_a_target_is_json_for_every_token(token in "[!-~]{1,60}", name in ".{0,30}") {
         let text = r#"{"token": {{ token|tojson }}, "name": {{ name|tojson }}, "both": {{ (token ~ name)|tojson }}}"#;
         let template = Template::parse([("k", text)]).unwrap();
         let credential = Some(CredentialName { name: &name, ..CREDENTIAL });

@@ -23,7 +23,7 @@ async fn assert_told(world: &World) {
 
 /// vault-secrets-operator #610, #319: now and then a lease was not renewed, nothing said so, and only a restart helped.
 #[tokio::test(start_paused = true)]
-async fn a_renewal_that_hangs_is_told_as_overdue_and_as_expired_and_recovers_without_a_restart() {
+async fn a_renewal_that_hangs_is_reported_as_overdue_and_expired_and_recovers_without_a_restart() {
     let world = settled(Issuers::plain(1, HOUR), 1, 2).await;
     world.start_fault(0, FaultRule::new(Fault::Hang));
     assert_told(&world).await;
@@ -35,7 +35,7 @@ async fn a_renewal_that_hangs_is_told_as_overdue_and_as_expired_and_recovers_wit
 
 /// The same, for a call that never returns: reports do not wait for it.
 #[tokio::test(start_paused = true)]
-async fn a_call_that_never_comes_back_keeps_nobody_from_telling_that_the_token_is_overdue_and_dead() {
+async fn a_hanging_call_does_not_delay_the_reports_that_the_token_is_overdue_and_expired() {
     let mut world = unstarted(Issuers::plain(2, HOUR), 1, 2);
     world.environment.carry = Some(Sabotage::HangOnce.carry());
     world.start();

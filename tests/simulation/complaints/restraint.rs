@@ -8,7 +8,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// external-secrets #6728: three resources that failed, with an interval of a day, made 560 calls a day and used up the
 /// quota of all.
 #[tokio::test(start_paused = true)]
-async fn three_logins_that_were_never_accepted_cost_nine_calls_a_day_and_nobody_else_anything() {
+async fn three_logins_that_were_never_accepted_cost_nine_calls_a_day_and_affect_no_others() {
     let mut world = unstarted(Issuers::plain(1, HOUR), 5, 5);
     for account in 0..3 {
         set_password(&world, account, "wrong");

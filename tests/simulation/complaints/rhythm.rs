@@ -21,7 +21,7 @@ async fn tokens_of_a_minute_a_quarter_of_an_hour_and_a_day_are_each_renewed_by_t
 
 /// external-secrets #2184, #2812: two tokens were obtained in a row, and then a whole interval was left out.
 #[tokio::test(start_paused = true)]
-async fn no_token_is_obtained_twice_in_a_row_and_no_renewal_is_left_out_whatever_happens_meanwhile() {
+async fn no_token_is_obtained_twice_in_a_row_and_no_renewal_is_left_out_in_any_sequence_of_events() {
     let mut world = settled(Issuers::plain(2, HOUR), 3, 3).await;
     for round in 0..60 {
         world.pass(17 * MINUTE).await;

@@ -90,7 +90,7 @@ async fn an_outage_of_three_lifetimes_costs_a_few_calls_a_minute_and_is_over_a_m
 
 /// infisical #7443: the server answered 403 rather than 401 to an expired token, and the client never logged in again.
 #[tokio::test(start_paused = true)]
-async fn a_refresh_that_is_refused_by_whatever_status_is_followed_by_one_login_at_once() {
+async fn a_refresh_that_is_refused_by_any_status_is_followed_by_one_login_at_once() {
     for status in [400, 401, 403, 404, 410, 422] {
         let world = settled(Issuers::plain(5, HOUR), 1, 3).await;
         simulator(&world).configure(|personality| {

@@ -93,7 +93,7 @@ async fn a_secret_of_someone_else_is_never_written_and_no_login_is_spent_on_it()
 /// external-secrets #5426, vault-secrets-operator #100, 1Password operator #55: orphaned finalizers kept
 /// namespaces from going.
 #[tokio::test(start_paused = true)]
-async fn no_finalizer_is_ever_set_and_whatever_is_deleted_is_gone_and_left_alone() {
+async fn no_finalizer_is_ever_set_and_deleted_objects_are_gone_and_left_alone() {
     let world = settled(Issuers::plain(4, HOUR), 2, 6).await;
     world.environment.api.observe(|change| {
         let finalizers = change.after.as_ref().map_or(&Value::Null, |after| &after["metadata"]["finalizers"]);
@@ -185,7 +185,7 @@ async fn what_other_controllers_keep_on_a_target_leads_to_a_look_and_to_no_write
 /// Such a target holds the token in no key alone, so a process that begins cannot have it back from there: it logged in, and
 /// wrote target and status, for a version that was another one only by what is not ours.
 #[tokio::test(start_paused = true)]
-async fn a_target_without_a_bare_token_costs_a_restart_one_read_whatever_others_add_to_it() {
+async fn a_target_without_a_bare_token_costs_a_restart_one_read_even_if_others_add_to_it() {
     let mut world = settled(Issuers::plain(5, HOUR), 1, 1).await;
     let credential = world.population.credentials[0].clone();
     let template = json!({"data": {"header": "Bearer {{ token }}", "name": "{{ name }}"}});
@@ -221,7 +221,7 @@ async fn a_target_without_a_bare_token_costs_a_restart_one_read_whatever_others_
 
 /// A status that was edited or removed stayed wrong until the next renewal.
 #[tokio::test(start_paused = true)]
-async fn a_status_that_is_edited_or_wiped_by_hand_is_put_back_and_whoever_goes_on_is_met_at_a_pace() {
+async fn a_status_that_is_edited_or_removed_by_hand_is_restored_and_more_edits_are_restored_less_often() {
     let mut world = settled(Issuers::plain(6, HOUR), 1, 1).await;
     let credential = world.population.credentials[0].clone();
     let edit = |world: &World, patch: &Value| {

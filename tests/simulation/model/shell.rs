@@ -46,7 +46,6 @@ fn version(uid: &str, number: u32) -> ObjectVersion {
     ObjectVersion { uid: uid.into(), resource_version: number.to_string() }
 }
 
-/// The Secret that the pods mount.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     version: ObjectVersion,
@@ -54,7 +53,6 @@ pub(super) struct Target {
     pub(super) name: Fingerprint,
 }
 
-/// What outlives a process.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cluster {
     pub(super) status: Arc<Status>,
@@ -80,7 +78,6 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Takes over what status remembers.
     pub(super) fn start(cluster: &Cluster, now: Moment) -> Self {
         let mut known = Credential::default();
         known.load((*cluster.status).clone(), GENERATION, Some(&SPEC), SignedDuration::ZERO, now);
@@ -210,7 +207,7 @@ impl Process {
         self.is_login_at_hand = false;
     }
 
-    /// What excuses it from renewing.
+    /// The reason for not renewing, if there is one.
     pub(super) fn excuse(&self) -> Excuse {
         let last_failure = self.account.last_failure();
         let rejected = last_failure.filter(|last_failure| last_failure.failure.class == RetryClass::Rejected);
@@ -235,7 +232,6 @@ impl Process {
 }
 
 impl Cluster {
-    /// What status holds of the login.
     pub(super) fn login(&self) -> Option<&LoginAttempts> {
         self.status.login.as_ref().map(|login| &login.attempts)
     }

@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn expires_in_says_what_it_was_told_to() {
+    fn expires_in_has_the_configured_value() {
         let lifetime = Duration::from_secs(3600);
         for (expires_in, said) in [
             (ExpiresIn::Exact, Some(json!(3600))),

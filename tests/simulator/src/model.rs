@@ -259,7 +259,6 @@ impl Issuer {
         }
     }
 
-    /// Whose refresh token this is.
     pub(crate) fn owner(&self, refresh_token: Fingerprint) -> Option<&str> {
         self.refresh_tokens.get(&refresh_token).map(|token| token.user.as_str())
     }

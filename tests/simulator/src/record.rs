@@ -68,7 +68,6 @@ pub struct CallRecord {
     pub expires: Option<Timestamp>,
 }
 
-/// The last calls.
 #[derive(Debug, Default)]
 pub(crate) struct CallLog {
     calls: VecDeque<CallRecord>,

@@ -31,7 +31,6 @@ pub(crate) struct Handled {
     pub(crate) user: Option<String>,
 }
 
-/// A request as understood.
 enum Call {
     Login { username: String, password: String },
     Refresh { access_token: String, refresh_token: String },
@@ -426,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_methods_types_and_bodies_are_told_apart() {
+    fn wrong_methods_types_and_bodies_get_different_answers() {
         let mut service = service(|_| ());
         let text = Request::new("POST", "/v2/auth/token").body("text/plain", b"{}".to_vec());
         assert_eq!(service.status(&text), Some(415));

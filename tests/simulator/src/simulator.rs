@@ -154,7 +154,6 @@ pub struct Exchange {
     _flight: Option<Flight>,
 }
 
-/// A login or refresh in flight.
 #[derive(Debug)]
 struct Flight {
     simulator: Simulator,

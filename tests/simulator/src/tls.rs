@@ -42,7 +42,6 @@ pub(crate) fn generated(names: Vec<String>) -> Result<Identity, StartError> {
     Ok(Identity { acceptor, ca_pem: Some(ca_pem) })
 }
 
-/// A certificate and key in PEM.
 pub(crate) fn given(certificate: &[u8], key: &[u8]) -> Result<Identity, StartError> {
     let chain =
         CertificateDer::pem_slice_iter(certificate).collect::<Result<_, _>>().map_err(StartError::Pem)?;

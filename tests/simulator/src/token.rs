@@ -19,7 +19,6 @@ pub(crate) fn opaque(generator: &mut Generator) -> String {
 }
 
 impl TokenFormat {
-    /// A new access token.
     pub(crate) fn make(
         self,
         user: &str,

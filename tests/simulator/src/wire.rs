@@ -23,7 +23,6 @@ const REQUEST_LIMIT: usize = 64 * 1024;
 
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-/// Serves one connection until its end.
 pub(crate) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     simulator: Simulator,

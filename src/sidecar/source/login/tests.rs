@@ -61,7 +61,7 @@ struct Stage {
 
 impl Stage {
     /// With a token.
-    async fn set() -> Self {
+    async fn start() -> Self {
         let stage = Self::begin(200);
         let mut updates = stage.receiver.watch();
         updates.wait_for(|state| state.token.is_some()).await.unwrap();
@@ -120,8 +120,8 @@ impl Stage {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hundred_who_were_told_that_a_token_is_expired_cost_one_login_after_five_seconds() {
-    let stage = Stage::set().await;
+async fn a_hundred_reports_of_an_expired_token_cost_one_login_after_five_seconds() {
+    let stage = Stage::start().await;
     let (first, start) = (stage.token(), Instant::now());
     let renewals = (0..100).map(|_| stage.receiver.renew(&first.fingerprint, Duration::from_secs(30)));
     for renewed in join_all(renewals).await {
@@ -136,8 +136,8 @@ async fn a_hundred_who_were_told_that_a_token_is_expired_cost_one_login_after_fi
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_asks_in_vain_is_told_as_soon_as_the_call_has_failed_and_the_old_token_stays() {
-    let stage = Stage::set().await;
+async fn a_failed_call_is_reported_to_its_caller_at_once_and_the_old_token_stays() {
+    let stage = Stage::start().await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     stage.issuer.status.store(503, Ordering::SeqCst);
     let (first, start) = (stage.token(), Instant::now());
@@ -156,8 +156,8 @@ async fn who_asks_in_vain_is_told_as_soon_as_the_call_has_failed_and_the_old_tok
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upstream_that_calls_every_token_expired_costs_a_few_logins_an_hour_and_is_told_of() {
-    let stage = Stage::set().await;
+async fn an_upstream_that_calls_every_token_expired_costs_a_few_logins_an_hour_and_is_reported() {
+    let stage = Stage::start().await;
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_secs(3600) {
         let token = stage.token();
@@ -172,7 +172,7 @@ async fn an_upstream_that_calls_every_token_expired_costs_a_few_logins_an_hour_a
 
 #[tokio::test(start_paused = true)]
 async fn a_day_of_hourly_tokens_is_a_login_every_three_quarters_of_an_hour() {
-    let stage = Stage::set().await;
+    let stage = Stage::start().await;
     tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
     assert!((31..=36).contains(&stage.calls()), "{} logins", stage.calls());
     stage.end().await;

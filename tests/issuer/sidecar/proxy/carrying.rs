@@ -15,7 +15,6 @@ use tokio::net::{TcpListener, TcpStream};
 use super::super::{HOUR, LIMIT, Stage};
 use super::{Recorder, exchange, forwarding, started};
 
-/// Answers with what came.
 fn echo(request: Request) -> BoxFuture<'static, Response> {
     async { request.into_body().into_response() }.boxed()
 }
@@ -152,7 +151,7 @@ async fn a_request_under_way_is_answered_before_the_sidecar_ends() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_is_away_is_told_from_one_that_fails() {
+async fn an_unreachable_upstream_differs_from_one_that_fails() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", closed.local_addr().unwrap());
     let (_stage, proxy) = forwarding(HOUR, &url).await;

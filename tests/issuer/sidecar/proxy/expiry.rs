@@ -102,7 +102,7 @@ async fn a_401_for_another_reason_is_passed_on_and_renews_nothing() {
 }
 
 #[tokio::test]
-async fn once_the_token_is_dead_programs_are_told_why_and_when_to_ask_again_until_there_is_another() {
+async fn once_the_token_has_expired_programs_learn_why_and_when_to_ask_again_until_there_is_another() {
     let (stage, proxy) = forwarding(SHORT, "").await;
     let ask = async || Client::new().get(url(proxy)).send().await.unwrap();
     assert_eq!(ask().await.status(), 200);

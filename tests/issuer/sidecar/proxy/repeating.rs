@@ -71,7 +71,7 @@ async fn a_get_whose_connection_is_closed_before_the_answer_is_sent_once_more_an
 }
 
 #[tokio::test]
-async fn after_a_server_error_the_next_request_asks_whoever_has_the_name_now() {
+async fn after_a_server_error_the_next_request_resolves_the_name_again() {
     let old = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = old.local_addr().unwrap();
     let (_stage, proxy) = forwarding(HOUR, &format!("http://{address}")).await;

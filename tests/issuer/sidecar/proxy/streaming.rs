@@ -186,7 +186,7 @@ async fn asks(stream: &mut TcpStream, is_upload: bool) -> std::io::Result<()> {
 const MANY: usize = 300;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bodies_that_nobody_reads_in_either_direction_cost_little_memory() {
+async fn unread_bodies_in_either_direction_cost_little_memory() {
     descriptors::raise_limit();
     let upstream = deaf().await;
     for request in ["GET", "POST", "both"] {
@@ -212,7 +212,7 @@ async fn bodies_that_nobody_reads_in_either_direction_cost_little_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bodies_that_nobody_reads_on_connections_of_http_2_cost_no_more() {
+async fn unread_bodies_on_connections_of_http_2_cost_no_more() {
     let upstream = deaf().await;
     let (stage, proxy) = forwarding(HOUR, &format!("http://{upstream}")).await;
     let before = peak_memory(&stage);

@@ -8,7 +8,6 @@ use idissuer_simulator::{
 
 use super::{Arguments, HttpsFlags};
 
-/// Why the flags make no configuration.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ArgumentsError {
     /// Without the value, which may hold a password.

@@ -45,7 +45,6 @@ impl fmt::Debug for User {
     }
 }
 
-/// A user as kept.
 #[derive(Clone)]
 pub(super) struct Account {
     password: Fingerprint,

@@ -255,7 +255,6 @@ impl ControlPlane {
         self.controllers
     }
 
-    /// Where the API server listens.
     pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::new(components::ADDRESS, self.ports.api_server.number())
     }

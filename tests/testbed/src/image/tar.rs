@@ -23,7 +23,6 @@ impl Archive {
         self.0.append_data(&mut header, name, content)
     }
 
-    /// The finished archive.
     pub(super) fn finish(self) -> Result<Vec<u8>> {
         self.0.into_inner()
     }

@@ -68,7 +68,6 @@ pub(super) fn tree(fields: &FieldSet) -> Value {
     tree
 }
 
-/// The leaves that one manager owns.
 pub(super) type FieldSet = BTreeSet<Path>;
 
 /// Fields without an owner: the API server itself writes them.
@@ -235,7 +234,7 @@ pub(super) fn json_patch(target: &mut Value, patch: &Value) -> Result<(), String
 }
 
 /// A merge patch (RFC 7386).
-pub(super) fn merge_patch(target: &mut Value, patch: &Value) {
+pub fn merge_patch(target: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         target.clone_from(patch);
         return;

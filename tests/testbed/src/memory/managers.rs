@@ -14,7 +14,6 @@ pub(super) struct Manager {
     pub(super) applies: bool,
 }
 
-/// Who owns what of one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Managers(BTreeMap<Manager, Arc<FieldSet>>);
 

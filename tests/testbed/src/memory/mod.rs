@@ -53,6 +53,7 @@ use tower::service_fn;
 
 pub use change::Change;
 pub use fault::{Fault, RequestFacts};
+pub use fields::merge_patch;
 
 use object::metadata;
 use resource::Resource;

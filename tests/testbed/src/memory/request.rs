@@ -13,7 +13,6 @@ use super::status::{Outcome, bad_request, refusal, unknown_path};
 use super::store::Key;
 use super::write::{Deed, Write};
 
-/// A parsed HTTP request.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) facts: RequestFacts,
@@ -53,7 +52,6 @@ pub(super) struct WatchRequest {
     pub(super) seconds: Option<u64>,
 }
 
-/// The query and the path's parts.
 struct Address {
     resource: Resource,
     namespace: String,

@@ -10,7 +10,6 @@ pub(super) struct Resource {
     pub(super) nature: Nature,
 }
 
-/// Which rules its objects follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Nature {
     Secret,
@@ -69,7 +68,7 @@ impl Resource {
         }
     }
 
-    /// As error messages name it.
+    /// The name of the resource in error messages.
     pub(super) fn qualified(&self) -> String {
         if self.group.is_empty() { self.plural.to_owned() } else { format!("{}.{}", self.plural, self.group) }
     }

@@ -70,7 +70,6 @@ pub(super) fn is_held(object: &Value) -> bool {
     object["metadata"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty())
 }
 
-/// Counts the generation up.
 pub(super) fn count_generation(object: &mut Value) {
     if let Some(generation) = object["metadata"]["generation"].as_u64() {
         object["metadata"]["generation"] = (generation + 1).into();

@@ -24,7 +24,6 @@ use super::store::Stored;
 use super::watch::WatchBody;
 use super::write::{Deed, Written};
 
-/// The body of an answer.
 pub(super) enum AnswerBody {
     Whole(Option<Bytes>),
     Watch(WatchBody),

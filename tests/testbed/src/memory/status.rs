@@ -60,7 +60,6 @@ fn about(resource: &Resource, name: &str, code: u16, reason: &str, message: &str
     Status::failure(message, reason).with_code(code).with_details(details).boxed()
 }
 
-/// As it goes over the wire.
 pub(super) fn render(status: &Status) -> Value {
     let mut value = json!(status);
     value["kind"] = "Status".into();

@@ -46,7 +46,6 @@ pub(super) struct Happening {
     pub(super) object: Arc<Object>,
 }
 
-/// The objects of one resource.
 #[derive(Debug)]
 pub(super) struct Collection {
     pub(super) objects: BTreeMap<Key, Stored>,
@@ -83,7 +82,6 @@ impl Collection {
     }
 }
 
-/// The stored objects and their history.
 #[derive(Debug)]
 pub(super) struct Store {
     /// The newest resourceVersion.

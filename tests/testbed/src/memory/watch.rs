@@ -47,7 +47,6 @@ pub(super) struct WatchBody {
 }
 
 impl WatchBody {
-    /// Begins a watch.
     pub(super) fn begin(shared: &Arc<Shared>, user: &str, request: WatchRequest, view: View) -> Self {
         let seconds = request.seconds.unwrap_or(DEFAULT_SECONDS);
         let mut store = shared.store();

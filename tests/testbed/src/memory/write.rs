@@ -15,7 +15,6 @@ use super::rules;
 use super::status::{Outcome, already_exists, bad_request, conflict, invalid, not_found, refusal};
 use super::store::{Key, Store, Stored};
 
-/// A write and its address.
 #[derive(Debug)]
 pub(super) struct Write {
     pub(super) user: String,
@@ -38,7 +37,6 @@ pub(super) enum Deed {
     Delete,
 }
 
-/// What came of a write.
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) object: Arc<Object>,
@@ -88,7 +86,6 @@ impl Write {
 }
 
 impl Store {
-    /// Carries out a write.
     pub(super) fn write(&mut self, write: &Write, now: Timestamp) -> Outcome<Written> {
         let live = self.find(&write.resource, &write.key).cloned();
         match (&write.deed, live) {

@@ -43,7 +43,6 @@ pub(super) fn unavailable() -> Option<String> {
     cgroup::unavailable()
 }
 
-/// Installs the packages that are missing.
 pub(super) fn prepare() -> Result<()> {
     if let Some(reason) = unavailable() {
         return Err(Error::NodeUnavailable(reason));

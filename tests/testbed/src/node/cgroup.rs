@@ -16,7 +16,6 @@ const ROOT: &str = "/sys/fs/cgroup";
 /// the memory of the whole node.
 const TRACKER: &str = "memory";
 
-/// The roots of all hierarchies.
 pub(super) fn hierarchies() -> Vec<PathBuf> {
     let root = PathBuf::from(ROOT);
     if is_unified() {

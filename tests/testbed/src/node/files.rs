@@ -31,7 +31,6 @@ pub(super) struct Files {
     pub(super) dns: PathBuf,
 }
 
-/// What the files speak of.
 #[derive(Clone, Copy)]
 pub(super) struct Subject<'a> {
     pub(super) control_plane: &'a ControlPlane,
@@ -216,7 +215,6 @@ fn dns(subject: Subject<'_>, kubeconfig: &Path) -> String {
     )
 }
 
-/// Where containerd listens.
 pub(super) fn socket(folder: &Path) -> PathBuf {
     folder.join("containerd.sock")
 }

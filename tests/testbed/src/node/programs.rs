@@ -13,7 +13,6 @@ use crate::error::Result;
 use crate::process::WorkFolder;
 use crate::tools::{Program, Tools};
 
-/// Where they are.
 #[derive(Debug)]
 pub(super) struct Programs {
     kubelet: PathBuf,
@@ -109,7 +108,6 @@ impl Components {
         [&self.kubelet, &self.scheduler, &self.kube_proxy, &self.dns, &self.containerd]
     }
 
-    /// The end of each log.
     pub(super) fn output_tails(&self) -> String {
         self.all().iter().fold(String::new(), |mut text, part| {
             let _ = writeln!(text, "--- {}\n{}", part.name(), part.output_tail());

@@ -35,7 +35,6 @@ pub(super) async fn publish_api_server(client: &Client, address: SocketAddr) -> 
     Ok(())
 }
 
-/// containerd answers.
 pub(super) async fn containerd(node: &Node) -> Result<()> {
     until(node, "containerd", &[node.containerd()], async || match node.ctr(&["version"]).await {
         Ok(_) => Ok(()),

@@ -17,7 +17,6 @@ const SLOTS: u8 = 64;
 /// left of a dead one.
 const LOCKS: &str = "/run/idissuer-testbed";
 
-/// The folder for them.
 pub(super) fn locks() -> Result<&'static Path> {
     let folder = Path::new(LOCKS);
     fs::create_dir_all(folder).map_err(Error::file("create", folder))?;
@@ -90,12 +89,10 @@ impl Slot {
         format!("idissuer-node{}", self.number)
     }
 
-    /// This machine's end of the link.
     pub(super) fn host_address(&self) -> Ipv4Addr {
         Ipv4Addr::new(10, 231, self.number, 1)
     }
 
-    /// The node's end of the link.
     pub(super) fn node_address(&self) -> Ipv4Addr {
         Ipv4Addr::new(10, 231, self.number, 2)
     }

@@ -127,7 +127,6 @@ impl Shared {
         state.rules.iter_mut().find_map(|rule| rule.applies(request))
     }
 
-    /// Records what was answered.
     fn answered(&self, number: usize, status: u16) {
         if let Some(request) = self.state().requests.get_mut(number) {
             request.status = Some(status);

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_silences_so_many_requests_stays_with_those() {
+    fn a_rule_that_silences_a_number_of_requests_stays_with_those() {
         let mut rule = Rule::new(Fault::Silence, |request| request.is_for("secrets")).times(1);
         let [first, second] = [0, 1].map(|number| ProxiedRequest { number, ..request("/api/v1/secrets") });
         assert!(!rule.silences(&request("/api/v1/configmaps")));

@@ -96,7 +96,7 @@ async fn a_watcher_goes_on_through_time_limits_broken_connections_and_lost_histo
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_waits_is_told_at_once() {
+async fn a_waiting_watch_gets_a_change_at_once() {
     let api = memory();
     let mut events = watch(&api);
     expect(&mut events, &["init", "found all"]).await;
