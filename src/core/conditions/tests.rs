@@ -76,6 +76,16 @@ fn a_credential_without_a_token_says_what_it_waits_for() {
             (Err("LoginRateLimited"), "-", "LoginRateLimited", "not tried", "-"),
         ),
         (
+            "rejected, and put off",
+            new(|world| {
+                world.settle();
+                world.answer(Err(rejected()));
+                world.pass(seconds(300));
+                world.throttle.logins = Some(at(3600));
+            }),
+            (Err("LoginRateLimited"), "-", "LoginRateLimited", "rejected", "-"),
+        ),
+        (
             "misconfigured",
             answered(misconfigured()),
             (Err("IssuerMisconfigured"), "-", "IssuerMisconfigured", "rejected", "-"),

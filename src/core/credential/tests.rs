@@ -8,6 +8,8 @@ use crate::core::retry::Sent;
 
 const KEEPER: &str = "idissuer/operator";
 
+type Change<T> = fn(&mut T);
+
 fn report_on(world: &TestWorld, trigger: StatusTrigger, now: Moment) -> Report {
     let request = ReportRequest { trigger, renew_request: world.request.as_deref(), controller: KEEPER };
     world.known.report(&world.observe(), request, now)
@@ -281,7 +283,7 @@ fn an_attempt_that_is_recorded_counts_as_rejected_until_it_is_answered() {
 
 #[test]
 fn status_speaks_of_another_login_once_that_was_presented() {
-    let make: [(&str, fn(&mut Account), bool); 4] = [
+    let make: [(&str, Change<Account>, bool); 4] = [
         ("never presented", |_| (), false),
         ("accepted before", |account| account.remember_accepted(at(0)), true),
         ("rejected before", |account| account.remember_rejections(rejected(), 1, at(0)), true),
@@ -318,7 +320,7 @@ fn status_speaks_of_another_login_once_that_was_presented() {
 
 #[test]
 fn an_acceptance_stands_under_another_specification_if_that_names_the_same_account() {
-    let edits: [(fn(&mut CredentialSpec), bool); 2] = [
+    let edits: [(Change<CredentialSpec>, bool); 2] = [
         (|spec| spec.target.owned = false, true),
         (|spec| spec.account.login.secret = "other".into(), false),
     ];
@@ -349,10 +351,16 @@ fn what_status_remembers_of_a_login_is_restored_once_for_the_limit_and_once_for_
     }
     world.settle();
     assert!(world.known.restore_stage() == RestoreStage::Account && !is_accepted(&world));
+    world.restart();
+    world.edit_login(Ok(OTHER));
+    world.act(world.decide());
+    assert_eq!(world.known.login_record(None).rejection, Rejection::PerhapsRepaired);
     let mut world = TestWorld::published();
     world.restart();
     assert_eq!(world.known.rejections_for_limit(world.now), None);
     assert!(is_accepted(&world));
     world.edit_login(Ok(BILLING));
     assert!(!is_accepted(&world), "of another version of the Secret");
+    world.act(world.decide());
+    assert_eq!(world.known.login_record(None).rejection, Rejection::None, "there is nothing to repair");
 }
