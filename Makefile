@@ -66,6 +66,13 @@ $(DENY):
 $(TYPOS):
 	$(call install,typos,typos-cli,$(TYPOS_VERSION))
 
+# Tests the alerts. Only unpacked: the package would start a server.
+PROMTOOL := $(TOOLS)/promtool/usr/bin/promtool
+$(PROMTOOL):
+	mkdir -p $(TOOLS)/promtool
+	cd $(TOOLS)/promtool && { apt-get download --quiet prometheus || { apt-get update --quiet && apt-get download --quiet prometheus; }; }
+	cd $(TOOLS)/promtool && dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb usr/bin/prometheus
+
 deny: $(DENY) ## Check licences, sources and bans of all dependencies
 	$(DENY) --locked check bans licenses sources
 
@@ -99,7 +106,7 @@ crds: ## Generate crds/ from the code, and copy it to the chart and deploy/; the
 	cp $(CRD) deploy/crds/
 	@$(MAKE) chart
 
-chart: ## Generate the chart's README, deploy/base and deploy/install.yaml from the chart
+chart: ## Generate the chart's README, deploy/base, deploy/install.yaml and deploy/alerts.yaml from the chart
 	$(CARGO) test --quiet --locked --workspace --test house -- --ignored --exact \
 	  chart::readme::write_the_values_into_the_readme chart::deploy::write_the_manifests
 
@@ -173,8 +180,9 @@ full: check reproducible materials test ## Run the checks that are too slow for 
 	PROPTEST_CASES=256 $(MAKE) mutants
 	PROPTEST_CASES=1000000 SIMULATION_FULL=1 SIMULATION_DAYS=30 SIMULATION_CREDENTIALS=1000 $(MAKE) simulation
 
-tools: ## Build the programs for tests and demo, once, from source: etcd, kube-apiserver, kubectl, a node, helm
+tools: ## Build the programs for tests and demo, once, from source: etcd, kube-apiserver, kubectl, a node, helm; and unpack promtool
 	@$(BUILD)
 	$(TESTBED) tools
 	$(TESTBED) tools node
 	$(TESTBED) tools helm
+	@if command -v apt-get >/dev/null; then $(MAKE) $(PROMTOOL); fi

@@ -1,4 +1,4 @@
-//! `deploy/base` and `deploy/install.yaml` are what the chart comes to, without what is Helm's own.
+//! `deploy/base`, `deploy/install.yaml` and `deploy/alerts.yaml` are what the chart comes to, without what is Helm's own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -104,6 +104,37 @@ async fn the_file_for_an_installation_is_made_from_the_base() {
     );
 }
 
+const ALERTS_HEADER: &str = "\
+# Alerts for a Prometheus without the Prometheus operator: add this file to `rule_files`. Made from the chart by `make chart`; do
+# not edit it. Scrape with `honor_labels: true`, so that the label `namespace` is that of the credential, and every 30 seconds
+# or more often if tokens live for minutes. In IdIssuerOperatorAbsent, replace the lease if yours is not that of deploy/base.
+";
+
+/// The rules of the chart as a file of rules.
+async fn alerts() -> String {
+    let helm = Helm::provide(Program::Helm).await.unwrap();
+    let (chart, name) = (folder().display().to_string(), "idissuer-operator");
+    let template = "templates/prometheusrule.yaml";
+    let arguments = ["template", name, &chart, "--namespace", name, "--show-only", template, "--values", "-"];
+    let values = "{metrics: {prometheusRule: {enabled: true}}}";
+    let text = helm.run(&arguments, values).await.unwrap();
+    let (_, rules) = text.split_once("\nspec:\n").unwrap();
+    let mut text = ALERTS_HEADER.to_owned();
+    for line in rules.trim_end().lines() {
+        text.push_str(line.strip_prefix("  ").unwrap_or(line).trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[tokio::test]
+async fn the_file_of_alerts_is_made_from_the_chart() {
+    assert!(
+        read("deploy/alerts.yaml") == alerts().await,
+        "deploy/alerts.yaml is not what the chart comes to: run `make chart` and commit it"
+    );
+}
+
 #[tokio::test]
 async fn the_file_for_an_installation_can_be_removed_without_the_credentials() {
     let objects: Vec<Value> = serde_saphyr::from_multiple(&in_one_file().await).unwrap();
@@ -116,10 +147,11 @@ async fn the_file_for_an_installation_can_be_removed_without_the_credentials() {
 }
 
 #[tokio::test]
-#[ignore = "writes deploy/base and deploy/install.yaml anew: `make chart`"]
+#[ignore = "writes deploy/base, install.yaml and alerts.yaml anew: `make chart`"]
 async fn write_the_manifests() {
     for (name, text) in made().await {
         fs::write(root().join("deploy/base").join(name), text).unwrap();
     }
     fs::write(root().join("deploy/install.yaml"), in_one_file().await).unwrap();
+    fs::write(root().join("deploy/alerts.yaml"), alerts().await).unwrap();
 }

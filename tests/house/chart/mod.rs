@@ -1,5 +1,6 @@
 //! The chart: what Helm makes of it, for every value that it knows, and that its documents fit together.
 
+mod alerts;
 mod closed;
 mod deploy;
 mod documents;
