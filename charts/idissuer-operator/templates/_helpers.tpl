@@ -187,16 +187,17 @@ may be installed without Helm. */}}
 Give each operator its own namespaces (scope.namespaces), or remove the other operator, or scale it to 0. Otherwise one of them stands by in the shared namespaces.
 {{- end }}
 
-{{/* Metadata of an object for the Prometheus operator. Takes [its values, the root]. In a namespace of their own, the objects of
+{{/* Metadata of an object for monitoring. Takes [its values, the root, a suffix of its name if there is one]. In a namespace of their own, the objects of
 all releases are together. */}}
 {{- define "idissuer-operator.monitorMetadata" -}}
 {{- $monitor := index . 0 }}
-{{- $root := index . 1 -}}
+{{- $root := index . 1 }}
+{{- $suffix := rest (rest .) | join "" -}}
 {{- if $monitor.namespace -}}
-name: {{ include "idissuer-operator.clusterName" $root }}
+name: {{ include "idissuer-operator.clusterName" $root }}{{ $suffix }}
 namespace: {{ $monitor.namespace }}
 {{- else -}}
-name: {{ include "idissuer-operator.fullname" $root }}
+name: {{ include "idissuer-operator.fullname" $root }}{{ $suffix }}
 namespace: {{ include "idissuer-operator.namespace" $root }}
 {{- end }}
 labels:

@@ -1,4 +1,4 @@
-//! The alerts: Prometheus understands them, they fire when they should, and what they name exists.
+//! The alerts and the dashboard: Prometheus understands them, alerts fire when they should, and what they name exists.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -75,14 +75,16 @@ fn the_alerts_fire_when_they_should_and_only_then() {
     }
 }
 
-/// The metrics that the code declares; counters with their suffix, histograms without.
+/// The metrics that the code declares, with every suffix that one can have.
 fn metrics() -> BTreeSet<String> {
     let declared =
         Regex::new(r#"(?:registered|register|encode_descriptor)\(\s*(?:registry,\s*)?"([a-z_]+)""#).unwrap();
     let mut found = BTreeSet::new();
-    for file in files("src/ops/metrics", &["rs"]) {
+    for file in files("src/ops", &["rs"]) {
         for name in declared.captures_iter(&file.text) {
-            found.extend(["", "_total"].map(|suffix| format!("idissuer_{}{suffix}", &name[1])));
+            found.extend(
+                ["", "_total", "_info", "_bucket"].map(|suffix| format!("idissuer_{}{suffix}", &name[1])),
+            );
         }
     }
     found
@@ -150,4 +152,44 @@ async fn an_alert_is_changed_in_every_part_and_the_others_are_not() {
         assert_eq!(changed["labels"], labels, "{name}");
     }
     assert_eq!(changed.len(), names().len());
+}
+
+/// The queries of the dashboard, with what Grafana puts in.
+fn queries() -> Vec<String> {
+    let dashboard = yaml(&read_of_chart("files/dashboard.json"));
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.filter_map(|panel| panel["targets"].as_array()).flatten();
+    let queries = targets.map(|target| target["expr"].as_str().unwrap().replace("$__rate_interval", "5m"));
+    queries.map(|query| query.replace("$namespace", ".*")).collect()
+}
+
+#[test]
+fn every_query_of_the_dashboard_is_one_and_names_metrics_of_the_operator() {
+    let (metrics, queries) = (metrics(), queries());
+    assert!(queries.len() > 10, "{queries:?}");
+    let named = Regex::new(r"idissuer_[a-z_]+").unwrap();
+    for query in &queries {
+        assert!(!query.contains('$'), "{query}");
+        for name in named.find_iter(query) {
+            assert!(metrics.contains(name.as_str()), "{query}: {}", name.as_str());
+        }
+    }
+    let Some(promtool) = promtool() else { return skip("there is no promtool: run `make tools`") };
+    let rules = queries.iter().enumerate();
+    let rules: Vec<_> =
+        rules.map(|(number, query)| json!({"record": format!("q{number}"), "expr": query})).collect();
+    let folder = WorkFolder::create().unwrap();
+    let text = json!({"groups": [{"name": "queries", "rules": rules}]}).to_string();
+    std::fs::write(folder.path().join("queries.yaml"), text).unwrap();
+    let output = checked(&promtool, folder.path(), &["check", "rules", "queries.yaml"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
+async fn the_dashboard_comes_out_as_it_is() {
+    let objects = objects_of(&with(required(), "metrics.dashboard.enabled", json!(true))).await;
+    let found = objects.iter().find(|object| object["kind"] == "ConfigMap").unwrap();
+    let text = found["data"]["idissuer-operator.json"].as_str().unwrap();
+    assert_eq!(yaml(text), yaml(&read_of_chart("files/dashboard.json")));
+    assert_eq!(found["metadata"]["labels"]["grafana_dashboard"], "1");
 }
