@@ -422,6 +422,7 @@ mod tests {
         assert_eq!((told, unclear.is_final()), (Some("IssuerMisconfigured"), false), "tried three times");
         let unheard = call(Err(transient(Sent::Maybe, None)));
         assert!(unheard.is_awaited() && unheard.attempts.rejections == 1);
+        assert_eq!(unheard.attempts.attempted, Some(at(0).wall));
         assert_eq!(unheard.retracted(), None);
         let attempts = LoginAttempts { rejections: 2, ..unheard.attempts.clone() };
         let before = Record { attempts, ..unheard }.retracted();
