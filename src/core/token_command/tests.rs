@@ -59,6 +59,7 @@ fn a_token_is_printed_while_it_lives_for_a_minute_a_tenth_of_its_life_or_as_long
         (Some(600), 3600, 3000, Fitness::Fit),
         (Some(600), 3600, 3001, Fitness::EndsTooSoon),
         (Some(0), 3600, 3600, Fitness::EndsTooSoon),
+        (Some(3600), 3600, 1, Fitness::EndsTooSoon),
         (Some(3601), 3600, 0, Fitness::LifetimeTooShort),
     ] {
         assert_eq!(judge(min, lifetime, age), expected, "{min:?} {lifetime} {age}");
@@ -66,6 +67,8 @@ fn a_token_is_printed_while_it_lives_for_a_minute_a_tenth_of_its_life_or_as_long
     let future = HeldToken::issued(&token("t", at(1), 3600));
     assert_eq!(MinTtl(None).judge(&future, at(0)), Fitness::Fit, "by another machine's clock");
     assert_eq!(MinTtl(None).judge_cached(&future, at(0)), Fitness::EndsTooSoon, "this clock was set back");
+    let new = HeldToken::issued(&token("t", at(0), 3600));
+    assert_eq!(MinTtl(None).judge_cached(&new, at(0)), Fitness::Fit);
     let dead = HeldToken::issued(&token("t", at(-60), 60));
     assert_eq!(MinTtl(Some(seconds(90))).judge_cached(&dead, at(0)), Fitness::EndsTooSoon);
     let endless = HeldToken { expiry: None, ..future };
