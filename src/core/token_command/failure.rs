@@ -184,7 +184,7 @@ mod tests {
         let file = || "/login/password".to_owned();
         let no_answer = Reason::NoAnswer {
             origin: "https://issuer.example".into(),
-            connection_failure: ConnectionFailure::Refused,
+            connection_failure: ConnectionFailure::NameUnresolved,
         };
         let unclear = Reason::LoginNotAccepted {
             answer: Box::new(Reason::IssuerBlocked { plain: false }),
@@ -199,7 +199,7 @@ mod tests {
                 FailureKind::Refused,
                 "stopped before its answer",
             ),
-            (SourceError::Issuer(no_answer), FailureKind::Unreachable, "https://issuer.example"),
+            (SourceError::Issuer(no_answer), FailureKind::Unreachable, "or allow DNS for this machine"),
             (
                 SourceError::Issuer(Reason::IssuerBlocked { plain: false }),
                 FailureKind::Unreachable,
