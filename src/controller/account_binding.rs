@@ -170,9 +170,13 @@ async fn trust(
     let namespace = &reconciliation.identity.object.namespace;
     let permit = reconciliation.context.read_permit(namespace).await;
     let deadline = reconciliation.state.call_deadline();
-    let pem =
+    let read =
         reconciliation.context.api_server.read_key(namespace, *kind, name, key, &permit, deadline).await?;
-    let Some(pem) = pem else { return Ok(Err(Reason::CaBundleMissing { object, key: key_name })) };
+    let pem = match read {
+        None => return Ok(Err(Reason::CaBundleMissing { object })),
+        Some(None) => return Ok(Err(Reason::CaBundleKeyMissing { object, key: key_name })),
+        Some(Some(pem)) => pem,
+    };
     let accepted = reconciliation.context.bundles.accept(namespace, &pem);
     Ok(accepted.map(Trust::Bundle).map_err(|refusal| match refusal {
         BundleRefusal::Defective(_) => Reason::CaBundleInvalid { object, key: key_name },

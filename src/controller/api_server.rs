@@ -77,6 +77,12 @@ impl ApiServerError {
         self
     }
 
+    /// What the API server answered.
+    #[must_use]
+    pub(super) fn answer(&self) -> String {
+        self.cause.to_string()
+    }
+
     /// What was to be done, with which object.
     #[must_use]
     pub(super) fn call(&self) -> String {
@@ -154,7 +160,7 @@ impl ApiServer {
         call(deadline, "read IdIssuerCredential", namespace, name, api.get_opt(name)).await
     }
 
-    /// Reads one key of a Secret or `ConfigMap`; `None` if the object or key does not exist.
+    /// Reads one key of a Secret or `ConfigMap`: `None` if the object does not exist, `Some(None)` if it has no such key.
     ///
     /// # Errors
     /// When the API server does not answer, or refuses.
@@ -166,14 +172,14 @@ impl ApiServer {
         key: &str,
         permit: &ReadPermit,
         deadline: CallDeadline<'_>,
-    ) -> Result<Option<Vec<u8>>, ApiServerError> {
+    ) -> Result<Option<Option<Vec<u8>>>, ApiServerError> {
         if kind == CaBundleKind::Secret {
             let secret = self.read_secret(namespace, name, permit, deadline).await?;
-            return Ok(secret.and_then(|secret| Some(secret.data?.remove(key)?.0)));
+            return Ok(secret.map(|secret| Some(secret.data?.remove(key)?.0)));
         }
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), namespace);
         let map = call(deadline, "read ConfigMap", namespace, name, api.get_opt(name)).await?;
-        Ok(map.and_then(|map| Some(map.data?.remove(key)?.into_bytes())))
+        Ok(map.map(|map| Some(map.data?.remove(key)?.into_bytes())))
     }
 
     /// Writes a target by forced server-side apply. With `version` it must be that very version; without, it must not

@@ -205,7 +205,7 @@ async fn write(
             if !reconciliation.spec.as_deref().is_ok_and(is_explained) {
                 let NamespacedName { namespace, name } = &reconciliation.identity.object;
                 tracing::warn!(namespace, name, "{error}");
-                refused(reconciliation, Reason::TargetWriteRefused { secret: key.name });
+                refused(reconciliation, Reason::target_write_refused(key.name, &error.answer()));
             }
             Ok(false)
         }

@@ -100,8 +100,13 @@ pub enum Reason {
         /// What is wrong with it.
         defect: LoginError,
     },
-    /// The CA bundle's object or key does not exist.
+    /// The CA bundle's object does not exist.
     CaBundleMissing {
+        /// `ConfigMap` or `Secret`, and its name.
+        object: String,
+    },
+    /// The CA bundle's object exists without the key.
+    CaBundleKeyMissing {
         /// `ConfigMap` or `Secret`, and its name.
         object: String,
         /// The key.
@@ -222,6 +227,8 @@ pub enum Reason {
     TargetWriteRefused {
         /// The target Secret.
         secret: String,
+        /// What the API server answered, on one line and cut.
+        answer: String,
     },
     /// A call to the API server fails over and over.
     ApiServerCallFailed {
@@ -235,7 +242,22 @@ pub enum Reason {
     },
 }
 
+/// How many characters of an answer of the API server a message shows.
+const ANSWER_MAX_CHARACTERS: usize = 256;
+
 impl Reason {
+    /// The API server refused to write the target, with this answer.
+    #[must_use]
+    pub fn target_write_refused(secret: String, answer: &str) -> Self {
+        let words: Vec<&str> = answer.split(|it: char| it.is_whitespace() || it.is_control()).collect();
+        let line = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+        let mut answer: String = line.chars().take(ANSWER_MAX_CHARACTERS).collect();
+        if answer.len() < line.len() {
+            answer.push('…');
+        }
+        Self::TargetWriteRefused { secret, answer }
+    }
+
     /// The name of the reason in conditions, Events and metrics.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -259,6 +281,7 @@ impl Reason {
             Self::LoginSecretMissing { .. } => "LoginSecretMissing",
             Self::LoginSecretUnusable { defect, .. } => defect.name_of_key(),
             Self::CaBundleMissing { .. } => "CaBundleMissing",
+            Self::CaBundleKeyMissing { .. } => "CaBundleKeyMissing",
             Self::CaBundleInvalid { .. } => "CaBundleInvalid",
             Self::CaBundleTooLarge { .. } => "CaBundleTooLarge",
             Self::CaBundlesTooMany { .. } => "CaBundlesTooMany",
@@ -300,6 +323,7 @@ impl Reason {
         matches!(
             self,
             Self::CaBundleMissing { .. }
+                | Self::CaBundleKeyMissing { .. }
                 | Self::CaBundleInvalid { .. }
                 | Self::CaBundleTooLarge { .. }
                 | Self::CaBundlesTooMany { .. }
@@ -338,6 +362,7 @@ impl Reason {
             | Self::LoginSecretMissing { .. }
             | Self::LoginSecretUnusable { .. }
             | Self::CaBundleMissing { .. }
+            | Self::CaBundleKeyMissing { .. }
             | Self::CaBundleInvalid { .. }
             | Self::CaBundleTooLarge { .. }
             | Self::CaBundlesTooMany { .. }
@@ -404,9 +429,10 @@ mod tests {
             LoginSecretMissing { .. } => unusable(LoginError::ALL[0]),
             LoginSecretUnusable { defect, .. } => {
                 let rest = LoginError::ALL.iter().skip_while(|other| *other != defect);
-                rest.copied().nth(1).map_or(CaBundleMissing { object: object(), key: key() }, unusable)
+                rest.copied().nth(1).map_or(CaBundleMissing { object: object() }, unusable)
             }
-            CaBundleMissing { .. } => CaBundleInvalid { object: object(), key: key() },
+            CaBundleMissing { .. } => CaBundleKeyMissing { object: object(), key: key() },
+            CaBundleKeyMissing { .. } => CaBundleInvalid { object: object(), key: key() },
             CaBundleInvalid { .. } => CaBundleTooLarge { object: object(), key: key() },
             CaBundleTooLarge { .. } => CaBundlesTooMany { object: object() },
             CaBundlesTooMany { .. } => TokenLifetimeTooShort,
@@ -443,7 +469,7 @@ mod tests {
             TargetPendingDeletion { .. } => TargetImmutable { secret: secret() },
             TargetImmutable { .. } => TargetTypeMismatch { secret: secret() },
             TargetTypeMismatch { .. } => TargetContested { secret: secret() },
-            TargetContested { .. } => TargetWriteRefused { secret: secret() },
+            TargetContested { .. } => Reason::target_write_refused(secret(), "denied by policy shop"),
             TargetWriteRefused { .. } => ApiServerCallFailed { call: "read Secret shop/billing".into() },
             ApiServerCallFailed { .. } => {
                 ManagedByAnotherController { controller: "idissuer/operator".into() }
@@ -550,5 +576,18 @@ mod tests {
             assert_eq!(rejected(is_so, !is_so).contains("API Access"), is_so);
             assert_eq!(rejected(!is_so, is_so).contains("holds a blank"), is_so);
         }
+    }
+
+    #[test]
+    fn an_answer_of_the_api_server_is_one_line_and_cut() {
+        let message =
+            Reason::target_write_refused("billing".into(), "denied:\n\tby\u{1b}[31m policy  shop").message();
+        assert!(
+            message.starts_with(
+                "The API server rejects writes of Secret billing: denied: by [31m policy shop. "
+            )
+        );
+        let message = Reason::target_write_refused("billing".into(), &"é".repeat(300)).message();
+        assert!(message.contains(&format!("{}….", "é".repeat(ANSWER_MAX_CHARACTERS))), "{message}");
     }
 }

@@ -227,7 +227,7 @@ impl TestWorld {
 
     /// The API server refuses to write the target, which is not tried again until then.
     pub(crate) fn refuse_writes(&mut self, until: Moment) {
-        let reason = Reason::TargetWriteRefused { secret: "billing-token".into() };
+        let reason = Reason::target_write_refused("billing-token".into(), "denied");
         self.known.pause_writes(reason, self.generation, until);
     }
 

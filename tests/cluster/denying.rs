@@ -33,7 +33,8 @@ async fn a_quota_that_refuses_the_first_write_is_named_and_the_token_written_onc
     })
     .await;
     stage.apply(json!({})).await;
-    stage.until_condition("Ready", "False", "TargetWriteRefused").await;
+    let message = stage.until_condition("Ready", "False", "TargetWriteRefused").await;
+    assert!(message.contains("exceeded quota: full"), "{message}");
     stage.until_condition("Stalled", "True", "TargetWriteRefused").await;
     assert!(stage.secrets().get_opt(NAME).await.unwrap().is_none());
 

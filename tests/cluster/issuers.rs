@@ -166,6 +166,9 @@ async fn a_bundle_in_a_secret_is_taken_as_soon_as_it_is_there() {
     let message = stage.until_condition("Ready", "False", "CaBundleMissing").await;
     assert!(message.contains("issuer-ca"), "{message}");
     stage.until_condition("Stalled", "True", "CaBundleMissing").await;
+    stage.write_secret("issuer-ca", &[("tls.crt", b"elsewhere")]).await;
+    let message = stage.until_condition("Ready", "False", "CaBundleKeyMissing").await;
+    assert!(message.contains("has no key ca.crt"), "{message}");
     let pem = issuer_over_https.ca_pem().unwrap().as_bytes().to_vec();
     stage.write_secret("issuer-ca", &[("ca.crt", b"not a certificate")]).await;
     stage.until_condition("Ready", "False", "CaBundleInvalid").await;

@@ -138,7 +138,7 @@ fn a_refused_write_waits_longer_each_time_and_is_nothing_to_another_generation()
     let mut pauses = Vec::new();
     for _ in 0..3 {
         let (reason, half) =
-            (Reason::TargetWriteRefused { secret: "billing-token".into() }, RandomFraction::new(0.5));
+            (Reason::target_write_refused("billing-token".into(), "denied"), RandomFraction::new(0.5));
         world.known.on_write_refused(reason, world.generation, TimeScale::FULL, world.now, half);
         let (_, until) = world.observe().write_pause.unwrap();
         pauses.push(until.remaining(world.now));

@@ -44,7 +44,8 @@ impl Reason {
             Self::LoginSecretMissing { secret } => format!("Secret {secret} does not exist; create it with the user name and password of the account"),
             Self::LoginSecretUnusable { secret, key, defect: LoginError::Missing } => format!("Secret {secret} has no key {key}; add it, or correct the key in spec.loginSecretRef"),
             Self::LoginSecretUnusable { secret, key, defect } => format!("Key {key} of Secret {secret} {}", defect.describe()),
-            Self::CaBundleMissing { object, key } => format!("{object} or its key {key} with the CA bundle does not exist; create it, or correct spec.issuer.caBundleRef"),
+            Self::CaBundleMissing { object } => format!("{object} with the CA bundle does not exist; create it, or correct spec.issuer.caBundleRef"),
+            Self::CaBundleKeyMissing { object, key } => format!("{object} has no key {key} with the CA bundle; add it, or correct spec.issuer.caBundleRef.key"),
             Self::CaBundleInvalid { object, key } => format!("Key {key} of {object} contains no valid PEM certificate; put the issuer's CA certificates there"),
             Self::CaBundleTooLarge { object, key } => format!("Key {key} of {object} is larger than 256 KiB; put only the issuer's CA certificates there"),
             Self::CaBundlesTooMany { object } => format!("The different CA bundles of this namespace are larger than 8 MiB, so {object} is not used; let credentials share a bundle, equal bundles count once"),
@@ -53,7 +54,7 @@ impl Reason {
             Self::LoginRejected { secret, forbidden, blank } => {
                 let access = if *forbidden { API_ACCESS } else { "" };
                 let hint = hint_at(*blank);
-                format!("Correct the user name and password in Secret {secret}{access}; the issuer rejected the login. {hint}A corrected Secret is tried at once. Otherwise the login is attempted three times within 15 minutes, then once an hour if it was accepted before, to avoid locking the account")
+                format!("Correct the user name and password in Secret {secret}{access}; the issuer rejected the login. {hint}A corrected Secret is tried at once. If the cause was at the issuer, request a renewal when it is gone (annotation {RENEW_REQUEST_ANNOTATION}). Otherwise the login is attempted three times within 15 minutes, then once an hour if it was accepted before, to avoid locking the account")
             }
             Self::LoginNotAccepted { answer, blank } => format!("{}. {}The password may be correct; after fixing the cause, request a renewal to log in at once. Some issuers reject a wrong password with such a response, so a login that was never accepted is attempted three times within 15 minutes and then held, to avoid locking the account", answer.answer_message(), hint_at(*blank)),
             Self::LoginOutcomeUnknown { secret } => format!("Request a renewal to log in at once; the controller stopped during a login with Secret {secret}, which may have been rejected. To avoid locking the account, the next attempt waits a few minutes, and after three such attempts until a renewal is requested"),
@@ -73,7 +74,7 @@ impl Reason {
             Self::TargetImmutable { secret } => format!("Secret {secret} is immutable, so the token cannot be written; delete it, and the controller creates it again"),
             Self::TargetTypeMismatch { secret } => format!("The type of Secret {secret} differs from spec.target.template.type and cannot change; delete the Secret, and the controller creates it again"),
             Self::TargetContested { secret } => format!("Another client keeps changing or deleting Secret {secret}; find and stop it. `kubectl get secret {secret} --show-managed-fields -o yaml | grep manager:` shows who changes it, the API server's audit log who deletes it"),
-            Self::TargetWriteRefused { secret } => format!("The API server rejects writes of Secret {secret}; see its response in the controller's log (a quota, an admission policy or missing permissions)"),
+            Self::TargetWriteRefused { secret, answer } => format!("The API server rejects writes of Secret {secret}: {answer}. Raise the quota, correct the admission policy, or grant the missing permission; it is retried"),
             Self::ApiServerCallFailed { call } => format!("API call keeps failing: {call}; see the error in the controller's log (timeout, missing permission, admission webhook, no connection). It is retried"),
             Self::ManagedByAnotherController { controller } => format!("Another controller, {}, manages this namespace too; give each its own namespaces (--namespace), or stop one, and the other takes over within half a minute. Each credential stays with the controller that had it first", other(controller)),
         }
@@ -111,6 +112,9 @@ impl Reason {
         }
     }
 }
+
+/// As in `api`, which the core does not see.
+const RENEW_REQUEST_ANNOTATION: &str = "idissuer.pl/renew-requested-at";
 
 const TOO_MANY: &str = "Within an hour, four logins with this user name failed, or twenty such logins of the namespace at this issuer; a response without a token counts as a failure";
 
