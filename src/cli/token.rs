@@ -103,7 +103,7 @@ pub(super) struct TokenArguments {
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 
-    /// The directory for cached tokens and the record of attempts, with mode 0700 [default: $`XDG_STATE_HOME`/idissuer, or
+    /// The directory for cached tokens and the record of attempts, with mode 0700 [default: `$XDG_STATE_HOME/idissuer`, or
     /// ~/.local/state/idissuer]
     #[arg(long, env = "IDISSUER_STATE_DIR", value_name = "DIRECTORY")]
     state_dir: Option<PathBuf>,

@@ -102,6 +102,10 @@ impl LoginFailure {
     #[must_use]
     pub fn message(&self, origin: LoginOrigin) -> String {
         let text = of_error(&self.error, origin);
+        if let (LoginOrigin::Typed, SourceError::LoginDefective { .. }) = (origin, &self.error) {
+            // Its name speaks of a file.
+            return text;
+        }
         let name = self.error.name();
         match self.next_attempt.filter(|_| self.kind() == FailureKind::Refused) {
             Some(until) => format!("{name}: {text}. The next attempt is possible at {until}"),
@@ -224,7 +228,10 @@ mod tests {
                 let failure = failure(error.clone());
                 let message = failure.message(origin);
                 assert_eq!(failure.kind(), kind, "{message}");
-                assert!(message.starts_with(error.name()) && message.contains(cure), "{message}");
+                let is_typed =
+                    matches!(error, SourceError::LoginDefective { .. }) && origin == LoginOrigin::Typed;
+                assert_eq!(message.starts_with(error.name()), !is_typed, "{message}");
+                assert!(message.contains(cure), "{message}");
                 assert!(!message.contains("It is retried") && !message.contains("fsGroup"), "{message}");
                 assert_eq!(message.contains("1970"), kind == FailureKind::Refused, "{message}");
             }
