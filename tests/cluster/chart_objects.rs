@@ -39,8 +39,7 @@ async fn prepared() -> &'static ControlPlane {
     let prepare = async || {
         control_plane.kubectl().apply(NAMESPACES).await.unwrap();
         control_plane.kubectl().apply(MONITORS).await.unwrap();
-        let wait = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=20s"];
-        control_plane.kubectl().run(&wait).await.unwrap();
+        control_plane.await_crds().await.unwrap();
     };
     PREPARED.get_or_init(prepare).await;
     control_plane

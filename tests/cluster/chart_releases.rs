@@ -85,7 +85,7 @@ async fn lives_and_leaves_the_credentials(release: Release) {
     let notes = release.install().await.unwrap();
     assert_eq!(release.replicas().await, "2");
     let kubectl = release.namespace.kubectl();
-    kubectl.run(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=20s"]).await.unwrap();
+    release.control_plane.await_crds().await.unwrap();
     release.follow(&notes);
     kubectl.apply(&credential("kept", json!({})).to_string()).await.unwrap();
 

@@ -47,7 +47,7 @@ async fn deleting_the_operators_manifests_leaves_the_resource_the_credentials_an
     // All of the folder can be applied as it stands; then as a kustomization.
     kubectl(control_plane, &["apply", "--filename", &path("crds/")]).await;
     kubectl(control_plane, &["apply", "--kustomize", &path("deploy/crds")]).await;
-    kubectl(control_plane, &["wait", "--for=condition=Established", "crd", "--all", "--timeout=20s"]).await;
+    control_plane.await_crds().await.unwrap();
     let namespace = TestNamespace::create(control_plane, "tokens").await.unwrap();
     control_plane.kubectl().apply("{apiVersion: v1, kind: Namespace, metadata: {name: shop}}").await.unwrap();
     let target = published(&namespace).await;

@@ -31,6 +31,8 @@ use files::Files;
 
 /// It is ready in about 3 s; a machine that compiles meanwhile takes longer.
 const READY_LIMIT: Duration = Duration::from_secs(90);
+/// How long the API server may take to serve a definition.
+const CRD_LIMIT: Duration = Duration::from_secs(30);
 /// Another program may take a port between the look and the bind.
 const ATTEMPTS: u32 = 3;
 /// Its users may do everything, before any authorization is asked.
@@ -234,11 +236,28 @@ impl ControlPlane {
     /// # Errors
     /// When the API server refuses them.
     pub async fn install_crd(&self, yaml: &str) -> Result<()> {
-        let kubectl = self.kubectl();
-        kubectl.apply(yaml).await?;
-        let arguments = ["wait", "--for=condition=Established", "--timeout=30s", "-f", "-"];
-        kubectl.run_with_input(&arguments, yaml).await?;
-        Ok(())
+        self.kubectl().apply(yaml).await?;
+        self.await_crds().await
+    }
+
+    /// Waits until the API server serves all definitions.
+    ///
+    /// # Errors
+    /// When it does not within half a minute.
+    pub async fn await_crds(&self) -> Result<()> {
+        let (kubectl, since) = (self.kubectl(), Instant::now());
+        let arguments = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"];
+        loop {
+            match kubectl.run(&arguments).await {
+                // Where the API server has not written any condition yet, kubectl gives up at once.
+                Err(Error::Kubectl { stderr, .. })
+                    if stderr.contains("accessor error") && since.elapsed() < CRD_LIMIT =>
+                {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                waited => return waited.map(drop),
+            }
+        }
     }
 
     /// What a client needs to be `user` to the API server.
