@@ -114,8 +114,11 @@ mod tests {
         assert_eq!(
             found,
             [
+                ".spec.allowedNamespaces",
+                ".spec.credentialRef",
                 ".spec.issuer",
                 ".spec.issuer.caBundleRef",
+                ".spec.loginSecretRef",
                 ".spec.target.template",
                 ".spec.target.template.data",
                 ".spec.target.template.metadata",

@@ -20,8 +20,9 @@ mod status;
 use kube::ResourceExt;
 
 pub use spec::{
-    CaBundleKind, CaBundleRef, CreationPolicy, IdIssuerCredential, IdIssuerCredentialSpec, Issuer,
-    LoginSecretRef, RefreshRequest, Renewal, Strategy, Target, Template, TemplateMetadata,
+    AllowedNamespaces, CaBundleKind, CaBundleRef, CreationPolicy, CredentialRef, IdIssuerCredential,
+    IdIssuerCredentialSpec, Issuer, LoginSecretRef, RefreshRequest, Renewal, Strategy, Target, Template,
+    TemplateMetadata,
 };
 pub use status::{
     FailuresStatus, Grant, IdIssuerCredentialStatus, LifetimeSource, LoginRejection, LoginStatus,
@@ -113,8 +114,9 @@ mod tests {
     #[test]
     fn a_spec_without_optional_parts_means_the_documented_defaults() {
         let spec = make_minimal().spec;
-        assert_eq!(spec.login_secret_ref.username_key, "username");
-        assert_eq!(spec.login_secret_ref.password_key, "password");
+        let login = spec.login_secret_ref.unwrap();
+        assert_eq!((&*login.username_key, &*login.password_key), ("username", "password"));
+        assert_eq!((spec.credential_ref, spec.allowed_namespaces), (None, None));
         assert_eq!(spec.target, Target::default());
         assert_eq!(spec.target.creation_policy, CreationPolicy::Owner);
         assert_eq!(spec.renewal, Renewal::default());

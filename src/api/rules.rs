@@ -13,6 +13,10 @@ use super::MANAGED_BY_LABEL;
 
 /// Longest name of a Secret or `ConfigMap`, and longest key within one.
 pub const NAME_MAX_LENGTH: usize = 253;
+/// Longest name of a namespace.
+pub const NAMESPACE_MAX_LENGTH: usize = 63;
+/// Most namespaces that a credential names to share its tokens.
+pub const ALLOWED_NAMESPACES_MAX: usize = 256;
 /// Longest path of the issuer's API.
 pub const PATH_MAX_LENGTH: usize = 256;
 /// Longest origin of an issuer: scheme, a DNS name, a port and a slash fit.
@@ -40,6 +44,8 @@ pub const RENEW_BEFORE_SECONDS_MAX: i64 = 86_400;
 
 /// A name that a Secret or `ConfigMap` can have (a DNS subdomain).
 pub const NAME_PATTERN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// A name that a namespace can have (a DNS label).
+pub const NAMESPACE_PATTERN: &str = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$";
 /// A key that a Secret or `ConfigMap` can have; see [`RESERVED_KEY_PATTERN`] for the exceptions.
 pub const KEY_PATTERN: &str = r"^[-._a-zA-Z0-9]{1,253}$";
 /// Keys that fit [`KEY_PATTERN`] but which Kubernetes keeps for itself.
@@ -89,6 +95,26 @@ fn rule(expression: impl Into<String>, message: impl Into<String>) -> Rule {
     Rule::new(expression).message(Message::Message(message.into()))
 }
 
+/// On the root: a credential logs in, or shares the tokens of another one.
+pub(super) fn login_or_reference() -> Rule {
+    rule(
+        "has(self.spec.loginSecretRef) != has(self.spec.credentialRef)",
+        "set exactly one of loginSecretRef (to log in) and credentialRef (to share the tokens of another credential)",
+    )
+    .field_path(".spec")
+}
+
+/// On the root: the credential that logs in has these settings.
+pub(super) fn reference_without_settings() -> Rule {
+    rule(
+        "!has(self.spec.credentialRef) || !has(self.spec.issuer) && !has(self.spec.allowedNamespaces) && \
+         (!has(self.spec.renewal) || !has(self.spec.renewal.strategy) || self.spec.renewal.strategy == 'Auto')",
+        "a credential with credentialRef has no issuer, renewal.strategy or allowedNamespaces: set them in the credential \
+         that it names, and remove them here",
+    )
+    .field_path(".spec.credentialRef")
+}
+
 /// On the root: the target Secret of a credential is immutable.
 ///
 /// The rule is on the root because a rule on the field itself is not evaluated when the field is added or removed, and
@@ -105,7 +131,10 @@ pub(super) fn secret_name_never_changes() -> Rule {
 /// On the root: the controller would otherwise write the token over the login.
 pub(super) fn target_is_not_the_login_secret() -> Rule {
     rule(
-        format!("{} != self.spec.loginSecretRef.name", effective_secret_name("self")),
+        format!(
+            "!has(self.spec.loginSecretRef) || {} != self.spec.loginSecretRef.name",
+            effective_secret_name("self")
+        ),
         "the target Secret must differ from the login Secret (default: the name of the credential): set secretName to \
          another name",
     )
@@ -138,6 +167,31 @@ pub(super) fn object_name() -> Rule {
          a letter or digit",
     )
 }
+
+/// On the name of a credential.
+pub(super) fn credential_name() -> Rule {
+    rule(
+        matches("self", NAME_PATTERN),
+        "use the name of an IdIssuerCredential: lower-case letters, digits, '-' and '.', beginning and ending with a \
+         letter or digit",
+    )
+}
+
+/// On the name of a namespace.
+pub(super) fn namespace_name() -> Rule {
+    rule(matches("self", NAMESPACE_PATTERN), format!("use the name of a namespace: {NAMESPACE_NAMES}"))
+}
+
+/// On the names of namespaces.
+pub(super) fn allowed_namespace_names() -> Rule {
+    rule(
+        format!("self.all(name, name == '*' || {})", matches("name", NAMESPACE_PATTERN)),
+        format!("use names of namespaces, or * for all: {NAMESPACE_NAMES}"),
+    )
+}
+
+const NAMESPACE_NAMES: &str =
+    "at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit";
 
 /// On a key within a Secret or `ConfigMap`.
 pub(super) fn object_key() -> Rule {
@@ -313,6 +367,7 @@ mod tests {
     fn patterns_fit_into_raw_strings_of_cel() {
         for pattern in [
             NAME_PATTERN,
+            NAMESPACE_PATTERN,
             KEY_PATTERN,
             RESERVED_KEY_PATTERN,
             PATH_PATTERN,

@@ -52,6 +52,8 @@ use super::status::IdIssuerCredentialStatus;
         name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp",
         description = "The age of the credential",
     ),
+    validation = rules::login_or_reference(),
+    validation = rules::reference_without_settings(),
     validation = rules::secret_name_never_changes(),
     validation = rules::target_is_not_the_login_secret(),
     validation = rules::target_is_no_helm_release(),
@@ -60,8 +62,20 @@ use super::status::IdIssuerCredentialStatus;
 pub struct IdIssuerCredentialSpec {
     /// The Secret in this namespace with the user name and password of the account. A change of its content causes a
     /// new login at once. Anyone who may create credentials in a namespace can send any key of its Secrets to an issuer
-    /// that the controller allows.
-    pub login_secret_ref: LoginSecretRef,
+    /// that the controller allows. Either this or credentialRef.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login_secret_ref: Option<LoginSecretRef>,
+
+    /// Another credential whose tokens this one shares: that one logs in, and this one has neither a login nor an issuer,
+    /// strategy or allowedNamespaces. It must permit this namespace in its allowedNamespaces; one of this namespace needs
+    /// no permission. Either this or loginSecretRef.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential_ref: Option<CredentialRef>,
+
+    /// Where other credentials may share the tokens of this one (credentialRef). Default: in this namespace only. After
+    /// a permission is withdrawn, credentials there get no new token, and keep the one that they have until it expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_namespaces: Option<AllowedNamespaces>,
 
     /// The Secret for the token. Default: a Secret with the name of the credential, with the token in the key `token`
     /// and its expiry in `expires_at`.
@@ -122,6 +136,34 @@ fn default_username_key() -> String {
 
 fn default_password_key() -> String {
     "password".to_owned()
+}
+
+/// The credential whose tokens are shared.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialRef {
+    /// The namespace of that credential. Default: the namespace of this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = rules::NAMESPACE_MAX_LENGTH))]
+    #[x_kube(validation = rules::namespace_name())]
+    pub namespace: Option<String>,
+
+    /// The name of that credential. It must log in itself: a credential that shares the tokens of another one cannot be
+    /// named here.
+    #[schemars(length(max = rules::NAME_MAX_LENGTH))]
+    #[x_kube(validation = rules::credential_name())]
+    pub name: String,
+}
+
+/// The namespaces whose credentials may share the tokens.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AllowedNamespaces {
+    /// Their names, at most 256; * stands for all namespaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "namespace_names")]
+    #[x_kube(validation = rules::allowed_namespace_names(), merge_strategy = ListMerge::Set)]
+    pub names: Vec<String>,
 }
 
 /// The Secret for the token.
@@ -347,6 +389,14 @@ pub enum RefreshRequest {
     Flat,
     /// `{"access_token": {"token": "…", …}, "refresh_token": "…"}`, as in the example of the issuer's documentation.
     Nested,
+}
+
+fn namespace_names(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "array",
+        "maxItems": rules::ALLOWED_NAMESPACES_MAX,
+        "items": {"type": "string", "maxLength": rules::NAMESPACE_MAX_LENGTH},
+    })
 }
 
 fn template_data(_: &mut schemars::SchemaGenerator) -> schemars::Schema {

@@ -117,7 +117,7 @@ impl Selftest {
 
     async fn create(&self) -> Result<(), String> {
         let spec = IdIssuerCredentialSpec {
-            login_secret_ref: LoginSecretRef { name: self.login.clone(), ..LoginSecretRef::default() },
+            login_secret_ref: Some(LoginSecretRef { name: self.login.clone(), ..LoginSecretRef::default() }),
             issuer: self
                 .arguments
                 .issuer_url

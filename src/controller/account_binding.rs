@@ -8,7 +8,7 @@ use super::state::{CredentialState, LoginSnapshot};
 use crate::account::{AttemptRecorder, Session, Tenant};
 use crate::core::credential::LoginFound;
 use crate::core::observed::{
-    AccountReference, CaBundleKind, CaBundleReference, CredentialSpec, LastSeen, LoginReference,
+    CaBundleKind, CaBundleReference, CredentialSpec, LastSeen, LoginReference, OwnAccount,
 };
 use crate::core::reason::Reason;
 use crate::core::time::{Moment, to_second};
@@ -19,7 +19,8 @@ use crate::issuer::{BundleRefusal, IssuerAddress, Trust};
 /// idle; login Secrets are not cached.
 pub(super) async fn read(reconciliation: &mut Reconciliation<'_>) -> Result<(), ApiServerError> {
     let Ok(spec) = reconciliation.spec.clone() else { return Ok(()) };
-    let reference = &spec.account.login;
+    let Some(account) = spec.account.own() else { return Ok(()) };
+    let reference = &account.login;
     let SecretRead { key, revision, permit, secret } = reconciliation.read_secret(&reference.secret).await?;
     let seen = secret.as_ref().map_or(LastSeen::Absent, |secret| LastSeen::Version(version_of(secret)));
     reconciliation.context.registry.secrets.on_read(&key, seen.clone(), revision);
@@ -31,10 +32,10 @@ pub(super) async fn read(reconciliation: &mut Reconciliation<'_>) -> Result<(), 
     let tenant: Tenant = key.namespace.as_str().into();
     let (outcome, pair) = match parsed {
         Err(reason) => (Err(reason), None),
-        Ok(pair) => match trust(reconciliation, &spec.account, now).await? {
+        Ok(pair) => match trust(reconciliation, account, now).await? {
             Err(reason) => (Err(reason), None),
             Ok(trust) => {
-                let address = IssuerAddress { endpoint: spec.account.endpoint.clone(), trust };
+                let address = IssuerAddress { endpoint: account.endpoint.clone(), trust };
                 let source = format!("{}/{}", key.namespace, key.name);
                 remember_rejections(reconciliation, &tenant, &address, &pair, now);
                 let accounts = &reconciliation.context.accounts;
@@ -51,7 +52,7 @@ pub(super) async fn read(reconciliation: &mut Reconciliation<'_>) -> Result<(), 
     if let Ok(session) = &outcome {
         remember(reconciliation, session, pair.as_ref(), &seen, now);
     }
-    let reference = spec.account.clone();
+    let reference = account.clone();
     let generation = reconciliation.credential.metadata.generation;
     reconciliation.state.login = Some(LoginSnapshot {
         seen,
@@ -79,7 +80,8 @@ pub(super) fn forget_replaced_bundle(reconciliation: &mut Reconciliation<'_>) {
 
 /// The last known version of the Secret with the CA bundle. Nothing watches `ConfigMap`s.
 fn bundle_seen(reconciliation: &Reconciliation<'_>, spec: &CredentialSpec) -> LastSeen {
-    let bundle = spec.account.ca_bundle.as_ref().filter(|bundle| bundle.kind == CaBundleKind::Secret);
+    let bundle = spec.account.own().and_then(|account| account.ca_bundle.as_ref());
+    let bundle = bundle.filter(|bundle| bundle.kind == CaBundleKind::Secret);
     bundle.map_or(LastSeen::Unknown, |bundle| {
         reconciliation.context.registry.secrets.last_seen(&reconciliation.sibling(&bundle.name))
     })
@@ -156,7 +158,7 @@ fn parse(secret: Option<&Secret>, reference: &LoginReference) -> Result<LoginPai
 /// Whom the issuer's certificate is trusted by. The CA bundle is read at a first issue and after TLS failed.
 async fn trust(
     reconciliation: &mut Reconciliation<'_>,
-    account: &AccountReference,
+    account: &OwnAccount,
     now: Moment,
 ) -> Result<Result<Trust, Reason>, ApiServerError> {
     let Some(CaBundleReference { kind, name, key }) = &account.ca_bundle else {

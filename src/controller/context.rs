@@ -11,6 +11,7 @@ use super::large_reads::{LargeReads, ReadPermit};
 use super::leader_election::LeaderElection;
 use super::peer_watch::PeerWatch;
 use super::registry::Registry;
+use super::sharing::index::SharingIndex;
 use super::target_policy::TargetPolicy;
 use super::write_limits::NamespaceWrites;
 use crate::account::Accounts;
@@ -61,6 +62,16 @@ pub(super) struct Context {
 }
 
 impl Context {
+    /// The registry of the area with this namespace; none if no area has it.
+    pub(super) fn area_of(&self, namespace: &str) -> Option<&Arc<Registry>> {
+        self.registries.iter().find(|registry| registry.covers(namespace))
+    }
+
+    /// Who follows whom, in all areas.
+    pub(super) fn sharing(&self) -> &SharingIndex {
+        &self.registry.sharing
+    }
+
     /// Waits until an object of this namespace may be read whole.
     pub(super) async fn read_permit(&self, namespace: &str) -> ReadPermit {
         self.large_reads.enter(namespace, self.clock.now()).await

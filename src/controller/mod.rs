@@ -27,6 +27,7 @@ mod reconciliation;
 mod registry;
 mod run;
 mod settings;
+mod sharing;
 mod spec;
 mod state;
 mod status;

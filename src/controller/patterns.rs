@@ -11,6 +11,7 @@ use crate::api::rules;
 pub(super) type Pattern = LazyLock<Option<Regex>>;
 
 pub(super) static NAME: Pattern = Pattern::new(|| Regex::new(rules::NAME_PATTERN).ok());
+pub(super) static NAMESPACE: Pattern = Pattern::new(|| Regex::new(rules::NAMESPACE_PATTERN).ok());
 pub(super) static KEY: Pattern = Pattern::new(|| Regex::new(rules::KEY_PATTERN).ok());
 pub(super) static RESERVED_KEY: Pattern = Pattern::new(|| Regex::new(rules::RESERVED_KEY_PATTERN).ok());
 pub(super) static TYPE: Pattern = Pattern::new(|| Regex::new(rules::TYPE_PATTERN).ok());
@@ -28,7 +29,7 @@ mod tests {
 
     #[test]
     fn every_pattern_compiles() {
-        let patterns = [&NAME, &KEY, &RESERVED_KEY, &TYPE, &RESERVED_TYPE, &QUALIFIED_NAME];
+        let patterns = [&NAME, &NAMESPACE, &KEY, &RESERVED_KEY, &TYPE, &RESERVED_TYPE, &QUALIFIED_NAME];
         assert!(patterns.into_iter().all(|pattern| pattern.is_some()));
     }
 }

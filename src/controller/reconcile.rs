@@ -15,7 +15,7 @@ use super::reconciliation::Reconciliation;
 use super::registry::Registry;
 use super::state::CredentialState;
 use super::status_watch::StatusMark;
-use super::{account_binding, attempt, malformed, peer_controllers, status, target, trim};
+use super::{account_binding, attempt, malformed, peer_controllers, sharing, status, target, trim};
 use crate::account::AttemptRecorder;
 use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
 use crate::core::account::Next;
@@ -47,6 +47,7 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
         () = context.stop.cancelled() => return Ok(Action::await_change()),
         permit = async {
             context.registry.secrets.synced().await;
+            owner_listed(&object, &namespace, &context).await;
             let now = context.clock.now();
             context.reconcile_limiter.enter(&(), CallRequest::in_turn(namespace.as_str().into(), now), now).await
         } => permit,
@@ -86,6 +87,15 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     Ok(action)
 }
 
+/// Waits until the credential that this one follows would have been listed, if it exists.
+async fn owner_listed(object: &Guarded, own: &str, context: &Context) {
+    let reference = object.0.as_ref().ok().and_then(|credential| credential.spec.credential_ref.as_ref());
+    let namespace = reference.and_then(|reference| reference.namespace.as_deref()).unwrap_or(own);
+    if let Some(registry) = context.area_of(namespace) {
+        registry.credentials.synced().await;
+    }
+}
+
 /// The same for a credential that matches its definition.
 async fn reconcile_readable(
     context: &Context,
@@ -97,6 +107,7 @@ async fn reconcile_readable(
 ) -> Result<Action, ApiServerError> {
     let ownership = peer_controllers::ownership(context, credential, key, state).await?;
     if let Ownership::StandsBy(action) = ownership {
+        sharing::stand_by(context, key, term);
         context.registry.rejections.resolved(key, term);
         return Ok(action);
     }
@@ -140,7 +151,7 @@ pub(super) async fn finish(object: &Guarded, context: &Context) -> Result<(), Ap
         return Ok(());
     };
     let mut state = state.lock().await;
-    if state.term != Some(term) || state.login.is_none() || !trim::is_validated(&state, credential) {
+    if state.term != Some(term) || state.session().is_none() || !trim::is_validated(&state, credential) {
         return Ok(());
     }
     let mut reconciliation = Reconciliation::new(context, credential, &key, &mut state, None);
@@ -218,6 +229,7 @@ impl Reconciliation<'_> {
                 Plan::PublishReadBack { fence } => target::publish_read_back(self, fence).await?,
                 Plan::Rest { until } => {
                     self.context.registry.rejections.resolved(&self.key(), term);
+                    self.share(now);
                     if self.is_just_queued(now) {
                         return Ok(Action::requeue(TURN_PAUSE.unsigned_abs()));
                     }

@@ -7,12 +7,14 @@ use super::api_server::ApiServerError;
 use super::context::Context;
 use super::large_reads::ReadPermit;
 use super::registry::CacheRevision;
+use super::sharing::Followed;
+use super::sharing::index::Offer;
 use super::spec;
 use super::state::{CredentialState, ValidatedSpec};
 use crate::api::IdIssuerCredential;
 use crate::core::credential::Inputs;
 use crate::core::object_name::NamespacedName;
-use crate::core::observed::{CredentialSpec, LastSeen, Login, Observed};
+use crate::core::observed::{AccountReference, CredentialSpec, LastSeen, Login, Observed};
 use crate::core::reason::Reason;
 use crate::core::target::Identity;
 use crate::core::time::Moment;
@@ -39,6 +41,9 @@ pub(super) struct Reconciliation<'a> {
     pub(super) generation_since: Moment,
     login_seen: LastSeen,
     target_seen: LastSeen,
+    /// What the credential that this one follows offers.
+    followed: Followed,
+    is_wanted_by_followers: bool,
 }
 
 impl<'a> Reconciliation<'a> {
@@ -61,25 +66,48 @@ impl<'a> Reconciliation<'a> {
         let (login_seen, target_seen) = (LastSeen::Unknown, LastSeen::Unknown);
         let generation_since = context.registry.credentials.generation_since(key);
         let generation_since = generation_since.unwrap_or_else(|| context.clock.now());
-        Self { context, credential, identity, spec, state, generation_since, login_seen, target_seen }
+        Self {
+            context,
+            credential,
+            identity,
+            spec,
+            state,
+            generation_since,
+            login_seen,
+            target_seen,
+            followed: Followed::Offered(Offer::Unread),
+            is_wanted_by_followers: false,
+        }
     }
 
     /// Refreshes what may have changed by itself: the watches and the time.
     pub(super) fn look(&mut self) -> Moment {
         let now = self.context.clock.now();
         self.state.known.update_renew_request(self.credential.renew_request(), now);
-        if let Ok(spec) = &self.spec {
-            self.login_seen =
-                self.context.registry.secrets.last_seen(&self.sibling(&spec.account.login.secret));
+        if let Ok(spec) = self.spec.clone() {
             self.target_seen = self.context.registry.secrets.last_seen(&self.sibling(&spec.target.secret));
-            let generation = self.credential.metadata.generation;
-            self.state.join_account(&self.identity.uid, spec, generation);
+            match &spec.account {
+                AccountReference::Own(account) => {
+                    self.state.followed = None;
+                    self.login_seen =
+                        self.context.registry.secrets.last_seen(&self.sibling(&account.login.secret));
+                    self.state.join_account(&self.identity.uid, &spec, self.credential.metadata.generation);
+                    self.is_wanted_by_followers = self.is_wanted_by_followers(now);
+                }
+                AccountReference::Followed(owner) => {
+                    self.state.login = None;
+                    self.followed = self.look_at_owner(&spec, owner, now);
+                }
+            }
         }
         now
     }
 
     pub(super) fn observed(&self, now: Moment) -> Observed<'_> {
-        let login = self.spec.as_ref().map(|spec| self.state.login(&self.login_seen, spec, now));
+        let login = self.spec.as_ref().map(|spec| match &spec.account {
+            AccountReference::Own(_) => self.state.login(&self.login_seen, spec, now),
+            AccountReference::Followed(owner) => self.followed.login(owner),
+        });
         let inputs = Inputs {
             identity: &self.identity,
             generation: self.generation(),
@@ -88,6 +116,7 @@ impl<'a> Reconciliation<'a> {
             login_seen: &self.login_seen,
             login: login.unwrap_or(Login::Unread),
             is_login_at_hand: self.state.login.as_ref().is_some_and(|snapshot| snapshot.pair.is_some()),
+            is_wanted_by_followers: self.is_wanted_by_followers,
             target_seen: &self.target_seen,
             namespace_pause: self.context.writes.pause(&self.identity.object.namespace, now),
             is_stopping: self.context.stop.is_cancelled(),

@@ -12,7 +12,9 @@ mod testing;
 mod wake_ups;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use super::sharing::index::SharingIndex;
 use super::status_watch::StatusWatches;
 use crate::core::object_name::NamespacedName;
 use crate::core::time::Moment;
@@ -27,6 +29,8 @@ use wake_ups::WakeUpSchedule;
 
 /// Everything that is known of one watched area.
 pub(super) struct Registry {
+    /// Its namespace; none for all namespaces.
+    namespace: Option<String>,
     /// Which credentials there are, and what is remembered of them.
     pub credentials: CredentialStore,
     /// The versions of the Secrets that they name.
@@ -39,19 +43,29 @@ pub(super) struct Registry {
     pub rejections: RejectionBarrier,
     /// Which of them are worked on.
     pub quotas: NamespaceQuotas,
+    /// Who follows whom, in all areas.
+    pub sharing: Arc<SharingIndex>,
 }
 
 impl Registry {
-    /// Starts empty, with at most `limit` managed credentials per namespace.
-    pub(super) fn new(limit: usize) -> Self {
+    /// Starts empty, for one namespace or for all, with at most `limit` managed credentials per namespace.
+    pub(super) fn new(namespace: Option<String>, limit: usize, sharing: Arc<SharingIndex>) -> Self {
         Self {
+            namespace,
             credentials: CredentialStore::new(),
             secrets: SecretCache::new(),
             statuses: StatusWatches::default(),
             wake_ups: WakeUpSchedule::default(),
             rejections: RejectionBarrier::default(),
             quotas: NamespaceQuotas::new(limit),
+            sharing,
         }
+    }
+
+    /// Whether this namespace belongs to the area.
+    #[must_use]
+    pub(super) fn covers(&self, namespace: &str) -> bool {
+        self.namespace.as_deref().is_none_or(|own| own == namespace)
     }
 
     /// Stores a credential from the watch. Its status causes work only if someone else changed it.
@@ -62,6 +76,7 @@ impl Registry {
         status: StatusSnapshot,
         now: Moment,
     ) -> CredentialNews {
+        self.sharing.on_applied(key, &snapshot.uid, &snapshot.sharing);
         let (secrets, is_rejected) = (snapshot.secrets.clone(), status.is_rejected && !snapshot.deleting);
         let change = self.credentials.on_applied(key, snapshot, now);
         if let Change::Replaced(previous) = &change {
@@ -88,6 +103,7 @@ impl Registry {
         key: &NamespacedName,
     ) -> (Option<String>, Vec<NamespacedName>) {
         let Some(gone) = self.credentials.on_deleted(key) else { return (None, Vec::new()) };
+        self.sharing.on_removed(key);
         self.forget(key, &gone);
         (Some(gone.uid), self.quotas.fill(&key.namespace))
     }
@@ -103,6 +119,7 @@ impl Registry {
     pub(super) fn on_credential_list_end(&self) -> (Vec<String>, Vec<NamespacedName>) {
         let gone = self.credentials.on_list_end();
         for (key, snapshot) in &gone {
+            self.sharing.on_removed(key);
             self.forget(key, snapshot);
         }
         let placed = self.quotas.on_list_end();
@@ -122,7 +139,7 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
-    use super::testing::{at, key, snapshot};
+    use super::testing::{at, key, registry, snapshot};
     use super::*;
     use crate::controller::leader_election::Term;
     use crate::core::target::ObjectVersion;
@@ -138,7 +155,7 @@ mod tests {
 
     #[test]
     fn only_what_can_cause_work_is_news() {
-        let registry = Registry::new(10);
+        let registry = registry(10);
         assert!(apply(&registry, "billing", "u1", &["login"]).is_work);
         assert!(!apply(&registry, "billing", "u1", &["login"]).is_work, "the same again");
         let changed = CredentialSnapshot { generation: Some(2), ..snapshot("u1", &["login"]) };
@@ -148,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_credential_that_was_made_anew_begins_anew_in_every_part() {
-        let (registry, term) = (Registry::new(1), Term::default());
+        let (registry, term) = (registry(1), Term::default());
         registry.on_credential_list_end();
         let rejected = StatusSnapshot { is_rejected: true, ..StatusSnapshot::default() };
         registry.on_credential_applied(&key("a"), snapshot("u1", &["login"]), rejected, at(0));
@@ -166,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_credential_that_is_being_deleted_keeps_no_first_login_back() {
-        let (registry, term) = (Registry::new(1), Term::default());
+        let (registry, term) = (registry(1), Term::default());
         registry.on_credential_list_end();
         let rejected = StatusSnapshot { is_rejected: true, ..StatusSnapshot::default() };
         registry.on_credential_applied(&key("a"), snapshot("u1", &[]), rejected, at(0));
@@ -178,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_credential_that_is_gone_is_forgotten_in_every_part_and_makes_room_for_another() {
-        let registry = Registry::new(1);
+        let registry = registry(1);
         registry.on_credential_relist();
         apply(&registry, "a", "u1", &["login"]);
         apply(&registry, "b", "u2", &["login"]);

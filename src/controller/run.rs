@@ -23,6 +23,7 @@ use super::peer_watch::PeerWatch;
 use super::permissions::Permissions;
 use super::registry::Registry;
 use super::settings::{Settings, host};
+use super::sharing::index::SharingIndex;
 use super::waker::{self, Waker};
 use super::write_limits::NamespaceWrites;
 use super::{watchdog, watches};
@@ -212,7 +213,7 @@ impl Operator {
             Arc::clone(&clock),
             Arc::clone(&metrics),
             keys,
-            ended_sender,
+            ended_sender.clone(),
             move || leads.term().is_some(),
             stop.clone(),
         ));
@@ -230,8 +231,11 @@ impl Operator {
             settings.namespaces.iter().cloned().map(Some).collect()
         };
         let limit = settings.max_credentials_per_namespace;
-        let registries: Arc<[Arc<Registry>]> =
-            namespaces.iter().map(|_| Arc::new(Registry::new(limit))).collect();
+        let sharing = Arc::new(SharingIndex::new(ended_sender));
+        let registries: Arc<[Arc<Registry>]> = namespaces
+            .iter()
+            .map(|it| Arc::new(Registry::new(it.clone(), limit, Arc::clone(&sharing))))
+            .collect();
         let (bundles, large_reads) = (Arc::new(Bundles::default()), Arc::new(LargeReads::default()));
         let writes = Arc::new(NamespaceWrites::default());
         let context = |registry: &Arc<Registry>| {

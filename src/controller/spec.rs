@@ -6,17 +6,19 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 
-use super::patterns::{KEY, NAME, RESERVED_KEY, is_match};
+use super::patterns::{KEY, NAME, NAMESPACE, RESERVED_KEY, is_match};
 use super::target_policy::TargetPolicy;
 use crate::api::rules;
 use crate::api::{self, CreationPolicy, IdIssuerCredential, RefreshRequest, Renewal};
 use crate::core::account::Strategy;
 use crate::core::endpoint::{AllowList, Endpoint, Origin, PathError, RefreshShape};
+use crate::core::object_name::NamespacedName;
 use crate::core::observed::{
-    AccountReference, CaBundleKind, CaBundleReference, CredentialSpec, LoginReference,
+    AccountReference, CaBundleKind, CaBundleReference, CredentialSpec, LoginReference, OwnAccount,
 };
 use crate::core::reason::Reason;
 use crate::core::schedule::{Jitter, RenewBefore};
+use crate::core::sharing::{ALL_NAMESPACES, AllowedNamespaces, SharingRole};
 use crate::core::target::TargetSpec;
 use crate::core::template::Template;
 
@@ -30,21 +32,9 @@ pub(super) fn parse(
     target_policy: &TargetPolicy,
 ) -> Result<CredentialSpec, Reason> {
     let spec = &credential.spec;
-    let login = &spec.login_secret_ref;
-    if credential.secret_name() == login.name {
-        return Err(Reason::InvalidSpec { field: "spec.target.secretName" });
-    }
     Ok(CredentialSpec {
         suspended: spec.suspend,
-        account: AccountReference {
-            login: LoginReference {
-                secret: name("spec.loginSecretRef.name", &login.name)?,
-                username_key: key("spec.loginSecretRef.usernameKey", &login.username_key)?,
-                password_key: key("spec.loginSecretRef.passwordKey", &login.password_key)?,
-            },
-            endpoint: endpoint(spec.issuer.as_ref(), allow_list)?,
-            ca_bundle: ca_bundle(spec.issuer.as_ref())?,
-        },
+        account: account(credential, allow_list)?,
         strategy: match spec.renewal.strategy {
             api::Strategy::Auto => Strategy::Auto,
             api::Strategy::Login => Strategy::Login,
@@ -53,6 +43,74 @@ pub(super) fn parse(
         jitter: Jitter::seeded_by(&credential.uid().unwrap_or_default()),
         target: target(credential, target_policy)?,
     })
+}
+
+fn account(credential: &IdIssuerCredential, allow_list: &AllowList) -> Result<AccountReference, Reason> {
+    let spec = &credential.spec;
+    match (&spec.login_secret_ref, &spec.credential_ref) {
+        (Some(login), None) => {
+            if credential.secret_name() == login.name {
+                return Err(Reason::InvalidSpec { field: "spec.target.secretName" });
+            }
+            allowed_namespaces(spec.allowed_namespaces.as_ref())?;
+            Ok(AccountReference::Own(OwnAccount {
+                login: LoginReference {
+                    secret: name("spec.loginSecretRef.name", &login.name)?,
+                    username_key: key("spec.loginSecretRef.usernameKey", &login.username_key)?,
+                    password_key: key("spec.loginSecretRef.passwordKey", &login.password_key)?,
+                },
+                endpoint: endpoint(spec.issuer.as_ref(), allow_list)?,
+                ca_bundle: ca_bundle(spec.issuer.as_ref())?,
+            }))
+        }
+        (None, Some(_)) => followed(credential).map(AccountReference::Followed),
+        (Some(_), Some(_)) | (None, None) => Err(Reason::InvalidSpec { field: "spec.credentialRef" }),
+    }
+}
+
+/// The part of a credential in sharing. One that is contradictory has none.
+pub(super) fn sharing_role(credential: &IdIssuerCredential) -> SharingRole {
+    let spec = &credential.spec;
+    let role = match (&spec.login_secret_ref, &spec.credential_ref) {
+        (Some(_), None) => allowed_namespaces(spec.allowed_namespaces.as_ref()).map(SharingRole::Owner),
+        (None, Some(_)) => followed(credential).map(SharingRole::Follower),
+        (Some(_), Some(_)) | (None, None) => return SharingRole::None,
+    };
+    role.unwrap_or_default()
+}
+
+/// The credential that this one follows. It has no login, issuer or strategy of its own, and nobody follows it.
+fn followed(credential: &IdIssuerCredential) -> Result<NamespacedName, Reason> {
+    let spec = &credential.spec;
+    let refused = |field| Err(Reason::InvalidSpec { field });
+    let Some(reference) = &spec.credential_ref else { return refused("spec.credentialRef") };
+    if spec.issuer.is_some() {
+        return refused("spec.issuer");
+    }
+    if spec.renewal.strategy != api::Strategy::Auto {
+        return refused("spec.renewal.strategy");
+    }
+    if spec.allowed_namespaces.is_some() {
+        return refused("spec.allowedNamespaces");
+    }
+    let namespace = match &reference.namespace {
+        Some(namespace) => namespace_name("spec.credentialRef.namespace", namespace)?,
+        None => credential.namespace().unwrap_or_default(),
+    };
+    Ok(NamespacedName::new(namespace, name("spec.credentialRef.name", &reference.name)?))
+}
+
+fn allowed_namespaces(allowed: Option<&api::AllowedNamespaces>) -> Result<AllowedNamespaces, Reason> {
+    const NAMES: &str = "spec.allowedNamespaces.names";
+    let names = allowed.map(|allowed| allowed.names.as_slice()).unwrap_or_default();
+    if names.len() > rules::ALLOWED_NAMESPACES_MAX {
+        return Err(Reason::InvalidSpec { field: NAMES });
+    }
+    let checked = names.iter().map(|name| match name.as_str() {
+        ALL_NAMESPACES => Ok(name.clone()),
+        name => namespace_name(NAMES, name),
+    });
+    Ok(AllowedNamespaces::named(checked.collect::<Result<Vec<_>, _>>()?))
 }
 
 fn target(credential: &IdIssuerCredential, policy: &TargetPolicy) -> Result<TargetSpec, Reason> {
@@ -149,6 +207,10 @@ fn name(field: &'static str, text: &str) -> Result<String, Reason> {
     is_allowed.then(|| text.to_owned()).ok_or(Reason::InvalidSpec { field })
 }
 
+fn namespace_name(field: &'static str, text: &str) -> Result<String, Reason> {
+    is_match(&NAMESPACE, text).then(|| text.to_owned()).ok_or(Reason::InvalidSpec { field })
+}
+
 fn key(field: &'static str, text: &str) -> Result<String, Reason> {
     let is_allowed = is_match(&KEY, text) && !is_match(&RESERVED_KEY, text);
     is_allowed.then(|| text.to_owned()).ok_or(Reason::InvalidSpec { field })
@@ -186,9 +248,10 @@ mod tests {
     #[test]
     fn a_minimal_specification_uses_the_default_issuer_and_the_default_keys() {
         let spec = parse(&credential(&json!({"loginSecretRef": {"name": "login"}}))).unwrap();
-        assert_eq!(spec.account.endpoint.token.as_str(), "https://api.idissuer.pl/v2/auth/token");
-        assert_eq!(spec.account.endpoint.refresh.as_str(), "https://api.idissuer.pl/v2/auth/refreshtoken");
-        assert_eq!(spec.account.login.password_key, "password");
+        let account = spec.account.own().unwrap();
+        assert_eq!(account.endpoint.token.as_str(), "https://api.idissuer.pl/v2/auth/token");
+        assert_eq!(account.endpoint.refresh.as_str(), "https://api.idissuer.pl/v2/auth/refreshtoken");
+        assert_eq!(account.login.password_key, "password");
         assert_eq!(spec.target.secret, "billing");
         assert_eq!(spec.target.template, Template::default());
         assert!(spec.target.owned && !spec.suspended);
@@ -199,6 +262,7 @@ mod tests {
         let login = json!({"name": "login"});
         // Two characters a byte counts only once by the schema.
         let long = "ż".repeat(rules::TEMPLATE_VALUE_MAX_LENGTH);
+        let many = vec!["shop"; rules::ALLOWED_NAMESPACES_MAX + 1];
         let cases = [
             (json!({"loginSecretRef": {"name": "billing"}}), "InvalidSpec"),
             (json!({"loginSecretRef": {"name": "a/b"}}), "InvalidSpec"),
@@ -257,6 +321,15 @@ mod tests {
                 json!({"loginSecretRef": login, "target": {"secretName": "sh.helm.release.v1.x.v1"}}),
                 "TargetNameReserved",
             ),
+            (json!({}), "InvalidSpec"),
+            (json!({"loginSecretRef": login, "credentialRef": {"name": "other"}}), "InvalidSpec"),
+            (json!({"credentialRef": {"name": "A"}}), "InvalidSpec"),
+            (json!({"credentialRef": {"name": "other", "namespace": "a.b"}}), "InvalidSpec"),
+            (json!({"credentialRef": {"name": "other"}, "issuer": {}}), "InvalidSpec"),
+            (json!({"credentialRef": {"name": "other"}, "renewal": {"strategy": "Login"}}), "InvalidSpec"),
+            (json!({"credentialRef": {"name": "other"}, "allowedNamespaces": {}}), "InvalidSpec"),
+            (json!({"loginSecretRef": login, "allowedNamespaces": {"names": ["shop*"]}}), "InvalidSpec"),
+            (json!({"loginSecretRef": login, "allowedNamespaces": {"names": many}}), "InvalidSpec"),
             (
                 json!({"loginSecretRef": login, "target": {"template": {"type": "helm.sh/release.v1"}}}),
                 "SecretTypeNotAllowed",
@@ -265,6 +338,30 @@ mod tests {
         for (spec, expected) in cases {
             let found = parse(&credential(&spec));
             assert_eq!(found.err().map(|reason| reason.name()), Some(expected), "{spec}");
+        }
+    }
+
+    #[test]
+    fn a_follower_names_a_credential_of_its_own_namespace_unless_it_says_another() {
+        for (reference, followed) in [
+            (json!({"name": "owner"}), NamespacedName::new("shop", "owner")),
+            (json!({"namespace": "platform", "name": "owner"}), NamespacedName::new("platform", "owner")),
+        ] {
+            let follower = credential(&json!({"credentialRef": reference}));
+            assert_eq!(parse(&follower).unwrap().account, AccountReference::Followed(followed.clone()));
+            assert_eq!(sharing_role(&follower), SharingRole::Follower(followed));
+        }
+    }
+
+    #[test]
+    fn a_contradictory_credential_has_no_part_in_sharing() {
+        for spec in [
+            json!({"loginSecretRef": {"name": "login"}, "credentialRef": {"name": "owner"}}),
+            json!({"loginSecretRef": {"name": "login"}, "allowedNamespaces": {"names": ["*", "shop*"]}}),
+            json!({"credentialRef": {"name": "owner"}, "allowedNamespaces": {"names": ["*"]}}),
+            json!({}),
+        ] {
+            assert_eq!(sharing_role(&credential(&spec)), SharingRole::None, "{spec}");
         }
     }
 

@@ -7,11 +7,12 @@ use jiff::SignedDuration;
 
 use super::api_server::{ApiServerError, CallDeadline};
 use super::leader_election::Term;
+use super::sharing::FollowedSession;
 use crate::account::{Membership, Session, Tenant};
 use crate::core::account::LastFailure;
 use crate::core::adaptive_timeout::AdaptiveTimeout;
 use crate::core::credential::Credential;
-use crate::core::observed::{AccountReference, CredentialSpec, LastSeen, Login};
+use crate::core::observed::{CredentialSpec, LastSeen, Login, OwnAccount};
 use crate::core::reason::Reason;
 use crate::core::schedule::TimeScale;
 use crate::core::time::Moment;
@@ -35,6 +36,8 @@ pub(super) struct CredentialState {
     pub known: Credential,
     /// The login as it was last read.
     pub login: Option<LoginSnapshot>,
+    /// The session of the credential that it follows.
+    pub followed: Option<FollowedSession>,
     /// How long calls to the API server may take.
     timeout: AdaptiveTimeout,
     /// Since when a first login waits until the rejections that status remembers of others have found their accounts.
@@ -50,7 +53,7 @@ pub(super) struct LoginSnapshot {
     /// The version of the Secret, or that there was none.
     pub seen: LastSeen,
     /// What was read.
-    pub reference: AccountReference,
+    pub reference: OwnAccount,
     /// The version of the Secret with the CA bundle that was known then; unknown of a bundle in a `ConfigMap`.
     pub bundle_seen: LastSeen,
     /// When it happened.
@@ -69,7 +72,7 @@ pub(super) struct LoginSnapshot {
 
 impl LoginSnapshot {
     /// Whom this snapshot found the issuer's certificate to be trusted by, if that still holds for the reference.
-    pub(super) fn trust(&self, reference: &AccountReference, now: Moment) -> Option<Trust> {
+    pub(super) fn trust(&self, reference: &OwnAccount, now: Moment) -> Option<Trust> {
         let is_same = self.reference.ca_bundle == reference.ca_bundle && !self.is_stale(now);
         let session = self.outcome.as_ref().ok().filter(|_| is_same)?;
         Some(session.address().trust.clone())
@@ -163,9 +166,10 @@ impl CredentialState {
     /// What the login Secret is known to hold, given its last known version and the present specification.
     #[must_use]
     pub(super) fn login(&self, seen: &LastSeen, spec: &CredentialSpec, now: Moment) -> Login {
+        let Some(account) = spec.account.own() else { return Login::Unread };
         let current = self.login.as_ref().filter(|snapshot| {
             (*seen == LastSeen::Unknown || snapshot.seen == *seen)
-                && snapshot.reference == spec.account
+                && snapshot.reference == *account
                 && !snapshot.is_stale(now)
         });
         let Some(snapshot) = current else { return Login::Unread };
@@ -175,10 +179,11 @@ impl CredentialState {
         }
     }
 
-    /// The account's session, if the login was read and is good.
+    /// The account's session, if the login was read and is good, or if that of the followed credential was.
     #[must_use]
     pub(super) fn session(&self) -> Option<&Arc<Session>> {
-        self.login.as_ref()?.outcome.as_ref().ok()
+        let own = self.login.as_ref().and_then(|snapshot| snapshot.outcome.as_ref().ok());
+        own.or_else(|| self.followed.as_ref().map(FollowedSession::session))
     }
 
     /// When a login that could not be used is looked at again, if time alone leads to that.

@@ -20,8 +20,8 @@ use super::context::{Context, Guarded};
 use super::reconcile::{finish, reconcile};
 use super::registry::{CredentialSnapshot, Registry, StatusSnapshot};
 use super::status_watch::StatusMark;
-use super::trim;
 use super::waker::{Waker, wake};
+use super::{spec, trim};
 use crate::api::{CaBundleKind, IdIssuerCredential};
 use crate::core::backoff::cluster_pause;
 use crate::core::object_name::NamespacedName;
@@ -159,15 +159,17 @@ fn key(object: &impl ResourceExt) -> NamespacedName {
 fn snapshot(object: &Guarded, own: &str) -> CredentialSnapshot {
     let credential = object.0.as_ref().ok();
     let status = credential.and_then(|credential| credential.status.as_ref());
+    let is_deleting = object.meta().deletion_timestamp.is_some();
     CredentialSnapshot {
         uid: object.uid().unwrap_or_default(),
         generation: object.meta().generation,
         renew_request: credential.and_then(IdIssuerCredential::renew_request).map(str::to_owned),
-        deleting: object.meta().deletion_timestamp.is_some(),
+        deleting: is_deleting,
         secrets: credential.map(secrets).unwrap_or_default(),
         controller: status
             .and_then(|status| status.controller.clone())
             .filter(|controller| controller != own),
+        sharing: credential.filter(|_| !is_deleting).map(spec::sharing_role).unwrap_or_default(),
         claim: status.and_then(|status| status.claimed_by.clone()),
     }
 }
@@ -190,8 +192,9 @@ fn status_snapshot(object: &Guarded) -> StatusSnapshot {
 fn secrets(credential: &IdIssuerCredential) -> BTreeSet<String> {
     let bundle = credential.spec.issuer.as_ref().and_then(|issuer| issuer.ca_bundle_ref.as_ref());
     let bundle = bundle.filter(|bundle| bundle.kind == CaBundleKind::Secret);
-    let named = [credential.secret_name(), &credential.spec.login_secret_ref.name];
-    named.into_iter().chain(bundle.map(|bundle| bundle.name.as_str())).map(str::to_owned).collect()
+    let login = credential.spec.login_secret_ref.as_ref().map(|login| &*login.name);
+    let bundle = bundle.map(|bundle| &*bundle.name);
+    [Some(credential.secret_name()), login, bundle].into_iter().flatten().map(str::to_owned).collect()
 }
 
 /// Watches the metadata of the area's Secrets, and wakes the credentials that a change concerns.

@@ -56,6 +56,19 @@ impl CallFailure {
         }
     }
 
+    /// Whether a person has to act before this can get better.
+    #[must_use]
+    pub fn needs_user_action(self) -> bool {
+        match self {
+            Self::LoginRejected { .. } | Self::LoginNotAccepted(_) => true,
+            Self::Unclear(answer) => answer.needs_user_action(),
+            Self::LoginOutcomeUnknown
+            | Self::RefreshRejected
+            | Self::NoAnswer(_)
+            | Self::IssuerUnavailable => false,
+        }
+    }
+
     /// Whether other certificate authorities to accept could make this better.
     #[must_use]
     pub fn is_of_tls(self) -> bool {
@@ -66,5 +79,14 @@ impl CallFailure {
     #[must_use]
     pub fn is_rejection(self) -> bool {
         matches!(self, Self::LoginRejected { .. } | Self::LoginNotAccepted(_))
+    }
+}
+
+impl UnclearAnswer {
+    fn needs_user_action(self) -> bool {
+        match self {
+            Self::Redirect | Self::PathWrong | Self::Invalid { .. } => true,
+            Self::Blocked | Self::Misdirected | Self::Incomplete => false,
+        }
     }
 }

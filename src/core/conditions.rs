@@ -9,7 +9,8 @@ use super::schedule::TimeScale;
 use super::time::{Moment, to_second};
 pub use list::{Condition, ConditionStatus, ConditionType, Wanted, find, merge};
 
-/// The conditions of a credential. `Ready` and `LoginAccepted` are always present, the others only while they are true.
+/// The conditions of a credential. `Ready` is always present, and `LoginAccepted` of one that logs in; the others only while
+/// they are true.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conditions {
     /// The target holds a valid token, written for this generation: true with the first, false with the second.
@@ -33,6 +34,8 @@ pub enum LoginAnswer {
     Accepted,
     /// Rejected, and how.
     Rejected(Reason),
+    /// The credential has no login: it follows another one.
+    Unneeded,
 }
 
 impl Conditions {
@@ -54,12 +57,13 @@ impl Conditions {
         let type_ = ConditionType::LoginAccepted;
         let pending = || Wanted::new(type_, Unknown, &Reason::LoginPending);
         let login = match &self.login_accepted {
-            Some(LoginAnswer::Accepted) => Wanted::new(type_, True, &Reason::LoginAccepted),
-            Some(LoginAnswer::Rejected(reason)) => Wanted::new(type_, False, reason),
-            Some(LoginAnswer::NotTried) => pending(),
-            None => Wanted::kept(type_, previous).unwrap_or_else(pending),
+            Some(LoginAnswer::Accepted) => Some(Wanted::new(type_, True, &Reason::LoginAccepted)),
+            Some(LoginAnswer::Rejected(reason)) => Some(Wanted::new(type_, False, reason)),
+            Some(LoginAnswer::NotTried) => Some(pending()),
+            Some(LoginAnswer::Unneeded) => None,
+            None => Some(Wanted::kept(type_, previous).unwrap_or_else(pending)),
         };
-        [ready].into_iter().chain(optional.into_iter().filter_map(present)).chain([login]).collect()
+        [ready].into_iter().chain(optional.into_iter().filter_map(present)).chain(login).collect()
     }
 }
 
@@ -112,7 +116,7 @@ pub fn blocker(observed: &Observed<'_>, state: &TargetState<'_>, now: Moment) ->
         Login::Unread => None,
         Login::Defective(reason) => Some(reason.clone()),
         Login::Account(account) => {
-            let waits_for = account.waits_for.map(|cause| cause.reason(&spec.account.login.secret));
+            let waits_for = account.waits_for.map(|cause| cause.reason(&spec.account));
             match account.waits_for {
                 Some(WaitCause::LoginRateLimited { .. }) => waits_for,
                 _ => account.failure_reason(&spec.account).or(waits_for),
@@ -170,6 +174,9 @@ fn holds_token(observed: &Observed<'_>, state: &TargetState<'_>) -> bool {
 }
 
 fn login_answer(observed: &Observed<'_>) -> Option<LoginAnswer> {
+    if observed.is_follower() {
+        return Some(LoginAnswer::Unneeded);
+    }
     let account = observed.account()?;
     let is_rejection = |it: &LastFailure| it.failure.cause.is_rejection();
     if account.last_failure.as_ref().is_some_and(is_rejection) {

@@ -54,35 +54,70 @@ pub enum Plan {
 pub fn decide(observed: &Observed<'_>, now: Moment) -> Plan {
     let rest = |is_wanted| Plan::Rest { until: wake_up(observed, is_wanted, now) };
     let Ok(spec) = observed.spec else { return rest(false) };
-    let is_rejected = observed.login_record.rejection != Rejection::None;
+    let is_rejected = observed.login_record.rejection != Rejection::None && !observed.is_follower();
     // What status remembers of a rejected login has to find its account before anyone logs in there; also where this
     // credential itself does nothing.
     if is_rejected && matches!(observed.login, Login::Unread) {
         return Plan::ReadLogin;
     }
-    let is_paused = observed.write_pause.is_some_and(|(_, until)| !until.is_reached(now));
-    if spec.suspended || is_paused {
+    if spec.suspended {
         return rest(false);
+    }
+    // Whatever keeps the own target from being written does not concern the followers.
+    let is_shared = observed.is_wanted_by_followers;
+    let for_followers = || if is_shared { ask(observed, true) } else { None };
+    let is_paused = observed.write_pause.is_some_and(|(_, until)| !until.is_reached(now));
+    if is_paused {
+        return for_followers().unwrap_or_else(|| rest(is_shared));
     }
     let state = observed.target_state();
     match &state {
-        TargetState::Blocked(_) => return rest(false),
+        TargetState::Blocked(_) => return for_followers().unwrap_or_else(|| rest(is_shared)),
         // Also before the first login: none is spent on a target that cannot be written.
         TargetState::Unverified => return Plan::ReadTarget,
         TargetState::Untouched | TargetState::Absent | TargetState::Ours(_) => {}
     }
-    let is_paced = observed.paced_until().is_some_and(|until| !until.is_reached(now));
+    let is_paced = is_paced(observed, now);
     if let Some(token) = better_token(observed, now).filter(|_| !is_paced) {
         return Plan::Publish { token, repair: false, fence: observed.target_fence().cloned() };
     }
-    let is_wanted = !is_paced && !is_unserved(observed, now) && wants_token(observed, &state, now);
-    let plan = match &observed.login {
+    let is_wanted = is_shared || wants_renewal(observed, &state, now);
+    let rewrite = || rewrite(observed, &state, now).filter(|_| !is_paced);
+    ask(observed, is_wanted).or_else(rewrite).unwrap_or_else(|| rest(is_wanted))
+}
+
+/// The step towards a new token, if one is wanted and the credential itself can take it: a follower cannot.
+fn ask(observed: &Observed<'_>, is_wanted: bool) -> Option<Plan> {
+    match &observed.login {
+        _ if observed.is_follower() => None,
         Login::Unread if is_wanted || observed.is_login_changed() => Some(Plan::ReadLogin),
         Login::Account(account) if is_wanted => obtain(observed, account),
         Login::Unread | Login::Account(_) | Login::Defective(_) => None,
-    };
-    let rewrite = || rewrite(observed, &state, now).filter(|_| !is_paced);
-    plan.or_else(rewrite).unwrap_or_else(|| rest(is_wanted))
+    }
+}
+
+/// Whether a follower wants its owner to obtain another token. Nothing but that token can satisfy it.
+#[must_use]
+pub fn is_owner_needed(observed: &Observed<'_>, now: Moment) -> bool {
+    let Ok(spec) = observed.spec else { return false };
+    let is_paused = observed.write_pause.is_some_and(|(_, until)| !until.is_reached(now));
+    let is_permitted = !matches!(observed.login, Login::Defective(_));
+    let state = observed.target_state();
+    let is_writable = !matches!(state, TargetState::Blocked(_) | TargetState::Unverified);
+    let can_use_one = !spec.suspended && !is_paused && is_permitted && is_writable;
+    observed.is_follower()
+        && can_use_one
+        && better_token(observed, now).is_none()
+        && wants_renewal(observed, &state, now)
+}
+
+/// Whether a newer token is wanted, and may be written.
+fn wants_renewal(observed: &Observed<'_>, state: &TargetState<'_>, now: Moment) -> bool {
+    !is_paced(observed, now) && !is_unserved(observed, now) && wants_token(observed, state, now)
+}
+
+fn is_paced(observed: &Observed<'_>, now: Moment) -> bool {
+    observed.paced_until().is_some_and(|until| !until.is_reached(now))
 }
 
 /// The account's newest token, where that should replace what is published.
@@ -195,7 +230,8 @@ fn rewrite(observed: &Observed<'_>, state: &TargetState<'_>, now: Moment) -> Opt
 fn wake_up(observed: &Observed<'_>, is_wanted: bool, now: Moment) -> Option<Moment> {
     let schedule = observed.schedule();
     let renews = observed.spec.is_ok_and(|spec| !spec.suspended);
-    let account = observed.account().filter(|_| is_wanted);
+    // A follower is woken once its owner has obtained a token.
+    let account = observed.account().filter(|_| is_wanted && !observed.is_follower());
     let next_attempt = account.and_then(|account| match account.next {
         Next::Wait(at) => Some(at),
         Next::Refresh | Next::Login | Next::InFlight | Next::Held => None,
@@ -219,6 +255,8 @@ fn wake_up(observed: &Observed<'_>, is_wanted: bool, now: Moment) -> Option<Mome
     .reduce(|sooner, other| sooner.earlier(other, now))
 }
 
+#[cfg(test)]
+mod followers;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

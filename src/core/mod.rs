@@ -33,6 +33,7 @@ mod refresh_support;
 mod renewal_margin;
 pub mod retry;
 pub mod schedule;
+pub mod sharing;
 pub mod sidecar;
 pub mod target;
 pub mod template;

@@ -8,14 +8,16 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::account::{Account, LastFailure, Next, RefreshSupport, Strategy, Throttle};
-use super::reason::Reason;
+use super::reason::{Reason, ReferenceProblem};
 use super::schedule::{
     Jitter, RenewBefore, SHORTEST_SERVED, SHORTEST_URGENT, Schedule, TimeScale, UNSERVED_PAUSE,
 };
 use super::target::{Identity, ObjectVersion, TargetSnapshot};
 use super::time::{Moment, to_second};
 use super::token::{AccessToken, Fingerprint, Grant, IssuedToken, Validity};
-pub use spec::{AccountReference, CaBundleKind, CaBundleReference, CredentialSpec, LoginReference};
+pub use spec::{
+    AccountReference, CaBundleKind, CaBundleReference, CredentialSpec, LoginReference, OwnAccount,
+};
 pub use target_state::{TargetState, TokenSource};
 
 /// The key under which credentials of one account share a session. A keyed digest; it reveals nothing.
@@ -99,12 +101,17 @@ pub enum WaitCause {
 }
 
 impl WaitCause {
-    /// What people read of it. `secret` names the login.
+    /// What people read of it, for a credential that names the account so.
     #[must_use]
-    pub fn reason(self, secret: &str) -> Reason {
-        match self {
-            Self::IssuerCircuitOpen => Reason::IssuerCircuitOpen,
-            Self::LoginRateLimited { until } => Reason::LoginRateLimited { secret: secret.to_owned(), until },
+    pub fn reason(self, named: &AccountReference) -> Reason {
+        match (self, named) {
+            (Self::IssuerCircuitOpen, _) => Reason::IssuerCircuitOpen,
+            (Self::LoginRateLimited { until }, AccountReference::Own(account)) => {
+                Reason::LoginRateLimited { secret: account.login.secret.clone(), until }
+            }
+            (Self::LoginRateLimited { .. }, AccountReference::Followed(owner)) => {
+                ReferenceProblem::not_ready(owner, true).into()
+            }
         }
     }
 }
@@ -176,7 +183,7 @@ impl AccountView {
     #[must_use]
     pub fn failure_reason(&self, named: &AccountReference) -> Option<Reason> {
         let last_failure = self.last_failure.as_ref()?;
-        Some(Reason::of_call(&last_failure.failure, &named.login.secret, &named.endpoint.origin))
+        Some(Reason::of_failure(&last_failure.failure, named))
     }
 
     /// Whether the issuer has accepted this very login before.
@@ -234,6 +241,8 @@ pub struct Observed<'a> {
     pub login: Login,
     /// Whether user name and password were read just now and can be sent. They are not kept: each login reads them.
     pub is_login_at_hand: bool,
+    /// Whether a credential that follows this one needs another token than the account holds.
+    pub is_wanted_by_followers: bool,
     /// The token that was published last.
     pub published: Option<&'a Published>,
     /// The version of the target that our last write left.
@@ -319,6 +328,11 @@ impl Observed<'_> {
     pub fn is_published_by_this_account(&self) -> bool {
         let (Some(published), Ok(spec)) = (self.published, self.spec) else { return false };
         let is_named = published.account.as_ref() == Some(&spec.account);
+        if self.is_follower() {
+            // It has no login that could have changed meanwhile.
+            let is_other = self.account().zip(published.key).is_some_and(|(account, key)| key != account.key);
+            return is_named && !is_other;
+        }
         let is_remembered = || !self.is_login_changed() && self.login_seen.version().is_some();
         match (self.account(), published.key) {
             (None, Some(_)) => is_named,
@@ -326,6 +340,12 @@ impl Observed<'_> {
             (Some(_), None) => is_named && self.login_record.accepted && is_remembered(),
             (Some(account), Some(key)) => key == account.key,
         }
+    }
+
+    /// Whether the specification names another credential, whose tokens this one shares.
+    #[must_use]
+    pub fn is_follower(&self) -> bool {
+        self.spec.is_ok_and(|spec| spec.account.followed().is_some())
     }
 
     /// Whether the login Secret is not, or not certainly, the one that status remembers.

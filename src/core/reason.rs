@@ -6,6 +6,7 @@
 mod call;
 mod hint;
 mod message;
+mod reference;
 mod refusal;
 
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use jiff::Timestamp;
 use super::connection_failure::ConnectionFailure;
 use super::username_password::LoginError;
 pub(super) use hint::{API_ACCESS, hint_at, with_cure};
+pub use reference::ReferenceProblem;
 pub use refusal::TargetRefusal;
 
 /// Why a condition is as it is.
@@ -86,6 +88,8 @@ pub enum Reason {
     TemplateTooLong,
     /// The target would be what other controllers give power to.
     TargetRefused(TargetRefusal),
+    /// The credential that this one follows brings no tokens.
+    Reference(ReferenceProblem),
     /// The login Secret does not exist.
     LoginSecretMissing {
         /// Its name.
@@ -278,6 +282,7 @@ impl Reason {
             Self::TemplateTooLarge { .. } => "TemplateTooLarge",
             Self::TemplateTooLong => "TemplateTooLong",
             Self::TargetRefused(refusal) => refusal.name(),
+            Self::Reference(problem) => problem.name(),
             Self::LoginSecretMissing { .. } => "LoginSecretMissing",
             Self::LoginSecretUnusable { defect, .. } => defect.name_of_key(),
             Self::CaBundleMissing { .. } => "CaBundleMissing",
@@ -334,6 +339,7 @@ impl Reason {
     #[must_use]
     pub fn needs_user_action(&self) -> bool {
         match self {
+            Self::Reference(problem) => problem.needs_user_action(),
             Self::TokenPublished { .. }
             | Self::Issuing
             | Self::Updating
@@ -396,6 +402,10 @@ mod tests {
         let secret = || "some-secret".to_owned();
         let key = || "some-key".to_owned();
         let object = || "ConfigMap some-bundle".to_owned();
+        let credential = || "platform/some-credential".to_owned();
+        let not_ready = |needs_user_action| {
+            Reference(ReferenceProblem::NotReady { credential: credential(), needs_user_action })
+        };
         let expiry = Timestamp::UNIX_EPOCH;
         let unusable = |defect| LoginSecretUnusable { secret: secret(), key: key(), defect };
         let rejected = |forbidden, blank| LoginRejected { secret: secret(), forbidden, blank };
@@ -425,7 +435,16 @@ mod tests {
             }
             TargetRefused(TargetRefusal::Domain(_)) => TargetRefused(TargetRefusal::Name(secret())),
             TargetRefused(TargetRefusal::Name(_)) => TargetRefused(TargetRefusal::Literal(key())),
-            TargetRefused(TargetRefusal::Literal(_)) => LoginSecretMissing { secret: secret() },
+            TargetRefused(TargetRefusal::Literal(_)) => Reference(ReferenceProblem::NotPermitted {
+                credential: credential(),
+                namespace: "some-namespace".into(),
+            }),
+            Reference(ReferenceProblem::NotPermitted { .. }) => {
+                Reference(ReferenceProblem::OutOfScope { namespace: "some-namespace".into() })
+            }
+            Reference(ReferenceProblem::OutOfScope { .. }) => not_ready(false),
+            Reference(ReferenceProblem::NotReady { needs_user_action: false, .. }) => not_ready(true),
+            Reference(ReferenceProblem::NotReady { .. }) => LoginSecretMissing { secret: secret() },
             LoginSecretMissing { .. } => unusable(LoginError::ALL[0]),
             LoginSecretUnusable { defect, .. } => {
                 let rest = LoginError::ALL.iter().skip_while(|other| *other != defect);
@@ -530,6 +549,8 @@ mod tests {
                 "some defect",
                 "some.type",
                 "some.domain",
+                "some-credential",
+                "some-namespace",
             ] {
                 assert_eq!(message.contains(part), spoken_of.contains(part), "{name}: {part} in {message:?}");
             }

@@ -13,7 +13,10 @@ use super::credential::{Credential, Inputs, LoginFound, ReportRequest, StatusTri
 use super::decide::{Plan, decide};
 use super::endpoint::{DEFAULT_ISSUER, Endpoint, Origin, RefreshShape};
 use super::object_name::NamespacedName;
-use super::observed::{AccountKey, AccountView, CredentialSpec, LastSeen, Login, Observed, Published};
+use super::observed::{
+    AccountKey, AccountReference, AccountView, CredentialSpec, LastSeen, Login, Observed, OwnAccount,
+    Published,
+};
 use super::reason::Reason;
 use super::retry::{Failure, RetryClass, Sent};
 use super::target::{Identity, ObjectVersion, TargetSnapshot};
@@ -104,6 +107,14 @@ pub(crate) fn spec() -> CredentialSpec {
     CredentialSpec::minimal("billing-login", endpoint, "billing-token")
 }
 
+/// The login and issuer of a specification that names its own.
+pub(crate) fn own(spec: &mut CredentialSpec) -> &mut OwnAccount {
+    match &mut spec.account {
+        AccountReference::Own(account) => account,
+        AccountReference::Followed(owner) => panic!("it follows {owner}"),
+    }
+}
+
 fn version(uid: &str, resource_version: u32) -> ObjectVersion {
     ObjectVersion { uid: uid.into(), resource_version: resource_version.to_string() }
 }
@@ -132,6 +143,8 @@ pub(crate) struct TestWorld {
     pub(crate) login_known: Known,
     /// Whether it was read just now, and user name and password can be sent.
     pub(crate) login_at_hand: bool,
+    /// Whether a follower needs another token.
+    pub(crate) is_wanted_by_followers: bool,
     /// What a read of the login Secret finds.
     pub(crate) login_holds: Result<AccountKey, Reason>,
     pub(crate) accounts: HashMap<AccountKey, Account>,
@@ -164,6 +177,7 @@ impl TestWorld {
             login_seen: LastSeen::Version(version("login", 1)),
             login_known: Known::Unread,
             login_at_hand: false,
+            is_wanted_by_followers: false,
             login_holds: Ok(BILLING),
             accounts: HashMap::new(),
             calls: Vec::new(),
@@ -210,6 +224,7 @@ impl TestWorld {
                 Known::Account(key) => view(*key),
             },
             is_login_at_hand: self.login_at_hand,
+            is_wanted_by_followers: self.is_wanted_by_followers,
             target_seen: &self.target_seen,
             namespace_pause: self.namespace_pause,
             is_stopping: false,

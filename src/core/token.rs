@@ -85,7 +85,7 @@ impl RefreshToken {
 }
 
 /// The first 32 hexadecimal digits of a token's SHA-256: enough to match a pod's token to a record, useless to log in.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(String);
 
 impl Fingerprint {

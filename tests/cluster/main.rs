@@ -15,6 +15,7 @@ mod clock_jumps;
 mod contesting;
 mod denying;
 mod figures;
+mod following;
 mod hostile;
 mod image;
 mod injection;

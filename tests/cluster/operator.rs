@@ -420,8 +420,10 @@ impl Drop for Operator {
 
 /// A credential as a user would write it.
 pub(crate) fn credential(name: &str, mut spec: Value) -> Value {
-    let login = json!({"name": LOGIN});
-    spec.as_object_mut().unwrap().entry("loginSecretRef").or_insert(login);
+    let fields = spec.as_object_mut().unwrap();
+    if !fields.contains_key("credentialRef") {
+        fields.entry("loginSecretRef").or_insert(json!({"name": LOGIN}));
+    }
     json!({
         "apiVersion": format!("{GROUP}/{VERSION}"), "kind": KIND, "metadata": {"name": name}, "spec": spec,
     })

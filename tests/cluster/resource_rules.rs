@@ -94,6 +94,7 @@ async fn what_is_too_long_or_too_much_is_refused_and_the_limit_is_named() {
     let label = |length| json!({"metadata": {"labels": {format!("{}/team", "x".repeat(length - 5)): ""}}});
     let path = |length| format!("/{}", "x".repeat(length - 1));
 
+    let namespaces = |count| (0..count).map(|number| format!("namespace-{number}")).collect::<Vec<_>>();
     let bytes = |limit| format!("may not be more than {limit} bytes");
     let items = |limit| format!("must have at most {limit} items");
     let cases = [
@@ -102,6 +103,18 @@ async fn what_is_too_long_or_too_much_is_refused_and_the_limit_is_named() {
             json!({"loginSecretRef": {"name": long(rules::NAME_MAX_LENGTH)}}),
             json!({"loginSecretRef": {"name": long(rules::NAME_MAX_LENGTH + 1)}}),
             bytes(rules::NAME_MAX_LENGTH),
+        ),
+        (
+            "spec.allowedNamespaces.names",
+            json!({"allowedNamespaces": {"names": namespaces(rules::ALLOWED_NAMESPACES_MAX)}}),
+            json!({"allowedNamespaces": {"names": namespaces(rules::ALLOWED_NAMESPACES_MAX + 1)}}),
+            items(rules::ALLOWED_NAMESPACES_MAX),
+        ),
+        (
+            "spec.credentialRef.namespace",
+            json!({"loginSecretRef": null, "credentialRef": {"namespace": long(63), "name": "other"}}),
+            json!({"loginSecretRef": null, "credentialRef": {"namespace": long(64), "name": "other"}}),
+            bytes(rules::NAMESPACE_MAX_LENGTH),
         ),
         (
             "spec.issuer.tokenPath",
@@ -195,6 +208,8 @@ async fn the_server_fills_in_the_defaults_and_a_null_is_an_absent_part() {
                 "target": {"secretName": null, "creationPolicy": null, "template": null},
                 "renewal": {"strategy": "Login", "renewBeforePercent": null, "renewBeforeSeconds": null},
                 "issuer": null,
+                "credentialRef": null,
+                "allowedNamespaces": null,
                 "suspend": null,
             }),
             json!({

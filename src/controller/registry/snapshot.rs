@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::status_watch::StatusMark;
 use crate::core::object_name::NamespacedName;
+use crate::core::sharing::SharingRole;
 
 /// The part of a credential that can cause work. Anything else about it, the rest of its status too, causes none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(in crate::controller) struct CredentialSnapshot {
     pub deleting: bool,
     /// The Secrets of its namespace that it names.
     pub secrets: BTreeSet<String>,
+    /// Its part in sharing.
+    pub sharing: SharingRole,
     /// The other controller that keeps it.
     pub controller: Option<String>,
     /// The controller that claims it.

@@ -1,9 +1,14 @@
 //! Names and snapshots for the tests of the parts.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 
+use super::super::sharing::index::SharingIndex;
+use super::Registry;
 use super::snapshot::CredentialSnapshot;
 use crate::core::object_name::NamespacedName;
+use crate::core::sharing::SharingRole;
 use crate::core::time::Moment;
 
 pub(super) fn at(seconds: i64) -> Moment {
@@ -15,6 +20,11 @@ pub(super) fn key(name: &str) -> NamespacedName {
     NamespacedName::new("shop", name)
 }
 
+pub(super) fn registry(limit: usize) -> Registry {
+    let (woken, _) = tokio::sync::mpsc::unbounded_channel();
+    Registry::new(None, limit, Arc::new(SharingIndex::new(woken)))
+}
+
 pub(super) fn snapshot(uid: &str, secrets: &[&str]) -> CredentialSnapshot {
     CredentialSnapshot {
         uid: uid.into(),
@@ -23,6 +33,7 @@ pub(super) fn snapshot(uid: &str, secrets: &[&str]) -> CredentialSnapshot {
         deleting: false,
         secrets: secrets.iter().map(|name| (*name).to_owned()).collect(),
         controller: None,
+        sharing: SharingRole::default(),
         claim: None,
     }
 }

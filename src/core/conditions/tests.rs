@@ -19,6 +19,7 @@ fn row(world: &TestWorld) -> Row {
         Some(LoginAnswer::NotTried) => "not tried",
         Some(LoginAnswer::Accepted) => "accepted",
         Some(LoginAnswer::Rejected(_)) => "rejected",
+        Some(LoginAnswer::Unneeded) => "unneeded",
     };
     (ready, name(reconciling), name(stalled), login, name(renewal_overdue))
 }

@@ -106,6 +106,8 @@ pub struct Inputs<'a> {
     pub login: Login,
     /// Whether user name and password were read just now and can be sent.
     pub is_login_at_hand: bool,
+    /// Whether a credential that follows this one needs another token than the account holds.
+    pub is_wanted_by_followers: bool,
     /// The target's last known version.
     pub target_seen: &'a LastSeen,
     /// Until when nothing is written because the namespace had so many writes.
@@ -202,6 +204,7 @@ impl Credential {
             login_seen: inputs.login_seen,
             login: inputs.login,
             is_login_at_hand: inputs.is_login_at_hand,
+            is_wanted_by_followers: inputs.is_wanted_by_followers,
             published: self.published.as_ref(),
             target_written: self.target_written.as_ref(),
             target_seen: inputs.target_seen,

@@ -88,6 +88,7 @@ impl Credential {
         let account = observed.account();
         // Under a changed specification it is asked for anew.
         let remembered = previous.refresh_support.filter(|_| observed.is_generation_observed());
+        let is_follower = observed.is_follower();
         Status {
             observed_generation: if is_heard {
                 Some(observed.generation)
@@ -102,11 +103,12 @@ impl Credential {
             token: observed.published.map(|published| token(published, observed)),
             // What an earlier process learned is the best that is known until this one has learned it.
             refresh_support: match account.map(|account| account.refresh_support) {
+                _ if is_follower => None,
                 Some(RefreshSupport::Unknown) => remembered.or(Some(RefreshSupport::Unknown)),
                 Some(learned) => Some(learned),
                 None => remembered,
             },
-            login: self.next_login(observed, attempt, now),
+            login: if is_follower { None } else { self.next_login(observed, attempt, now) },
             failures: account
                 .zip(observed.spec.ok())
                 .and_then(|(account, spec)| failures(account, &spec.account)),

@@ -13,7 +13,7 @@ use super::super::reason::Reason;
 use super::super::retry::{Failure, Sent};
 use super::super::target::ControllerOwner;
 use super::super::testing::{
-    BILLING, OTHER, TestWorld, malformed, misconfigured, obtained, refused, rejected, seconds, token,
+    BILLING, OTHER, TestWorld, malformed, misconfigured, obtained, own, refused, rejected, seconds, token,
     transient,
 };
 use super::super::token::Grant;
@@ -152,7 +152,7 @@ fn happen(world: &mut TestWorld, event: &Event, number: usize) {
             let strategy = if *login { Strategy::Login } else { Strategy::Auto };
             world.edit_spec(|spec| spec.strategy = strategy);
         }
-        Event::LoginMoves => world.edit_spec(|spec| spec.account.login.secret.push('x')),
+        Event::LoginMoves => world.edit_spec(|spec| own(spec).login.secret.push('x')),
         Event::SpecBreaks => {
             world.spec = Err(Reason::InvalidSpec { field: "spec" });
             world.generation += 1;

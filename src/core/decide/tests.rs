@@ -7,7 +7,7 @@ use super::super::retry::Sent;
 use super::super::schedule::RenewBefore;
 use super::super::target::ControllerOwner;
 use super::super::testing::{
-    BILLING, OTHER, TestWorld, at, name, obtained, refused, rejected, seconds, token, transient,
+    BILLING, OTHER, TestWorld, at, name, obtained, own, refused, rejected, seconds, token, transient,
 };
 use super::super::token::Grant;
 use super::*;
@@ -256,7 +256,7 @@ fn a_login_that_changed_is_read_and_only_another_account_costs_a_login() {
         (
             "another Secret with the same login",
             with(published_at(60), |world| {
-                world.edit_spec(|spec| spec.account.login.secret = "moved".into());
+                world.edit_spec(|spec| own(spec).login.secret = "moved".into());
             }),
             &["ReadLogin", "Publish"],
         ),
@@ -359,7 +359,7 @@ fn a_restart_with_a_fresh_token_reads_nothing_and_asks_nothing() {
 fn a_specification_that_names_another_issuer_has_its_first_attempt_recorded() {
     let mut world = published_at(60);
     world.login_holds = Ok(OTHER);
-    world.edit_spec(|spec| spec.account.login.username_key = "mail".into());
+    world.edit_spec(|spec| own(spec).login.username_key = "mail".into());
     let steps = world.settle();
     assert_eq!(steps[..2], ["ReadLogin", "Record, Obtain"]);
     assert_eq!(steps[2..], ["ReadTarget", "PublishReadBack"], "rendered anew meanwhile");

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::core::account::Strategy;
 use crate::core::endpoint::Endpoint;
+use crate::core::object_name::NamespacedName;
 use crate::core::schedule::{Jitter, RenewBefore};
 use crate::core::target::TargetSpec;
 
@@ -49,13 +50,42 @@ pub struct CaBundleReference {
 
 /// The part of a spec that determines the account. A token of another account does not satisfy the spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccountReference {
+pub enum AccountReference {
+    /// The account that the credential itself logs in to.
+    Own(OwnAccount),
+    /// The account of this other credential, which logs in for both.
+    Followed(NamespacedName),
+}
+
+/// A login at an issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnAccount {
     /// The location of the login.
     pub login: LoginReference,
     /// The address of the issuer.
     pub endpoint: Endpoint,
     /// Whom its certificate is trusted by; the public roots if by none.
     pub ca_bundle: Option<CaBundleReference>,
+}
+
+impl AccountReference {
+    /// The account, if the credential itself logs in.
+    #[must_use]
+    pub fn own(&self) -> Option<&OwnAccount> {
+        match self {
+            Self::Own(account) => Some(account),
+            Self::Followed(_) => None,
+        }
+    }
+
+    /// The credential that this one follows, if it follows one.
+    #[must_use]
+    pub fn followed(&self) -> Option<&NamespacedName> {
+        match self {
+            Self::Own(_) => None,
+            Self::Followed(owner) => Some(owner),
+        }
+    }
 }
 
 /// A specification, parsed: what it holds can be carried out.
@@ -87,7 +117,7 @@ impl CredentialSpec {
         };
         Self {
             suspended: false,
-            account: AccountReference { login, endpoint, ca_bundle: None },
+            account: AccountReference::Own(OwnAccount { login, endpoint, ca_bundle: None }),
             strategy: Strategy::Auto,
             renew_before: RenewBefore::default(),
             jitter: Jitter::NONE,

@@ -1,11 +1,26 @@
 //! What people read of a call to the issuer: made where the names of the login and of the issuer are known.
 
-use super::Reason;
+use super::{Reason, ReferenceProblem};
 use crate::core::call_failure::{CallFailure, UnclearAnswer};
 use crate::core::endpoint::Origin;
+use crate::core::observed::AccountReference;
 use crate::core::retry::Failure;
 
 impl Reason {
+    /// The reason for a call that brought no token, for a credential that names the account so. A follower learns nothing
+    /// of the login.
+    #[must_use]
+    pub fn of_failure(failure: &Failure, named: &AccountReference) -> Self {
+        match named {
+            AccountReference::Own(account) => {
+                Self::of_call(failure, &account.login.secret, &account.endpoint.origin)
+            }
+            AccountReference::Followed(owner) => {
+                ReferenceProblem::not_ready(owner, failure.cause.needs_user_action()).into()
+            }
+        }
+    }
+
     /// The reason for a call that brought no token. `secret` names the login, `origin` the issuer.
     #[must_use]
     pub fn of_call(failure: &Failure, secret: &str, origin: &Origin) -> Self {

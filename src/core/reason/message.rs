@@ -41,6 +41,7 @@ impl Reason {
             Self::TemplateTooLarge { key } => format!("spec.target.template.data[{key}] renders to more than 32 KiB, or all keys to more than 512 KiB; shorten the template"),
             Self::TemplateTooLong => "spec.target.template.data has more than 64 KiB of text; shorten the values".into(),
             Self::TargetRefused(refusal) => refusal.message(),
+            Self::Reference(problem) => problem.message(),
             Self::LoginSecretMissing { secret } => format!("Secret {secret} does not exist; create it with the user name and password of the account"),
             Self::LoginSecretUnusable { secret, key, defect: LoginError::Missing } => format!("Secret {secret} has no key {key}; add it, or correct the key in spec.loginSecretRef"),
             Self::LoginSecretUnusable { secret, key, defect } => format!("Key {key} of Secret {secret} {}", defect.describe()),

@@ -117,6 +117,7 @@ impl Process {
             login_seen: &LOGIN_SEEN,
             login: if self.is_login_known { Login::Account(account()) } else { Login::Unread },
             is_login_at_hand: self.is_login_at_hand,
+            is_wanted_by_followers: false,
             target_seen,
             namespace_pause: None,
             is_stopping: false,

@@ -1,0 +1,138 @@
+//! Sharing between credentials ([`crate::core::sharing`]): a follower takes part in the session of its owner, whose login
+//! obtains the tokens.
+
+pub(super) mod index;
+
+use std::sync::Arc;
+
+use super::context::Context;
+use super::leader_election::Term;
+use super::reconciliation::Reconciliation;
+use crate::account::{Membership, Session};
+use crate::core::account::Strategy;
+use crate::core::decide::is_owner_needed;
+use crate::core::object_name::NamespacedName;
+use crate::core::observed::{CredentialSpec, Login, Observed};
+use crate::core::reason::{Reason, ReferenceProblem};
+use crate::core::sharing::Wish;
+use crate::core::time::Moment;
+use index::Offer;
+
+/// The session of the credential that is followed. While it is kept, the follower is a member of the account.
+pub(super) struct FollowedSession {
+    session: Arc<Session>,
+    /// Its part in the account; none while suspended.
+    membership: Option<Membership>,
+}
+
+impl FollowedSession {
+    pub(super) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+}
+
+/// What a follower gets from its owner.
+pub(super) enum Followed {
+    /// Nothing, and why.
+    Nothing(ReferenceProblem),
+    /// What the owner offers.
+    Offered(Offer),
+}
+
+impl Reconciliation<'_> {
+    /// Looks at the credential that this one follows, and takes part in its session.
+    pub(super) fn look_at_owner(
+        &mut self,
+        spec: &CredentialSpec,
+        owner: &NamespacedName,
+        now: Moment,
+    ) -> Followed {
+        let followed = self.followed(owner);
+        let Followed::Offered(Offer::Session(session)) = &followed else {
+            self.state.followed = None;
+            return followed;
+        };
+        let kept = self.state.followed.take().filter(|kept| Arc::ptr_eq(&kept.session, session));
+        let is_new = kept.is_none();
+        let mut kept =
+            kept.unwrap_or_else(|| FollowedSession { session: Arc::clone(session), membership: None });
+        if spec.suspended {
+            kept.membership = None;
+        } else if kept.membership.is_none() {
+            kept.membership = Some(session.join(self.identity.uid.as_str().into(), Strategy::Auto));
+        }
+        if let Some(published) = self.state.known.published().filter(|_| is_new) {
+            session.remember(|account| account.remember_published(published.validity, now));
+        }
+        self.state.followed = Some(kept);
+        followed
+    }
+
+    fn followed(&self, owner: &NamespacedName) -> Followed {
+        let namespace = &self.identity.namespace;
+        if self.context.area_of(&owner.namespace).is_none() {
+            return Followed::Nothing(ReferenceProblem::OutOfScope { namespace: owner.namespace.clone() });
+        }
+        let Some(term) = self.state.term else { return Followed::Offered(Offer::Unread) };
+        self.context.sharing().offer(owner, namespace, term).map_or_else(
+            || {
+                let (credential, namespace) = (owner.to_string(), namespace.clone());
+                Followed::Nothing(ReferenceProblem::NotPermitted { credential, namespace })
+            },
+            Followed::Offered,
+        )
+    }
+
+    /// Whether followers of this credential need another token than its account holds.
+    pub(super) fn is_wanted_by_followers(&self, now: Moment) -> bool {
+        let Some(term) = self.state.term else { return false };
+        let token = self.state.session().and_then(|session| session.with_account(|it| it.token().cloned()));
+        self.context.sharing().is_wanted(&self.key(), term, Wish::left_by(token.as_deref(), now).as_ref())
+    }
+
+    /// Once nothing is left to do: tells followers what they get, and the owner what this follower needs.
+    pub(super) fn share(&self, now: Moment) {
+        let (Some(term), observed) = (self.state.term, self.observed(now)) else { return };
+        let (sharing, key) = (self.context.sharing(), self.key());
+        let published = observed.published.map(|published| published.fingerprint.clone());
+        sharing.set_wish(&key, term, is_owner_needed(&observed, now).then_some(Wish { published }));
+        if !observed.is_follower() {
+            sharing.set_offer(&key, term, self.offer(&observed));
+        }
+    }
+
+    fn offer(&self, observed: &Observed<'_>) -> Offer {
+        let not_ready = |needs_user_action| Offer::NotReady { needs_user_action };
+        match (observed.spec, &observed.login, self.state.session()) {
+            (Err(reason), ..) | (Ok(_), Login::Defective(reason), _) => not_ready(reason.needs_user_action()),
+            (Ok(CredentialSpec { suspended: true, .. }), ..) => not_ready(true),
+            (Ok(_), Login::Account(_), Some(session)) => Offer::Session(Arc::clone(session)),
+            (Ok(_), Login::Unread | Login::Account(_), _) => Offer::Unread,
+        }
+    }
+}
+
+impl Followed {
+    /// What the follower knows of the login.
+    pub(super) fn login(&self, owner: &NamespacedName) -> Login {
+        match self {
+            Self::Nothing(problem) => Login::Defective(Reason::Reference(problem.clone())),
+            Self::Offered(Offer::Unread) => Login::Unread,
+            Self::Offered(Offer::NotReady { needs_user_action }) => {
+                let credential = owner.to_string();
+                let needs_user_action = *needs_user_action;
+                Login::Defective(ReferenceProblem::NotReady { credential, needs_user_action }.into())
+            }
+            Self::Offered(Offer::Session(session)) => {
+                let tenant = owner.namespace.as_str().into();
+                Login::Account(Box::new(session.view(&tenant).of_owner(owner)))
+            }
+        }
+    }
+}
+
+/// Another controller keeps the credential: it neither offers nor needs anything here.
+pub(super) fn stand_by(context: &Context, key: &NamespacedName, term: Term) {
+    context.sharing().set_wish(key, term, None);
+    context.sharing().set_offer(key, term, Offer::NotReady { needs_user_action: false });
+}
