@@ -5,10 +5,11 @@ use serde_json::Value;
 
 use crate::Outcome;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     include_str!("../../deploy/samples/simple.yaml"),
     include_str!("../../deploy/samples/templated.yaml"),
     include_str!("../../deploy/samples/several-consumers.yaml"),
+    include_str!("../../deploy/samples/sharing.yaml"),
     include_str!("../../deploy/samples/login-only.yaml"),
     include_str!("../../deploy/samples/private-ca.yaml"),
 ];

@@ -11,6 +11,8 @@
 pub mod crd;
 pub mod rules;
 #[expect(unreachable_pub, reason = "KubeSchema copies each type, with its `pub`, into a function")]
+mod sharing;
+#[expect(unreachable_pub, reason = "KubeSchema copies each type, with its `pub`, into a function")]
 #[expect(clippy::doc_markdown, reason = "kubectl explain shows these texts as they are")]
 mod spec;
 #[expect(unreachable_pub, reason = "KubeSchema copies each type, with its `pub`, into a function")]
@@ -19,10 +21,10 @@ mod status;
 
 use kube::ResourceExt;
 
+pub use sharing::{AllowedNamespaces, CredentialRef};
 pub use spec::{
-    AllowedNamespaces, CaBundleKind, CaBundleRef, CreationPolicy, CredentialRef, IdIssuerCredential,
-    IdIssuerCredentialSpec, Issuer, LoginSecretRef, RefreshRequest, Renewal, Strategy, Target, Template,
-    TemplateMetadata,
+    CaBundleKind, CaBundleRef, CreationPolicy, IdIssuerCredential, IdIssuerCredentialSpec, Issuer,
+    LoginSecretRef, RefreshRequest, Renewal, Strategy, Target, Template, TemplateMetadata,
 };
 pub use status::{
     FailuresStatus, Grant, IdIssuerCredentialStatus, LifetimeSource, LoginRejection, LoginStatus,

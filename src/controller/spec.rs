@@ -53,7 +53,7 @@ fn account(credential: &IdIssuerCredential, allow_list: &AllowList) -> Result<Ac
                 return Err(Reason::InvalidSpec { field: "spec.target.secretName" });
             }
             allowed_namespaces(spec.allowed_namespaces.as_ref())?;
-            Ok(AccountReference::Own(OwnAccount {
+            Ok(AccountReference::Own(Box::new(OwnAccount {
                 login: LoginReference {
                     secret: name("spec.loginSecretRef.name", &login.name)?,
                     username_key: key("spec.loginSecretRef.usernameKey", &login.username_key)?,
@@ -61,7 +61,7 @@ fn account(credential: &IdIssuerCredential, allow_list: &AllowList) -> Result<Ac
                 },
                 endpoint: endpoint(spec.issuer.as_ref(), allow_list)?,
                 ca_bundle: ca_bundle(spec.issuer.as_ref())?,
-            }))
+            })))
         }
         (None, Some(_)) => followed(credential).map(AccountReference::Followed),
         (Some(_), Some(_)) | (None, None) => Err(Reason::InvalidSpec { field: "spec.credentialRef" }),
@@ -262,7 +262,6 @@ mod tests {
         let login = json!({"name": "login"});
         // Two characters a byte counts only once by the schema.
         let long = "ż".repeat(rules::TEMPLATE_VALUE_MAX_LENGTH);
-        let many = vec!["shop"; rules::ALLOWED_NAMESPACES_MAX + 1];
         let cases = [
             (json!({"loginSecretRef": {"name": "billing"}}), "InvalidSpec"),
             (json!({"loginSecretRef": {"name": "a/b"}}), "InvalidSpec"),
@@ -321,15 +320,6 @@ mod tests {
                 json!({"loginSecretRef": login, "target": {"secretName": "sh.helm.release.v1.x.v1"}}),
                 "TargetNameReserved",
             ),
-            (json!({}), "InvalidSpec"),
-            (json!({"loginSecretRef": login, "credentialRef": {"name": "other"}}), "InvalidSpec"),
-            (json!({"credentialRef": {"name": "A"}}), "InvalidSpec"),
-            (json!({"credentialRef": {"name": "other", "namespace": "a.b"}}), "InvalidSpec"),
-            (json!({"credentialRef": {"name": "other"}, "issuer": {}}), "InvalidSpec"),
-            (json!({"credentialRef": {"name": "other"}, "renewal": {"strategy": "Login"}}), "InvalidSpec"),
-            (json!({"credentialRef": {"name": "other"}, "allowedNamespaces": {}}), "InvalidSpec"),
-            (json!({"loginSecretRef": login, "allowedNamespaces": {"names": ["shop*"]}}), "InvalidSpec"),
-            (json!({"loginSecretRef": login, "allowedNamespaces": {"names": many}}), "InvalidSpec"),
             (
                 json!({"loginSecretRef": login, "target": {"template": {"type": "helm.sh/release.v1"}}}),
                 "SecretTypeNotAllowed",
@@ -338,6 +328,27 @@ mod tests {
         for (spec, expected) in cases {
             let found = parse(&credential(&spec));
             assert_eq!(found.err().map(|reason| reason.name()), Some(expected), "{spec}");
+        }
+    }
+
+    #[test]
+    fn what_the_schema_refuses_of_sharing_is_refused_again() {
+        let login = json!({"name": "login"});
+        let many = vec!["shop"; rules::ALLOWED_NAMESPACES_MAX + 1];
+        let cases = [
+            json!({}),
+            json!({"loginSecretRef": login, "credentialRef": {"name": "other"}}),
+            json!({"credentialRef": {"name": "A"}}),
+            json!({"credentialRef": {"name": "other", "namespace": "a.b"}}),
+            json!({"credentialRef": {"name": "other"}, "issuer": {}}),
+            json!({"credentialRef": {"name": "other"}, "renewal": {"strategy": "Login"}}),
+            json!({"credentialRef": {"name": "other"}, "allowedNamespaces": {}}),
+            json!({"loginSecretRef": login, "allowedNamespaces": {"names": ["shop*"]}}),
+            json!({"loginSecretRef": login, "allowedNamespaces": {"names": many}}),
+        ];
+        for spec in cases {
+            let found = parse(&credential(&spec));
+            assert_eq!(found.err().map(|reason| reason.name()), Some("InvalidSpec"), "{spec}");
         }
     }
 

@@ -195,7 +195,7 @@ async fn the_overlay_with_a_simulator_knows_the_accounts_of_the_samples() {
     let given = arguments(&objects);
     assert_eq!(given.iter().filter(|it| it.starts_with("--issuer-url")).collect::<Vec<_>>(), [url]);
     let simulator = objects.iter().map(Value::to_string).find(|it| it.contains("--token-lifetime")).unwrap();
-    for sample in ["simple", "templated", "several-consumers", "login-only"] {
+    for sample in ["simple", "templated", "several-consumers", "sharing", "login-only"] {
         let path = format!("{}/deploy/samples/{sample}.yaml", env!("CARGO_MANIFEST_DIR"));
         let objects = parts(&std::fs::read_to_string(path).unwrap());
         for secret in chart::of_kind(&objects, "Secret") {

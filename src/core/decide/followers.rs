@@ -2,8 +2,10 @@ use super::super::conditions::{ConditionType, find};
 use super::super::object_name::NamespacedName;
 use super::super::observed::AccountReference;
 use super::super::reason::{Reason, ReferenceProblem};
-use super::super::testing::{BILLING, Known, OTHER, TestWorld, at, seconds};
+use super::super::testing::{BILLING, Known, OTHER, TestWorld, at, rejected, seconds};
 use super::*;
+
+type Change = fn(&mut TestWorld);
 
 /// A credential that follows another one.
 fn follower() -> TestWorld {
@@ -108,7 +110,7 @@ fn nothing_is_asked_for_that_cannot_be_used() {
         world.now = at(2700);
         world
     };
-    let cases: [(&str, fn(&mut TestWorld), bool); 5] = [
+    let cases: [(&str, Change, bool); 5] = [
         ("due", |_| (), true),
         ("suspended", |world| world.edit_spec(|spec| spec.suspended = true), false),
         ("another Secret has the name of the target", TestWorld::put_stranger, false),
@@ -125,7 +127,7 @@ fn nothing_is_asked_for_that_cannot_be_used() {
 
 #[test]
 fn an_owner_obtains_what_its_followers_need_whatever_keeps_its_own_target_from_being_written() {
-    let cases: [(&str, fn(&mut TestWorld), &[&str]); 6] = [
+    let cases: [(&str, Change, &[&str]); 6] = [
         ("fresh", |_| (), &["ReadLogin", "Obtain"]),
         ("after a restart", TestWorld::restart, &["ReadLogin", "Obtain"]),
         (
@@ -147,4 +149,25 @@ fn an_owner_obtains_what_its_followers_need_whatever_keeps_its_own_target_from_b
         change(&mut world);
         assert_eq!(world.settle(), steps, "{case}");
     }
+}
+
+#[test]
+fn what_followers_need_never_lifts_a_hold_and_has_no_more_than_one_token_a_minute() {
+    let mut world = TestWorld::published();
+    world.now = at(30);
+    world.is_wanted_by_followers = true;
+    assert_eq!(world.settle(), [""; 0], "the token is half a minute old");
+    let Plan::Rest { until } = world.decide() else { panic!() };
+    assert_eq!(until, Some(at(60)));
+    let mut world = TestWorld::new();
+    for pause in [300, 600, 0] {
+        world.settle();
+        world.answer(Err(rejected()));
+        world.pass(seconds(pause));
+    }
+    world.is_wanted_by_followers = true;
+    assert_eq!(world.settle(), [""; 0], "held");
+    world.request_renewal(world.now.plus(seconds(1)));
+    world.pass(seconds(1));
+    assert_eq!(world.settle(), ["ReadLogin", "Record, lift, Obtain"], "by the owner's own request");
 }

@@ -52,7 +52,7 @@ pub struct CaBundleReference {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccountReference {
     /// The account that the credential itself logs in to.
-    Own(OwnAccount),
+    Own(Box<OwnAccount>),
     /// The account of this other credential, which logs in for both.
     Followed(NamespacedName),
 }
@@ -117,7 +117,7 @@ impl CredentialSpec {
         };
         Self {
             suspended: false,
-            account: AccountReference::Own(OwnAccount { login, endpoint, ca_bundle: None }),
+            account: AccountReference::Own(Box::new(OwnAccount { login, endpoint, ca_bundle: None })),
             strategy: Strategy::Auto,
             renew_before: RenewBefore::default(),
             jitter: Jitter::NONE,
