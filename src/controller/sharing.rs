@@ -119,13 +119,11 @@ impl Followed {
             Self::Nothing(problem) => Login::Defective(Reason::Reference(problem.clone())),
             Self::Offered(Offer::Unread) => Login::Unread,
             Self::Offered(Offer::NotReady { needs_user_action }) => {
-                let credential = owner.to_string();
-                let needs_user_action = *needs_user_action;
-                Login::Defective(ReferenceProblem::NotReady { credential, needs_user_action }.into())
+                Login::Defective(ReferenceProblem::not_ready(owner, *needs_user_action).into())
             }
             Self::Offered(Offer::Session(session)) => {
                 let tenant = owner.namespace.as_str().into();
-                Login::Account(Box::new(session.view(&tenant).of_owner(owner)))
+                Login::Account(Box::new(session.view(&tenant).of_owner()))
             }
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::account::{Account, LastFailure, Next, RefreshSupport, Strategy, Throttle};
-use super::reason::{Reason, ReferenceProblem};
+use super::reason::Reason;
 use super::schedule::{
     Jitter, RenewBefore, SHORTEST_SERVED, SHORTEST_URGENT, Schedule, TimeScale, UNSERVED_PAUSE,
 };
@@ -101,17 +101,12 @@ pub enum WaitCause {
 }
 
 impl WaitCause {
-    /// What people read of it, for a credential that names the account so.
+    /// What people read of it. `secret` names the login.
     #[must_use]
-    pub fn reason(self, named: &AccountReference) -> Reason {
-        match (self, named) {
-            (Self::IssuerCircuitOpen, _) => Reason::IssuerCircuitOpen,
-            (Self::LoginRateLimited { until }, AccountReference::Own(account)) => {
-                Reason::LoginRateLimited { secret: account.login.secret.clone(), until }
-            }
-            (Self::LoginRateLimited { .. }, AccountReference::Followed(owner)) => {
-                ReferenceProblem::not_ready(owner, true).into()
-            }
+    pub fn reason(self, secret: &str) -> Reason {
+        match self {
+            Self::IssuerCircuitOpen => Reason::IssuerCircuitOpen,
+            Self::LoginRateLimited { until } => Reason::LoginRateLimited { secret: secret.to_owned(), until },
         }
     }
 }

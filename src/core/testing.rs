@@ -68,7 +68,7 @@ fn failure(class: RetryClass, cause: CallFailure) -> Failure {
 
 /// The public name of the reason for a failure.
 pub(crate) fn reason_name(failure: &Failure) -> &'static str {
-    Reason::of_call(failure, "billing-login", &spec().account.endpoint.origin).name()
+    Reason::of_call(failure, "billing-login", &own(&mut spec()).endpoint.origin).name()
 }
 
 pub(crate) fn rejected() -> Failure {

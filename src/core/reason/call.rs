@@ -3,7 +3,7 @@
 use super::{Reason, ReferenceProblem};
 use crate::core::call_failure::{CallFailure, UnclearAnswer};
 use crate::core::endpoint::Origin;
-use crate::core::observed::AccountReference;
+use crate::core::observed::{AccountReference, WaitCause};
 use crate::core::retry::Failure;
 
 impl Reason {
@@ -17,6 +17,18 @@ impl Reason {
             }
             AccountReference::Followed(owner) => {
                 ReferenceProblem::not_ready(owner, failure.cause.needs_user_action()).into()
+            }
+        }
+    }
+
+    /// The reason why an account waits, for a credential that names it so.
+    #[must_use]
+    pub fn of_wait(cause: WaitCause, named: &AccountReference) -> Self {
+        match (cause, named) {
+            (cause, AccountReference::Own(account)) => cause.reason(&account.login.secret),
+            (WaitCause::IssuerCircuitOpen, AccountReference::Followed(_)) => Self::IssuerCircuitOpen,
+            (WaitCause::LoginRateLimited { .. }, AccountReference::Followed(owner)) => {
+                ReferenceProblem::not_ready(owner, true).into()
             }
         }
     }
