@@ -62,14 +62,14 @@ impl Reconciliation<'_> {
             kept.membership = Some(session.join(self.identity.uid.as_str().into(), Strategy::Auto));
         }
         if let Some(published) = self.state.known.published().filter(|_| is_new) {
-            session.remember(|account| account.remember_published(published.validity, now));
+            session.remember_published(published.validity, now);
         }
         self.state.followed = Some(kept);
         followed
     }
 
     fn followed(&self, owner: &NamespacedName) -> Followed {
-        let namespace = &self.identity.namespace;
+        let namespace = &self.identity.object.namespace;
         if self.context.area_of(&owner.namespace).is_none() {
             return Followed::Nothing(ReferenceProblem::OutOfScope { namespace: owner.namespace.clone() });
         }
@@ -86,7 +86,7 @@ impl Reconciliation<'_> {
     /// Whether followers of this credential need another token than its account holds.
     pub(super) fn is_wanted_by_followers(&self, now: Moment) -> bool {
         let Some(term) = self.state.term else { return false };
-        let token = self.state.session().and_then(|session| session.with_account(|it| it.token().cloned()));
+        let token = self.state.session().and_then(|session| session.token());
         self.context.sharing().is_wanted(&self.key(), term, Wish::left_by(token.as_deref(), now).as_ref())
     }
 

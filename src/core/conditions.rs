@@ -116,7 +116,7 @@ pub fn blocker(observed: &Observed<'_>, state: &TargetState<'_>, now: Moment) ->
         Login::Unread => None,
         Login::Defective(reason) => Some(reason.clone()),
         Login::Account(account) => {
-            let waits_for = account.waits_for.map(|cause| Reason::of_wait(cause, &spec.account));
+            let waits_for = account.waits_for.map(|cause| spec.account.wait_reason(cause));
             match account.waits_for {
                 Some(WaitCause::LoginRateLimited { .. }) => waits_for,
                 _ => account.failure_reason(&spec.account).or(waits_for),

@@ -178,7 +178,13 @@ impl AccountView {
     #[must_use]
     pub fn failure_reason(&self, named: &AccountReference) -> Option<Reason> {
         let last_failure = self.last_failure.as_ref()?;
-        Some(Reason::of_failure(&last_failure.failure, named))
+        Some(named.failure_reason(&last_failure.failure))
+    }
+
+    /// The account as a follower sees it: without what is known of the login.
+    #[must_use]
+    pub fn of_owner(self) -> Self {
+        Self { accepted: None, attempted: None, rejections: 0, rejections_of_user: 0, ..self }
     }
 
     /// Whether the issuer has accepted this very login before.

@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use super::object_name::NamespacedName;
-use super::observed::AccountView;
 use super::time::Moment;
 use super::token::{Fingerprint, IssuedToken};
 
@@ -93,24 +92,9 @@ impl Wish {
     }
 }
 
-impl AccountView {
-    /// The account as a follower sees it: without what is known of the login.
-    #[must_use]
-    pub fn of_owner(self) -> Self {
-        Self { accepted: None, attempted: None, rejections: 0, rejections_of_user: 0, ..self }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::account::{Account, Strategy, Throttle};
-    use super::super::call_failure::{CallFailure, UnclearAnswer};
-    use super::super::connection_failure::ConnectionFailure;
-    use super::super::endpoint::{DEFAULT_ISSUER, Origin};
-    use super::super::observed::{AccountReference, WaitCause};
-    use super::super::reason::Reason;
-    use super::super::retry::{Failure, RetryClass};
-    use super::super::testing::{BILLING, at, rejected, token};
+    use super::super::testing::{at, token};
     use super::*;
 
     fn owner(names: &[&str]) -> SharingRole {
@@ -143,47 +127,5 @@ mod tests {
         assert_eq!(Wish::left_by(Some(&held), at(59)), of_held);
         assert_eq!(Wish::left_by(Some(&held), at(60)), None, "it has expired");
         assert_eq!(Wish::left_by(None, at(0)), None);
-    }
-
-    #[test]
-    fn a_follower_learns_that_the_account_fails_and_nothing_of_its_login() {
-        let mut account = Account::default();
-        account.remember_accepted(at(0));
-        account.remember_rejections(rejected(), 2, at(0));
-        let view = AccountView::of(BILLING, &account, Throttle::default(), Strategy::Auto, at(1)).of_owner();
-        assert_eq!((view.accepted, view.attempted, view.rejections), (None, None, 0));
-        let named = AccountReference::Followed(NamespacedName::new("platform", "billing"));
-        let reason = view.failure_reason(&named).unwrap();
-        assert!(reason.needs_user_action() && reason.message().contains("platform/billing"));
-        assert!(!reason.message().contains("login"), "{}", reason.message());
-        let limited = WaitCause::LoginRateLimited { until: at(60).wall };
-        assert_eq!(Reason::of_wait(limited, &named), reason);
-    }
-
-    #[test]
-    fn a_follower_is_told_that_a_person_has_to_act_where_the_owner_is() {
-        let origin = Origin::parse(DEFAULT_ISSUER).unwrap();
-        let answers = [
-            UnclearAnswer::Redirect,
-            UnclearAnswer::PathWrong,
-            UnclearAnswer::Blocked,
-            UnclearAnswer::Misdirected,
-            UnclearAnswer::Incomplete,
-            UnclearAnswer::Invalid { defect: "it is empty" },
-        ];
-        let unclear = answers.map(CallFailure::Unclear);
-        let not_accepted = answers.map(CallFailure::LoginNotAccepted);
-        let others = [
-            CallFailure::LoginRejected { forbidden: false },
-            CallFailure::LoginOutcomeUnknown,
-            CallFailure::RefreshRejected,
-            CallFailure::IssuerUnavailable,
-        ];
-        let lost = ConnectionFailure::ALL.map(CallFailure::NoAnswer);
-        for cause in unclear.into_iter().chain(not_accepted).chain(others).chain(lost) {
-            let failure = Failure { class: RetryClass::Rejected, cause, password_has_blank: false };
-            let owner = Reason::of_call(&failure, "billing-login", &origin);
-            assert_eq!(cause.needs_user_action(), owner.needs_user_action(), "{cause:?}");
-        }
     }
 }

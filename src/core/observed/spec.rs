@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use super::WaitCause;
 use crate::core::account::Strategy;
 use crate::core::endpoint::Endpoint;
 use crate::core::object_name::NamespacedName;
+use crate::core::reason::{Reason, ReferenceProblem};
+use crate::core::retry::Failure;
 use crate::core::schedule::{Jitter, RenewBefore};
 use crate::core::target::TargetSpec;
 
@@ -78,6 +81,29 @@ impl AccountReference {
         }
     }
 
+    /// What people read of a call that brought no token. A follower learns nothing of the login.
+    #[must_use]
+    pub fn failure_reason(&self, failure: &Failure) -> Reason {
+        match self {
+            Self::Own(account) => Reason::of_call(failure, &account.login.secret, &account.endpoint.origin),
+            Self::Followed(owner) => {
+                ReferenceProblem::not_ready(owner, failure.cause.needs_user_action()).into()
+            }
+        }
+    }
+
+    /// What people read of why the account waits.
+    #[must_use]
+    pub fn wait_reason(&self, cause: WaitCause) -> Reason {
+        match (self, cause) {
+            (Self::Own(account), cause) => cause.reason(&account.login.secret),
+            (Self::Followed(_), WaitCause::IssuerCircuitOpen) => Reason::IssuerCircuitOpen,
+            (Self::Followed(owner), WaitCause::LoginRateLimited { .. }) => {
+                ReferenceProblem::not_ready(owner, true).into()
+            }
+        }
+    }
+
     /// The credential that this one follows, if it follows one.
     #[must_use]
     pub fn followed(&self) -> Option<&NamespacedName> {
@@ -128,10 +154,62 @@ impl CredentialSpec {
 
 #[cfg(test)]
 mod tests {
-    use super::CaBundleKind::{ConfigMap, Secret};
+    use super::super::AccountView;
+    use super::*;
+    use crate::core::account::{Account, Throttle};
+    use crate::core::call_failure::{CallFailure, UnclearAnswer};
+    use crate::core::connection_failure::ConnectionFailure;
+    use crate::core::endpoint::{DEFAULT_ISSUER, Origin};
+    use crate::core::retry::RetryClass;
+    use crate::core::testing::{BILLING, at, rejected};
 
     #[test]
     fn what_holds_a_bundle_is_shown_by_its_kind() {
-        assert_eq!([Secret, ConfigMap].map(|kind| kind.to_string()), ["Secret", "ConfigMap"]);
+        assert_eq!(
+            [CaBundleKind::Secret, CaBundleKind::ConfigMap].map(|kind| kind.to_string()),
+            ["Secret", "ConfigMap"]
+        );
+    }
+
+    #[test]
+    fn a_follower_learns_that_the_account_fails_and_nothing_of_its_login() {
+        let mut account = Account::default();
+        account.remember_accepted(at(0));
+        account.remember_rejections(rejected(), 2, at(0));
+        let view = AccountView::of(BILLING, &account, Throttle::default(), Strategy::Auto, at(1)).of_owner();
+        assert_eq!((view.accepted, view.attempted, view.rejections), (None, None, 0));
+        let named = AccountReference::Followed(NamespacedName::new("platform", "billing"));
+        let reason = view.failure_reason(&named).unwrap();
+        assert!(reason.needs_user_action() && reason.message().contains("platform/billing"));
+        assert!(!reason.message().contains("login"), "{}", reason.message());
+        let limited = WaitCause::LoginRateLimited { until: at(60).wall };
+        assert_eq!(named.wait_reason(limited), reason);
+    }
+
+    #[test]
+    fn a_follower_is_told_that_a_person_has_to_act_where_the_owner_is() {
+        let origin = Origin::parse(DEFAULT_ISSUER).unwrap();
+        let answers = [
+            UnclearAnswer::Redirect,
+            UnclearAnswer::PathWrong,
+            UnclearAnswer::Blocked,
+            UnclearAnswer::Misdirected,
+            UnclearAnswer::Incomplete,
+            UnclearAnswer::Invalid { defect: "it is empty" },
+        ];
+        let unclear = answers.map(CallFailure::Unclear);
+        let not_accepted = answers.map(CallFailure::LoginNotAccepted);
+        let others = [
+            CallFailure::LoginRejected { forbidden: false },
+            CallFailure::LoginOutcomeUnknown,
+            CallFailure::RefreshRejected,
+            CallFailure::IssuerUnavailable,
+        ];
+        let lost = ConnectionFailure::ALL.map(CallFailure::NoAnswer);
+        for cause in unclear.into_iter().chain(not_accepted).chain(others).chain(lost) {
+            let failure = Failure { class: RetryClass::Rejected, cause, password_has_blank: false };
+            let owner = Reason::of_call(&failure, "billing-login", &origin);
+            assert_eq!(cause.needs_user_action(), owner.needs_user_action(), "{cause:?}");
+        }
     }
 }

@@ -1,38 +1,11 @@
 //! What people read of a call to the issuer: made where the names of the login and of the issuer are known.
 
-use super::{Reason, ReferenceProblem};
+use super::Reason;
 use crate::core::call_failure::{CallFailure, UnclearAnswer};
 use crate::core::endpoint::Origin;
-use crate::core::observed::{AccountReference, WaitCause};
 use crate::core::retry::Failure;
 
 impl Reason {
-    /// The reason for a call that brought no token, for a credential that names the account so. A follower learns nothing
-    /// of the login.
-    #[must_use]
-    pub fn of_failure(failure: &Failure, named: &AccountReference) -> Self {
-        match named {
-            AccountReference::Own(account) => {
-                Self::of_call(failure, &account.login.secret, &account.endpoint.origin)
-            }
-            AccountReference::Followed(owner) => {
-                ReferenceProblem::not_ready(owner, failure.cause.needs_user_action()).into()
-            }
-        }
-    }
-
-    /// The reason why an account waits, for a credential that names it so.
-    #[must_use]
-    pub fn of_wait(cause: WaitCause, named: &AccountReference) -> Self {
-        match (cause, named) {
-            (cause, AccountReference::Own(account)) => cause.reason(&account.login.secret),
-            (WaitCause::IssuerCircuitOpen, AccountReference::Followed(_)) => Self::IssuerCircuitOpen,
-            (WaitCause::LoginRateLimited { .. }, AccountReference::Followed(owner)) => {
-                ReferenceProblem::not_ready(owner, true).into()
-            }
-        }
-    }
-
     /// The reason for a call that brought no token. `secret` names the login, `origin` the issuer.
     #[must_use]
     pub fn of_call(failure: &Failure, secret: &str, origin: &Origin) -> Self {
