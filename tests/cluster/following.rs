@@ -31,7 +31,7 @@ impl Tenant {
         let namespace = TestNamespace::create(control_plane, "tenant").await.unwrap();
         let arguments = ["--namespace".to_owned(), namespace.name().to_owned()];
         let issuer = issuer(lifetime).user(User::new(OTHER_USER, PASSWORD));
-        let stage = Stage::set_with(name, issuer, |operator, _| operator.arguments.extend(arguments)).await;
+        let stage = Stage::start_with(name, issuer, |operator, _| operator.arguments.extend(arguments)).await;
         Self { stage, namespace }
     }
 
@@ -247,7 +247,7 @@ async fn a_follower_that_wants_more_time_left_has_the_account_renewed_earlier() 
 
 #[tokio::test]
 async fn a_reference_out_of_the_scope_of_the_operator_depends_on_nothing_there() {
-    let stage = Stage::set("scope-of-following", issuer(HOUR)).await;
+    let stage = Stage::start("scope-of-following", issuer(HOUR)).await;
     let elsewhere = TestNamespace::create(stage.control_plane, "elsewhere").await.unwrap();
     let reference = |namespace: &str| json!({"credentialRef": {"namespace": namespace, "name": NAME}});
     stage.apply_as("exists", reference(elsewhere.name())).await;

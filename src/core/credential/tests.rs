@@ -1,5 +1,5 @@
 use super::super::account::{Strategy, Throttle};
-use super::super::testing::{BILLING, OTHER, TestWorld, at, obtained, rejected, seconds, transient};
+use super::super::testing::{BILLING, OTHER, TestWorld, at, obtained, own, rejected, seconds, transient};
 use super::*;
 use crate::core::account::Account;
 use crate::core::conditions::Condition;
@@ -204,6 +204,7 @@ fn a_target_waits_after_many_writes_unless_the_process_stops_and_after_repairs()
             login_seen: &world.login_seen,
             login: Login::Unread,
             is_login_at_hand: false,
+            is_wanted_by_followers: false,
             target_seen: &world.target_seen,
             namespace_pause: Some(at(9)),
             is_stopping,
@@ -320,10 +321,8 @@ fn status_speaks_of_another_login_once_that_was_presented() {
 
 #[test]
 fn an_acceptance_stands_under_another_specification_if_that_names_the_same_account() {
-    let edits: [(Change<CredentialSpec>, bool); 2] = [
-        (|spec| spec.target.owned = false, true),
-        (|spec| spec.account.login.secret = "other".into(), false),
-    ];
+    let edits: [(Change<CredentialSpec>, bool); 2] =
+        [(|spec| spec.target.owned = false, true), (|spec| own(spec).login.secret = "other".into(), false)];
     for (edit, stands) in edits {
         let mut world = TestWorld::published();
         world.restart();
