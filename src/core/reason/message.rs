@@ -10,11 +10,7 @@ impl Reason {
     pub fn message(&self) -> String {
         match self {
             Self::TokenPublished { secret, expiry, outruns_kubelet } => {
-                let lag = if *outruns_kubelet {
-                    ". Tokens are valid for less than 5 minutes: the kubelet may update mounted files too late"
-                } else {
-                    ""
-                };
+                let lag = if *outruns_kubelet { LAG } else { "" };
                 format!("Secret {secret} holds a token that is valid until {expiry}{lag}")
             }
             Self::Issuing => "Obtaining the first token from the issuer".into(),
@@ -117,6 +113,7 @@ impl Reason {
 /// As in `api`, which the core does not see.
 const RENEW_REQUEST_ANNOTATION: &str = "idissuer.pl/renew-requested-at";
 
+const LAG: &str = ". Tokens are valid for less than 5 minutes: the kubelet may update mounted files too late";
 const TOO_MANY: &str = "Within an hour, four logins with this user name failed, or twenty such logins of the namespace at this issuer; a response without a token counts as a failure";
 
 /// The cause, appended to a message.
