@@ -79,7 +79,7 @@ async fn a_failed_connection_is_reported_with_the_address() {
 }
 
 #[tokio::test]
-async fn errors_of_the_proxys_upstream_are_reported_to_the_program() {
+async fn errors_of_the_upstream_of_the_proxy_are_reported_to_the_program() {
     let past = |params: &mut rcgen::CertificateParams| params.not_after = rcgen::date_time_ymd(2020, 1, 1);
     let (here, expired) = (Identity::make(&["127.0.0.1"], |_| ()), Identity::make(&["127.0.0.1"], past));
     let (untrusted, dead) = (serve(&here).await, serve(&expired).await);
