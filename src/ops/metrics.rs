@@ -1,8 +1,9 @@
 //! Metrics, in the text formats of `OpenMetrics` and Prometheus.
 //!
-//! Labels are closed sets; names of objects are labels of the per-credential gauges only. Every series of a closed set exists
-//! from the start, at 0: `increase()` over a series that appears at 1 is 0. A time that is not known is absent. Each file below
-//! declares, registers and counts the metrics of one part, so that a new metric touches one file.
+//! Labels are closed sets; names of objects are labels of the per-credential gauges only. Calls to
+//! issuers, renewals and publications exist from the start, at 0: `increase()` over a series that appears at 1 is 0. A time that is
+//! not known is absent. Each file below declares, registers and counts the metrics of one part, so that a new metric touches one
+//! file.
 
 mod controller;
 mod credentials;

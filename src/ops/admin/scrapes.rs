@@ -13,8 +13,8 @@ use crate::ops::metrics::{Metrics, TextFormat};
 
 /// How long a rendering is shared.
 const LIFE: Duration = Duration::from_secs(1);
-/// How many renderings of each format there may be that are still read: each may have megabytes. While there are so many, the newest is
-/// shared for longer, which lasts no longer than a reader may take.
+/// How many renderings of each format there may be that are still read: each may have megabytes. While there are so many,
+/// the newest is shared for longer, which lasts no longer than a reader may take.
 const RENDERINGS: usize = 2;
 
 /// The scrapes of some metrics.
