@@ -122,6 +122,7 @@ hostile: ## Attack the operator from a tenant namespace and from the network; MI
 
 FIGURES := figures::what_restarts_and_failovers_cost \
 	figures::what_a_thousand_of_the_worst_credentials_cost \
+	figures::what_a_rotation_costs_for_a_thousand_followers \
 	chart_rights::in_the_whole_cluster_the_chart_grants_what_the_operator_uses_and_no_more \
 	chart_rights::in_one_namespace_the_chart_grants_what_the_operator_uses_and_nothing_elsewhere
 OPTIMISED_FIGURES := bad_input::templates::what_the_worst_templates_cost \

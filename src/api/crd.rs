@@ -115,6 +115,8 @@ mod tests {
             found,
             [
                 ".spec.allowedNamespaces",
+                ".spec.allowedNamespaces.selector",
+                ".spec.allowedNamespaces.selector.matchLabels",
                 ".spec.credentialRef",
                 ".spec.issuer",
                 ".spec.issuer.caBundleRef",
@@ -126,6 +128,7 @@ mod tests {
                 ".spec.target.template.metadata.labels",
                 ".status",
                 ".status.failures",
+                ".status.followers",
                 ".status.login",
                 ".status.target",
                 ".status.token",

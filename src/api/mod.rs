@@ -11,6 +11,7 @@
 pub mod crd;
 pub mod rules;
 #[expect(unreachable_pub, reason = "KubeSchema copies each type, with its `pub`, into a function")]
+#[expect(clippy::doc_markdown, reason = "kubectl explain shows these texts as they are")]
 mod sharing;
 #[expect(unreachable_pub, reason = "KubeSchema copies each type, with its `pub`, into a function")]
 #[expect(clippy::doc_markdown, reason = "kubectl explain shows these texts as they are")]
@@ -21,14 +22,14 @@ mod status;
 
 use kube::ResourceExt;
 
-pub use sharing::{AllowedNamespaces, CredentialRef};
+pub use sharing::{AllowedNamespaces, CredentialRef, LabelExpression, LabelOperator, NamespaceSelector};
 pub use spec::{
     CaBundleKind, CaBundleRef, CreationPolicy, IdIssuerCredential, IdIssuerCredentialSpec, Issuer,
     LoginSecretRef, RefreshRequest, Renewal, Strategy, Target, Template, TemplateMetadata,
 };
 pub use status::{
-    FailuresStatus, Grant, IdIssuerCredentialStatus, LifetimeSource, LoginRejection, LoginStatus,
-    RefreshSupport, TargetStatus, TokenStatus,
+    FailuresStatus, FollowersStatus, Grant, IdIssuerCredentialStatus, LifetimeSource, LoginRejection,
+    LoginStatus, RefreshSupport, TargetStatus, TokenStatus,
 };
 
 /// The API group of the resource, and the domain of every annotation that the controller writes.

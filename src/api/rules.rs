@@ -7,9 +7,15 @@
 //!
 //! The patterns are in the syntax that RE2 (the API server) and the `regex` crate share.
 
+mod sharing;
+
 use kube::core::{Message, Rule};
 
 use super::MANAGED_BY_LABEL;
+pub(super) use sharing::{
+    allowed_namespace_names, credential_name, expression_values, label_value_list, login_or_reference,
+    namespace_name, qualified_name, reference_without_settings, selector_not_empty,
+};
 
 /// Longest name of a Secret or `ConfigMap`, and longest key within one.
 pub const NAME_MAX_LENGTH: usize = 253;
@@ -17,6 +23,10 @@ pub const NAME_MAX_LENGTH: usize = 253;
 pub const NAMESPACE_MAX_LENGTH: usize = 63;
 /// Most namespaces that a credential names to share its tokens.
 pub const ALLOWED_NAMESPACES_MAX: usize = 256;
+/// Most labels, and most expressions, of a selector of namespaces.
+pub const SELECTOR_MAX_EXPRESSIONS: usize = 16;
+/// Most values of an expression of a selector.
+pub const SELECTOR_MAX_VALUES: usize = 16;
 /// Longest path of the issuer's API.
 pub const PATH_MAX_LENGTH: usize = 256;
 /// Longest origin of an issuer: scheme, a DNS name, a port and a slash fit.
@@ -95,26 +105,6 @@ fn rule(expression: impl Into<String>, message: impl Into<String>) -> Rule {
     Rule::new(expression).message(Message::Message(message.into()))
 }
 
-/// On the root: a credential logs in, or shares the tokens of another one.
-pub(super) fn login_or_reference() -> Rule {
-    rule(
-        "has(self.spec.loginSecretRef) != has(self.spec.credentialRef)",
-        "set exactly one of loginSecretRef (to log in) and credentialRef (to share the tokens of another credential)",
-    )
-    .field_path(".spec")
-}
-
-/// On the root: the credential that logs in has these settings.
-pub(super) fn reference_without_settings() -> Rule {
-    rule(
-        "!has(self.spec.credentialRef) || !has(self.spec.issuer) && !has(self.spec.allowedNamespaces) && \
-         (!has(self.spec.renewal) || !has(self.spec.renewal.strategy) || self.spec.renewal.strategy == 'Auto')",
-        "a credential with credentialRef has no issuer, renewal.strategy or allowedNamespaces: set them in the credential \
-         that it names, and remove them here",
-    )
-    .field_path(".spec.credentialRef")
-}
-
 /// On the root: the target Secret of a credential is immutable.
 ///
 /// The rule is on the root because a rule on the field itself is not evaluated when the field is added or removed, and
@@ -167,31 +157,6 @@ pub(super) fn object_name() -> Rule {
          a letter or digit",
     )
 }
-
-/// On the name of a credential.
-pub(super) fn credential_name() -> Rule {
-    rule(
-        matches("self", NAME_PATTERN),
-        "use the name of an IdIssuerCredential: lower-case letters, digits, '-' and '.', beginning and ending with a \
-         letter or digit",
-    )
-}
-
-/// On the name of a namespace.
-pub(super) fn namespace_name() -> Rule {
-    rule(matches("self", NAMESPACE_PATTERN), format!("use the name of a namespace: {NAMESPACE_NAMES}"))
-}
-
-/// On the names of namespaces.
-pub(super) fn allowed_namespace_names() -> Rule {
-    rule(
-        format!("self.all(name, name == '*' || {})", matches("name", NAMESPACE_PATTERN)),
-        format!("use names of namespaces, or * for all: {NAMESPACE_NAMES}"),
-    )
-}
-
-const NAMESPACE_NAMES: &str =
-    "at most 63 lower-case letters, digits and '-', beginning and ending with a letter or digit";
 
 /// On a key within a Secret or `ConfigMap`.
 pub(super) fn object_key() -> Rule {
@@ -305,11 +270,10 @@ pub(super) fn template_keys() -> Rule {
 
 /// On the values of the labels of the target.
 pub(super) fn label_values() -> Rule {
-    rule(
-        format!("self.all(key, {})", matches("self[key]", LABEL_VALUE_PATTERN)),
-        "use label values of at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit",
-    )
+    rule(format!("self.all(key, {})", matches("self[key]", LABEL_VALUE_PATTERN)), LABEL_VALUES)
 }
+
+const LABEL_VALUES: &str = "use label values of at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit";
 
 /// On the labels of the target: the operator sets the label by which it finds its targets.
 pub(super) fn label_managed_by() -> Rule {
@@ -335,10 +299,12 @@ pub(super) fn qualified_names() -> Rule {
             "self.all(key, key.size() <= {QUALIFIED_NAME_MAX_LENGTH} && {})",
             matches("key", QUALIFIED_NAME_PATTERN),
         ),
-        "use keys like team or example.com/team: an optional lower-case domain and '/', then at most 63 letters, digits, \
-         '-', '_' and '.', beginning and ending with a letter or digit",
+        QUALIFIED_NAMES,
     )
 }
+
+const QUALIFIED_NAMES: &str = "use keys like team or example.com/team: an optional lower-case domain and '/', then at most 63 letters, digits, '-', \
+     '_' and '.', beginning and ending with a letter or digit";
 
 /// On the keys of the labels and annotations of the target.
 pub(super) fn no_reserved_metadata() -> Rule {

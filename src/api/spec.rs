@@ -377,7 +377,7 @@ fn template_annotations(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 }
 
 /// Schemars has no attribute for the bounds of a map.
-fn string_map(max_keys: usize, value_max_length: usize) -> schemars::Schema {
+pub(super) fn string_map(max_keys: usize, value_max_length: usize) -> schemars::Schema {
     schemars::json_schema!({
         "type": "object",
         "nullable": true,
@@ -387,7 +387,7 @@ fn string_map(max_keys: usize, value_max_length: usize) -> schemars::Schema {
 }
 
 /// The API server stores a null where a user empties a map by server-side apply.
-fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+pub(super) fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Default + Deserialize<'de>,

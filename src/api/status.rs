@@ -48,6 +48,11 @@ pub struct IdIssuerCredentialStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failures: Option<FailuresStatus>,
 
+    /// The credentials that share the tokens of this one (spec.credentialRef), as spec.allowedNamespaces permits. Absent:
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub followers: Option<FollowersStatus>,
+
     /// The controller that manages this credential: the namespace and name of its lease, or `none/HOST/ADDRESS` (its
     /// machine or pod, and its admin address) without a lease. Other controllers stand by while it is alive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -192,6 +197,20 @@ pub enum LoginRejection {
     Unusable,
 }
 
+/// The credentials that share the tokens.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FollowersStatus {
+    /// How many there are.
+    #[schemars(range(min = 0))]
+    pub count: i32,
+
+    /// The first 20 of them in alphabetical order, as NAMESPACE/NAME.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "follower_names")]
+    pub names: Vec<String>,
+}
+
 /// The failures since the last success.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -226,6 +245,14 @@ fn nothing_recorded(login: &Option<LoginStatus>) -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(count: &i32) -> bool {
     *count == 0
+}
+
+fn follower_names(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "array",
+        "maxItems": 20,
+        "items": {"type": "string", "maxLength": 320},
+    })
 }
 
 /// The limits of Kubernetes for its own conditions, which the type of `k8s-openapi` lacks.

@@ -95,6 +95,10 @@ struct ControllerArguments {
     #[arg(long, env = "IDISSUER_MAX_CREDENTIALS_PER_NAMESPACE", value_name = "NUMBER", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     max_credentials_per_namespace: u32,
 
+    /// Read the labels of namespaces, for `spec.allowedNamespaces.selector`. Needs the permission to list and watch namespaces
+    #[arg(long, env = "IDISSUER_NAMESPACE_SELECTORS")]
+    namespace_selectors: bool,
+
     /// How often watches are re-established; a stalled watch hides changes until then
     #[arg(long, env = "IDISSUER_WATCH_TIMEOUT_SECONDS", value_name = "SECONDS", default_value_t = 290, value_parser = clap::value_parser!(u32).range(1..295))]
     watch_timeout_seconds: u32,
@@ -196,6 +200,7 @@ fn run_controller(mut arguments: ControllerArguments) -> Result<(), String> {
         concurrency: arguments.concurrency.into(),
         max_credentials_per_namespace: usize::try_from(arguments.max_credentials_per_namespace)
             .unwrap_or(usize::MAX),
+        namespace_selectors: arguments.namespace_selectors,
         watch_timeout_seconds: arguments.watch_timeout_seconds,
         use_environment_proxy: arguments.use_environment_proxy,
     };

@@ -39,6 +39,8 @@ pub(super) struct Context {
     pub bundles: Arc<Bundles>,
     /// How much is written in each namespace.
     pub writes: Arc<NamespaceWrites>,
+    /// Whether the labels of namespaces are read, for selectors.
+    pub reads_namespace_labels: bool,
     /// Which Secrets may be written.
     pub target_policy: TargetPolicy,
     /// What the watches have shown.

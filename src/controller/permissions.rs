@@ -63,13 +63,13 @@ impl Permission {
         Some(Self::Verb { verb, resource: format!("{plural}{group}{subresource}"), namespace })
     }
 
-    /// Whether work stops without it. A missing Event blocks nothing, and a `ConfigMap` only the credentials that name
-    /// it, which report this themselves.
+    /// Whether work stops without it. A missing Event blocks nothing, a `ConfigMap` only the credentials that name it,
+    /// which report this themselves, and labels of namespaces only those whom a selector would permit.
     fn is_vital(&self) -> bool {
         match self {
             Self::Identity => true,
             Self::Verb { resource, .. } => {
-                !resource.starts_with("events") && !resource.starts_with("configmaps")
+                !["events", "configmaps", "namespaces"].iter().any(|kind| resource.starts_with(kind))
             }
         }
     }

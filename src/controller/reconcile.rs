@@ -49,7 +49,8 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
             context.registry.secrets.synced().await;
             owner_listed(&object, &namespace, &context).await;
             let now = context.clock.now();
-            context.reconcile_limiter.enter(&(), CallRequest::in_turn(namespace.as_str().into(), now), now).await
+            let request = CallRequest::by_time_left(namespace.as_str().into(), time_left(&object, now), now);
+            context.reconcile_limiter.enter(&(), request, now).await
         } => permit,
     };
     let meta = object.meta();
@@ -87,12 +88,22 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     Ok(action)
 }
 
+/// How long the published token lives, as far as the watch has shown; none is in a hurry.
+fn time_left(object: &Guarded, now: Moment) -> SignedDuration {
+    let status = object.0.as_ref().ok().and_then(|credential| credential.status.as_ref());
+    let token = status.and_then(|status| status.token.as_ref());
+    token.map_or(SignedDuration::ZERO, |token| token.expiration_time.0.duration_since(now.wall))
+}
+
 /// Waits until the credential that this one follows would have been listed, if it exists.
 async fn owner_listed(object: &Guarded, own: &str, context: &Context) {
     let reference = object.0.as_ref().ok().and_then(|credential| credential.spec.credential_ref.as_ref());
     let namespace = reference.and_then(|reference| reference.namespace.as_deref()).unwrap_or(own);
     if let Some(registry) = context.area_of(namespace) {
         registry.credentials.synced().await;
+    }
+    if namespace != own {
+        context.sharing().labels_known().await;
     }
 }
 

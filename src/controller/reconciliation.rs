@@ -16,6 +16,7 @@ use crate::core::credential::Inputs;
 use crate::core::object_name::NamespacedName;
 use crate::core::observed::{AccountReference, CredentialSpec, LastSeen, Login, Observed};
 use crate::core::reason::Reason;
+use crate::core::sharing::Followers;
 use crate::core::target::Identity;
 use crate::core::time::Moment;
 
@@ -44,6 +45,7 @@ pub(super) struct Reconciliation<'a> {
     /// What the credential that this one follows offers.
     followed: Followed,
     is_wanted_by_followers: bool,
+    followers: Option<Followers>,
 }
 
 impl<'a> Reconciliation<'a> {
@@ -77,6 +79,7 @@ impl<'a> Reconciliation<'a> {
             target_seen,
             followed: Followed::Offered(Offer::Unread),
             is_wanted_by_followers: false,
+            followers: None,
         }
     }
 
@@ -93,9 +96,11 @@ impl<'a> Reconciliation<'a> {
                         self.context.registry.secrets.last_seen(&self.sibling(&account.login.secret));
                     self.state.join_account(&self.identity.uid, &spec, self.credential.metadata.generation);
                     self.is_wanted_by_followers = self.is_wanted_by_followers(now);
+                    self.followers = self.followers();
                 }
                 AccountReference::Followed(owner) => {
                     self.state.login = None;
+                    self.followers = Some(Followers::default());
                     self.followed = self.look_at_owner(&spec, owner, now);
                 }
             }
@@ -117,6 +122,8 @@ impl<'a> Reconciliation<'a> {
             login: login.unwrap_or(Login::Unread),
             is_login_at_hand: self.state.login.as_ref().is_some_and(|snapshot| snapshot.pair.is_some()),
             is_wanted_by_followers: self.is_wanted_by_followers,
+            followers: self.followers.as_ref(),
+            reads_namespace_labels: self.context.reads_namespace_labels,
             target_seen: &self.target_seen,
             namespace_pause: self.context.writes.pause(&self.identity.object.namespace, now),
             is_stopping: self.context.stop.is_cancelled(),

@@ -24,6 +24,7 @@ use super::permissions::Permissions;
 use super::registry::Registry;
 use super::settings::{Settings, host};
 use super::sharing::index::SharingIndex;
+use super::sharing::namespaces::watch_namespaces;
 use super::waker::{self, Waker};
 use super::write_limits::NamespaceWrites;
 use super::{watchdog, watches};
@@ -231,11 +232,9 @@ impl Operator {
             settings.namespaces.iter().cloned().map(Some).collect()
         };
         let limit = settings.max_credentials_per_namespace;
-        let sharing = Arc::new(SharingIndex::new(ended_sender));
-        let registries: Arc<[Arc<Registry>]> = namespaces
-            .iter()
-            .map(|it| Arc::new(Registry::new(it.clone(), limit, Arc::clone(&sharing))))
-            .collect();
+        let sharing = Arc::new(SharingIndex::new(ended_sender, settings.namespace_selectors));
+        let register = |it: &Option<String>| Registry::new(it.clone(), limit, Arc::clone(&sharing));
+        let registries: Arc<[Arc<Registry>]> = namespaces.iter().map(|it| Arc::new(register(it))).collect();
         let (bundles, large_reads) = (Arc::new(Bundles::default()), Arc::new(LargeReads::default()));
         let writes = Arc::new(NamespaceWrites::default());
         let context = |registry: &Arc<Registry>| {
@@ -246,6 +245,7 @@ impl Operator {
                 bundles: Arc::clone(&bundles),
                 large_reads: Arc::clone(&large_reads),
                 writes: Arc::clone(&writes),
+                reads_namespace_labels: settings.namespace_selectors,
                 target_policy: settings.target_policy.clone(),
                 registry: Arc::clone(registry),
                 registries: Arc::clone(&registries),
@@ -303,6 +303,9 @@ impl Operator {
                 self.stop.clone(),
             )));
         }
+        let labels = (self.client.clone(), self.watching.clone(), self.stop.clone());
+        watching
+            .extend(areas.first().map(|(_, context)| watch_namespaces(context, labels)).map(tokio::spawn));
         let registries: Vec<Arc<Registry>> =
             wakers.iter().map(|(registry, _)| Arc::clone(registry)).collect();
         tokio::spawn(async move {

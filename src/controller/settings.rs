@@ -24,6 +24,8 @@ pub struct Settings {
     pub concurrency: usize,
     /// How many credentials of each namespace are managed.
     pub max_credentials_per_namespace: usize,
+    /// Whether to read the labels of namespaces, for `allowedNamespaces.selector`.
+    pub namespace_selectors: bool,
     /// How often watches are re-established, in seconds; below 295.
     pub watch_timeout_seconds: u32,
     /// The lease of the replicas; without one this process always leads.
@@ -43,6 +45,7 @@ impl Settings {
             admin_address,
             concurrency: 64,
             max_credentials_per_namespace: 1000,
+            namespace_selectors: false,
             watch_timeout_seconds: 290,
             lease: None,
             use_environment_proxy: false,

@@ -2,6 +2,8 @@
 //! obtains the tokens.
 
 pub(super) mod index;
+pub(super) mod namespaces;
+pub(super) mod spec;
 
 use std::sync::Arc;
 
@@ -14,7 +16,7 @@ use crate::core::decide::is_owner_needed;
 use crate::core::object_name::NamespacedName;
 use crate::core::observed::{CredentialSpec, Login, Observed};
 use crate::core::reason::{Reason, ReferenceProblem};
-use crate::core::sharing::Wish;
+use crate::core::sharing::{Followers, Wish};
 use crate::core::time::Moment;
 use index::Offer;
 
@@ -81,6 +83,13 @@ impl Reconciliation<'_> {
             },
             Followed::Offered,
         )
+    }
+
+    /// Who follows this credential; none while that is not known, because a list is not complete.
+    pub(super) fn followers(&self) -> Option<Followers> {
+        let are_listed = self.context.registries.iter().all(|registry| registry.credentials.is_synced());
+        let is_known = are_listed && self.context.sharing().are_labels_known();
+        is_known.then(|| self.context.sharing().followers(&self.key()))
     }
 
     /// Whether followers of this credential need another token than its account holds.

@@ -6,19 +6,18 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 
-use super::patterns::{KEY, NAME, NAMESPACE, RESERVED_KEY, is_match};
+use super::patterns::{KEY, NAME, RESERVED_KEY, is_match};
+use super::sharing::spec::{allowed_namespaces, followed};
 use super::target_policy::TargetPolicy;
 use crate::api::rules;
 use crate::api::{self, CreationPolicy, IdIssuerCredential, RefreshRequest, Renewal};
 use crate::core::account::Strategy;
 use crate::core::endpoint::{AllowList, Endpoint, Origin, PathError, RefreshShape};
-use crate::core::object_name::NamespacedName;
 use crate::core::observed::{
     AccountReference, CaBundleKind, CaBundleReference, CredentialSpec, LoginReference, OwnAccount,
 };
 use crate::core::reason::Reason;
 use crate::core::schedule::{Jitter, RenewBefore};
-use crate::core::sharing::{ALL_NAMESPACES, AllowedNamespaces, SharingRole};
 use crate::core::target::TargetSpec;
 use crate::core::template::Template;
 
@@ -35,6 +34,7 @@ pub(super) fn parse(
     Ok(CredentialSpec {
         suspended: spec.suspend,
         account: account(credential, allow_list)?,
+        has_namespace_selector: spec.allowed_namespaces.as_ref().is_some_and(|it| it.selector.is_some()),
         strategy: match spec.renewal.strategy {
             api::Strategy::Auto => Strategy::Auto,
             api::Strategy::Login => Strategy::Login,
@@ -66,51 +66,6 @@ fn account(credential: &IdIssuerCredential, allow_list: &AllowList) -> Result<Ac
         (None, Some(_)) => followed(credential).map(AccountReference::Followed),
         (Some(_), Some(_)) | (None, None) => Err(Reason::InvalidSpec { field: "spec.credentialRef" }),
     }
-}
-
-/// The part of a credential in sharing. One that is contradictory has none.
-pub(super) fn sharing_role(credential: &IdIssuerCredential) -> SharingRole {
-    let spec = &credential.spec;
-    let role = match (&spec.login_secret_ref, &spec.credential_ref) {
-        (Some(_), None) => allowed_namespaces(spec.allowed_namespaces.as_ref()).map(SharingRole::Owner),
-        (None, Some(_)) => followed(credential).map(SharingRole::Follower),
-        (Some(_), Some(_)) | (None, None) => return SharingRole::None,
-    };
-    role.unwrap_or_default()
-}
-
-/// The credential that this one follows. It has no login, issuer or strategy of its own, and nobody follows it.
-fn followed(credential: &IdIssuerCredential) -> Result<NamespacedName, Reason> {
-    let spec = &credential.spec;
-    let refused = |field| Err(Reason::InvalidSpec { field });
-    let Some(reference) = &spec.credential_ref else { return refused("spec.credentialRef") };
-    if spec.issuer.is_some() {
-        return refused("spec.issuer");
-    }
-    if spec.renewal.strategy != api::Strategy::Auto {
-        return refused("spec.renewal.strategy");
-    }
-    if spec.allowed_namespaces.is_some() {
-        return refused("spec.allowedNamespaces");
-    }
-    let namespace = match &reference.namespace {
-        Some(namespace) => namespace_name("spec.credentialRef.namespace", namespace)?,
-        None => credential.namespace().unwrap_or_default(),
-    };
-    Ok(NamespacedName::new(namespace, name("spec.credentialRef.name", &reference.name)?))
-}
-
-fn allowed_namespaces(allowed: Option<&api::AllowedNamespaces>) -> Result<AllowedNamespaces, Reason> {
-    const NAMES: &str = "spec.allowedNamespaces.names";
-    let names = allowed.map(|allowed| allowed.names.as_slice()).unwrap_or_default();
-    if names.len() > rules::ALLOWED_NAMESPACES_MAX {
-        return Err(Reason::InvalidSpec { field: NAMES });
-    }
-    let checked = names.iter().map(|name| match name.as_str() {
-        ALL_NAMESPACES => Ok(name.clone()),
-        name => namespace_name(NAMES, name),
-    });
-    Ok(AllowedNamespaces::named(checked.collect::<Result<Vec<_>, _>>()?))
 }
 
 fn target(credential: &IdIssuerCredential, policy: &TargetPolicy) -> Result<TargetSpec, Reason> {
@@ -202,13 +157,9 @@ fn renew_before(renewal: &Renewal) -> Result<RenewBefore, Reason> {
     }
 }
 
-fn name(field: &'static str, text: &str) -> Result<String, Reason> {
+pub(super) fn name(field: &'static str, text: &str) -> Result<String, Reason> {
     let is_allowed = text.len() <= rules::NAME_MAX_LENGTH && is_match(&NAME, text);
     is_allowed.then(|| text.to_owned()).ok_or(Reason::InvalidSpec { field })
-}
-
-fn namespace_name(field: &'static str, text: &str) -> Result<String, Reason> {
-    is_match(&NAMESPACE, text).then(|| text.to_owned()).ok_or(Reason::InvalidSpec { field })
 }
 
 fn key(field: &'static str, text: &str) -> Result<String, Reason> {
@@ -217,12 +168,12 @@ fn key(field: &'static str, text: &str) -> Result<String, Reason> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::core::endpoint::Allowed;
     use serde_json::{Value, json};
 
-    fn credential(spec: &Value) -> IdIssuerCredential {
+    pub(in crate::controller) fn credential(spec: &Value) -> IdIssuerCredential {
         serde_json::from_value(json!({
             "apiVersion": "idissuer.pl/v1alpha1", "kind": "IdIssuerCredential",
             "metadata": {"name": "billing", "namespace": "shop", "uid": "u1"},
@@ -241,7 +192,7 @@ mod tests {
         )
     }
 
-    fn parse(credential: &IdIssuerCredential) -> Result<CredentialSpec, Reason> {
+    pub(in crate::controller) fn parse(credential: &IdIssuerCredential) -> Result<CredentialSpec, Reason> {
         super::parse(credential, &allow_list(), &TargetPolicy::default())
     }
 
@@ -328,51 +279,6 @@ mod tests {
         for (spec, expected) in cases {
             let found = parse(&credential(&spec));
             assert_eq!(found.err().map(|reason| reason.name()), Some(expected), "{spec}");
-        }
-    }
-
-    #[test]
-    fn what_the_schema_refuses_of_sharing_is_refused_again() {
-        let login = json!({"name": "login"});
-        let many = vec!["shop"; rules::ALLOWED_NAMESPACES_MAX + 1];
-        let cases = [
-            json!({}),
-            json!({"loginSecretRef": login, "credentialRef": {"name": "other"}}),
-            json!({"credentialRef": {"name": "A"}}),
-            json!({"credentialRef": {"name": "other", "namespace": "a.b"}}),
-            json!({"credentialRef": {"name": "other"}, "issuer": {}}),
-            json!({"credentialRef": {"name": "other"}, "renewal": {"strategy": "Login"}}),
-            json!({"credentialRef": {"name": "other"}, "allowedNamespaces": {}}),
-            json!({"loginSecretRef": login, "allowedNamespaces": {"names": ["shop*"]}}),
-            json!({"loginSecretRef": login, "allowedNamespaces": {"names": many}}),
-        ];
-        for spec in cases {
-            let found = parse(&credential(&spec));
-            assert_eq!(found.err().map(|reason| reason.name()), Some("InvalidSpec"), "{spec}");
-        }
-    }
-
-    #[test]
-    fn a_follower_names_a_credential_of_its_own_namespace_unless_it_says_another() {
-        for (reference, followed) in [
-            (json!({"name": "owner"}), NamespacedName::new("shop", "owner")),
-            (json!({"namespace": "platform", "name": "owner"}), NamespacedName::new("platform", "owner")),
-        ] {
-            let follower = credential(&json!({"credentialRef": reference}));
-            assert_eq!(parse(&follower).unwrap().account, AccountReference::Followed(followed.clone()));
-            assert_eq!(sharing_role(&follower), SharingRole::Follower(followed));
-        }
-    }
-
-    #[test]
-    fn a_contradictory_credential_has_no_part_in_sharing() {
-        for spec in [
-            json!({"loginSecretRef": {"name": "login"}, "credentialRef": {"name": "owner"}}),
-            json!({"loginSecretRef": {"name": "login"}, "allowedNamespaces": {"names": ["*", "shop*"]}}),
-            json!({"credentialRef": {"name": "owner"}, "allowedNamespaces": {"names": ["*"]}}),
-            json!({}),
-        ] {
-            assert_eq!(sharing_role(&credential(&spec)), SharingRole::None, "{spec}");
         }
     }
 

@@ -5,12 +5,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{self as meta, Time};
 use kube::runtime::events::{Event, EventType};
 
 use crate::api::{
-    self, FailuresStatus, IdIssuerCredentialStatus, LoginRejection, LoginStatus, TargetStatus, TokenStatus,
+    self, FailuresStatus, FollowersStatus, IdIssuerCredentialStatus, LoginRejection, LoginStatus,
+    TargetStatus, TokenStatus,
 };
 use crate::core::account::RefreshSupport;
 use crate::core::conditions::Condition;
 use crate::core::credential::{FailureRecord, LoginHistory, Status, StatusEvent, TokenRecord};
 use crate::core::login_attempts::{LoginAttempts, RejectionKind};
+use crate::core::sharing::Followers;
 use crate::core::target::ObjectVersion;
 use crate::core::time::to_second;
 use crate::core::token::{Fingerprint, Grant, LifetimeSource};
@@ -29,6 +31,10 @@ pub(super) fn read(status: IdIssuerCredentialStatus) -> Status {
         refresh_support: status.refresh_support.map(read_support),
         login: status.login.map(read_login),
         failures: status.failures.map(read_failures),
+        followers: status.followers.map(|followers| Followers {
+            count: u32::try_from(followers.count).unwrap_or_default(),
+            names: followers.names,
+        }),
         controller: status.controller,
         last_handled_renew_request: status.last_handled_renew_request,
     }
@@ -49,6 +55,10 @@ pub(super) fn write(status: &Status) -> IdIssuerCredentialStatus {
         refresh_support: status.refresh_support.map(write_support),
         login: status.login.as_ref().map(write_login),
         failures: status.failures.as_ref().map(write_failures),
+        followers: status.followers.as_ref().map(|followers| FollowersStatus {
+            count: count(followers.count),
+            names: followers.names.clone(),
+        }),
         controller: status.controller.clone(),
         claimed_by: None,
         last_handled_renew_request: status.last_handled_renew_request.clone(),

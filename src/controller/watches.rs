@@ -21,7 +21,7 @@ use super::reconcile::{finish, reconcile};
 use super::registry::{CredentialSnapshot, Registry, StatusSnapshot};
 use super::status_watch::StatusMark;
 use super::waker::{Waker, wake};
-use super::{spec, trim};
+use super::{sharing, trim};
 use crate::api::{CaBundleKind, IdIssuerCredential};
 use crate::core::backoff::cluster_pause;
 use crate::core::object_name::NamespacedName;
@@ -83,7 +83,7 @@ pub(super) async fn finish_all(credentials: Vec<Arc<Guarded>>, context: &Context
 }
 
 /// The error of a watch, without content that could not be parsed.
-fn describe_watch_error(error: &watcher::Error) -> String {
+pub(super) fn describe_watch_error(error: &watcher::Error) -> String {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))
@@ -169,7 +169,7 @@ fn snapshot(object: &Guarded, own: &str) -> CredentialSnapshot {
         controller: status
             .and_then(|status| status.controller.clone())
             .filter(|controller| controller != own),
-        sharing: credential.filter(|_| !is_deleting).map(spec::sharing_role).unwrap_or_default(),
+        sharing: credential.filter(|_| !is_deleting).map(sharing::spec::sharing_role).unwrap_or_default(),
         claim: status.and_then(|status| status.claimed_by.clone()),
     }
 }

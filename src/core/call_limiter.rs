@@ -45,6 +45,8 @@ impl Capacity {
 
 /// A first issue is as urgent as a renewal that will be overdue in a minute.
 const FIRST_ISSUE_URGENCY: SignedDuration = SignedDuration::from_secs(60);
+/// A token that lives longer than that is in no hurry.
+const FAR_FROM_EXPIRY: SignedDuration = SignedDuration::from_mins(5);
 /// How much less urgent a call is after one failure; it doubles with each one more.
 const FIRST_DECAY: SignedDuration = SignedDuration::from_secs(10);
 /// How much less urgent it is at most.
@@ -78,6 +80,15 @@ impl CallRequest {
     #[must_use]
     pub fn in_turn(tenant: Tenant, now: Moment) -> Self {
         Self { tenant, priority: Priority::Renewal { overdue: now }, failures: 0 }
+    }
+
+    /// One for a token that lives so much longer. Of its tenant, those that come at once go in the order in which their tokens
+    /// die; nobody waits more than a second for those that come later.
+    #[must_use]
+    pub fn by_time_left(tenant: Tenant, left: SignedDuration, now: Moment) -> Self {
+        let left = left.clamp(SignedDuration::ZERO, FAR_FROM_EXPIRY);
+        let delay = SignedDuration::from_secs_f64(left.as_secs_f64() / FAR_FROM_EXPIRY.as_secs_f64());
+        Self::in_turn(tenant, now.plus(delay))
     }
 
     /// The deadline of the call as seen `now`, by the earlier clock. Failed calls are less urgent: they would probably
@@ -235,6 +246,22 @@ mod tests {
 
     fn all<T>(gate: &mut CallLimiter<T>) -> Vec<T> {
         std::iter::from_fn(|| gate.admit()).map(|(_, who)| who).collect()
+    }
+
+    #[test]
+    fn of_those_that_come_at_once_the_token_that_dies_first_goes_first_and_nobody_waits_longer_than_a_second()
+    {
+        let mut gate = CallLimiter::new(Capacity::of(100));
+        let left = |seconds: i64, now: i64| {
+            CallRequest::by_time_left("a".into(), SignedDuration::from_secs(seconds), at(now))
+        };
+        for (name, seconds) in
+            [("hour", 3600), ("minutes", 300), ("minute", 60), ("expired", -60), ("none", 0)]
+        {
+            gate.enqueue(left(seconds, 0), name, at(0));
+        }
+        gate.enqueue(left(-60, 2), "later", at(2));
+        assert_eq!(all(&mut gate), ["expired", "none", "minute", "hour", "minutes", "later"]);
     }
 
     #[test]

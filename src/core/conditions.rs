@@ -4,7 +4,7 @@ mod list;
 
 use super::account::LastFailure;
 use super::observed::{Login, Observed, TargetState, WaitCause};
-use super::reason::Reason;
+use super::reason::{Reason, ReferenceProblem};
 use super::schedule::TimeScale;
 use super::time::{Moment, to_second};
 pub use list::{Condition, ConditionStatus, ConditionType, Wanted, find, merge};
@@ -82,7 +82,11 @@ pub fn conditions(observed: &Observed<'_>, now: Moment) -> Conditions {
             expiry: to_second(schedule.expiry.wall),
             cause: blocker.clone().map(Box::new),
         });
-    let stalled = blocker.filter(Reason::needs_user_action);
+    // A selector that permits nobody keeps no token of its own from coming.
+    let is_selector_ignored =
+        observed.spec.is_ok_and(|spec| spec.has_namespace_selector) && !observed.reads_namespace_labels;
+    let selector = is_selector_ignored.then_some(Reason::Reference(ReferenceProblem::SelectorIgnored));
+    let stalled = blocker.filter(Reason::needs_user_action).or(selector);
     let reconciling = match &ready {
         Err(reason) if stalled.is_none() && !is_suspended => Some(reason.clone()),
         _ => None,

@@ -12,6 +12,7 @@ use super::reason::Reason;
 use super::schedule::{
     Jitter, RenewBefore, SHORTEST_SERVED, SHORTEST_URGENT, Schedule, TimeScale, UNSERVED_PAUSE,
 };
+use super::sharing::Followers;
 use super::target::{Identity, ObjectVersion, TargetSnapshot};
 use super::time::{Moment, to_second};
 use super::token::{AccessToken, Fingerprint, Grant, IssuedToken, Validity};
@@ -244,6 +245,10 @@ pub struct Observed<'a> {
     pub is_login_at_hand: bool,
     /// Whether a credential that follows this one needs another token than the account holds.
     pub is_wanted_by_followers: bool,
+    /// Who follows it; none if that is not known yet.
+    pub followers: Option<&'a Followers>,
+    /// Whether the labels of namespaces are read, for selectors.
+    pub reads_namespace_labels: bool,
     /// The token that was published last.
     pub published: Option<&'a Published>,
     /// The version of the target that our last write left.

@@ -88,6 +88,11 @@ pub enum Reason {
     TemplateTooLong,
     /// The target would be what other controllers give power to.
     TargetRefused(TargetRefusal),
+    /// Another credential follows this one.
+    FollowerAdded {
+        /// It, with its namespace, if status names it.
+        follower: Option<String>,
+    },
     /// The credential that this one follows brings no tokens.
     Reference(ReferenceProblem),
     /// The login Secret does not exist.
@@ -282,6 +287,7 @@ impl Reason {
             Self::TemplateTooLarge { .. } => "TemplateTooLarge",
             Self::TemplateTooLong => "TemplateTooLong",
             Self::TargetRefused(refusal) => refusal.name(),
+            Self::FollowerAdded { .. } => "FollowerAdded",
             Self::Reference(problem) => problem.name(),
             Self::LoginSecretMissing { .. } => "LoginSecretMissing",
             Self::LoginSecretUnusable { defect, .. } => defect.name_of_key(),
@@ -346,6 +352,7 @@ impl Reason {
             | Self::Expired { .. }
             | Self::RenewalOverdue { .. }
             | Self::Suspended
+            | Self::FollowerAdded { .. }
             | Self::LoginAccepted
             | Self::LoginPending
             | Self::LoginOutcomeUnknown { .. }
@@ -444,7 +451,10 @@ mod tests {
             }
             Reference(ReferenceProblem::OutOfScope { .. }) => not_ready(false),
             Reference(ReferenceProblem::NotReady { needs_user_action: false, .. }) => not_ready(true),
-            Reference(ReferenceProblem::NotReady { .. }) => LoginSecretMissing { secret: secret() },
+            Reference(ReferenceProblem::NotReady { .. }) => Reference(ReferenceProblem::SelectorIgnored),
+            Reference(ReferenceProblem::SelectorIgnored) => FollowerAdded { follower: None },
+            FollowerAdded { follower: None } => FollowerAdded { follower: Some(credential()) },
+            FollowerAdded { follower: Some(_) } => LoginSecretMissing { secret: secret() },
             LoginSecretMissing { .. } => unusable(LoginError::ALL[0]),
             LoginSecretUnusable { defect, .. } => {
                 let rest = LoginError::ALL.iter().skip_while(|other| *other != defect);

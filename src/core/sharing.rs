@@ -1,11 +1,17 @@
 //! Sharing: a credential may follow another one, the owner, in another namespace too. The owner logs in; its tokens are
 //! published for each follower that the owner permits.
 
+mod followers;
+mod selector;
+
 use std::collections::BTreeSet;
 
 use super::object_name::NamespacedName;
 use super::time::Moment;
 use super::token::{Fingerprint, IssuedToken};
+
+pub use followers::{FOLLOWERS_NAMED, Followers};
+pub use selector::{Expression, Labels, Operator, Selector};
 
 /// The name that stands for all namespaces.
 pub const ALL_NAMESPACES: &str = "*";
@@ -13,18 +19,19 @@ pub const ALL_NAMESPACES: &str = "*";
 /// In which other namespaces a credential may be followed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowedNamespaces {
-    names: BTreeSet<String>,
+    /// By their names; [`ALL_NAMESPACES`] stands for all.
+    pub names: BTreeSet<String>,
+    /// By their labels.
+    pub selector: Option<Selector>,
 }
 
 impl AllowedNamespaces {
-    /// The namespaces of these names; [`ALL_NAMESPACES`] stands for all.
-    #[must_use]
-    pub fn named(names: impl IntoIterator<Item = String>) -> Self {
-        Self { names: names.into_iter().collect() }
-    }
-
-    fn permit(&self, namespace: &str) -> bool {
-        self.names.contains(ALL_NAMESPACES) || self.names.contains(namespace)
+    /// Whether they contain this namespace, of which these labels are known; none without the right to read them.
+    fn contain(&self, namespace: &str, labels: Option<&Labels>) -> bool {
+        let is_selected = |selector: &Selector| labels.is_some_and(|labels| selector.selects(labels));
+        self.names.contains(ALL_NAMESPACES)
+            || self.names.contains(namespace)
+            || self.selector.as_ref().is_some_and(is_selected)
     }
 }
 
@@ -61,11 +68,17 @@ pub enum Permission {
 }
 
 /// Whether credentials of the namespace `follower` may follow the credential that has this role; none if there is no such
-/// credential. `namespace` is that of the owner: whoever works there can name the login Secret as well.
+/// credential. `namespace` is that of the owner: whoever works there can name the login Secret as well. `labels` are those
+/// of the follower's namespace, if they are known.
 #[must_use]
-pub fn permission(owner: Option<&SharingRole>, namespace: &str, follower: &str) -> Permission {
+pub fn permission(
+    owner: Option<&SharingRole>,
+    namespace: &str,
+    follower: &str,
+    labels: Option<&Labels>,
+) -> Permission {
     match owner {
-        Some(SharingRole::Owner(allowed)) if namespace == follower || allowed.permit(follower) => {
+        Some(SharingRole::Owner(allowed)) if namespace == follower || allowed.contain(follower, labels) => {
             Permission::Granted
         }
         // A chain of followers would give away what the owner has not given to the last one.
@@ -98,7 +111,8 @@ mod tests {
     use super::*;
 
     fn owner(names: &[&str]) -> SharingRole {
-        SharingRole::Owner(AllowedNamespaces::named(names.iter().map(|name| (*name).to_owned())))
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        SharingRole::Owner(AllowedNamespaces { names, selector: None })
     }
 
     #[test]
@@ -116,7 +130,30 @@ mod tests {
             (Some(SharingRole::None), "platform", Permission::Denied),
             (None, "platform", Permission::Denied),
         ] {
-            assert_eq!(permission(role.as_ref(), "platform", namespace), expected, "{role:?} {namespace}");
+            let permission = permission(role.as_ref(), "platform", namespace, Some(&Labels::new()));
+            assert_eq!(permission, expected, "{role:?} {namespace}");
+        }
+    }
+
+    #[test]
+    fn a_selector_permits_namespaces_with_its_labels_once_these_are_known() {
+        let operator = Operator::In(["sales".to_owned()].into());
+        let selector = Selector::of(vec![Expression { key: "team".into(), operator }]);
+        let allowed = AllowedNamespaces { names: ["orders".to_owned()].into(), selector: Some(selector) };
+        let role = SharingRole::Owner(allowed);
+        let labels = |team: &str| Labels::from([("team".to_owned(), team.to_owned())]);
+        for (namespace, labels, expected) in [
+            ("shop", Some(labels("sales")), Permission::Granted),
+            ("shop", Some(labels("other")), Permission::Denied),
+            ("shop", None, Permission::Denied),
+            ("orders", None, Permission::Granted),
+            ("platform", None, Permission::Granted),
+        ] {
+            assert_eq!(
+                permission(Some(&role), "platform", namespace, labels.as_ref()),
+                expected,
+                "{labels:?}"
+            );
         }
     }
 

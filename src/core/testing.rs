@@ -19,6 +19,7 @@ use super::observed::{
 };
 use super::reason::Reason;
 use super::retry::{Failure, RetryClass, Sent};
+use super::sharing::Followers;
 use super::target::{Identity, ObjectVersion, TargetSnapshot};
 use super::time::Moment;
 use super::token::{AccessToken, Grant, IssuedToken, LifetimeSource, RefreshToken, Validity};
@@ -145,6 +146,10 @@ pub(crate) struct TestWorld {
     pub(crate) login_at_hand: bool,
     /// Whether a follower needs another token.
     pub(crate) is_wanted_by_followers: bool,
+    /// Who follows it.
+    pub(crate) followers: Option<Followers>,
+    /// Whether the labels of namespaces are read.
+    pub(crate) reads_namespace_labels: bool,
     /// What a read of the login Secret finds.
     pub(crate) login_holds: Result<AccountKey, Reason>,
     pub(crate) accounts: HashMap<AccountKey, Account>,
@@ -178,6 +183,8 @@ impl TestWorld {
             login_known: Known::Unread,
             login_at_hand: false,
             is_wanted_by_followers: false,
+            followers: None,
+            reads_namespace_labels: true,
             login_holds: Ok(BILLING),
             accounts: HashMap::new(),
             calls: Vec::new(),
@@ -225,6 +232,8 @@ impl TestWorld {
             },
             is_login_at_hand: self.login_at_hand,
             is_wanted_by_followers: self.is_wanted_by_followers,
+            followers: self.followers.as_ref(),
+            reads_namespace_labels: self.reads_namespace_labels,
             target_seen: &self.target_seen,
             namespace_pause: self.namespace_pause,
             is_stopping: false,

@@ -241,9 +241,11 @@ async fn the_admission_policy_lets_each_namespace_use_its_issuers_only() {
         {"namespaces": [shop.name()], "issuers": ["https://Shop.example.com:443/", "http://plain.example.com:80"]},
         {"namespaces": ["*"], "issuers": ["https://all.example.com:8443"]},
     ]);
+    // Another test of this control plane has its own rules for followers.
+    let followers = json!([{"namespaces": ["*"], "credentials": ["*"]}]);
     let values = json!({
         "issuer": {"url": "https://default.example.com"},
-        "admissionPolicy": {"enabled": true, "rules": rules},
+        "admissionPolicy": {"enabled": true, "rules": rules, "followers": followers},
     });
     // What stands when the policy comes.
     let old = credential("old", json!({"issuer": {"url": "https://old.example.com"}}));
@@ -282,4 +284,46 @@ async fn the_admission_policy_lets_each_namespace_use_its_issuers_only() {
     kubectl.run(&["label", "iic", "old", "team=billing"]).await.unwrap();
     let told = refusal(&other, "old", Some("https://older.example.com")).await.unwrap();
     assert!(told.contains("https://older.example.com is not allowed"), "{told}");
+}
+
+#[tokio::test]
+async fn the_admission_policy_lets_credentials_follow_those_of_other_namespaces_as_its_rules_say() {
+    let control_plane = UNDER_POLICIES.control_plane().await.unwrap();
+    let shop = TestNamespace::create(control_plane, "follow-shop").await.unwrap();
+    let other = TestNamespace::create(control_plane, "follow-other").await.unwrap();
+    let followers = json!([
+        {"namespaces": [shop.name()], "credentials": ["platform/billing", "shared/*"]},
+        {"namespaces": ["*"], "credentials": ["public/token"]},
+    ]);
+    let rules = json!([{"namespaces": ["*"], "issuers": ["*"]}]);
+    let values = json!({"admissionPolicy": {"enabled": true, "rules": rules, "followers": followers}});
+    let objects = chart::render("follow", &values).await;
+    let is_policy = |object: &&Value| object["apiVersion"] == "admissionregistration.k8s.io/v1";
+    let policy = chart::manifest(objects.iter().filter(is_policy));
+    control_plane.kubectl().apply(&policy).await.unwrap();
+    let refusal = async |namespace: &TestNamespace, reference: Value| {
+        let text = credential("follower", json!({"credentialRef": reference})).to_string();
+        let arguments = ["apply", "--dry-run=server", "--filename=-"];
+        namespace.kubectl().run_with_input(&arguments, &text).await.err().map(|error| error.to_string())
+    };
+    let of = |namespace: &str, name: &str| json!({"namespace": namespace, "name": name});
+    wait::until("the policy", LIMIT, async || refusal(&other, of("platform", "secret")).await.is_some())
+        .await;
+    for (namespace, reference, is_allowed) in [
+        (&shop, of("platform", "billing"), true),
+        (&shop, of("platform", "other"), false),
+        (&shop, of("shared", "anything"), true),
+        (&shop, of("public", "token"), true),
+        (&other, of("platform", "billing"), false),
+        (&other, of("public", "token"), true),
+        (&other, of("public", "other"), false),
+        (&other, of(other.name(), "own"), true),
+        (&other, json!({"name": "own"}), true),
+    ] {
+        let told = refusal(namespace, reference.clone()).await;
+        assert_eq!(told.is_none(), is_allowed, "{reference} in {}: {told:?}", namespace.name());
+        if let Some(told) = told {
+            assert!(told.contains("may not follow"), "{told}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use idissuer::api::IdIssuerCredential;
 use idissuer_simulator::User;
 use idissuer_testbed::{variable, wait};
@@ -11,7 +12,7 @@ use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use crate::operator::{HOUR, Operator, Stage, holds, issuer};
+use crate::operator::{HOUR, NAME, Operator, Stage, holds, issuer, now, token_status};
 
 /// How long all first tokens, or a failover, may take at most.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -210,4 +211,62 @@ async fn what_a_thousand_of_the_worst_credentials_cost() {
         most_after - empty
     );
     assert!(most.max(most_after) - empty <= 64.0, "a thousand may cost 64 MiB");
+}
+
+/// As many writes as a rotation makes, by so many clients at once, as fast as the API server takes them.
+async fn own_pace(stage: &Stage, followers: usize) -> Duration {
+    let (secrets, credentials) = (stage.secrets(), stage.credentials());
+    let parameters = PatchParams::apply("idissuer-tests").force();
+    let begin = Instant::now();
+    let writes = (0..followers).map(|number| {
+        let (secrets, credentials, parameters) = (secrets.clone(), credentials.clone(), parameters.clone());
+        async move {
+            let name = format!("follower-{number}");
+            let secret = json!({
+                "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"token": "x".repeat(500)},
+            });
+            secrets.patch(&name, &parameters, &Patch::Apply(secret)).await.unwrap();
+            let status = json!({"status": {"lastHandledRenewRequest": "pace"}});
+            credentials.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+        }
+    });
+    futures::stream::iter(writes).buffer_unordered(64).collect::<Vec<()>>().await;
+    begin.elapsed()
+}
+
+#[tokio::test]
+#[ignore = "prints figures: make figures runs it"]
+async fn what_a_rotation_costs_for_a_thousand_followers() {
+    let followers = parameter("FOLLOWERS", 1_000);
+    let mut stage = Stage::start("figures-sharing", issuer(HOUR)).await;
+    stage.apply(json!({})).await;
+    let owner = stage.ready().await;
+    for number in 0..followers {
+        stage.apply_as(&format!("follower-{number}"), json!({"credentialRef": {"name": NAME}})).await;
+    }
+    until_ready(&stage, followers + 1).await;
+    // Before, the token is new enough to answer the request.
+    let minute_old = token_status(&owner).issued_time.0 + jiff::SignedDuration::from_secs(61);
+    wait::until("a token of a minute", LIMIT, async || now() > minute_old).await;
+    let mark = stage.mark().await;
+    stage.request_renewal("now").await;
+    stage.issuer.wait_for(|counts| counts.total().refreshes_accepted == 1).await;
+    let answered = now();
+    stage.settle().await;
+    let requests = stage.control_plane.audit().of_user_since(&stage.operator.user, mark).unwrap();
+    let last = |resource: &str| {
+        let writes = requests.iter().filter(|it| it.verb == "patch" && it.resource == resource);
+        writes.map(|it| it.timestamp.duration_since(answered).as_secs_f64()).fold(0.0, f64::max)
+    };
+    let total: usize = stage.requests_since(mark).values().sum();
+    let per_follower = total as f64 / (followers + 1) as f64;
+    stage.operator.stop().await;
+    let pace = own_pace(&stage, followers).await;
+
+    eprintln!("\na rotation for {followers} followers");
+    eprintln!("  issuer calls                          {}", stage.issuer_calls() - 1);
+    eprintln!("  requests for each follower            {per_follower:.2}");
+    eprintln!("  last Secret after the answer, seconds {:.1}", last("secrets"));
+    eprintln!("  last status after the answer, seconds {:.1}", last("idissuercredentials"));
+    eprintln!("  as many writes by 64 clients, seconds {:.1}", pace.as_secs_f64());
 }

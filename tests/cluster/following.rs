@@ -5,7 +5,7 @@ use std::time::Duration;
 use idissuer::api::IdIssuerCredential;
 use idissuer_simulator::User;
 use idissuer_testbed::{TestNamespace, wait};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
@@ -27,9 +27,14 @@ struct Tenant {
 
 impl Tenant {
     async fn set(name: &str, lifetime: Duration) -> Self {
+        Self::set_with(name, lifetime, &[]).await
+    }
+
+    async fn set_with(name: &str, lifetime: Duration, more: &[String]) -> Self {
         let control_plane = CLUSTER.control_plane().await.unwrap();
         let namespace = TestNamespace::create(control_plane, "tenant").await.unwrap();
         let arguments = ["--namespace".to_owned(), namespace.name().to_owned()];
+        let arguments = arguments.into_iter().chain(more.iter().cloned());
         let issuer = issuer(lifetime).user(User::new(OTHER_USER, PASSWORD));
         let stage = Stage::start_with(name, issuer, |operator, _| operator.arguments.extend(arguments)).await;
         Self { stage, namespace }
@@ -261,4 +266,74 @@ async fn a_reference_out_of_the_scope_of_the_operator_depends_on_nothing_there()
             refused.name_any()
         );
     }
+}
+
+#[tokio::test]
+async fn an_owner_sees_those_whom_it_permits_and_is_told_of_each_that_is_added() {
+    let tenant = Tenant::set("followers", HOUR).await;
+    let owner = tenant.own_for_tenant(json!({})).await;
+    assert!(owner.status.is_none_or(|status| status.followers.is_none()));
+    tenant.follow(json!({})).await;
+    let names = |it: &IdIssuerCredential| {
+        it.status.as_ref().and_then(|status| status.followers.clone()).map(|followers| followers.names)
+    };
+    let name = |name: &str| format!("{}/{name}", tenant.namespace.name());
+    let first = Some(vec![name("follower")]);
+    tenant.stage.until(NAME, "its follower", |it| names(it) == first).await;
+    tenant.follow_as("another", NAME, json!({})).await;
+    let both = Some(vec![name("another"), name("follower")]);
+    tenant.stage.until(NAME, "both followers", |it| names(it) == both).await;
+    wait::until("its Events", LIMIT, async || {
+        let reasons = tenant.stage.event_reasons(NAME).await;
+        reasons.iter().any(|reason| reason == "FollowerAdded").then_some(())
+    })
+    .await;
+    tenant.credentials().delete("follower", &DeleteParams::default()).await.unwrap();
+    tenant.stage.until(NAME, "one follower", |it| names(it) == Some(vec![name("another")])).await;
+    tenant.own(json!(["orders"]), json!({})).await;
+    tenant.stage.until(NAME, "no follower", |it| names(it).is_none()).await;
+}
+
+/// The labels of a namespace.
+async fn label(tenant: &Tenant, team: &str) {
+    let namespaces: Api<Namespace> = Api::all(tenant.stage.namespace.client().clone());
+    let patch = json!({"metadata": {"labels": {"team": team}}});
+    let parameters = PatchParams::default();
+    namespaces.patch(tenant.namespace.name(), &parameters, &Patch::Merge(patch)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_selector_permits_a_namespace_while_it_has_the_labels() {
+    let team = "following-by-labels";
+    let arguments = ["--namespace-selectors".to_owned()];
+    let mut tenant = Tenant::set_with("selecting", HOUR, &arguments).await;
+    let selector = json!({"selector": {"matchLabels": {"team": team}}});
+    tenant.stage.apply(json!({"allowedNamespaces": selector})).await;
+    tenant.follow(json!({})).await;
+    tenant.denied("follower").await;
+    label(&tenant, team).await;
+    tenant.ready().await;
+    tenant.until("follower", "no refusal", |it| condition(it, "Stalled").is_none()).await;
+    tenant.stage.restart_operator().await;
+    tenant.stage.settle().await;
+    let kept = tenant.credentials().get("follower").await.unwrap();
+    assert!(condition(&kept, "Stalled").is_none(), "the labels were known before it was looked at");
+    label(&tenant, "another").await;
+    tenant.denied("follower").await;
+}
+
+#[tokio::test]
+async fn without_the_flag_a_selector_permits_nobody_and_the_owner_learns_the_cure() {
+    let tenant = Tenant::set("not-selecting", HOUR).await;
+    let mark = tenant.stage.mark().await;
+    label(&tenant, "sales").await;
+    let selector = json!({"selector": {"matchLabels": {"team": "sales"}}});
+    tenant.stage.apply(json!({"allowedNamespaces": selector})).await;
+    tenant.follow(json!({})).await;
+    tenant.denied("follower").await;
+    let message = tenant.stage.until_condition("Stalled", "True", "NamespaceSelectorIgnored").await;
+    assert!(message.contains("--namespace-selectors"), "{message}");
+    tenant.stage.ready().await;
+    let requests = tenant.stage.requests_since(mark);
+    assert!(!requests.keys().any(|what| what.ends_with(" namespaces")), "{requests:?}");
 }

@@ -1,9 +1,9 @@
 //! The status on the wire: it is read back as it was written, a second write of the same is none, and kubectl shows it.
 
 use idissuer::api::{
-    FailuresStatus, GROUP, Grant, IdIssuerCredential, IdIssuerCredentialStatus, KIND, LifetimeSource,
-    LoginRejection, LoginStatus, RENEW_REQUEST_MAX_CHARACTERS, RefreshSupport, TargetStatus, TokenStatus,
-    VERSION,
+    FailuresStatus, FollowersStatus, GROUP, Grant, IdIssuerCredential, IdIssuerCredentialStatus, KIND,
+    LifetimeSource, LoginRejection, LoginStatus, RENEW_REQUEST_MAX_CHARACTERS, RefreshSupport, TargetStatus,
+    TokenStatus, VERSION,
 };
 use idissuer::core::time::to_second;
 use idissuer_testbed::TestNamespace;
@@ -139,6 +139,10 @@ fn make_status() -> IdIssuerCredentialStatus {
         }),
         controller: Some(format!("{}/{}", "n".repeat(63), "l".repeat(253))),
         claimed_by: Some(format!("{}/{}", "n".repeat(63), "m".repeat(253))),
+        followers: Some(FollowersStatus {
+            count: 1000,
+            names: vec![format!("{}/{}", "n".repeat(63), "c".repeat(253)); 20],
+        }),
         last_handled_renew_request: Some("ż".repeat(RENEW_REQUEST_MAX_CHARACTERS)),
     }
 }

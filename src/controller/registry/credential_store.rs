@@ -113,6 +113,11 @@ impl CredentialStore {
         let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
     }
 
+    /// Whether the first list of credentials is complete.
+    pub(in crate::controller) fn is_synced(&self) -> bool {
+        *self.synced.borrow()
+    }
+
     /// What is remembered of the credential with this name and uid.
     #[must_use]
     pub(in crate::controller) fn state(&self, key: &NamespacedName, uid: &str) -> Option<SharedState> {

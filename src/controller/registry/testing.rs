@@ -22,7 +22,7 @@ pub(super) fn key(name: &str) -> NamespacedName {
 
 pub(super) fn registry(limit: usize) -> Registry {
     let (woken, _) = tokio::sync::mpsc::unbounded_channel();
-    Registry::new(None, limit, Arc::new(SharingIndex::new(woken)))
+    Registry::new(None, limit, Arc::new(SharingIndex::new(woken, false)))
 }
 
 pub(super) fn snapshot(uid: &str, secrets: &[&str]) -> CredentialSnapshot {

@@ -25,6 +25,7 @@ use super::observed::{
 };
 use super::reason::Reason;
 use super::schedule::TimeScale;
+use super::sharing::Followers;
 use super::target::{Identity, ObjectVersion, TargetSnapshot, TargetSpec};
 use super::time::Moment;
 use super::token::IssuedToken;
@@ -91,6 +92,7 @@ struct WritePause {
 
 /// What an observation takes from outside of the state: the resource, the watches, and the account.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Inputs<'a> {
     /// Which credential.
     pub identity: &'a Identity,
@@ -108,6 +110,10 @@ pub struct Inputs<'a> {
     pub is_login_at_hand: bool,
     /// Whether a credential that follows this one needs another token than the account holds.
     pub is_wanted_by_followers: bool,
+    /// Who follows it; none if that is not known yet.
+    pub followers: Option<&'a Followers>,
+    /// Whether the labels of namespaces are read, for selectors.
+    pub reads_namespace_labels: bool,
     /// The target's last known version.
     pub target_seen: &'a LastSeen,
     /// Until when nothing is written because the namespace had so many writes.
@@ -205,6 +211,8 @@ impl Credential {
             login: inputs.login,
             is_login_at_hand: inputs.is_login_at_hand,
             is_wanted_by_followers: inputs.is_wanted_by_followers,
+            followers: inputs.followers,
+            reads_namespace_labels: inputs.reads_namespace_labels,
             published: self.published.as_ref(),
             target_written: self.target_written.as_ref(),
             target_seen: inputs.target_seen,

@@ -67,8 +67,12 @@ impl Credential {
     pub fn report(&self, observed: &Observed<'_>, request: ReportRequest<'_>, now: Moment) -> Report {
         let conditions = conditions(observed, now);
         let status = self.next_status(observed, &conditions, request, now);
+        let mut events = events(&self.status.conditions, &conditions);
+        let before = self.status.followers.as_ref();
+        let added = status.followers.as_ref().and_then(|followers| followers.added_since(before));
+        events.extend(added.map(|reason| StatusEvent { reason, is_normal: true }));
         Report {
-            events: events(&self.status.conditions, &conditions),
+            events,
             is_news: request.trigger == StatusTrigger::Attempt || self.is_worth_writing(&status, now),
             status,
         }
@@ -112,6 +116,10 @@ impl Credential {
             failures: account
                 .zip(observed.spec.ok())
                 .and_then(|(account, spec)| failures(account, &spec.account)),
+            followers: match observed.followers {
+                Some(followers) => Some(followers.clone()).filter(|followers| followers.count > 0),
+                None => previous.followers.clone(),
+            },
             controller: Some(request.controller.to_owned()),
             last_handled_renew_request: self.handled(observed, request, now),
         }

@@ -7,6 +7,7 @@ use crate::core::account::RefreshSupport;
 use crate::core::conditions::{Condition, ConditionStatus, ConditionType, Wanted, merge};
 use crate::core::observed::{AccountReference, Published};
 use crate::core::reason::Reason;
+use crate::core::sharing::Followers;
 use crate::core::target::ObjectVersion;
 use crate::core::time::Moment;
 use crate::core::token::{Fingerprint, Grant, LifetimeSource, Validity};
@@ -30,6 +31,8 @@ pub struct Status {
     pub login: Option<LoginHistory>,
     /// The failures since the last success.
     pub failures: Option<FailureRecord>,
+    /// Who follows it; none if nobody does.
+    pub followers: Option<Followers>,
     /// The controller that keeps the credential.
     pub controller: Option<String>,
     /// The request for a renewal that was acted on last.

@@ -121,6 +121,8 @@ pub struct CredentialSpec {
     pub suspended: bool,
     /// Which account is used.
     pub account: AccountReference,
+    /// Whether it permits namespaces to follow it by their labels.
+    pub has_namespace_selector: bool,
     /// How new tokens are obtained.
     pub strategy: Strategy,
     /// How long before expiry a renewal is wanted.
@@ -144,6 +146,7 @@ impl CredentialSpec {
         Self {
             suspended: false,
             account: AccountReference::Own(Box::new(OwnAccount { login, endpoint, ca_bundle: None })),
+            has_namespace_selector: false,
             strategy: Strategy::Auto,
             renew_before: RenewBefore::default(),
             jitter: Jitter::NONE,

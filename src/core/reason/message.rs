@@ -37,6 +37,8 @@ impl Reason {
             Self::TemplateTooLarge { key } => format!("spec.target.template.data[{key}] renders to more than 32 KiB, or all keys to more than 512 KiB; shorten the template"),
             Self::TemplateTooLong => "spec.target.template.data has more than 64 KiB of text; shorten the values".into(),
             Self::TargetRefused(refusal) => refusal.message(),
+            Self::FollowerAdded { follower: Some(follower) } => format!("IdIssuerCredential {follower} shares the tokens of this credential from now on, as spec.allowedNamespaces permits; status.followers lists who does"),
+            Self::FollowerAdded { follower: None } => "Another credential shares the tokens of this one from now on, as spec.allowedNamespaces permits; status.followers has their number".into(),
             Self::Reference(problem) => problem.message(),
             Self::LoginSecretMissing { secret } => format!("Secret {secret} does not exist; create it with the user name and password of the account"),
             Self::LoginSecretUnusable { secret, key, defect: LoginError::Missing } => format!("Secret {secret} has no key {key}; add it, or correct the key in spec.loginSecretRef"),

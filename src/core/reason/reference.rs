@@ -1,9 +1,9 @@
-//! Why a credential gets no tokens of the one that it follows.
+//! Why a credential gets no tokens of the one that it follows, or others get none of it.
 
 use super::Reason;
 use crate::core::object_name::NamespacedName;
 
-/// Why a credential gets no tokens of the one that it follows.
+/// Why a credential gets no tokens of the one that it follows, or others get none of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReferenceProblem {
     /// It may not follow that one; or there is none, which is not told apart.
@@ -25,6 +25,8 @@ pub enum ReferenceProblem {
         /// Whether a person has to act there.
         needs_user_action: bool,
     },
+    /// Of an owner: the controller does not read labels of namespaces, so its selector permits none.
+    SelectorIgnored,
 }
 
 impl ReferenceProblem {
@@ -39,6 +41,7 @@ impl ReferenceProblem {
             Self::NotPermitted { .. } => "ReferenceNotPermitted",
             Self::OutOfScope { .. } => "ReferenceOutOfScope",
             Self::NotReady { .. } => "ReferenceNotReady",
+            Self::SelectorIgnored => "NamespaceSelectorIgnored",
         }
     }
 
@@ -53,12 +56,13 @@ impl ReferenceProblem {
             Self::NotReady { credential, .. } => format!(
                 "IdIssuerCredential {credential}, which this one follows, obtains no new token at the moment; its status names the cause and the cure. Its owner has to act, if anyone has to"
             ),
+            Self::SelectorIgnored => "The controller does not read labels of namespaces, so spec.allowedNamespaces.selector permits none; name the namespaces in spec.allowedNamespaces.names, or start the controller with --namespace-selectors (in the chart sharing.namespaceSelectors)".into(),
         }
     }
 
     pub(super) fn needs_user_action(&self) -> bool {
         match self {
-            Self::NotPermitted { .. } | Self::OutOfScope { .. } => true,
+            Self::NotPermitted { .. } | Self::OutOfScope { .. } | Self::SelectorIgnored => true,
             Self::NotReady { needs_user_action, .. } => *needs_user_action,
         }
     }

@@ -118,6 +118,8 @@ impl Process {
             login: if self.is_login_known { Login::Account(account()) } else { Login::Unread },
             is_login_at_hand: self.is_login_at_hand,
             is_wanted_by_followers: false,
+            followers: None,
+            reads_namespace_labels: false,
             target_seen,
             namespace_pause: None,
             is_stopping: false,
