@@ -259,7 +259,8 @@ async fn what_a_rotation_costs_for_a_thousand_followers() {
         writes.map(|it| it.timestamp.duration_since(answered).as_secs_f64()).fold(0.0, f64::max)
     };
     let total: usize = stage.requests_since(mark).values().sum();
-    let per_follower = total as f64 / (followers + 1) as f64;
+    let number = |number: usize| f64::from(u32::try_from(number).unwrap());
+    let per_follower = number(total) / number(followers + 1);
     stage.operator.stop().await;
     let pace = own_pace(&stage, followers).await;
 
