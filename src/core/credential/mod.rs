@@ -9,6 +9,7 @@
 //! Status is authoritative: all of this can be rebuilt from it. It exists because a watch shows our own status writes
 //! late, and because only here a token's expiry is on the monotonic clock.
 
+mod inputs;
 mod login;
 mod repairs;
 mod report;
@@ -20,16 +21,16 @@ use jiff::SignedDuration;
 
 use super::backoff::{self, RandomFraction};
 use super::observed::{
-    AccountKey, AccountReference, AccountView, CredentialSpec, LastSeen, Login, LoginRecord, Observed,
-    Published, Rejection,
+    AccountKey, AccountReference, AccountView, CredentialSpec, Login, LoginRecord, Observed, Published,
+    Rejection,
 };
 use super::reason::Reason;
 use super::schedule::TimeScale;
-use super::sharing::Followers;
 use super::target::{Identity, ObjectVersion, TargetSnapshot, TargetSpec};
 use super::time::Moment;
 use super::token::IssuedToken;
 
+pub use inputs::Inputs;
 pub use login::LoginHistory;
 pub use repairs::Repairs;
 pub use report::{Report, ReportRequest, StatusEvent, StatusTrigger};
@@ -88,38 +89,6 @@ struct WritePause {
     /// Refusals in a row.
     count: u32,
     until: Moment,
-}
-
-/// What an observation takes from outside of the state: the resource, the watches, and the account.
-#[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-pub struct Inputs<'a> {
-    /// Which credential.
-    pub identity: &'a Identity,
-    /// `metadata.generation`.
-    pub generation: i64,
-    /// Since when that is known.
-    pub generation_since: Moment,
-    /// The specification, or why it cannot be carried out.
-    pub spec: Result<&'a CredentialSpec, &'a Reason>,
-    /// The login Secret's last known version.
-    pub login_seen: &'a LastSeen,
-    /// What it holds.
-    pub login: Login,
-    /// Whether user name and password were read just now and can be sent.
-    pub is_login_at_hand: bool,
-    /// Whether a credential that follows this one needs another token than the account holds.
-    pub is_wanted_by_followers: bool,
-    /// Who follows it; none if that is not known yet.
-    pub followers: Option<&'a Followers>,
-    /// Whether the labels of namespaces are read, for selectors.
-    pub reads_namespace_labels: bool,
-    /// The target's last known version.
-    pub target_seen: &'a LastSeen,
-    /// Until when nothing is written because the namespace had so many writes.
-    pub namespace_pause: Option<Moment>,
-    /// Whether the process stops: it does not write later.
-    pub is_stopping: bool,
 }
 
 /// Which account a token comes from, as far as that is certain. A token that is read back stays what it was, also
