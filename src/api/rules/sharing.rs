@@ -52,7 +52,7 @@ pub(in crate::api) fn allowed_namespace_names() -> Rule {
 /// On a selector of namespaces: one without conditions would select all, or none, depending on who reads it.
 pub(in crate::api) fn selector_not_empty() -> Rule {
     rule(
-        "has(self.matchLabels) && self.matchLabels != null && self.matchLabels.size() > 0 || \
+        "has(self.matchLabels) && self.matchLabels.size() > 0 || \
          has(self.matchExpressions) && self.matchExpressions.size() > 0",
         "set matchLabels or matchExpressions; for all namespaces, use names: [\"*\"]",
     )
