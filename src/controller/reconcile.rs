@@ -21,7 +21,7 @@ use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
 use crate::core::account::Next;
 use crate::core::call_limiter::CallRequest;
 use crate::core::credential::{StatusTrigger, TURN_PAUSE};
-use crate::core::decide::{Plan, decide};
+use crate::core::decide::{Decision, Plan, decide};
 use crate::core::object_name::NamespacedName;
 use crate::core::observed::AccountView;
 use crate::core::time::Moment;
@@ -167,7 +167,7 @@ pub(super) async fn finish(object: &Guarded, context: &Context) -> Result<(), Ap
     }
     let mut reconciliation = Reconciliation::new(context, credential, &key, &mut state, None);
     let now = reconciliation.look();
-    if let Plan::Publish { token, repair, fence } = decide(&reconciliation.observed(now), now) {
+    if let Plan::Publish { token, repair, fence } = decide(&reconciliation.observed(now), now).plan {
         target::publish(&mut reconciliation, &token, repair, fence).await?;
     }
     let now = reconciliation.look();
@@ -219,18 +219,26 @@ impl Reconciliation<'_> {
                 return Ok(Action::await_change());
             }
             let now = self.look();
-            match decide(&self.observed(now), now) {
+            let Decision { plan, decided_at } = decide(&self.observed(now), now);
+            match plan {
                 Plan::ReadTarget => target::read(self).await?,
                 Plan::ReadLogin => {
                     account_binding::read(self).await?;
                     self.context.registry.rejections.resolved(&self.key(), term);
                 }
-                Plan::Obtain { record_first, .. } if record_first && self.waits_for_others(term, now) => {
+                Plan::Obtain { record_first, .. }
+                    if record_first && self.waits_for_others(term, decided_at) =>
+                {
                     return Ok(Action::requeue(OTHERS_PAUSE));
                 }
                 Plan::Obtain { record_first, override_hold } => {
                     // The term is checked again when the call starts.
-                    if !account_binding::obtain(self.state, override_hold, record_first.then(recorder), now) {
+                    if !account_binding::obtain(
+                        self.state,
+                        override_hold,
+                        record_first.then(recorder),
+                        decided_at,
+                    ) {
                         break;
                     }
                 }
@@ -240,11 +248,11 @@ impl Reconciliation<'_> {
                 Plan::PublishReadBack { fence } => target::publish_read_back(self, fence).await?,
                 Plan::Rest { until } => {
                     self.context.registry.rejections.resolved(&self.key(), term);
-                    self.share(now);
-                    if self.is_just_queued(now) {
+                    self.share(decided_at);
+                    if self.is_just_queued(decided_at) {
                         return Ok(Action::requeue(TURN_PAUSE.unsigned_abs()));
                     }
-                    self.report(StatusTrigger::Rest, now).await?;
+                    self.report(StatusTrigger::Rest, decided_at).await?;
                     return Ok(self.rest(until));
                 }
             }

@@ -49,9 +49,23 @@ pub enum Plan {
     },
 }
 
+/// A plan with the time at which it was decided. To carry it out is to act at that time: whatever the calls of the plan
+/// take, nothing is observed for it again.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// The next step.
+    pub plan: Plan,
+    /// The time for which the step was chosen.
+    pub decided_at: Moment,
+}
+
 /// Decides the next action for one credential.
 #[must_use]
-pub fn decide(observed: &Observed<'_>, now: Moment) -> Plan {
+pub fn decide(observed: &Observed<'_>, now: Moment) -> Decision {
+    Decision { plan: plan(observed, now), decided_at: now }
+}
+
+fn plan(observed: &Observed<'_>, now: Moment) -> Plan {
     let rest = |is_wanted| Plan::Rest { until: wake_up(observed, is_wanted, now) };
     let Ok(spec) = observed.spec else { return rest(false) };
     let is_rejected = observed.login_record.rejection != Rejection::None && !observed.is_follower();

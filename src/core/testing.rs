@@ -265,7 +265,7 @@ impl TestWorld {
     }
 
     pub(crate) fn decide(&self) -> Plan {
-        decide(&self.observe(), self.now)
+        decide(&self.observe(), self.now).plan
     }
 
     pub(crate) fn conditions(&self) -> Conditions {

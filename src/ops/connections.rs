@@ -347,14 +347,14 @@ mod tests {
     use crate::ops::transfer_rate;
     use tokio::task::JoinHandle;
 
-    struct Stage {
+    struct TestTable {
         table: Arc<Table>,
         free: Arc<Semaphore>,
     }
 
     type Served = (Arc<ConnectionPermit>, JoinHandle<()>);
 
-    impl Stage {
+    impl TestTable {
         fn new() -> Self {
             Self { table: Arc::default(), free: Arc::new(Semaphore::new(100)) }
         }
@@ -379,41 +379,41 @@ mod tests {
 
     #[tokio::test]
     async fn the_peer_with_most_connections_loses_the_one_that_is_idle_for_longest() {
-        let stage = Stage::new();
-        let served = [stage.enter(1), stage.enter(2), stage.enter(2), stage.enter(2)];
+        let table = TestTable::new();
+        let served = [table.enter(1), table.enter(2), table.enter(2), table.enter(2)];
         drop(Arc::clone(&served[1].0).request(None));
-        assert_eq!(stage.goes(&served).await, Some(2), "the first of the three had a request since");
+        assert_eq!(table.goes(&served).await, Some(2), "the first of the three had a request since");
     }
 
     #[tokio::test(start_paused = true)]
     async fn where_none_is_idle_one_makes_room_whose_requests_are_all_too_slow() {
-        let stage = Stage::new();
-        let served = [stage.enter(1), stage.enter(1), stage.enter(1)];
+        let table = TestTable::new();
+        let served = [table.enter(1), table.enter(1), table.enter(1)];
         let request = |number: usize| Arc::clone(&served[number].0).request(None);
         let requests = [request(0), request(1), request(1), request(2)];
-        assert_eq!(stage.goes(&served).await, None);
+        assert_eq!(table.goes(&served).await, None);
         // The first waits for the upstream, the second is too slow with one of two only.
         for slow in [1, 3] {
             requests[slow].request.transfer_rate.waits();
         }
         tokio::time::sleep(transfer_rate::GRACE).await;
-        assert_eq!(stage.goes(&served).await, Some(2));
+        assert_eq!(table.goes(&served).await, Some(2));
     }
 
     #[tokio::test]
     async fn a_connection_in_use_makes_no_room_and_keeps_its_place_until_its_last_request_is_over() {
-        let stage = Stage::new();
-        let (place, task) = stage.enter(1);
+        let table = TestTable::new();
+        let (place, task) = table.enter(1);
         let request = Arc::clone(&place).request(None);
         let served = [(place, task)];
-        assert_eq!(stage.goes(&served).await, None);
+        assert_eq!(table.goes(&served).await, None);
         let [(place, task)] = served;
         task.abort();
         assert!(task.await.unwrap_err().is_cancelled());
         drop(place);
-        assert_eq!(stage.free.available_permits(), 99, "a connection that went on in another protocol");
+        assert_eq!(table.free.available_permits(), 99, "a connection that went on in another protocol");
         drop(request);
-        assert_eq!(stage.free.available_permits(), 100);
-        assert!(stage.table.lock().is_empty());
+        assert_eq!(table.free.available_permits(), 100);
+        assert!(table.table.lock().is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! The issuer's client and the account room, against the simulator, against raw sockets that misbehave, and in
+//! The issuer's client and the accounts of a process, against the simulator, against raw sockets that misbehave, and in
 //! simulated time.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on shall fail")]
 #![expect(clippy::print_stderr, reason = "it belongs to the output of a test")]
@@ -12,10 +12,11 @@ mod connections;
 mod faults;
 mod neighbours;
 mod outages;
-mod room;
 mod secrets;
 mod sidecar;
 #[path = "../simulation/simulated_answer.rs"]
 mod simulated_answer;
+mod stage;
 mod support;
+mod test_process;
 mod token;

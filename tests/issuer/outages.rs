@@ -14,8 +14,8 @@ use idissuer::ops::clock::Clock as _;
 use idissuer_simulator::{DurationRange, Fault, FaultRule, User};
 use tokio::time::sleep;
 
-use crate::room::{MOST_OF_AN_HOUR, Room, address};
 use crate::support::{make_pair, tenant};
+use crate::test_process::{MOST_OF_AN_HOUR, TestProcess, address};
 
 const MINUTE: u64 = 60;
 
@@ -46,7 +46,7 @@ impl Party {
     }
 }
 
-impl Room {
+impl TestProcess {
     fn party(&self, tenant: &Tenant, name: &str, password: &str, strategy: Strategy) -> Party {
         let pair = make_pair(name, password);
         let session = self.accounts.open(address(), &pair, name);
@@ -93,11 +93,11 @@ impl Room {
 
 #[tokio::test(start_paused = true)]
 async fn a_failing_issuer_is_probed_by_one_call_at_a_time_and_serves_all_within_two_minutes() {
-    let mut room = Room::new(|_| ());
-    let parties = room.due_parties(100, Strategy::Auto).await;
-    let wanted = room.clock.now();
-    room.fails(Fault::status(503));
-    let first = room.pass(&parties, wanted, 3).await;
+    let mut process = TestProcess::new(|_| ());
+    let parties = process.due_parties(100, Strategy::Auto).await;
+    let wanted = process.clock.now();
+    process.fails(Fault::status(503));
+    let first = process.pass(&parties, wanted, 3).await;
     assert!(first <= 16, "those that were in flight when it showed, and no more: {first}");
     let view = parties.last().unwrap().view();
     assert_eq!(
@@ -105,12 +105,12 @@ async fn a_failing_issuer_is_probed_by_one_call_at_a_time_and_serves_all_within_
         (None, Some(WaitCause::IssuerCircuitOpen)),
         "it waits its turn"
     );
-    let probes = room.pass(&parties, wanted, 10 * MINUTE).await;
+    let probes = process.pass(&parties, wanted, 10 * MINUTE).await;
     assert!((20..=25).contains(&probes), "every thirty seconds: {probes}");
     assert!(parties.iter().all(|party| !party.is_newer_than(wanted)));
 
-    room.recovers();
-    let calls = room.pass(&parties, wanted, 2 * MINUTE).await;
+    process.recovers();
+    let calls = process.pass(&parties, wanted, 2 * MINUTE).await;
     assert!(parties.iter().all(|party| party.is_newer_than(wanted)));
     // Those whose refresh token may have been spent by a call that was answered with 503 log in.
     assert_eq!(calls, 100, "one call each");
@@ -118,38 +118,38 @@ async fn a_failing_issuer_is_probed_by_one_call_at_a_time_and_serves_all_within_
 
 #[tokio::test(start_paused = true)]
 async fn an_issuer_that_rejects_everyone_has_an_outage_and_no_login_is_held_for_it() {
-    let mut room = Room::new(|_| ());
-    let parties = room.due_parties(20, Strategy::Login).await;
-    let wanted = room.clock.now();
-    room.fails(Fault::status(401));
-    let calls = room.pass(&parties, wanted, 10 * MINUTE).await;
+    let mut process = TestProcess::new(|_| ());
+    let parties = process.due_parties(20, Strategy::Login).await;
+    let wanted = process.clock.now();
+    process.fails(Fault::status(401));
+    let calls = process.pass(&parties, wanted, 10 * MINUTE).await;
     assert!((20..=45).contains(&calls), "{calls}");
     assert!(
         parties.iter().all(|party| party.rejections() <= 2),
         "nor is any presented more often than one alone"
     );
-    room.recovers();
-    room.pass(&parties, wanted, 2 * MINUTE).await;
+    process.recovers();
+    process.pass(&parties, wanted, 2 * MINUTE).await;
     assert!(parties.iter().all(|party| party.is_newer_than(wanted) && party.rejections() == 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn bad_passwords_that_come_together_are_presented_no_more_often_than_one_alone() {
-    let mut room = Room::new(|_| ());
-    let parties = room.due_parties(12, Strategy::Login).await;
-    let wanted = room.clock.now();
+    let mut process = TestProcess::new(|_| ());
+    let parties = process.due_parties(12, Strategy::Login).await;
+    let wanted = process.clock.now();
     let (bad, good) = parties.split_at(4);
     for number in 0..4 {
-        room.simulator.set_user(&User::new(&format!("user-{number}@example.org"), "changed"));
+        process.simulator.set_user(&User::new(&format!("user-{number}@example.org"), "changed"));
     }
-    let before = room.simulator.counts().total().logins_rejected;
-    room.pass(bad, wanted, 3 * MINUTE).await;
+    let before = process.simulator.counts().total().logins_rejected;
+    process.pass(bad, wanted, 3 * MINUTE).await;
     for party in good {
-        room.pass(std::slice::from_ref(party), wanted, 5 * MINUTE).await;
-        room.pass(bad, wanted, 2).await;
+        process.pass(std::slice::from_ref(party), wanted, 5 * MINUTE).await;
+        process.pass(bad, wanted, 2).await;
     }
     assert!(good.iter().all(|party| party.is_newer_than(wanted)));
-    let rejected = room.simulator.counts().total().logins_rejected - before;
+    let rejected = process.simulator.counts().total().logins_rejected - before;
     assert!(
         rejected <= 4 * (3 + 1),
         "three times each, and once more since others were accepted: {rejected}"
@@ -158,18 +158,18 @@ async fn bad_passwords_that_come_together_are_presented_no_more_often_than_one_a
 
 #[tokio::test(start_paused = true)]
 async fn an_issuer_that_fails_for_most_serves_the_others_before_their_tokens_die() {
-    let mut room = Room::new(|_| ());
-    let parties = room.due_parties(60, Strategy::Auto).await;
-    let wanted = room.clock.now();
+    let mut process = TestProcess::new(|_| ());
+    let parties = process.due_parties(60, Strategy::Auto).await;
+    let wanted = process.clock.now();
     let (broken, healthy) = parties.split_at(50);
-    room.simulator.configure(|personality| {
+    process.simulator.configure(|personality| {
         let fails =
             |number| FaultRule::new(Fault::status(503)).of_user(&format!("user-{number}@example.org"));
         personality.faults = (0..50).map(fails).collect();
     });
     // From here on the broken ones come first, over and over.
-    room.pass(broken, wanted, MINUTE).await;
-    room.pass(&parties, wanted, 14 * MINUTE).await;
+    process.pass(broken, wanted, MINUTE).await;
+    process.pass(&parties, wanted, 14 * MINUTE).await;
     let left = healthy.iter().filter(|party| !party.is_newer_than(wanted)).count();
     assert_eq!(left, 0, "of ten");
 }
@@ -178,26 +178,26 @@ async fn an_issuer_that_fails_for_most_serves_the_others_before_their_tokens_die
 #[tokio::test(start_paused = true)]
 async fn after_an_outage_neighbours_renew_within_a_minute_despite_new_failing_accounts_of_a_tenant() {
     for hostile_tenants in [1, 3] {
-        let mut room = Room::new(|_| ());
-        let parties = room.due_parties(5, Strategy::Auto).await;
-        let wanted = room.clock.now();
+        let mut process = TestProcess::new(|_| ());
+        let parties = process.due_parties(5, Strategy::Auto).await;
+        let wanted = process.clock.now();
         let is_hostile = |number: u64| format!("hostile-{number}@example.org");
         let fails = |name: String| FaultRule::new(Fault::status(503)).of_user(&name);
         let mut hostile: Vec<Party> = Vec::new();
         let mut served = None;
-        room.fails(Fault::status(503));
+        process.fails(Fault::status(503));
         for second in 0..20 * MINUTE {
             if second % 5 == 0 {
                 let tenant: Tenant = format!("hostile-{}", second / 5 % hostile_tenants).into();
-                hostile.push(room.party(&tenant, &is_hostile(second), "secret", Strategy::Auto));
+                hostile.push(process.party(&tenant, &is_hostile(second), "secret", Strategy::Auto));
             }
             if second == 10 * MINUTE {
                 let faults = (0..20 * MINUTE).map(|number| fails(is_hostile(number))).collect();
-                room.simulator.configure(|personality| personality.faults = faults);
+                process.simulator.configure(|personality| personality.faults = faults);
             }
             // Those that are new come first, whenever it is anybody's turn.
             hostile.iter().rev().for_each(Party::work);
-            room.pass(&parties, wanted, 1).await;
+            process.pass(&parties, wanted, 1).await;
             if parties.iter().all(|party| party.is_newer_than(wanted)) {
                 served = Some(second);
                 break;
@@ -211,54 +211,54 @@ async fn after_an_outage_neighbours_renew_within_a_minute_despite_new_failing_ac
 
 #[tokio::test(start_paused = true)]
 async fn two_accounts_whose_passwords_changed_are_no_outage_and_held_as_any() {
-    let mut room = Room::new(|_| ());
-    let parties = room.due_parties(5, Strategy::Login).await;
-    let wanted = room.clock.now();
+    let mut process = TestProcess::new(|_| ());
+    let parties = process.due_parties(5, Strategy::Login).await;
+    let wanted = process.clock.now();
     for number in 0..2 {
-        room.simulator.set_user(&User::new(&format!("user-{number}@example.org"), "changed"));
+        process.simulator.set_user(&User::new(&format!("user-{number}@example.org"), "changed"));
     }
-    room.pass(&parties, wanted, 20 * MINUTE).await;
+    process.pass(&parties, wanted, 20 * MINUTE).await;
     assert_eq!(parties.iter().map(Party::rejections).collect::<Vec<_>>(), [3, 3, 0, 0, 0]);
     assert!(parties[2..].iter().all(|party| party.is_newer_than(wanted)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn new_wrong_passwords_of_one_user_get_four_attempts_an_hour_and_affect_no_other_tenant() {
-    let mut room = Room::new(|_| ());
+    let mut process = TestProcess::new(|_| ());
     let name = "user@example.org";
-    room.simulator.set_user(&User::new(name, "secret"));
+    process.simulator.set_user(&User::new(name, "secret"));
     let (wrong, other): (Tenant, Tenant) = ("wrong".into(), "other".into());
-    let wanted = room.clock.now();
+    let wanted = process.clock.now();
     for attempt in 0..20 {
-        let party = room.party(&wrong, name, &format!("guess {attempt}"), Strategy::Auto);
-        room.pass(&[party], wanted, 10).await;
+        let party = process.party(&wrong, name, &format!("guess {attempt}"), Strategy::Auto);
+        process.pass(&[party], wanted, 10).await;
     }
-    assert_eq!(room.simulator.counts().of(name).logins_rejected, 4);
-    let right = room.party(&wrong, name, "secret", Strategy::Auto);
+    assert_eq!(process.simulator.counts().of(name).logins_rejected, 4);
+    let right = process.party(&wrong, name, "secret", Strategy::Auto);
     assert!(matches!(right.view().waits_for, Some(WaitCause::LoginRateLimited { .. })), "{:?}", right.view());
-    let neighbour = room.party(&other, name, "another guess", Strategy::Auto);
-    room.pass(&[neighbour], wanted, 10).await;
-    assert_eq!(room.simulator.counts().of(name).logins_rejected, 5, "another tenant has its own four");
-    let neighbour = room.party(&other, name, "secret", Strategy::Auto);
-    room.pass(std::slice::from_ref(&neighbour), wanted, 10).await;
+    let neighbour = process.party(&other, name, "another guess", Strategy::Auto);
+    process.pass(&[neighbour], wanted, 10).await;
+    assert_eq!(process.simulator.counts().of(name).logins_rejected, 5, "another tenant has its own four");
+    let neighbour = process.party(&other, name, "secret", Strategy::Auto);
+    process.pass(std::slice::from_ref(&neighbour), wanted, 10).await;
     assert!(neighbour.is_newer_than(wanted));
     assert!(right.is_newer_than(wanted), "it is the same account, which is proven now");
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_another_process_may_do_by_now_is_not_sent_any_more() {
-    let mut room = Room::new(|_| ());
-    let parties = room.due_parties(20, Strategy::Auto).await;
-    room.simulator.configure(|personality| {
+    let mut process = TestProcess::new(|_| ());
+    let parties = process.due_parties(20, Strategy::Auto).await;
+    process.simulator.configure(|personality| {
         personality.latency.refresh = DurationRange::fixed(Duration::from_secs(1));
     });
-    let before = room.simulator.calls_since(0).len();
+    let before = process.simulator.calls_since(0).len();
     parties.iter().for_each(Party::work);
     sleep(Duration::from_millis(500)).await;
-    room.may_call.store(false, Ordering::Release);
+    process.may_call.store(false, Ordering::Release);
     sleep(Duration::from_secs(5)).await;
     assert_eq!(
-        room.simulator.calls_since(0).len() - before,
+        process.simulator.calls_since(0).len() - before,
         14,
         "the gate's fourteen of one tenant, and none of those who waited"
     );

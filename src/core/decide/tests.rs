@@ -587,7 +587,7 @@ fn an_older_token_of_the_account_never_replaces_a_younger_one() {
     let view = view(world.published_token());
     let mut observed = world.observe();
     observed.login = Login::Account(Box::new(view));
-    assert_eq!(name(&decide(&observed, at(60))), "Rest");
+    assert_eq!(name(&decide(&observed, at(60)).plan), "Rest");
 }
 
 #[test]

@@ -10,22 +10,22 @@ use idissuer_testbed::{skip, wait};
 use rcgen::{BasicConstraints, IsCa};
 use tokio::io::AsyncWriteExt as _;
 
-use super::{HOUR, LIMIT, Stage};
+use super::{HOUR, LIMIT, Sidecar};
 use crate::certificates::{Identity, serve};
 use crate::support::{RawServer, drain, good_answer, http};
 
 /// A sidecar whose issuer is at another address, with a certificate of this authority if it has one.
-async fn calling(url: &str, ca_pem: Option<&str>) -> Stage {
-    let mut stage = Stage::prepare(HOUR).await;
-    let position = stage.arguments.iter().position(|argument| argument == "--issuer-url").unwrap() + 1;
-    url.clone_into(&mut stage.arguments[position]);
+async fn calling(url: &str, ca_pem: Option<&str>) -> Sidecar {
+    let mut sidecar = Sidecar::prepare(HOUR).await;
+    let position = sidecar.arguments.iter().position(|argument| argument == "--issuer-url").unwrap() + 1;
+    url.clone_into(&mut sidecar.arguments[position]);
     if let Some(pem) = ca_pem {
-        let file = stage.path("ca.crt");
+        let file = sidecar.path("ca.crt");
         std::fs::write(&file, pem).unwrap();
-        stage.add(&["--issuer-ca-file", file.to_str().unwrap()]);
+        sidecar.add(&["--issuer-ca-file", file.to_str().unwrap()]);
     }
-    stage.start().await;
-    stage
+    sidecar.start().await;
+    sidecar
 }
 
 #[tokio::test]
@@ -50,11 +50,11 @@ async fn each_fault_of_a_certificate_is_reported_with_a_cure_that_works() {
     ];
     for (identity, reason, cure) in cases {
         let server = serve(&identity).await;
-        let stage = calling(&server.https_url(), Some(&identity.ca_pem)).await;
-        stage.until_logged(reason).await;
-        let text = stage.until_answered("/readyz", 503).await;
+        let sidecar = calling(&server.https_url(), Some(&identity.ca_pem)).await;
+        sidecar.until_logged(reason).await;
+        let text = sidecar.until_answered("/readyz", 503).await;
         assert!(text.contains(reason) && text.contains(cure) && text.contains(&server.https_url()), "{text}");
-        assert!(stage.output().contains(cure), "the log as well");
+        assert!(sidecar.output().contains(cure), "the log as well");
     }
 }
 
@@ -71,9 +71,9 @@ async fn a_failed_connection_is_reported_with_the_address() {
         ("https://issuer.invalid".to_owned(), "IssuerUnreachable", "does not resolve"),
     ];
     for (url, reason, phrase) in cases {
-        let stage = calling(&url, None).await;
-        stage.until_logged(reason).await;
-        let text = stage.until_answered("/readyz", 503).await;
+        let sidecar = calling(&url, None).await;
+        sidecar.until_logged(reason).await;
+        let text = sidecar.until_answered("/readyz", 503).await;
         assert!(text.contains(phrase) && text.contains(&url), "{text}");
     }
 }
@@ -89,16 +89,16 @@ async fn errors_of_the_upstream_of_the_proxy_are_reported_to_the_program() {
         ("http://127.0.0.1:1".to_owned(), "UpstreamUnreachable", "the connection is refused"),
         ("https://upstream.invalid".to_owned(), "UpstreamUnreachable", "its name does not resolve"),
     ] {
-        let mut stage = Stage::prepare(HOUR).await;
-        std::fs::write(stage.path("ca.crt"), &expired.ca_pem).unwrap();
-        let file = stage.path("ca.crt");
-        stage.add(&["--proxy-listen", "0", "--upstream", &url]);
+        let mut sidecar = Sidecar::prepare(HOUR).await;
+        std::fs::write(sidecar.path("ca.crt"), &expired.ca_pem).unwrap();
+        let file = sidecar.path("ca.crt");
+        sidecar.add(&["--proxy-listen", "0", "--upstream", &url]);
         if url.starts_with("https") {
-            stage.add(&["--upstream-ca-file", file.to_str().unwrap()]);
+            sidecar.add(&["--upstream-ca-file", file.to_str().unwrap()]);
         }
-        stage.start().await;
-        let proxy = stage.logged_address("address").await;
-        stage.until_answered("/startup", 200).await;
+        sidecar.start().await;
+        let proxy = sidecar.logged_address("address").await;
+        sidecar.until_answered("/startup", 200).await;
         let text = reqwest::get(format!("http://{proxy}/")).await.unwrap().text().await.unwrap();
         assert!(text.contains(reason) && text.contains(phrase), "{text}");
     }
@@ -106,11 +106,11 @@ async fn errors_of_the_upstream_of_the_proxy_are_reported_to_the_program() {
 
 #[tokio::test]
 async fn a_lack_of_file_descriptors_is_named_as_such_and_heals() {
-    let mut stage = Stage::prepare(Duration::from_secs(4)).await;
-    stage.issuer.inject(FaultRule::new(Fault::status(503)));
-    stage.start().await;
-    stage.until_logged("IssuerUnavailable").await;
-    let pid = stage.sidecar().pid();
+    let mut sidecar = Sidecar::prepare(Duration::from_secs(4)).await;
+    sidecar.issuer.inject(FaultRule::new(Fault::status(503)));
+    sidecar.start().await;
+    sidecar.until_logged("IssuerUnavailable").await;
+    let pid = sidecar.process().pid();
     let limit = |number: usize| {
         let number = format!("--nofile={number}:");
         Command::new("prlimit")
@@ -122,27 +122,27 @@ async fn a_lack_of_file_descriptors_is_named_as_such_and_heals() {
         skip("prlimit is not here");
         return;
     }
-    stage.until_logged("TooManyOpenFiles").await;
-    assert!(stage.output().contains("no file descriptor left"));
-    stage.issuer.configure(|personality| personality.faults.clear());
+    sidecar.until_logged("TooManyOpenFiles").await;
+    assert!(sidecar.output().contains("no file descriptor left"));
+    sidecar.issuer.configure(|personality| personality.faults.clear());
     assert!(limit(1024));
-    stage.token().await;
+    sidecar.token().await;
 }
 
 #[tokio::test]
 async fn a_jwt_without_iat_or_with_an_old_one_is_renewed_before_its_exp() {
     for format in [TokenFormat::JwtWithoutIat, TokenFormat::JwtOfAnHourAgo] {
-        let mut stage = Stage::prepare(Duration::from_secs(4)).await;
-        stage.issuer.configure(|personality| {
+        let mut sidecar = Sidecar::prepare(Duration::from_secs(4)).await;
+        sidecar.issuer.configure(|personality| {
             personality.token.format = format;
             personality.token.expires_in = ExpiresIn::Json(3600.into());
             // Both clocks may be hours apart.
             personality.clock_offset = jiff::SignedDuration::from_hours(5);
         });
-        stage.start().await;
-        let first = stage.token().await;
-        let second = stage.token_after(&first).await;
-        assert_eq!(stage.present(&second).await, 200, "{format:?}");
+        sidecar.start().await;
+        let first = sidecar.token().await;
+        let second = sidecar.token_after(&first).await;
+        assert_eq!(sidecar.present(&second).await, 200, "{format:?}");
     }
 }
 
@@ -150,11 +150,11 @@ async fn a_jwt_without_iat_or_with_an_old_one_is_renewed_before_its_exp() {
 async fn an_answer_with_a_byte_order_mark_or_compressed_unasked_brings_a_token() {
     let compressed = [Compression::Gzip, Compression::Deflate, Compression::BareDeflate];
     for fault in compressed.map(|by| Fault::Compressed { by }).into_iter().chain([Fault::ByteOrderMark]) {
-        let mut stage = Stage::prepare(HOUR).await;
-        stage.issuer.inject(FaultRule::new(fault));
-        stage.start().await;
-        let token = stage.token().await;
-        assert_eq!(stage.present(&token).await, 200);
+        let mut sidecar = Sidecar::prepare(HOUR).await;
+        sidecar.issuer.inject(FaultRule::new(fault));
+        sidecar.start().await;
+        let token = sidecar.token().await;
+        assert_eq!(sidecar.present(&token).await, 200);
     }
 }
 
@@ -166,8 +166,8 @@ async fn an_answer_that_cannot_be_used_names_why() {
         ("content-encoding: br\r\n", "?", "it is compressed with Brotli"),
     ] {
         let server = RawServer::answering(http("200 OK", headers, body)).await;
-        let stage = calling(&server.url(), None).await;
-        stage.until_logged(why).await;
+        let sidecar = calling(&server.url(), None).await;
+        sidecar.until_logged(why).await;
     }
 }
 
@@ -192,12 +192,12 @@ async fn an_issuer_that_moved_is_found_after_the_first_failure() {
         }
     })
     .await;
-    let stage = calling(&server.url(), None).await;
-    let first = stage.token().await;
+    let sidecar = calling(&server.url(), None).await;
+    let first = sidecar.token().await;
     // Renewals of short-lived tokens have a connection of their own.
-    let second = stage.token_after(&first).await;
+    let second = sidecar.token_after(&first).await;
     has_moved.store(true, Ordering::SeqCst);
-    let third = stage.token_after(&second).await;
-    stage.token_after(&third).await;
-    wait::until("readiness", LIMIT, async || stage.page("/readyz").await.0 == 200).await;
+    let third = sidecar.token_after(&second).await;
+    sidecar.token_after(&third).await;
+    wait::until("readiness", LIMIT, async || sidecar.page("/readyz").await.0 == 200).await;
 }

@@ -18,7 +18,7 @@ use idissuer_testbed::process::WorkFolder;
 use idissuer_testbed::{variable, wait};
 use jiff::Timestamp;
 
-use super::{LIMIT, Stage};
+use super::{LIMIT, Sidecar};
 
 /// How many publications there are; `PUBLICATIONS=5000` for more.
 const PUBLICATIONS: u64 = 500;
@@ -172,29 +172,29 @@ fn no_reader_sees_anything_of_a_publication_in_whose_middle_the_process_is_kille
 
 #[tokio::test]
 async fn a_sidecar_that_is_killed_while_it_publishes_leaves_whole_files_of_one_token() {
-    let mut stage = Stage::prepare(Duration::from_secs(2)).await;
+    let mut sidecar = Sidecar::prepare(Duration::from_secs(2)).await;
     let (mut tokens, mut round) = (BTreeSet::new(), 0);
-    stage.start().await;
-    stage.token().await;
+    sidecar.start().await;
+    sidecar.token().await;
     // Tokens live for two seconds and are renewed after one; the kills come anywhere in between. On a slow machine some
     // come before there is another token.
     while round < 12 || tokens.len() < 4 {
         assert!(round < 60, "killed {round} times, with {} tokens in between", tokens.len());
         tokio::time::sleep(Duration::from_millis(130 * (round % 9) + 10 * round)).await;
         round += 1;
-        stage.sidecar().kill().await.unwrap();
-        let token = stage.file("token").unwrap();
-        assert_eq!(stage.file("authorization"), Some(format!("Bearer {token}")), "round {round}");
-        let json: serde_json::Value = serde_json::from_str(&stage.file("token.json").unwrap()).unwrap();
+        sidecar.process().kill().await.unwrap();
+        let token = sidecar.file("token").unwrap();
+        assert_eq!(sidecar.file("authorization"), Some(format!("Bearer {token}")), "round {round}");
+        let json: serde_json::Value = serde_json::from_str(&sidecar.file("token.json").unwrap()).unwrap();
         assert_eq!(json["token"], token.as_str(), "round {round}");
         tokens.insert(token);
-        stage.start().await;
+        sidecar.start().await;
     }
-    let before = stage.file("token").unwrap();
-    stage.token_after(&before).await;
+    let before = sidecar.file("token").unwrap();
+    sidecar.token_after(&before).await;
     // The one before the last goes after the new one is seen.
     wait::until("the end of what was half-written", LIMIT, async || {
-        let versions = fs::read_dir(stage.path("output")).unwrap().flatten();
+        let versions = fs::read_dir(sidecar.path("output")).unwrap().flatten();
         let versions =
             versions.filter(|entry| entry.file_name().to_string_lossy().starts_with("..2")).count();
         if versions == 2 { Ok(()) } else { Err(versions) }

@@ -7,15 +7,15 @@ use std::time::Duration;
 use idissuer_testbed::process::{Grace, Supervised};
 use idissuer_testbed::{skip, wait};
 
-use super::{HOUR, LIMIT, Stage};
+use super::{HOUR, LIMIT, Sidecar};
 use crate::support::{RawServer, http};
 
 #[tokio::test]
 async fn every_hook_runs_once_the_files_are_there() {
-    let mut stage = Stage::prepare(HOUR).await;
+    let mut sidecar = Sidecar::prepare(HOUR).await;
     let server = RawServer::answering(http("204 No Content", "", "")).await;
-    let (touched, written) = (stage.path("touched"), stage.path("written"));
-    let (pid_file, token) = (stage.path("pid"), stage.path("output/token"));
+    let (touched, written) = (sidecar.path("touched"), sidecar.path("written"));
+    let (pid_file, token) = (sidecar.path("pid"), sidecar.path("output/token"));
     // It writes its process id once it handles the signal: before, the signal would end it. (HUP could not be trapped by a
     // shell under nohup.)
     let waiting = format!(
@@ -26,18 +26,18 @@ async fn every_hook_runs_once_the_files_are_there() {
     );
     let mut program = Command::new("/bin/sh");
     program.args(["-c", &waiting]);
-    let _program = Supervised::spawn("program", &program, Grace::NONE, &stage.folder).unwrap();
+    let _program = Supervised::spawn("program", &program, Grace::NONE, &sidecar.folder).unwrap();
     wait::until("the program", LIMIT, async || {
         fs::read_to_string(&pid_file).is_ok_and(|id| id.ends_with('\n'))
     })
     .await;
-    let executed = stage.path("executed by a hook");
-    stage.add(&["--hook-url", &format!("{}/reload?key=of-the-program", server.url())]);
-    stage.add(&["--hook-touch", touched.to_str().unwrap()]);
-    stage.add(&["--hook-signal", &format!("USR1:{}", pid_file.display())]);
-    stage.add(&["--hook-exec", &format!("/bin/cp {} '{}'", token.display(), executed.display())]);
-    stage.start().await;
-    let token = stage.token().await;
+    let executed = sidecar.path("executed by a hook");
+    sidecar.add(&["--hook-url", &format!("{}/reload?key=of-the-program", server.url())]);
+    sidecar.add(&["--hook-touch", touched.to_str().unwrap()]);
+    sidecar.add(&["--hook-signal", &format!("USR1:{}", pid_file.display())]);
+    sidecar.add(&["--hook-exec", &format!("/bin/cp {} '{}'", token.display(), executed.display())]);
+    sidecar.start().await;
+    let token = sidecar.token().await;
     wait::until("all hooks", LIMIT, async || {
         touched.exists()
             && fs::read_to_string(&written).is_ok_and(|found| found == token)
@@ -50,20 +50,20 @@ async fn every_hook_runs_once_the_files_are_there() {
         request.starts_with("POST /reload?key=of-the-program ") && request.contains("expires_at"),
         "{request}"
     );
-    assert!(!request.contains(&token) && !stage.output().contains("key=of-the-program"));
+    assert!(!request.contains(&token) && !sidecar.output().contains("key=of-the-program"));
     wait::until("all hooks counted", LIMIT, async || {
-        let (_, metrics) = stage.page("/metrics").await;
+        let (_, metrics) = sidecar.page("/metrics").await;
         let of = |hook| format!("idissuer_hooks_total{{hook=\"{hook}\",outcome=\"ok\"}} 1");
         ["http", "touch", "signal", "exec"].iter().all(|hook| metrics.contains(&of(hook)))
     })
     .await;
 
     fs::remove_file(&touched).unwrap();
-    stage.stop().await;
-    stage.start().await;
+    sidecar.stop().await;
+    sidecar.start().await;
     wait::until("the hook, once more", LIMIT, async || touched.exists()).await;
     assert_eq!(
-        stage.counts().logins_accepted,
+        sidecar.counts().logins_accepted,
         1,
         "for the same token: nobody knows who was told of it before"
     );
@@ -71,42 +71,42 @@ async fn every_hook_runs_once_the_files_are_there() {
 
 #[tokio::test]
 async fn a_hook_that_fails_is_tried_again_holds_up_no_token_and_the_latest_wins() {
-    let mut stage = Stage::prepare(Duration::from_secs(2)).await;
-    let (gate, told) = (stage.path("gate"), stage.path("told"));
-    let script = stage.path("hook");
-    let token = stage.path("output/token");
+    let mut sidecar = Sidecar::prepare(Duration::from_secs(2)).await;
+    let (gate, told) = (sidecar.path("gate"), sidecar.path("told"));
+    let script = sidecar.path("hook");
+    let token = sidecar.path("output/token");
     let text = format!("test -e {} && cat {} >> {}\n", gate.display(), token.display(), told.display());
     fs::write(&script, text).unwrap();
-    stage.add(&["--hook-exec", &format!("/bin/sh {}", script.display())]);
-    stage.start().await;
-    let mut token = stage.token().await;
+    sidecar.add(&["--hook-exec", &format!("/bin/sh {}", script.display())]);
+    sidecar.start().await;
+    let mut token = sidecar.token().await;
     for _ in 0..2 {
-        token = stage.token_after(&token).await;
+        token = sidecar.token_after(&token).await;
     }
-    stage.until_logged("retrying").await;
+    sidecar.until_logged("retrying").await;
     assert!(!told.exists());
     fs::write(&gate, "").unwrap();
     let is_told = async || fs::read_to_string(&told).is_ok_and(|told| !told.is_empty());
     wait::until("the hook", LIMIT, is_told).await;
-    assert!(stage.counts().logins_accepted >= 3, "no token waited for it");
+    assert!(sidecar.counts().logins_accepted >= 3, "no token waited for it");
 }
 
 #[tokio::test]
 async fn a_program_that_takes_too_long_is_ended_with_all_that_it_started() {
-    let mut stage = Stage::prepare(HOUR).await;
-    let (script, started) = (stage.path("hook"), stage.path("started"));
+    let mut sidecar = Sidecar::prepare(HOUR).await;
+    let (script, started) = (sidecar.path("hook"), sidecar.path("started"));
     let text = format!("sleep 1000 &\necho $! > {0}.new\nmv {0}.new {0}\nwait\n", started.display());
     fs::write(&script, text).unwrap();
-    stage.add(&["--hook-timeout-seconds", "1", "--hook-exec", &format!("/bin/sh {}", script.display())]);
-    stage.start().await;
-    stage.until_logged("did not finish in time").await;
+    sidecar.add(&["--hook-timeout-seconds", "1", "--hook-exec", &format!("/bin/sh {}", script.display())]);
+    sidecar.start().await;
+    sidecar.until_logged("did not finish in time").await;
     let child = fs::read_to_string(&started).unwrap();
     wait::until("the end of what it started", LIMIT, async || !is_running(child.trim())).await;
     fs::remove_file(&started).unwrap();
     wait::until("another attempt", LIMIT, async || started.exists()).await;
     let child = fs::read_to_string(&started).unwrap();
     assert!(is_running(child.trim()));
-    stage.stop().await;
+    sidecar.stop().await;
     wait::until("its end with the sidecar", LIMIT, async || !is_running(child.trim())).await;
 }
 
@@ -138,43 +138,43 @@ async fn as_the_first_process_it_buries_what_its_hooks_leave_behind() {
         skip("only root can start a first process");
         return;
     }
-    let mut stage = Stage::prepare(Duration::from_secs(2)).await;
-    let (script, told) = (stage.path("hook"), stage.path("told"));
+    let mut sidecar = Sidecar::prepare(Duration::from_secs(2)).await;
+    let (script, told) = (sidecar.path("hook"), sidecar.path("told"));
     // Each of the five outlives the shell that started it.
     let text = format!("for i in 1 2 3 4 5; do (sleep 0.1 &); done\necho >> {}\n", told.display());
     fs::write(&script, text).unwrap();
-    stage.add(&["--hook-exec", &format!("/bin/sh {}", script.display())]);
-    let sidecar = stage.command();
+    sidecar.add(&["--hook-exec", &format!("/bin/sh {}", script.display())]);
+    let bare = sidecar.command();
     let mut command = Command::new("unshare");
-    command.args(first).arg(sidecar.get_program()).args(sidecar.get_args());
-    stage.start_as(&command).await;
-    let inner = children(&stage.sidecar().pid().to_string());
-    let [(sidecar, _)] = &inner[..] else { panic!("{inner:?}") };
+    command.args(first).arg(bare.get_program()).args(bare.get_args());
+    sidecar.start_as(&command).await;
+    let inner = children(&sidecar.process().pid().to_string());
+    let [(child, _)] = &inner[..] else { panic!("{inner:?}") };
     wait::until("three hooks, and nothing left of them", LIMIT, async || {
         let hooks = fs::read_to_string(&told).unwrap_or_default().lines().count();
-        let left = children(sidecar);
+        let left = children(child);
         if hooks >= 3 && left.is_empty() { Ok(()) } else { Err(format!("{hooks} hooks, {left:?}")) }
     })
     .await;
-    let output = stage.output();
+    let output = sidecar.output();
     assert!(!output.contains("run hook"), "their own ends are heard of: {output}");
 }
 
 #[tokio::test]
 async fn a_hook_never_goes_through_the_proxy_of_the_environment() {
-    let mut stage = Stage::prepare(HOUR).await;
+    let mut sidecar = Sidecar::prepare(HOUR).await;
     let proxy = RawServer::answering(http("502 Bad Gateway", "", "")).await;
     let program = RawServer::answering(http("204 No Content", "", "")).await;
     let url = format!("http://localhost:{}/reload?key=of-the-program", program.address.port());
-    stage.add(&["--use-environment-proxy", "--hook-url", &url]);
-    let mut command = stage.command();
+    sidecar.add(&["--use-environment-proxy", "--hook-url", &url]);
+    let mut command = sidecar.command();
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
         command.env(name, proxy.url()).env(name.to_lowercase(), proxy.url());
     }
     // The issuer is to be reached without it, and the program by another name than the issuer.
     command.env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1").env_remove("REQUEST_METHOD");
-    stage.start_as(&command).await;
-    stage.token().await;
+    sidecar.start_as(&command).await;
+    sidecar.token().await;
     wait::until("the hook", LIMIT, async || !program.requests().is_empty() || proxy.connections() > 0).await;
     assert_eq!((program.requests().len(), proxy.requests()), (1, Vec::new()));
 }

@@ -13,22 +13,20 @@ mod trouble;
 
 use std::fs::{self, Permissions};
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use idissuer_simulator::{Config, Server, Simulator, User, UserCounts};
 use idissuer_testbed::process::{Grace, Signal, Supervised, WorkFolder};
 use idissuer_testbed::{skip, wait};
 
-const NAME: &str = "shop@example.org";
-const SECRET: &str = "correct-horse-battery-staple";
+use crate::stage::{HOUR, NAME, SECRET, Stage};
+
 /// How long anything may take; what it waits for comes far sooner.
 const LIMIT: Duration = Duration::from_secs(15);
-/// Tokens that are not renewed while a test runs.
-const HOUR: Duration = Duration::from_secs(3600);
 
 /// What makes `setpriv` run a program as a user without rights.
 const AS_NOBODY: [&str; 6] = [
@@ -73,56 +71,43 @@ fn as_nobody(command: &Command) -> Command {
 }
 
 /// An issuer, a folder with login files and an output directory, and a sidecar.
-struct Stage {
+struct Sidecar {
     // Dropped in this order.
-    sidecar: Option<Supervised>,
-    issuer: Server,
-    folder: Arc<WorkFolder>,
+    process: Option<Supervised>,
+    stage: Stage,
     arguments: Vec<String>,
     log_filter: &'static str,
     starts: u32,
     admin: Option<SocketAddr>,
 }
 
-impl Stage {
+impl Sidecar {
     /// With the source `login`, and tokens of this lifetime. Nothing runs yet.
     async fn prepare(lifetime: Duration) -> Self {
-        let config = Config::default().user(User::new(NAME, SECRET));
-        let config = config.personality(|personality| personality.token.lifetime = lifetime);
-        let issuer = Simulator::start(config).await.unwrap();
-        let folder = Arc::new(WorkFolder::create().unwrap());
-        let mut stage = Self {
-            sidecar: None,
-            issuer,
-            folder,
+        let mut sidecar = Self {
+            process: None,
+            stage: Stage::prepare(lifetime).await,
             arguments: Vec::new(),
             log_filter: "info",
             starts: 0,
             admin: None,
         };
-        for directory in ["login", "output"] {
-            fs::create_dir(stage.path(directory)).unwrap();
-        }
-        stage.write_login(NAME, SECRET);
-        let (login, output) = (stage.path("login"), stage.path("output"));
-        stage.arguments = ["sidecar", "--admin-addr", "127.0.0.1:0"].map(str::to_owned).to_vec();
-        stage.add(&["--source", "login", "--issuer-url", &stage.issuer.url()]);
-        stage.add(&["--login-dir", login.to_str().unwrap(), "--output-dir", output.to_str().unwrap()]);
-        stage
+        fs::create_dir(sidecar.path("output")).unwrap();
+        let (login, output) = (sidecar.path("login"), sidecar.path("output"));
+        sidecar.arguments = ["sidecar", "--admin-addr", "127.0.0.1:0"].map(str::to_owned).to_vec();
+        sidecar.add(&["--source", "login", "--issuer-url", &sidecar.issuer.url()]);
+        sidecar.add(&["--login-dir", login.to_str().unwrap(), "--output-dir", output.to_str().unwrap()]);
+        sidecar
     }
 
     async fn running(lifetime: Duration) -> Self {
-        let mut stage = Self::prepare(lifetime).await;
-        stage.start().await;
-        stage
+        let mut sidecar = Self::prepare(lifetime).await;
+        sidecar.start().await;
+        sidecar
     }
 
     fn add(&mut self, arguments: &[&str]) {
         self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
     }
 
     fn fifo(&self, name: &str) -> PathBuf {
@@ -130,11 +115,6 @@ impl Stage {
         let path = self.path(name);
         mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         path
-    }
-
-    fn write_login(&self, username: &str, password: &str) {
-        fs::write(self.path("login/username"), username).unwrap();
-        fs::write(self.path("login/password"), password).unwrap();
     }
 
     fn command(&self) -> Command {
@@ -157,20 +137,20 @@ impl Stage {
     fn spawn(&mut self, command: &Command) {
         self.starts += 1;
         let name = format!("sidecar-{}", self.starts);
-        self.sidecar = Some(Supervised::spawn(&name, command, Grace::SHORT, &self.folder).unwrap());
+        self.process = Some(Supervised::spawn(&name, command, Grace::SHORT, &self.stage.folder).unwrap());
     }
 
     async fn logged_address(&self, name: &str) -> SocketAddr {
-        self.sidecar().logged_address(name).await
+        self.process().logged_address(name).await
     }
 
-    fn sidecar(&self) -> &Supervised {
-        self.sidecar.as_ref().unwrap()
+    fn process(&self) -> &Supervised {
+        self.process.as_ref().unwrap()
     }
 
     /// What the sidecar has printed since it was started.
     fn output(&self) -> String {
-        self.sidecar().output()
+        self.process().output()
     }
 
     /// Stops it by SIGTERM; it has to end with code 0.
@@ -180,10 +160,10 @@ impl Stage {
 
     /// The same, where it has more to do than to end.
     async fn stop_within(&mut self, limit: Duration) {
-        let sidecar = self.sidecar.take().unwrap();
-        sidecar.signal(Signal::Terminate).unwrap();
-        let code = sidecar.wait_timeout(limit).await.unwrap();
-        assert_eq!(code, 0, "{}", sidecar.output_tail());
+        let process = self.process.take().unwrap();
+        process.signal(Signal::Terminate).unwrap();
+        let code = process.wait_timeout(limit).await.unwrap();
+        assert_eq!(code, 0, "{}", process.output_tail());
     }
 
     async fn page(&self, path: &str) -> (u16, String) {
@@ -194,7 +174,7 @@ impl Stage {
     async fn until_answered(&self, path: &str, status: u16) -> String {
         wait::until(&format!("{status} of {path}"), LIMIT, async || match self.page(path).await {
             (found, text) if found == status => Ok(text),
-            (found, text) => Err(format!("{found}: {text}\n{}", self.sidecar().output_tail())),
+            (found, text) => Err(format!("{found}: {text}\n{}", self.process().output_tail())),
         })
         .await
     }
@@ -206,7 +186,7 @@ impl Stage {
     /// Waits for a published token that is another one than this.
     async fn token_after(&self, before: &str) -> String {
         wait::until("another token", LIMIT, async || {
-            self.file("token").filter(|token| token != before).ok_or_else(|| self.sidecar().output_tail())
+            self.file("token").filter(|token| token != before).ok_or_else(|| self.process().output_tail())
         })
         .await
     }
@@ -217,27 +197,24 @@ impl Stage {
 
     async fn until_logged(&self, part: &str) {
         wait::until(part, LIMIT, async || {
-            if self.output().contains(part) { Ok(()) } else { Err(self.sidecar().output_tail()) }
+            if self.output().contains(part) { Ok(()) } else { Err(self.process().output_tail()) }
         })
         .await;
     }
+}
 
-    /// The issuer's status for a request with this token.
-    async fn present(&self, token: &str) -> u16 {
-        let url = format!("{}/v2/authorized", self.issuer.url());
-        let answer = reqwest::Client::new().get(url).bearer_auth(token).send().await.unwrap();
-        answer.status().as_u16()
-    }
+impl Deref for Sidecar {
+    type Target = Stage;
 
-    fn counts(&self) -> UserCounts {
-        self.issuer.counts().of(NAME)
+    fn deref(&self) -> &Stage {
+        &self.stage
     }
 }
 
-impl Drop for Stage {
+impl Drop for Sidecar {
     fn drop(&mut self) {
-        if let Some(sidecar) = self.sidecar.as_ref().filter(|_| std::thread::panicking()) {
-            eprintln!("--- sidecar ---\n{}\n---", sidecar.output_tail());
+        if let Some(process) = self.process.as_ref().filter(|_| std::thread::panicking()) {
+            eprintln!("--- sidecar ---\n{}\n---", process.output_tail());
         }
     }
 }

@@ -7,24 +7,24 @@ use idissuer_simulator::{Fault, FaultRule};
 use idissuer_testbed::wait;
 use jiff::SignedDuration;
 
-use super::{LIMIT, NAME, SECRET, Stage};
+use super::{LIMIT, NAME, SECRET, Sidecar};
 
 const MISTYPED: &str = "mistyped-but-close-to-another-password";
 
 #[tokio::test]
 async fn no_password_token_or_refresh_token_is_in_logs_metrics_pages_or_the_record_of_a_full_life() {
-    let mut stage = Stage::prepare(Duration::from_secs(5)).await;
-    stage.log_filter = "trace";
-    stage.add(&["--strategy", "auto", "--hook-touch", stage.path("touched").to_str().unwrap()]);
-    let upstream = stage.issuer.url();
-    stage.add(&["--proxy-listen", "0", "--upstream", &upstream]);
-    stage.write_login(NAME, MISTYPED);
-    stage.start().await;
-    stage.until_logged("LoginRejected").await;
-    let mut told = stage.page("/readyz").await.1;
-    stage.write_login(NAME, SECRET);
+    let mut sidecar = Sidecar::prepare(Duration::from_secs(5)).await;
+    sidecar.log_filter = "trace";
+    sidecar.add(&["--strategy", "auto", "--hook-touch", sidecar.path("touched").to_str().unwrap()]);
+    let upstream = sidecar.issuer.url();
+    sidecar.add(&["--proxy-listen", "0", "--upstream", &upstream]);
+    sidecar.write_login(NAME, MISTYPED);
+    sidecar.start().await;
+    sidecar.until_logged("LoginRejected").await;
+    let mut told = sidecar.page("/readyz").await.1;
+    sidecar.write_login(NAME, SECRET);
     let mut secrets = BTreeSet::from([NAME, SECRET, MISTYPED].map(str::to_owned));
-    let mut token = stage.token().await;
+    let mut token = sidecar.token().await;
     secrets.insert(token.clone());
     let echo = format!("{SECRET} is not the password of {NAME}");
     for fault in [
@@ -35,37 +35,37 @@ async fn no_password_token_or_refresh_token_is_in_logs_metrics_pages_or_the_reco
         Fault::Oversize { bytes: 100_000 },
         Fault::Status { status: 404, retry_after: None, body: Some(echo) },
     ] {
-        stage.issuer.inject(FaultRule::new(fault).once());
+        sidecar.issuer.inject(FaultRule::new(fault).once());
     }
     wait::until("all faults met", LIMIT * 2, async || {
-        if let Some(token) = stage.file("token") {
+        if let Some(token) = sidecar.file("token") {
             secrets.insert(token);
         }
-        stage.issuer.personality().faults.is_empty()
+        sidecar.issuer.personality().faults.is_empty()
     })
     .await;
-    token = stage.token_after(&token).await;
+    token = sidecar.token_after(&token).await;
     secrets.insert(token);
     // Through the proxy, with a token of the program's own, over both versions of HTTP, and with one called expired.
-    let proxied = format!("http://{}/v2/authorized", stage.logged_address("address").await);
+    let proxied = format!("http://{}/v2/authorized", sidecar.logged_address("address").await);
     let second = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
     for client in [reqwest::Client::new(), second] {
         let own = "a-token-of-the-programs-own";
         let answer = client.get(&proxied).bearer_auth(own).send().await.unwrap();
         assert_eq!(answer.status(), 200);
         secrets.insert(own.to_owned());
-        secrets.insert(stage.file("token").unwrap());
+        secrets.insert(sidecar.file("token").unwrap());
     }
-    stage.issuer.configure(|personality| personality.clock_offset += SignedDuration::from_hours(1));
+    sidecar.issuer.configure(|personality| personality.clock_offset += SignedDuration::from_hours(1));
     assert_eq!(reqwest::get(&proxied).await.unwrap().status(), 200);
-    secrets.insert(stage.file("token").unwrap());
+    secrets.insert(sidecar.file("token").unwrap());
     for page in ["/startup", "/readyz", "/livez", "/metrics"] {
-        told += &stage.page(page).await.1;
+        told += &sidecar.page(page).await.1;
     }
-    let record = stage.file("..login.json").unwrap();
+    let record = sidecar.file("..login.json").unwrap();
     assert!(record.contains("Accepted"), "{record}");
-    stage.stop().await;
-    let log = std::fs::read_to_string(stage.path("sidecar-1.log")).unwrap();
+    sidecar.stop().await;
+    let log = std::fs::read_to_string(sidecar.path("sidecar-1.log")).unwrap();
     assert!(log.contains("token published") && log.contains("hook succeeded"), "{log}");
     for (place, text) in [("the log", log), ("a page", told), ("the record", record)] {
         for secret in &secrets {

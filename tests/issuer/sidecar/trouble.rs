@@ -7,89 +7,89 @@ use std::time::Duration;
 
 use idissuer_testbed::{skip, wait};
 
-use super::{HOUR, LIMIT, Stage};
+use super::{HOUR, LIMIT, Sidecar};
 
 /// Runs the sidecar with its own small file system as output directory, visible to others through `/proc` only.
-async fn with_own_volume(stage: &mut Stage, size: &str) -> Option<PathBuf> {
+async fn with_own_volume(sidecar: &mut Sidecar, size: &str) -> Option<PathBuf> {
     let is_possible = Command::new("unshare").args(["-rm", "true"]).status().is_ok_and(|it| it.success());
     if !is_possible {
         skip("`unshare -rm` does not work here");
         return None;
     }
-    let output = stage.path("output");
+    let output = sidecar.path("output");
     let script = format!("mount -t tmpfs -o size={size} tmpfs {} && exec \"$@\"", output.display());
-    let sidecar = stage.command();
+    let bare = sidecar.command();
     let mut command = Command::new("unshare");
-    command.args(["-rm", "sh", "-c", &script, "sh"]).arg(sidecar.get_program()).args(sidecar.get_args());
+    command.args(["-rm", "sh", "-c", &script, "sh"]).arg(bare.get_program()).args(bare.get_args());
     command.env("RUST_LOG", "info");
-    stage.start_as(&command).await;
-    let inside = format!("/proc/{}/root{}", stage.sidecar().pid(), output.display());
+    sidecar.start_as(&command).await;
+    let inside = format!("/proc/{}/root{}", sidecar.process().pid(), output.display());
     Some(PathBuf::from(inside))
 }
 
 #[tokio::test]
 async fn a_full_disk_keeps_the_old_files_and_is_reported_until_there_is_room() {
-    let mut stage = Stage::prepare(Duration::from_secs(4)).await;
-    let Some(output) = with_own_volume(&mut stage, "128k").await else { return };
+    let mut sidecar = Sidecar::prepare(Duration::from_secs(4)).await;
+    let Some(output) = with_own_volume(&mut sidecar, "128k").await else { return };
     let file = |name: &str| fs::read_to_string(output.join(name)).ok();
     let first = wait::until("the first token", LIMIT, async || file("token")).await;
     let filler = output.join("filler");
     let _ = fs::write(&filler, vec![0; 1024 * 1024]);
-    stage.until_logged("make room").await;
-    let text = stage.page("/readyz").await.1;
+    sidecar.until_logged("make accounts").await;
+    let text = sidecar.page("/readyz").await.1;
     assert!(text.contains("files: "), "{text}");
     let kept = file("token").unwrap();
     assert_eq!(file("authorization"), Some(format!("Bearer {kept}")), "whole, and of one token");
     fs::remove_file(filler).unwrap();
     let healed = async || file("token").is_some_and(|token| token != first && token != kept);
     wait::until("a newer token", LIMIT, healed).await;
-    stage.until_answered("/readyz", 200).await;
-    assert!(!stage.page("/readyz").await.1.contains("files: "), "all is well again");
+    sidecar.until_answered("/readyz", 200).await;
+    assert!(!sidecar.page("/readyz").await.1.contains("files: "), "all is well again");
 }
 
 #[tokio::test]
 async fn a_volume_that_becomes_read_only_keeps_the_old_files_until_it_is_writable() {
-    let mut stage = Stage::prepare(Duration::from_secs(4)).await;
-    let Some(output) = with_own_volume(&mut stage, "1m").await else { return };
+    let mut sidecar = Sidecar::prepare(Duration::from_secs(4)).await;
+    let Some(output) = with_own_volume(&mut sidecar, "1m").await else { return };
     let file = |name: &str| fs::read_to_string(output.join(name)).ok();
     wait::until("the first token", LIMIT, async || file("token")).await;
-    let pid = stage.sidecar().pid().to_string();
+    let pid = sidecar.process().pid().to_string();
     let remount = |how: &str| {
         let mut command = Command::new("nsenter");
         command.args(["--target", &pid, "--user", "--mount", "--preserve-credentials"]);
-        command.args(["mount", "-o", &format!("remount,{how}")]).arg(stage.path("output"));
+        command.args(["mount", "-o", &format!("remount,{how}")]).arg(sidecar.path("output"));
         assert!(command.status().unwrap().success(), "{how}");
     };
     remount("ro");
-    stage.until_logged("mount the volume writable for the sidecar").await;
+    sidecar.until_logged("mount the volume writable for the sidecar").await;
     let kept = file("token").unwrap();
     assert_eq!(file("authorization"), Some(format!("Bearer {kept}")), "whole, and of one token");
     remount("rw");
     wait::until("a newer token", LIMIT, async || file("token").is_some_and(|token| token != kept)).await;
     let newest = file("token").unwrap();
-    assert_eq!(stage.present(&newest).await, 200);
+    assert_eq!(sidecar.present(&newest).await, 200);
 }
 
 #[tokio::test]
 async fn without_a_volume_that_can_be_written_no_untried_login_is_presented() {
-    let mut stage = Stage::prepare(HOUR).await;
-    fs::remove_dir(stage.path("output")).unwrap();
-    stage.start().await;
-    stage.until_logged("LoginNotRecorded").await;
-    assert_eq!(stage.counts().logins_accepted, 0);
-    assert_eq!(stage.page("/livez").await.0, 200);
-    fs::create_dir(stage.path("output")).unwrap();
-    stage.token().await;
+    let mut sidecar = Sidecar::prepare(HOUR).await;
+    fs::remove_dir(sidecar.path("output")).unwrap();
+    sidecar.start().await;
+    sidecar.until_logged("LoginNotRecorded").await;
+    assert_eq!(sidecar.counts().logins_accepted, 0);
+    assert_eq!(sidecar.page("/livez").await.0, 200);
+    fs::create_dir(sidecar.path("output")).unwrap();
+    sidecar.token().await;
 }
 
 #[tokio::test]
 async fn a_foreign_file_in_the_way_is_named_and_the_token_comes_once_it_is_gone() {
-    let mut stage = Stage::prepare(HOUR).await;
-    fs::write(stage.path("output/token"), "precious").unwrap();
-    stage.start().await;
-    stage.until_logged("the file exists and does not belong to the sidecar").await;
-    assert_eq!(stage.file("token").as_deref(), Some("precious"));
-    fs::remove_file(stage.path("output/token")).unwrap();
-    stage.token_after("precious").await;
-    assert_eq!(stage.counts().logins_accepted, 1, "the token was kept until it could be written");
+    let mut sidecar = Sidecar::prepare(HOUR).await;
+    fs::write(sidecar.path("output/token"), "precious").unwrap();
+    sidecar.start().await;
+    sidecar.until_logged("the file exists and does not belong to the sidecar").await;
+    assert_eq!(sidecar.file("token").as_deref(), Some("precious"));
+    fs::remove_file(sidecar.path("output/token")).unwrap();
+    sidecar.token_after("precious").await;
+    assert_eq!(sidecar.counts().logins_accepted, 1, "the token was kept until it could be written");
 }

@@ -9,11 +9,12 @@ use idissuer_simulator::User;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{HOUR, NAME, SECRET, Stage, finished, started};
+use super::{finished, started};
+use crate::stage::{HOUR, NAME, SECRET, Stage};
 
 #[tokio::test]
 async fn ten_calls_side_by_side_are_one_login_and_later_ones_none() {
-    let stage = Stage::set(HOUR).await;
+    let stage = Stage::prepare(HOUR).await;
     let children: Vec<_> = (0..10).map(|_| started(&mut stage.command(&[]), "")).collect();
     let mut tokens = Vec::new();
     for child in children {
@@ -26,7 +27,7 @@ async fn ten_calls_side_by_side_are_one_login_and_later_ones_none() {
 
 #[tokio::test]
 async fn each_form_holds_the_token_and_nothing_else_is_printed() {
-    let stage = Stage::set(HOUR).await;
+    let stage = Stage::prepare(HOUR).await;
     let token = stage.token(&[]).await;
     let header = stage.run(&["--output", "header"]).await;
     assert_eq!((header.code, header.out), (0, format!("Authorization: Bearer {token}\n")));
@@ -39,7 +40,7 @@ async fn each_form_holds_the_token_and_nothing_else_is_printed() {
 
 #[tokio::test]
 async fn a_token_is_replaced_when_it_ends_too_soon_and_one_that_cannot_live_that_long_costs_no_login() {
-    let stage = Stage::set(Duration::from_secs(600)).await;
+    let stage = Stage::prepare(Duration::from_secs(600)).await;
     let first = stage.token(&[]).await;
     stage.run(&["--min-ttl", "601"]).await.assert_failed(3, &["--min-ttl", "600 s"]);
     assert_eq!(stage.counts().logins_accepted, 1);
@@ -53,7 +54,7 @@ async fn a_token_is_replaced_when_it_ends_too_soon_and_one_that_cannot_live_that
 
 #[tokio::test]
 async fn a_clock_that_was_set_back_and_a_cache_that_cannot_be_read_lead_to_a_login() {
-    let stage = Stage::set(HOUR).await;
+    let stage = Stage::prepare(HOUR).await;
     let first = stage.token(&[]).await;
     age(&stage, -120);
     let second = stage.token(&[]).await;
@@ -78,7 +79,7 @@ fn age(stage: &Stage, seconds: i64) {
 
 #[tokio::test]
 async fn a_cached_token_is_never_that_of_another_user_issuer_or_password_file() {
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     stage.issuer.set_user(&User::new("other@example.org", "another"));
     let mut tokens = vec![stage.token(&[]).await];
     stage.write_login("other@example.org", "another");
@@ -96,7 +97,7 @@ async fn a_cached_token_is_never_that_of_another_user_issuer_or_password_file() 
 
 #[tokio::test]
 async fn everything_in_the_state_folder_is_for_this_user_alone_and_holds_no_login() {
-    let stage = Stage::set(HOUR).await;
+    let stage = Stage::prepare(HOUR).await;
     stage.token(&[]).await;
     stage.typed(NAME, "mistyped").await;
     stage.accepted(stage.typed(NAME, SECRET).await).await;
@@ -128,7 +129,7 @@ fn check(path: &Path) -> u32 {
 
 #[tokio::test]
 async fn a_state_folder_that_is_not_this_users_alone_is_refused_before_any_login() {
-    let stage = Stage::set(HOUR).await;
+    let stage = Stage::prepare(HOUR).await;
     let folder = stage.path("state/idissuer");
     fs::create_dir_all(&folder).unwrap();
     fs::set_permissions(&folder, Permissions::from_mode(0o755)).unwrap();

@@ -8,21 +8,8 @@ use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
 
-use idissuer_simulator::{Config, Server, Simulator, User, UserCounts};
-use idissuer_testbed::process::WorkFolder;
-
-const NAME: &str = "shop@example.org";
-const SECRET: &str = "correct-horse-battery-staple";
-const HOUR: Duration = Duration::from_secs(3600);
-
-/// An issuer, a login folder and a state folder.
-struct Stage {
-    issuer: Server,
-    folder: WorkFolder,
-    url: String,
-}
+use crate::stage::{SECRET, Stage};
 
 /// What a run printed, and how it ended.
 #[derive(Debug)]
@@ -32,26 +19,8 @@ struct Run {
     errors: String,
 }
 
+/// With a state folder.
 impl Stage {
-    async fn set(lifetime: Duration) -> Self {
-        let config = Config::default().user(User::new(NAME, SECRET));
-        let config = config.personality(|personality| personality.token.lifetime = lifetime);
-        let issuer = Simulator::start(config).await.unwrap();
-        let stage = Self { url: issuer.url(), issuer, folder: WorkFolder::create().unwrap() };
-        fs::create_dir(stage.path("login")).unwrap();
-        stage.write_login(NAME, SECRET);
-        stage
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn write_login(&self, username: &str, password: &str) {
-        fs::write(self.path("login/username"), username).unwrap();
-        fs::write(self.path("login/password"), password).unwrap();
-    }
-
     /// The program with the issuer and the state folder, without a login.
     fn bare(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_idissuer"));
@@ -85,14 +54,8 @@ impl Stage {
     async fn accepted(&self, run: Run) -> String {
         assert_eq!((run.code, run.errors.as_str()), (0, ""), "{run:?}");
         let token = run.out.strip_suffix('\n').unwrap().to_owned();
-        let url = format!("{}/v2/authorized", self.issuer.url());
-        let answer = reqwest::Client::new().get(url).bearer_auth(&token).send().await.unwrap();
-        assert_eq!(answer.status().as_u16(), 200);
+        assert_eq!(self.present(&token).await, 200);
         token
-    }
-
-    fn counts(&self) -> UserCounts {
-        self.issuer.counts().of(NAME)
     }
 
     /// The one entry of the state folder.

@@ -9,7 +9,8 @@ use idissuer_testbed::{skip, wait};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 
-use super::{HOUR, NAME, SECRET, Stage, finished};
+use super::finished;
+use crate::stage::{HOUR, NAME, SECRET, Stage};
 
 const LIMIT: Duration = Duration::from_secs(15);
 
@@ -66,7 +67,7 @@ impl Terminal {
 
 #[tokio::test]
 async fn a_password_is_asked_for_once_without_echo_and_a_cached_token_asks_for_none() {
-    let stage = Stage::set(HOUR).await;
+    let stage = Stage::prepare(HOUR).await;
     let terminal = Terminal::open();
     let command = stage.bare(&["--username", NAME]);
     assert!(terminal.echoes());
@@ -84,7 +85,7 @@ async fn a_password_is_asked_for_once_without_echo_and_a_cached_token_asks_for_n
 
 #[tokio::test]
 async fn control_c_at_the_prompt_restores_the_echo_and_tries_no_login() {
-    let stage = Stage::set(HOUR).await;
+    let stage = Stage::prepare(HOUR).await;
     let terminal = Terminal::open();
     let child = terminal.run(&stage.bare(&["--username", NAME]));
     terminal.until_shown(": ").await;
@@ -98,7 +99,7 @@ async fn control_c_at_the_prompt_restores_the_echo_and_tries_no_login() {
 
 #[tokio::test]
 async fn without_a_terminal_the_other_ways_are_named() {
-    let stage = Stage::set(HOUR).await;
+    let stage = Stage::prepare(HOUR).await;
     let mut command = Command::new("setsid");
     let bare = stage.bare(&["--username", NAME]);
     command.arg("--wait").arg(bare.get_program()).args(bare.get_args());

@@ -6,13 +6,14 @@ use std::time::Duration;
 use idissuer_simulator::{Fault, FaultRule};
 use idissuer_testbed::process::{Grace, Supervised, WorkFolder};
 
-use super::{HOUR, NAME, SECRET, Stage, finished, started};
+use super::{finished, started};
+use crate::stage::{HOUR, NAME, SECRET, Stage};
 
 const DOWN: Fault = Fault::Status { status: 503, retry_after: None, body: None };
 
 #[tokio::test]
 async fn a_wrong_password_is_presented_once_until_it_changes_also_side_by_side() {
-    let stage = Stage::set(HOUR).await;
+    let stage = Stage::prepare(HOUR).await;
     stage.write_login(NAME, "mistyped");
     let children: Vec<_> = (0..5).map(|_| started(&mut stage.command(&[]), "")).collect();
     for child in children {
@@ -31,7 +32,7 @@ async fn a_wrong_password_is_presented_once_until_it_changes_also_side_by_side()
 
 #[tokio::test]
 async fn four_wrong_passwords_within_an_hour_are_all() {
-    let stage = Stage::set(HOUR).await;
+    let stage = Stage::prepare(HOUR).await;
     for number in 0..6 {
         let run = stage.typed(NAME, &format!("mistyped-{number}")).await;
         run.assert_failed(3, &[if number < 4 { "LoginRejected" } else { "LoginRateLimited" }]);
@@ -43,7 +44,7 @@ async fn four_wrong_passwords_within_an_hour_are_all() {
 #[tokio::test]
 async fn a_login_that_is_killed_counts_also_where_it_was_accepted_before() {
     for is_proven in [false, true] {
-        let stage = Stage::set(HOUR).await;
+        let stage = Stage::prepare(HOUR).await;
         if is_proven {
             stage.token(&[]).await;
             fs::remove_file(stage.entry().join("..data")).unwrap();
@@ -65,7 +66,7 @@ async fn a_login_that_is_killed_counts_also_where_it_was_accepted_before() {
 
 #[tokio::test]
 async fn a_login_that_hangs_ends_in_time_and_one_that_waits_for_it_too() {
-    let stage = Stage::set(HOUR).await;
+    let stage = Stage::prepare(HOUR).await;
     stage.issuer.inject(FaultRule::on_login(Fault::Hang));
     let first = started(&mut stage.command(&["--timeout-seconds", "3"]), "");
     stage.issuer.simulator().wait_for(|counts| counts.total().faults == 1).await;
@@ -77,7 +78,7 @@ async fn a_login_that_hangs_ends_in_time_and_one_that_waits_for_it_too() {
 
 #[tokio::test]
 async fn an_issuer_that_fails_or_is_not_there_has_a_code_of_its_own_and_costs_no_attempt() {
-    let mut stage = Stage::set(HOUR).await;
+    let mut stage = Stage::prepare(HOUR).await;
     let url = std::mem::replace(&mut stage.url, "http://127.0.0.1:1".to_owned());
     stage.run(&[]).await.assert_failed(6, &["IssuerUnreachable", "http://127.0.0.1:1"]);
     fs::remove_dir_all(stage.path("state")).unwrap();
@@ -94,7 +95,7 @@ async fn an_issuer_that_fails_or_is_not_there_has_a_code_of_its_own_and_costs_no
 
 #[tokio::test]
 async fn each_other_failure_has_its_code_and_its_cure() {
-    let stage = Stage::set(HOUR).await;
+    let stage = Stage::prepare(HOUR).await;
     let bare = async |arguments: &[&str]| finished(started(&mut stage.bare(arguments), "")).await;
     bare(&[]).await.assert_failed(2, &["--login-dir, --username or --credential"]);
     bare(&["--username", NAME, "--credential", "a/b"]).await.assert_failed(2, &["cannot be used with"]);

@@ -104,7 +104,7 @@ impl Process {
 
     pub(super) fn plan(&self, cluster: &Cluster, now: Moment) -> Plan {
         let seen = target_seen(cluster);
-        decide(&self.observed(&seen, now), now)
+        decide(&self.observed(&seen, now), now).plan
     }
 
     fn observed<'a>(&'a self, target_seen: &'a LastSeen, now: Moment) -> Observed<'a> {

@@ -1,6 +1,6 @@
 //! The issuer itself: users, sessions and tokens, and their state at a given time.
 //!
-//! A synchronous state machine: no clock, no sockets, no randomness but that of its seed. Cloning it forks its world,
+//! A synchronous state machine: no clock, no sockets, no randomness but that of its seed. Cloning it forks its test,
 //! so a test can try every continuation. It keeps tokens as fingerprints and shows no password.
 
 mod account;
@@ -322,12 +322,12 @@ mod tests {
     const USER: &str = "u@example.com";
 
     /// An issuer, and a clock that the test moves.
-    struct World {
+    struct TestIssuer {
         issuer: Issuer,
         now: Timestamp,
     }
 
-    impl World {
+    impl TestIssuer {
         fn new(change: impl FnOnce(&mut Personality)) -> Self {
             let mut personality = Personality::default();
             change(&mut personality);
@@ -356,115 +356,116 @@ mod tests {
 
     #[test]
     fn a_login_gives_a_token_that_is_good_until_its_expiry() {
-        let mut world = World::new(|_| ());
-        let grant = world.login();
-        world.pass(3599);
-        assert_eq!(world.check(&grant), Ok(USER));
-        world.pass(1);
-        assert_eq!(world.check(&grant), Err(Reason::Expired));
-        assert_eq!(world.issuer.check("made up", world.now), Err(Reason::UnknownToken));
+        let mut test = TestIssuer::new(|_| ());
+        let grant = test.login();
+        test.pass(3599);
+        assert_eq!(test.check(&grant), Ok(USER));
+        test.pass(1);
+        assert_eq!(test.check(&grant), Err(Reason::Expired));
+        assert_eq!(test.issuer.check("made up", test.now), Err(Reason::UnknownToken));
     }
 
     #[test]
     fn logins_are_refused_for_the_right_reason_and_with_its_status() {
-        let mut world = World::new(|personality| personality.login.rejected_status = 400);
+        let mut test = TestIssuer::new(|personality| personality.login.rejected_status = 400);
         for (user, password, reason, status) in [
             (USER, "wrong", Reason::WrongPassword, 400),
             ("nobody", "right", Reason::UnknownUser, 400),
             ("barred", "right", Reason::NoApiAccess, 403),
         ] {
             let expected = Answer::Refused(Refusal { reason, status });
-            assert_eq!(world.issuer.would_accept_login(user, password, world.now), Err(reason));
-            assert_eq!(world.issuer.login(user, password, world.now), expected);
-            assert_eq!(world.issuer.counts().of(user).logins_rejected, 1);
+            assert_eq!(test.issuer.would_accept_login(user, password, test.now), Err(reason));
+            assert_eq!(test.issuer.login(user, password, test.now), expected);
+            assert_eq!(test.issuer.counts().of(user).logins_rejected, 1);
         }
-        assert_eq!(world.issuer.counts().total().logins_accepted, 0);
+        assert_eq!(test.issuer.counts().total().logins_accepted, 0);
     }
 
     #[test]
     fn wrong_passwords_in_a_row_lock_the_user_for_a_while() {
         let lockout = Lockout { after: 2, duration: Duration::from_secs(60), status: 403 };
-        let mut world = World::new(|personality| personality.lockout = Some(lockout));
-        world.issuer.login(USER, "wrong", world.now);
-        world.login();
-        world.issuer.login(USER, "wrong", world.now);
-        assert_eq!(world.issuer.would_accept_login(USER, "right", world.now), Ok(()), "not in a row");
-        world.issuer.login(USER, "wrong", world.now);
-        world.pass(59);
+        let mut test = TestIssuer::new(|personality| personality.lockout = Some(lockout));
+        test.issuer.login(USER, "wrong", test.now);
+        test.login();
+        test.issuer.login(USER, "wrong", test.now);
+        assert_eq!(test.issuer.would_accept_login(USER, "right", test.now), Ok(()), "not in a row");
+        test.issuer.login(USER, "wrong", test.now);
+        test.pass(59);
         let locked = Answer::Refused(Refusal { reason: Reason::Locked, status: 403 });
-        assert_eq!(world.issuer.login(USER, "right", world.now), locked);
-        world.pass(1);
-        world.login();
-        assert_eq!(world.issuer.counts().of(USER).lockouts, 1);
+        assert_eq!(test.issuer.login(USER, "right", test.now), locked);
+        test.pass(1);
+        test.login();
+        assert_eq!(test.issuer.counts().of(USER).lockouts, 1);
     }
 
     #[test]
     fn a_changed_user_has_the_new_password_and_no_lock() {
-        let mut world = World::new(|personality| {
+        let mut test = TestIssuer::new(|personality| {
             personality.lockout = Some(Lockout { after: 1, ..Lockout::default() });
         });
-        let grant = world.login();
-        world.issuer.login(USER, "wrong", world.now);
-        world.issuer.set_user(&User::new(USER, "new"));
-        assert_eq!(world.issuer.login(USER, "right", world.now).refused(), Some(Reason::WrongPassword));
-        world.issuer.set_user(&User::new(USER, "new"));
-        assert!(world.issuer.login(USER, "new", world.now).granted().is_some());
-        assert_eq!(world.check(&grant), Ok(USER));
-        assert!(world.refresh(&grant).granted().is_some());
+        let grant = test.login();
+        test.issuer.login(USER, "wrong", test.now);
+        test.issuer.set_user(&User::new(USER, "new"));
+        assert_eq!(test.issuer.login(USER, "right", test.now).refused(), Some(Reason::WrongPassword));
+        test.issuer.set_user(&User::new(USER, "new"));
+        assert!(test.issuer.login(USER, "new", test.now).granted().is_some());
+        assert_eq!(test.check(&grant), Ok(USER));
+        assert!(test.refresh(&grant).granted().is_some());
     }
 
     #[test]
     fn an_early_refresh_gives_a_younger_pair_and_the_old_token_lives_on() {
-        let mut world = World::new(|_| ());
-        let first = world.login();
-        world.pass(10);
-        let second = world.refresh(&first).granted().unwrap();
+        let mut test = TestIssuer::new(|_| ());
+        let first = test.login();
+        test.pass(10);
+        let second = test.refresh(&first).granted().unwrap();
         assert_ne!(first.access_token, second.access_token);
         assert_ne!(first.refresh_token, second.refresh_token);
         assert_eq!(second.expires.duration_since(first.expires), SignedDuration::from_secs(10));
-        assert_eq!((world.check(&first), world.check(&second)), (Ok(USER), Ok(USER)));
+        assert_eq!((test.check(&first), test.check(&second)), (Ok(USER), Ok(USER)));
     }
 
     #[test]
     fn the_old_token_dies_on_refresh_where_it_is_to() {
-        let mut world = World::new(|personality| personality.refresh.old_token_lives = false);
-        let first = world.login();
-        let second = world.refresh(&first).granted().unwrap();
-        assert_eq!((world.check(&first), world.check(&second)), (Err(Reason::Revoked), Ok(USER)));
+        let mut test = TestIssuer::new(|personality| personality.refresh.old_token_lives = false);
+        let first = test.login();
+        let second = test.refresh(&first).granted().unwrap();
+        assert_eq!((test.check(&first), test.check(&second)), (Err(Reason::Revoked), Ok(USER)));
     }
 
     #[test]
     fn a_refresh_that_came_too_early_spends_nothing() {
-        let mut world = World::new(|personality| personality.refresh.accepted = RefreshAccepted::AfterExpiry);
-        let grant = world.login();
-        world.pass(3599);
-        assert_eq!(world.refresh(&grant).refused(), Some(Reason::TooEarly));
-        world.pass(1);
-        assert!(world.refresh(&grant).granted().is_some());
+        let mut test =
+            TestIssuer::new(|personality| personality.refresh.accepted = RefreshAccepted::AfterExpiry);
+        let grant = test.login();
+        test.pass(3599);
+        assert_eq!(test.refresh(&grant).refused(), Some(Reason::TooEarly));
+        test.pass(1);
+        assert!(test.refresh(&grant).granted().is_some());
     }
 
     #[test]
     fn refreshes_are_never_accepted_where_they_are_not_to_be() {
-        let mut world = World::new(|personality| {
+        let mut test = TestIssuer::new(|personality| {
             personality.refresh.accepted = RefreshAccepted::Never;
             personality.refresh.refused_status = 404;
         });
-        let grant = world.login();
-        world.pass(4000);
+        let grant = test.login();
+        test.pass(4000);
         let refused = Answer::Refused(Refusal { reason: Reason::NeverAccepted, status: 404 });
-        assert_eq!(world.refresh(&grant), refused);
+        assert_eq!(test.refresh(&grant), refused);
     }
 
     #[test]
     fn a_spent_refresh_token_is_noticed_and_takes_its_family_with_it() {
-        let mut world = World::new(|_| ());
-        let other = world.login();
-        let first = world.login();
-        let second = world.refresh(&first).granted().unwrap();
-        assert_eq!(world.refresh(&first).refused(), Some(Reason::Spent));
-        assert_eq!(world.refresh(&second).refused(), Some(Reason::Revoked));
-        assert!(world.refresh(&other).granted().is_some(), "another login is another family");
-        let counts = world.issuer.counts().of(USER);
+        let mut test = TestIssuer::new(|_| ());
+        let other = test.login();
+        let first = test.login();
+        let second = test.refresh(&first).granted().unwrap();
+        assert_eq!(test.refresh(&first).refused(), Some(Reason::Spent));
+        assert_eq!(test.refresh(&second).refused(), Some(Reason::Revoked));
+        assert!(test.refresh(&other).granted().is_some(), "another login is another family");
+        let counts = test.issuer.counts().of(USER);
         assert_eq!(
             (counts.refresh_tokens_reused, counts.refreshes_refused, counts.refreshes_accepted),
             (1, 2, 2)
@@ -473,98 +474,98 @@ mod tests {
 
     #[test]
     fn reuse_goes_unpunished_where_it_is_to() {
-        let mut world = World::new(|personality| personality.refresh.reuse_revokes_family = false);
-        let first = world.login();
-        let second = world.refresh(&first).granted().unwrap();
-        assert_eq!(world.refresh(&first).refused(), Some(Reason::Spent));
-        assert!(world.refresh(&second).granted().is_some());
+        let mut test = TestIssuer::new(|personality| personality.refresh.reuse_revokes_family = false);
+        let first = test.login();
+        let second = test.refresh(&first).granted().unwrap();
+        assert_eq!(test.refresh(&first).refused(), Some(Reason::Spent));
+        assert!(test.refresh(&second).granted().is_some());
     }
 
     #[test]
     fn reusable_refresh_tokens_can_be_used_again() {
-        let mut world = World::new(|personality| personality.refresh.tokens = RefreshTokens::Reusable);
-        let first = world.login();
-        assert!(world.refresh(&first).granted().is_some());
-        assert!(world.refresh(&first).granted().is_some());
-        assert_eq!(world.issuer.counts().of(USER).refresh_tokens_reused, 0);
+        let mut test = TestIssuer::new(|personality| personality.refresh.tokens = RefreshTokens::Reusable);
+        let first = test.login();
+        assert!(test.refresh(&first).granted().is_some());
+        assert!(test.refresh(&first).granted().is_some());
+        assert_eq!(test.issuer.counts().of(USER).refresh_tokens_reused, 0);
     }
 
     #[test]
     fn without_a_new_refresh_token_the_old_one_stays_good() {
-        let mut world = World::new(|personality| personality.refresh.answers_new = false);
-        let first = world.login();
-        let second = world.refresh(&first).granted().unwrap();
+        let mut test = TestIssuer::new(|personality| personality.refresh.answers_new = false);
+        let first = test.login();
+        let second = test.refresh(&first).granted().unwrap();
         assert_eq!(second.refresh_token, None);
-        assert!(world.refresh(&Grant { refresh_token: first.refresh_token, ..second }).granted().is_some());
+        assert!(test.refresh(&Grant { refresh_token: first.refresh_token, ..second }).granted().is_some());
     }
 
     #[test]
     fn a_login_answers_no_refresh_token_where_there_are_none() {
-        let mut world = World::new(|personality| personality.refresh.tokens = RefreshTokens::Absent);
-        assert_eq!(world.login().refresh_token, None);
+        let mut test = TestIssuer::new(|personality| personality.refresh.tokens = RefreshTokens::Absent);
+        assert_eq!(test.login().refresh_token, None);
     }
 
     #[test]
     fn one_session_per_user_means_that_a_login_kills_the_earlier_refresh_token() {
-        let mut world = World::new(|personality| personality.login.session = Session::PerUser);
-        let first = world.login();
-        let second = world.login();
-        assert_eq!(world.refresh(&first).refused(), Some(Reason::Revoked));
-        assert_eq!(world.check(&first), Ok(USER), "the access token lives on");
-        assert!(world.refresh(&second).granted().is_some());
+        let mut test = TestIssuer::new(|personality| personality.login.session = Session::PerUser);
+        let first = test.login();
+        let second = test.login();
+        assert_eq!(test.refresh(&first).refused(), Some(Reason::Revoked));
+        assert_eq!(test.check(&first), Ok(USER), "the access token lives on");
+        assert!(test.refresh(&second).granted().is_some());
     }
 
     #[test]
     fn a_refresh_needs_both_tokens_of_one_user() {
-        let mut world = World::new(|_| ());
-        world.issuer.set_user(&User::new("other", "right"));
-        let other = world.issuer.login("other", "right", world.now).granted().unwrap();
-        let grant = world.login();
+        let mut test = TestIssuer::new(|_| ());
+        test.issuer.set_user(&User::new("other", "right"));
+        let other = test.issuer.login("other", "right", test.now).granted().unwrap();
+        let grant = test.login();
         let mixed = Grant { access_token: other.access_token, ..grant.clone() };
-        assert_eq!(world.refresh(&mixed).refused(), Some(Reason::UnknownToken));
+        assert_eq!(test.refresh(&mixed).refused(), Some(Reason::UnknownToken));
         assert_eq!(
-            world.issuer.refresh(&grant.access_token, "", world.now).refused(),
+            test.issuer.refresh(&grant.access_token, "", test.now).refused(),
             Some(Reason::UnknownToken)
         );
-        assert_eq!(world.issuer.counts().of(UNKNOWN_USER).refreshes_refused, 1);
+        assert_eq!(test.issuer.counts().of(UNKNOWN_USER).refreshes_refused, 1);
     }
 
     #[test]
     fn revoked_and_removed_users_have_no_good_tokens() {
-        let mut world = World::new(|_| ());
-        let grant = world.login();
-        assert!(world.issuer.revoke(USER));
-        assert_eq!(world.check(&grant), Err(Reason::Revoked));
-        assert_eq!(world.refresh(&grant).refused(), Some(Reason::Revoked));
-        let grant = world.login();
-        assert!(world.issuer.remove_user(USER));
-        world.issuer.set_user(&User::new(USER, "right"));
-        assert_eq!(world.check(&grant), Err(Reason::Revoked), "a new user of the same name is another one");
-        assert!(!world.issuer.revoke("nobody") && !world.issuer.remove_user("nobody"));
+        let mut test = TestIssuer::new(|_| ());
+        let grant = test.login();
+        assert!(test.issuer.revoke(USER));
+        assert_eq!(test.check(&grant), Err(Reason::Revoked));
+        assert_eq!(test.refresh(&grant).refused(), Some(Reason::Revoked));
+        let grant = test.login();
+        assert!(test.issuer.remove_user(USER));
+        test.issuer.set_user(&User::new(USER, "right"));
+        assert_eq!(test.check(&grant), Err(Reason::Revoked), "a new user of the same name is another one");
+        assert!(!test.issuer.revoke("nobody") && !test.issuer.remove_user("nobody"));
     }
 
     #[test]
     fn a_user_that_loses_its_access_cannot_refresh() {
-        let mut world = World::new(|_| ());
-        let grant = world.login();
-        world.issuer.set_user(&User::new(USER, "right").without_api_access());
-        assert_eq!(world.refresh(&grant).refused(), Some(Reason::NoApiAccess));
+        let mut test = TestIssuer::new(|_| ());
+        let grant = test.login();
+        test.issuer.set_user(&User::new(USER, "right").without_api_access());
+        assert_eq!(test.refresh(&grant).refused(), Some(Reason::NoApiAccess));
     }
 
     #[test]
     fn a_clock_that_moves_forward_expires_tokens() {
-        let mut world = World::new(|_| ());
-        let grant = world.login();
-        world.issuer.personality_mut().clock_offset = SignedDuration::from_hours(1);
-        assert_eq!(world.check(&grant), Err(Reason::Expired));
-        assert_eq!(world.login().expires.duration_since(world.now), SignedDuration::from_hours(2));
+        let mut test = TestIssuer::new(|_| ());
+        let grant = test.login();
+        test.issuer.personality_mut().clock_offset = SignedDuration::from_hours(1);
+        assert_eq!(test.check(&grant), Err(Reason::Expired));
+        assert_eq!(test.login().expires.duration_since(test.now), SignedDuration::from_hours(2));
     }
 
     #[test]
     fn tokens_are_unique_and_the_seed_decides_them() {
         let tokens = || {
-            let mut world = World::new(|personality| personality.token.format = TokenFormat::Opaque);
-            (0..50).map(|_| world.login().access_token).collect::<Vec<_>>()
+            let mut test = TestIssuer::new(|personality| personality.token.format = TokenFormat::Opaque);
+            (0..50).map(|_| test.login().access_token).collect::<Vec<_>>()
         };
         assert_eq!(tokens(), tokens());
         assert_eq!(tokens().into_iter().collect::<HashSet<_>>().len(), 50);
@@ -572,19 +573,19 @@ mod tests {
 
     #[test]
     fn a_clone_is_a_world_of_its_own() {
-        let mut world = World::new(|_| ());
-        let grant = world.login();
-        let mut fork = world.issuer.clone();
-        assert!(world.refresh(&grant).granted().is_some());
+        let mut test = TestIssuer::new(|_| ());
+        let grant = test.login();
+        let mut fork = test.issuer.clone();
+        assert!(test.refresh(&grant).granted().is_some());
         let refresh_token = grant.refresh_token.as_deref().unwrap();
-        assert!(fork.refresh(&grant.access_token, refresh_token, world.now).granted().is_some());
+        assert!(fork.refresh(&grant.access_token, refresh_token, test.now).granted().is_some());
     }
 
     #[test]
     fn debug_shows_no_secret() {
-        let mut world = World::new(|_| ());
-        let grant = world.login();
-        let shown = format!("{:?} {grant:?} {:?}", world.issuer, User::new(USER, "right"));
+        let mut test = TestIssuer::new(|_| ());
+        let grant = test.login();
+        let shown = format!("{:?} {grant:?} {:?}", test.issuer, User::new(USER, "right"));
         for secret in ["right", &grant.access_token, grant.refresh_token.as_deref().unwrap()] {
             assert!(!shown.contains(secret), "{secret}");
         }

@@ -51,7 +51,7 @@ impl Transport for Issuer {
     }
 }
 
-struct Stage {
+struct RunningSource {
     issuer: Arc<Issuer>,
     receiver: TokenReceiver,
     stop: CancellationToken,
@@ -59,13 +59,13 @@ struct Stage {
     place: tempfile::TempDir,
 }
 
-impl Stage {
+impl RunningSource {
     /// With a token.
     async fn start() -> Self {
-        let stage = Self::begin(200);
-        let mut updates = stage.receiver.watch();
+        let source = Self::begin(200);
+        let mut updates = source.receiver.watch();
         updates.wait_for(|state| state.token.is_some()).await.unwrap();
-        stage
+        source
     }
 
     fn begin(status: u16) -> Self {
@@ -121,78 +121,78 @@ impl Stage {
 
 #[tokio::test(start_paused = true)]
 async fn a_hundred_reports_of_an_expired_token_cost_one_login_after_five_seconds() {
-    let stage = Stage::start().await;
-    let (first, start) = (stage.token(), Instant::now());
-    let renewals = (0..100).map(|_| stage.receiver.renew(&first.fingerprint, Duration::from_secs(30)));
+    let source = RunningSource::start().await;
+    let (first, start) = (source.token(), Instant::now());
+    let renewals = (0..100).map(|_| source.receiver.renew(&first.fingerprint, Duration::from_secs(30)));
     for renewed in join_all(renewals).await {
         assert_eq!(renewed.unwrap().access.expose(), "token-2");
     }
-    assert_eq!(stage.calls(), 2);
+    assert_eq!(source.calls(), 2);
     let waited = start.elapsed();
     assert!(waited > Duration::from_secs(4) && waited < Duration::from_secs(7), "{waited:?}");
-    let late = stage.receiver.renew(&first.fingerprint, Duration::from_secs(30)).await;
-    assert_eq!((late.unwrap().access.expose(), stage.calls()), ("token-2", 2));
-    stage.end().await;
+    let late = source.receiver.renew(&first.fingerprint, Duration::from_secs(30)).await;
+    assert_eq!((late.unwrap().access.expose(), source.calls()), ("token-2", 2));
+    source.end().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_call_is_reported_to_its_caller_at_once_and_the_old_token_stays() {
-    let stage = Stage::start().await;
+    let source = RunningSource::start().await;
     tokio::time::sleep(Duration::from_secs(60)).await;
-    stage.issuer.status.store(503, Ordering::SeqCst);
-    let (first, start) = (stage.token(), Instant::now());
-    assert!(stage.receiver.renew(&first.fingerprint, Duration::from_secs(30)).await.is_none());
+    source.issuer.status.store(503, Ordering::SeqCst);
+    let (first, start) = (source.token(), Instant::now());
+    assert!(source.receiver.renew(&first.fingerprint, Duration::from_secs(30)).await.is_none());
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
-    let current = stage.receiver.now();
+    let current = source.receiver.now();
     assert_eq!(current.error.map(|error| error.name()), Some("IssuerUnavailable"));
     assert!(current.token.unwrap().is_same(&first));
-    let next_attempt = stage.receiver.watch().wait_for(|state| state.next_attempt.is_some()).await.is_ok();
+    let next_attempt = source.receiver.watch().wait_for(|state| state.next_attempt.is_some()).await.is_ok();
     assert!(next_attempt, "and when it is tried again");
-    stage.issuer.status.store(200, Ordering::SeqCst);
-    let mut updates = stage.receiver.watch();
+    source.issuer.status.store(200, Ordering::SeqCst);
+    let mut updates = source.receiver.watch();
     let healed = updates.wait_for(|state| state.error.is_none()).await.unwrap().token.clone();
     assert_ne!(healed.unwrap().fingerprint, first.fingerprint);
-    stage.end().await;
+    source.end().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_upstream_that_calls_every_token_expired_costs_a_few_logins_an_hour_and_is_reported() {
-    let stage = Stage::start().await;
+    let source = RunningSource::start().await;
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_secs(3600) {
-        let token = stage.token();
-        let _ = stage.receiver.renew(&token.fingerprint, Duration::from_secs(20)).await;
+        let token = source.token();
+        let _ = source.receiver.renew(&token.fingerprint, Duration::from_secs(20)).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    assert!((8..=16).contains(&stage.calls()), "{} logins", stage.calls());
-    let error = stage.receiver.now().error.map(|error| error.name());
+    assert!((8..=16).contains(&source.calls()), "{} logins", source.calls());
+    let error = source.receiver.now().error.map(|error| error.name());
     assert_eq!(error, Some("TokensCalledExpired"));
-    stage.end().await;
+    source.end().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_day_of_hourly_tokens_is_a_login_every_three_quarters_of_an_hour() {
-    let stage = Stage::start().await;
+    let source = RunningSource::start().await;
     tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
-    assert!((31..=36).contains(&stage.calls()), "{} logins", stage.calls());
-    stage.end().await;
+    assert!((31..=36).contains(&source.calls()), "{} logins", source.calls());
+    source.end().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_login_that_was_never_accepted_is_attempted_once_a_day_and_again_when_its_files_change() {
-    let stage = Stage::begin(401);
+    let source = RunningSource::begin(401);
     tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
-    assert_eq!(stage.calls(), 1);
-    let error = stage.receiver.now().error;
+    assert_eq!(source.calls(), 1);
+    let error = source.receiver.now().error;
     assert_eq!(error, Some(SourceError::LoginRejected { forbidden: false, proven: false, blank: false }));
     // The same password: what kept the issuer from accepting it may have been cured there.
-    std::fs::write(stage.place.path().join("new"), "secret").unwrap();
-    std::fs::rename(stage.place.path().join("new"), stage.place.path().join("password")).unwrap();
-    stage.issuer.status.store(200, Ordering::SeqCst);
-    let mut updates = stage.receiver.watch();
+    std::fs::write(source.place.path().join("new"), "secret").unwrap();
+    std::fs::rename(source.place.path().join("new"), source.place.path().join("password")).unwrap();
+    source.issuer.status.store(200, Ordering::SeqCst);
+    let mut updates = source.receiver.watch();
     updates.wait_for(|state| state.token.is_some()).await.unwrap();
-    assert_eq!(stage.calls(), 2);
-    stage.end().await;
+    assert_eq!(source.calls(), 2);
+    source.end().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -200,19 +200,19 @@ async fn a_login_that_was_never_accepted_and_is_answered_oddly_is_presented_thre
     for (status, reason) in
         [(404, "IssuerMisconfigured"), (302, "IssuerMisconfigured"), (204, "IssuerResponseInvalid")]
     {
-        let stage = Stage::begin(status);
+        let source = RunningSource::begin(status);
         tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
-        assert_eq!(stage.calls(), 3, "{status}");
-        let error = stage.receiver.now().error.unwrap();
+        assert_eq!(source.calls(), 3, "{status}");
+        let error = source.receiver.now().error.unwrap();
         assert_eq!(error.name(), reason);
         assert!(error.message().contains("change the login files"), "{}", error.message());
-        std::fs::write(stage.place.path().join("new"), "secret").unwrap();
-        std::fs::rename(stage.place.path().join("new"), stage.place.path().join("password")).unwrap();
-        stage.issuer.status.store(200, Ordering::SeqCst);
-        let mut updates = stage.receiver.watch();
+        std::fs::write(source.place.path().join("new"), "secret").unwrap();
+        std::fs::rename(source.place.path().join("new"), source.place.path().join("password")).unwrap();
+        source.issuer.status.store(200, Ordering::SeqCst);
+        let mut updates = source.receiver.watch();
         updates.wait_for(|state| state.token.is_some()).await.unwrap();
-        assert_eq!(stage.calls(), 4, "{status}: other files are another attempt");
-        stage.end().await;
+        assert_eq!(source.calls(), 4, "{status}: other files are another attempt");
+        source.end().await;
     }
 }
 
@@ -220,11 +220,11 @@ async fn a_login_that_was_never_accepted_and_is_answered_oddly_is_presented_thre
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rejection_is_on_the_volume_before_it_is_reported() {
     for _ in 0..300 {
-        let stage = Stage::begin_with(401, Duration::ZERO);
-        let mut updates = stage.receiver.watch();
+        let source = RunningSource::begin_with(401, Duration::ZERO);
+        let mut updates = source.receiver.watch();
         updates.wait_for(|state| state.error.is_some()).await.unwrap();
-        let record = RecordFile::of(Some(stage.place.path())).load().unwrap();
+        let record = RecordFile::of(Some(source.place.path())).load().unwrap();
         assert_eq!(record.attempts.rejection, Some(RejectionKind::Rejected));
-        stage.end().await;
+        source.end().await;
     }
 }

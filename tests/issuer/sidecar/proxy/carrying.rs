@@ -12,7 +12,7 @@ use idissuer_testbed::wait;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::super::{HOUR, LIMIT, Stage};
+use super::super::{HOUR, LIMIT, Sidecar};
 use super::{Recorder, exchange, forwarding, started};
 
 fn echo(request: Request) -> BoxFuture<'static, Response> {
@@ -21,7 +21,7 @@ fn echo(request: Request) -> BoxFuture<'static, Response> {
 
 #[tokio::test]
 async fn a_program_without_a_token_is_answered_as_one_that_has_it() {
-    let (stage, proxy) = forwarding(HOUR, "").await;
+    let (sidecar, proxy) = forwarding(HOUR, "").await;
     let url = format!("http://{proxy}/v2/authorized");
     for client in [reqwest::Client::new(), h2c()] {
         let forged = client.get(&url).bearer_auth("forged");
@@ -33,10 +33,10 @@ async fn a_program_without_a_token_is_answered_as_one_that_has_it() {
             );
         }
     }
-    assert_eq!(stage.counts().logins_accepted, 1);
-    assert_eq!(stage.counts().authorized_accepted, 4);
+    assert_eq!(sidecar.counts().logins_accepted, 1);
+    assert_eq!(sidecar.counts().authorized_accepted, 4);
     assert!(
-        stage.page("/metrics").await.1.contains(r#"idissuer_proxy_requests_total{outcome="forwarded"} 4"#)
+        sidecar.page("/metrics").await.1.contains(r#"idissuer_proxy_requests_total{outcome="forwarded"} 4"#)
     );
 }
 
@@ -79,14 +79,14 @@ async fn a_redirect_is_the_programs_business() {
 async fn a_private_ca_of_the_upstream_is_trusted_if_named_and_rejected_with_the_cure_if_not() {
     let issuer = Simulator::start(Config::default().tls(Tls::localhost())).await.unwrap();
     for is_named in [true, false] {
-        let mut stage = Stage::prepare(HOUR).await;
-        std::fs::write(stage.path("ca.pem"), issuer.ca_pem().unwrap()).unwrap();
-        let ca = stage.path("ca.pem");
-        stage.add(&["--proxy-listen", "0", "--upstream", &issuer.url()]);
+        let mut sidecar = Sidecar::prepare(HOUR).await;
+        std::fs::write(sidecar.path("ca.pem"), issuer.ca_pem().unwrap()).unwrap();
+        let ca = sidecar.path("ca.pem");
+        sidecar.add(&["--proxy-listen", "0", "--upstream", &issuer.url()]);
         if is_named {
-            stage.add(&["--upstream-ca-file", ca.to_str().unwrap()]);
+            sidecar.add(&["--upstream-ca-file", ca.to_str().unwrap()]);
         }
-        let (_stage, proxy) = started(stage).await;
+        let (_stage, proxy) = started(sidecar).await;
         let answer = reqwest::get(format!("http://{proxy}/v2/authorized")).await.unwrap();
         let (status, text) = (answer.status().as_u16(), answer.text().await.unwrap());
         if is_named {
@@ -142,10 +142,10 @@ async fn a_request_under_way_is_answered_before_the_sidecar_ends() {
         .boxed()
     });
     let upstream = upstream.await;
-    let (mut stage, proxy) = forwarding(HOUR, &upstream.url()).await;
+    let (mut sidecar, proxy) = forwarding(HOUR, &upstream.url()).await;
     let asking = tokio::spawn(async move { reqwest::get(format!("http://{proxy}/")).await });
     wait::until("the request", LIMIT, async || !upstream.lines().is_empty()).await;
-    stage.stop_within(LIMIT).await;
+    sidecar.stop_within(LIMIT).await;
     assert_eq!(asking.await.unwrap().unwrap().text().await.unwrap(), "late");
     assert!(TcpStream::connect(proxy).await.is_err(), "nobody listens any more");
 }

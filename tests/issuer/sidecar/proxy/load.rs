@@ -10,7 +10,7 @@ use futures::FutureExt as _;
 use idissuer_testbed::process::{Grace, Signal, Supervised};
 use idissuer_testbed::{skip, variable, wait};
 
-use super::super::{HOUR, LIMIT, Stage};
+use super::super::{HOUR, LIMIT, Sidecar};
 use super::{Recorder, forwarding};
 
 const WRK: &str = "/usr/bin/wrk";
@@ -31,12 +31,12 @@ fn can_load() -> bool {
 }
 
 /// Starts requests to this address that go on for so long.
-fn load(stage: &Stage, name: &str, url: &str, duration: Duration) -> Supervised {
+fn load(sidecar: &Sidecar, name: &str, url: &str, duration: Duration) -> Supervised {
     let mut wrk = Command::new(WRK);
     wrk.args(["--threads=1", CONNECTIONS, "--latency"])
         .arg(format!("--duration={}", duration.as_secs()))
         .arg(url);
-    Supervised::spawn(name, &wrk, Grace::SHORT, &Arc::clone(&stage.folder)).unwrap()
+    Supervised::spawn(name, &wrk, Grace::SHORT, &Arc::clone(&sidecar.folder)).unwrap()
 }
 
 /// What the generator says in the end; every request has to have been answered with success.
@@ -55,18 +55,18 @@ async fn under_load_no_request_carries_an_expired_token_through_many_rotations()
         return;
     }
     let rotations = variable("ROTATIONS").and_then(|number| number.parse().ok()).unwrap_or(ROTATIONS);
-    let (stage, proxy) = forwarding(LIFETIME, "").await;
+    let (sidecar, proxy) = forwarding(LIFETIME, "").await;
     let limit = LIFETIME * u32::try_from(rotations).unwrap() + Duration::from_secs(30);
-    let load = load(&stage, "wrk", &format!("http://{proxy}/v2/authorized"), limit);
+    let load = load(&sidecar, "wrk", &format!("http://{proxy}/v2/authorized"), limit);
     let rotated = async || {
-        let made = stage.counts().logins_accepted;
+        let made = sidecar.counts().logins_accepted;
         if made > rotations { Ok(()) } else { Err(made) }
     };
     wait::until("the rotations", limit, rotated).await;
     // It says then what it saw.
     load.signal(Signal::Interrupt).unwrap();
     let report = report(&load, LIMIT).await;
-    let counts = stage.counts();
+    let counts = sidecar.counts();
     assert_eq!((counts.authorized_expired, counts.authorized_invalid), (0, 0));
     assert!(
         counts.authorized_accepted > 100 * rotations,
@@ -87,16 +87,16 @@ fn figure<'a>(report: &'a str, name: &str) -> &'a str {
 async fn what_the_proxy_costs() {
     assert!(can_load(), "nothing can be measured without wrk");
     let upstream = Recorder::start(|_| async { "a short answer".into_response() }.boxed()).await;
-    let (stage, proxy) = forwarding(HOUR, &upstream.url()).await;
-    eprintln!("memory at rest: {} KiB", stage.sidecar().memory("VmRSS").unwrap());
+    let (sidecar, proxy) = forwarding(HOUR, &upstream.url()).await;
+    eprintln!("memory at rest: {} KiB", sidecar.process().memory("VmRSS").unwrap());
     eprintln!("{:<10} {:>12} {:>10} {:>10}", "", "requests/s", "p50", "p99");
     for round in 1..=3 {
         for (way, url) in [("direct", upstream.url()), ("proxy", format!("http://{proxy}"))] {
-            let load = load(&stage, &format!("{way}-{round}"), &format!("{url}/"), Duration::from_secs(5));
+            let load = load(&sidecar, &format!("{way}-{round}"), &format!("{url}/"), Duration::from_secs(5));
             let report = report(&load, LIMIT).await;
             let [rate, p50, p99] = ["Requests/sec:", "50%", "99%"].map(|name| figure(&report, name));
             eprintln!("{way:<10} {rate:>12} {p50:>10} {p99:>10}");
         }
     }
-    eprintln!("most memory under load: {} KiB", stage.sidecar().memory("VmHWM").unwrap());
+    eprintln!("most memory under load: {} KiB", sidecar.process().memory("VmHWM").unwrap());
 }

@@ -28,7 +28,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::{LIMIT, Stage};
+use super::{LIMIT, Sidecar};
 
 /// An upstream that answers as a test says, and keeps the heads of all requests.
 struct Recorder {
@@ -64,20 +64,20 @@ impl Recorder {
 }
 
 /// A sidecar that logs in and forwards to this upstream, with its address.
-async fn forwarding(lifetime: Duration, upstream: &str) -> (Stage, SocketAddr) {
-    let mut stage = Stage::prepare(lifetime).await;
-    let upstream = if upstream.is_empty() { stage.issuer.url() } else { upstream.to_owned() };
-    stage.add(&["--proxy-listen", "0", "--upstream", &upstream]);
-    started(stage).await
+async fn forwarding(lifetime: Duration, upstream: &str) -> (Sidecar, SocketAddr) {
+    let mut sidecar = Sidecar::prepare(lifetime).await;
+    let upstream = if upstream.is_empty() { sidecar.issuer.url() } else { upstream.to_owned() };
+    sidecar.add(&["--proxy-listen", "0", "--upstream", &upstream]);
+    started(sidecar).await
 }
 
-/// The same, of a stage whose arguments are set.
-async fn started(mut stage: Stage) -> (Stage, SocketAddr) {
-    stage.start().await;
-    let address = stage.logged_address("address").await;
+/// The same, of a sidecar whose arguments are set.
+async fn started(mut sidecar: Sidecar) -> (Sidecar, SocketAddr) {
+    sidecar.start().await;
+    let address = sidecar.logged_address("address").await;
     assert!(address.ip().is_loopback());
-    stage.until_answered("/startup", 200).await;
-    (stage, address)
+    sidecar.until_answered("/startup", 200).await;
+    (sidecar, address)
 }
 
 /// The frames of a request's body, and the answer.

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use super::super::{HOUR, Stage};
+use super::super::{HOUR, Sidecar};
 use super::{Recorder, exchange, forwarding, started};
 
 fn answer(_request: Request) -> BoxFuture<'static, Response> {
@@ -54,31 +54,31 @@ async fn a_page_from_elsewhere_gets_no_data_no_websocket_and_no_post_through() {
 
 #[tokio::test]
 async fn a_page_from_elsewhere_does_not_end_the_sidecar_and_a_program_does() {
-    let mut stage = Stage::prepare(HOUR).await;
-    stage.add(&["--quit-port", "0"]);
-    stage.start().await;
-    let quit = stage.logged_address("quit").await;
+    let mut sidecar = Sidecar::prepare(HOUR).await;
+    sidecar.add(&["--quit-port", "0"]);
+    sidecar.start().await;
+    let quit = sidecar.logged_address("quit").await;
     for lines in FOREIGN {
         assert_eq!(status(quit, &format!("POST /quitquitquit HTTP/1.1\r\n{lines}")).await, "403", "{lines}");
     }
     let elsewhere = "POST http://evil.example/quitquitquit HTTP/1.1\r\nHost: localhost\r\n";
     assert_eq!(status(quit, elsewhere).await, "403");
     assert_eq!(status(quit, "POST /quitquitquit HTTP/1.0\r\n").await, "200", "it knows no Host");
-    assert_eq!(stage.sidecar().wait_timeout(super::LIMIT).await.unwrap(), 0);
+    assert_eq!(sidecar.process().wait_timeout(super::LIMIT).await.unwrap(), 0);
 }
 
 #[tokio::test]
 async fn if_others_reach_the_proxy_pages_may_use_listed_names_only_and_foreign_pages_none() {
     let upstream = Recorder::start(answer).await;
     for names in [None, Some("reports.shop")] {
-        let mut stage = Stage::prepare(HOUR).await;
-        stage.add(&["--proxy-listen", "0.0.0.0:0", "--upstream", &upstream.url()]);
+        let mut sidecar = Sidecar::prepare(HOUR).await;
+        sidecar.add(&["--proxy-listen", "0.0.0.0:0", "--upstream", &upstream.url()]);
         if let Some(names) = names {
-            stage.add(&["--proxy-allow-host", names]);
+            sidecar.add(&["--proxy-allow-host", names]);
         }
-        stage.start().await;
-        let port = stage.logged_address("address").await.port();
-        stage.until_answered("/startup", 200).await;
+        sidecar.start().await;
+        let port = sidecar.logged_address("address").await.port();
+        sidecar.until_answered("/startup", 200).await;
         let proxy = ([127, 0, 0, 1], port).into();
         let (others, page) = if names.is_none() { ("200", "421") } else { ("421", "200") };
         for (lines, expected) in [
@@ -95,8 +95,8 @@ async fn if_others_reach_the_proxy_pages_may_use_listed_names_only_and_foreign_p
             assert_eq!(status, expected, "{names:?}: {lines}");
         }
     }
-    let mut stage = Stage::prepare(HOUR).await;
-    stage.add(&["--proxy-listen", "0", "--upstream", &upstream.url(), "--proxy-allow-host", "api.local"]);
-    let (_stage, proxy) = started(stage).await;
+    let mut sidecar = Sidecar::prepare(HOUR).await;
+    sidecar.add(&["--proxy-listen", "0", "--upstream", &upstream.url(), "--proxy-allow-host", "api.local"]);
+    let (_stage, proxy) = started(sidecar).await;
     assert_eq!(status(proxy, "GET / HTTP/1.1\r\nHost: api.local:9441\r\n").await, "200");
 }

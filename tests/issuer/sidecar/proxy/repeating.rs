@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_rustls::TlsAcceptor;
 
-use super::super::{HOUR, LIMIT, Stage};
+use super::super::{HOUR, LIMIT, Sidecar};
 use super::{exchange, forwarding, started, within_limit};
 use crate::certificates::Identity;
 
@@ -54,7 +54,7 @@ async fn a_get_whose_connection_is_closed_before_the_answer_is_sent_once_more_an
             }
         }
     });
-    let (stage, proxy) = forwarding(HOUR, &format!("http://{address}")).await;
+    let (sidecar, proxy) = forwarding(HOUR, &format!("http://{address}")).await;
     for (method, body, is_repeated) in [("GET", "", true), ("GET", "q", true), ("POST", "b", false)] {
         let answer = ask(proxy, method, body).await;
         assert_eq!(answer.starts_with("HTTP/1.1 200"), is_repeated, "{method}: {answer}");
@@ -66,7 +66,7 @@ async fn a_get_whose_connection_is_closed_before_the_answer_is_sent_once_more_an
         assert!(told.try_recv().is_err(), "{method} is sent no more often");
     }
     assert!(
-        stage.page("/metrics").await.1.contains(r#"idissuer_proxy_requests_total{outcome="repeated"} 2"#)
+        sidecar.page("/metrics").await.1.contains(r#"idissuer_proxy_requests_total{outcome="repeated"} 2"#)
     );
 }
 
@@ -185,12 +185,12 @@ async fn what_an_upstream_of_http_2_certainly_did_not_carry_out_is_sent_once_mor
         (Treatment::Answers, true),
     ] {
         let (upstream, mut told) = start_second_version(&identity, treatment).await;
-        let mut stage = Stage::prepare(HOUR).await;
-        let ca = stage.path("ca.pem");
+        let mut sidecar = Sidecar::prepare(HOUR).await;
+        let ca = sidecar.path("ca.pem");
         std::fs::write(&ca, &identity.ca_pem).unwrap();
-        stage.add(&["--proxy-listen", "0", "--upstream", &format!("https://{upstream}")]);
-        stage.add(&["--upstream-ca-file", ca.to_str().unwrap()]);
-        let (_stage, proxy) = started(stage).await;
+        sidecar.add(&["--proxy-listen", "0", "--upstream", &format!("https://{upstream}")]);
+        sidecar.add(&["--upstream-ca-file", ca.to_str().unwrap()]);
+        let (_stage, proxy) = started(sidecar).await;
         let answer = ask(proxy, "POST", "body").await;
         assert_eq!(answer.starts_with("HTTP/1.1 200"), is_repeated, "{treatment:?}: {answer}");
         let mut connections = 0;

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_rustls::TlsAcceptor;
 
-use super::super::{HOUR, Stage};
+use super::super::{HOUR, Sidecar};
 use super::{ask_with_http_2, started, within_limit};
 use crate::certificates::Identity;
 
@@ -48,12 +48,12 @@ async fn start_upstream(identity: &Identity) -> (SocketAddr, UnboundedReceiver<h
 async fn a_grpc_call_passes_with_bodies_and_trailers_the_token_and_the_upstreams_name() {
     let identity = Identity::make(&["127.0.0.1"], |_| ());
     let (upstream, mut told) = start_upstream(&identity).await;
-    let mut stage = Stage::prepare(HOUR).await;
-    let ca = stage.path("ca.pem");
+    let mut sidecar = Sidecar::prepare(HOUR).await;
+    let ca = sidecar.path("ca.pem");
     std::fs::write(&ca, &identity.ca_pem).unwrap();
-    stage.add(&["--proxy-listen", "0", "--upstream", &format!("https://{upstream}")]);
-    stage.add(&["--upstream-ca-file", ca.to_str().unwrap()]);
-    let (stage, proxy) = started(stage).await;
+    sidecar.add(&["--proxy-listen", "0", "--upstream", &format!("https://{upstream}")]);
+    sidecar.add(&["--upstream-ca-file", ca.to_str().unwrap()]);
+    let (sidecar, proxy) = started(sidecar).await;
 
     let (send, answering) = ask_with_http_2(proxy, "/reports.Reports/List?q=1").await;
     send.unbounded_send(Frame::data(Bytes::from_static(b"one"))).unwrap();
@@ -61,7 +61,7 @@ async fn a_grpc_call_passes_with_bodies_and_trailers_the_token_and_the_upstreams
     let head = within_limit(told.recv()).await.unwrap();
     assert_eq!((head.version, answer.version()), (Version::HTTP_2, Version::HTTP_2));
     assert_eq!(head.uri.to_string(), format!("https://{upstream}/reports.Reports/List?q=1"));
-    assert_eq!(head.headers["authorization"], format!("Bearer {}", stage.file("token").unwrap()));
+    assert_eq!(head.headers["authorization"], format!("Bearer {}", sidecar.file("token").unwrap()));
     assert_eq!(head.headers["te"], "trailers", "without which gRPC refuses the call");
 
     let mut body = answer.into_body();

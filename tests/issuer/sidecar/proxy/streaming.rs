@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::super::{HOUR, LIMIT, Stage};
+use super::super::{HOUR, LIMIT, Sidecar};
 use super::{Recorder, ask_with_http_2, forwarding, within_limit};
 
 const GIGABYTE: u64 = 1_000_000_000;
@@ -32,15 +32,15 @@ fn mirror(request: Request) -> BoxFuture<'static, Response> {
 }
 
 /// The most memory that the sidecar had so far, in KiB.
-fn peak_memory(stage: &Stage) -> u64 {
-    stage.sidecar().memory("VmHWM").unwrap()
+fn peak_memory(sidecar: &Sidecar) -> u64 {
+    sidecar.process().memory("VmHWM").unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gigabyte_each_way_passes_in_flat_memory() {
     let upstream = Recorder::start(mirror).await;
-    let (stage, proxy) = forwarding(HOUR, &upstream.url()).await;
-    let before = peak_memory(&stage);
+    let (sidecar, proxy) = forwarding(HOUR, &upstream.url()).await;
+    let before = peak_memory(&sidecar);
     let mut stream = TcpStream::connect(proxy).await.unwrap();
     let head = format!(
         "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {GIGABYTE}\r\n\r\n"
@@ -63,7 +63,7 @@ async fn a_gigabyte_each_way_passes_in_flat_memory() {
     }
     writing.await.unwrap();
     assert!((GIGABYTE..GIGABYTE + 1000).contains(&total), "{total} bytes came back");
-    let grown = peak_memory(&stage) - before;
+    let grown = peak_memory(&sidecar) - before;
     assert!(grown < 16 * 1024, "{grown} KiB more than at rest");
 }
 
@@ -117,8 +117,8 @@ fn endless(_request: Request) -> BoxFuture<'static, Response> {
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_programs_neither_fill_the_memory_nor_hold_up_others() {
     let upstream = Recorder::start(endless).await;
-    let (stage, proxy) = forwarding(HOUR, &upstream.url()).await;
-    let before = peak_memory(&stage);
+    let (sidecar, proxy) = forwarding(HOUR, &upstream.url()).await;
+    let before = peak_memory(&sidecar);
     let mut slow = Vec::new();
     for _ in 0..20 {
         // It asks, and never reads.
@@ -139,7 +139,7 @@ async fn slow_programs_neither_fill_the_memory_nor_hold_up_others() {
         let chunk = tokio::time::timeout(Duration::from_secs(5), quick.chunk()).await.unwrap();
         read += chunk.unwrap().unwrap().len();
     }
-    let grown = peak_memory(&stage) - before;
+    let grown = peak_memory(&sidecar) - before;
     assert!(grown < 64 * 1024, "{grown} KiB more than at rest, for {} slow programs", slow.len());
 }
 
@@ -190,8 +190,8 @@ async fn unread_bodies_in_either_direction_cost_little_memory() {
     descriptors::raise_limit();
     let upstream = deaf().await;
     for request in ["GET", "POST", "both"] {
-        let (stage, proxy) = forwarding(HOUR, &format!("http://{upstream}")).await;
-        let before = peak_memory(&stage);
+        let (sidecar, proxy) = forwarding(HOUR, &format!("http://{upstream}")).await;
+        let before = peak_memory(&sidecar);
         let mut programs = JoinSet::new();
         for number in 0..MANY {
             let is_upload = request == "POST" || (request == "both" && number % 2 == 0);
@@ -204,7 +204,7 @@ async fn unread_bodies_in_either_direction_cost_little_memory() {
         let programs = programs.join_all().await;
         // Downloads fill what they can meanwhile.
         tokio::time::sleep(Duration::from_secs(3)).await;
-        let grown = peak_memory(&stage) - before;
+        let grown = peak_memory(&sidecar) - before;
         eprintln!("{request}: {grown} KiB more than {before} at rest");
         assert!(grown < ENOUGH, "{request}: {grown} KiB more than {before} at rest");
         drop(programs);
@@ -214,8 +214,8 @@ async fn unread_bodies_in_either_direction_cost_little_memory() {
 #[tokio::test(flavor = "multi_thread")]
 async fn unread_bodies_on_connections_of_http_2_cost_no_more() {
     let upstream = deaf().await;
-    let (stage, proxy) = forwarding(HOUR, &format!("http://{upstream}")).await;
-    let before = peak_memory(&stage);
+    let (sidecar, proxy) = forwarding(HOUR, &format!("http://{upstream}")).await;
+    let before = peak_memory(&sidecar);
     let mut asked = Vec::new();
     for _ in 0..MANY / 2 {
         let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
@@ -228,7 +228,7 @@ async fn unread_bodies_on_connections_of_http_2_cost_no_more() {
         asked.push((download, send, upload));
     }
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let grown = peak_memory(&stage) - before;
+    let grown = peak_memory(&sidecar) - before;
     eprintln!("HTTP/2: {grown} KiB more than {before} at rest");
     assert!(grown < ENOUGH, "{grown} KiB more than {before} at rest");
 }

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::simulated_answer::answer;
 use crate::support::{PASSWORD, USER, make_address, make_pair, tenant};
 
-/// The runtime's clock, which passes only when everyone waits, as both clocks of the account room.
+/// The runtime's clock, which passes only when everyone waits, as both clocks of the accounts of a process.
 pub(crate) struct RuntimeClock {
     pub(crate) start: Instant,
 }
@@ -83,7 +83,7 @@ impl InProcess {
 }
 
 /// The accounts of one process, its issuer, and the notifications of members.
-pub(crate) struct Room {
+pub(crate) struct TestProcess {
     pub(crate) accounts: Arc<Accounts>,
     pub(crate) simulator: Simulator,
     transport: Arc<InProcess>,
@@ -95,7 +95,7 @@ pub(crate) struct Room {
     memberships: Mutex<HashMap<(AccountKey, Member), Membership>>,
 }
 
-impl Room {
+impl TestProcess {
     pub(crate) fn new(change: impl FnOnce(&mut Personality)) -> Self {
         let simulator = Simulator::new(Config::default().seed(7).personality(change));
         let clock = Arc::new(RuntimeClock { start: Instant::now() });
