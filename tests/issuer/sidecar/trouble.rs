@@ -35,7 +35,7 @@ async fn a_full_disk_keeps_the_old_files_and_is_reported_until_there_is_room() {
     let first = wait::until("the first token", LIMIT, async || file("token")).await;
     let filler = output.join("filler");
     let _ = fs::write(&filler, vec![0; 1024 * 1024]);
-    sidecar.until_logged("make accounts").await;
+    sidecar.until_logged("make room").await;
     let text = sidecar.page("/readyz").await.1;
     assert!(text.contains("files: "), "{text}");
     let kept = file("token").unwrap();

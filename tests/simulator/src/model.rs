@@ -1,6 +1,6 @@
 //! The issuer itself: users, sessions and tokens, and their state at a given time.
 //!
-//! A synchronous state machine: no clock, no sockets, no randomness but that of its seed. Cloning it forks its test,
+//! A synchronous state machine: no clock, no sockets, no randomness but that of its seed. Cloning it forks its world,
 //! so a test can try every continuation. It keeps tokens as fingerprints and shows no password.
 
 mod account;
