@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use jiff::SignedDuration;
+
 use super::key::UserKey;
 use crate::core::account::Throttle;
 pub use crate::core::call_limiter::Tenant;
@@ -12,6 +14,9 @@ use crate::core::endpoint::Origin;
 use crate::core::login_budget::{RejectionLimit, RejectionLimits};
 use crate::core::observed::AccountKey;
 use crate::core::time::Moment;
+
+/// How often idle limits are dropped.
+const SWEEP_PAUSE: SignedDuration = SignedDuration::from_mins(1);
 
 /// For each origin: a breaker per tenant and a shared one, and a rejection limit per tenant.
 ///
@@ -24,6 +29,8 @@ struct Inner {
     /// By tenant; the one without a tenant is shared by all.
     breakers: HashMap<(Origin, Option<Tenant>), CircuitBreaker<AccountHandle>>,
     limits: HashMap<(Origin, Tenant), RejectionLimits<UserKey>>,
+    /// When idle limits were dropped last.
+    swept: Option<Moment>,
 }
 
 impl Inner {
@@ -207,8 +214,12 @@ impl CallLimits {
         change: impl FnOnce(&mut RejectionLimit),
     ) {
         let mut inner = self.lock();
-        inner.limits.retain(|_, limits| !limits.are_idle(now));
-        change(inner.limits.entry(call_site.of_one()).or_default().of(user, now));
+        inner.limits.entry(call_site.of_one()).or_default().change(user, now, change);
+        // Not every time: there may be as many tenants as calls.
+        if inner.swept.is_none_or(|swept| swept.plus(SWEEP_PAUSE).is_reached(now)) {
+            inner.swept = Some(now);
+            inner.limits.retain(|_, limits| !limits.are_idle(now));
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -41,9 +41,14 @@ const IDLE_LIFE: SignedDuration = SignedDuration::from_hours(1);
 /// The most sessions without a member that are kept.
 const IDLE_LIMIT: usize = 10_000;
 
+/// How often sessions without members are let go at least.
+const SWEEP_PAUSE: SignedDuration = SignedDuration::from_mins(1);
+/// How many more sessions there are before that is done earlier.
+const SWEEP_GROWTH: usize = 1_000;
+
 /// All sessions of the process.
 pub struct Accounts {
-    sessions: Mutex<HashMap<AccountKey, Arc<Session>>>,
+    sessions: Mutex<Sessions>,
     keys: KeyMaker,
     shared: Arc<Shared>,
 }
@@ -80,15 +85,12 @@ impl Accounts {
     pub fn open(&self, address: IssuerAddress, pair: &LoginPair, source: &str) -> Arc<Session> {
         let (key, user) = (self.keys.key(&address, pair), self.keys.user(pair));
         let now = self.shared.clock.now();
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.retain(|other, session| *other == key || !is_left_since(session, now.minus(IDLE_LIFE)));
-        let left = || sessions.values().filter(|session| is_left_since(session, now)).count();
-        if sessions.len() > IDLE_LIMIT && left() > IDLE_LIMIT {
-            sessions.retain(|other, session| *other == key || !is_left_since(session, now));
-        }
         let create =
             || Arc::new(Session::new(key, user, address, source.to_owned(), Arc::clone(&self.shared)));
-        Arc::clone(sessions.entry(key).or_insert_with(create))
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = Arc::clone(sessions.by_key.entry(key).or_insert_with(create));
+        sessions.sweep(now);
+        session
     }
 
     /// Takes over rejections of this user name, with whatever password, that an earlier process had for this tenant.
@@ -121,13 +123,40 @@ impl Accounts {
     /// Forgets every session: another process may have used the accounts since.
     pub fn forget_all(&self) {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.drain().for_each(|(_, session)| session.retire());
+        sessions.by_key.drain().for_each(|(_, session)| session.retire());
     }
 
     /// Waits until no call is in flight. Call it after `stop` was cancelled.
     pub async fn drain(&self) {
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
+    }
+}
+
+#[derive(Default)]
+struct Sessions {
+    by_key: HashMap<AccountKey, Arc<Session>>,
+    /// When those that nobody uses were let go last, and how many were left.
+    swept: Option<(Moment, usize)>,
+}
+
+impl Sessions {
+    /// Lets sessions go that nobody uses. Not every time: it looks at each session.
+    fn sweep(&mut self, now: Moment) {
+        let is_due = self.swept.is_none_or(|(last, left)| {
+            // With more sessions, their number has to grow by more: then a session's share of this does not grow.
+            let growth = SWEEP_GROWTH.max(left / 8);
+            last.plus(SWEEP_PAUSE).is_reached(now) || self.by_key.len() >= left + growth
+        });
+        if !is_due {
+            return;
+        }
+        self.by_key.retain(|_, session| !is_left_since(session, now.minus(IDLE_LIFE)));
+        let left = || self.by_key.values().filter(|session| is_left_since(session, now)).count();
+        if self.by_key.len() > IDLE_LIMIT && left() > IDLE_LIMIT {
+            self.by_key.retain(|_, session| !is_left_since(session, now));
+        }
+        self.swept = Some((now, self.by_key.len()));
     }
 }
 

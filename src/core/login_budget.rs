@@ -5,7 +5,7 @@
 //! for one attempt an hour. A requested attempt is made at once, unless logins that were never accepted had four
 //! rejections within the hour: new wrong passwords of one user name do not add up.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use jiff::SignedDuration;
@@ -146,17 +146,19 @@ impl RejectionLimit {
 #[derive(Clone, Debug)]
 pub struct RejectionLimits<U> {
     users: HashMap<U, RejectionLimit>,
+    /// Those of them that had rejections. There are few, however many logins are in progress.
+    rejected: HashSet<U>,
     /// Login attempts in progress; each may be rejected.
     presented: usize,
 }
 
 impl<U> Default for RejectionLimits<U> {
     fn default() -> Self {
-        Self { users: HashMap::new(), presented: 0 }
+        Self { users: HashMap::new(), rejected: HashSet::new(), presented: 0 }
     }
 }
 
-impl<U: Eq + Hash> RejectionLimits<U> {
+impl<U: Clone + Eq + Hash> RejectionLimits<U> {
     /// The rejections that there may be within [`RejectionLimit::WINDOW`], over all user names: as many as six new accounts
     /// have whose password is wrong, each three times, and two more. Issuers that lock an address out allow more.
     pub const MAX_REJECTIONS: usize = 20;
@@ -170,8 +172,8 @@ impl<U: Eq + Hash> RejectionLimits<U> {
     }
 
     fn all_blocked_until(&self, now: Moment) -> Option<Moment> {
-        let mut recent: Vec<Moment> =
-            self.users.values().flat_map(|limit| limit.recent(now)).copied().collect();
+        let rejected = self.rejected.iter().filter_map(|user| self.users.get(user));
+        let mut recent: Vec<Moment> = rejected.flat_map(|limit| limit.recent(now)).copied().collect();
         if recent.len() < Self::MAX_REJECTIONS {
             return (recent.len() + self.presented >= Self::MAX_REJECTIONS)
                 .then(|| now.plus(RejectionLimit::RECHECK_PAUSE));
@@ -193,10 +195,20 @@ impl<U: Eq + Hash> RejectionLimits<U> {
         self.presented = self.presented.saturating_sub(1);
     }
 
-    /// The limit of this user name. Drops limits that are idle.
-    pub fn of(&mut self, user: U, now: Moment) -> &mut RejectionLimit {
-        self.users.retain(|_, limit| !limit.is_idle(now));
-        self.users.entry(user).or_default()
+    /// Changes the limit of this user name. Drops limits that are idle.
+    pub fn change(&mut self, user: U, now: Moment, change: impl FnOnce(&mut RejectionLimit)) {
+        self.rejected.insert(user.clone());
+        change(self.users.entry(user).or_default());
+        let users = &mut self.users;
+        // A limit without rejections becomes idle by a change only, and others after a time.
+        self.rejected.retain(|user| {
+            let limit = users.get(user).filter(|limit| !limit.is_idle(now));
+            let had_rejections = limit.is_some_and(|limit| !limit.recent.is_empty());
+            if limit.is_none() {
+                users.remove(user);
+            }
+            had_rejections
+        });
     }
 
     /// How many rejections this user name had lately.
@@ -316,13 +328,13 @@ mod tests {
     fn the_logins_under_way_of_one_user_name_are_not_forgotten_when_another_one_comes() {
         let mut limits = RejectionLimits::default();
         for now in 0..4 {
-            limits.of("billing", at(now)).begin();
-            limits.of("shop", at(now));
+            limits.change("billing", at(now), RejectionLimit::begin);
+            limits.change("shop", at(now), |_| ());
         }
         assert_eq!(limits.blocked_until(&"billing", at(4)), Some(at(6)), "each of the four may be rejected");
         assert!(!limits.are_idle(at(4)));
         for now in 4..8 {
-            limits.of("billing", at(now)).end(false, at(now));
+            limits.change("billing", at(now), |limit| limit.end(false, at(now)));
         }
         assert!(limits.are_idle(at(8)));
     }
@@ -346,8 +358,8 @@ mod tests {
             let user = now % 30;
             if limits.blocked_until(&user, at(now)).is_none() && limits.begin_attempt(at(now)) {
                 limits.end_attempt();
-                limits.of(user, at(now)).begin();
-                limits.of(user, at(now)).end(true, at(now));
+                limits.change(user, at(now), RejectionLimit::begin);
+                limits.change(user, at(now), |limit| limit.end(true, at(now)));
                 presented += 1;
             }
         }
@@ -377,9 +389,9 @@ mod tests {
         // (four rejections of the user name, twenty of others, how long the user name has to wait)
         for (own, others, until) in [(100, 0, 3_700), (0, 100, 3_700), (50, 50, 3_650)] {
             let mut limits = RejectionLimits::default();
-            limits.of(0, at(200)).remember(4, at(own));
+            limits.change(0, at(200), |limit| limit.remember(4, at(own)));
             for user in 1..6 {
-                limits.of(user, at(200)).remember(4, at(others));
+                limits.change(user, at(200), |limit| limit.remember(4, at(others)));
             }
             assert_eq!(limits.blocked_until(&0, at(200)), Some(at(until)), "{own} {others}");
         }
@@ -389,7 +401,7 @@ mod tests {
     fn what_is_remembered_of_many_user_names_adds_up() {
         let mut limits = RejectionLimits::default();
         for user in 0..6 {
-            limits.of(user, at(10)).remember(4, at(0));
+            limits.change(user, at(10), |limit| limit.remember(4, at(0)));
         }
         assert_eq!(limits.blocked_until(&99, at(10)), Some(at(3600)));
         assert_eq!(limits.count(&3, at(10)), 4);

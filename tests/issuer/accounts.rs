@@ -73,6 +73,26 @@ async fn waking_a_member_takes_as_long_with_twenty_thousand_others_as_with_two_h
     assert!(shares[1] < shares[0] * 10, "{shares:?}");
 }
 
+/// When many accounts want their first token, the work per account must not grow with their number.
+#[tokio::test(start_paused = true)]
+async fn a_first_login_takes_as_long_while_ten_thousand_others_wait_as_with_two_hundred() {
+    let mut shares = Vec::new();
+    for count in [200_u32, 10_000] {
+        let process = TestProcess::new(|_| ());
+        let start = processor_time();
+        for number in 0..count {
+            let (name, pair) = (format!("member {number}"), || make_pair(&format!("user {number}"), "x"));
+            let session = process.accounts.open(address(), &pair(), "login");
+            process.join(&session, &name, Strategy::Auto);
+            assert!(session.obtain(&tenant(), Some(pair()), false));
+            assert_eq!(session.view(&tenant()).next, Next::InFlight);
+        }
+        shares.push(processor_time().saturating_sub(start) / count);
+    }
+    eprintln!("an account's share: {shares:?}");
+    assert!(shares[1] < shares[0] * 4, "{shares:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_hundred_threads_of_work_cost_one_login_as_well() {
     let process = TestProcess::new(|personality| {
