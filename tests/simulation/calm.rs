@@ -27,7 +27,19 @@ fn requests(world: &World) -> BTreeMap<String, u64> {
 
 #[tokio::test(start_paused = true)]
 async fn without_trouble_no_call_and_no_request_is_made_that_a_lifetime_does_not_need() {
-    let mut world = World::new(&plan(), Issuers::plain(1, HOUR));
+    needs_only_what_lifetimes_need(World::new(&plan(), Issuers::plain(1, HOUR))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_where_credentials_follow_others() {
+    let world = World::shared(&plan(), Issuers::plain(1, HOUR));
+    let followers = world.population.credentials.iter().filter(|credential| credential.owner.is_some());
+    assert_eq!(followers.count(), 6, "of 18, of 3 accounts");
+    needs_only_what_lifetimes_need(world).await;
+}
+
+/// Of three credentials an account.
+async fn needs_only_what_lifetimes_need(mut world: World) {
     world.start();
     world.pass(HOUR / 2).await;
     world.assert_healthy();

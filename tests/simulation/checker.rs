@@ -4,6 +4,10 @@
 //! the API server the write, and the account was neither waiting nor held under the login budget, then every published
 //! token has at least five minutes left, or a tenth of a shorter life.* Where tokens live less than five minutes, the two
 //! minutes are as much shorter.
+//!
+//! For a [follower](permissions), its owner permitted it during these two minutes, and the login is the owner's.
+
+mod permissions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -18,6 +22,7 @@ use crate::ledger::{Findings, Given, Ledger};
 use crate::population::{Population, account_of_login, text};
 use crate::process::{LEASE_NAMESPACE, Links};
 use crate::time::TrueTime;
+use permissions::Sharing;
 
 /// For how long everything has to be well, of tokens that live five minutes or longer.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
@@ -33,6 +38,9 @@ struct Watched {
     issuer: usize,
     username: String,
     namespace: String,
+    /// Where the login Secret lies.
+    login_namespace: String,
+    sharing: Sharing,
     /// What stands in the target, if it is a token.
     published: Option<Given>,
     renewal: Option<Timestamp>,
@@ -92,11 +100,16 @@ impl Checker {
         for credential in &population.credentials {
             let key = (credential.namespace.clone(), credential.name.clone());
             state.targets.insert(key, credential.number);
+            if credential.owner.is_some() {
+                state.conditions.breaks(Source::Permission(credential.number), time.now());
+            }
             state.credentials.push(Watched {
                 account: credential.account,
                 issuer: credential.issuer,
                 username: population.accounts[credential.account].username(),
                 namespace: credential.namespace.clone(),
+                login_namespace: credential.login_namespace().to_owned(),
+                sharing: Sharing::of(credential.owner.as_ref(), time.now()),
                 published: None,
                 renewal: None,
                 newest: None,
@@ -169,6 +182,7 @@ impl Checker {
                 Some(account) => self.sees_login(&mut state, change, account, now),
                 None => self.sees_target(&mut state, change, now),
             },
+            "idissuercredentials" if !change.to_status => state.sees_specification(change, now),
             _ => {}
         }
     }
@@ -182,7 +196,7 @@ impl Checker {
         if before.is_some_and(|before| before != password) {
             self.ledger.lifts(account, now);
             let of = |(number, watched): (usize, &Watched)| {
-                (watched.account == account && watched.namespace == change.namespace).then_some(number)
+                (watched.account == account && watched.login_namespace == change.namespace).then_some(number)
             };
             let members: Vec<usize> = state.credentials.iter().enumerate().filter_map(of).collect();
             for number in members {
@@ -207,9 +221,15 @@ impl Checker {
             self.looks_at_leader(state, now);
             self.looks_at(state, number, now);
         }
+        let is_known = self.is_denial_known(state, number, &change.user, now);
         let watched = &mut state.credentials[number];
         if self.links.get(&change.user).is_some() {
             self.checks_write(number, watched, given.as_ref(), now);
+            if let Some(denied) = watched.sharing.denied.filter(|_| is_new && is_known) {
+                let finding =
+                    format!("credential {number} gets a token, and may not follow since {denied:.0}");
+                self.findings.add(now, finding);
+            }
             (watched.damaged, watched.needs_watch) = (None, false);
             if let Some(due) = watched.renewal.filter(|_| is_new) {
                 state.lateness.push(now.duration_since(due).as_secs_f64().max(0.0));
@@ -288,7 +308,7 @@ impl Checker {
 
     fn may_log_in(&self, state: &State, number: usize, now: Timestamp) -> bool {
         let watched = &state.credentials[number];
-        let Some(password) = state.passwords.get(&(watched.namespace.clone(), watched.account)) else {
+        let Some(password) = state.passwords.get(&(watched.login_namespace.clone(), watched.account)) else {
             return false;
         };
         let simulator = &self.issuers.get(watched.issuer).simulator;
@@ -300,7 +320,9 @@ impl Checker {
         let watched = &state.credentials[number];
         let mut sources =
             vec![Source::Leader, Source::Api, Source::Issuer(watched.issuer), Source::Credential(number)];
-        if watched.needs_watch {
+        let owner = watched.sharing.owner.as_ref().map(|owner| owner.number);
+        sources.extend(owner.iter().flat_map(|it| [Source::Credential(*it), Source::Permission(number)]));
+        if watched.needs_watch || owner.is_some_and(|owner| state.credentials[owner].needs_watch) {
             sources.push(Source::Watches);
         }
         let patience = watched.patience();

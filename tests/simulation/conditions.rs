@@ -15,6 +15,8 @@ pub(crate) enum Source {
     /// The login of the credential with this number would be accepted and may be tried, and nothing else keeps it from
     /// being renewed.
     Credential(usize),
+    /// The follower with this number names its owner, and the owner permits it.
+    Permission(usize),
     Watches,
 }
 

@@ -39,6 +39,7 @@ mod rivals;
 mod runs;
 mod sabotage;
 mod schedule;
+mod sharing;
 mod simulated_answer;
 mod slowness;
 mod succession;

@@ -54,20 +54,35 @@ pub(crate) struct Credential {
     pub(crate) namespace: String,
     /// Its name, and that of its target.
     pub(crate) name: String,
+    /// The credential that it follows; none: it logs in.
+    pub(crate) owner: Option<Owner>,
+    /// The other namespaces whose credentials may follow it.
+    pub(crate) permitted: Vec<String>,
+}
+
+/// The credential that a follower names.
+#[derive(Clone, Debug)]
+pub(crate) struct Owner {
+    pub(crate) number: usize,
+    pub(crate) namespace: String,
+    pub(crate) name: String,
 }
 
 impl Credential {
+    /// The namespace of the login Secret that its tokens come from.
+    pub(crate) fn login_namespace(&self) -> &str {
+        self.owner.as_ref().map_or(&self.namespace, |owner| &owner.namespace)
+    }
+
     /// Its manifest, with these fields beside what it needs.
     pub(crate) fn manifest(&self, issuers: &Issuers, more: &Value) -> Value {
-        let issuer = issuers.get(self.issuer);
-        let (shape, path) = match issuer.personality().refresh.request {
-            RefreshRequest::Flat => ("Flat", "/v2/auth/refreshtoken"),
-            RefreshRequest::Nested => ("Nested", "/v2/auth/token"),
+        let mut spec = match &self.owner {
+            Some(owner) => json!({"credentialRef": {"namespace": owner.namespace, "name": owner.name}}),
+            None => self.own_login(issuers),
         };
-        let mut spec = json!({
-            "loginSecretRef": {"name": format!("login-{}", self.account)},
-            "issuer": {"url": issuer.url, "refreshRequest": shape, "refreshPath": path},
-        });
+        if !self.permitted.is_empty() {
+            spec["allowedNamespaces"] = json!({"names": self.permitted});
+        }
         for (field, value) in more.as_object().into_iter().flatten() {
             spec[field] = value.clone();
         }
@@ -76,6 +91,18 @@ impl Credential {
             "kind": "IdIssuerCredential",
             "metadata": {"name": self.name, "namespace": self.namespace},
             "spec": spec,
+        })
+    }
+
+    fn own_login(&self, issuers: &Issuers) -> Value {
+        let issuer = issuers.get(self.issuer);
+        let (shape, path) = match issuer.personality().refresh.request {
+            RefreshRequest::Flat => ("Flat", "/v2/auth/refreshtoken"),
+            RefreshRequest::Nested => ("Nested", "/v2/auth/token"),
+        };
+        json!({
+            "loginSecretRef": {"name": format!("login-{}", self.account)},
+            "issuer": {"url": issuer.url, "refreshRequest": shape, "refreshPath": path},
         })
     }
 }
@@ -98,19 +125,62 @@ impl Population {
             let account = &accounts[number % accounts.len()];
             let namespace = namespace(number / accounts.len() % NAMESPACES);
             let name = format!("credential-{number}");
-            Credential { number, account: account.number, issuer: account.issuer, namespace, name }
+            Credential {
+                number,
+                account: account.number,
+                issuer: account.issuer,
+                namespace,
+                name,
+                owner: None,
+                permitted: Vec::new(),
+            }
         };
         let credentials = (0..credentials).map(credential).collect();
         Self { accounts, credentials }
     }
 
-    /// The namespaces in which an account is used.
+    /// Two of five credentials follow the first one of their account instead of logging in: every other account is used
+    /// only so, and the others by several credentials that log in, and by followers.
+    pub(crate) fn share(&mut self) {
+        for number in self.accounts.len()..self.credentials.len() {
+            let (account, turn) = (number % self.accounts.len(), number / self.accounts.len());
+            if account % 2 == 1 || turn > 2 {
+                self.follows(number, account);
+            }
+        }
+    }
+
+    fn follows(&mut self, follower: usize, owner: usize) {
+        let Credential { namespace, name, account, .. } = self.credentials[owner].clone();
+        let follower = &mut self.credentials[follower];
+        if account % 4 == 3 && follower.number < 2 * self.accounts.len() {
+            // It needs no permission.
+            follower.namespace.clone_from(&namespace);
+        }
+        follower.owner = Some(Owner { number: owner, namespace: namespace.clone(), name });
+        let permitted = if account % 6 == 5 { "*" } else { &follower.namespace }.to_owned();
+        let is_needed = follower.namespace != namespace;
+        let owner = &mut self.credentials[owner];
+        if is_needed && !owner.permitted.contains(&permitted) {
+            owner.permitted.push(permitted);
+        }
+    }
+
+    /// The credentials that follow this one.
+    pub(crate) fn followers_of(&self, owner: usize) -> impl Iterator<Item = &Credential> {
+        let is_followed = move |credential: &&Credential| {
+            credential.owner.as_ref().is_some_and(|followed| followed.number == owner)
+        };
+        self.credentials.iter().filter(is_followed)
+    }
+
+    /// The namespaces with a login Secret of an account.
     pub(crate) fn namespaces_of(&self, account: usize) -> Vec<String> {
         let mut namespaces: Vec<String> = self
             .credentials
             .iter()
             .filter(|credential| credential.account == account)
-            .map(|credential| credential.namespace.clone())
+            .map(|credential| credential.login_namespace().to_owned())
             .collect();
         namespaces.sort();
         namespaces.dedup();

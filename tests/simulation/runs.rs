@@ -138,7 +138,7 @@ async fn run(shape: &Shape) {
     let credentials = usize::try_from(shape.credentials).unwrap();
     let lease = Some(shape.lease.timings());
     let plan = Plan { seed: shape.seed, accounts: (credentials * 3).div_ceil(10), credentials, lease };
-    let mut world = World::new(&plan, shape.issuers());
+    let mut world = World::shared(&plan, shape.issuers());
     let _log = log(&world.environment.time);
     world.start();
     world.pass(Duration::from_secs(300)).await;

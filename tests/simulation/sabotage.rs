@@ -221,3 +221,48 @@ async fn a_dead_an_older_and_a_made_up_token_are_found_when_they_are_written() {
     write(&json!({"token": "bWFkZSB1cA=="}));
     assert_found(&world, "credential 0 gets what no issuer gave");
 }
+
+/// A world in which credential 3 follows credential 1.
+async fn shared_world() -> World {
+    let plan = Plan { seed: 5, accounts: 2, credentials: 4, lease: None };
+    let mut world = World::shared(&plan, Issuers::plain(5, HOUR));
+    world.start();
+    world.pass(HOUR / 60).await;
+    world.assert_healthy();
+    world
+}
+
+fn withdraws_permission(world: &World) {
+    world.edits(&world.population.credentials[1], &json!({"allowedNamespaces": {"names": ["other"]}}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_a_follower_gets_without_permission_is_found() {
+    let world = shared_world().await;
+    let [owner, follower] = [1, 3].map(|number| &world.population.credentials[number]);
+    withdraws_permission(&world);
+    world.pass(53 * HOUR / 60).await;
+    assert_eq!(world.findings.all(), Vec::<String>::new());
+    assert_ne!(world.token(owner), world.token(follower), "it gets no new one");
+    let process = world.replicas[0].process.as_ref().unwrap().name.clone();
+    let data = world.environment.api.get("secrets", &owner.namespace, &owner.name).unwrap()["data"].clone();
+    let place = (follower.namespace.as_str(), follower.name.as_str());
+    world.environment.api.merge(&process, "secrets", place, &json!({"data": data})).unwrap();
+    assert_found(&world, "credential 3 gets a token, and may not follow since");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_of_a_follower_that_is_not_renewed_is_found_if_it_may_follow_and_not_otherwise() {
+    for is_permitted in [false, true] {
+        let world = shared_world().await;
+        withdraws_permission(&world);
+        if is_permitted {
+            // So says the checker, and it is not so.
+            world.checker.mends(Source::Permission(3));
+        }
+        world.pass(HOUR).await;
+        let late: Vec<_> = world.findings.all();
+        assert_eq!(late.len(), usize::from(is_permitted), "{late:?}");
+        assert!(late.iter().all(|finding| finding.contains("credential 3 of account 1")), "{late:?}");
+    }
+}

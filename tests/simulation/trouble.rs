@@ -6,15 +6,16 @@ use idissuer_simulator::{DurationRange, Fault, FaultRule, Latency, RefreshAccept
 use serde_json::{Value, json};
 
 use crate::conditions::Source;
-use crate::population::login_secret;
+use crate::population::{Credential, login_secret};
 use crate::schedule::{FaultSchedule, Kind};
+use crate::sharing::{owner_replaced, permission_withdrawn, reference_edited};
 use crate::upheaval::{
     api_in_trouble, machines_suspended, replica_crashed, replica_stalled, replica_stopped, wall_clock_set,
     watches_broken, watches_silent,
 };
 use crate::world::World;
 
-pub(crate) static KINDS: [Kind; 26] = [
+pub(crate) static KINDS: [Kind; 29] = [
     Kind { name: "issuer unreachable", daily: 2.0, grows: false, begin: issuer_unreachable },
     Kind { name: "issuer fails", daily: 4.0, grows: false, begin: issuer_fails },
     Kind { name: "issuer busy", daily: 2.0, grows: false, begin: issuer_busy },
@@ -33,6 +34,9 @@ pub(crate) static KINDS: [Kind; 26] = [
     Kind { name: "credential suspended", daily: 3.0, grows: true, begin: suspended },
     Kind { name: "credential made anew", daily: 3.0, grows: true, begin: made_anew },
     Kind { name: "renewal requested", daily: 10.0, grows: true, begin: renewal_requested },
+    Kind { name: "permission withdrawn", daily: 10.0, grows: true, begin: permission_withdrawn },
+    Kind { name: "owner replaced", daily: 3.0, grows: true, begin: owner_replaced },
+    Kind { name: "reference edited", daily: 3.0, grows: true, begin: reference_edited },
     Kind { name: "watches broken", daily: 10.0, grows: false, begin: watches_broken },
     Kind { name: "watches silent", daily: 2.0, grows: false, begin: watches_silent },
     Kind { name: "API server in trouble", daily: 5.0, grows: false, begin: api_in_trouble },
@@ -191,7 +195,7 @@ fn password_replaced(world: &mut World, schedule: &mut FaultSchedule) {
 fn one_login(world: &World, schedule: &mut FaultSchedule) -> (usize, String) {
     let number = schedule.one_of(world.population.credentials.len());
     let credential = &world.population.credentials[number];
-    (credential.account, credential.namespace.clone())
+    (credential.account, credential.login_namespace().to_owned())
 }
 
 fn wrong_password(world: &mut World, schedule: &mut FaultSchedule) {
@@ -238,29 +242,33 @@ fn target_edited(world: &mut World, schedule: &mut FaultSchedule) {
 }
 
 /// A credential gets another specification, and after a while its first one.
-fn edits(
+pub(crate) fn edits(
     world: &mut World,
     schedule: &mut FaultSchedule,
+    credential: &Credential,
     spec: &Value,
     duration: Duration,
-    is_suspended: bool,
+    breaks: Option<Source>,
 ) {
-    let number = schedule.one_of(world.population.credentials.len());
-    if !schedule.active.insert(("specification", number)) {
+    if !schedule.active.insert(("specification", credential.number)) {
         return;
     }
-    let credential = world.population.credentials[number].clone();
+    let credential = credential.clone();
     world.edits(&credential, spec);
-    if is_suspended {
-        world.checker.breaks(Source::Credential(number));
+    if let Some(source) = breaks {
+        world.checker.breaks(source);
     }
     schedule.ends_after(duration, world, move |world, schedule| {
         world.edits(&credential, &json!({}));
-        if is_suspended {
-            world.checker.mends(Source::Credential(number));
+        if let Some(source) = breaks {
+            world.checker.mends(source);
         }
-        schedule.active.remove(&("specification", number));
+        schedule.active.remove(&("specification", credential.number));
     });
+}
+
+fn one_credential(world: &World, schedule: &mut FaultSchedule) -> Credential {
+    world.population.credentials[schedule.one_of(world.population.credentials.len())].clone()
 }
 
 fn specification_edited(world: &mut World, schedule: &mut FaultSchedule) {
@@ -269,17 +277,21 @@ fn specification_edited(world: &mut World, schedule: &mut FaultSchedule) {
         json!({"renewal": {"renewBeforePercent": 5}}),
         json!({"renewal": {"renewBeforePercent": 60}}),
         json!({"renewal": {"renewBeforeSeconds": 120}}),
-        json!({"renewal": {"strategy": "Login"}}),
         json!({"target": {"template": {"data": template}}}),
         json!({"target": {"creationPolicy": "Orphan"}}),
+        // Not of a follower.
+        json!({"renewal": {"strategy": "Login"}}),
     ];
-    let (spec, duration) = (&specs[schedule.one_of(specs.len())], schedule.seconds(5.0, 4.0 * HOUR));
-    edits(world, schedule, spec, duration, false);
+    let credential = one_credential(world, schedule);
+    let possible = specs.len() - usize::from(credential.owner.is_some());
+    let (spec, duration) = (&specs[schedule.one_of(possible)], schedule.seconds(5.0, 4.0 * HOUR));
+    edits(world, schedule, &credential, spec, duration, None);
 }
 
 fn suspended(world: &mut World, schedule: &mut FaultSchedule) {
-    let duration = schedule.seconds(5.0, 2.0 * HOUR);
-    edits(world, schedule, &json!({"suspend": true}), duration, true);
+    let (credential, duration) = (one_credential(world, schedule), schedule.seconds(5.0, 2.0 * HOUR));
+    let breaks = Some(Source::Credential(credential.number));
+    edits(world, schedule, &credential, &json!({"suspend": true}), duration, breaks);
 }
 
 fn made_anew(world: &mut World, schedule: &mut FaultSchedule) {
@@ -307,5 +319,5 @@ fn renewal_requested(world: &mut World, schedule: &mut FaultSchedule) {
     let patch = json!({"metadata": {"annotations": {"idissuer.pl/renew-requested-at": request}}});
     let place = (credential.namespace.as_str(), credential.name.as_str());
     drop(world.environment.api.merge("owner", "idissuercredentials", place, &patch));
-    world.environment.ledger.lifts(credential.account, world.now());
+    world.lifts(credential);
 }

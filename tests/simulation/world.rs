@@ -49,13 +49,24 @@ pub(crate) struct Plan {
 impl World {
     /// A simulation in which nothing runs yet.
     pub(crate) fn new(plan: &Plan, issuers: Issuers) -> Self {
+        let population = Population::new(&issuers, plan.accounts, plan.credentials);
+        Self::of(plan, issuers, population)
+    }
+
+    /// One in which many credentials [follow](Population::share) others.
+    pub(crate) fn shared(plan: &Plan, issuers: Issuers) -> Self {
+        let mut population = Population::new(&issuers, plan.accounts, plan.credentials);
+        population.share();
+        Self::of(plan, issuers, population)
+    }
+
+    fn of(plan: &Plan, issuers: Issuers, population: Population) -> Self {
         let time = TrueTime::new();
         let look = LOOK.mul_f64((issuers.shortest_lifetime().as_secs_f64() / 300.0).min(1.0));
         let clock = time.clone();
         let api = MemoryApi::new(Arc::new(move || clock.now()));
         let (findings, links, issuers) = (Findings::default(), Links::default(), Arc::new(issuers));
         let ledger = Arc::new(Ledger::new(findings.clone()));
-        let population = Population::new(&issuers, plan.accounts, plan.credentials);
         let checker = Arc::new(Checker::new(
             plan.lease.is_some(),
             &population,
@@ -135,7 +146,14 @@ impl World {
     pub(crate) fn edits(&self, credential: &Credential, spec: &Value) {
         self.apply(credential, spec);
         self.checker.edits(credential.number);
-        self.environment.ledger.lifts(credential.account, self.now());
+        self.lifts(credential);
+    }
+
+    /// The user asks for another attempt of the login, if that is the credential's own.
+    pub(crate) fn lifts(&self, credential: &Credential) {
+        if credential.owner.is_none() {
+            self.environment.ledger.lifts(credential.account, self.now());
+        }
     }
 
     /// Whether so much is wrong that more would say nothing.

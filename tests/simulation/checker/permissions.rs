@@ -1,0 +1,98 @@
+//! Which followers may follow their owner, by what stands in the API server; and what they may not get.
+
+use idissuer_testbed::memory::Change;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use super::{Checker, PATIENCE, State};
+use crate::conditions::Source;
+use crate::population::Owner;
+
+/// A write that was on its way when the permission was withdrawn has arrived after this time.
+const ON_ITS_WAY: SignedDuration = SignedDuration::from_secs(10);
+
+/// The part of a credential in sharing.
+pub(super) struct Sharing {
+    /// The credential that it follows.
+    pub(super) owner: Option<Owner>,
+    /// Whether its own specification names that one.
+    names_owner: bool,
+    /// Since when it may not follow.
+    pub(super) denied: Option<Timestamp>,
+    /// The namespaces that may follow it, its own among them; none if it does not exist.
+    permitted: Vec<String>,
+}
+
+impl Sharing {
+    /// Of a credential that does not exist yet.
+    pub(super) fn of(owner: Option<&Owner>, now: Timestamp) -> Self {
+        let denied = owner.map(|_| now);
+        Self { owner: owner.cloned(), names_owner: false, denied, permitted: Vec::new() }
+    }
+
+    fn sees(&mut self, namespace: &str, spec: Option<&Value>) {
+        if let Some(owner) = &self.owner {
+            let named = spec.map(|spec| &spec["credentialRef"]);
+            let is_named =
+                |named: &Value| named["name"] == *owner.name && named["namespace"] == *owner.namespace;
+            self.names_owner = named.is_some_and(is_named);
+        }
+        let names = spec.map(|spec| spec["allowedNamespaces"]["names"].as_array().into_iter().flatten());
+        let names = names.map(|names| names.filter_map(Value::as_str).chain([namespace]).map(str::to_owned));
+        self.permitted = names.into_iter().flatten().collect();
+    }
+
+    fn permits(&self, namespace: &str) -> bool {
+        self.permitted.iter().any(|permitted| permitted == "*" || permitted == namespace)
+    }
+}
+
+impl State {
+    /// A credential was created, edited or deleted.
+    pub(super) fn sees_specification(&mut self, change: &Change, now: Timestamp) {
+        let Some(&number) = self.targets.get(&(change.namespace.clone(), change.name.clone())) else {
+            return;
+        };
+        let spec = change.after.as_ref().map(|object| &object["spec"]);
+        self.credentials[number].sharing.sees(&change.namespace, spec);
+        for follower in 0..self.credentials.len() {
+            self.judges_permission(follower, now);
+        }
+    }
+
+    fn judges_permission(&mut self, number: usize, now: Timestamp) {
+        let watched = &self.credentials[number];
+        let Some(owner) = &watched.sharing.owner else { return };
+        let is_permitted = self.credentials[owner.number].sharing.permits(&watched.namespace);
+        let is_denied = !(is_permitted && watched.sharing.names_owner);
+        if is_denied == watched.sharing.denied.is_some() {
+            return;
+        }
+        let source = Source::Permission(number);
+        if is_denied {
+            self.conditions.breaks(source, now);
+        } else {
+            self.conditions.mends(source, now);
+        }
+        let watched = &mut self.credentials[number];
+        (watched.sharing.denied, watched.needs_watch) = (is_denied.then_some(now), true);
+    }
+}
+
+impl Checker {
+    /// Whether the process that writes a follower's target must know that it may not.
+    pub(super) fn is_denial_known(
+        &self,
+        state: &State,
+        number: usize,
+        process: &str,
+        now: Timestamp,
+    ) -> bool {
+        let denied = state.credentials[number].sharing.denied;
+        let leads = !self.has_lease || state.holder.as_deref() == Some(process);
+        let sources = [Source::Leader, Source::Api, Source::Watches];
+        leads
+            && denied.is_some_and(|since| now.duration_since(since) >= ON_ITS_WAY)
+            && state.conditions.held(&sources, now) >= PATIENCE
+    }
+}
