@@ -213,6 +213,19 @@ spec: {{loginSecretRef: {{name: {name}-login}}{more}}}
         self.kubectl().apply(&manifests).await.unwrap();
     }
 
+    /// A credential in the shop that follows one of another namespace.
+    pub(super) async fn has_follower(&self, name: &str, (namespace, owner): (&str, &str)) {
+        let manifest = format!(
+            "
+apiVersion: idissuer.pl/v1alpha1
+kind: IdIssuerCredential
+metadata: {{name: {name}, namespace: {SHOP}}}
+spec: {{credentialRef: {{namespace: {namespace}, name: {owner}}}}}
+"
+        );
+        self.kubectl().apply(&manifest).await.unwrap();
+    }
+
     pub(super) async fn ready(&self, namespace: &str, name: &str) -> IdIssuerCredential {
         let is_ready = |it: &IdIssuerCredential| holds(it, "Ready", "True", "TokenPublished");
         wait::object(&self.api(namespace), name, "a ready credential", LIMIT, is_ready).await

@@ -1,4 +1,5 @@
-//! A pod uses one token after the other while everything around it restarts.
+//! Pods use one token after the other while everything around them restarts: one that its namespace's login brings, and one
+//! that a follower shares.
 
 use std::time::Duration;
 
@@ -14,9 +15,12 @@ const ROTATIONS: usize = 10;
 /// How long the consumer, which calls each second, may be silent on a machine that does much else. A token that is dead for
 /// longer is seen.
 const GAP: Duration = Duration::from_secs(10);
+/// The namespace of a credential that the shop may follow.
+const PLATFORM: &str = "platform";
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes and a node: make installed runs it"]
-async fn a_pod_that_mounts_the_target_lives_through_ten_rotations_without_one_401() {
+async fn pods_that_mount_a_target_and_a_followers_one_live_through_ten_rotations_without_one_401() {
     let Some(place) = Place::start(Program::Helm).await else { return };
     let begin = Instant::now();
     place.release("install", &[&format!("issuer.url={ISSUER}")]).await;
@@ -28,8 +32,12 @@ async fn a_pod_that_mounts_the_target_lives_through_ten_rotations_without_one_40
         installed.as_secs_f32(),
         begin.elapsed().as_secs_f32()
     );
+    place.has_namespace(PLATFORM, "restricted").await;
+    place.has_credential(PLATFORM, "owner", &format!(", allowedNamespaces: {{names: [{SHOP}]}}")).await;
+    place.has_follower("follower", (PLATFORM, "owner")).await;
+    place.ready(SHOP, "follower").await;
     let (publications, watching) = Publications::watch(place.api(SHOP), "billing");
-    let consumer = place.has_consumer("billing").await;
+    let consumers = [place.has_consumer("billing").await, place.has_consumer("follower").await];
 
     publications.reach(3).await;
     let leader = place.leader().await;
@@ -43,15 +51,17 @@ async fn a_pod_that_mounts_the_target_lives_through_ten_rotations_without_one_40
     control_plane.api_server().start().unwrap();
     control_plane.ready().await.unwrap();
     publications.reach(ROTATIONS).await;
-    wait::until("the last token in the pod", LIFETIME, async || {
-        place.seen_by(&consumer).await.tokens.len() > ROTATIONS
-    })
-    .await;
-
-    let seen = place.seen_by(&consumer).await;
+    for consumer in &consumers {
+        wait::until("the last token in the pod", LIFETIME, async || {
+            place.seen_by(consumer).await.tokens.len() > ROTATIONS
+        })
+        .await;
+        let seen = place.seen_by(consumer).await;
+        assert_eq!(seen.bad, Vec::<String>::new(), "{consumer}");
+        let gap = seen.longest_gap();
+        assert!(gap < GAP, "no call of {consumer} for {gap:?} among {} calls", seen.good.len());
+    }
     watching.abort();
-    assert_eq!(seen.bad, Vec::<String>::new());
-    let gap = seen.longest_gap();
-    assert!(gap < GAP, "no call for {gap:?} among {} calls", seen.good.len());
-    publications.tell_delays("the pod, which mounts it", &seen.tokens, ROTATIONS);
+    let tokens = &place.seen_by(&consumers[0]).await.tokens;
+    publications.tell_delays("the pod, which mounts it", tokens, ROTATIONS);
 }

@@ -1,5 +1,6 @@
 //! Carries out the faults of the plan and records them in the ledger.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,7 +36,13 @@ impl Fleet {
     pub(super) async fn suffer(&mut self, plan: &Plan, time: Duration, ledger: &Arc<Ledger>) {
         let world = self.world.clone();
         let (issuer, ledger_of_all) = (self.issuer.simulator().clone(), Arc::clone(ledger));
-        let nuisances = Nuisances { world, issuer, ledger: ledger_of_all, changes: Mutex::default() };
+        let nuisances = Nuisances {
+            world,
+            issuer,
+            ledger: ledger_of_all,
+            changes: Mutex::default(),
+            withdrawn: Mutex::default(),
+        };
         let blows = async {
             for (at, fault) in &plan.blows {
                 ledger.reaches(*at).await;
@@ -184,6 +191,8 @@ struct Nuisances {
     ledger: Arc<Ledger>,
     /// How many passwords were changed. One at a time: the last one written has to be the one that is good.
     changes: Mutex<u32>,
+    /// The owners that permit nobody now.
+    withdrawn: Mutex<BTreeSet<usize>>,
 }
 
 impl Nuisances {
@@ -218,6 +227,7 @@ impl Nuisances {
                 let edited = secrets.patch(&name_of(credential), &PatchParams::default(), &forged).await;
                 self.harmed(credential, from, edited.is_ok())
             }
+            Fault::WithdrawnPermission { owner, time } => self.withdraw_permission(owner, time).await,
             _ => false,
         };
         if is_made {
@@ -231,6 +241,28 @@ impl Nuisances {
             self.ledger.broke(Scope::Credential(credential), from, self.ledger.now());
         }
         is_done
+    }
+
+    /// For this time at least, if it is permitted now.
+    async fn withdraw_permission(&self, owner: usize, time: Duration) -> bool {
+        if !self.withdrawn.lock().await.insert(owner) {
+            return false;
+        }
+        let from = self.ledger.now();
+        self.permit(owner, false).await;
+        let withdrawn = self.ledger.now();
+        tokio::time::sleep(time).await;
+        self.ledger.denied(owner, withdrawn, self.ledger.now());
+        self.permit(owner, true).await;
+        self.ledger.broke(Scope::Followers(owner), from, self.ledger.now());
+        self.withdrawn.lock().await.remove(&owner);
+        true
+    }
+
+    async fn permit(&self, owner: usize, is_permitted: bool) {
+        while self.world.permit(owner, is_permitted).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 
     /// At the issuer first. Until it stands in all login Secrets, the old one is rejected.

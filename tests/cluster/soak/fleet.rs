@@ -10,9 +10,9 @@ use idissuer_simulator::{Config, Fingerprint, Request, Server, User};
 use idissuer_testbed::{ControlPlane, Controllers, Options, Shared, TestNamespace, wait};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{ListParams, Patch};
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::operator::{Operator, Stage, credential, holds, now, parameters, write_secret};
 
@@ -40,6 +40,12 @@ pub(crate) static CLUSTER: Shared = Shared::new(|| {
 
 pub(super) fn account_of(credential: usize) -> usize {
     credential % ACCOUNTS
+}
+
+/// The credential that this one follows instead of logging in; none: it logs in. Every other account is used only so.
+pub(super) fn owner_of(credential: usize) -> Option<usize> {
+    let (account, turn) = (account_of(credential), credential / ACCOUNTS);
+    (turn > 0 && account % 2 == 1 || turn > 2).then_some(account)
 }
 
 /// Credentials of one account lie in several namespaces.
@@ -236,19 +242,47 @@ impl World {
         let credentials = stream::iter(0..CREDENTIALS).map(|number| async move {
             let api: Api<IdIssuerCredential> =
                 Api::namespaced(self.client.clone(), &self.names[namespace_of(number)]);
-            let spec = json!({"loginSecretRef": {"name": login_of(account_of(number))}});
-            let patch = Patch::Apply(credential(&name_of(number), spec));
+            let patch = Patch::Apply(credential(&name_of(number), self.spec_of(number)));
             api.patch(&name_of(number), &parameters(), &patch).await.unwrap();
         });
         credentials.buffer_unordered(AT_ONCE).collect::<()>().await;
     }
 
-    /// Writes an account's login Secret, wherever it has credentials.
+    fn spec_of(&self, number: usize) -> Value {
+        match owner_of(number) {
+            None => json!({
+                "loginSecretRef": {"name": login_of(account_of(number))},
+                "allowedNamespaces": {"names": self.followed_from(number)},
+            }),
+            Some(owner) => {
+                let namespace = &self.names[namespace_of(owner)];
+                json!({"credentialRef": {"namespace": namespace, "name": name_of(owner)}})
+            }
+        }
+    }
+
+    /// The namespaces of those who follow a credential.
+    fn followed_from(&self, owner: usize) -> Vec<&str> {
+        let followers = (0..CREDENTIALS).filter(|number| owner_of(*number) == Some(owner));
+        followers.map(|number| self.names[namespace_of(number)].as_str()).collect()
+    }
+
+    /// The owner permits those who follow it, or nobody.
+    pub(super) async fn permit(&self, owner: usize, is_permitted: bool) -> kube::Result<()> {
+        let api: Api<IdIssuerCredential> =
+            Api::namespaced(self.client.clone(), &self.names[namespace_of(owner)]);
+        let names = if is_permitted { self.followed_from(owner) } else { Vec::new() };
+        let patch = Patch::Merge(json!({"spec": {"allowedNamespaces": {"names": names}}}));
+        api.patch(&name_of(owner), &PatchParams::default(), &patch).await.map(drop)
+    }
+
+    /// Writes an account's login Secret, wherever it has credentials that log in.
     pub(super) async fn write_login(&self, account: usize, changes: u32) -> kube::Result<()> {
         let (user, password) = (user_of(account), password_of(account, changes));
         let keys = [("username", user.as_bytes()), ("password", password.as_bytes())];
-        for namespace in 0..NAMESPACES {
-            write_secret(&self.secrets(namespace), &login_of(account), &keys).await?;
+        let logs_in = |number: &usize| account_of(*number) == account && owner_of(*number).is_none();
+        for number in (0..CREDENTIALS).filter(logs_in) {
+            write_secret(&self.secrets(namespace_of(number)), &login_of(account), &keys).await?;
         }
         Ok(())
     }

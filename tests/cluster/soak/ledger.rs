@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::fleet::{CREDENTIALS, LIFETIME, account_of};
+use super::fleet::{CREDENTIALS, LIFETIME, account_of, owner_of};
 use super::plan::Fault;
 
 /// So long before a read the conditions must have held for it to count: the two minutes of the promise. For a lifetime
@@ -14,6 +14,9 @@ use super::plan::Fault;
 pub(super) fn window() -> Duration {
     Duration::from_secs(120) * u32::try_from(LIFETIME.as_secs()).unwrap() / 300
 }
+
+/// A token that was on its way to a follower when its permission was withdrawn is seen in its target within this time.
+const ON_ITS_WAY: Duration = Duration::from_secs(4);
 
 /// What a token has to have left at a read that counts: a tenth of its lifetime.
 pub(super) fn margin() -> Duration {
@@ -25,6 +28,8 @@ pub(super) enum Scope {
     All,
     Account(usize),
     Credential(usize),
+    /// Those who follow this credential.
+    Followers(usize),
 }
 
 impl Scope {
@@ -32,6 +37,7 @@ impl Scope {
         match self {
             Self::All => true,
             Self::Account(account) => account_of(credential) == account,
+            Self::Followers(owner) => owner_of(credential) == Some(owner),
             Self::Credential(only) => only == credential,
         }
     }
@@ -81,6 +87,10 @@ struct Entries {
     faults: BTreeMap<&'static str, usize>,
     reads: Vec<Read>,
     renewals: Vec<Renewal>,
+    /// Where a target got another token.
+    changes: Vec<(usize, Duration)>,
+    /// When owners permitted nobody.
+    denied: Vec<(usize, Duration, Duration)>,
     /// Where an older token followed a younger one.
     setbacks: Vec<(usize, Duration)>,
 }
@@ -115,8 +125,29 @@ impl Ledger {
         self.entries().renewals.push(renewal);
     }
 
+    pub(super) fn changed(&self, credential: usize, at: Duration) {
+        self.entries().changes.push((credential, at));
+    }
+
+    pub(super) fn denied(&self, owner: usize, from: Duration, until: Duration) {
+        self.entries().denied.push((owner, from, until));
+    }
+
     pub(super) fn went_back(&self, credential: usize, at: Duration) {
         self.entries().setbacks.push((credential, at));
+    }
+
+    /// Where a follower got a new token although its owner did not permit it, and the operator could know that.
+    pub(super) fn unpermitted(&self) -> Vec<(usize, Duration)> {
+        let entries = self.entries();
+        let of_all = entries.of(Scope::All, window());
+        let is_denied = |(credential, at): &(usize, Duration)| {
+            let is_known = |(owner, from, until): &(usize, Duration, Duration)| {
+                owner_of(*credential) == Some(*owner) && (*from + ON_ITS_WAY..=*until).contains(at)
+            };
+            entries.denied.iter().any(is_known) && !is_within(&of_all, *at)
+        };
+        entries.changes.iter().copied().filter(is_denied).collect()
     }
 
     /// Where an older token followed a younger one of the same login. While a password is changed in one namespace after
@@ -124,7 +155,7 @@ impl Ledger {
     pub(super) fn setbacks(&self) -> Vec<(usize, Duration)> {
         let entries = self.entries();
         let is_of_one_login = |(credential, at): &(usize, Duration)| {
-            !is_within(&entries.of_account(account_of(*credential), window()), *at)
+            !is_within(&entries.of(Scope::Account(account_of(*credential)), window()), *at)
         };
         entries.setbacks.iter().copied().filter(is_of_one_login).collect()
     }
@@ -135,7 +166,7 @@ impl Ledger {
 
     /// Whether a condition of this credential's own account is broken now: it waits under the login budget.
     pub(super) fn is_account_broken(&self, credential: usize) -> bool {
-        is_within(&self.entries().of_account(account_of(credential), Duration::ZERO), self.now())
+        is_within(&self.entries().of(Scope::Account(account_of(credential)), Duration::ZERO), self.now())
     }
 
     /// The reads while the conditions held, and those while they did not.
@@ -146,14 +177,12 @@ impl Ledger {
         entries.reads.iter().cloned().partition(held)
     }
 
-    /// How late each renewal was: those that nothing disturbed, and the others.
-    pub(super) fn lateness(&self) -> (Vec<Duration>, Vec<Duration>) {
+    /// The renewals that nothing disturbed, and the others.
+    pub(super) fn renewals(&self) -> (Vec<Renewal>, Vec<Renewal>) {
         let entries = self.entries();
         let disturbed = entries.disturbed(window());
-        let held = |renewal: &&Renewal| !is_within(&disturbed[renewal.credential], renewal.at);
-        let (undisturbed, others): (Vec<_>, Vec<_>) = entries.renewals.iter().partition(held);
-        let late = |renewals: Vec<&Renewal>| renewals.iter().map(|renewal| renewal.lateness).collect();
-        (late(undisturbed), late(others))
+        let held = |renewal: &Renewal| !is_within(&disturbed[renewal.credential], renewal.at);
+        entries.renewals.iter().copied().partition(held)
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -162,9 +191,9 @@ impl Ledger {
 }
 
 impl Entries {
-    /// The times in which a condition of this account, and of nothing more or less, was broken.
-    fn of_account(&self, account: usize, window: Duration) -> Vec<(Duration, Duration)> {
-        let broken = self.broken.iter().filter(|broken| broken.scope == Scope::Account(account));
+    /// The times in which a condition of this scope, and of nothing more or less, was broken.
+    fn of(&self, scope: Scope, window: Duration) -> Vec<(Duration, Duration)> {
+        let broken = self.broken.iter().filter(|broken| broken.scope == scope);
         broken.map(|broken| (broken.from, broken.until + window)).collect()
     }
 
@@ -202,4 +231,18 @@ fn a_read_counts_unless_a_condition_of_its_own_was_broken_shortly_before() {
         ledger.went_back(credential, second(at));
     }
     assert_eq!(ledger.setbacks(), [(1, second(9)), (2, second(50))]);
+}
+
+#[test]
+fn a_token_that_a_follower_gets_is_wrong_if_the_operator_could_know_that_it_is_not_permitted() {
+    let (ledger, second) = (Ledger::open(), Duration::from_secs);
+    let follower = (0..CREDENTIALS).find(|number| owner_of(*number).is_some()).unwrap();
+    let owner = owner_of(follower).unwrap();
+    ledger.denied(owner, second(10), second(60));
+    ledger.broke(Scope::All, second(20), second(21));
+    for at in [9, 13, 15, 30, 34, 60, 61] {
+        ledger.changed(follower, second(at));
+        ledger.changed(owner, second(at));
+    }
+    assert_eq!(ledger.unpermitted(), [15, 34, 60].map(|at| (follower, second(at))));
 }

@@ -24,6 +24,7 @@ pub(super) enum Fault {
     ChangedPassword { account: usize },
     DeletedTarget { credential: usize },
     EditedTarget { credential: usize },
+    WithdrawnPermission { owner: usize, time: Duration },
 }
 
 impl Fault {
@@ -45,6 +46,7 @@ impl Fault {
             Self::ChangedPassword { .. } => "password changed",
             Self::DeletedTarget { .. } => "target deleted",
             Self::EditedTarget { .. } => "target edited",
+            Self::WithdrawnPermission { .. } => "permission withdrawn",
         }
     }
 }
@@ -109,12 +111,14 @@ fn blow(chance: &mut fastrand::Rng) -> Fault {
 fn nuisance(chance: &mut fastrand::Rng) -> Fault {
     let time = seconds(chance, 3.0..8.0);
     let (account, credential) = (chance.usize(..ACCOUNTS), chance.usize(..CREDENTIALS));
-    match chance.u8(..12) {
+    match chance.u8(..14) {
         0 => Fault::SlowAnswers { time },
         1 => Fault::RefusedRefreshes { account, time: time * 5 },
         2 | 3 => Fault::LostAnswer { account },
         4 | 5 => Fault::ChangedPassword { account },
         6..=8 => Fault::DeletedTarget { credential },
+        // Every account of an odd number has followers.
+        9 | 10 => Fault::WithdrawnPermission { owner: account | 1, time: time * 5 },
         _ => Fault::EditedTarget { credential },
     }
 }

@@ -91,6 +91,7 @@ impl Reader {
         let Some(seen) = LastSeen::of(target) else { return };
         let before = self.seen.insert(credential, seen.clone());
         let Some(before) = before.filter(|before| before.fingerprint != seen.fingerprint) else { return };
+        self.ledger.changed(credential, at);
         if seen.issued < before.issued {
             self.ledger.went_back(credential, at);
         }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use idissuer_simulator::UserCounts;
 
-use super::fleet::{ACCOUNTS, CREDENTIALS, LIFETIME, name_of};
-use super::ledger::{Answer, Ledger, Read, Scope, margin, window};
+use super::fleet::{ACCOUNTS, CREDENTIALS, LIFETIME, name_of, owner_of};
+use super::ledger::{Answer, Ledger, Read, Renewal, Scope, margin, window};
 
 /// Broken promises that are shown one by one.
 const SHOWN: usize = 12;
@@ -23,12 +23,13 @@ pub(super) struct Table {
     excused: usize,
     broken: Vec<Read>,
     setbacks: Vec<(usize, Duration)>,
+    unpermitted: Vec<(usize, Duration)>,
     correct: usize,
     /// Those that are not correct, and whose accounts wait under the login budget.
     waiting: usize,
     issuer: UserCounts,
-    undisturbed_lateness: Vec<Duration>,
-    lateness: Vec<Duration>,
+    undisturbed: Vec<Renewal>,
+    others: Vec<Renewal>,
     faults: BTreeMap<&'static str, usize>,
 }
 
@@ -42,7 +43,7 @@ impl Table {
     ) -> Self {
         let is_refused = |read: &&Read| matches!(read.answer, Answer::Refused(_));
         let (held, disturbed) = ledger.reads();
-        let (undisturbed_lateness, others) = ledger.lateness();
+        let (undisturbed, others) = ledger.renewals();
         Self {
             seed,
             time,
@@ -51,19 +52,20 @@ impl Table {
             excused: disturbed.iter().filter(is_refused).count(),
             broken: held.into_iter().filter(|read| read.answer != Answer::Accepted).collect(),
             setbacks: ledger.setbacks(),
+            unpermitted: ledger.unpermitted(),
             correct: correct.len(),
             waiting: (0..CREDENTIALS)
                 .filter(|it| !correct.contains(it) && ledger.is_account_broken(*it))
                 .count(),
             issuer,
-            lateness: undisturbed_lateness.iter().copied().chain(others).collect(),
-            undisturbed_lateness,
+            undisturbed,
+            others,
             faults: ledger.faults(),
         }
     }
 
     pub(super) fn complaint(&self) -> Option<&'static str> {
-        if !self.broken.is_empty() || !self.setbacks.is_empty() {
+        if !self.broken.is_empty() || !self.setbacks.is_empty() || !self.unpermitted.is_empty() {
             Some("the promise was broken")
         } else if self.correct + self.waiting < CREDENTIALS {
             Some("not every target was correct in the end")
@@ -85,8 +87,8 @@ impl Table {
     /// The credentials whose promise was broken, the first few.
     pub(super) fn names_of_broken(&self) -> Vec<String> {
         let broken = self.broken.iter().map(|read| read.credential);
-        let numbers: BTreeSet<usize> =
-            broken.chain(self.setbacks.iter().map(|(number, _)| *number)).collect();
+        let others = self.setbacks.iter().chain(&self.unpermitted).map(|(number, _)| *number);
+        let numbers: BTreeSet<usize> = broken.chain(others).collect();
         numbers.into_iter().take(SHOWN).map(name_of).collect()
     }
 }
@@ -94,10 +96,11 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (minutes, lifetime) = (self.time.as_secs() / 60, LIFETIME.as_secs());
+        let followers = (0..CREDENTIALS).filter(|number| owner_of(*number).is_some()).count();
         writeln!(to, "\nsoak of {minutes} min, seed {}", self.seed)?;
         writeln!(
             to,
-            "{CREDENTIALS} credentials of {ACCOUNTS} accounts, tokens of {lifetime} s, two replicas\n"
+            "{CREDENTIALS} credentials of {ACCOUNTS} accounts, {followers} of them followers, tokens of {lifetime} s, two replicas\n"
         )?;
         let mut row = |name: &str, value: String| writeln!(to, "  {name:<44}{value:>12}");
         row("READS", (self.held + self.disturbed).to_string())?;
@@ -118,10 +121,17 @@ impl fmt::Display for Table {
         row("  rejected", logins_rejected.to_string())?;
         row("REFRESHES", refreshes_accepted.to_string())?;
         row("  refused", refreshes_refused.to_string())?;
-        row("RENEWALS SEEN", self.lateness.len().to_string())?;
+        row("RENEWALS SEEN", (self.undisturbed.len() + self.others.len()).to_string())?;
         row("  an older token over a younger (must be 0)", self.setbacks.len().to_string())?;
-        row("  late, undisturbed: p50, p99, max", quantiles(&self.undisturbed_lateness))?;
-        row("  late, all: p50, p99, max", quantiles(&self.lateness))?;
+        row("  of followers without permission (must be 0)", self.unpermitted.len().to_string())?;
+        row("  late, undisturbed: p50, p99, max", quantiles(&lateness(&self.undisturbed)))?;
+        let followers: Vec<_> =
+            self.undisturbed.iter().copied().filter(|it| owner_of(it.credential).is_some()).collect();
+        row("    of them, followers", quantiles(&lateness(&followers)))?;
+        row(
+            "  late, all: p50, p99, max",
+            quantiles(&[lateness(&self.undisturbed), lateness(&self.others)].concat()),
+        )?;
         row("FAULTS", self.faults.values().sum::<usize>().to_string())?;
         for (name, number) in &self.faults {
             row(&format!("  {name}"), number.to_string())?;
@@ -134,8 +144,16 @@ impl fmt::Display for Table {
             let (name, at) = (name_of(*credential), at.as_secs_f32());
             writeln!(to, "  BROKEN at {at:.1} s: {name}: an older token over a younger")?;
         }
+        for (credential, at) in self.unpermitted.iter().take(SHOWN) {
+            let (name, at) = (name_of(*credential), at.as_secs_f32());
+            writeln!(to, "  BROKEN at {at:.1} s: {name}: a token without permission")?;
+        }
         Ok(())
     }
+}
+
+fn lateness(renewals: &[Renewal]) -> Vec<Duration> {
+    renewals.iter().map(|renewal| renewal.lateness).collect()
 }
 
 /// In seconds. Times in annotations are whole seconds, and targets are looked at twice a second.
