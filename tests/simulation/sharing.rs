@@ -29,7 +29,7 @@ pub(crate) fn permission_withdrawn(world: &mut World, schedule: &mut FaultSchedu
     if kept == owner.permitted {
         kept.clear();
     }
-    let duration = schedule.seconds(1.0, 4.0 * HOUR);
+    let duration = schedule.seconds(10.0, 8.0 * HOUR);
     edits(world, schedule, &owner, &permitting(&kept), duration, None);
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn owner_replaced(world: &mut World, schedule: &mut FaultSchedule) {
     world.checker.breaks(source);
     delete(&world.environment.api, &owner);
     world.garbage.insert(owner.number);
-    let (absent, strange) = (schedule.seconds(1.0, 10.0 * MINUTE), schedule.seconds(1.0, 2.0 * HOUR));
+    let (absent, strange) = (schedule.seconds(1.0, 10.0 * MINUTE), schedule.seconds(10.0, 4.0 * HOUR));
     schedule.ends_after(absent, world, move |world, schedule| {
         world.edits(&owner, &permitting(&[]));
         world.checker.mends(source);
@@ -69,6 +69,6 @@ pub(crate) fn reference_edited(world: &mut World, schedule: &mut FaultSchedule) 
     let other = &followers[schedule.one_of(followers.len())];
     let name = if schedule.chances.bool() { "nothing" } else { &other.name };
     let spec = json!({"credentialRef": {"namespace": other.namespace, "name": name}});
-    let duration = schedule.seconds(1.0, 2.0 * HOUR);
+    let duration = schedule.seconds(10.0, 4.0 * HOUR);
     edits(world, schedule, &follower, &spec, duration, None);
 }

@@ -55,10 +55,12 @@ pub(crate) fn table(world: &World, schedule: &FaultSchedule, seed: u64, real: Du
     let necessary = necessary_calls(world, world.environment.time.awake());
     let lateness = world.checker.lateness();
     let seconds = |share| format!("{:.1} s", quantile(&lateness, share));
+    let followers = world.population.credentials.iter().filter(|credential| credential.owner.is_some());
     let mut rows = vec![
         ("seed".to_owned(), seed.to_string()),
         ("simulated days".into(), format!("{:.1}", elapsed.as_secs_f64() / 86400.0)),
         ("credentials".into(), world.population.credentials.len().to_string()),
+        ("  followers".into(), followers.count().to_string()),
         ("accounts".into(), world.population.accounts.len().to_string()),
         ("issuers".into(), world.environment.issuers.len().to_string()),
         ("logins".into(), calls.logins.to_string()),
