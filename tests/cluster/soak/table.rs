@@ -123,7 +123,7 @@ impl fmt::Display for Table {
         row("  refused", refreshes_refused.to_string())?;
         row("RENEWALS SEEN", (self.undisturbed.len() + self.others.len()).to_string())?;
         row("  an older token over a younger (must be 0)", self.setbacks.len().to_string())?;
-        row("  of followers without permission (must be 0)", self.unpermitted.len().to_string())?;
+        row("  to followers not permitted (must be 0)", self.unpermitted.len().to_string())?;
         row("  late, undisturbed: p50, p99, max", quantiles(&lateness(&self.undisturbed)))?;
         let followers: Vec<_> =
             self.undisturbed.iter().copied().filter(|it| owner_of(it.credential).is_some()).collect();
