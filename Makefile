@@ -9,7 +9,7 @@ CRD   := crds/idissuer.pl_idissuercredentials.yaml
 CHART := charts/idissuer-operator
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulation check deny minimal spelling book crds chart figures full mutants soak hostile tools image installed materials reproducible
+.PHONY: help demo test simulation check deny minimal spelling book crds chart figures bench bench-long flamegraph heap full mutants soak hostile tools image installed materials reproducible
 
 help: ## Print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -133,6 +133,38 @@ figures: ## Measure restarts, failovers, memory, worst-case templates, wrong pas
 	  --test-threads=1 $(FIGURES)
 	@$(CARGO) test --quiet --locked --profile simulation --test issuer --test simulation -- --include-ignored --exact --nocapture \
 	  --test-threads=1 $(OPTIMISED_FIGURES)
+
+# On an otherwise idle machine. The simulator is a program of its own beside the operator.
+MEASURED  := --locked --profile simulation --workspace
+BENCH     := $(CARGO) test $(MEASURED) --test cluster -- --ignored --exact --nocapture bench::run::what_it_costs
+bench: ## Measure time, CPU, memory and requests with 100 to 10,000 credentials: target/bench; OPERATOR=program measures another build; SIZES=100,1000 SECTIONS=size,steady do less
+	@$(CARGO) build $(MEASURED) --bins
+	@mkdir -p target/bench
+	@FIGURES=$(CURDIR)/target/bench/sidecar.json $(CARGO) test $(MEASURED) --test issuer -- --ignored --exact --nocapture \
+	  sidecar::proxy::load::what_the_proxy_costs
+	@$(BENCH)
+
+bench-long: export LONG := yes
+bench-long: bench ## Measure an hour of renewals, a longer outage and more deleted credentials, too
+
+# Profilers need the symbols, so they need a build of their own. Debian has perf (linux-perf) and valgrind.
+INFERNO_VERSION := 0.12.8
+INFERNO         := $(TOOLS)/inferno-$(INFERNO_VERSION)/bin
+$(INFERNO)/inferno-flamegraph:
+	$(CARGO) install --quiet --locked --root $(@D)/.. inferno@$(INFERNO_VERSION)
+
+flamegraph heap: export CARGO_PROFILE_SIMULATION_STRIP := none
+flamegraph heap: export CARGO_TARGET_DIR := $(CURDIR)/target/profile
+PROFILE := PROGRAM=$(CURDIR)/target/profile/simulation/idissuer OPERATOR=tests/profile.sh SECTIONS=profile
+flamegraph: $(INFERNO)/inferno-flamegraph ## Draw where the operator spends CPU while it issues 1,000 first tokens: target/bench/flamegraph.svg; needs perf
+	@$(CARGO) build $(MEASURED) --bins
+	@$(PROFILE) PROFILER=perf OUTPUT=target/bench/perf.data SIZES=$(or $(SIZES),1000) $(BENCH)
+	perf script --input target/bench/perf.data | $(INFERNO)/inferno-collapse-perf | $(INFERNO)/inferno-flamegraph > target/bench/flamegraph.svg
+
+heap: ## List what the operator's heap holds after 200 first tokens, by call site: target/bench/heap.txt; needs valgrind
+	@$(CARGO) build $(MEASURED) --bins
+	@$(PROFILE) PROFILER=massif OUTPUT=target/bench/massif.out SIZES=$(or $(SIZES),200) $(BENCH)
+	ms_print target/bench/massif.out > target/bench/heap.txt
 
 installed: image ## Install the operator on a real node and use tokens in a pod for ten rotations; needs root
 	$(CARGO) test --locked --workspace --test cluster -- --ignored --nocapture installed::

@@ -5,6 +5,7 @@
 use idissuer_testbed::{Options, Shared};
 
 mod apply_fences;
+mod bench;
 mod book;
 mod chart;
 mod chart_objects;

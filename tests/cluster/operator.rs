@@ -272,15 +272,9 @@ impl Stage {
         .await;
     }
 
-    /// The operator's requests to the API server since then, without watches and lease: the number of each verb of
-    /// each resource.
+    /// The operator's requests to the API server since then: see [`Operator::requests_since`].
     pub(crate) fn requests_since(&self, mark: Mark) -> BTreeMap<String, usize> {
-        let requests = self.control_plane.audit().of_user_since(&self.operator.user, mark).unwrap();
-        let counts = count(&requests).into_iter();
-        counts
-            .filter(|((verb, resource), _)| verb != "watch" && resource != "leases")
-            .map(|((verb, resource), number)| (format!("{verb} {resource}"), number))
-            .collect()
+        self.operator.requests_since(self.control_plane, mark)
     }
 
     /// The reasons of the Events about a credential, in no order.
@@ -314,6 +308,8 @@ pub(crate) struct Operator {
     pub(crate) log_filter: &'static str,
     /// Variables that it is started with beside those that it always needs.
     pub(crate) environment: Vec<(&'static str, OsString)>,
+    /// The program itself: that of this build, unless a test sets another one.
+    pub(crate) program: PathBuf,
     kubeconfig: PathBuf,
     starts: usize,
     process: Option<Supervised>,
@@ -333,10 +329,16 @@ impl Operator {
             "--admin-addr",
             "127.0.0.1:0",
         ];
+        Self::new(control_plane, user, arguments.map(str::to_owned).to_vec())
+    }
+
+    /// One with these arguments, not started yet.
+    pub(crate) fn new(control_plane: &ControlPlane, user: String, arguments: Vec<String>) -> Self {
         Self {
             kubeconfig: control_plane.kubeconfig_as(&user, ADMINISTRATORS).unwrap(),
+            program: env!("CARGO_BIN_EXE_idissuer").into(),
             user,
-            arguments: arguments.map(str::to_owned).to_vec(),
+            arguments,
             log_filter: "info",
             environment: Vec::new(),
             starts: 0,
@@ -361,7 +363,7 @@ impl Operator {
     pub(crate) async fn start(&mut self, control_plane: &ControlPlane) {
         self.starts += 1;
         let name = format!("{}-{}", self.user, self.starts);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_idissuer"));
+        let mut command = Command::new(&self.program);
         command.args(&self.arguments).env("KUBECONFIG", &self.kubeconfig).env("RUST_LOG", self.log_filter);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let process = Supervised::spawn(&name, &command, Grace::SHORT, control_plane.folder()).unwrap();
@@ -393,6 +395,16 @@ impl Operator {
 
     pub(crate) fn process(&self) -> &Supervised {
         self.process.as_ref().unwrap()
+    }
+
+    /// Its requests to the API server since then, without watches and lease: the number of each verb of each resource.
+    pub(crate) fn requests_since(&self, control_plane: &ControlPlane, mark: Mark) -> BTreeMap<String, usize> {
+        let requests = control_plane.audit().of_user_since(&self.user, mark).unwrap();
+        let counts = count(&requests).into_iter();
+        counts
+            .filter(|((verb, resource), _)| verb != "watch" && resource != "leases")
+            .map(|((verb, resource), number)| (format!("{verb} {resource}"), number))
+            .collect()
     }
 
     /// What it has printed since it was last started.

@@ -1,5 +1,6 @@
 //! Load from a known generator: while tokens rotate, and to measure.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ const WRK: &str = "/usr/bin/wrk";
 const ROTATIONS: u64 = 20;
 /// Renewed when about half of it is over; the rest outlasts a disk that is slow to keep a record.
 const LIFETIME: Duration = Duration::from_secs(6);
+/// How often each way is measured.
+const ROUNDS: u32 = 3;
 /// How many connections make requests, one after the other.
 const CONNECTIONS: &str = "--connections=8";
 
@@ -88,15 +91,37 @@ async fn what_the_proxy_costs() {
     assert!(can_load(), "nothing can be measured without wrk");
     let upstream = Recorder::start(|_| async { "a short answer".into_response() }.boxed()).await;
     let (sidecar, proxy) = forwarding(HOUR, &upstream.url()).await;
-    eprintln!("memory at rest: {} KiB", sidecar.process().memory("VmRSS").unwrap());
+    let mut figures = BTreeMap::new();
+    let mebibytes =
+        |kind: &str| f64::from(u32::try_from(sidecar.process().memory(kind).unwrap()).unwrap()) / 1024.0;
+    figures.insert("resident MiB at rest".to_owned(), mebibytes("VmRSS"));
     eprintln!("{:<10} {:>12} {:>10} {:>10}", "", "requests/s", "p50", "p99");
-    for round in 1..=3 {
+    for round in 1..=ROUNDS {
         for (way, url) in [("direct", upstream.url()), ("proxy", format!("http://{proxy}"))] {
             let load = load(&sidecar, &format!("{way}-{round}"), &format!("{url}/"), Duration::from_secs(5));
             let report = report(&load, LIMIT).await;
             let [rate, p50, p99] = ["Requests/sec:", "50%", "99%"].map(|name| figure(&report, name));
             eprintln!("{way:<10} {rate:>12} {p50:>10} {p99:>10}");
+            let found = [
+                ("requests a second", rate.parse().unwrap()),
+                ("p50 ms", milliseconds(p50)),
+                ("p99 ms", milliseconds(p99)),
+            ];
+            for (name, value) in found {
+                *figures.entry(format!("{way}: {name}")).or_default() += value / f64::from(ROUNDS);
+            }
         }
     }
-    eprintln!("most memory under load: {} KiB", sidecar.process().memory("VmHWM").unwrap());
+    figures.insert("resident MiB at most".to_owned(), mebibytes("VmHWM"));
+    eprintln!("memory, MiB: {:.1} at rest, {:.1} at most", mebibytes("VmRSS"), mebibytes("VmHWM"));
+    if let Some(path) = variable("FIGURES") {
+        std::fs::write(path, serde_json::to_vec(&figures).unwrap()).unwrap();
+    }
+}
+
+/// A time of the generator's report.
+fn milliseconds(text: &str) -> f64 {
+    let units = [("us", 0.001), ("ms", 1.0), ("s", 1000.0)];
+    let found = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
+    found.map_or(f64::NAN, |(number, factor)| number.parse::<f64>().unwrap() * factor)
 }
