@@ -4,6 +4,7 @@ mod api_server;
 mod completion;
 mod exit_code;
 mod lease;
+mod plugin;
 mod proxy;
 mod selftest;
 mod sidecar;
@@ -50,6 +51,9 @@ enum Command {
     Sidecar(Box<SidecarArguments>),
     /// Print one valid token, at a keyboard or in a pipeline: of a login, or of a credential in the cluster
     Token(Box<TokenArguments>),
+    /// What people ask about credentials: the kubectl plugin, which is this program by the name kubectl-idissuer
+    #[command(after_help = plugin::EXIT_CODES)]
+    Kubectl(Box<crate::plugin::Arguments>),
     /// Print the `CustomResourceDefinition`
     Crd,
     /// Test an installed operator: create a credential, check that its Secret holds a token, and delete it
@@ -135,21 +139,28 @@ fn allowed(text: &str) -> Result<Allowed, String> {
 /// Parses the command line, runs the command, and returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
+    let command = match plugin::by_name() {
+        Some(arguments) => Command::Kubectl(Box::new(arguments)),
+        None => Arguments::parse().command,
+    };
+    let outcome = match command {
         Command::Controller(arguments) => run_controller(*arguments).map_err(Failure::from),
         Command::Sidecar(arguments) => sidecar::run(*arguments),
         Command::Token(arguments) => token::run(*arguments),
         Command::Completion(arguments) => {
             completion::print(&arguments, Arguments::command()).map_err(Failure::from)
         }
+        Command::Kubectl(arguments) => plugin::run(*arguments),
         Command::Crd => print_crd().map_err(Failure::from),
         Command::Selftest(arguments) => run_selftest(arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { message, code }) => {
-            // If standard error is closed, the message cannot be reported.
-            let _ = writeln!(io::stderr(), "idissuer: {message}");
+            if !message.is_empty() {
+                // If standard error is closed, the message cannot be reported.
+                let _ = writeln!(io::stderr(), "idissuer: {message}");
+            }
             code.into()
         }
     }
@@ -157,6 +168,7 @@ pub fn main() -> ExitCode {
 
 /// Why the process failed.
 struct Failure {
+    /// Empty if the output says everything.
     message: String,
     /// The exit code.
     code: u8,

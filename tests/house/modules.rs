@@ -1,4 +1,4 @@
-//! Which module may use which: `api, core ← issuer ← account ← controller, sidecar ← cli ← main`; `ops` from `issuer`
+//! Which module may use which: `api, core ← issuer ← account ← controller, sidecar, plugin ← cli ← main`; `ops` from `issuer`
 //! upwards. What no module may use but one (clocks, the environment, random numbers), `clippy.toml` forbids.
 
 use crate::references::references;
@@ -38,7 +38,7 @@ const WORLD: [&str; 22] = [
     "std::time::SystemTime",
 ];
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     Rule {
         module: "api",
         may_use: &[],
@@ -93,8 +93,13 @@ const RULES: [Rule; 9] = [
         must_not_use: &["reqwest", "clap", "std::env"],
     },
     Rule {
+        module: "plugin",
+        may_use: &["api", "core", "ops"],
+        must_not_use: &["reqwest", "axum", "std::env"],
+    },
+    Rule {
         module: "cli",
-        may_use: &["api", "core", "issuer", "ops", "controller", "sidecar"],
+        may_use: &["api", "core", "issuer", "ops", "controller", "sidecar", "plugin"],
         must_not_use: &["reqwest"],
     },
     Rule { module: "main", may_use: &["cli"], must_not_use: &["reqwest", "kube", "tokio"] },

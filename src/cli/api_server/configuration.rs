@@ -22,12 +22,40 @@ pub(super) struct ApiServerAddress {
     pub(super) proxy: Option<Intercept>,
 }
 
+/// Which kubeconfig, and which of its contexts.
+#[derive(Clone, Debug, Default)]
+pub(in crate::cli) struct KubeconfigChoice {
+    /// The file [default: as kubectl finds it].
+    pub(in crate::cli) file: Option<PathBuf>,
+    /// The context [default: the current one].
+    pub(in crate::cli) context: Option<String>,
+}
+
+impl KubeconfigChoice {
+    fn is_made(&self) -> bool {
+        self.file.is_some() || self.context.is_some()
+    }
+
+    fn read(&self) -> Result<Kubeconfig, String> {
+        let read = match &self.file {
+            Some(file) => Kubeconfig::read_from(file),
+            None => Kubeconfig::read(),
+        };
+        let mut kubeconfig = read.map_err(|error| error.to_string())?;
+        if self.context.is_some() {
+            kubeconfig.current_context.clone_from(&self.context);
+        }
+        Ok(kubeconfig)
+    }
+}
+
 /// The cluster of the kubeconfig, or else the pod's own.
-pub(super) async fn find() -> Result<ApiServerAddress, String> {
+pub(super) async fn find(choice: &KubeconfigChoice) -> Result<ApiServerAddress, String> {
     let no_cluster =
         |cause: &dyn Display| format!("no cluster: set KUBECONFIG, or run in a cluster ({cause})");
-    let (mut config, named) = match of_kubeconfig().await {
+    let (mut config, named) = match of_kubeconfig(choice).await {
         Ok((config, named)) => (config, Some(named)),
+        Err(cause) if choice.is_made() => return Err(format!("read the kubeconfig: {cause}")),
         Err(cause) => {
             let of_pod = |own| no_cluster(&format!("kubeconfig: {cause}; pod: {own}"));
             (Config::incluster().map_err(of_pod)?, None)
@@ -43,9 +71,9 @@ pub(super) async fn find() -> Result<ApiServerAddress, String> {
 }
 
 /// The configuration, and the proxy that it names.
-async fn of_kubeconfig() -> Result<(Config, Option<String>), String> {
+async fn of_kubeconfig(choice: &KubeconfigChoice) -> Result<(Config, Option<String>), String> {
     let told = |error: kube::config::KubeconfigError| error.to_string();
-    let mut kubeconfig = Kubeconfig::read().map_err(told)?;
+    let mut kubeconfig = choice.read()?;
     let named = named_proxy(&kubeconfig);
     if !Environment::is_address_of_process() {
         // Without a proxy, kube uses that of the environment, and fails if it is not a valid address.

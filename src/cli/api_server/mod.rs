@@ -12,6 +12,7 @@ mod reload;
 use std::time::Duration;
 
 use configuration::ApiServerAddress;
+pub(super) use configuration::KubeconfigChoice;
 use connections::{Connections, Pings};
 use http::Uri;
 use hyper::rt::{Read, Write};
@@ -40,13 +41,22 @@ const KEEPALIVE_RETRIES: u32 = 3;
 /// # Errors
 /// When there is no cluster, or its configuration cannot be used; with the cure.
 pub(super) async fn client(longest_watch: Duration) -> Result<kube::Client, String> {
-    let client = make(longest_watch).await?;
-    Ok(reload::following(client, move || make(longest_watch)))
+    let find = move || make(KubeconfigChoice::default(), longest_watch);
+    let client = find().await?;
+    Ok(reload::following(client, find))
+}
+
+/// The client for the API server of a kubeconfig that the command line chooses, for a command that soon ends.
+///
+/// # Errors
+/// See [`client`].
+pub(super) async fn client_of(choice: KubeconfigChoice, silence: Duration) -> Result<kube::Client, String> {
+    make(choice, silence).await
 }
 
 /// The client for the current configuration.
-async fn make(longest_watch: Duration) -> Result<kube::Client, String> {
-    let ApiServerAddress { mut config, proxy } = configuration::find().await?;
+async fn make(choice: KubeconfigChoice, longest_watch: Duration) -> Result<kube::Client, String> {
+    let ApiServerAddress { mut config, proxy } = configuration::find(&choice).await?;
     config.read_timeout = Some(longest_watch + SILENCE_BEYOND_WATCH);
     let mut direct = HttpConnector::new();
     direct.enforce_http(false);

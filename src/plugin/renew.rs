@@ -1,0 +1,216 @@
+//! `kubectl idissuer renew`: asks for new tokens, and waits for the outcome.
+
+mod progress;
+
+use std::time::Duration;
+
+use clap::Args;
+use futures::{StreamExt as _, stream};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::json;
+
+use self::progress::{Progress, RenewRequest, progress};
+use super::Context;
+use super::cluster::Cluster;
+use super::failure::{Failure, FailureKind, summary};
+use super::lifetime::short;
+use super::row::Row;
+use super::screen::{Format, Tone};
+use super::selection::Selection;
+use crate::api::{IdIssuerCredential, RENEW_REQUESTED_AT_ANNOTATION};
+use crate::ops::clock::Clock;
+
+/// How often the status is read.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How many credentials are renewed at once.
+const CONCURRENCY: usize = 16;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kubectl idissuer renew billing
+  kubectl idissuer renew --all -A --no-wait
+  kubectl idissuer renew -l app=shop --timeout-seconds 300
+
+It sets the annotation idissuer.pl/renew-requested-at, which also has a held login tried once more. The published token
+stays valid until it expires. A token that is only some seconds old counts as the new one.
+
+Exit codes: 0 all are renewed; 3 someone must act first, and the output says how; 124 not renewed in time, and the output
+says what it waits for. If several fail differently: 1.
+Rights: get and patch on idissuercredentials.idissuer.pl; with -l, --all and -A also list.")]
+pub(super) struct RenewArguments {
+    #[command(flatten)]
+    selection: Selection,
+
+    /// Only ask, and do not wait for the outcome
+    #[arg(long)]
+    no_wait: bool,
+
+    /// How long to wait
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    timeout_seconds: u32,
+
+    /// Print the outcomes as data
+    #[arg(short, long, value_name = "FORMAT")]
+    output: Option<Format>,
+}
+
+/// What became of one request.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Outcome {
+    namespace: String,
+    name: String,
+    outcome: Word,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expiration_time: Option<Timestamp>,
+    #[serde(skip)]
+    kind: Option<FailureKind>,
+}
+
+/// The outcome in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+enum Word {
+    Renewed,
+    AlreadyNew,
+    Requested,
+    Refused,
+    TimedOut,
+    Failed,
+}
+
+/// Asks for the renewals, and waits.
+pub(super) async fn run(arguments: RenewArguments, context: &mut Context<'_>) -> Result<(), Failure> {
+    let cluster = context.cluster().await?;
+    let credentials = arguments.selection.read(&cluster).await?;
+    if credentials.is_empty() {
+        return Err(Failure::new(
+            FailureKind::NotFound,
+            "no IdIssuerCredential is selected; check -n and -l",
+        ));
+    }
+    let (clock, arguments) = (context.clock, &arguments);
+    let renewals = credentials.iter().map(|credential| renew(&cluster, credential, arguments, clock));
+    let mut renewals = stream::iter(renewals).buffered(CONCURRENCY);
+    let mut outcomes = Vec::new();
+    while let Some(outcome) = renewals.next().await {
+        if arguments.output.is_none() {
+            let line = sentence(&outcome, clock.now().wall);
+            let tone = if outcome.kind.is_none() { Tone::Good } else { Tone::Bad };
+            let line = context.screen.paint(tone, &line);
+            context.screen.line(&line)?;
+        }
+        outcomes.push(outcome);
+    }
+    if let Some(format) = arguments.output {
+        context.screen.data(format, &json!({"outcomes": outcomes}))?;
+    }
+    summary(outcomes.iter().filter_map(|outcome| outcome.kind))
+        .map_or(Ok(()), |kind| Err(Failure::shown(kind)))
+}
+
+/// Asks for one renewal, and waits.
+async fn renew(
+    cluster: &Cluster,
+    credential: &IdIssuerCredential,
+    arguments: &RenewArguments,
+    clock: &dyn Clock,
+) -> Outcome {
+    let row = Row::new(credential, clock.now().wall);
+    let outcome = |outcome, kind, message: String| Outcome {
+        namespace: row.namespace.clone(),
+        name: row.name.clone(),
+        outcome,
+        message,
+        expiration_time: None,
+        kind,
+    };
+    if row.suspended {
+        let message = format!(
+            "it is suspended; resume it first: kubectl idissuer resume {} -n {}",
+            row.name, row.namespace
+        );
+        return outcome(Word::Refused, Some(FailureKind::NotReady), message);
+    }
+    match ask(cluster, credential, &row, clock).await {
+        Err(failure) => outcome(Word::Failed, Some(failure.kind), failure.message),
+        Ok(_) if arguments.no_wait => outcome(Word::Requested, None, "a renewal is requested".to_owned()),
+        Ok(request) => {
+            let limit = Duration::from_secs(arguments.timeout_seconds.into());
+            wait(cluster, &row, &request, limit, clock).await
+        }
+    }
+}
+
+/// Sets the annotation to a value that it never had.
+async fn ask(
+    cluster: &Cluster,
+    credential: &IdIssuerCredential,
+    row: &Row,
+    clock: &dyn Clock,
+) -> Result<RenewRequest, Failure> {
+    let now = clock.now().wall;
+    let token = credential.status.as_ref().and_then(|status| status.token.as_ref());
+    let request = RenewRequest {
+        value: now.to_string(),
+        at: crate::core::time::to_second(now),
+        fingerprint: token.map(|token| token.fingerprint.clone()),
+    };
+    let patch = json!({"metadata": {"annotations": {RENEW_REQUESTED_AT_ANNOTATION: request.value}}});
+    cluster.patch(&row.namespace, &row.name, &patch).await.map(|_| request)
+}
+
+async fn wait(
+    cluster: &Cluster,
+    row: &Row,
+    request: &RenewRequest,
+    limit: Duration,
+    clock: &dyn Clock,
+) -> Outcome {
+    let start = clock.now().monotonic;
+    loop {
+        let mut outcome = Outcome {
+            namespace: row.namespace.clone(),
+            name: row.name.clone(),
+            outcome: Word::Failed,
+            message: String::new(),
+            expiration_time: None,
+            kind: None,
+        };
+        let credential = match cluster.credential(&row.namespace, &row.name).await {
+            Ok(credential) => credential,
+            Err(failure) => return Outcome { kind: Some(failure.kind), message: failure.message, ..outcome },
+        };
+        let waited = clock.now().monotonic.saturating_sub(start);
+        let waited = Duration::try_from(waited).unwrap_or_default();
+        let token = credential.status.as_ref().and_then(|status| status.token.as_ref());
+        outcome.expiration_time = token.map(|token| token.expiration_time.0);
+        let (word, kind, message) = match progress(&credential, request, waited) {
+            Progress::Renewed => (Word::Renewed, None, "renewed".to_owned()),
+            Progress::IsNew => (
+                Word::AlreadyNew,
+                None,
+                "the token was issued seconds ago, and counts as the new one".to_owned(),
+            ),
+            Progress::Refused(said) => (Word::Refused, Some(FailureKind::NotReady), said),
+            Progress::Waits(said) if waited >= limit => {
+                let message =
+                    format!("not renewed within {} s, but it still may be. {said}", limit.as_secs());
+                (Word::TimedOut, Some(FailureKind::TimedOut), message)
+            }
+            Progress::Waits(_) => {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        return Outcome { outcome: word, kind, message, ..outcome };
+    }
+}
+
+fn sentence(outcome: &Outcome, now: Timestamp) -> String {
+    let left = outcome.expiration_time.filter(|_| outcome.kind.is_none());
+    let left = left.map(|time| format!("; the token is valid for {}", short(time.duration_since(now))));
+    format!("{}/{}: {}{}", outcome.namespace, outcome.name, outcome.message, left.unwrap_or_default())
+}
