@@ -92,8 +92,8 @@ impl Cluster {
         scope: Scope<'_>,
         selector: Option<&str>,
     ) -> Result<Vec<IdIssuerCredential>, Failure> {
-        let mut parameters = ListParams::default();
-        parameters.label_selector = selector.map(str::to_owned);
+        let label_selector = selector.map(str::to_owned);
+        let parameters = ListParams { label_selector, ..ListParams::default() };
         self.list(scope, CREDENTIALS, parameters).await
     }
 

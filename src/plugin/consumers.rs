@@ -114,6 +114,7 @@ pub(super) mod tests {
     use super::*;
 
     /// A pod with one container.
+    #[expect(clippy::needless_pass_by_value, reason = "the callers write it in place")]
     pub(in crate::plugin) fn pod(name: &str, mut spec: Value, container: Value) -> Pod {
         let mut whole = json!({"name": "main"});
         whole.as_object_mut().unwrap().extend(container.as_object().unwrap().clone());

@@ -142,7 +142,14 @@ mod tests {
     use super::*;
 
     fn answer(code: u16, name: &str) -> kube::Error {
-        let details = StatusDetails { name: name.to_owned(), ..StatusDetails::default() };
+        let details = StatusDetails {
+            name: name.to_owned(),
+            group: String::new(),
+            kind: String::new(),
+            uid: String::new(),
+            causes: Vec::new(),
+            retry_after_seconds: 0,
+        };
         kube::Error::Api(Box::new(Status { code, details: Some(details), ..Status::default() }))
     }
 

@@ -12,15 +12,12 @@ pub(super) fn short(duration: SignedDuration) -> String {
     let seconds = duration.as_secs().saturating_abs();
     let first = UNITS.iter().position(|(unit, _)| seconds >= *unit).unwrap_or(UNITS.len() - 1);
     let mut rest = seconds;
-    let mut text = String::new();
-    for (index, (unit, name)) in UNITS.iter().enumerate().skip(first).take(2) {
+    let parts = UNITS.iter().enumerate().skip(first).take(2).filter_map(|(index, (unit, name))| {
         let count = rest / unit;
         rest %= unit;
-        if count > 0 || index == first {
-            text.push_str(&format!("{count}{name}"));
-        }
-    }
-    text
+        (count > 0 || index == first).then(|| format!("{count}{name}"))
+    });
+    parts.collect()
 }
 
 /// A time, seen from now: `in 43m12s`, `5m ago`.
@@ -64,7 +61,7 @@ mod tests {
         ] {
             assert_eq!(short(SignedDuration::from_secs(seconds)), text, "{seconds}");
         }
-        assert_eq!(short(SignedDuration::MIN).is_empty(), false);
+        assert!(!short(SignedDuration::MIN).is_empty());
     }
 
     #[test]

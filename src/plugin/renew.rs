@@ -59,7 +59,7 @@ pub(super) struct RenewArguments {
 /// What became of one request.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Outcome {
+struct Report {
     namespace: String,
     name: String,
     outcome: Word,
@@ -117,9 +117,9 @@ async fn renew(
     credential: &IdIssuerCredential,
     arguments: &RenewArguments,
     clock: &dyn Clock,
-) -> Outcome {
+) -> Report {
     let row = Row::new(credential, clock.now().wall);
-    let outcome = |outcome, kind, message: String| Outcome {
+    let outcome = |outcome, kind, message: String| Report {
         namespace: row.namespace.clone(),
         name: row.name.clone(),
         outcome,
@@ -168,10 +168,10 @@ async fn wait(
     request: &RenewRequest,
     limit: Duration,
     clock: &dyn Clock,
-) -> Outcome {
+) -> Report {
     let start = clock.now().monotonic;
     loop {
-        let mut outcome = Outcome {
+        let mut outcome = Report {
             namespace: row.namespace.clone(),
             name: row.name.clone(),
             outcome: Word::Failed,
@@ -181,7 +181,7 @@ async fn wait(
         };
         let credential = match cluster.credential(&row.namespace, &row.name).await {
             Ok(credential) => credential,
-            Err(failure) => return Outcome { kind: Some(failure.kind), message: failure.message, ..outcome },
+            Err(failure) => return Report { kind: Some(failure.kind), message: failure.message, ..outcome },
         };
         let waited = clock.now().monotonic.saturating_sub(start);
         let waited = Duration::try_from(waited).unwrap_or_default();
@@ -205,11 +205,11 @@ async fn wait(
                 continue;
             }
         };
-        return Outcome { outcome: word, kind, message, ..outcome };
+        return Report { outcome: word, kind, message, ..outcome };
     }
 }
 
-fn sentence(outcome: &Outcome, now: Timestamp) -> String {
+fn sentence(outcome: &Report, now: Timestamp) -> String {
     let left = outcome.expiration_time.filter(|_| outcome.kind.is_none());
     let left = left.map(|time| format!("; the token is valid for {}", short(time.duration_since(now))));
     format!("{}/{}: {}{}", outcome.namespace, outcome.name, outcome.message, left.unwrap_or_default())

@@ -147,6 +147,7 @@ pub(super) mod tests {
     use super::*;
 
     /// A credential with this spec and status.
+    #[expect(clippy::needless_pass_by_value, reason = "the callers write it in place")]
     pub(in crate::plugin) fn credential(spec: Value, status: Value) -> IdIssuerCredential {
         serde_json::from_value(json!({
             "apiVersion": "idissuer.pl/v1alpha1", "kind": "IdIssuerCredential",

@@ -37,7 +37,6 @@ pub(super) enum Tone {
     Doubtful,
     Bad,
     Title,
-    Faint,
 }
 
 impl Tone {
@@ -48,7 +47,6 @@ impl Tone {
             Self::Doubtful => "33",
             Self::Bad => "31",
             Self::Title => "1",
-            Self::Faint => "2",
         }
     }
 }
@@ -149,6 +147,28 @@ impl Table {
             text.push('\n');
         }
         text
+    }
+}
+
+/// A text in the making, line by line.
+#[derive(Debug, Default)]
+pub(super) struct Text(String);
+
+impl Text {
+    /// Adds a line.
+    pub(super) fn line(&mut self, line: impl AsRef<str>) {
+        self.0.push_str(line.as_ref());
+        self.0.push('\n');
+    }
+
+    /// Adds whole lines.
+    pub(super) fn lines(&mut self, lines: &str) {
+        self.0.push_str(lines);
+    }
+
+    /// All of it.
+    pub(super) fn finish(self) -> String {
+        self.0
     }
 }
 

@@ -12,7 +12,7 @@ use super::Context;
 use super::cluster::{Cluster, Scope};
 use super::failure::{Failure, FailureKind};
 use super::row::Row;
-use super::screen::{Format, Screen, Table, Tone, plain};
+use super::screen::{Format, Screen, Table, plain};
 use super::selection::nothing_found;
 
 /// How often `--watch` looks.
@@ -60,12 +60,11 @@ pub(super) async fn run(arguments: StatusArguments, context: &mut Context<'_>) -
     }
     if let Some(name) = &arguments.name {
         let detail = detail::Detail::read(&cluster, name, context.clock.now().wall).await?;
-        match arguments.output {
-            Some(format) => context.screen.data(format, &detail)?,
-            None => {
-                let text = detail.render(context.screen, context.clock.now().wall);
-                context.screen.print(&text)?;
-            }
+        if let Some(format) = arguments.output {
+            context.screen.data(format, &detail)?;
+        } else {
+            let text = detail.render(context.screen, context.clock.now().wall);
+            context.screen.print(&text)?;
         }
         return good_or_shown(detail.is_good());
     }

@@ -31,6 +31,7 @@ mod manifests;
 mod operator;
 mod outage;
 mod pausing;
+mod plugin;
 mod refusing;
 mod renewing;
 mod repairing;

@@ -12,7 +12,7 @@ use crate::plugin::consumers::{Consumer, consumers};
 use crate::plugin::failure::Failure;
 use crate::plugin::lifetime::{relative, short};
 use crate::plugin::row::Row;
-use crate::plugin::screen::{Screen, Table, Tone, plain};
+use crate::plugin::screen::{Screen, Table, Text, Tone, plain};
 
 /// How many Events are shown.
 const EVENTS: usize = 10;
@@ -115,14 +115,14 @@ impl Detail {
 
     /// The text.
     pub(super) fn render(&self, screen: &Screen, now: Timestamp) -> String {
-        let mut text = String::new();
+        let mut text = Text::default();
         for (title, value) in self.lines(screen, now) {
-            text.push_str(&format!("{} {value}\n", screen.paint(Tone::Title, &format!("{title:<11}"))));
+            text.line(format!("{} {value}", screen.paint(Tone::Title, &format!("{title:<11}"))));
         }
         self.conditions(screen, now, &mut text);
         self.show_consumers(screen, &mut text);
         self.show_events(screen, now, &mut text);
-        text
+        text.finish()
     }
 
     fn lines(&self, screen: &Screen, now: Timestamp) -> Vec<(&'static str, String)> {
@@ -140,6 +140,12 @@ impl Detail {
             self.issuer.clone().unwrap_or_else(|| "the default of the operator (--issuer-url)".to_owned()),
         ));
         lines.push(("Target", self.target()));
+        if let Some(followers) = &status.followers {
+            let rest =
+                usize::try_from(followers.count).unwrap_or_default().saturating_sub(followers.names.len());
+            let more = if rest > 0 { format!(", and {rest} more") } else { String::new() };
+            lines.push(("Followers", followers.names.join(", ") + &more));
+        }
         if let Some(failures) = &status.failures {
             let ago = relative(failures.last_failure_time.0, now);
             let next = failures.next_attempt_time.as_ref();
@@ -185,7 +191,7 @@ impl Detail {
         format!("Secret {secret}, {state}")
     }
 
-    fn conditions(&self, screen: &Screen, now: Timestamp, text: &mut String) {
+    fn conditions(&self, screen: &Screen, now: Timestamp, text: &mut Text) {
         if self.status.conditions.is_empty() {
             return;
         }
@@ -200,23 +206,29 @@ impl Detail {
                 plain(condition.reason.clone()),
             ]);
         }
-        text.push('\n');
-        text.push_str(&table.render(screen, ""));
+        text.line("");
+        text.lines(&table.render(screen, ""));
         // The message of Ready stands above.
         let ready = &self.credential.message;
         for condition in
             self.status.conditions.iter().filter(|it| it.message != *ready && tone(it) == Tone::Bad)
         {
-            text.push_str(&format!("{}: {}\n", condition.type_, condition.message));
+            text.line(format!("{}: {}", condition.type_, condition.message));
         }
     }
 
-    fn show_consumers(&self, screen: &Screen, text: &mut String) {
+    fn show_consumers(&self, screen: &Screen, text: &mut Text) {
         let secret = &self.credential.secret;
         match &self.consumers {
-            Part::NotSeen { why } => text.push_str(&format!("\nPods: not shown: {why}\n")),
+            Part::NotSeen { why } => text.line(format!(
+                "
+Pods: not shown: {why}"
+            )),
             Part::Seen(consumers) if consumers.is_empty() => {
-                text.push_str(&format!("\nNo pod uses Secret {secret}.\n"));
+                text.line(format!(
+                    "
+No pod uses Secret {secret}."
+                ));
             }
             Part::Seen(consumers) => {
                 let mut table = Table::new(&["POD", "CONTAINER", "USES SECRET AS", "SEES NEW TOKENS"]);
@@ -230,22 +242,25 @@ impl Detail {
                         (tone, sees.to_owned()),
                     ]);
                 }
-                text.push('\n');
-                text.push_str(&table.render(screen, ""));
+                text.line("");
+                text.lines(&table.render(screen, ""));
                 if consumers.iter().any(|it| !it.sees_new_tokens) {
-                    text.push_str(&format!(
+                    text.line(format!(
                         "Mount Secret {secret} as a directory without subPath; such a container keeps its first token \
-                         (key {DEFAULT_TOKEN_KEY} by default) until it restarts.\n"
+                         (key {DEFAULT_TOKEN_KEY} by default) until it restarts."
                     ));
                 }
             }
         }
     }
 
-    fn show_events(&self, screen: &Screen, now: Timestamp, text: &mut String) {
+    fn show_events(&self, screen: &Screen, now: Timestamp, text: &mut Text) {
         match &self.events {
-            Part::NotSeen { why } => text.push_str(&format!("\nEvents: not shown: {why}\n")),
-            Part::Seen(events) if events.is_empty() => text.push_str("\nNo Events of the last hour.\n"),
+            Part::NotSeen { why } => text.line(format!(
+                "
+Events: not shown: {why}"
+            )),
+            Part::Seen(events) if events.is_empty() => text.line("\nNo Events of the last hour."),
             Part::Seen(events) => {
                 let mut table = Table::new(&["EVENT", "AGE", "TIMES", "NOTE"]);
                 for event in events {
@@ -259,8 +274,8 @@ impl Detail {
                         plain(event.note.clone()),
                     ]);
                 }
-                text.push('\n');
-                text.push_str(&table.render(screen, ""));
+                text.line("");
+                text.lines(&table.render(screen, ""));
             }
         }
     }
@@ -358,6 +373,10 @@ mod tests {
         assert_eq!(text.matches("not shown: this user may not").count(), 3, "{text}");
         assert!(text.contains("43m12s, until 2026-01-01T01:00:00Z, by Refresh"), "{text}");
         detail.target = Part::Seen(TargetState::Unchanged);
-        assert!(detail.render(&screen, now).contains("Secret billing, as the operator wrote it"));
+        detail.status.followers =
+            serde_json::from_value(json!({"count": 22, "names": ["orders/billing", "shop/second"]})).unwrap();
+        let text = detail.render(&screen, now);
+        assert!(text.contains("Secret billing, as the operator wrote it"), "{text}");
+        assert!(text.contains("Followers   orders/billing, shop/second, and 20 more"), "{text}");
     }
 }
