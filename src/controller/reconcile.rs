@@ -118,7 +118,7 @@ async fn reconcile_readable(
 ) -> Result<Action, ApiServerError> {
     let ownership = peer_controllers::ownership(context, credential, key, state).await?;
     if let Ownership::StandsBy(action) = ownership {
-        sharing::stand_by(context, key, term);
+        sharing::stand_by(context, key, term, credential.metadata.generation.unwrap_or_default());
         context.registry.rejections.resolved(key, term);
         return Ok(action);
     }

@@ -8,7 +8,7 @@ use super::context::Context;
 use super::large_reads::ReadPermit;
 use super::registry::CacheRevision;
 use super::sharing::Followed;
-use super::sharing::index::Offer;
+use super::sharing::offer::Offer;
 use super::spec;
 use super::state::{CredentialState, ValidatedSpec};
 use crate::api::IdIssuerCredential;

@@ -76,7 +76,8 @@ impl Registry {
         status: StatusSnapshot,
         now: Moment,
     ) -> CredentialNews {
-        self.sharing.on_applied(key, &snapshot.uid, &snapshot.sharing);
+        let generation = snapshot.generation.unwrap_or_default();
+        self.sharing.on_applied(key, &snapshot.uid, generation, &snapshot.sharing);
         let (secrets, is_rejected) = (snapshot.secrets.clone(), status.is_rejected && !snapshot.deleting);
         let change = self.credentials.on_applied(key, snapshot, now);
         if let Change::Replaced(previous) = &change {

@@ -3,6 +3,7 @@
 
 pub(super) mod index;
 pub(super) mod namespaces;
+pub(super) mod offer;
 pub(super) mod spec;
 
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::core::observed::{CredentialSpec, Login, Observed};
 use crate::core::reason::{Reason, ReferenceProblem};
 use crate::core::sharing::{Followers, Wish};
 use crate::core::time::Moment;
-use index::Offer;
+use offer::{Offer, OfferedSession};
 
 /// The session of the credential that is followed. While it is kept, the follower is a member of the account.
 pub(super) struct FollowedSession {
@@ -50,7 +51,7 @@ impl Reconciliation<'_> {
         now: Moment,
     ) -> Followed {
         let followed = self.followed(owner);
-        let Followed::Offered(Offer::Session(session)) = &followed else {
+        let Followed::Offered(Offer::Session(OfferedSession { session, .. })) = &followed else {
             self.state.followed = None;
             return followed;
         };
@@ -72,17 +73,27 @@ impl Reconciliation<'_> {
 
     fn followed(&self, owner: &NamespacedName) -> Followed {
         let namespace = &self.identity.object.namespace;
-        if self.context.area_of(&owner.namespace).is_none() {
+        let Some(area) = self.context.area_of(&owner.namespace) else {
             return Followed::Nothing(ReferenceProblem::OutOfScope { namespace: owner.namespace.clone() });
-        }
+        };
         let Some(term) = self.state.term else { return Followed::Offered(Offer::Unread) };
         self.context.sharing().offer(owner, namespace, term).map_or_else(
             || {
                 let (credential, namespace) = (owner.to_string(), namespace.clone());
                 Followed::Nothing(ReferenceProblem::NotPermitted { credential, namespace })
             },
-            Followed::Offered,
+            |offer| Followed::Offered(offer.unless_login_changed(area)),
         )
+    }
+
+    /// Whether a token of the account may still be written: since this was decided, the owner of a follower may have withdrawn
+    /// the permission, or changed its account.
+    pub(super) fn is_still_offered(&self) -> bool {
+        let Some(owner) = self.spec.as_ref().ok().and_then(|spec| spec.account.followed()) else {
+            return true;
+        };
+        let Followed::Offered(Offer::Session(offered)) = self.followed(owner) else { return false };
+        self.state.followed.as_ref().is_some_and(|kept| Arc::ptr_eq(&kept.session, &offered.session))
     }
 
     /// Who follows this credential; none while that is not known, because a list is not complete.
@@ -106,7 +117,7 @@ impl Reconciliation<'_> {
         let published = observed.published.map(|published| published.fingerprint.clone());
         sharing.set_wish(&key, term, is_owner_needed(&observed, now).then_some(Wish { published }));
         if !observed.is_follower() {
-            sharing.set_offer(&key, term, self.offer(&observed));
+            sharing.set_offer(&key, term, self.generation(), self.offer(&observed));
         }
     }
 
@@ -115,7 +126,11 @@ impl Reconciliation<'_> {
         match (observed.spec, &observed.login, self.state.session()) {
             (Err(reason), ..) | (Ok(_), Login::Defective(reason), _) => not_ready(reason.needs_user_action()),
             (Ok(CredentialSpec { suspended: true, .. }), ..) => not_ready(true),
-            (Ok(_), Login::Account(_), Some(session)) => Offer::Session(Arc::clone(session)),
+            (Ok(spec), Login::Account(_), Some(session)) => {
+                let Some(account) = spec.account.own() else { return Offer::Unread };
+                let (login, seen) = (self.sibling(&account.login.secret), observed.login_seen.clone());
+                Offer::Session(OfferedSession { session: Arc::clone(session), login, seen })
+            }
             (Ok(_), Login::Unread | Login::Account(_), _) => Offer::Unread,
         }
     }
@@ -130,7 +145,7 @@ impl Followed {
             Self::Offered(Offer::NotReady { needs_user_action }) => {
                 Login::Defective(ReferenceProblem::not_ready(owner, *needs_user_action).into())
             }
-            Self::Offered(Offer::Session(session)) => {
+            Self::Offered(Offer::Session(OfferedSession { session, .. })) => {
                 let tenant = owner.namespace.as_str().into();
                 Login::Account(Box::new(session.view(&tenant).of_owner()))
             }
@@ -139,7 +154,7 @@ impl Followed {
 }
 
 /// Another controller keeps the credential: it neither offers nor needs anything here.
-pub(super) fn stand_by(context: &Context, key: &NamespacedName, term: Term) {
+pub(super) fn stand_by(context: &Context, key: &NamespacedName, term: Term, generation: i64) {
     context.sharing().set_wish(key, term, None);
-    context.sharing().set_offer(key, term, Offer::NotReady { needs_user_action: false });
+    context.sharing().set_offer(key, term, generation, Offer::NotReady { needs_user_action: false });
 }

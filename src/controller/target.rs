@@ -148,7 +148,15 @@ pub(super) async fn publish(
         reconciliation.state.known.published().is_none_or(|old| old.fingerprint != token.fingerprint);
     let account = reconciliation.spec.as_ref().ok().map(|spec| spec.account.clone());
     let key = reconciliation.state.session().map(|session| session.key());
-    let outcome = write(reconciliation, token, TokenOrigin { account, key }, fence, repair).await;
+    let origin = TokenOrigin { account, key };
+    let outcome = match rendered(reconciliation, token).await {
+        // Reading a large template, and waiting for that, takes time.
+        Ok(Some(secret)) if reconciliation.is_still_offered() => {
+            write(reconciliation, secret, (token, origin), fence, repair).await
+        }
+        Ok(_) => Ok(false),
+        Err(error) => Err(error),
+    };
     match &outcome {
         Ok(true) if is_new && !repair => reconciliation.context.metrics.renewal(token.grant, "published"),
         Ok(_) => {}
@@ -165,28 +173,36 @@ pub(super) async fn publish_read_back(
     let Some((token, origin)) = reconciliation.state.known.read_back() else { return Ok(()) };
     let is_repair =
         reconciliation.state.known.published().is_some_and(|published| published.generation.is_some());
-    write(reconciliation, &token, origin, fence, is_repair).await.map(drop)
+    let Some(secret) = rendered(reconciliation, &token).await? else { return Ok(()) };
+    write(reconciliation, secret, (&token, origin), fence, is_repair).await.map(drop)
 }
 
-/// Renders and applies the target; returns whether it was written. If someone else was faster, the target is read and
+/// The target as it is to be written; none if it cannot be.
+async fn rendered(
+    reconciliation: &mut Reconciliation<'_>,
+    token: &IssuedToken,
+) -> Result<Option<Secret>, ApiServerError> {
+    let rendered =
+        trim::with_full_spec(reconciliation, |spec, identity| render(spec, identity, token)).await?;
+    match rendered {
+        None => Ok(None),
+        Some(Err(reason)) => {
+            refused(reconciliation, reason);
+            Ok(None)
+        }
+        Some(Ok(secret)) => Ok(Some(secret)),
+    }
+}
+
+/// Applies the target; returns whether it was written. If someone else was faster, the target is read and
 /// decided on again.
 async fn write(
     reconciliation: &mut Reconciliation<'_>,
-    token: &IssuedToken,
-    origin: TokenOrigin,
+    secret: Secret,
+    (token, origin): (&IssuedToken, TokenOrigin),
     fence: Option<ObjectVersion>,
     is_repair: bool,
 ) -> Result<bool, ApiServerError> {
-    let rendered =
-        trim::with_full_spec(reconciliation, |spec, identity| render(spec, identity, token)).await?;
-    let secret = match rendered {
-        None => return Ok(false),
-        Some(Err(reason)) => {
-            refused(reconciliation, reason);
-            return Ok(false);
-        }
-        Some(Ok(secret)) => secret,
-    };
     let key = reconciliation.sibling(&secret.name_any());
     let revision = reconciliation.context.registry.secrets.revision(&key);
     let deadline = reconciliation.state.call_deadline();

@@ -238,7 +238,10 @@ async fn own_pace(stage: &Stage, followers: usize) -> Duration {
 #[ignore = "prints figures: make figures runs it"]
 async fn what_a_rotation_costs_for_a_thousand_followers() {
     let followers = parameter("FOLLOWERS", 1_000);
-    let mut stage = Stage::start("figures-sharing", issuer(HOUR)).await;
+    let mut stage = Stage::start_with("figures-sharing", issuer(HOUR), |operator, _| {
+        operator.arguments.push(format!("--max-credentials-per-namespace={}", followers + 1));
+    })
+    .await;
     stage.apply(json!({})).await;
     let owner = stage.ready().await;
     for number in 0..followers {

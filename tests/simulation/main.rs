@@ -49,6 +49,7 @@ mod time;
 mod trouble;
 mod upheaval;
 mod webhooks;
+mod withdrawal;
 mod world;
 
 /// Whether there is time for all of it: in `make simulation`, and in an optimised build.

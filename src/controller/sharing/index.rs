@@ -11,40 +11,13 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
 use super::super::leader_election::Term;
-use crate::account::{Member, Session};
+use super::offer::Offer;
+use crate::account::Member;
 use crate::core::object_name::NamespacedName;
 use crate::core::sharing::{FOLLOWERS_NAMED, Followers, Labels, Permission, SharingRole, Wish, permission};
 
 /// How long references wait for the first list of namespaces. After that, selectors permit none until it comes.
 const LABELS_LIMIT: Duration = Duration::from_secs(10);
-
-/// What an owner offers to those whom it permits.
-#[derive(Clone, Debug, Default)]
-pub(in crate::controller) enum Offer {
-    /// It has not read its login yet: it needed no new token.
-    #[default]
-    Unread,
-    /// It obtains no tokens.
-    NotReady {
-        /// Whether a person has to act.
-        needs_user_action: bool,
-    },
-    /// The tokens of this session.
-    Session(Arc<Session>),
-}
-
-impl Offer {
-    fn is_same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Unread, Self::Unread) => true,
-            (Self::NotReady { needs_user_action: one }, Self::NotReady { needs_user_action: other }) => {
-                one == other
-            }
-            (Self::Session(one), Self::Session(other)) => Arc::ptr_eq(one, other),
-            (Self::Unread | Self::NotReady { .. } | Self::Session(_), _) => false,
-        }
-    }
-}
 
 /// The credentials of all watched areas, as sharing sees them.
 pub(in crate::controller) struct SharingIndex {
@@ -71,9 +44,13 @@ struct Inner {
 
 struct Entry {
     uid: Member,
+    /// The generation of the specification that says the role.
+    generation: i64,
     role: SharingRole,
     /// Of an owner.
     offer: Offer,
+    /// The generation that the offer is of. An earlier one may have named another account than the one that is shared now.
+    offered: i64,
     /// Of a follower.
     wish: Option<Wish>,
 }
@@ -99,20 +76,33 @@ impl SharingIndex {
     }
 
     /// The watch shows a credential.
-    pub(in crate::controller) fn on_applied(&self, key: &NamespacedName, uid: &str, role: &SharingRole) {
+    pub(in crate::controller) fn on_applied(
+        &self,
+        key: &NamespacedName,
+        uid: &str,
+        generation: i64,
+        role: &SharingRole,
+    ) {
         let mut inner = self.lock();
-        let before = inner.credentials.get(key);
-        if before.is_some_and(|entry| &*entry.uid == uid && entry.role == *role) {
-            return;
+        let before = inner.credentials.get_mut(key).filter(|entry| &*entry.uid == uid);
+        let mut offered = None;
+        if let Some(entry) = before {
+            entry.generation = generation;
+            if entry.role == *role {
+                return;
+            }
+            offered = Some((entry.offer.clone(), entry.offered));
         }
-        let offer = before.filter(|entry| &*entry.uid == uid).map(|entry| entry.offer.clone());
         self.take_out(&mut inner, key);
-        let (uid, offer) = (Member::from(uid), offer.unwrap_or_default());
-        inner.credentials.insert(key.clone(), Entry { uid, role: role.clone(), offer, wish: None });
+        let (offer, offered) = offered.unwrap_or_default();
+        let entry = Entry { uid: uid.into(), generation, role: role.clone(), offer, offered, wish: None };
+        inner.credentials.insert(key.clone(), entry);
         match role {
             SharingRole::Follower(owner) => {
                 inner.owners.entry(owner.clone()).or_default().followers.insert(key.clone());
-                self.judge(&mut inner, owner, key);
+                if inner.judge(owner, key) {
+                    self.wake(&inner, owner);
+                }
             }
             SharingRole::Owner(allowed) => {
                 let selects = allowed.selector.is_some();
@@ -121,7 +111,6 @@ impl SharingIndex {
             SharingRole::None => {}
         }
         self.judge_all(&mut inner, key);
-        self.wake_followers(&inner, key);
     }
 
     /// A credential is gone.
@@ -129,7 +118,6 @@ impl SharingIndex {
         let mut inner = self.lock();
         self.take_out(&mut inner, key);
         self.judge_all(&mut inner, key);
-        self.wake_followers(&inner, key);
     }
 
     /// Those who follow a credential with its permission.
@@ -198,32 +186,25 @@ impl SharingIndex {
             .filter_map(|(key, entry)| Some((key.clone(), entry.role.followed()?.clone())))
             .collect();
         for (follower, owner) in followers {
-            if self.judge(inner, &owner, &follower) {
+            if inner.judge(&owner, &follower) {
+                self.wake(inner, &owner);
                 self.wake(inner, &follower);
             }
         }
     }
 
-    /// Looks whether an owner permits a follower; whether that has changed. The owner is woken then, for its status.
-    fn judge(&self, inner: &mut Inner, owner: &NamespacedName, follower: &NamespacedName) -> bool {
-        let is_permitted = inner.permission(owner, &follower.namespace) == Permission::Granted;
-        let Some(following) = inner.owners.get_mut(owner) else { return false };
-        let is_changed = if is_permitted {
-            following.permitted.insert(follower.clone())
-        } else {
-            following.permitted.remove(follower)
-        };
-        if is_changed {
+    /// The role of an owner may have changed. Wakes it, for its status, if it permits other followers now, and each follower
+    /// that it permits, or no longer permits. The others must notice nothing: when they are woken would tell what happens in
+    /// a namespace that is not theirs.
+    fn judge_all(&self, inner: &mut Inner, owner: &NamespacedName) {
+        let Some(following) = inner.owners.get(owner) else { return };
+        let all: Vec<_> = following.followers.iter().cloned().collect();
+        let changed: BTreeSet<_> = all.iter().filter(|follower| inner.judge(owner, follower)).collect();
+        if !changed.is_empty() {
             self.wake(inner, owner);
         }
-        is_changed
-    }
-
-    fn judge_all(&self, inner: &mut Inner, owner: &NamespacedName) {
-        let followers = inner.owners.get(owner).map(|following| following.followers.clone());
-        for follower in followers.unwrap_or_default() {
-            self.judge(inner, owner, &follower);
-        }
+        let concerned = |it: &&NamespacedName| changed.contains(it) || inner.is_permitted(owner, it);
+        all.iter().filter(concerned).for_each(|follower| self.wake(inner, follower));
     }
 
     /// Removes a credential; the owner that it followed is woken, for its status.
@@ -242,30 +223,33 @@ impl SharingIndex {
         match inner.permission(owner, namespace) {
             Permission::Denied => None,
             Permission::Granted if !inner.enter(term) => Some(Offer::Unread),
-            Permission::Granted => inner.credentials.get(owner).map(|entry| entry.offer.clone()),
+            Permission::Granted => inner.credentials.get(owner).map(Entry::offer),
         }
     }
 
-    /// An owner offers this from now on.
-    pub(super) fn set_offer(&self, key: &NamespacedName, term: Term, offer: Offer) {
+    /// An owner offers this from now on, under this generation of its specification.
+    pub(super) fn set_offer(&self, key: &NamespacedName, term: Term, generation: i64, offer: Offer) {
         let mut inner = self.lock();
         let is_current = inner.enter(term);
         let Some(entry) = inner.credentials.get_mut(key).filter(|_| is_current) else { return };
-        if entry.offer.is_same(&offer) {
+        if entry.offered == generation && entry.offer.is_same(&offer) {
             return;
         }
-        entry.offer = offer;
-        self.wake_followers(&inner, key);
+        (entry.offer, entry.offered) = (offer, generation);
+        let permitted = inner.owners.get(key).map(|following| &following.permitted);
+        permitted.into_iter().flatten().for_each(|follower| self.wake(&inner, follower));
     }
 
-    /// A follower has this wish from now on. The owner is woken by the first of its kind.
+    /// A follower that is permitted has this wish from now on. The owner is woken by the first of its kind.
     pub(super) fn set_wish(&self, key: &NamespacedName, term: Term, wish: Option<Wish>) {
         let mut inner = self.lock();
+        let owner = inner.followed(key).filter(|owner| inner.is_permitted(owner, key));
+        let wish = wish.filter(|_| owner.is_some());
         if !inner.enter(term) || inner.credentials.get(key).is_none_or(|entry| entry.wish == wish) {
             return;
         }
         inner.withdraw(key);
-        let (Some(wish), Some(owner)) = (wish, inner.followed(key)) else { return };
+        let (Some(wish), Some(owner)) = (wish, owner) else { return };
         let count = inner.owners.entry(owner.clone()).or_default().wishes.entry(wish.clone()).or_default();
         *count += 1;
         let is_first = *count == 1;
@@ -290,11 +274,6 @@ impl SharingIndex {
         })
     }
 
-    fn wake_followers(&self, inner: &Inner, owner: &NamespacedName) {
-        let Some(following) = inner.owners.get(owner) else { return };
-        following.followers.iter().for_each(|follower| self.wake(inner, follower));
-    }
-
     fn wake(&self, inner: &Inner, key: &NamespacedName) {
         if let Some(entry) = inner.credentials.get(key) {
             // An error means that there is no receiver: the process is stopping.
@@ -304,6 +283,13 @@ impl SharingIndex {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    /// What it offers. While its specification is another one than the offer is of, that is not known.
+    fn offer(&self) -> Offer {
+        if self.offered >= self.generation { self.offer.clone() } else { Offer::Unread }
     }
 }
 
@@ -326,6 +312,24 @@ impl Inner {
         let role = self.credentials.get(owner).map(|entry| &entry.role);
         let labels = self.labels.as_ref().and_then(|labels| labels.get(namespace));
         permission(role, &owner.namespace, namespace, labels)
+    }
+
+    /// Looks whether an owner permits a follower; whether that has changed. One without permission has no wish.
+    fn judge(&mut self, owner: &NamespacedName, follower: &NamespacedName) -> bool {
+        let is_permitted = self.permission(owner, &follower.namespace) == Permission::Granted;
+        if !is_permitted {
+            self.withdraw(follower);
+        }
+        let Some(following) = self.owners.get_mut(owner) else { return false };
+        if is_permitted {
+            following.permitted.insert(follower.clone())
+        } else {
+            following.permitted.remove(follower)
+        }
+    }
+
+    fn is_permitted(&self, owner: &NamespacedName, follower: &NamespacedName) -> bool {
+        self.owners.get(owner).is_some_and(|following| following.permitted.contains(follower))
     }
 
     fn followed(&self, key: &NamespacedName) -> Option<NamespacedName> {
@@ -404,9 +408,9 @@ mod tests {
         /// An owner that permits `shop`, and two followers.
         fn shared() -> Self {
             let mut fixture = Self::new();
-            fixture.index.on_applied(&key("owner"), "o", &owner(&["shop"]));
-            fixture.index.on_applied(&key("a"), "a", &follower());
-            fixture.index.on_applied(&key("b"), "b", &follower());
+            fixture.index.on_applied(&key("owner"), "o", 1, &owner(&["shop"]));
+            fixture.index.on_applied(&key("a"), "a", 1, &follower());
+            fixture.index.on_applied(&key("b"), "b", 1, &follower());
             assert_eq!(fixture.woken(), ["o", "o"], "its status names them");
             fixture
         }
@@ -423,21 +427,59 @@ mod tests {
     #[test]
     fn followers_look_again_when_the_owner_comes_goes_or_changes_its_permission_and_not_otherwise() {
         let mut fixture = Fixture::new();
-        fixture.index.on_applied(&key("a"), "a", &follower());
+        fixture.index.on_applied(&key("a"), "a", 1, &follower());
         assert!(fixture.offer().is_none() && fixture.woken().is_empty());
-        fixture.index.on_applied(&key("owner"), "o", &owner(&["shop"]));
+        fixture.index.on_applied(&key("owner"), "o", 1, &owner(&["shop"]));
         assert!(fixture.offer().is_some());
         assert_eq!(fixture.woken(), ["o", "a"]);
-        fixture.index.on_applied(&key("owner"), "o", &owner(&["shop"]));
+        fixture.index.on_applied(&key("owner"), "o", 1, &owner(&["shop"]));
         assert!(fixture.woken().is_empty(), "the same again");
-        fixture.index.on_applied(&key("owner"), "o", &owner(&["orders"]));
+        fixture.index.on_applied(&key("owner"), "o", 1, &owner(&["orders"]));
         assert!(fixture.offer().is_none());
         assert_eq!(fixture.woken(), ["o", "a"]);
         fixture.index.on_removed(&key("owner"));
-        assert_eq!(fixture.woken(), ["a"]);
+        assert!(fixture.woken().is_empty(), "it is not permitted any more");
         fixture.index.on_removed(&key("a"));
-        fixture.index.on_applied(&key("owner"), "o", &owner(&["shop"]));
+        fixture.index.on_applied(&key("owner"), "o", 1, &owner(&["shop"]));
         assert!(fixture.woken().is_empty(), "nobody follows it");
+    }
+
+    #[test]
+    fn who_is_not_permitted_is_not_woken_by_anything_in_the_namespace_that_it_names_and_wishes_nothing() {
+        let mut fixture = Fixture::shared();
+        let stranger = NamespacedName::new("elsewhere", "c");
+        fixture.index.on_applied(&stranger, "c", 1, &follower());
+        let not_ready = || Offer::NotReady { needs_user_action: true };
+        fixture.index.set_offer(&key("owner"), TERM, 1, not_ready());
+        fixture.index.on_applied(&key("owner"), "o", 2, &owner(&["shop", "orders"]));
+        fixture.index.set_wish(&stranger, TERM, Some(wish("first")));
+        fixture.index.on_removed(&key("owner"));
+        fixture.index.on_applied(&key("owner"), "made anew", 1, &owner(&[]));
+        assert!(!fixture.woken().contains(&"c".to_owned()));
+        assert!(!fixture.index.is_wanted(&key("owner"), TERM, None));
+        fixture.index.on_applied(&key("owner"), "made anew", 2, &owner(&["shop"]));
+        fixture.index.set_wish(&key("a"), TERM, Some(wish("first")));
+        assert!(fixture.index.is_wanted(&key("owner"), TERM, None));
+        fixture.index.on_applied(&key("owner"), "made anew", 3, &owner(&[]));
+        fixture.index.on_applied(&key("owner"), "made anew", 4, &owner(&["shop"]));
+        assert!(!fixture.index.is_wanted(&key("owner"), TERM, None), "the wish ended with the permission");
+    }
+
+    #[test]
+    fn an_offer_is_not_known_while_the_specification_is_another_one_than_it_is_of() {
+        let mut fixture = Fixture::shared();
+        let not_ready = || Offer::NotReady { needs_user_action: true };
+        let is_known = |fixture: &Fixture| fixture.offer().is_some_and(|offer| offer.is_same(&not_ready()));
+        fixture.index.set_offer(&key("owner"), TERM, 1, not_ready());
+        assert!(is_known(&fixture));
+        fixture.woken();
+        fixture.index.on_applied(&key("owner"), "o", 2, &owner(&["shop"]));
+        assert!(!is_known(&fixture) && fixture.woken().is_empty(), "there is nothing to look at yet");
+        fixture.index.set_offer(&key("owner"), TERM, 2, not_ready());
+        assert!(is_known(&fixture));
+        assert_eq!(fixture.woken(), ["a", "b"], "they may have looked meanwhile");
+        fixture.index.set_offer(&key("owner"), TERM, 3, not_ready());
+        assert!(is_known(&fixture), "the watch is late");
     }
 
     #[test]
@@ -460,7 +502,7 @@ mod tests {
         assert_eq!(fixture.woken(), ["o"], "its status names one less");
         fixture.index.set_wish(&key("a"), TERM, Some(wish("first")));
         assert_eq!(fixture.woken(), ["o"], "the first again");
-        fixture.index.on_applied(&key("a"), "a", &owner(&[]));
+        fixture.index.on_applied(&key("a"), "a", 1, &owner(&[]));
         assert!(!is_wanted(&fixture, None), "it follows nobody any more");
     }
 
@@ -468,15 +510,15 @@ mod tests {
     fn an_offer_is_of_one_credential_in_one_term() {
         let mut fixture = Fixture::shared();
         let not_ready = || Offer::NotReady { needs_user_action: true };
-        fixture.index.set_offer(&key("owner"), TERM, not_ready());
+        fixture.index.set_offer(&key("owner"), TERM, 1, not_ready());
         assert_eq!(fixture.woken(), ["a", "b"]);
-        fixture.index.set_offer(&key("owner"), TERM, not_ready());
+        fixture.index.set_offer(&key("owner"), TERM, 1, not_ready());
         assert!(fixture.woken().is_empty(), "the same again");
-        fixture.index.on_applied(&key("owner"), "o", &owner(&["shop", "orders"]));
+        fixture.index.on_applied(&key("owner"), "o", 1, &owner(&["shop", "orders"]));
         assert!(fixture.offer().is_some_and(|offer| offer.is_same(&not_ready())), "another permission");
-        fixture.index.on_applied(&key("owner"), "made anew", &owner(&["shop"]));
+        fixture.index.on_applied(&key("owner"), "made anew", 1, &owner(&["shop"]));
         assert!(fixture.offer().is_some_and(|offer| offer.is_same(&Offer::Unread)));
-        fixture.index.set_offer(&key("owner"), TERM, not_ready());
+        fixture.index.set_offer(&key("owner"), TERM, 1, not_ready());
         fixture.index.set_wish(&key("a"), TERM, Some(wish("first")));
         let next = Term { number: 2, ..TERM };
         assert!(!fixture.index.is_wanted(&key("owner"), next, None));
@@ -492,17 +534,17 @@ mod tests {
         let seen = |fixture: &Fixture| fixture.index.followers(&key("owner"));
         let both = Followers { count: 2, names: vec!["shop/a".into(), "shop/b".into()] };
         assert_eq!(seen(&fixture), both);
-        fixture.index.on_applied(&NamespacedName::new("elsewhere", "c"), "c", &follower());
+        fixture.index.on_applied(&NamespacedName::new("elsewhere", "c"), "c", 1, &follower());
         assert!(fixture.woken().is_empty(), "whoever is not permitted writes nothing into its status");
         assert_eq!(seen(&fixture), both);
         for number in 0..30 {
             let key = NamespacedName::new("shop", format!("x-{number}"));
-            fixture.index.on_applied(&key, &format!("x-{number}"), &follower());
+            fixture.index.on_applied(&key, &format!("x-{number}"), 1, &follower());
         }
         assert_eq!((seen(&fixture).count, seen(&fixture).names.len()), (32, FOLLOWERS_NAMED));
-        fixture.index.on_applied(&key("owner"), "o", &owner(&["orders"]));
+        fixture.index.on_applied(&key("owner"), "o", 1, &owner(&["orders"]));
         assert_eq!(seen(&fixture), Followers::default());
-        fixture.index.on_applied(&key("owner"), "o", &owner(&["shop", "elsewhere"]));
+        fixture.index.on_applied(&key("owner"), "o", 1, &owner(&["shop", "elsewhere"]));
         assert_eq!(seen(&fixture).names[0], "elsewhere/c");
     }
 
@@ -514,9 +556,9 @@ mod tests {
         let selector = Some(Selector::of(vec![expression]));
         let allowed = AllowedNamespaces { selector, ..AllowedNamespaces::default() };
         assert!(fixture.index.are_labels_known(), "nobody needs them");
-        fixture.index.on_applied(&key("owner"), "o", &SharingRole::Owner(allowed));
+        fixture.index.on_applied(&key("owner"), "o", 1, &SharingRole::Owner(allowed));
         assert!(!fixture.index.are_labels_known());
-        fixture.index.on_applied(&key("a"), "a", &follower());
+        fixture.index.on_applied(&key("a"), "a", 1, &follower());
         let labels = |team: &str| Labels::from([("team".to_owned(), team.to_owned())]);
         fixture.index.on_namespaces_listed([("shop".to_owned(), labels("sales"))].into());
         assert!(fixture.offer().is_some() && fixture.index.are_labels_known());

@@ -229,6 +229,20 @@ async fn nothing_goes_out_or_comes_in_but_what_is_given() {
     assert_eq!(given["egress"], egress);
 }
 
+/// An upgrade with the values of such a release (`--reuse-values`) has none of the new ones.
+#[tokio::test]
+async fn the_admission_policy_forbids_all_references_where_the_values_are_older_than_followers() {
+    let policy = json!({"enabled": true, "followers": null});
+    let objects = objects_of(&with(required(), "admissionPolicy", policy)).await;
+    let policies = of_kind(&objects, "ValidatingAdmissionPolicy");
+    let expression = |policy: &Value| policy["spec"]["validations"][0]["expression"].clone();
+    let expressions: Vec<Value> = policies.into_iter().map(expression).collect();
+    assert!(
+        expressions.contains(&json!("variables.ownerNamespace == request.namespace || false")),
+        "{expressions:?}"
+    );
+}
+
 #[tokio::test]
 async fn the_admission_policy_lets_only_the_test_use_its_simulator() {
     let values = with(required(), "admissionPolicy.enabled", json!(true));
