@@ -32,7 +32,7 @@ async fn world(slow: (&'static str, &'static str)) -> (World, Credential) {
     world.start();
     world.pass(10 * SECOND).await;
     world.assert_healthy();
-    assert_eq!(world.shared(), None);
+    assert_eq!(world.token_of_follower(), None);
     world.environment.api.set_fault(move |facts| {
         let is_slow = facts.verb == "get" && (facts.resource.as_str(), facts.name.as_str()) == slow;
         is_slow.then_some(Fault::Delay(5 * SECOND))
@@ -42,7 +42,7 @@ async fn world(slow: (&'static str, &'static str)) -> (World, Credential) {
 
 impl World {
     /// The token of the follower.
-    fn shared(&self) -> Option<String> {
+    fn token_of_follower(&self) -> Option<String> {
         text(&*self.environment.api.get("secrets", TENANT, FOLLOWER)?, "token")
     }
 
@@ -55,9 +55,13 @@ impl World {
     async fn shares_another(&self, owner: &Credential, kept: &str) {
         for _ in 0..300 {
             self.pass(SECOND / 10).await;
-            assert_ne!(self.shared().as_deref(), Some(kept), "the token of an account that nobody shared");
+            assert_ne!(
+                self.token_of_follower().as_deref(),
+                Some(kept),
+                "the token of an account that nobody shared"
+            );
         }
-        assert!(self.shared().is_some() && self.shared() == self.token(owner));
+        assert!(self.token_of_follower().is_some() && self.token_of_follower() == self.token(owner));
     }
 }
 
@@ -68,10 +72,10 @@ async fn a_permission_that_is_withdrawn_while_a_token_is_rendered_stops_it() {
     world.pass(2 * SECOND).await;
     world.permit(&owner, &[], json!({}));
     world.pass(30 * SECOND).await;
-    assert_eq!(world.shared(), None);
+    assert_eq!(world.token_of_follower(), None);
     world.permit(&owner, &[TENANT], json!({}));
     world.pass(30 * SECOND).await;
-    assert_eq!(world.shared(), world.token(&owner));
+    assert_eq!(world.token_of_follower(), world.token(&owner));
 }
 
 #[tokio::test(start_paused = true)]
