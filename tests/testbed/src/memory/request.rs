@@ -155,6 +155,9 @@ impl Request {
                 ("get", Task::Get { resource: address.resource, key })
             }
             (&Method::POST, true) => ("create", write(user, &address, Deed::Create(json(body)?))?),
+            (&Method::PUT, false) if address.to_status => {
+                ("update", write(user, &address, Deed::Replace(json(body)?))?)
+            }
             (&Method::PATCH, false) => ("patch", write(user, &address, patch(head, &address, body)?)?),
             (&Method::DELETE, false) if !address.to_status => {
                 ("delete", write(user, &address, Deed::Delete)?)

@@ -29,6 +29,8 @@ pub(super) struct Write {
 #[derive(Debug)]
 pub(super) enum Deed {
     Create(Value),
+    /// Of a status, whole.
+    Replace(Value),
     Merge(Value),
     /// A JSON patch (RFC 6902).
     Json(Value),
@@ -98,6 +100,10 @@ impl Store {
                 }
                 self.create(write, body.clone(), None, now)
             }
+            (Deed::Replace(body), Some(live)) => {
+                write.check_body(body)?;
+                self.replace(write, &live, body.clone())
+            }
             (Deed::Merge(patch), Some(live)) => {
                 let mut body = (*live.object.value).clone();
                 merge_patch(&mut body, patch);
@@ -112,8 +118,23 @@ impl Store {
             }
             (Deed::Apply(applied), live) => self.apply(write, live, applied, now),
             (Deed::Delete, Some(live)) => Ok(self.delete(write, &live, now)),
-            (Deed::Merge(_) | Deed::Json(_) | Deed::Delete, None) => Err(write.not_found()),
+            (Deed::Replace(_) | Deed::Merge(_) | Deed::Json(_) | Deed::Delete, None) => Err(write.not_found()),
         }
+    }
+
+    fn replace(&mut self, write: &Write, live: &Stored, body: Value) -> Outcome<Written> {
+        let uid = live.object.metadata("uid");
+        if let Some(wanted) = metadata(&body, "uid").filter(|wanted| *wanted != uid) {
+            let why = format!(
+                "Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"
+            );
+            return Err(write.conflict(&why));
+        }
+        if metadata(&body, "resourceVersion").is_none() {
+            let why = "metadata.resourceVersion: Invalid value: 0: must be specified for an update";
+            return Err(write.invalid(why));
+        }
+        self.update(write, live, body, None)
     }
 
     fn apply(

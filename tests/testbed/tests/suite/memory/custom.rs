@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::step::{Case, Step, apply, create, delete, get, json_patch, merge};
+use super::step::{Case, Step, apply, create, delete, get, json_patch, merge, replace};
 
 const CREDENTIALS: &str = "idissuercredentials";
 const STATUS: &str = "billing/status";
@@ -27,7 +27,19 @@ fn created() -> Step {
         .keep("first")
 }
 
-/// As the operator writes a status.
+/// As the operator writes a status of a version that it knows.
+#[expect(clippy::needless_pass_by_value, reason = "a table reads better without &")]
+fn replace_status(uid: &str, version: &str, status: Value) -> Step {
+    let body = json!({
+        "apiVersion": "idissuer.pl/v1alpha1",
+        "kind": "IdIssuerCredential",
+        "metadata": {"name": "billing", "namespace": "$namespace", "uid": uid, "resourceVersion": version},
+        "status": status,
+    });
+    replace(CREDENTIALS, STATUS, body)
+}
+
+/// As the operator writes a status, whatever stands there.
 #[expect(clippy::needless_pass_by_value, reason = "a table reads better without &")]
 fn write_status(uid: &str, status: Value) -> Step {
     let patch = json!([
@@ -38,7 +50,7 @@ fn write_status(uid: &str, status: Value) -> Step {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    vec![generation(), two_halves(), status_and_uid(), finalizers()]
+    vec![generation(), two_halves(), status_and_uid(), replaced_status(), finalizers()]
 }
 
 fn generation() -> Case {
@@ -133,6 +145,41 @@ fn status_and_uid() -> Case {
                 .gives(200, json!({"status": {"observedGeneration": 3, "secretName": null}})),
             delete(CREDENTIALS, "billing").gives(200, json!({"status": "Success"})),
             write_status("$first.uid", json!({})).gives(404, json!({"reason": "NotFound"})),
+        ],
+    }
+}
+
+fn replaced_status() -> Case {
+    Case {
+        name: "a status that is put is one of that uid and version, and leaves the rest",
+        steps: vec![
+            replace_status("1-1", "1", json!({})).gives(404, json!({"reason": "NotFound"})),
+            created(),
+            merge(CREDENTIALS, STATUS, json!({"status": {"lastHandledRenewRequest": "now"}}))
+                .by("user")
+                .answers(200)
+                .keep("second"),
+            replace_status("1-1", "$second.version", json!({})).gives(409, json!({"reason": "Conflict"})),
+            replace_status("$first.uid", "$first.version", json!({"observedGeneration": 1}))
+                .gives(409, json!({"reason": "Conflict", "message": "~has been modified"})),
+            replace_status("$first.uid", "$second.version", json!({"observedGeneration": 1}))
+                .for_metadata()
+                .gives(
+                    200,
+                    json!({"kind": "PartialObjectMetadata", "metadata": {"generation": 1, "uid": "$first.uid"}}),
+                )
+                .keep("third"),
+            get(CREDENTIALS, "billing").gives(
+                200,
+                json!({
+                    "spec": {"loginSecretRef": {"name": "login"}},
+                    "status": {"observedGeneration": 1, "lastHandledRenewRequest": null},
+                    "metadata": {"resourceVersion": "$third.version"},
+                }),
+            ),
+            replace_status("$first.uid", "$third.version", json!({"observedGeneration": 1}))
+                .gives(200, json!({"metadata": {"resourceVersion": "$third.version"}})),
+            replace_status("$first.uid", "", json!({})).gives(422, json!({"reason": "Invalid"})),
         ],
     }
 }

@@ -69,6 +69,10 @@ pub(super) fn create(resource: &'static str, body: Value) -> Step {
     step(Method::POST, resource, "").parameter("fieldManager", MANAGER).body(body)
 }
 
+pub(super) fn replace(resource: &'static str, name: &str, body: Value) -> Step {
+    step(Method::PUT, resource, name).parameter("fieldManager", MANAGER).body(body)
+}
+
 pub(super) fn delete(resource: &'static str, name: &str) -> Step {
     step(Method::DELETE, resource, name)
 }
