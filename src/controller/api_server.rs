@@ -6,11 +6,15 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
+use http::header::ACCEPT;
 use jiff::SignedDuration;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::api::{Api, ApiResource, DynamicObject, PartialObjectMeta, Patch, PatchParams};
-use kube::{Client, ResourceExt};
+use kube::api::{
+    Api, ApiResource, DynamicObject, PartialObjectMeta, Patch, PatchParams, PostParams, Request,
+};
+use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
 
 use super::api_call::{self, CallError};
@@ -19,13 +23,17 @@ use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
 use crate::core::adaptive_timeout::AdaptiveTimeout;
 use crate::core::object_name::NamespacedName;
 use crate::core::observed::CaBundleKind;
-use crate::core::target::ObjectVersion;
+use crate::core::target::{Identity, ObjectVersion};
 
 /// Under this name the operator owns what it writes (server-side apply).
 pub const FIELD_MANAGER: &str = "idissuer-operator";
 /// The resourceVersion that makes an apply a create: no object has it, so the API server answers 409 if there is an
 /// object, and creates one otherwise.
 const CREATE_ONLY: &str = "1";
+/// What both ways to write a status are called.
+const WRITE_STATUS: &str = "write status of IdIssuerCredential";
+/// An answer without the rest of the object, which is known.
+const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 /// The time limit for the calls of one credential.
 pub(super) struct CallDeadline<'a> {
     timeout: &'a mut AdaptiveTimeout,
@@ -206,36 +214,60 @@ impl ApiServer {
         Ok(version_of(&written.map_err(|error| error.without(&target))?))
     }
 
-    /// Writes the status of the credential with this uid, whole: what anybody else has put there is gone; with `version`, only
-    /// of that very version. Returns the resourceVersion that this makes.
+    /// Writes the status of this very version of a credential, whole: what anybody else has put there is gone. Returns the
+    /// resourceVersion that this makes.
+    ///
+    /// This is the form that costs the API server the least.
     ///
     /// # Errors
-    /// A conflict when it is another version; else when the API server does not answer or refuses, or the credential is not
-    /// that one any more.
-    pub(super) async fn write_status(
+    /// A conflict when it is another version or credential; else when the API server does not answer or refuses.
+    pub(super) async fn replace_status(
         &self,
-        namespace: &str,
-        name: &str,
-        uid: &str,
-        version: Option<&str>,
+        Identity { object: NamespacedName { namespace, name }, uid }: &Identity,
+        version: &str,
         status: &IdIssuerCredentialStatus,
         deadline: CallDeadline<'_>,
     ) -> Result<String, ApiServerError> {
-        const OPERATION: &str = "write status of IdIssuerCredential";
+        let body = json!({
+            "apiVersion": IdIssuerCredential::api_version(&()),
+            "kind": IdIssuerCredential::kind(&()),
+            "metadata": {"name": name, "namespace": namespace, "uid": uid, "resourceVersion": version},
+            "status": status,
+        });
+        let parameters =
+            PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let request = Request::new(IdIssuerCredential::url_path(&(), Some(namespace)));
+        let request = request.replace_subresource("status", name, &parameters, body.to_string().into_bytes());
+        let write = async {
+            let mut request = request.map_err(kube::Error::BuildRequest)?;
+            request.headers_mut().insert(ACCEPT, HeaderValue::from_static(METADATA_ONLY));
+            self.client.request::<PartialObjectMeta<IdIssuerCredential>>(request).await
+        };
+        let written = call(deadline, WRITE_STATUS, namespace, name, write).await?;
+        Ok(written.resource_version().unwrap_or_default())
+    }
+
+    /// The same for whatever version there is, as long as it is this credential.
+    ///
+    /// # Errors
+    /// When the API server does not answer or refuses, or the credential is not that one any more.
+    pub(super) async fn overwrite_status(
+        &self,
+        Identity { object: NamespacedName { namespace, name }, uid }: &Identity,
+        status: &IdIssuerCredentialStatus,
+        deadline: CallDeadline<'_>,
+    ) -> Result<String, ApiServerError> {
         let api: Api<PartialObjectMeta<IdIssuerCredential>> = Api::namespaced(self.client.clone(), namespace);
         // A server-side apply would leave what another writer has added.
-        let mut patch = vec![
-            json!({"op": "test", "path": "/metadata/uid", "value": uid}),
-            json!({"op": "add", "path": "/status", "value": status}),
-        ];
-        patch
-            .extend(version.map(|it| json!({"op": "add", "path": "/metadata/resourceVersion", "value": it})));
-        let patch = serde_json::from_value(patch.into());
-        let patch =
-            Patch::<()>::Json(patch.map_err(|_| failed(OPERATION, namespace, name, CallError::Unusable))?);
+        let patch = json!([
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "add", "path": "/status", "value": status},
+        ]);
+        let unusable = |_| failed(WRITE_STATUS, namespace, name, CallError::Unusable);
+        let patch = Patch::<()>::Json(serde_json::from_value(patch).map_err(unusable)?);
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let write = api.patch_status(name, &parameters, &patch);
-        let written = call(deadline, OPERATION, namespace, name, write).await?;
+        let written = call(deadline, WRITE_STATUS, namespace, name, write).await?;
         Ok(written.resource_version().unwrap_or_default())
     }
 

@@ -11,6 +11,7 @@ use super::state::CredentialState;
 use super::status;
 use crate::core::object_name::NamespacedName;
 use crate::core::reason::Reason;
+use crate::core::target::Identity;
 
 /// Reports this in its status, once per generation, unless another controller manages it.
 ///
@@ -40,9 +41,8 @@ pub(super) async fn report(
         }
         let status = status::read(previous).malformed(generation, own, now.wall);
         let deadline = state.call_deadline().within(left);
-        api_server
-            .write_status(&key.namespace, &key.name, uid, None, &status::write(&status), deadline)
-            .await?;
+        let identity = Identity { object: key.clone(), uid: uid.to_owned() };
+        api_server.overwrite_status(&identity, &status::write(&status), deadline).await?;
         state.known.on_status_written(status, false, now);
         context.writes.made(&key.namespace, now);
     }

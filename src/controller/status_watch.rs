@@ -63,6 +63,12 @@ impl StatusWatches {
         }
     }
 
+    /// The last version of a credential that is known, by the watch or by a write of its status.
+    #[must_use]
+    pub(super) fn newest(&self, key: &NamespacedName) -> Option<String> {
+        self.lock().get(key)?.newest().map(|version| version.to_string())
+    }
+
     /// Whether someone else changed a credential's status since then.
     #[must_use]
     pub(super) fn is_undone(&self, key: &NamespacedName) -> bool {
@@ -106,6 +112,10 @@ impl StatusWatch {
     fn leaves(&mut self, left: Option<StatusMark>) {
         self.left = left;
         self.is_told = false;
+    }
+
+    fn newest(&self) -> Option<u64> {
+        [self.shown, self.left].into_iter().flatten().map(|mark| mark.version).max()
     }
 
     /// Whether someone else changed it since then.
@@ -152,7 +162,10 @@ mod tests {
         watch.begins(&status(3));
         watch.leaves(mark(3, "11"));
         assert!(!watch.shows(mark(2, "10")), "what stood there before the last write");
+        assert_eq!(watch.newest(), Some(11));
         assert!(!watch.shows(mark(3, "11")));
+        assert!(!watch.shows(mark(3, "12")), "the specification changed");
+        assert_eq!(watch.newest(), Some(12));
     }
 
     #[test]
@@ -189,6 +202,7 @@ mod tests {
         let mut watch = seen(mark(1, "opaque"));
         watch.leaves(mark(2, "opaque"));
         assert!(!watch.shows(mark(1, "more opaque")));
+        assert_eq!(watch.newest(), None);
         assert_eq!(
             StatusMark::of(None, "1"),
             StatusMark::of(Some(&IdIssuerCredentialStatus::default()), "1")

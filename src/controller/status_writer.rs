@@ -7,6 +7,7 @@ use super::leader_election::Term;
 use super::reconciliation::Reconciliation;
 use super::status;
 use super::status_watch::StatusMark;
+use crate::api::IdIssuerCredentialStatus;
 use crate::core::conditions::{ConditionType, find};
 use crate::core::credential::{Report, ReportRequest, Status, StatusTrigger};
 use crate::core::object_name::NamespacedName;
@@ -54,25 +55,39 @@ impl Reconciliation<'_> {
                 return Ok(());
             }
         }
-        let (Identity { object, uid }, registry) = (&self.identity, &self.context.registry);
-        let NamespacedName { namespace, name } = object;
         let wire = status::write(&status);
-        registry.statuses.begins(&self.key(), &wire);
-        let (api_server, left) = (&self.context.api_server, self.context.leader_election.left());
-        // Another controller may claim a credential that has none at the same time.
-        let fence =
-            self.credential.resource_version().filter(|_| self.state.known.status().controller.is_none());
-        let deadline = self.state.call_deadline().within(left);
-        let version =
-            api_server.write_status(namespace, name, uid, fence.as_deref(), &wire, deadline).await?;
-        registry.statuses.leaves(&self.key(), StatusMark::of(Some(&wire), &version));
-        self.context.peers.warn_if_crd_is_old(registry, &self.key());
+        let registry = &self.context.registry;
+        registry.statuses.begins(&self.identity.object, &wire);
+        let version = self.write(&wire).await?;
+        registry.statuses.leaves(&self.identity.object, StatusMark::of(Some(&wire), &version));
+        self.context.peers.warn_if_crd_is_old(registry, &self.identity.object);
         self.state.known.on_status_written(status, is_put_back, now);
-        self.context.writes.made(namespace, now);
+        self.context.writes.made(&self.identity.object.namespace, now);
         for event in events {
             self.context.publisher.publish(status::event(&event), self.credential.object_ref(&()));
         }
         Ok(())
+    }
+
+    /// Writes this status, and returns the version that this makes.
+    async fn write(&mut self, status: &IdIssuerCredentialStatus) -> Result<String, ApiServerError> {
+        let (api_server, leader_election) = (&self.context.api_server, &self.context.leader_election);
+        // Another controller may claim a credential that has none at the same time.
+        let claimed =
+            self.credential.resource_version().filter(|_| self.state.known.status().controller.is_none());
+        let newest = || self.context.registry.statuses.newest(&self.identity.object);
+        if let Some(version) = claimed.clone().or_else(newest) {
+            let deadline = self.state.call_deadline().within(leader_election.left());
+            let written = api_server.replace_status(&self.identity, &version, status, deadline).await;
+            // The watch may be late, or an answer was lost. What others write beside the status does not keep it back, while
+            // this process leads.
+            let is_outdated = claimed.is_none() && written.as_ref().is_err_and(ApiServerError::is_conflict);
+            if !is_outdated || leader_election.term() != self.state.term {
+                return written;
+            }
+        }
+        let deadline = self.state.call_deadline().within(leader_election.left());
+        api_server.overwrite_status(&self.identity, status, deadline).await
     }
 
     /// From when on a status that someone else changed is restored.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use idissuer::api::IdIssuerCredential;
 use idissuer_simulator::{Server, Simulator, Tls};
 use idissuer_testbed::proxy::Proxy;
 use idissuer_testbed::{AuditRequest, ControlPlane, Mark, Options, Shared, TestNamespace, wait};
@@ -86,6 +87,7 @@ impl Installed {
             stage.write_login(USER, PASSWORD).await;
             stage.until_condition("LoginAccepted", "True", "LoginAccepted").await;
         }
+        self.be_claimed().await;
         self.trust_the_other_issuer().await;
         self.fail_over().await;
         let stage = &self.stage;
@@ -93,6 +95,16 @@ impl Installed {
         stage.credentials().delete(NAME, &DeleteParams::default()).await.unwrap();
         wait::gone(&stage.secrets(), NAME, LIMIT).await;
         self.stage.operator.stop().await;
+    }
+
+    /// Another controller asks whether this one is alive: it answers, whatever version the credential is of.
+    async fn be_claimed(&self) {
+        let claim = json!({"status": {"claimedBy": "elsewhere/operator"}});
+        let parameters = PatchParams::default();
+        self.stage.credentials().patch_status(NAME, &parameters, &Patch::Merge(claim)).await.unwrap();
+        let is_answered =
+            |it: &IdIssuerCredential| it.status.as_ref().is_some_and(|status| status.claimed_by.is_none());
+        self.stage.until(NAME, "an answer to the claim", is_answered).await;
     }
 
     /// Another replica stands by, and takes over: it reads each status, for a watch may show it later.

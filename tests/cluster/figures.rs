@@ -258,7 +258,8 @@ async fn what_a_rotation_costs_for_a_thousand_followers() {
     stage.settle().await;
     let requests = stage.control_plane.audit().of_user_since(&stage.operator.user, mark).unwrap();
     let last = |resource: &str| {
-        let writes = requests.iter().filter(|it| it.verb == "patch" && it.resource == resource);
+        let writes =
+            requests.iter().filter(|it| matches!(&*it.verb, "patch" | "update") && it.resource == resource);
         writes.map(|it| it.timestamp.duration_since(answered).as_secs_f64()).fold(0.0, f64::max)
     };
     let total: usize = stage.requests_since(mark).values().sum();

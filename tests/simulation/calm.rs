@@ -54,7 +54,7 @@ async fn needs_only_what_lifetimes_need(mut world: World) {
     assert_eq!(calls.sent(), necessary);
     assert_eq!((calls.logins, calls.logins_rejected, calls.unsent), (6, 0, 0), "renewals are refreshes");
     let rotations = 3 * (necessary - before);
-    let expected = [("patch secrets", rotations), ("patch idissuercredentials/status", rotations)];
+    let expected = [("patch secrets", rotations), ("update idissuercredentials/status", rotations)];
     assert_eq!(requests(&world), expected.map(|(name, count)| (name.to_owned(), count)).into());
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use idissuer::core::lease::Timings;
 use idissuer_testbed::memory::Fault;
 use jiff::Timestamp;
+use serde_json::json;
 
 use crate::issuers::Issuers;
 use crate::world::{Plan, World};
@@ -84,7 +85,7 @@ async fn what_was_written_and_answered_late_counts_as_written() {
         let plan = Plan { seed: 12, accounts: 1, credentials: 1, lease: None };
         let mut world = World::new(&plan, Issuers::plain(12, LIFETIME));
         world.environment.api.set_fault(move |annotations| {
-            let is_write = annotations.resource == resource && annotations.verb == "patch";
+            let is_write = annotations.resource == resource && matches!(annotations.verb, "patch" | "update");
             is_write.then_some(Fault::Late(Duration::from_secs(8)))
         });
         world.start();
@@ -97,4 +98,28 @@ async fn what_was_written_and_answered_late_counts_as_written() {
         assert_eq!(world.token(&world.population.credentials[0]), token);
         assert_eq!(world.environment.ledger.calls().sent(), 1, "{resource}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_is_written_over_an_edit_that_the_watch_has_not_shown() {
+    let plan = Plan { seed: 12, accounts: 1, credentials: 1, lease: None };
+    let mut world = World::new(&plan, Issuers::plain(12, LIFETIME));
+    world.start();
+    world.pass(2 * MINUTE).await;
+    let process = world.replicas[0].process.as_ref().unwrap().name.clone();
+    world.environment.api.silence_watches(&process, true);
+    let credential = &world.population.credentials[0];
+    let mut manifest = credential.manifest(&world.environment.issuers, &json!({}));
+    manifest["metadata"]["labels"] = json!({"team": "shop"});
+    world.write(&manifest);
+    let recorded = || world.credential(credential)["status"]["token"]["fingerprint"].clone();
+    for overwrites in [1, 1] {
+        let before = recorded();
+        world.pass(LIFETIME).await;
+        assert_ne!(recorded(), before);
+        let patches = world.environment.api.count(&process, "patch", "idissuercredentials/status");
+        assert_eq!(patches, overwrites, "the answer to the first write names the version for the next");
+    }
+    assert_eq!(world.credential(credential)["metadata"]["labels"]["team"], "shop");
+    world.assert_healthy();
 }

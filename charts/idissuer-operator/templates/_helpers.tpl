@@ -121,7 +121,7 @@ securityContext:
   verbs: [get, list, watch]
 - apiGroups: [idissuer.pl]
   resources: [idissuercredentials/status]
-  verbs: [patch]
+  verbs: [update, patch]
 # Lists and watches request metadata only, but `list` and `watch` include reading.
 - apiGroups: [""]
   resources: [secrets]

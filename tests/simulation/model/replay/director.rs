@@ -152,7 +152,7 @@ impl Director {
         if let Some(fault) = link.api_fault() {
             return Some(fault);
         }
-        if annotations.verb != "patch" {
+        if !matches!(annotations.verb, "patch" | "update") {
             return None;
         }
         match self.cross(&link) {

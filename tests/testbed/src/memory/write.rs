@@ -118,16 +118,17 @@ impl Store {
             }
             (Deed::Apply(applied), live) => self.apply(write, live, applied, now),
             (Deed::Delete, Some(live)) => Ok(self.delete(write, &live, now)),
-            (Deed::Replace(_) | Deed::Merge(_) | Deed::Json(_) | Deed::Delete, None) => Err(write.not_found()),
+            (Deed::Replace(_) | Deed::Merge(_) | Deed::Json(_) | Deed::Delete, None) => {
+                Err(write.not_found())
+            }
         }
     }
 
     fn replace(&mut self, write: &Write, live: &Stored, body: Value) -> Outcome<Written> {
         let uid = live.object.metadata("uid");
         if let Some(wanted) = metadata(&body, "uid").filter(|wanted| *wanted != uid) {
-            let why = format!(
-                "Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}"
-            );
+            let why =
+                format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}");
             return Err(write.conflict(&why));
         }
         if metadata(&body, "resourceVersion").is_none() {
