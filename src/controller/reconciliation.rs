@@ -88,7 +88,11 @@ impl<'a> Reconciliation<'a> {
         let now = self.context.clock.now();
         self.state.known.update_renew_request(self.credential.renew_request(), now);
         if let Ok(spec) = self.spec.clone() {
-            self.target_seen = self.context.registry.secrets.last_seen(&self.sibling(&spec.target.secret));
+            let (secrets, target) = (&self.context.registry.secrets, self.sibling(&spec.target.secret));
+            self.target_seen = match self.state.known.published() {
+                Some(_) => secrets.last_seen(&target),
+                None => secrets.last_seen_of_new_target(&target),
+            };
             match &spec.account {
                 AccountReference::Own(account) => {
                     self.state.followed = None;

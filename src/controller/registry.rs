@@ -3,6 +3,7 @@
 //! The watch of credentials keeps the parts in step here. All others use the part that they need.
 
 mod credential_store;
+mod name_filter;
 mod namespace_quota;
 mod rejection_barrier;
 mod secret_cache;

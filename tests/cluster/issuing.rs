@@ -55,13 +55,13 @@ async fn an_applied_resource_becomes_a_secret_with_a_token_that_the_issuer_accep
     let counts = stage.counts();
     assert_eq!((counts.logins_accepted, counts.logins_rejected, counts.refreshes_accepted), (1, 0, 0));
     eprintln!("requests of a first issue: {requests:?}");
-    // The login Secret, and whether there is a target of someone else's. One status tells of the attempt before it is
-    // made, one of its success.
+    // The login Secret is read; the watch has shown that there is no target. One status tells of the attempt before it
+    // is made, one of its success.
     let expected = [
         ("create events", 1),
-        ("get secrets", 2),
-        ("patch idissuercredentials/status", 2),
+        ("get secrets", 1),
         ("patch secrets", 1),
+        ("update idissuercredentials/status", 2),
     ];
     let expected = expected.map(|(request, number)| (request.to_owned(), number));
     assert_eq!(requests, expected.into());

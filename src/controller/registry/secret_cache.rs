@@ -1,13 +1,13 @@
 //! What is known of the Secrets that credentials name: in which version each was seen, read and written.
 //!
-//! Secrets themselves are not kept, and of those that no credential names nothing at all: memory does not depend on
-//! them.
+//! Secrets themselves are not kept, and of those that no credential names one bit: memory does not depend on them.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::name_filter::NameFilter;
 use crate::core::object_name::NamespacedName;
 use crate::core::observed::LastSeen;
 use crate::core::target::ObjectVersion;
@@ -18,12 +18,14 @@ pub(in crate::controller) struct SecretCache {
     synced: watch::Sender<bool>,
 }
 
-#[derive(Default)]
 struct Inner {
     // In order, so that a run can be repeated.
     secrets: BTreeMap<NamespacedName, Entry>,
     /// The Secrets that the current list has shown so far.
     listed: Option<HashSet<NamespacedName>>,
+    /// All Secrets that the watch has shown since the current list began, and whether that list is complete.
+    shown: NameFilter,
+    is_complete: bool,
 }
 
 #[derive(Default)]
@@ -42,7 +44,9 @@ pub(in crate::controller) struct CacheRevision(u64);
 
 impl SecretCache {
     pub(super) fn new() -> Self {
-        Self { inner: Mutex::default(), synced: watch::Sender::new(false) }
+        let (secrets, shown) = (BTreeMap::new(), NameFilter::new());
+        let inner = Inner { secrets, listed: None, shown, is_complete: false };
+        Self { inner: Mutex::new(inner), synced: watch::Sender::new(false) }
     }
 
     /// A credential names these Secrets of its namespace from now on, and no longer those before.
@@ -74,7 +78,8 @@ impl SecretCache {
         version: ObjectVersion,
     ) -> Vec<NamespacedName> {
         let mut inner = self.lock();
-        let Inner { secrets, listed } = &mut *inner;
+        let Inner { secrets, listed, shown, .. } = &mut *inner;
+        shown.insert(key);
         let Some(entry) = secrets.get_mut(key) else { return Vec::new() };
         if let Some(listed) = listed {
             listed.insert(key.clone());
@@ -98,13 +103,17 @@ impl SecretCache {
 
     /// A new list of Secrets begins.
     pub(in crate::controller) fn on_relist(&self) {
-        self.lock().listed = Some(HashSet::new());
+        let mut inner = self.lock();
+        inner.listed = Some(HashSet::new());
+        inner.shown.clear();
+        inner.is_complete = false;
     }
 
     /// A list of Secrets is complete: what was not in it is gone. Returns the credentials that this concerns.
     pub(in crate::controller) fn on_list_end(&self) -> Vec<NamespacedName> {
         let mut inner = self.lock();
         let listed = inner.listed.take().unwrap_or_default();
+        inner.is_complete = true;
         let mut concerned = Vec::new();
         for (key, entry) in &mut inner.secrets {
             if !listed.contains(key) && entry.seen != LastSeen::Absent {
@@ -159,6 +168,19 @@ impl SecretCache {
     #[must_use]
     pub(in crate::controller) fn last_seen(&self, key: &NamespacedName) -> LastSeen {
         self.lock().secrets.get(key).map(|entry| entry.seen.clone()).unwrap_or_default()
+    }
+
+    /// The same for a target that was never written. If the watch has shown no Secret of its name, there is none: a
+    /// read would find none, and a write that finds one nevertheless fails.
+    #[must_use]
+    pub(in crate::controller) fn last_seen_of_new_target(&self, key: &NamespacedName) -> LastSeen {
+        let inner = self.lock();
+        match inner.secrets.get(key).map(|entry| &entry.seen) {
+            None | Some(LastSeen::Unknown) if inner.is_complete && !inner.shown.may_contain(key) => {
+                LastSeen::Absent
+            }
+            seen => seen.cloned().unwrap_or_default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -255,6 +277,29 @@ mod tests {
         assert!(cache.lock().listed.is_none());
         cache.link(&key("a"), &names(&["login"]), &BTreeSet::new());
         assert!(cache.lock().secrets.is_empty());
+    }
+
+    #[test]
+    fn a_new_target_is_absent_once_a_list_is_complete_that_has_not_shown_it() {
+        let cache = cache(&[("a", &["login"])]);
+        let seen = |name: &str| cache.last_seen_of_new_target(&key(name));
+        assert_eq!(seen("target"), LastSeen::Unknown, "nothing was listed");
+        cache.on_relist();
+        cache.on_applied(&key("theirs"), version(1));
+        assert_eq!(seen("target"), LastSeen::Unknown, "the list goes on");
+        cache.on_list_end();
+        cache.link(&key("b"), &BTreeSet::new(), &names(&["target", "theirs"]));
+        assert_eq!((seen("target"), seen("theirs")), (LastSeen::Absent, LastSeen::Unknown));
+        assert_eq!(cache.last_seen(&key("target")), LastSeen::Unknown);
+        cache.on_applied(&key("target"), version(2));
+        assert_eq!(seen("target"), LastSeen::Version(version(2)));
+        cache.on_applied(&key("another"), version(3));
+        cache.on_deleted(&key("another"), "s");
+        assert_eq!(seen("another"), LastSeen::Unknown, "it was there");
+        cache.on_relist();
+        assert_eq!(seen("new"), LastSeen::Unknown, "what this list has not shown may come yet");
+        cache.on_list_end();
+        assert_eq!(seen("another"), LastSeen::Absent);
     }
 
     #[test]
