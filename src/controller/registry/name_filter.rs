@@ -58,7 +58,9 @@ mod tests {
             |prefix: &str| (0..10_000).map(|number| key(&format!("{prefix}-{number}"))).collect::<Vec<_>>();
         let (seen, others) = (names("seen"), names("other"));
         assert!(!seen.iter().any(|name| filter.may_contain(name)));
-        seen.iter().for_each(|name| filter.insert(name));
+        for name in &seen {
+            filter.insert(name);
+        }
         assert!(seen.iter().all(|name| filter.may_contain(name)));
         let mistaken = others.iter().filter(|name| filter.may_contain(name)).count();
         assert!(mistaken < 200, "{mistaken} of 10,000");
