@@ -66,12 +66,12 @@ $(DENY):
 $(TYPOS):
 	$(call install,typos,typos-cli,$(TYPOS_VERSION))
 
-# Tests the alerts. Only unpacked: the package would start a server.
-PROMTOOL := $(TOOLS)/promtool/usr/bin/promtool
-$(PROMTOOL):
-	mkdir -p $(TOOLS)/promtool
-	cd $(TOOLS)/promtool && { apt-get download --quiet prometheus || { apt-get update --quiet && apt-get download --quiet prometheus; }; }
-	cd $(TOOLS)/promtool && dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb usr/bin/prometheus
+# Tests alerts, dashboard and metrics. Only unpacked: the package would start a server.
+PROMETHEUS := $(TOOLS)/prometheus/usr/bin/prometheus
+$(PROMETHEUS):
+	mkdir -p $(TOOLS)/prometheus
+	cd $(TOOLS)/prometheus && { apt-get download --quiet prometheus || { apt-get update --quiet && apt-get download --quiet prometheus; }; }
+	cd $(TOOLS)/prometheus && dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb
 
 deny: $(DENY) ## Check licences, sources and bans of all dependencies
 	$(DENY) --locked check bans licenses sources
@@ -212,9 +212,9 @@ full: check reproducible materials test ## Run the checks that are too slow for 
 	PROPTEST_CASES=256 $(MAKE) mutants
 	PROPTEST_CASES=1000000 SIMULATION_FULL=1 SIMULATION_DAYS=30 SIMULATION_CREDENTIALS=1000 $(MAKE) simulation
 
-tools: ## Build the programs for tests and demo, once, from source: etcd, kube-apiserver, kubectl, a node, helm; and unpack promtool
+tools: ## Build the programs for tests and demo, once, from source: etcd, kube-apiserver, kubectl, a node, helm; and unpack Prometheus
 	@$(BUILD)
 	$(TESTBED) tools
 	$(TESTBED) tools node
 	$(TESTBED) tools helm
-	@if command -v apt-get >/dev/null; then $(MAKE) $(PROMTOOL); fi
+	@if command -v apt-get >/dev/null; then $(MAKE) $(PROMETHEUS); fi

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use crate::core::call_limiter::{CallLimiter, CallRequest, Capacity};
+use crate::core::call_limiter::{CallLimiter, CallRequest, Capacity, Load};
 use crate::core::time::Moment;
 
 type Waiter<K> = oneshot::Sender<Permit<K>>;
@@ -47,6 +47,11 @@ impl<K: Clone + Eq + Hash> CallLimiters<K> {
             self.admit(limiter, key);
         }
         permit.await.ok()
+    }
+
+    /// What runs and waits, for each key.
+    pub(crate) fn load(&self) -> Vec<Load> {
+        self.lock().values().map(CallLimiter::load).collect()
     }
 
     /// Admits calls that may start; a call that no longer waits frees its place at once.

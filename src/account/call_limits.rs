@@ -222,6 +222,13 @@ impl CallLimits {
         }
     }
 
+    /// Each origin with a shared breaker, and whether it is open.
+    pub(super) fn circuits(&self) -> Vec<(String, bool)> {
+        let inner = self.lock();
+        let shared = inner.breakers.iter().filter(|((_, tenant), _)| tenant.is_none());
+        shared.map(|((origin, _), breaker)| (origin.to_string(), breaker.is_open())).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -12,7 +12,7 @@ mod members;
 mod session;
 mod shared;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::SignedDuration;
@@ -51,6 +51,19 @@ pub struct Accounts {
     sessions: Mutex<Sessions>,
     keys: KeyMaker,
     shared: Arc<Shared>,
+}
+
+/// What runs and waits, of all accounts.
+#[derive(Clone, Debug, Default)]
+pub struct Load {
+    /// Accounts whose login is held.
+    pub held: usize,
+    /// Calls to issuers that run.
+    pub in_flight: usize,
+    /// Calls that wait for a permit, by tenant.
+    pub waiting: Vec<(String, usize)>,
+    /// Each issuer with a shared circuit breaker, and whether it is open.
+    pub circuits: Vec<(String, bool)>,
 }
 
 impl Accounts {
@@ -124,6 +137,24 @@ impl Accounts {
     pub fn forget_all(&self) {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.by_key.drain().for_each(|(_, session)| session.retire());
+    }
+
+    /// What runs and waits at this moment.
+    #[must_use]
+    pub fn load(&self, now: Moment) -> Load {
+        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = sessions.by_key.values().filter(|session| session.is_held(now)).count();
+        drop(sessions);
+        let calls = self.shared.call_limiters.load();
+        let (in_flight, waiting) =
+            calls.into_iter().fold((0, BTreeMap::new()), |(sum, mut by_tenant), load| {
+                for (tenant, waiting) in load.waiting {
+                    *by_tenant.entry(tenant.to_string()).or_default() += waiting;
+                }
+                (sum + load.in_flight, by_tenant)
+            });
+        let waiting = waiting.into_iter().collect();
+        Load { held, in_flight, waiting, circuits: self.shared.call_limits.circuits() }
     }
 
     /// Waits until no call is in flight. Call it after `stop` was cancelled.

@@ -104,6 +104,11 @@ impl Session {
         self.account().last_failure().cloned()
     }
 
+    /// Whether its login is held: not tried again until somebody asks.
+    pub(super) fn is_held(&self, now: Moment) -> bool {
+        self.account().next(self.members.strategy(), now) == Next::Held
+    }
+
     /// The pace that the account's tokens set.
     #[must_use]
     pub fn pace(&self) -> TimeScale {

@@ -103,6 +103,10 @@ struct ControllerArguments {
     #[arg(long, env = "IDISSUER_NAMESPACE_SELECTORS")]
     namespace_selectors: bool,
 
+    /// Show each credential by its name in the metrics; `false` leaves only totals, for clusters with very many
+    #[arg(long, env = "IDISSUER_CREDENTIAL_METRICS", value_name = "BOOLEAN", default_value_t = true, action = clap::ArgAction::Set)]
+    credential_metrics: bool,
+
     /// How often watches are re-established; a stalled watch hides changes until then
     #[arg(long, env = "IDISSUER_WATCH_TIMEOUT_SECONDS", value_name = "SECONDS", default_value_t = 290, value_parser = clap::value_parser!(u32).range(1..295))]
     watch_timeout_seconds: u32,
@@ -213,6 +217,7 @@ fn run_controller(mut arguments: ControllerArguments) -> Result<(), String> {
         max_credentials_per_namespace: usize::try_from(arguments.max_credentials_per_namespace)
             .unwrap_or(usize::MAX),
         namespace_selectors: arguments.namespace_selectors,
+        credential_metrics: arguments.credential_metrics,
         watch_timeout_seconds: arguments.watch_timeout_seconds,
         use_environment_proxy: arguments.use_environment_proxy,
     };

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +30,8 @@ pub(super) struct LeaderElection {
 struct State {
     /// Until when the lease is ours; none while another replica may act.
     tenure: Option<Tenure>,
+    /// When it was renewed last.
+    renewed: Option<Timestamp>,
     term: Term,
     /// How far our clock was behind that of the holder when the lease was last seen to belong to another replica.
     clock_behind: SignedDuration,
@@ -85,6 +87,12 @@ impl LeaderElection {
         self.settings.as_ref()?;
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         Some(state.tenure.map_or(SignedDuration::ZERO, |tenure| tenure.left(self.clock.now())))
+    }
+
+    /// When the lease that this process holds was renewed last.
+    pub(super) fn renewed(&self) -> Option<Timestamp> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.tenure.and(state.renewed)
     }
 
     /// Claims the lease over and over until `stop`, keeps it until `done`, and releases it. `forget` is called when
@@ -214,6 +222,7 @@ impl LeaderElection {
             tracing::info!(lease = settings.name, "leading again: the lease could be renewed");
         }
         state.tenure = Some(Tenure::granted(sent, timings));
+        state.renewed = Some(sent.wall);
         let was_denied = std::mem::take(&mut state.was_denied);
         is_new_term || was_denied
     }

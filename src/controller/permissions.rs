@@ -14,6 +14,7 @@ use kube::client::Body;
 
 use crate::core::time::Moment;
 use crate::ops::clock::Clock;
+use crate::ops::metrics::Metrics;
 use crate::ops::readiness::Readiness;
 
 /// A permission that is not requested again in this time may no longer be needed, for example after the deletion of a
@@ -111,13 +112,19 @@ impl fmt::Display for Permission {
 /// The permissions that were missing when they were last needed.
 pub(super) struct Permissions {
     clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
     missing: Mutex<BTreeMap<Permission, Moment>>,
 }
 
 impl Permissions {
     /// A client whose responses are checked; readiness shows the result.
-    pub(super) fn watch_client(client: Client, readiness: &Readiness, clock: Arc<dyn Clock>) -> Client {
-        let permissions = Arc::new(Self { clock, missing: Mutex::default() });
+    pub(super) fn watch_client(
+        client: Client,
+        readiness: &Readiness,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Client {
+        let permissions = Arc::new(Self { clock, metrics, missing: Mutex::default() });
         let checked = Arc::clone(&permissions);
         readiness.check("rights", move || checked.blocking());
         let namespace = client.default_namespace().to_owned();
@@ -130,7 +137,12 @@ impl Permissions {
 
     async fn send(&self, client: &Client, request: Request<Body>) -> kube::Result<Response<Body>> {
         let permission = Permission::of(request.method(), request.uri());
-        let answer = client.send(request).await?;
+        let answer = client.send(request).await;
+        if let Some(Permission::Verb { verb, resource, .. }) = &permission {
+            let code = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
+            self.metrics.api_request(verb, resource, code);
+        }
+        let answer = answer?;
         if answer.status() == StatusCode::UNAUTHORIZED {
             self.on_denied(Permission::Identity);
             return Ok(answer);
@@ -244,7 +256,8 @@ mod tests {
 
     #[test]
     fn a_missing_permission_is_reported_until_it_is_there_or_no_longer_needed() {
-        let permissions = Permissions { clock: Arc::new(SystemClock::start()), missing: Mutex::default() };
+        let (clock, metrics) = (Arc::new(SystemClock::start()), Arc::new(Metrics::new()));
+        let permissions = Permissions { clock, metrics, missing: Mutex::default() };
         let of = |uri: &str| Permission::of(&Method::GET, &uri.parse().unwrap()).unwrap();
         let (secrets, events) = (of("/api/v1/secrets"), of("/apis/events.k8s.io/v1/events"));
         permissions.on_denied(secrets.clone());

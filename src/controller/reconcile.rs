@@ -41,6 +41,8 @@ const OTHERS_LIMIT: SignedDuration = SignedDuration::from_secs(10);
 /// When the API server does not answer or refuses what should not depend on a person.
 pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ApiServerError> {
     let namespace = object.namespace().unwrap_or_default();
+    let key = NamespacedName::new(namespace.as_str(), object.name_any());
+    context.registry.wake_ups.begin(&key);
     // Nothing is begun any more once the process stops.
     let _pass = tokio::select! {
         biased;
@@ -54,7 +56,6 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
         } => permit,
     };
     let meta = object.meta();
-    let key = NamespacedName { namespace, name: object.name_any() };
     let uid = object.uid().unwrap_or_default();
     let Some(state) = context.registry.credentials.state(&key, &uid) else {
         return Ok(Action::await_change());

@@ -19,6 +19,7 @@ use super::context::Context;
 use super::events::{self, EventPublisher, PendingEvent, Recorder};
 use super::large_reads::LargeReads;
 use super::leader_election::LeaderElection;
+use super::operator_state::StateSource;
 use super::peer_watch::PeerWatch;
 use super::permissions::Permissions;
 use super::registry::Registry;
@@ -26,15 +27,18 @@ use super::settings::{Settings, host};
 use super::sharing::index::SharingIndex;
 use super::sharing::namespaces::watch_namespaces;
 use super::waker::{self, Waker};
+use super::watch_metrics::WatchMetrics;
+use super::watchdog::Watchdog;
+use super::watches;
 use super::write_limits::NamespaceWrites;
-use super::{watchdog, watches};
 use crate::account::call_limiters::CallLimiters;
 use crate::account::{Accounts, KeyMaker, Member};
 use crate::api::IdIssuerCredential;
 use crate::core::call_limiter::Capacity;
 use crate::issuer::{Bundles, HttpTransport, IssuerClient, Transport};
-use crate::ops::admin;
+use crate::ops::admin::{self, Pages};
 use crate::ops::clock::{Clock, SystemClock};
+use crate::ops::liveness::Liveness;
 use crate::ops::metrics::Metrics;
 use crate::ops::readiness::Readiness;
 
@@ -77,6 +81,8 @@ pub struct Dependencies {
     pub clock: Arc<dyn Clock>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// What `/livez` shows.
+    pub liveness: Liveness,
     /// Names accounts; new for each process.
     pub keys: KeyMaker,
 }
@@ -91,10 +97,16 @@ pub async fn run(settings: Settings, client: Client, stop: CancellationToken) ->
     let readiness = Readiness::of([("namespaces", scope.clone()), ("lease", lease.clone())]);
     let metrics = Arc::new(Metrics::new());
     metrics.set_scope(&scope, &lease);
+    if !settings.credential_metrics {
+        metrics.show_totals_only();
+    }
     let address = settings.admin_address;
     // The admin endpoints outlive the work, so that probes succeed while it drains.
     let admin_stop = CancellationToken::new();
-    let (address, admin) = admin::serve(address, readiness.clone(), Arc::clone(&metrics), admin_stop.clone())
+    let liveness = Liveness::default();
+    let pages =
+        Pages { readiness: readiness.clone(), liveness: liveness.clone(), metrics: Arc::clone(&metrics) };
+    let (address, admin) = admin::serve(address, pages, admin_stop.clone())
         .await
         .map_err(|source| RunError::Admin { address, source })?;
     let admin = tokio::spawn(admin);
@@ -104,6 +116,7 @@ pub async fn run(settings: Settings, client: Client, stop: CancellationToken) ->
         transport: Arc::new(HttpTransport::new(settings.use_environment_proxy)),
         clock: Arc::new(SystemClock::start()),
         metrics,
+        liveness,
         keys,
     };
     operate(&settings, dependencies, &readiness, stop).await;
@@ -121,7 +134,8 @@ pub async fn operate(
     readiness: &Readiness,
     stop: CancellationToken,
 ) {
-    let client = Permissions::watch_client(dependencies.client, readiness, Arc::clone(&dependencies.clock));
+    let (clock, metrics) = (Arc::clone(&dependencies.clock), Arc::clone(&dependencies.metrics));
+    let client = Permissions::watch_client(dependencies.client, readiness, clock, metrics);
     let dependencies = Dependencies { client, ..dependencies };
     let crd_gate = readiness.gate("crd", "the API server to serve idissuercredentials.idissuer.pl");
     let watch_gate = readiness.gate("watches", "the first lists of credentials and Secrets");
@@ -196,6 +210,7 @@ struct Operator {
     leader_election: Arc<LeaderElection>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    liveness: Liveness,
     areas: Vec<(Option<String>, Arc<Context>)>,
     watching: watcher::Config,
     stop: CancellationToken,
@@ -203,7 +218,7 @@ struct Operator {
 
 impl Operator {
     fn new(settings: &Settings, dependencies: Dependencies, stop: CancellationToken) -> Self {
-        let Dependencies { client, transport, clock, metrics, keys } = dependencies;
+        let Dependencies { client, transport, clock, metrics, liveness, keys } = dependencies;
         let allow_list = Arc::new(settings.allow_list.clone());
         let issuer = IssuerClient::new(transport, Arc::clone(&allow_list), Arc::clone(&clock));
         let (ended_sender, ended) = tokio::sync::mpsc::unbounded_channel();
@@ -269,6 +284,7 @@ impl Operator {
             leader_election,
             clock,
             metrics,
+            liveness,
             areas,
             watching,
             stop,
@@ -297,7 +313,7 @@ impl Operator {
             watching.push(tokio::spawn(watches::watch_secrets(
                 self.client.clone(),
                 namespace.clone(),
-                registry,
+                (registry, WatchMetrics::of(context)),
                 waker,
                 self.watching.clone(),
                 self.stop.clone(),
@@ -314,11 +330,12 @@ impl Operator {
             watch_gate.open();
         });
         tokio::spawn(waker::forward_ended_calls(self.ended, wakers.clone()));
-        let metrics = self.metrics;
+        let metrics = Arc::clone(&self.metrics);
+        StateSource::new(&self.accounts, &self.leader_election, &wakers, &self.clock).show_in(&metrics);
         let leader_election = Arc::clone(&self.leader_election);
+        let watchdog = Watchdog { clock: self.clock, metrics: self.metrics, liveness: self.liveness };
         let leads = move || leader_election.term().is_some();
-        let stop = self.stop.clone();
-        tokio::spawn(watchdog::watch(wakers.clone(), self.clock, Arc::clone(&metrics), leads, stop));
+        tokio::spawn(watchdog.watch(wakers.clone(), leads, self.stop.clone()));
         let done = CancellationToken::new();
         let gained = || {
             for (registry, waker) in &wakers {

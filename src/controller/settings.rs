@@ -26,6 +26,8 @@ pub struct Settings {
     pub max_credentials_per_namespace: usize,
     /// Whether to read the labels of namespaces, for `allowedNamespaces.selector`.
     pub namespace_selectors: bool,
+    /// Whether metrics show each credential by its name.
+    pub credential_metrics: bool,
     /// How often watches are re-established, in seconds; below 295.
     pub watch_timeout_seconds: u32,
     /// The lease of the replicas; without one this process always leads.
@@ -46,6 +48,7 @@ impl Settings {
             concurrency: 64,
             max_credentials_per_namespace: 1000,
             namespace_selectors: false,
+            credential_metrics: true,
             watch_timeout_seconds: 290,
             lease: None,
             use_environment_proxy: false,

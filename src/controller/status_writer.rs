@@ -99,6 +99,7 @@ impl Reconciliation<'_> {
     fn show(&self, status: &Status) {
         let Identity { object, uid } = &self.identity;
         let NamespacedName { namespace, name } = object;
+        let ready = find(&status.conditions, ConditionType::Ready);
         let stalled = find(&status.conditions, ConditionType::Stalled).filter(|it| it.status == "True");
         let (token, is_suspended) = (status.token.as_ref(), self.credential.spec.suspend);
         let conditions = status.conditions.iter();
@@ -108,6 +109,7 @@ impl Reconciliation<'_> {
             conditions: conditions
                 .map(|condition| (condition.type_.clone(), condition.status.clone()))
                 .collect(),
+            ready: ready.map(|condition| (condition.status == "True", condition.reason.clone())),
             stalled: stalled.map(|condition| condition.reason.clone()),
             expiration: token.map(|token| token.expiration),
             renewal: token.filter(|_| !is_suspended).map(|token| token.renewal),

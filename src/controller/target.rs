@@ -148,6 +148,7 @@ pub(super) async fn publish(
         reconciliation.state.known.published().is_none_or(|old| old.fingerprint != token.fingerprint);
     let account = reconciliation.spec.as_ref().ok().map(|spec| spec.account.clone());
     let key = reconciliation.state.session().map(|session| session.key());
+    let due = reconciliation.state.known.status().token.as_ref().map(|token| token.renewal);
     let origin = TokenOrigin { account, key };
     let outcome = match rendered(reconciliation, token).await {
         // Reading a large template, and waiting for that, takes time.
@@ -158,7 +159,12 @@ pub(super) async fn publish(
         Err(error) => Err(error),
     };
     match &outcome {
-        Ok(true) if is_new && !repair => reconciliation.context.metrics.renewal(token.grant, "published"),
+        Ok(true) if is_new && !repair => {
+            let (metrics, now) = (&reconciliation.context.metrics, reconciliation.context.clock.now());
+            metrics.renewal(token.grant, "published");
+            let lateness = due.map(|due| now.wall.duration_since(due));
+            metrics.published(lateness, now.monotonic - token.validity.issued.monotonic);
+        }
         Ok(_) => {}
         Err(_) => reconciliation.context.metrics.renewal(token.grant, "write_failed"),
     }

@@ -21,6 +21,7 @@ use super::reconcile::{finish, reconcile};
 use super::registry::{CredentialSnapshot, Registry, StatusSnapshot};
 use super::status_watch::StatusMark;
 use super::waker::{Waker, wake};
+use super::watch_metrics::WatchMetrics;
 use super::{sharing, trim};
 use crate::api::{CaBundleKind, IdIssuerCredential};
 use crate::core::backoff::cluster_pause;
@@ -55,10 +56,9 @@ pub(super) async fn reconcile_all(
 ) -> Vec<Arc<Guarded>> {
     let (reader, writer) = reflector::store();
     let watching = watching.page_size(CREDENTIALS_A_PAGE);
-    let events = watcher(api::<Guarded>(&client, namespace.as_deref()), watching)
-        .default_backoff()
-        .modify(trim::trim)
-        .reflect(writer);
+    let events = watcher(api::<Guarded>(&client, namespace.as_deref()), watching).default_backoff();
+    let events =
+        WatchMetrics::of(&context).count("idissuercredentials", events).modify(trim::trim).reflect(writer);
     let news = news(events, Arc::clone(&context), waker);
     Controller::for_stream(news, reader.clone())
         // The gate in the context bounds all areas together.
@@ -204,7 +204,7 @@ fn secrets(credential: &IdIssuerCredential) -> BTreeSet<String> {
 pub(super) async fn watch_secrets(
     client: Client,
     namespace: Option<String>,
-    registry: Arc<Registry>,
+    (registry, metrics): (Arc<Registry>, WatchMetrics),
     waker: Waker,
     watching: watcher::Config,
     stop: CancellationToken,
@@ -215,6 +215,7 @@ pub(super) async fn watch_secrets(
     }
     let secrets = api::<PartialObjectMeta<Secret>>(&client, namespace.as_deref());
     let events = watcher(secrets, watching.page_size(SECRETS_A_PAGE)).default_backoff();
+    let events = metrics.count("secrets", events);
     let mut events = std::pin::pin!(events.take_until(stop.cancelled_owned()));
     while let Some(event) = events.next().await {
         let concerned = match event {

@@ -123,6 +123,15 @@ impl InFlight {
     }
 }
 
+/// What runs and waits at a limiter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Calls with a permit.
+    pub in_flight: usize,
+    /// How many calls of each tenant wait; those with none are left out.
+    pub waiting: Vec<(Tenant, usize)>,
+}
+
 /// A limiter of concurrent calls. `T` is what the caller needs to start an admitted call.
 #[derive(Debug)]
 pub struct CallLimiter<T> {
@@ -221,6 +230,14 @@ impl<T> CallLimiter<T> {
         if queue.is_idle() {
             self.tenants.remove(&request.tenant);
         }
+    }
+
+    /// What runs and waits.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let waiting = |queue: &Queue<T>| queue.first_issues.len() + queue.renewals.len();
+        let waiting = self.tenants.iter().map(|(tenant, queue)| (Arc::clone(tenant), waiting(queue)));
+        Load { in_flight: self.all.calls, waiting: waiting.filter(|(_, count)| *count > 0).collect() }
     }
 
     /// Whether no call holds a permit or waits.

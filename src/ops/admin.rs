@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use hyper::server::conn::http1;
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connections::{Connections, Limits};
 use super::listener;
+use super::liveness::Liveness;
 use super::metrics::Metrics;
 use super::readiness::Readiness;
 use super::write_timeout::WriteTimeout;
@@ -35,37 +36,48 @@ const HEAD_LIMIT: Duration = Duration::from_secs(10);
 /// The largest head of a request.
 const HEAD_SIZE: usize = 16 * 1024;
 
+/// What the admin endpoints of an operator show.
+pub struct Pages {
+    /// At `/readyz`.
+    pub readiness: Readiness,
+    /// At `/livez`.
+    pub liveness: Liveness,
+    /// At `/metrics`.
+    pub metrics: Arc<Metrics>,
+}
+
 #[derive(Clone)]
 struct Admin {
     readiness: Readiness,
+    liveness: Liveness,
     scrapes: Scrapes,
 }
 
 /// Listens on `address`, and serves until `stop` is cancelled.
 ///
-/// `/livez` says that the process serves, and ignores the issuer and the API server: a restart would help neither.
-/// `/readyz` names closed gates, current problems, and the identity of this process.
+/// `/livez` fails once the queue has stopped, and ignores the issuer and the API server: a restart would help neither.
+/// `/readyz` names closed gates, current problems, and the identity of this process; `/readyz?verbose` also what is well.
 ///
 /// # Errors
 /// When the address cannot be listened on.
 pub async fn serve(
     address: SocketAddr,
-    readiness: Readiness,
-    metrics: Arc<Metrics>,
+    pages: Pages,
     stop: CancellationToken,
 ) -> io::Result<(SocketAddr, impl Future<Output = ()>)> {
+    let Pages { readiness, liveness, metrics } = pages;
     let router = Router::new()
+        .route("/livez", get(alive))
         .route("/readyz", get(ready))
         .route(
             "/metrics",
             get(async |State(admin): State<Admin>, headers: HeaderMap| admin.scrapes.answer(&headers)),
         )
-        .with_state(Admin { readiness, scrapes: Scrapes::of(metrics) })
-        .merge(liveness());
+        .with_state(Admin { readiness, liveness, scrapes: Scrapes::of(metrics) });
     listen(address, router, stop).await
 }
 
-/// `/livez`, which says only that the process serves.
+/// `/livez` of a sidecar, which says only that the process serves.
 pub fn liveness() -> Router {
     Router::new().route("/livez", get(async || "ok\n"))
 }
@@ -102,7 +114,15 @@ async fn accept_loop(mut connections: Connections, router: Router, stop: Cancell
     graceful.shutdown().await;
 }
 
-async fn ready(State(admin): State<Admin>) -> (StatusCode, String) {
+async fn alive(State(admin): State<Admin>) -> (StatusCode, &'static str) {
+    if admin.liveness.is_stuck() {
+        let text = "the queue has begun no reconciliation for ten minutes although credentials wait\n";
+        return (StatusCode::INTERNAL_SERVER_ERROR, text);
+    }
+    (StatusCode::OK, "ok\n")
+}
+
+async fn ready(State(admin): State<Admin>, RawQuery(query): RawQuery) -> (StatusCode, String) {
     let (closed, findings) = (admin.readiness.closed(), admin.readiness.findings());
     let (status, mut text) = if closed.is_empty() && findings.is_empty() {
         (StatusCode::OK, String::from("ok\n"))
@@ -110,6 +130,11 @@ async fn ready(State(admin): State<Admin>) -> (StatusCode, String) {
         (StatusCode::SERVICE_UNAVAILABLE, String::from("not ready\n"))
     };
     // Writing to a String cannot fail.
+    if query.is_some_and(|query| query.split('&').any(|it| it == "verbose" || it.starts_with("verbose="))) {
+        for name in admin.readiness.passed() {
+            let _ = writeln!(text, "{name}: ok");
+        }
+    }
     for (gate, waits_for) in closed {
         let _ = writeln!(text, "{gate}: waiting for {waits_for}");
     }
@@ -142,15 +167,15 @@ mod tests {
             let facts = CredentialSample {
                 namespace: "shop".into(),
                 name: format!("{}-{number}", "n".repeat(240)),
-                conditions: Vec::new(),
-                stalled: None,
                 expiration: Some(Timestamp::UNIX_EPOCH),
                 renewal: Some(Timestamp::UNIX_EPOCH),
+                ..CredentialSample::default()
             };
             metrics.show_credential(&number.to_string(), facts);
         }
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let serving = serve(address, Readiness::default(), metrics, CancellationToken::new()).await;
+        let pages = Pages { readiness: Readiness::default(), liveness: Liveness::default(), metrics };
+        let serving = serve(address, pages, CancellationToken::new()).await;
         let (address, serving) = serving.unwrap();
         tokio::spawn(serving);
         address

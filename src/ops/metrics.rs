@@ -8,6 +8,7 @@
 mod controller;
 mod credentials;
 mod issuers;
+mod operator_state;
 mod process;
 mod sidecar;
 mod text_format;
@@ -21,6 +22,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Metric, Registry};
 
 pub use credentials::CredentialSample;
+pub use operator_state::OperatorState;
 pub use sidecar::SidecarMetrics;
 pub use text_format::TextFormat;
 
@@ -129,6 +131,7 @@ mod tests {
             namespace: "shop".into(),
             name: "billing".into(),
             conditions: vec![("Ready".into(), "True".into())],
+            ready: Some((true, "Published".into())),
             stalled: Some("LoginRejected".into()),
             expiration: Timestamp::from_second(2000).ok(),
             renewal: Timestamp::from_second(1500).ok(),
@@ -139,6 +142,7 @@ mod tests {
             r#"idissuer_issuer_requests_total{operation="login",outcome="rejected"} 1"#,
             r#"idissuer_renewals_total{grant="refresh",outcome="published"} 1"#,
             r#"idissuer_credentials{condition="Ready",status="True"} 1"#,
+            r#"idissuer_credential_ready{namespace="shop",name="billing",reason="Published"} 1"#,
             r#"idissuer_credential_stalled{namespace="shop",name="billing",reason="LoginRejected"} 1"#,
             r#"idissuer_credential_expiration_timestamp_seconds{namespace="shop",name="billing"} 2000"#,
             r#"idissuer_credential_renewal_timestamp_seconds{namespace="shop",name="billing"} 1500"#,

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod connections;
 pub mod descriptors;
 pub mod listener;
+pub mod liveness;
 pub mod logging;
 pub mod metrics;
 pub mod readiness;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
     gates: Arc<Mutex<Vec<(&'static str, String)>>>,
+    opened: Arc<Mutex<Vec<&'static str>>>,
     checks: Arc<Mutex<Vec<(&'static str, Check)>>>,
     facts: Vec<(&'static str, String)>,
 }
@@ -61,6 +62,15 @@ impl Readiness {
         found.collect()
     }
 
+    /// The names of what is well: the open gates, and the checks without a finding.
+    #[must_use]
+    pub fn passed(&self) -> Vec<&'static str> {
+        let mut names = self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        names.extend(checks.iter().filter(|(_, check)| (check.0)().is_empty()).map(|(name, _)| *name));
+        names
+    }
+
     /// The closed gates: name, and what each waits for.
     #[must_use]
     pub fn closed(&self) -> Vec<(&'static str, String)> {
@@ -75,6 +85,7 @@ impl Readiness {
 impl ReadinessGate {
     /// Opens it for good.
     pub fn open(self) {
+        self.readiness.opened.lock().unwrap_or_else(PoisonError::into_inner).push(self.name);
         let mut gates = self.readiness.lock();
         if let Some(index) = gates.iter().position(|(name, _)| *name == self.name) {
             gates.remove(index);
@@ -95,8 +106,9 @@ mod tests {
             state.load(Relaxed).then(|| "one is missing".into()).into_iter().collect()
         });
         assert_eq!(readiness.findings(), [("rights", "one is missing".to_owned())]);
+        assert!(readiness.passed().is_empty());
         is_wrong.store(false, Relaxed);
-        assert_eq!(readiness.findings(), []);
+        assert_eq!((readiness.findings(), readiness.passed()), (Vec::new(), vec!["rights"]));
     }
 
     #[test]
@@ -106,6 +118,7 @@ mod tests {
         let watches = readiness.gate("watches", "the first lists");
         crd.open();
         assert_eq!(readiness.closed(), [("watches", "the first lists".to_owned())]);
+        assert_eq!(readiness.passed(), ["crd"]);
         drop(watches);
         assert_eq!(readiness.closed().len(), 1);
     }

@@ -28,6 +28,7 @@ mod leading;
 mod logging_in;
 mod login_budget;
 mod manifests;
+mod monitoring;
 mod operator;
 mod outage;
 mod pausing;

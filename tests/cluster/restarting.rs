@@ -6,7 +6,8 @@ use futures::future::join_all;
 use idissuer::api::{Grant, IdIssuerCredential};
 use idissuer_simulator::{DurationRange, Fault, FaultRule};
 use idissuer_testbed::process::Signal;
-use idissuer_testbed::wait;
+use idissuer_testbed::prometheus::{check_metrics, promtool};
+use idissuer_testbed::{skip, wait};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::json;
 
@@ -189,6 +190,8 @@ async fn the_admin_pages_tell_that_it_lives_is_ready_and_what_it_did() {
     assert_eq!(stage.operator.page("/livez").await, (200, "ok\n".to_owned()));
     let facts = format!("ok\nnamespaces: {}\nlease: none\n", stage.namespace.name());
     assert_eq!(stage.operator.page("/readyz").await, (200, facts));
+    let (_, verbose) = stage.operator.page("/readyz?verbose").await;
+    assert_eq!(verbose.lines().take(4).collect::<Vec<_>>(), ["ok", "crd: ok", "watches: ok", "rights: ok"]);
     assert_eq!(stage.operator.page("/elsewhere").await.0, 404);
     let (status, metrics) = stage.operator.page("/metrics").await;
     assert_eq!(status, 200);
@@ -199,6 +202,12 @@ async fn the_admin_pages_tell_that_it_lives_is_ready_and_what_it_did() {
         r#"idissuer_issuer_requests_total{operation="login",outcome="rejected"} 1"#.to_owned(),
         r#"idissuer_issuer_request_duration_seconds_count{operation="login"} 2"#.to_owned(),
         r#"idissuer_renewals_total{grant="login",outcome="published"} 1"#.to_owned(),
+        r#"idissuer_api_requests_total{verb="patch",resource="secrets",code="201"} 1"#.to_owned(),
+        r#"idissuer_watch_events_total{resource="secrets",event="listed"} 1"#.to_owned(),
+        "idissuer_token_publication_seconds_count 1".to_owned(),
+        "idissuer_renewal_lateness_seconds_count 0".to_owned(),
+        "idissuer_credentials_overdue 0".to_owned(),
+        "idissuer_logins_held 0".to_owned(),
         r#"idissuer_credentials{condition="Ready",status="True"} 1"#.to_owned(),
         r#"idissuer_credentials{condition="Ready",status="False"} 1"#.to_owned(),
         r#"idissuer_credentials{condition="Stalled",status="True"} 1"#.to_owned(),
@@ -212,6 +221,10 @@ async fn the_admin_pages_tell_that_it_lives_is_ready_and_what_it_did() {
         "# TYPE idissuer_renewals_total counter".to_owned(),
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is missing in:\n{metrics}");
+    }
+    match promtool() {
+        Some(promtool) => assert_eq!(check_metrics(&promtool, &metrics).unwrap(), ""),
+        None => skip("there is no promtool: run `make tools`"),
     }
     stage.credentials().delete(NAME, &DeleteParams::default()).await.unwrap();
     wait::until("its metrics to go", LIMIT, async || !stage.operator.page("/metrics").await.1.contains(NAME))

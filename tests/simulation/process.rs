@@ -8,6 +8,7 @@ use idissuer::account::KeyMaker;
 use idissuer::controller::{Dependencies, LeaseSettings, Settings, TargetPolicy, operate};
 use idissuer::core::lease::Timings;
 use idissuer::issuer::Transport;
+use idissuer::ops::liveness::Liveness;
 use idissuer::ops::metrics::Metrics;
 use idissuer::ops::readiness::Readiness;
 use idissuer_testbed::memory::MemoryApi;
@@ -128,6 +129,7 @@ impl Replica {
             },
             clock: Arc::new(clock),
             metrics: Arc::clone(&metrics),
+            liveness: Liveness::default(),
             keys: KeyMaker::new([seed.to_le_bytes(); 8].concat().try_into().unwrap()),
         };
         // Without a lease, this identifies a controller.

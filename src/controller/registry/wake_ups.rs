@@ -1,7 +1,10 @@
 //! When the queue wakes each credential: at a moment, or after errors.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::SignedDuration;
 
 use crate::core::object_name::NamespacedName;
 use crate::core::schedule::TimeScale;
@@ -9,11 +12,17 @@ use crate::core::time::Moment;
 
 /// The wake-ups of the credentials of one watched area, to compare them with both clocks.
 #[derive(Default)]
-pub(in crate::controller) struct WakeUpSchedule(Mutex<BTreeMap<NamespacedName, Entry>>);
+pub(in crate::controller) struct WakeUpSchedule {
+    entries: Mutex<BTreeMap<NamespacedName, Entry>>,
+    /// How many reconciliations the queue ever began.
+    begun: AtomicU64,
+}
 
 struct Entry {
     /// When the queue shall have woken it.
     at: Option<Moment>,
+    /// Whether it was late then, and has not been reconciled since.
+    is_late: bool,
     /// How many reconciliations in a row have failed.
     errors: u32,
     /// How fast its tokens expire, which sets the pauses after errors.
@@ -23,13 +32,27 @@ struct Entry {
 impl WakeUpSchedule {
     /// The credential exists.
     pub(super) fn add(&self, key: &NamespacedName) {
-        let entry = || Entry { at: None, errors: 0, time_scale: TimeScale::FULL };
+        let entry = || Entry { at: None, is_late: false, errors: 0, time_scale: TimeScale::FULL };
         self.lock().entry(key.clone()).or_insert_with(entry);
     }
 
     /// The credential is gone.
     pub(super) fn remove(&self, key: &NamespacedName) {
         self.lock().remove(key);
+    }
+
+    /// The queue begins a reconciliation.
+    pub(in crate::controller) fn begin(&self, key: &NamespacedName) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        if let Some(entry) = self.lock().get_mut(key) {
+            entry.is_late = false;
+        }
+    }
+
+    /// How many reconciliations the queue ever began, and whether late ones wait.
+    pub(in crate::controller) fn progress(&self) -> (u64, bool) {
+        let is_waiting = self.lock().values().any(|entry| entry.is_late);
+        (self.begun.load(Ordering::Relaxed), is_waiting)
     }
 
     /// Notes when the queue will wake a credential.
@@ -39,11 +62,21 @@ impl WakeUpSchedule {
         }
     }
 
+    /// For how long each wake-up has been due whose reconciliation has not begun.
+    pub(in crate::controller) fn overdue(&self, now: Moment) -> Vec<SignedDuration> {
+        let due = |entry: &Entry| entry.at.filter(|at| at.is_reached(now));
+        self.lock().values().filter_map(due).map(|at| -at.remaining(now)).collect()
+    }
+
     /// The credentials that should have been woken by then, and were not. Each is named once for a wake-up.
     pub(in crate::controller) fn take_late(&self, then: Moment) -> Vec<NamespacedName> {
         let mut entries = self.lock();
-        let is_late = |entry: &mut Entry| entry.at.take_if(|moment| moment.is_reached(then)).is_some();
-        entries.iter_mut().filter_map(|(key, entry)| is_late(entry).then(|| key.clone())).collect()
+        let late = entries.iter_mut().filter_map(|(key, entry)| {
+            entry.at.take_if(|moment| moment.is_reached(then))?;
+            entry.is_late = true;
+            Some(key.clone())
+        });
+        late.collect()
     }
 
     /// Notes the time scale that a credential's tokens set.
@@ -69,7 +102,7 @@ impl WakeUpSchedule {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NamespacedName, Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -104,6 +137,22 @@ mod tests {
         assert_eq!(schedule.take_late(at(10, 901)), [key("a")], "the wall clock was set back");
         schedule.set(&key("a"), None);
         assert_eq!(schedule.take_late(at(90_000, 9000)), []);
+    }
+
+    #[test]
+    fn what_is_late_waits_until_the_queue_begins_it() {
+        let schedule = schedule(&["a", "b"]);
+        assert_eq!(schedule.progress(), (0, false));
+        schedule.set(&key("a"), Some(at(10, 10)));
+        schedule.take_late(at(20, 20));
+        assert_eq!(schedule.progress(), (0, true));
+        schedule.begin(&key("b"));
+        assert_eq!(schedule.progress(), (1, true), "another one");
+        schedule.begin(&key("a"));
+        assert_eq!(schedule.progress(), (2, false));
+        schedule.set(&key("b"), Some(at(30, 30)));
+        assert_eq!(schedule.overdue(at(29, 29)), []);
+        assert_eq!(schedule.overdue(at(32, 31)), [jiff::SignedDuration::from_secs(2)]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use kube::{Api, Client, ResourceExt as _};
 use tokio_util::sync::CancellationToken;
 
 use super::super::context::Context;
+use super::super::watch_metrics::WatchMetrics;
 use super::super::watches::describe_watch_error;
 use super::index::SharingIndex;
 use crate::core::sharing::Labels;
@@ -24,12 +25,13 @@ pub(in crate::controller) fn watch_namespaces(
     context: &Context,
     (client, watching, stop): (Client, watcher::Config, CancellationToken),
 ) -> impl Future<Output = ()> + Send + use<> {
-    watch(client, Arc::clone(&context.registry.sharing), watching, stop)
+    watch(client, Arc::clone(&context.registry.sharing), WatchMetrics::of(context), watching, stop)
 }
 
 async fn watch(
     client: Client,
     sharing: Arc<SharingIndex>,
+    metrics: WatchMetrics,
     watching: watcher::Config,
     stop: CancellationToken,
 ) {
@@ -39,6 +41,7 @@ async fn watch(
     }
     let namespaces = Api::<PartialObjectMeta<Namespace>>::all(client);
     let events = watcher(namespaces, watching.page_size(NAMESPACES_A_PAGE)).default_backoff();
+    let events = metrics.count("namespaces", events);
     let mut events = std::pin::pin!(events.take_until(stop.cancelled_owned()));
     let mut listed = HashMap::new();
     while let Some(event) = events.next().await {

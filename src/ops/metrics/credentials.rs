@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -12,7 +13,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 /// What metrics show of one credential.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct CredentialSample {
     /// Its namespace.
     pub namespace: String,
@@ -20,6 +21,8 @@ pub struct CredentialSample {
     pub name: String,
     /// Its conditions: type and status.
     pub conditions: Vec<(String, String)>,
+    /// Whether it is ready, and the reason of that.
+    pub ready: Option<(bool, String)>,
     /// The reason of `Stalled`, if that is true.
     pub stalled: Option<String>,
     /// When the published token expires.
@@ -30,7 +33,11 @@ pub struct CredentialSample {
 
 /// The credentials that metrics show, by their uids.
 #[derive(Debug, Default)]
-pub(super) struct Credentials(Mutex<BTreeMap<String, CredentialSample>>);
+pub(super) struct Credentials {
+    samples: Mutex<BTreeMap<String, CredentialSample>>,
+    /// Whether only their numbers are shown.
+    is_total_only: AtomicBool,
+}
 
 impl Credentials {
     pub(super) fn register(registry: &mut Registry) -> Arc<Self> {
@@ -40,7 +47,17 @@ impl Credentials {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<String, CredentialSample>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.samples.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows no credential by its name.
+    pub(super) fn show_totals_only(&self) {
+        self.is_total_only.store(true, Ordering::Relaxed);
+    }
+
+    /// How many renewals were due before now.
+    pub(super) fn overdue(&self, now: Timestamp) -> usize {
+        self.lock().values().filter(|facts| facts.renewal.is_some_and(|renewal| renewal < now)).count()
     }
 }
 
@@ -61,17 +78,32 @@ impl Collector for Credentials {
             let labels = [("condition", condition), ("status", status)];
             ConstGauge::new(count).encode(counts.encode_family(&labels)?)?;
         }
-        let mut stalled = encoder.encode_descriptor(
-            "credential_stalled",
-            "1 while a person is needed for a credential, with the reason",
-            None,
-            MetricType::Gauge,
-        )?;
-        for facts in credentials.values() {
-            let Some(reason) = &facts.stalled else { continue };
-            let labels = [("namespace", &facts.namespace), ("name", &facts.name), ("reason", reason)];
-            ConstGauge::new(1_i64).encode(stalled.encode_family(&labels)?)?;
+        if self.is_total_only.load(Ordering::Relaxed) {
+            return Ok(());
         }
+        let ready = credentials.values().filter_map(|facts| {
+            let (is_ready, reason) = facts.ready.as_ref()?;
+            Some((facts, reason, i64::from(*is_ready)))
+        });
+        encode_reasons(
+            encoder.encode_descriptor(
+                "credential_ready",
+                "Whether a credential is ready: 1 or 0, with the reason",
+                None,
+                MetricType::Gauge,
+            )?,
+            ready,
+        )?;
+        let stalled = credentials.values().filter_map(|facts| Some((facts, facts.stalled.as_ref()?, 1)));
+        encode_reasons(
+            encoder.encode_descriptor(
+                "credential_stalled",
+                "1 while a person is needed for a credential, with the reason",
+                None,
+                MetricType::Gauge,
+            )?,
+            stalled,
+        )?;
         let expirations = credentials.values().map(|facts| (facts, facts.expiration));
         encode_times(
             encoder.encode_descriptor(
@@ -93,6 +125,17 @@ impl Collector for Credentials {
             renewals,
         )
     }
+}
+
+fn encode_reasons<'a>(
+    mut gauges: MetricEncoder<'_>,
+    values: impl Iterator<Item = (&'a CredentialSample, &'a String, i64)>,
+) -> Result<(), fmt::Error> {
+    for (facts, reason, value) in values {
+        let labels = [("namespace", &facts.namespace), ("name", &facts.name), ("reason", reason)];
+        ConstGauge::new(value).encode(gauges.encode_family(&labels)?)?;
+    }
+    Ok(())
 }
 
 fn encode_times<'a>(

@@ -49,6 +49,7 @@ mod namespace;
 mod node;
 mod ports;
 pub mod process;
+pub mod prometheus;
 pub mod proxy;
 mod shared;
 mod skip;
