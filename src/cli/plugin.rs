@@ -8,16 +8,22 @@ use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
+
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use super::api_server::{self, KubeconfigChoice};
 use super::exit_code::{FAILED, FORBIDDEN, INTERRUPTED, NOT_FOUND, NOT_READY, TIMED_OUT, UNREACHABLE, USAGE};
+use super::token::prompt::{self, PromptError};
 use super::{Failure, install_crypto_provider};
 use crate::ops::clock::SystemClock;
-use crate::plugin::{self, Arguments, Color, FailureKind, Screen};
+use crate::plugin::{self, Arguments, Color, FailureKind, PasswordSource, Pending, Screen, Surroundings};
 
 /// How kubectl finds the plugin.
 const NAME: &str = "kubectl-idissuer";
+/// How kubectl finds the completion of the plugin.
+const COMPLETION: &str = "kubectl_complete-idissuer";
 /// How long an answer of the API server may be silent.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -38,13 +44,21 @@ unreachable, 124 timed out, 130 interrupted";
 pub(super) fn by_name() -> Option<Arguments> {
     #[expect(clippy::disallowed_methods, reason = "clap reads all arguments but the name of the program")]
     let mut arguments = std::env::args_os();
-    let name = arguments.next().filter(|name| is_plugin(name))?;
-    let all = std::iter::once(name).chain(arguments).collect::<Vec<OsString>>();
+    let name = arguments.next()?;
+    let inserted = match stem(&name) {
+        Some(NAME) => None,
+        // Without a word of ours in front, kubectl gives the words of the command line.
+        Some(COMPLETION) => Some(["__complete", "--"].map(OsString::from)),
+        _ => return None,
+    };
+    let inserted = inserted.into_iter().flatten();
+    let all: Vec<_> = std::iter::once(name).chain(inserted).chain(arguments).collect();
     Some(PluginArguments::parse_from(all).arguments)
 }
 
-fn is_plugin(program: &OsStr) -> bool {
-    Path::new(program).file_stem().is_some_and(|stem| stem == NAME)
+/// The name of a program without its folder.
+fn stem(program: &OsStr) -> Option<&str> {
+    Path::new(program).file_stem()?.to_str()
 }
 
 /// Runs a command of the plugin.
@@ -54,10 +68,15 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let runtime = runtime.map_err(|error| format!("start the runtime: {error}"))?;
     let options = arguments.options();
     let choice = KubeconfigChoice { file: options.kubeconfig.clone(), context: options.context.clone() };
-    let connect = || -> plugin::Connecting { Box::pin(api_server::client_of(choice.clone(), SILENCE)) };
+    let connect = || -> Pending<_> { Box::pin(api_server::client_of(choice.clone(), SILENCE)) };
+    let ask_password = |source| -> Pending<_> { Box::pin(ask_password(source)) };
     let mut screen = Screen::new(Box::new(io::stdout()), is_decorated(options.color));
     let clock = SystemClock::start();
-    let outcome = runtime.block_on(plugin::run(arguments, &connect, &mut screen, &clock));
+    let command = PluginArguments::command();
+    let surroundings =
+        Surroundings { connect: &connect, ask_password: &ask_password, clock: &clock, command };
+    let outcome = runtime.block_on(plugin::run(arguments, surroundings, &mut screen));
+    // Threads that read the terminal cannot be interrupted, and must not delay the exit.
     runtime.shutdown_background();
     outcome.map_err(|failure| Failure { message: failure.message, code: code(failure.kind) })
 }
@@ -72,7 +91,33 @@ fn is_decorated(color: Color) -> bool {
     }
 }
 
-fn code(kind: FailureKind) -> u8 {
+/// Reads a password. A signal restores the terminal before it ends the program.
+async fn ask_password(source: PasswordSource) -> Result<Zeroizing<Vec<u8>>, plugin::Failure> {
+    let stop = CancellationToken::new();
+    let interrupted = stop.clone();
+    tokio::spawn(async move {
+        // Without a handler, the signal ends the program at once.
+        let _ = tokio::signal::ctrl_c().await;
+        interrupted.cancel();
+    });
+    let password = match &source {
+        PasswordSource::Terminal(question) => prompt::ask(question, &stop).await,
+        PasswordSource::StandardInput => prompt::read_stdin(&stop).await,
+    };
+    password.map_err(|error| {
+        let (kind, message) = match error {
+            PromptError::NoTerminal => {
+                (FailureKind::Usage, "no terminal to ask for the password; use --password-stdin".to_owned())
+            }
+            PromptError::Stopped => (FailureKind::Interrupted, "interrupted; nothing is stored".to_owned()),
+            PromptError::Failed(error) => (FailureKind::Failed, format!("read the password: {error}")),
+        };
+        plugin::Failure { kind, message }
+    })
+}
+
+/// The exit code of a failure.
+pub(super) fn code(kind: FailureKind) -> u8 {
     match kind {
         FailureKind::Failed => FAILED,
         FailureKind::Usage => USAGE,
@@ -87,19 +132,17 @@ fn code(kind: FailureKind) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn the_program_is_the_plugin_by_its_name() {
         for (program, expected) in [
-            ("kubectl-idissuer", true),
-            ("/usr/local/bin/kubectl-idissuer", true),
-            ("idissuer", false),
-            ("/kubectl-idissuer/idissuer", false),
+            ("kubectl-idissuer", NAME),
+            ("/usr/local/bin/kubectl-idissuer", NAME),
+            ("kubectl_complete-idissuer", COMPLETION),
+            ("/kubectl-idissuer/idissuer", "idissuer"),
         ] {
-            assert_eq!(is_plugin(OsStr::new(program)), expected, "{program}");
+            assert_eq!(stem(OsStr::new(program)), Some(expected), "{program}");
         }
     }
 

@@ -4,7 +4,7 @@ mod cluster;
 mod failure;
 mod login;
 mod output;
-mod prompt;
+pub(super) mod prompt;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -3,15 +3,22 @@
 use std::future::Future;
 use std::time::Duration;
 
+use http::header::DATE;
+use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{ListParams, ObjectList, PartialObjectMeta, Patch, PatchParams};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{
+    ApiResource, DynamicObject, GroupVersionKind, ListParams, ObjectList, PartialObjectMeta, Patch,
+    PatchParams, PostParams,
+};
 use kube::{Api, Client, Resource};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::failure::{CREDENTIALS, Failure, FailureKind, Request};
-use crate::api::{IdIssuerCredential, KIND};
+use crate::api::{GROUP, IdIssuerCredential, KIND, PLURAL};
 
 /// How long one request may take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -124,6 +131,145 @@ impl Cluster {
 
     pub(super) async fn pods(&self, namespace: &str) -> Result<Vec<Pod>, Failure> {
         self.list(Scope::Namespace(namespace), "pods", ListParams::default()).await
+    }
+
+    /// The pods with these labels.
+    pub(super) async fn pods_with(&self, scope: Scope<'_>, selector: &str) -> Result<Vec<Pod>, Failure> {
+        self.list(scope, "pods", ListParams::default().labels(selector)).await
+    }
+
+    /// A Secret with its values.
+    pub(super) async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>, Failure> {
+        let request =
+            Request { verb: "get", resource: "secrets", namespace: Some(namespace), name: Some(name) };
+        send(request, self.api::<Secret>(namespace).get_opt(name)).await
+    }
+
+    /// Creates a Secret, or replaces the keys of one that exists.
+    pub(super) async fn write_secret(
+        &self,
+        namespace: &str,
+        name: &str,
+        secret: &Secret,
+        replace: bool,
+    ) -> Result<(), Failure> {
+        let verb = if replace { "patch" } else { "create" };
+        let request = Request { verb, resource: "secrets", namespace: Some(namespace), name: Some(name) };
+        let api = self.api::<Secret>(namespace);
+        if replace {
+            let parameters =
+                PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+            let patch = Patch::Merge(json!({"data": secret.data}));
+            return send(request, api.patch(name, &parameters, &patch)).await.map(drop);
+        }
+        let parameters = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        send(request, async {
+            match api.create(&parameters, secret).await {
+                Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(Err(())),
+                created => created.map(|_| Ok(())),
+            }
+        })
+        .await?
+        .map_err(|()| {
+            let message = format!("Secret {namespace}/{name} exists; add --replace, or choose another name");
+            Failure::from(message)
+        })
+    }
+
+    /// Applies a credential. Fields that others manage are not taken over.
+    pub(super) async fn apply(
+        &self,
+        namespace: &str,
+        name: &str,
+        manifest: &Value,
+    ) -> Result<IdIssuerCredential, Failure> {
+        let request =
+            Request { verb: "patch", resource: CREDENTIALS, namespace: Some(namespace), name: Some(name) };
+        let parameters = PatchParams::apply(MANAGER);
+        send(request, self.api(namespace).patch(name, &parameters, &Patch::Apply(manifest))).await
+    }
+
+    pub(super) async fn pod(&self, namespace: &str, name: &str) -> Result<Pod, Failure> {
+        let request = Request { verb: "get", resource: "pods", namespace: Some(namespace), name: Some(name) };
+        send(request, self.api::<Pod>(namespace).get(name)).await
+    }
+
+    /// All Events about credentials.
+    pub(super) async fn all_events(&self, namespace: &str) -> Result<Vec<Event>, Failure> {
+        let parameters = ListParams::default().fields(&format!("regarding.kind={KIND}"));
+        self.list(Scope::Namespace(namespace), "events.events.k8s.io", parameters).await
+    }
+
+    /// The metrics of a pod, through the API server.
+    pub(super) async fn metrics(&self, namespace: &str, name: &str) -> Result<String, Failure> {
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/proxy/metrics");
+        let request = http::Request::get(path).body(Vec::new());
+        let request =
+            request.map_err(|error| format!("ask for the metrics of {namespace}/{name}: {error}"))?;
+        let asked =
+            Request { verb: "get", resource: "pods/proxy", namespace: Some(namespace), name: Some(name) };
+        send(asked, self.client.request_text(request)).await
+    }
+
+    /// A Lease, if it exists.
+    pub(super) async fn lease(&self, namespace: &str, name: &str) -> Result<Option<Lease>, Failure> {
+        let resource = "leases.coordination.k8s.io";
+        let request = Request { verb: "get", resource, namespace: Some(namespace), name: Some(name) };
+        send(request, self.api::<Lease>(namespace).get_opt(name)).await
+    }
+
+    /// The definition of the credentials, if it is installed.
+    pub(super) async fn crd(&self) -> Result<Option<CustomResourceDefinition>, Failure> {
+        let name = format!("{PLURAL}.{GROUP}");
+        let resource = "customresourcedefinitions.apiextensions.k8s.io";
+        let request = Request { verb: "get", resource, namespace: None, name: Some(&name) };
+        let api: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        send(request, api.get_opt(&name)).await
+    }
+
+    /// The names of all namespaces.
+    pub(super) async fn namespaces(&self) -> Result<Vec<String>, Failure> {
+        let request = Request { verb: "list", resource: "namespaces", namespace: None, name: None };
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let list = send(request, api.list_metadata(&ListParams::default())).await?;
+        Ok(list.items.into_iter().filter_map(|namespace| namespace.metadata.name).collect())
+    }
+
+    /// How many monitors of the Prometheus operator select the operator in its namespace. A cluster without that
+    /// operator has none.
+    pub(super) async fn monitors(&self, namespace: &str) -> Result<usize, Failure> {
+        let mut count = 0;
+        for (kind, plural, resource) in [
+            ("ServiceMonitor", "servicemonitors", "servicemonitors.monitoring.coreos.com"),
+            ("PodMonitor", "podmonitors", "podmonitors.monitoring.coreos.com"),
+        ] {
+            let kind = GroupVersionKind::gvk("monitoring.coreos.com", "v1", kind);
+            let kind = ApiResource::from_gvk_with_plural(&kind, plural);
+            let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &kind);
+            let request = Request { verb: "list", resource, namespace: Some(namespace), name: None };
+            let labels = ListParams::default().labels("app.kubernetes.io/name=idissuer-operator");
+            match send(request, api.list_metadata(&labels)).await {
+                Ok(list) => count += list.items.len(),
+                Err(failure) if failure.kind == FailureKind::NotFound => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(count)
+    }
+
+    /// The version of the API server.
+    pub(super) async fn server_version(&self) -> Result<String, Failure> {
+        let request =
+            Request { verb: "get", resource: "/version", namespace: None, name: Some("of the API server") };
+        send(request, self.client.apiserver_version()).await.map(|version| version.git_version)
+    }
+
+    /// The clock of the API server, in whole seconds; every answer has it.
+    pub(super) async fn server_time(&self) -> Option<Timestamp> {
+        let request = http::Request::get("/version").body(kube::client::Body::empty()).ok()?;
+        let answer = tokio::time::timeout(LIMIT, self.client.send(request)).await.ok()?.ok()?;
+        let date = answer.headers().get(DATE)?.to_str().ok()?;
+        Timestamp::try_from(httpdate::parse_http_date(date).ok()?).ok()
     }
 
     /// The Events about a credential, the latest last.

@@ -111,7 +111,7 @@ impl Request<'_> {
                 ),
                 403 => return Failure::new(Forbidden, self.missing_right()),
                 404 if status.details.as_ref().is_some_and(|it| Some(it.name.as_str()) == self.name) => {
-                    (NotFound, "it does not exist; check the name, and the namespace (-n)".to_owned())
+                    (NotFound, "it does not exist; check name and namespace".to_owned())
                 }
                 404 => (
                     NotFound,

@@ -4,28 +4,51 @@
 //! Decisions are functions of what was read: [`row`], [`renew`], [`consumers`]. Requests go through [`cluster`], which
 //! says of each failure which right is missing.
 
+mod check;
 mod cluster;
+mod complete;
 mod consumers;
+mod create;
+mod explain;
 mod failure;
 mod lifetime;
+mod login_secret;
+mod logs;
+mod operator;
+mod published;
 mod renew;
+mod report;
 mod row;
 mod screen;
 mod selection;
 mod status;
 mod suspend;
+mod token;
+mod verify;
+mod version;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use kube::Client;
+use zeroize::Zeroizing;
 
+use check::CheckArguments;
 use cluster::Cluster;
+use create::CreateArguments;
+use explain::ExplainArguments;
 pub use failure::{Failure, FailureKind};
+use login_secret::LoginSecretArguments;
+use logs::LogsArguments;
+pub use published::published_token;
 use renew::RenewArguments;
+use report::ReportArguments;
 pub use screen::{Color, Screen};
 use status::StatusArguments;
 use suspend::SuspendArguments;
+use token::TokenArguments;
+use verify::VerifyArguments;
+use version::VersionArguments;
 
 use crate::ops::clock::Clock;
 
@@ -63,12 +86,33 @@ pub struct Options {
 enum Command {
     /// Show the credentials with their time left, or one with all that belongs to it
     Status(StatusArguments),
+    /// Say why a credential is not ready, or what will go wrong next, with the cure
+    Explain(ExplainArguments),
     /// Ask for new tokens now, and wait for the outcome
     Renew(RenewArguments),
     /// Stop the work for credentials; the published tokens stay
     Suspend(SuspendArguments),
     /// Undo suspend
     Resume(SuspendArguments),
+    /// Check the token in the Secret without showing it, and whether an address accepts it
+    Verify(VerifyArguments),
+    /// Print the token
+    Token(TokenArguments),
+    /// Print or apply a manifest
+    Create(CreateArguments),
+    /// Store a user name and password
+    LoginSecret(LoginSecretArguments),
+    /// Check the installation, or with --pre what it needs
+    Check(CheckArguments),
+    /// Show the log of the operator, of one credential if wanted
+    Logs(LogsArguments),
+    /// Write an archive for a bug report, without values of Secrets
+    Report(ReportArguments),
+    /// Show the versions of this program, the operator and the CRD
+    Version(VersionArguments),
+    /// Complete a command line for kubectl
+    #[command(name = "__complete", hide = true, disable_help_flag = true)]
+    Complete(CompleteArguments),
 }
 
 impl Arguments {
@@ -79,16 +123,45 @@ impl Arguments {
     }
 }
 
+/// The words of a command line, the last of which is incomplete.
+#[derive(Debug, Args)]
+struct CompleteArguments {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<String>,
+}
+
+/// Where a password comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PasswordSource {
+    /// The terminal, which shows this question.
+    Terminal(String),
+    /// Standard input, to its end.
+    StandardInput,
+}
+
+/// What the commands need from outside.
+pub struct Surroundings<'a> {
+    /// Makes a client.
+    pub connect: &'a dyn Fn() -> Pending<Result<Client, String>>,
+    /// Reads a password without echo.
+    pub ask_password: &'a dyn Fn(PasswordSource) -> Pending<Result<Zeroizing<Vec<u8>>, Failure>>,
+    /// The clock.
+    pub clock: &'a dyn Clock,
+    /// The whole command line, for completion.
+    pub command: clap::Command,
+}
+
 /// What a command works with.
 pub(crate) struct Context<'a> {
-    connect: &'a dyn Fn() -> Connecting,
+    connect: &'a dyn Fn() -> Pending<Result<Client, String>>,
+    ask_password: &'a dyn Fn(PasswordSource) -> Pending<Result<Zeroizing<Vec<u8>>, Failure>>,
     namespace: Option<String>,
     screen: &'a mut Screen,
     clock: &'a dyn Clock,
 }
 
-/// A client in the making.
-pub type Connecting = std::pin::Pin<Box<dyn Future<Output = Result<Client, String>>>>;
+/// Something in the making.
+pub type Pending<T> = std::pin::Pin<Box<dyn Future<Output = T>>>;
 
 impl Context<'_> {
     /// The API server, and the namespace that the command line or else the kubeconfig names.
@@ -105,15 +178,26 @@ impl Context<'_> {
 /// When it fails; the output may say everything already.
 pub async fn run(
     arguments: Arguments,
-    connect: &dyn Fn() -> Connecting,
+    surroundings: Surroundings<'_>,
     screen: &mut Screen,
-    clock: &dyn Clock,
 ) -> Result<(), Failure> {
-    let context = &mut Context { connect, namespace: arguments.options.namespace, screen, clock };
+    let Surroundings { connect, ask_password, clock, command } = surroundings;
+    let namespace = arguments.options.namespace;
+    let context = &mut Context { connect, ask_password, namespace, screen, clock };
     match arguments.command {
         Command::Status(arguments) => status::run(arguments, context).await,
+        Command::Explain(arguments) => explain::run(arguments, context).await,
         Command::Renew(arguments) => renew::run(arguments, context).await,
         Command::Suspend(arguments) => suspend::run(arguments, true, context).await,
         Command::Resume(arguments) => suspend::run(arguments, false, context).await,
+        Command::Verify(arguments) => verify::run(arguments, context).await,
+        Command::Token(arguments) => token::run(arguments, context).await,
+        Command::Create(arguments) => create::run(arguments, context).await,
+        Command::LoginSecret(arguments) => login_secret::run(arguments, context).await,
+        Command::Check(arguments) => check::run(arguments, context).await,
+        Command::Logs(arguments) => logs::run(arguments, context).await,
+        Command::Report(arguments) => report::run(arguments, context).await,
+        Command::Version(arguments) => version::run(arguments, context).await,
+        Command::Complete(arguments) => complete::run(&arguments.words, &command, context).await,
     }
 }

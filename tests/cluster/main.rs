@@ -33,6 +33,8 @@ mod operator;
 mod outage;
 mod pausing;
 mod plugin;
+mod plugin_explain;
+mod plugin_rights;
 mod refusing;
 mod renewing;
 mod repairing;

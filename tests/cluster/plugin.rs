@@ -16,7 +16,7 @@ use crate::operator::{HOUR, LIMIT, LOGIN, NAME, PASSWORD, Stage, USER, issuer, t
 pub(crate) struct Person {
     kubeconfig: PathBuf,
     namespace: String,
-    name: String,
+    pub(crate) name: String,
 }
 
 /// What the plugin did.
@@ -57,7 +57,12 @@ impl Run {
 impl Person {
     /// With every right.
     pub(crate) fn administrator(stage: &Stage) -> Self {
-        Self::new(stage, "administrator", Some("system:masters"))
+        Self::administrator_named(stage, "administrator")
+    }
+
+    /// With every right, and a name of its own.
+    pub(crate) fn administrator_named(stage: &Stage, name: &str) -> Self {
+        Self::new(stage, name, Some("system:masters"))
     }
 
     /// With the rights that [`allow`](Self::allow) gives.
@@ -109,6 +114,17 @@ subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: {user}}}]
     pub(crate) async fn run_with_input(&self, arguments: &[&str], input: &str) -> Run {
         let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_idissuer"));
         command.arg("kubectl").args(arguments).args(["-n", &self.namespace]);
+        self.output(command, input).await
+    }
+
+    /// Completes a command line, as kubectl asks for it.
+    pub(crate) async fn complete(&self, words: &[&str]) -> Run {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_idissuer"));
+        command.args(["kubectl", "__complete", "--"]).args(words);
+        self.output(command, "").await
+    }
+
+    async fn output(&self, mut command: tokio::process::Command, input: &str) -> Run {
         command.env("KUBECONFIG", &self.kubeconfig);
         command.stdin(std::process::Stdio::piped());
         command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
@@ -121,7 +137,7 @@ subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: {user}}}]
     }
 }
 
-const CREDENTIALS: &str = "apiGroups: [idissuer.pl], resources: [idissuercredentials]";
+pub(crate) const CREDENTIALS: &str = "apiGroups: [idissuer.pl], resources: [idissuercredentials]";
 
 #[tokio::test]
 async fn status_shows_all_that_may_be_read_and_names_the_right_that_is_missing() {
@@ -129,7 +145,7 @@ async fn status_shows_all_that_may_be_read_and_names_the_right_that_is_missing()
     let (admin, few, none) =
         (Person::administrator(&stage), Person::nobody(&stage, "few"), Person::nobody(&stage, "none"));
     admin.run(&["status"]).await.assert(0, &["No IdIssuerCredential found in namespace plugin-status-"]);
-    admin.run(&["status", "missing"]).await.assert(5, &["it does not exist; check the name"]);
+    admin.run(&["status", "missing"]).await.assert(5, &["it does not exist; check name and namespace"]);
     admin.run(&["status", "missing", "-A"]).await.assert(2, &[]);
     stage.apply(json!({})).await;
     let token = text(&stage.target_until("a token", |_| true).await, "token");
@@ -187,7 +203,7 @@ impl Run {
 }
 
 /// A pod that never starts, with the token in its environment.
-async fn apply_pod(stage: &Stage) {
+pub(crate) async fn apply_pod(stage: &Stage) {
     let yaml = r"
 apiVersion: v1
 kind: Pod

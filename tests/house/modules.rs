@@ -92,11 +92,7 @@ const RULES: [Rule; 10] = [
         may_use: &["core", "issuer", "account", "ops"],
         must_not_use: &["reqwest", "clap", "std::env"],
     },
-    Rule {
-        module: "plugin",
-        may_use: &["api", "core", "ops"],
-        must_not_use: &["reqwest", "axum", "std::env"],
-    },
+    Rule { module: "plugin", may_use: &["api", "core", "ops"], must_not_use: &["axum", "std::env"] },
     Rule {
         module: "cli",
         may_use: &["api", "core", "issuer", "ops", "controller", "sidecar", "plugin"],

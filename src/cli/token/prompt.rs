@@ -13,7 +13,7 @@ use crate::core::username_password::PASSWORD_MAX_LENGTH;
 const MAX_LENGTH: usize = PASSWORD_MAX_LENGTH + 3;
 
 /// Why no password came.
-pub(super) enum PromptError {
+pub(in crate::cli) enum PromptError {
     /// There is no terminal.
     NoTerminal,
     /// The process is asked to stop.
@@ -29,7 +29,10 @@ impl From<io::Error> for PromptError {
 }
 
 /// Asks on the terminal of this process, whatever its standard input and output are.
-pub(super) async fn ask(question: &str, stop: &CancellationToken) -> Result<Zeroizing<Vec<u8>>, PromptError> {
+pub(in crate::cli) async fn ask(
+    question: &str,
+    stop: &CancellationToken,
+) -> Result<Zeroizing<Vec<u8>>, PromptError> {
     let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty");
     let terminal = terminal.map_err(|_| PromptError::NoTerminal)?;
     let (reader, mut shown) = (terminal.try_clone()?, &terminal);
@@ -43,7 +46,7 @@ pub(super) async fn ask(question: &str, stop: &CancellationToken) -> Result<Zero
 }
 
 /// Reads standard input to its end.
-pub(super) async fn read_stdin(stop: &CancellationToken) -> Result<Zeroizing<Vec<u8>>, PromptError> {
+pub(in crate::cli) async fn read_stdin(stop: &CancellationToken) -> Result<Zeroizing<Vec<u8>>, PromptError> {
     read(io::stdin(), stop, |_| false).await
 }
 

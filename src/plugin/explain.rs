@@ -1,0 +1,145 @@
+//! `kubectl idissuer explain`: why a credential is not ready, or what will go wrong next, with the cure.
+
+mod causes;
+mod cures;
+mod facts;
+mod finding;
+mod warnings;
+
+use clap::Args;
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
+use serde_json::json;
+
+use self::causes::causes;
+use self::facts::{Facts, LeaseFacts};
+use self::finding::Severity;
+use self::warnings::warnings;
+use super::Context;
+use super::cluster::Cluster;
+use super::failure::{Failure, FailureKind};
+use super::row::Row;
+use super::screen::{Format, Text, Tone};
+use crate::api::IdIssuerCredential;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kubectl idissuer explain billing
+  kubectl idissuer explain billing -o json | jq -r '.findings[].commands[]?'
+
+It reads the status, the metadata of the Secrets, the operator's Lease and the pods of the namespace, and says what is wrong,
+what shows it, and what cures it. It also warns of what will go wrong: containers that never see a new token (environment,
+subPath), clocks, annotations of injection that do nothing.
+
+Exit codes: 0 no problem; 3 a problem. Warnings do not count.
+Rights: get on idissuercredentials.idissuer.pl; where they exist get on both Secrets and on the Lease, list on pods. What may
+not be read is named, and the rest is explained.")]
+pub(super) struct ExplainArguments {
+    /// The credential
+    #[arg(value_name = "NAME")]
+    name: String,
+
+    /// Print the findings as data
+    #[arg(short, long, value_name = "FORMAT")]
+    output: Option<Format>,
+}
+
+/// Explains a credential.
+pub(super) async fn run(arguments: ExplainArguments, context: &mut Context<'_>) -> Result<(), Failure> {
+    let cluster = context.cluster().await?;
+    let facts = Box::pin(read(&cluster, &arguments.name, context.clock.now().wall)).await?;
+    let findings: Vec<_> = causes(&facts).into_iter().chain(warnings(&facts)).collect();
+    let has_problem = findings.iter().any(|finding| finding.severity == Severity::Problem);
+    if let Some(format) = arguments.output {
+        let data = json!({"credential": facts.row, "findings": findings, "notRead": facts.missing_rights});
+        context.screen.data(format, &data)?;
+    } else {
+        let mut text = Text::default();
+        let row = &facts.row;
+        let left = row.token.as_ref().map(|token| token.left(context.screen.is_decorated(), facts.time()));
+        let left = left.map_or_else(|| "no token".to_owned(), |left| format!("token: {left}"));
+        let ready = context.screen.paint(row.tone(), &format!("Ready {}, {}", row.ready, row.state()));
+        text.line(format!("{}: {ready}; {left}", row.path()));
+        for finding in &findings {
+            text.line("");
+            finding.render(context.screen, &mut text);
+        }
+        if findings.is_empty() {
+            text.line(context.screen.paint(Tone::Good, "Nothing is wrong that can be seen from here."));
+        }
+        for right in &facts.missing_rights {
+            text.line(format!("\nNot read: {right}"));
+        }
+        context.screen.print(&text.finish())?;
+    }
+    if has_problem { Err(Failure::shown(FailureKind::NotReady)) } else { Ok(()) }
+}
+
+/// Reads all that this user may read.
+async fn read(cluster: &Cluster, name: &str, now: Timestamp) -> Result<Facts, Failure> {
+    let namespace = &cluster.namespace;
+    let credential = cluster.credential(namespace, name).await?;
+    let row = Row::new(&credential, now);
+    let login = async {
+        match &row.login_secret {
+            Some(login) => cluster.secret_metadata(namespace, login).await.map(|found| Some(found.is_some())),
+            None => Ok(None),
+        }
+    };
+    let (target, login, pods, lease, server_time) = tokio::join!(
+        cluster.secret_metadata(namespace, &row.secret),
+        login,
+        cluster.pods(namespace),
+        lease(cluster, &credential),
+        cluster.server_time(),
+    );
+    let mut missing_rights = Vec::new();
+    let mut note = |failure: Failure| missing_rights.push(failure.message);
+    let is_target_there = target.map_err(&mut note).ok().map(|found| found.is_some());
+    let is_login_there = login.map_err(&mut note).ok().flatten();
+    let pods = pods.map_err(&mut note).ok();
+    let lease = lease.map_err(&mut note).ok().flatten();
+    Ok(Facts {
+        credential,
+        row,
+        now,
+        server_time,
+        lease,
+        is_target_there,
+        is_login_there,
+        pods,
+        missing_rights,
+    })
+}
+
+/// The lease of the operator that wrote the status, if it has one.
+async fn lease(cluster: &Cluster, credential: &IdIssuerCredential) -> Result<Option<LeaseFacts>, Failure> {
+    let controller = credential.status.as_ref().and_then(|status| status.controller.as_deref());
+    let Some((namespace, name)) = controller.and_then(lease_of) else { return Ok(None) };
+    let lease: Option<Lease> = cluster.lease(namespace, name).await?;
+    let spec = lease.and_then(|lease| lease.spec).unwrap_or_default();
+    Ok(Some(LeaseFacts {
+        path: format!("{namespace}/{name}"),
+        holder: spec.holder_identity.filter(|holder| !holder.is_empty()),
+        renewed: spec.renew_time.map(|time| time.0),
+        seconds: spec.lease_duration_seconds.unwrap_or(15),
+    }))
+}
+
+/// The namespace and name of a lease; an operator without one is `none/HOST/ADDRESS`.
+fn lease_of(controller: &str) -> Option<(&str, &str)> {
+    controller.split_once('/').filter(|(namespace, name)| *namespace != "none" && !name.contains('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_controller_names_its_lease_or_has_none() {
+        assert_eq!(lease_of("idissuer-system/idissuer"), Some(("idissuer-system", "idissuer")));
+        assert_eq!(lease_of("none/host/127.0.0.1:8080"), None);
+        assert_eq!(lease_of("odd"), None);
+    }
+}

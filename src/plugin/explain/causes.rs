@@ -1,0 +1,325 @@
+//! Why a credential has no valid token, or soon will have none.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::cures::{Names, commands};
+use super::facts::Facts;
+use super::finding::{Finding, Severity};
+use crate::api::{CaBundleKind, FailuresStatus};
+use crate::core::conditions::ConditionType;
+use crate::plugin::lifetime::{relative, short};
+use crate::plugin::row::NO_STATUS;
+
+/// How long after its time a renewal may still be under way, in seconds.
+const LATENESS: i64 = 60;
+
+/// The findings that are worst, in the order of what to do first.
+pub(super) fn causes(facts: &Facts) -> Vec<Finding> {
+    let causes = [
+        nobody_leads(facts),
+        no_status(facts),
+        suspended(facts),
+        stalled(facts),
+        failing(facts),
+        late(facts),
+    ];
+    let found: Vec<Finding> = causes.into_iter().flatten().collect();
+    if found.is_empty() { not_ready(facts).into_iter().collect() } else { found }
+}
+
+fn names(facts: &Facts) -> Names<'_> {
+    let issuer = facts.credential.spec.issuer.as_ref();
+    let bundle = issuer.and_then(|issuer| issuer.ca_bundle_ref.as_ref()).map(|bundle| {
+        let kind = match bundle.kind {
+            CaBundleKind::ConfigMap => "configmap",
+            CaBundleKind::Secret => "secret",
+        };
+        (kind, bundle.name.as_str())
+    });
+    Names { row: &facts.row, issuer: issuer.and_then(|issuer| issuer.url.as_deref()), bundle }
+}
+
+fn page(reason: &str) -> String {
+    format!("runbooks/{reason}.md")
+}
+
+/// Problems while there is no valid token, otherwise warnings.
+fn severity(facts: &Facts) -> Severity {
+    if facts.row.is_good { Severity::Warning } else { Severity::Problem }
+}
+
+fn nobody_leads(facts: &Facts) -> Option<Finding> {
+    let lease = facts.lease.as_ref().filter(|_| facts.is_leaderless() == Some(true))?;
+    let seen = match (&lease.holder, lease.renewed) {
+        (Some(holder), Some(renewed)) => {
+            format!("Lease {}: {holder} renewed it {}", lease.path, relative(renewed, facts.time()))
+        }
+        _ => format!("Lease {}: nobody holds it", lease.path),
+    };
+    let namespace = lease.path.split('/').next().unwrap_or_default();
+    let finding = Finding::new(Severity::Problem, "No operator works on this credential: nobody leads.");
+    Some(
+        finding
+            .evidence(seen)
+            .cure("Start the operator, or see why its pods do not run.")
+            .command(format!("kubectl get pods -n {namespace} -l app.kubernetes.io/name=idissuer-operator"))
+            .command("kubectl idissuer logs --since 1h")
+            .page(page("IdIssuerNoLeader")),
+    )
+}
+
+fn no_status(facts: &Facts) -> Option<Finding> {
+    let is_reported = facts.status().is_some_and(|status| !status.conditions.is_empty());
+    let created = facts.credential.metadata.creation_timestamp.as_ref();
+    let age = created.map(|created| facts.time().duration_since(created.0));
+    (!is_reported).then(|| {
+        let finding = Finding::new(Severity::Problem, format!("It has no status: {NO_STATUS}."));
+        let finding = finding.cure("Install the operator, or let it manage this namespace (--namespace).");
+        let finding = match age {
+            Some(age) => {
+                finding.evidence(format!("it was created {} ago, and nothing was reported", short(age)))
+            }
+            None => finding,
+        };
+        finding.command("kubectl idissuer check").page(page("IdIssuerOperatorAbsent"))
+    })
+}
+
+fn suspended(facts: &Facts) -> Option<Finding> {
+    let finding = || {
+        Finding::new(severity(facts), "It is suspended: the operator obtains no token for it.")
+            .evidence("spec.suspend is true")
+            .cure("Resume it.")
+            .commands(commands("Suspended", &names(facts)))
+            .page(page("Suspended"))
+    };
+    facts.row.suspended.then(finding)
+}
+
+fn of_condition(facts: &Facts, condition: &Condition) -> Finding {
+    let since = short(facts.time().duration_since(condition.last_transition_time.0));
+    Finding::new(severity(facts), format!("{}: {}", condition.reason, condition.message))
+        .evidence(format!("condition {} is {} for {since}", condition.type_, condition.status))
+        .commands(commands(&condition.reason, &names(facts)))
+        .page(page(&condition.reason))
+}
+
+fn stalled(facts: &Facts) -> Option<Finding> {
+    let condition = facts.condition(ConditionType::Stalled, "True")?;
+    let finding = of_condition(facts, condition).cure("Somebody must act; the message says how.");
+    Some(match facts.is_login_there {
+        Some(false) if condition.reason.starts_with("Login") => {
+            finding.evidence(format!("Secret {} does not exist", facts.row.source()))
+        }
+        _ => finding,
+    })
+}
+
+/// An outage of the issuer, or whatever else is retried.
+fn failing(facts: &Facts) -> Option<Finding> {
+    let failures = facts.status()?.failures.as_ref()?;
+    // What somebody must act on stands above.
+    if facts.condition(ConditionType::Stalled, "True").is_some_and(|it| it.reason == failures.reason) {
+        return None;
+    }
+    let message = failures.message.as_deref().unwrap_or("the Events of the credential say more");
+    let finding = Finding::new(severity(facts), format!("{}: {message}", failures.reason));
+    Some(
+        finding
+            .evidence(attempts(failures, facts))
+            .cure("It is retried; the token comes as soon as the cause is gone.")
+            .commands(commands(&failures.reason, &names(facts)))
+            .page(page(&failures.reason)),
+    )
+}
+
+fn attempts(failures: &FailuresStatus, facts: &Facts) -> String {
+    let last = relative(failures.last_failure_time.0, facts.time());
+    let next = failures.next_attempt_time.as_ref().map(|next| next.0);
+    let next = match next {
+        Some(next) if next > facts.time() => {
+            format!("; the next attempt follows {}", relative(next, facts.time()))
+        }
+        // Failures that differ in nothing but their number are written once in five minutes.
+        Some(_) => "; it is retried, and recorded once in five minutes".to_owned(),
+        None => "; no further attempt before a change".to_owned(),
+    };
+    format!("status.failures: {} in a row, the last {last}{next}", failures.consecutive_failures)
+}
+
+/// An operator that should have renewed, and says nothing.
+fn late(facts: &Facts) -> Option<Finding> {
+    let token = facts.row.token.as_ref()?;
+    let is_silent = facts.status()?.failures.is_none()
+        && facts.condition(ConditionType::Stalled, "True").is_none()
+        && !facts.row.suspended;
+    let late = facts.time().duration_since(token.renewal_time);
+    let margin = LATENESS.min(token.expiration_time.duration_since(token.renewal_time).as_secs() / 2);
+    (is_silent && late.as_secs() > margin).then(|| {
+        let left = token.left(false, facts.time());
+        Finding::new(
+            if facts.time() < token.expiration_time { Severity::Warning } else { Severity::Problem },
+            format!("The renewal is {} late, and the operator says nothing of it.", short(late)),
+        )
+        .evidence(format!("status.token.renewalTime is {}; left: {left}", token.renewal_time))
+        .cure("Check that the operator runs and leads.")
+        .command("kubectl idissuer check")
+        .page(page("IdIssuerRenewalOverdue"))
+    })
+}
+
+/// Nothing above, and still no token.
+fn not_ready(facts: &Facts) -> Option<Finding> {
+    let ready = facts.condition(ConditionType::Ready, "False");
+    let ready = ready.or_else(|| facts.condition(ConditionType::Ready, "Unknown"))?;
+    Some(of_condition(facts, ready))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::plugin::explain::facts::LeaseFacts;
+    use crate::plugin::row::Row;
+    use crate::plugin::row::tests::{condition, credential, time, token};
+
+    #[expect(clippy::needless_pass_by_value, reason = "the callers write it in place")]
+    fn facts(spec: Value, status: Value, now: &str) -> Facts {
+        let mut whole = json!({"loginSecretRef": {"name": "login"}});
+        whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        let credential = credential(whole, status);
+        Facts {
+            row: Row::new(&credential, time(now)),
+            credential,
+            now: time(now),
+            server_time: None,
+            lease: None,
+            is_target_there: None,
+            is_login_there: None,
+            pods: None,
+            missing_rights: Vec::new(),
+        }
+    }
+
+    const NOON: &str = "2026-01-01T00:30:00Z";
+
+    fn first(facts: &Facts) -> (Severity, String, Vec<String>) {
+        let found = causes(facts);
+        let finding = found.first().unwrap_or_else(|| panic!("nothing is found in {facts:?}"));
+        (finding.severity, finding.cause.clone(), finding.commands.clone())
+    }
+
+    #[test]
+    fn a_good_credential_has_no_causes() {
+        let status =
+            json!({"conditions": [condition("Ready", "True", "TokenPublished")], "token": token("a")});
+        assert_eq!(causes(&facts(json!({}), status, NOON)), []);
+    }
+
+    #[test]
+    fn each_cause_is_found_with_its_cure() {
+        let ready = condition("Ready", "True", "TokenPublished");
+        let stalled = condition("Stalled", "True", "LoginRejected");
+        let failures = json!({
+            "consecutiveFailures": 3, "lastFailureTime": "2026-01-01T00:29:00Z", "reason": "IssuerUnreachable",
+            "message": "cannot reach", "nextAttemptTime": "2026-01-01T00:31:00Z",
+        });
+        let good = json!({"conditions": [ready], "token": token("a")});
+        let with = |key: &str, value: Value| {
+            let mut status = good.clone();
+            status[key] = value;
+            status
+        };
+        let waits = json!({"conditions": [condition("Ready", "False", "Issuing")]});
+        for (spec, status, now, severity, cause, command) in [
+            (json!({}), Value::Null, NOON, Severity::Problem, "It has no status", "kubectl idissuer check"),
+            (
+                json!({}),
+                json!({"conditions": [stalled]}),
+                NOON,
+                Severity::Problem,
+                "LoginRejected: ",
+                "login-secret create",
+            ),
+            (
+                json!({}),
+                with("conditions", json!([ready, stalled])),
+                NOON,
+                Severity::Warning,
+                "LoginRejected: ",
+                "--replace",
+            ),
+            (
+                json!({"suspend": true}),
+                good.clone(),
+                NOON,
+                Severity::Warning,
+                "It is suspended",
+                "resume billing",
+            ),
+            (
+                json!({}),
+                with("failures", failures),
+                NOON,
+                Severity::Warning,
+                "IssuerUnreachable: cannot reach",
+                "logs",
+            ),
+            (
+                json!({}),
+                good.clone(),
+                "2026-01-01T00:50:00Z",
+                Severity::Warning,
+                "The renewal is 5m late",
+                "check",
+            ),
+            (
+                json!({}),
+                good.clone(),
+                "2026-01-01T01:10:00Z",
+                Severity::Problem,
+                "The renewal is 25m late",
+                "check",
+            ),
+            (json!({}), waits, NOON, Severity::Problem, "Issuing: ", "describe iic"),
+        ] {
+            let found = first(&facts(spec, status, now));
+            assert_eq!(found.0, severity, "{found:?}");
+            assert!(found.1.starts_with(cause), "{found:?}");
+            assert!(found.2.iter().any(|it| it.contains(command)), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_lease_that_nobody_renews_is_the_first_cause() {
+        let status =
+            json!({"conditions": [condition("Ready", "True", "TokenPublished")], "token": token("a")});
+        let mut facts = facts(json!({}), status, NOON);
+        let lease = |holder: Option<&str>, renewed: &str| LeaseFacts {
+            path: "idissuer-system/idissuer".to_owned(),
+            holder: holder.map(str::to_owned),
+            renewed: Some(time(renewed)),
+            seconds: 15,
+        };
+        facts.lease = Some(lease(Some("pod"), "2026-01-01T00:29:50Z"));
+        assert_eq!(causes(&facts), []);
+        for lost in [lease(None, "2026-01-01T00:29:50Z"), lease(Some("pod"), "2026-01-01T00:20:00Z")] {
+            facts.lease = Some(lost);
+            let (severity, cause, commands) = first(&facts);
+            assert_eq!(severity, Severity::Problem);
+            assert!(cause.contains("nobody leads"), "{cause}");
+            assert!(commands[0].contains("-n idissuer-system"), "{commands:?}");
+        }
+    }
+
+    #[test]
+    fn the_clock_of_the_api_server_counts_where_it_is_known() {
+        let status =
+            json!({"conditions": [condition("Ready", "True", "TokenPublished")], "token": token("a")});
+        let mut facts = facts(json!({}), status, "2026-01-01T00:55:00Z");
+        assert_eq!(causes(&facts).len(), 1);
+        facts.server_time = Some(time(NOON));
+        assert_eq!(causes(&facts), []);
+    }
+}

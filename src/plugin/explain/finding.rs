@@ -1,0 +1,94 @@
+//! A finding: the cause, the evidence, and the cure as commands to paste.
+
+use serde::Serialize;
+
+use crate::plugin::screen::{Screen, Text, Tone};
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(super) enum Severity {
+    /// There is no valid token, or soon will be none.
+    Problem,
+    /// It works, and something will go wrong, or a consumer will not notice.
+    Warning,
+    /// Good to know.
+    Note,
+}
+
+/// What is wrong, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Finding {
+    pub(super) severity: Severity,
+    pub(super) cause: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) evidence: Vec<String>,
+    /// What to do, in a sentence. Empty: nothing.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) cure: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) commands: Vec<String>,
+    /// The page of the documentation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) page: Option<String>,
+}
+
+impl Finding {
+    pub(super) fn new(severity: Severity, cause: impl Into<String>) -> Self {
+        Self {
+            severity,
+            cause: cause.into(),
+            evidence: Vec::new(),
+            cure: String::new(),
+            commands: Vec::new(),
+            page: None,
+        }
+    }
+
+    pub(super) fn evidence(mut self, evidence: impl Into<String>) -> Self {
+        self.evidence.push(evidence.into());
+        self
+    }
+
+    pub(super) fn cure(mut self, cure: impl Into<String>) -> Self {
+        self.cure = cure.into();
+        self
+    }
+
+    pub(super) fn command(mut self, command: impl Into<String>) -> Self {
+        self.commands.push(command.into());
+        self
+    }
+
+    pub(super) fn commands(mut self, commands: Vec<String>) -> Self {
+        self.commands.extend(commands);
+        self
+    }
+
+    pub(super) fn page(mut self, page: impl Into<String>) -> Self {
+        self.page = Some(page.into());
+        self
+    }
+
+    /// The lines of it.
+    pub(super) fn render(&self, screen: &Screen, text: &mut Text) {
+        let (tone, title) = match self.severity {
+            Severity::Problem => (Tone::Bad, "Problem"),
+            Severity::Warning => (Tone::Doubtful, "Warning"),
+            Severity::Note => (Tone::Plain, "Note"),
+        };
+        text.line(format!("{}  {}", screen.paint(tone, &format!("{title:<8}")), self.cause));
+        for evidence in &self.evidence {
+            text.line(format!("  seen:   {evidence}"));
+        }
+        if !self.cure.is_empty() {
+            text.line(format!("  cure:   {}", self.cure));
+        }
+        for command in &self.commands {
+            text.line(format!("          {}", screen.paint(Tone::Title, command)));
+        }
+        if let Some(page) = &self.page {
+            text.line(format!("  page:   {page}"));
+        }
+    }
+}

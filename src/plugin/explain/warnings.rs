@@ -1,0 +1,266 @@
+//! What works now and will go wrong, or what a consumer will not notice.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::Pod;
+
+use super::facts::Facts;
+use super::finding::{Finding, Severity};
+use crate::api::{LifetimeSource, RefreshSupport, Strategy};
+use crate::plugin::consumers::{Use, consumers};
+use crate::plugin::lifetime::short;
+
+/// How far this clock may differ from the API server's, in seconds: an answer has whole seconds, and takes time.
+const CLOCKS_DIFFER: i64 = 10;
+/// Below this lifetime, mounted files lag behind, in seconds.
+const OUTRUNS_KUBELET: i64 = 300;
+/// The annotations of injection.
+const INJECT: &str = "idissuer.pl/inject";
+const INJECT_ANNOTATIONS: [&str; 2] = ["idissuer.pl/inject-secret", "idissuer.pl/inject-port"];
+
+/// All warnings, and notes at the end.
+pub(super) fn warnings(facts: &Facts) -> Vec<Finding> {
+    let pods = facts.pods.as_deref().unwrap_or_default();
+    let mut found: Vec<Finding> =
+        [target(facts), blind_consumers(facts, pods), slow_mounts(facts, pods), clock(facts)]
+            .into_iter()
+            .flatten()
+            .collect();
+    found.extend(injection(facts, pods));
+    found.extend([assumed_lifetime(facts), refused_refresh(facts)].into_iter().flatten());
+    found
+}
+
+fn target(facts: &Facts) -> Option<Finding> {
+    let is_published = facts.row.token.is_some();
+    (facts.is_target_there == Some(false) && is_published).then(|| {
+        let Some(status) = facts.status() else {
+            return Finding::new(Severity::Problem, "The target Secret does not exist.");
+        };
+        let controller = status.controller.as_deref().unwrap_or("unknown");
+        Finding::new(
+            Severity::Problem,
+            "The target Secret was deleted, and the operator has not restored it.",
+        )
+        .evidence(format!("Secret {} does not exist; operator: {controller}", facts.row.secret))
+        .cure("Check that the operator runs; it restores the Secret at once.")
+        .command("kubectl idissuer check")
+    })
+}
+
+fn blind_consumers(facts: &Facts, pods: &[Pod]) -> Option<Finding> {
+    let secret = &facts.row.secret;
+    let blind: Vec<_> = consumers(pods, secret).into_iter().filter(|it| !it.sees_new_tokens).collect();
+    let first = blind.first()?;
+    let finding = Finding::new(
+        Severity::Warning,
+        "Containers use the token in a way that never sees a new one; they fail when their first token expires.",
+    );
+    let finding = blind.iter().fold(finding, |finding, consumer| {
+        let how = if consumer.uses == Use::Environment {
+            "in the environment (env, envFrom)"
+        } else {
+            "with subPath"
+        };
+        finding.evidence(format!("pod {}, container {}: {how}", consumer.pod, consumer.container))
+    });
+    Some(
+        finding
+            .cure(format!(
+                "Mount Secret {secret} as a directory without subPath, and read the file for every call. Until then, a \
+                 restart gives it the present token."
+            ))
+            .command(format!("kubectl delete pod {} -n {}", first.pod, facts.row.namespace))
+            .page("tasks/pods.md"),
+    )
+}
+
+fn slow_mounts(facts: &Facts, pods: &[Pod]) -> Option<Finding> {
+    let token = facts.row.token.as_ref()?;
+    let lifetime = token.expiration_time.duration_since(token.issued_time);
+    let mounted = consumers(pods, &facts.row.secret).into_iter().find(|it| it.uses == Use::Files)?;
+    (lifetime.as_secs() < OUTRUNS_KUBELET).then(|| {
+        let text =
+            format!("Its tokens live for {}; files that the kubelet mounts lag behind.", short(lifetime));
+        Finding::new(Severity::Warning, text)
+            .evidence(format!("pod {} mounts it; the kubelet updates files within about 90 s", mounted.pod))
+            .cure("Configure a longer lifetime at the issuer, or use the sidecar.")
+            .page("tasks/sidecar.md")
+    })
+}
+
+fn clock(facts: &Facts) -> Option<Finding> {
+    let difference = facts.now.duration_since(facts.server_time?);
+    (difference.as_secs().abs() > CLOCKS_DIFFER).then(|| {
+        let way = if difference.is_negative() { "behind" } else { "ahead of" };
+        let text = format!("This machine's clock is {} {way} the API server's.", short(difference));
+        Finding::new(Severity::Warning, text)
+            .evidence("the Date header of the API server; times above are by its clock")
+            .cure("Correct the clock that is wrong; if it is the cluster's, tokens are renewed at the wrong time.")
+            .page("concepts/clocks.md")
+    })
+}
+
+/// Annotations that ask for the sidecar, and were not understood.
+fn injection(facts: &Facts, pods: &[Pod]) -> Vec<Finding> {
+    let mut unknown = BTreeSet::new();
+    let mut without_sidecar = None;
+    for pod in pods {
+        let annotations = pod.metadata.annotations.iter().flatten();
+        let names: Vec<_> = annotations.filter(|(name, _)| name.starts_with(INJECT)).collect();
+        unknown.extend(
+            names
+                .iter()
+                .filter(|(name, _)| !INJECT_ANNOTATIONS.contains(&name.as_str()))
+                .map(|(name, _)| format!("pod {}: {name}", pod.metadata.name.as_deref().unwrap_or_default())),
+        );
+        let asks =
+            names.iter().any(|(name, value)| *name == INJECT_ANNOTATIONS[0] && **value == facts.row.secret);
+        let spec = pod.spec.as_ref();
+        let has_sidecar = spec.is_some_and(|spec| {
+            let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+            containers.into_iter().any(|container| container.name == "idissuer")
+        });
+        if asks && !has_sidecar {
+            without_sidecar = without_sidecar.or(pod.metadata.name.clone());
+        }
+    }
+    let unknown = (!unknown.is_empty()).then(|| {
+        let finding =
+            Finding::new(Severity::Warning, "Pods have an annotation of injection that nobody understands.");
+        let finding = unknown.into_iter().fold(finding, Finding::evidence);
+        finding
+            .cure(format!("Correct the name: {} or {}.", INJECT_ANNOTATIONS[0], INJECT_ANNOTATIONS[1]))
+            .page("tasks/sidecar.md")
+    });
+    let without = without_sidecar.map(|pod| {
+        Finding::new(Severity::Warning, "A pod asks for the sidecar and has none.")
+            .evidence(format!("pod {pod} has {} and no container idissuer", INJECT_ANNOTATIONS[0]))
+            .cure("Switch injection on in the chart (injection.enabled=true), and create the pod again.")
+            .command(format!("kubectl delete pod {pod} -n {}", facts.row.namespace))
+            .page("tasks/sidecar.md")
+    });
+    unknown.into_iter().chain(without).collect()
+}
+
+fn assumed_lifetime(facts: &Facts) -> Option<Finding> {
+    let token = facts.status()?.token.as_ref()?;
+    (token.lifetime_source == LifetimeSource::Assumed).then(|| {
+        Finding::new(Severity::Note, "The issuer does not say how long its tokens live; one hour is assumed.")
+            .evidence("status.token.lifetimeSource is Assumed")
+            .page("concepts/rotation.md")
+    })
+}
+
+fn refused_refresh(facts: &Facts) -> Option<Finding> {
+    let is_refused = facts.status()?.refresh_support == Some(RefreshSupport::Refused);
+    let is_auto = facts.credential.spec.renewal.strategy == Strategy::Auto;
+    (is_refused && is_auto).then(|| {
+        Finding::new(
+            Severity::Note,
+            "The issuer refuses early refreshes, so every renewal is a login with the password.",
+        )
+        .evidence("status.refreshSupport is Refused")
+        .page("concepts/rotation.md")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::plugin::consumers::tests::pod;
+    use crate::plugin::row::Row;
+    use crate::plugin::row::tests::{condition, credential, time, token};
+
+    const NOON: &str = "2026-01-01T00:30:00Z";
+
+    fn facts(status: Value, pods: Vec<Pod>) -> Facts {
+        let credential = credential(json!({"loginSecretRef": {"name": "login"}}), status);
+        Facts {
+            row: Row::new(&credential, time(NOON)),
+            credential,
+            now: time(NOON),
+            server_time: Some(time(NOON)),
+            lease: None,
+            is_target_there: Some(true),
+            is_login_there: Some(true),
+            pods: Some(pods),
+            missing_rights: Vec::new(),
+        }
+    }
+
+    fn good() -> Value {
+        json!({"conditions": [condition("Ready", "True", "TokenPublished")], "token": token("a")})
+    }
+
+    fn causes(facts: &Facts) -> Vec<String> {
+        warnings(facts).into_iter().map(|finding| finding.cause).collect()
+    }
+
+    #[test]
+    fn a_good_credential_has_no_warnings() {
+        let volume = json!({"volumes": [{"name": "token", "secret": {"secretName": "billing"}}]});
+        let mount = json!({"volumeMounts": [{"name": "token", "mountPath": "/run"}]});
+        assert_eq!(causes(&facts(good(), vec![pod("reports", volume, mount)])), Vec::<String>::new());
+    }
+
+    #[test]
+    fn containers_that_never_see_a_new_token_are_named_with_the_cure() {
+        let from = json!({"envFrom": [{"secretRef": {"name": "billing"}}]});
+        let found = warnings(&facts(good(), vec![pod("reports", json!({}), from)]));
+        assert_eq!(found[0].severity, Severity::Warning);
+        assert_eq!(found[0].evidence, ["pod reports, container main: in the environment (env, envFrom)"]);
+        assert_eq!(found[0].commands, ["kubectl delete pod reports -n shop"]);
+    }
+
+    #[test]
+    fn mounts_of_short_lived_tokens_lag_behind() {
+        let mut status = good();
+        status["token"]["expirationTime"] = json!("2026-01-01T00:04:00Z");
+        let volume = json!({"volumes": [{"name": "token", "secret": {"secretName": "billing"}}]});
+        let mount = json!({"volumeMounts": [{"name": "token", "mountPath": "/run"}]});
+        let found = causes(&facts(status, vec![pod("reports", volume, mount)]));
+        assert!(found[0].starts_with("Its tokens live for 4m"), "{found:?}");
+    }
+
+    #[test]
+    fn a_wrong_clock_is_found_in_both_directions() {
+        for (server, part) in [
+            ("2026-01-01T00:29:00Z", "1m ahead of the API server's"),
+            ("2026-01-01T00:31:00Z", "1m behind the API server's"),
+        ] {
+            let mut facts = facts(good(), Vec::new());
+            facts.server_time = Some(time(server));
+            assert!(causes(&facts)[0].contains(part), "{server}");
+        }
+    }
+
+    #[test]
+    fn annotations_of_injection_that_do_nothing_are_found() {
+        let annotated = |name: &str, value: &str| {
+            let mut pod = pod("reports", json!({}), json!({}));
+            pod.metadata.annotations = Some([(name.to_owned(), value.to_owned())].into());
+            pod
+        };
+        let found = warnings(&facts(good(), vec![annotated("idissuer.pl/inject-secrets", "billing")]));
+        assert_eq!(found[0].evidence, ["pod reports: idissuer.pl/inject-secrets"]);
+        let found = warnings(&facts(good(), vec![annotated("idissuer.pl/inject-secret", "billing")]));
+        assert_eq!(found[0].cause, "A pod asks for the sidecar and has none.");
+        let other = facts(good(), vec![annotated("idissuer.pl/inject-secret", "other")]);
+        assert_eq!(causes(&other), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_deleted_target_and_notes_are_found() {
+        let mut status = good();
+        status["token"]["lifetimeSource"] = json!("Assumed");
+        status["refreshSupport"] = json!("Refused");
+        let mut facts = facts(status, Vec::new());
+        facts.is_target_there = Some(false);
+        let found = warnings(&facts);
+        let severities: Vec<_> = found.iter().map(|it| it.severity).collect();
+        assert_eq!(severities, [Severity::Problem, Severity::Note, Severity::Note]);
+    }
+}
