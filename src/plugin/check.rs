@@ -51,8 +51,8 @@ pub(super) struct CheckArguments {
     #[arg(long, value_name = "NAME")]
     operator_namespace: Option<String>,
 
-    /// Print the findings as data
-    #[arg(short, long, value_name = "FORMAT")]
+    /// Print the findings as data: json or yaml
+    #[arg(short, long, value_name = "FORMAT", hide_possible_values = true)]
     output: Option<Format>,
 }
 

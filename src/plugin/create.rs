@@ -57,8 +57,8 @@ pub(super) struct CreateArguments {
     #[arg(long)]
     apply: bool,
 
-    /// The format of the manifest
-    #[arg(short, long, value_name = "FORMAT", default_value = "yaml")]
+    /// The format of the manifest: json or yaml
+    #[arg(short, long, value_name = "FORMAT", default_value = "yaml", hide_possible_values = true)]
     output: Format,
 }
 

@@ -40,8 +40,8 @@ pub(super) struct ExplainArguments {
     #[arg(value_name = "NAME")]
     name: String,
 
-    /// Print the findings as data
-    #[arg(short, long, value_name = "FORMAT")]
+    /// Print the findings as data: json or yaml
+    #[arg(short, long, value_name = "FORMAT", hide_possible_values = true)]
     output: Option<Format>,
 }
 

@@ -77,8 +77,15 @@ pub struct Options {
     #[arg(long, global = true, value_name = "FILE", help_heading = "Cluster")]
     pub kubeconfig: Option<PathBuf>,
 
-    /// Colours and bars
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    /// Colours and bars: always, never, or auto, on a terminal unless `NO_COLOR` is set
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "WHEN",
+        hide_possible_values = true
+    )]
     pub color: Color,
 }
 

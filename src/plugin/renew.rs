@@ -51,8 +51,8 @@ pub(super) struct RenewArguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     timeout_seconds: u32,
 
-    /// Print the outcomes as data
-    #[arg(short, long, value_name = "FORMAT")]
+    /// Print the outcomes as data: json or yaml
+    #[arg(short, long, value_name = "FORMAT", hide_possible_values = true)]
     output: Option<Format>,
 }
 

@@ -47,8 +47,8 @@ pub(super) struct StatusArguments {
     #[arg(short, long, conflicts_with = "output")]
     watch: bool,
 
-    /// Print it as data
-    #[arg(short, long, value_name = "FORMAT")]
+    /// Print it as data: json or yaml
+    #[arg(short, long, value_name = "FORMAT", hide_possible_values = true)]
     output: Option<Format>,
 }
 

@@ -48,8 +48,8 @@ pub(super) struct VerifyArguments {
     #[arg(long, value_name = "FILE", requires = "url")]
     ca_file: Option<std::path::PathBuf>,
 
-    /// Print the findings as data
-    #[arg(short, long, value_name = "FORMAT")]
+    /// Print the findings as data: json or yaml
+    #[arg(short, long, value_name = "FORMAT", hide_possible_values = true)]
     output: Option<Format>,
 }
 

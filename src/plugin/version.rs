@@ -32,8 +32,8 @@ pub(super) struct VersionArguments {
     #[arg(long, value_name = "NAME")]
     operator_namespace: Option<String>,
 
-    /// Print it as data
-    #[arg(short, long, value_name = "FORMAT")]
+    /// Print it as data: json or yaml
+    #[arg(short, long, value_name = "FORMAT", hide_possible_values = true)]
     output: Option<Format>,
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use idissuer_simulator::{Fault, FaultRule};
 use idissuer_testbed::wait;
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::operator::{HOUR, LIMIT, LOGIN, NAME, PASSWORD, Stage, USER, issuer, text, token_status};
 
@@ -216,6 +217,34 @@ spec:
         stage.namespace.kubectl().apply(yaml).await.map(drop)
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_watched_list_is_printed_again_when_something_changes() {
+    let stage = Stage::start("plugin-watch", issuer(HOUR)).await;
+    let admin = Person::administrator(&stage);
+    stage.apply(json!({})).await;
+    stage.ready().await;
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_idissuer"));
+    command
+        .args(["kubectl", "status", "--watch", "-n", &admin.namespace])
+        .env("KUBECONFIG", &admin.kubeconfig);
+    let mut child = command.stdout(std::process::Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut until = async |part: &str| {
+        let find = async {
+            while let Some(line) = lines.next_line().await.unwrap() {
+                if line.contains(part) {
+                    return;
+                }
+            }
+            panic!("it ended before {part}");
+        };
+        tokio::time::timeout(LIMIT, find).await.unwrap();
+    };
+    until("TokenPublished").await;
+    admin.run(&["suspend", NAME]).await.assert(0, &[]);
+    until("TokenPublished (suspended)").await;
 }
 
 #[tokio::test]
