@@ -17,7 +17,7 @@ use serde_json::json;
 use tokio::sync::Mutex;
 
 use super::fleet::{
-    Fleet, TAKEOVER, World, account_of, name_of, namespace_of, number_of, password_of, user_of,
+    Fleet, SoakCluster, TAKEOVER, account_of, name_of, namespace_of, number_of, password_of, user_of,
 };
 use super::ledger::{Ledger, Scope};
 use super::plan::{Fault, Plan};
@@ -34,10 +34,10 @@ const SLOW: DurationRange =
 impl Fleet {
     /// Everything that the plan says, until this time after the opening of the ledger.
     pub(super) async fn suffer(&mut self, plan: &Plan, time: Duration, ledger: &Arc<Ledger>) {
-        let world = self.world.clone();
+        let cluster = self.cluster.clone();
         let (issuer, ledger_of_all) = (self.issuer.simulator().clone(), Arc::clone(ledger));
         let nuisances = Nuisances {
-            world,
+            cluster,
             issuer,
             ledger: ledger_of_all,
             changes: Mutex::default(),
@@ -74,11 +74,11 @@ impl Fleet {
             }
             Fault::PauseLeader { time } => Some(self.pause_leader(time, ledger).await + TAKEOVER),
             Fault::RestartApiServer { away } => {
-                let api_server = self.world.control_plane.api_server();
+                let api_server = self.cluster.control_plane.api_server();
                 Some(self.restart(api_server, away, ledger).await + LEASE_AGAIN)
             }
             Fault::RestartEtcd { away } => {
-                let etcd = self.world.control_plane.etcd();
+                let etcd = self.cluster.control_plane.etcd();
                 Some(self.restart(etcd, away, ledger).await + LEASE_AGAIN)
             }
             Fault::PauseApiServer { time } => Some(self.pause_api_server(time, ledger).await + LEASE_AGAIN),
@@ -96,7 +96,7 @@ impl Fleet {
     /// ended: its account waits for as long as the login budget says.
     async fn excuse_unanswered_logins(&self, since: Timestamp, ledger: &Ledger) {
         let credentials = loop {
-            match self.world.all_credentials().await {
+            match self.cluster.all_credentials().await {
                 Ok(credentials) => break credentials,
                 Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
             }
@@ -128,7 +128,7 @@ impl Fleet {
         let replica = &mut self.replicas[replica];
         replica.take_process().kill().await.unwrap();
         tokio::time::sleep(away).await;
-        replica.start(self.world.control_plane).await;
+        replica.start(self.cluster.control_plane).await;
         replica.until_ready().await;
         killed
     }
@@ -147,12 +147,12 @@ impl Fleet {
         part.kill().await.unwrap();
         tokio::time::sleep(away).await;
         part.start().unwrap();
-        self.world.control_plane.ready().await.unwrap();
+        self.cluster.control_plane.ready().await.unwrap();
         ledger.now()
     }
 
     async fn pause_api_server(&self, time: Duration, ledger: &Ledger) -> Duration {
-        let control_plane = self.world.control_plane;
+        let control_plane = self.cluster.control_plane;
         control_plane.api_server().pause().unwrap();
         tokio::time::sleep(time).await;
         control_plane.api_server().resume().unwrap();
@@ -186,7 +186,7 @@ async fn while_rule_stands(issuer: &Simulator, rule: FaultRule, time: Duration) 
 
 /// Makes the light faults, each by itself.
 struct Nuisances {
-    world: World,
+    cluster: SoakCluster,
     issuer: Simulator,
     ledger: Arc<Ledger>,
     /// How many passwords were changed. One at a time: the last one written has to be the one that is good.
@@ -217,12 +217,12 @@ impl Nuisances {
             }
             Fault::ChangedPassword { account } => self.change_password(account).await,
             Fault::DeletedTarget { credential } => {
-                let secrets = self.world.secrets(namespace_of(credential));
+                let secrets = self.cluster.secrets(namespace_of(credential));
                 let deleted = secrets.delete(&name_of(credential), &DeleteParams::default()).await;
                 self.harmed(credential, from, deleted.is_ok())
             }
             Fault::EditedTarget { credential } => {
-                let secrets = self.world.secrets(namespace_of(credential));
+                let secrets = self.cluster.secrets(namespace_of(credential));
                 let forged = Patch::Merge(json!({"stringData": {"token": "forged"}}));
                 let edited = secrets.patch(&name_of(credential), &PatchParams::default(), &forged).await;
                 self.harmed(credential, from, edited.is_ok())
@@ -260,7 +260,7 @@ impl Nuisances {
     }
 
     async fn permit(&self, owner: usize, is_permitted: bool) {
-        while self.world.permit(owner, is_permitted).await.is_err() {
+        while self.cluster.permit(owner, is_permitted).await.is_err() {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
@@ -271,7 +271,7 @@ impl Nuisances {
         *changes += 1;
         let from = self.ledger.now();
         self.issuer.set_user(&User::new(&user_of(account), &password_of(account, *changes)));
-        while self.world.write_login(account, *changes).await.is_err() {
+        while self.cluster.write_login(account, *changes).await.is_err() {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         self.ledger.broke(Scope::Account(account), from, self.ledger.now());

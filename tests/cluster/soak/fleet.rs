@@ -73,13 +73,13 @@ pub(super) fn number_of(credential: &IdIssuerCredential) -> usize {
 pub(super) struct Fleet {
     pub(super) replicas: [Operator; 2],
     pub(super) issuer: Server,
-    pub(super) world: World,
+    pub(super) cluster: SoakCluster,
     _namespaces: Vec<TestNamespace>,
 }
 
 /// What faults and readers need, each in a task of its own.
 #[derive(Clone)]
-pub(super) struct World {
+pub(super) struct SoakCluster {
     pub(super) control_plane: &'static ControlPlane,
     pub(super) client: kube::Client,
     pub(super) names: Vec<String>,
@@ -110,13 +110,13 @@ impl Fleet {
         let standby = stage.prepare_replica("standby");
         let Stage { operator, issuer, namespace, control_plane } = stage;
         let namespaces: Vec<_> = [namespace].into_iter().chain(others).collect();
-        let world = World {
+        let cluster = SoakCluster {
             control_plane,
             client: control_plane.client().unwrap(),
             names: namespaces.iter().map(|namespace| namespace.name().to_owned()).collect(),
         };
-        world.apply_all().await;
-        let mut fleet = Self { replicas: [operator, standby], issuer, world, _namespaces: namespaces };
+        cluster.apply_all().await;
+        let mut fleet = Self { replicas: [operator, standby], issuer, cluster, _namespaces: namespaces };
         for replica in &mut fleet.replicas {
             replica.start(control_plane).await;
             replica.until_ready().await;
@@ -126,7 +126,7 @@ impl Fleet {
 
     pub(super) async fn until_ready(&self) {
         wait::until("all credentials to be ready", START_LIMIT, async || {
-            let credentials = self.world.all_credentials().await.map_err(|error| error.to_string())?;
+            let credentials = self.cluster.all_credentials().await.map_err(|error| error.to_string())?;
             let ready = credentials.iter().filter(|it| holds(it, "Ready", "True", "TokenPublished")).count();
             if ready == CREDENTIALS { Ok(()) } else { Err(format!("{ready} of {CREDENTIALS}")) }
         })
@@ -152,10 +152,10 @@ impl Fleet {
     }
 
     async fn correct(&self) -> kube::Result<BTreeSet<usize>> {
-        let credentials = self.world.all_credentials().await?;
+        let credentials = self.cluster.all_credentials().await?;
         let mut correct = BTreeSet::new();
         for namespace in 0..NAMESPACES {
-            for target in self.world.targets(namespace).await? {
+            for target in self.cluster.targets(namespace).await? {
                 let token = target
                     .data
                     .as_ref()
@@ -174,7 +174,7 @@ impl Fleet {
     }
 
     pub(super) async fn leader(&self) -> usize {
-        let leases: Api<Lease> = Api::namespaced(self.world.client.clone(), &self.world.names[0]);
+        let leases: Api<Lease> = Api::namespaced(self.cluster.client.clone(), &self.cluster.names[0]);
         wait::until("a leader", TAKEOVER * 4, async || {
             let list = leases.list(&ListParams::default()).await.ok()?;
             let holder = list.items.into_iter().find_map(|lease| lease.spec?.holder_identity)?;
@@ -216,7 +216,7 @@ pub(super) fn password_of(account: usize, changes: u32) -> String {
     format!("password-{account}-{changes}")
 }
 
-impl World {
+impl SoakCluster {
     pub(super) fn secrets(&self, namespace: usize) -> Api<Secret> {
         Api::namespaced(self.client.clone(), &self.names[namespace])
     }

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use tokio::task::JoinHandle;
 
-use super::fleet::{Accepts, CREDENTIALS, Fleet, World, name_of, namespace_of};
+use super::fleet::{Accepts, CREDENTIALS, Fleet, SoakCluster, name_of, namespace_of};
 use super::ledger::{Answer, Ledger, Read, Renewal, Scope, margin};
 use crate::operator::now;
 
@@ -24,19 +24,19 @@ pub(super) fn start(fleet: &Fleet, ledger: &Arc<Ledger>) -> Vec<JoinHandle<()>> 
     let start = |namespace| {
         let reader = Reader {
             namespace,
-            world: fleet.world.clone(),
+            cluster: fleet.cluster.clone(),
             issuer: fleet.issuer.simulator().clone(),
             ledger: Arc::clone(ledger),
             seen: HashMap::new(),
         };
         tokio::spawn(reader.read())
     };
-    (0..fleet.world.names.len()).map(start).collect()
+    (0..fleet.cluster.names.len()).map(start).collect()
 }
 
 struct Reader {
     namespace: usize,
-    world: World,
+    cluster: SoakCluster,
     issuer: Simulator,
     ledger: Arc<Ledger>,
     seen: HashMap<usize, LastSeen>,
@@ -51,7 +51,7 @@ impl Reader {
         loop {
             period.tick().await;
             let asked = self.ledger.now();
-            let shown = tokio::time::timeout(LIMIT, self.world.targets(self.namespace)).await;
+            let shown = tokio::time::timeout(LIMIT, self.cluster.targets(self.namespace)).await;
             if let Ok(Ok(shown)) = shown {
                 targets = shown.into_iter().map(|target| (target.name_any(), target)).collect();
             } else {
