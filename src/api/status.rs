@@ -215,11 +215,12 @@ pub struct FollowersStatus {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FailuresStatus {
-    /// The number of failures.
+    /// How many there were when this was written: at least so many by now. Repetitions of the same failure are written every
+    /// five minutes.
     #[schemars(range(min = 0))]
     pub consecutive_failures: i32,
 
-    /// When the last failure happened.
+    /// When the last of them happened.
     pub last_failure_time: Time,
 
     /// The reason of the last failure, in one word.
@@ -231,7 +232,8 @@ pub struct FailuresStatus {
     #[schemars(length(max = 32_768))]
     pub message: Option<String>,
 
-    /// When the next attempt follows. Absent: only after a change; the conditions say which.
+    /// When the next attempt after those follows. In the past: attempts go on, and this is written again within five minutes.
+    /// Absent: only after a change; the conditions say which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_time: Option<Time>,
 }

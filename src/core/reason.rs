@@ -88,6 +88,11 @@ pub enum Reason {
     TemplateTooLong,
     /// The target would be what other controllers give power to.
     TargetRefused(TargetRefusal),
+    /// A renewal that somebody asked for was carried out. An Event only.
+    RenewRequestHandled {
+        /// Whether there is a token that is newer than the request; otherwise a login is attempted for it.
+        answered: bool,
+    },
     /// Another credential follows this one.
     FollowerAdded {
         /// It, with its namespace, if status names it.
@@ -288,6 +293,7 @@ impl Reason {
             Self::TemplateTooLong => "TemplateTooLong",
             Self::TargetRefused(refusal) => refusal.name(),
             Self::FollowerAdded { .. } => "FollowerAdded",
+            Self::RenewRequestHandled { .. } => "RenewRequestHandled",
             Self::Reference(problem) => problem.name(),
             Self::LoginSecretMissing { .. } => "LoginSecretMissing",
             Self::LoginSecretUnusable { defect, .. } => defect.name_of_key(),
@@ -353,6 +359,7 @@ impl Reason {
             | Self::RenewalOverdue { .. }
             | Self::Suspended
             | Self::FollowerAdded { .. }
+            | Self::RenewRequestHandled { .. }
             | Self::LoginAccepted
             | Self::LoginPending
             | Self::LoginOutcomeUnknown { .. }
@@ -454,7 +461,9 @@ mod tests {
             Reference(ReferenceProblem::NotReady { .. }) => Reference(ReferenceProblem::SelectorIgnored),
             Reference(ReferenceProblem::SelectorIgnored) => FollowerAdded { follower: None },
             FollowerAdded { follower: None } => FollowerAdded { follower: Some(credential()) },
-            FollowerAdded { follower: Some(_) } => LoginSecretMissing { secret: secret() },
+            FollowerAdded { follower: Some(_) } => RenewRequestHandled { answered: true },
+            RenewRequestHandled { answered: true } => RenewRequestHandled { answered: false },
+            RenewRequestHandled { answered: false } => LoginSecretMissing { secret: secret() },
             LoginSecretMissing { .. } => unusable(LoginError::ALL[0]),
             LoginSecretUnusable { defect, .. } => {
                 let rest = LoginError::ALL.iter().skip_while(|other| *other != defect);

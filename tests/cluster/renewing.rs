@@ -188,6 +188,11 @@ async fn a_requested_renewal_brings_one_new_token_and_the_same_request_again_bri
         })
         .await;
     assert_eq!(stage.counts().refreshes_accepted, 1);
+    wait::until("the Event", LIMIT, async || {
+        let reasons = stage.event_reasons(NAME).await;
+        if reasons.iter().any(|it| it == "RenewRequestHandled") { Ok(()) } else { Err(reasons.join(", ")) }
+    })
+    .await;
 }
 
 #[tokio::test]

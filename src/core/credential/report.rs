@@ -70,7 +70,10 @@ impl Credential {
         let mut events = events(&self.status.conditions, &conditions);
         let before = self.status.followers.as_ref();
         let added = status.followers.as_ref().and_then(|followers| followers.added_since(before));
-        events.extend(added.map(|reason| StatusEvent { reason, is_normal: true }));
+        let attempt = request.trigger == StatusTrigger::Attempt;
+        let is_handled = status.last_handled_renew_request != self.status.last_handled_renew_request;
+        let handled = is_handled.then_some(Reason::RenewRequestHandled { answered: !attempt });
+        events.extend(added.into_iter().chain(handled).map(|reason| StatusEvent { reason, is_normal: true }));
         Report {
             events,
             is_news: request.trigger == StatusTrigger::Attempt || self.is_worth_writing(&status, now),

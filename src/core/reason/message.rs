@@ -37,8 +37,8 @@ impl Reason {
             Self::TemplateTooLarge { key } => format!("spec.target.template.data[{key}] renders to more than 32 KiB, or all keys to more than 512 KiB; shorten the template"),
             Self::TemplateTooLong => "spec.target.template.data has more than 64 KiB of text; shorten the values".into(),
             Self::TargetRefused(refusal) => refusal.message(),
-            Self::FollowerAdded { follower: Some(follower) } => format!("IdIssuerCredential {follower} shares the tokens of this credential from now on, as spec.allowedNamespaces permits; status.followers lists who does"),
-            Self::FollowerAdded { follower: None } => "Another credential shares the tokens of this one from now on, as spec.allowedNamespaces permits; status.followers has their number".into(),
+            Self::FollowerAdded { follower } => follower_added(follower.as_deref()),
+            Self::RenewRequestHandled { answered } => request_handled(*answered).into(),
             Self::Reference(problem) => problem.message(),
             Self::LoginSecretMissing { secret } => format!("Secret {secret} does not exist; create it with the user name and password of the account"),
             Self::LoginSecretUnusable { secret, key, defect: LoginError::Missing } => format!("Secret {secret} has no key {key}; add it, or correct the key in spec.loginSecretRef"),
@@ -109,6 +109,21 @@ impl Reason {
             ),
             _ => self.message(),
         }
+    }
+}
+
+fn follower_added(follower: Option<&str>) -> String {
+    match follower {
+        Some(follower) => format!("IdIssuerCredential {follower} shares the tokens of this credential from now on, as spec.allowedNamespaces permits; status.followers lists who does"),
+        None => "Another credential shares the tokens of this one from now on, as spec.allowedNamespaces permits; status.followers has their number".into(),
+    }
+}
+
+fn request_handled(is_answered: bool) -> &'static str {
+    if is_answered {
+        "The requested renewal is done: the token in the target is newer than the request"
+    } else {
+        "The requested renewal begins: the controller attempts one login"
     }
 }
 
