@@ -134,11 +134,11 @@ figures: ## Measure restarts, failovers, memory, worst-case templates, wrong pas
 	@$(CARGO) test --quiet --locked --profile simulation --test issuer --test simulation -- --include-ignored --exact --nocapture \
 	  --test-threads=1 $(OPTIMISED_FIGURES)
 
-# On an otherwise idle machine. The simulator is a program of its own beside the operator.
+# For an otherwise idle machine. The same selection of packages as in `BUILD`. The simulator is a program of its own beside the operator.
 MEASURED  := --locked --profile simulation --workspace
 BENCH     := $(CARGO) test $(MEASURED) --test cluster -- --ignored --exact --nocapture bench::run::what_it_costs
 bench: ## Measure time, CPU, memory and requests with 100 to 10,000 credentials: target/bench; OPERATOR=program measures another build; SIZES=100,1000 SECTIONS=size,steady do less
-	@$(CARGO) build $(MEASURED) --bins
+	@$(CARGO) build $(MEASURED) --bins --example demo
 	@mkdir -p target/bench
 	@FIGURES=$(CURDIR)/target/bench/sidecar.json $(CARGO) test $(MEASURED) --test issuer -- --ignored --exact --nocapture \
 	  sidecar::proxy::load::what_the_proxy_costs
@@ -157,12 +157,12 @@ flamegraph heap: export CARGO_PROFILE_SIMULATION_STRIP := none
 flamegraph heap: export CARGO_TARGET_DIR := $(CURDIR)/target/profile
 PROFILE := PROGRAM=$(CURDIR)/target/profile/simulation/idissuer OPERATOR=tests/profile.sh SECTIONS=profile
 flamegraph: $(INFERNO)/inferno-flamegraph ## Draw where the operator spends CPU while it issues 1,000 first tokens: target/bench/flamegraph.svg; needs perf
-	@$(CARGO) build $(MEASURED) --bins
+	@$(CARGO) build $(MEASURED) --bins --example demo
 	@$(PROFILE) PROFILER=perf OUTPUT=target/bench/perf.data SIZES=$(or $(SIZES),1000) $(BENCH)
 	perf script --input target/bench/perf.data | $(INFERNO)/inferno-collapse-perf | $(INFERNO)/inferno-flamegraph > target/bench/flamegraph.svg
 
 heap: ## List what the operator's heap holds after 200 first tokens, by call site: target/bench/heap.txt; needs valgrind
-	@$(CARGO) build $(MEASURED) --bins
+	@$(CARGO) build $(MEASURED) --bins --example demo
 	@$(PROFILE) PROFILER=massif OUTPUT=target/bench/massif.out SIZES=$(or $(SIZES),200) $(BENCH)
 	ms_print target/bench/massif.out > target/bench/heap.txt
 

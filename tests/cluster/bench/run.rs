@@ -118,7 +118,7 @@ async fn churn(length: &Length, figures: &mut Figures) {
 
 async fn followers(figures: &mut Figures) {
     let control_plane = control_plane().await;
-    let field = issued(&control_plane, MANY + 1, HOUR).await;
+    let field = issued(&control_plane, MANY + 1, fan_out::LIFETIME).await;
     fan_out::fan_out(&field, MANY, figures.case("fan-out", MANY.to_string())).await;
 }
 

@@ -124,6 +124,14 @@ impl Tracker {
         lateness.sort_by(f64::total_cmp);
         lateness
     }
+
+    /// How long the renewals since then took from the first to the last, in seconds.
+    pub(super) fn span_of_renewals_since(&self, start: Instant) -> f64 {
+        let record = self.record();
+        let times = record.renewals.iter().map(|renewal| renewal.at).filter(|at| *at >= start);
+        let (first, last) = (times.clone().min(), times.max());
+        first.zip(last).map_or(f64::NAN, |(first, last)| (last - first).as_secs_f64())
+    }
 }
 
 impl Drop for Tracker {
