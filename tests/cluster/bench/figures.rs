@@ -41,6 +41,11 @@ impl Case {
         self.0.get(name).copied()
     }
 
+    /// The figures whose names begin so, without that part.
+    pub(super) fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
+        self.0.iter().filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, *value)))
+    }
+
     /// What one of `count` things cost: `what` names it.
     pub(super) fn set_spent(&mut self, spent: &Spent, count: usize, what: &str) {
         let count = float(count);
