@@ -322,6 +322,11 @@ impl Checker {
             vec![Source::Leader, Source::Api, Source::Issuer(watched.issuer), Source::Credential(number)];
         let owner = watched.sharing.owner.as_ref().map(|owner| owner.number);
         sources.extend(owner.iter().flat_map(|it| [Source::Credential(*it), Source::Permission(number)]));
+        // One that comes with a late token finds its account waiting for as long as the others' tokens allow.
+        let held = state.conditions.held(&sources[3..], now);
+        if watched.due().is_some_and(|due| now.duration_since(due) >= held) {
+            sources.push(Source::Patience(watched.issuer));
+        }
         if watched.needs_watch || owner.is_some_and(|owner| state.credentials[owner].needs_watch) {
             sources.push(Source::Watches);
         }

@@ -12,6 +12,8 @@ pub(crate) enum Source {
     Api,
     /// The issuer with this number answers as it should.
     Issuer(usize),
+    /// The issuer with this number has asked nobody to wait.
+    Patience(usize),
     /// The login of the credential with this number would be accepted and may be tried, and nothing else keeps it from
     /// being renewed.
     Credential(usize),

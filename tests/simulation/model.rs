@@ -8,11 +8,16 @@
 //! (one where refresh tokens can be used again or never, for that is harder to get wrong); with `SIMULATION_FULL` in the
 //! environment, one crash more, and tokens of more than a day as well. Each further crash takes five times as long.
 //!
+//! [`following`] adds a credential that follows, and walks at random instead: its owner permits it or not, is deleted and
+//! made anew.
+//!
 //! What observes and acts here is small and made for this. [`replay`] takes the short ones of these sequences through the
 //! real controller and its sessions, which have to do the same.
 #![expect(clippy::panic, reason = "a promise that was broken ends the test")]
 #![expect(clippy::print_stdout, reason = "how much was explored is for people")]
 
+mod follower;
+mod following;
 mod issuer;
 mod replay;
 mod shell;

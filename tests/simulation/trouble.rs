@@ -77,8 +77,13 @@ fn issuer_unreachable(world: &mut World, schedule: &mut FaultSchedule) {
     });
 }
 
-/// An issuer follows this rule until it ends.
-fn issuer_follows(world: &World, schedule: &mut FaultSchedule, rule: FaultRule, longest: f64) {
+/// An issuer follows this rule until it ends; which one, and how long.
+fn issuer_follows(
+    world: &World,
+    schedule: &mut FaultSchedule,
+    rule: FaultRule,
+    longest: f64,
+) -> (usize, Duration) {
     let (issuer, duration) = (one_issuer(world, schedule), schedule.seconds(5.0, longest));
     let rule = rule.chance(if schedule.chances.bool() { 1.0 } else { 0.5 });
     world.environment.issuers.get(issuer).simulator.inject(rule.clone());
@@ -88,6 +93,7 @@ fn issuer_follows(world: &World, schedule: &mut FaultSchedule, rule: FaultRule, 
             drop(index.map(|index| personality.faults.remove(index)));
         });
     });
+    (issuer, duration)
 }
 
 fn issuer_fails(world: &mut World, schedule: &mut FaultSchedule) {
@@ -101,7 +107,11 @@ fn issuer_busy(world: &mut World, schedule: &mut FaultSchedule) {
     let seconds = schedule.chances.u32(1..600);
     let status = [429, 503][schedule.one_of(2)];
     let fault = Fault::retry_after(status, RetryAfter::Seconds(seconds));
-    issuer_follows(world, schedule, FaultRule::new(fault).before_work(), 20.0 * MINUTE);
+    let (issuer, duration) =
+        issuer_follows(world, schedule, FaultRule::new(fault).before_work(), 20.0 * MINUTE);
+    world.checker.breaks(Source::Patience(issuer));
+    let waits = duration + Duration::from_secs(seconds.into());
+    schedule.ends_after(waits, world, move |world, _| world.checker.mends(Source::Patience(issuer)));
 }
 
 fn issuer_answers_badly(world: &mut World, schedule: &mut FaultSchedule) {

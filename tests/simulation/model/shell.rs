@@ -24,12 +24,12 @@ use jiff::SignedDuration;
 use super::issuer::{PASSWORD, USER};
 
 pub(super) const STRATEGY: Strategy = Strategy::Auto;
-const KEY: AccountKey = AccountKey([1; 32]);
-const GENERATION: i64 = 1;
+pub(super) const KEY: AccountKey = AccountKey([1; 32]);
+pub(super) const GENERATION: i64 = 1;
 
 static IDENTITY: LazyLock<Identity> =
     LazyLock::new(|| Identity { object: NamespacedName::new("shop", "billing"), uid: "u1".into() });
-static SPEC: LazyLock<CredentialSpec> = LazyLock::new(spec);
+pub(super) static SPEC: LazyLock<CredentialSpec> = LazyLock::new(spec);
 static LOGIN_SEEN: LazyLock<LastSeen> = LazyLock::new(|| LastSeen::Version(version("login", 1)));
 
 fn spec() -> CredentialSpec {
@@ -42,14 +42,14 @@ pub(super) fn pair() -> LoginPair {
     LoginPair::parse(("u", Some(USER.as_bytes())), ("p", Some(PASSWORD.as_bytes()))).unwrap()
 }
 
-fn version(uid: &str, number: u32) -> ObjectVersion {
+pub(super) fn version(uid: &str, number: u32) -> ObjectVersion {
     ObjectVersion { uid: uid.into(), resource_version: number.to_string() }
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Target {
-    version: ObjectVersion,
-    token: AccessToken,
+    pub(super) version: ObjectVersion,
+    pub(super) token: AccessToken,
     pub(super) name: Fingerprint,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct Target {
 pub(super) struct Cluster {
     pub(super) status: Arc<Status>,
     pub(super) target: Option<Target>,
-    versions: u32,
+    pub(super) versions: u32,
 }
 
 /// What the login budget excuses a process from renewing for.
@@ -72,8 +72,10 @@ pub(super) enum Excuse {
 pub(super) struct Process {
     began: Moment,
     pub(super) account: Account,
-    is_login_known: bool,
+    pub(super) is_login_known: bool,
     is_login_at_hand: bool,
+    /// A follower needs another token than the account holds.
+    pub(super) is_wanted: bool,
     known: Arc<Credential>,
 }
 
@@ -86,6 +88,7 @@ impl Process {
             account: Account::default(),
             is_login_known: false,
             is_login_at_hand: false,
+            is_wanted: false,
             known: Arc::new(known),
         }
     }
@@ -109,36 +112,18 @@ impl Process {
 
     fn observed<'a>(&'a self, target_seen: &'a LastSeen, now: Moment) -> Observed<'a> {
         let account = || Box::new(AccountView::of(KEY, &self.account, Throttle::default(), STRATEGY, now));
+        let login = if self.is_login_known { Login::Account(account()) } else { Login::Unread };
         let inputs = Inputs {
-            identity: &IDENTITY,
-            generation: GENERATION,
-            generation_since: self.began,
-            spec: Ok(&SPEC),
-            login_seen: &LOGIN_SEEN,
-            login: if self.is_login_known { Login::Account(account()) } else { Login::Unread },
             is_login_at_hand: self.is_login_at_hand,
-            is_wanted_by_followers: false,
-            followers: None,
-            reads_namespace_labels: false,
-            target_seen,
-            namespace_pause: None,
-            is_stopping: false,
+            is_wanted_by_followers: self.is_wanted,
+            ..inputs((&IDENTITY, &SPEC), self.began, (&LOGIN_SEEN, login), target_seen)
         };
         self.known.observe(inputs, now)
     }
 
     pub(super) fn read_target(&mut self, cluster: &Cluster) {
         let recorded = self.known.published().map(|published| &published.fingerprint);
-        let read = cluster.target.as_ref().map(|target| TargetSnapshot {
-            version: target.version.clone(),
-            secret_type: SPEC.target.secret_type.clone(),
-            immutable: false,
-            deleting: false,
-            names_credential: Some(IDENTITY.object.name.clone()),
-            controller: None,
-            token: Some(target.token.clone()).filter(|_| Some(&target.name) == recorded),
-            intact: false,
-        });
+        let read = cluster.target_read(&IDENTITY, recorded);
         Arc::make_mut(&mut self.known).on_target_read(read);
     }
 
@@ -196,11 +181,7 @@ impl Process {
         fence: Option<&ObjectVersion>,
         now: Moment,
     ) {
-        assert_eq!(cluster.target.as_ref().map(|target| &target.version), fence, "it replaces what it knows");
-        cluster.versions += 1;
-        let version = version("target", cluster.versions);
-        let (access, name) = (token.access.clone(), token.fingerprint.clone());
-        cluster.target = Some(Target { version: version.clone(), token: access, name });
+        let version = cluster.write_target(token, fence);
         Arc::make_mut(&mut self.known).on_target_written(token, origin, GENERATION, version, now);
     }
 
@@ -235,6 +216,39 @@ impl Process {
 }
 
 impl Cluster {
+    /// What a read of the target shows to a credential that has recorded this token.
+    pub(super) fn target_read(
+        &self,
+        identity: &Identity,
+        recorded: Option<&Fingerprint>,
+    ) -> Option<TargetSnapshot> {
+        let snapshot = |target: &Target| TargetSnapshot {
+            version: target.version.clone(),
+            secret_type: SPEC.target.secret_type.clone(),
+            immutable: false,
+            deleting: false,
+            names_credential: Some(identity.object.name.clone()),
+            controller: None,
+            token: Some(target.token.clone()).filter(|_| Some(&target.name) == recorded),
+            intact: false,
+        };
+        self.target.as_ref().map(snapshot)
+    }
+
+    /// Writes the target; its new version.
+    pub(super) fn write_target(
+        &mut self,
+        token: &IssuedToken,
+        fence: Option<&ObjectVersion>,
+    ) -> ObjectVersion {
+        assert_eq!(self.target.as_ref().map(|target| &target.version), fence, "it replaces what it knows");
+        self.versions += 1;
+        let version = version("target", self.versions);
+        let (access, name) = (token.access.clone(), token.fingerprint.clone());
+        self.target = Some(Target { version: version.clone(), token: access, name });
+        version
+    }
+
     pub(super) fn login(&self) -> Option<&LoginAttempts> {
         self.status.login.as_ref().map(|login| &login.attempts)
     }
@@ -254,6 +268,30 @@ impl Cluster {
     }
 }
 
-fn target_seen(cluster: &Cluster) -> LastSeen {
+/// What a credential with nothing special takes from outside of its state.
+pub(super) fn inputs<'a>(
+    (identity, spec): (&'a Identity, &'a CredentialSpec),
+    began: Moment,
+    (login_seen, login): (&'a LastSeen, Login),
+    target_seen: &'a LastSeen,
+) -> Inputs<'a> {
+    Inputs {
+        identity,
+        generation: GENERATION,
+        generation_since: began,
+        spec: Ok(spec),
+        login_seen,
+        login,
+        is_login_at_hand: false,
+        is_wanted_by_followers: false,
+        followers: None,
+        reads_namespace_labels: false,
+        target_seen,
+        namespace_pause: None,
+        is_stopping: false,
+    }
+}
+
+pub(super) fn target_seen(cluster: &Cluster) -> LastSeen {
     cluster.target.as_ref().map_or(LastSeen::Absent, |target| LastSeen::Version(target.version.clone()))
 }

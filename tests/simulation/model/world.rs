@@ -3,6 +3,7 @@
 
 mod beginnings;
 mod key;
+mod owner;
 mod promises;
 
 use idissuer::core::account::Call;
@@ -16,6 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::issuer::{Family, Message, Outcome, carry_out};
 use super::shell::{Cluster, Process, STRATEGY};
+pub(super) use owner::sooner;
 
 /// The start, in seconds since 1970.
 const START: i64 = 1_800_000_000;
@@ -35,6 +37,14 @@ pub(super) enum Happened {
     Crashed(Point),
     /// The paused leader's call arrives only now.
     StrayArrived,
+    PublishedForFollower,
+    /// The owner permits its follower, or does not any more.
+    Permits(bool),
+    OwnerDeleted,
+    /// Another owner of its name permits the follower, or does not.
+    OwnerMadeAnew(bool),
+    /// Somebody deletes the target of the follower.
+    TargetDeleted,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +92,7 @@ pub(super) struct World {
     cluster: Cluster,
     process: Process,
     stray: Option<Message>,
+    follower: Option<owner::Followed>,
     given: Vec<Given>,
     minted: Vec<Minted>,
     logins: u32,
@@ -111,6 +122,7 @@ impl World {
             process: Process::start(&Cluster::default(), moment(SignedDuration::ZERO, SignedDuration::ZERO)),
             cluster: Cluster::default(),
             stray: None,
+            follower: None,
             given: Vec::new(),
             minted: Vec::new(),
             logins: 0,
@@ -127,11 +139,12 @@ impl World {
         world
     }
 
-    fn moment(&self) -> Moment {
+    pub(super) fn moment(&self) -> Moment {
         moment(self.now, self.began)
     }
 
-    pub(super) fn plan(&self) -> Plan {
+    pub(super) fn plan(&mut self) -> Plan {
+        self.ask_for_follower();
         self.process.plan(&self.cluster, self.moment())
     }
 
@@ -176,7 +189,7 @@ impl World {
     }
 
     pub(super) fn begin(&mut self) -> Result<Call, Broken> {
-        if self.is_fresh() {
+        if self.is_fresh() && !self.is_needed_by_follower() {
             return Err(Broken("the issuer is called although the published token is fresh"));
         }
         let now = self.moment();
@@ -296,6 +309,7 @@ impl World {
         self.quiet_since = self.now;
         self.began = self.now - SignedDuration::from_secs(5);
         self.process = Process::start(&self.cluster, self.moment());
+        self.restart_follower();
     }
 
     pub(super) fn sleep(&mut self) {
@@ -367,6 +381,7 @@ impl World {
     fn pass(&mut self, duration: SignedDuration) -> Result<(), Broken> {
         let until = self.now.saturating_add(duration);
         self.assert_no_gap(until)?;
+        self.assert_no_gap_of_follower(until)?;
         self.now = until;
         Ok(())
     }

@@ -10,6 +10,8 @@ use super::{Broken, World};
 
 /// How long everything has to work before the promise holds again.
 const GRACE: SignedDuration = SignedDuration::from_secs(120);
+/// The default of a credential, in percent.
+const RENEW_BEFORE: u8 = 25;
 /// Tokens of a shorter life make everything faster.
 const FULL_PACE: SignedDuration = SignedDuration::from_secs(300);
 /// The most rejections that a login which was never accepted may have without anybody asking for an attempt.
@@ -59,17 +61,16 @@ impl World {
     pub(super) fn is_fresh(&self) -> bool {
         let Some(published) = self.process.published() else { return false };
         let holds = |target: &Target| target.name == published.fingerprint;
-        let renewal = renewal_of(published.validity.lifetime);
+        let renewal = renewal_of(published.validity.lifetime, RENEW_BEFORE);
         self.cluster.target.as_ref().is_some_and(holds)
             && !published.validity.issued.plus(renewal).is_reached(self.moment())
     }
 
     /// No published token comes into its margin after everything has worked for two minutes.
     pub(super) fn assert_no_gap(&mut self, until: SignedDuration) -> Result<(), Broken> {
-        let lifetime = SignedDuration::from_secs(self.family.lifetime);
-        // Without a known lifetime there is no hurry.
-        let known = self.process.published().map_or(FULL_PACE, |_| lifetime.min(FULL_PACE));
-        let scale = known.as_secs_f64() / FULL_PACE.as_secs_f64();
+        if !self.has_owner() {
+            return Ok(());
+        }
         match self.process.excuse() {
             Excuse::None => {}
             Excuse::ForGood if self.is_accepted() => {
@@ -81,24 +82,41 @@ impl World {
                 self.quiet_since = self.quiet_since.max(next.min(until));
             }
         }
-        let margin_begins = match &self.cluster.target {
-            None => SignedDuration::ZERO,
-            Some(target) => {
-                let minted = self.minted.iter().find(|minted| minted.name == target.name);
-                minted.map_or(SignedDuration::ZERO, |minted| minted.expires - overdue_margin(lifetime))
-            }
-        };
-        if margin_begins.max(self.quiet_since + GRACE.mul_f64(scale)) < until {
+        let margin_begins = self.margin_begins(self.cluster.target.as_ref());
+        if margin_begins.max(self.quiet_since + grace(self.known_lifetime())) < until {
             return Err(Broken("the published token came into its margin although everything worked"));
         }
         Ok(())
     }
+
+    pub(super) fn is_held_for_good(&self) -> bool {
+        matches!(self.process.excuse(), Excuse::ForGood)
+    }
+
+    /// Without a known lifetime there is no hurry.
+    pub(super) fn known_lifetime(&self) -> SignedDuration {
+        let lifetime = SignedDuration::from_secs(self.family.lifetime);
+        self.process.published().map_or(FULL_PACE, |_| lifetime)
+    }
+
+    /// When the token in a target comes into its margin.
+    pub(super) fn margin_begins(&self, target: Option<&Target>) -> SignedDuration {
+        let lifetime = SignedDuration::from_secs(self.family.lifetime);
+        let minted = target.and_then(|target| self.minted.iter().find(|minted| minted.name == target.name));
+        minted.map_or(SignedDuration::ZERO, |minted| minted.expires - overdue_margin(lifetime))
+    }
 }
 
-/// When a token is renewed, by the design: 25 % before its end or that of its first day, but at least the overdue margin
-/// and two minutes or 40 %. A second for rounding.
-fn renewal_of(lifetime: SignedDuration) -> SignedDuration {
+/// How long everything has to work where tokens have this lifetime.
+pub(super) fn grace(lifetime: SignedDuration) -> SignedDuration {
+    GRACE.mul_f64(lifetime.min(FULL_PACE).as_secs_f64() / FULL_PACE.as_secs_f64())
+}
+
+/// When a token is renewed, by the design: this share, in percent, before its end or that of its first day, but at least the
+/// overdue margin and two minutes or 40 %. A second for rounding.
+pub(super) fn renewal_of(lifetime: SignedDuration, renew_before: u8) -> SignedDuration {
     let scheduled = lifetime.min(SignedDuration::from_hours(24));
     let least = overdue_margin(scheduled) + SignedDuration::from_secs(120).min(scheduled * 2 / 5);
-    scheduled - (scheduled / 4).max(least) - SignedDuration::from_secs(1)
+    let wanted = scheduled * renew_before.into() / 100;
+    scheduled - wanted.max(least) - SignedDuration::from_secs(1)
 }
