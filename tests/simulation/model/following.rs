@@ -24,7 +24,7 @@ struct Walk {
 
 impl Walk {
     /// Until two more tokens are published after the last thing that went wrong, or the login is held for good.
-    fn to_its_end(&mut self) -> Result<(), Broken> {
+    fn finish(&mut self) -> Result<(), Broken> {
         loop {
             self.steps += 1;
             if self.steps > STEPS {
@@ -88,14 +88,14 @@ impl Walk {
             }
             return self.world.rest(until);
         }
-        match self.chances.u8(..16) {
-            0 | 1 => self.world.permit(false),
-            2..=4 => self.world.permit(true),
-            5 => self.world.delete_owner(),
-            6 => self.world.crash(Point::AtRest),
-            7 => self.world.delete_target_of_follower(),
-            8 => self.world.sleep(),
-            9 | 10 if until.is_some() => self.world.rest_nearly(until.unwrap())?,
+        match (self.chances.u8(..16), until) {
+            (0 | 1, _) => self.world.permit(false),
+            (2..=4, _) => self.world.permit(true),
+            (5, _) => self.world.delete_owner(),
+            (6, _) => self.world.crash(Point::AtRest),
+            (7, _) => self.world.delete_target_of_follower(),
+            (8, _) => self.world.sleep(),
+            (9 | 10, Some(until)) => self.world.rest_nearly(until)?,
             _ => return self.world.rest(until),
         }
         Ok(true)
@@ -122,8 +122,8 @@ fn walk(family: Family, seed: u64) {
         chances: fastrand::Rng::with_seed(seed),
         steps: 0,
     };
-    if let Err(broken) = walk.to_its_end() {
-        eprintln!("seed {seed}");
+    if let Err(broken) = walk.finish() {
+        println!("seed {seed}");
         tell(&walk.world, &broken);
     }
 }

@@ -1,5 +1,7 @@
 //! The credential as an owner: the one that follows it, its permission, and another owner of the same name.
 
+use std::ops::ControlFlow;
+
 use idissuer::core::decide::Plan;
 use idissuer::core::time::Moment;
 use idissuer::core::token::{Fingerprint, IssuedToken};
@@ -117,7 +119,7 @@ impl World {
             let plan = followed.follower.plan(followed.offer(&self.process), now);
             let rests = self.act_as_follower(&mut followed, plan, now);
             self.follower = Some(followed);
-            if let Some(until) = rests? {
+            if let ControlFlow::Break(until) = rests? {
                 return Ok(until);
             }
         }
@@ -126,12 +128,12 @@ impl World {
 
     fn act_as_follower(
         &mut self,
-        followed: &mut Followed,
+        part: &mut Followed,
         plan: Plan,
         now: Moment,
-    ) -> Result<Option<Option<Moment>>, Broken> {
-        let offer = followed.offer(&self.process);
-        let follower = &mut followed.follower;
+    ) -> Result<ControlFlow<Option<Moment>>, Broken> {
+        let offer = part.offer(&self.process);
+        let follower = &mut part.follower;
         match plan {
             Plan::ReadTarget => follower.read_target(),
             Plan::PublishReadBack { fence } => follower.publish_read_back(fence.as_ref(), now),
@@ -141,7 +143,7 @@ impl World {
                 }
                 self.check_token_of_follower(follower, &token, now)?;
                 follower.publish(&token, fence.as_ref(), now);
-                followed.is_behind = false;
+                part.is_behind = false;
                 self.history.push(Happened::PublishedForFollower);
             }
             Plan::ReadLogin | Plan::Obtain { .. } => return Err(Broken("a follower logs in")),
@@ -160,10 +162,10 @@ impl World {
                         "a follower is not ready while its token is alive, or is ready without one",
                     ));
                 }
-                return Ok(Some(until));
+                return Ok(ControlFlow::Break(until));
             }
         }
-        Ok(None)
+        Ok(ControlFlow::Continue(()))
     }
 
     fn check_token_of_follower(
