@@ -61,6 +61,26 @@ fn events_tell_what_changed_and_nothing_of_work_that_goes_on() {
 }
 
 #[test]
+fn an_event_tells_once_that_a_requested_renewal_was_carried_out_or_is_attempted() {
+    let message = |report: &Report| report.events.iter().map(|it| it.reason.message()).collect::<Vec<_>>();
+    let mut world = TestWorld::published();
+    world.now = at(600);
+    world.request_renewal(at(600));
+    world.settle();
+    assert!(message(&report_on(&world, StatusTrigger::Rest, world.now)).is_empty(), "not yet");
+    let attempt = message(&report_on(&world, StatusTrigger::Attempt, world.now));
+    assert!(attempt[0].contains("attempts one login"), "{attempt:?}");
+    world.answer(Ok(obtained("second", world.now, 3600)));
+    let plan = world.decide();
+    world.act(plan);
+    let done = report_on(&world, StatusTrigger::Rest, world.now);
+    assert_eq!(events(&done), [("RenewRequestHandled", true)]);
+    assert!(message(&done)[0].contains("is done"), "{:?}", message(&done));
+    world.settle();
+    assert!(events(&report_on(&world, StatusTrigger::Rest, world.now)).is_empty(), "it was told");
+}
+
+#[test]
 fn status_says_how_a_login_was_rejected_until_one_is_accepted() {
     let kind =
         |world: &TestWorld| world.known.status().login.as_ref().and_then(|login| login.attempts.rejection);
