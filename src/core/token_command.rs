@@ -4,6 +4,7 @@
 //! it is sent, also one that was accepted before. If the process is killed meanwhile, the attempt counts as a rejection.
 
 mod failure;
+mod remains;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ use super::sidecar::token::HeldToken;
 use super::time::Moment;
 
 pub use failure::{FailureKind, LoginFailure, LoginLabel, LoginOrigin};
+pub use remains::Remains;
 
 /// How much longer a printed token lives by default, at least: a slow request has time to arrive.
 const DEFAULT_MIN_TTL: SignedDuration = SignedDuration::from_secs(60);
@@ -89,6 +91,14 @@ pub struct CallHistory {
     pub rejected: Vec<Timestamp>,
     /// When a call that the issuer saw last failed.
     pub failed: Option<Timestamp>,
+}
+
+/// Lets what a clock recorded that was ahead be of now, so that it gets older from here on. Whether anything was.
+pub fn bound_times(record: Option<&mut Record>, calls: &mut CallHistory, now: Timestamp) -> bool {
+    let attempted = record.and_then(|record| record.attempts.attempted.as_mut());
+    let times = calls.rejected.iter_mut().chain(&mut calls.failed).chain(attempted);
+    let ahead = times.filter(|time| **time > now);
+    ahead.map(|time| *time = now).count() > 0
 }
 
 impl CallHistory {

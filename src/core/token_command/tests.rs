@@ -177,3 +177,21 @@ fn a_call_follows_a_failed_one_after_five_seconds_also_when_the_clock_jumps() {
         assert_eq!(pause(failed), seconds(expected), "{failed:?}");
     }
 }
+
+#[test]
+fn what_a_clock_recorded_that_was_ahead_gets_older_from_the_time_at_which_that_is_seen() {
+    let mut calls = CallHistory { rejected: vec![at(0).wall, at(9000).wall], failed: Some(at(9000).wall) };
+    let mut record =
+        Record::of_attempt("https://i".to_owned(), FilesIdentity("1".to_owned()), at(9000).wall, 1);
+    assert!(bound_times(Some(&mut record), &mut calls, at(100).wall));
+    assert_eq!(
+        (calls.rejected.as_slice(), calls.failed),
+        (&[at(0).wall, at(100).wall][..], Some(at(100).wall))
+    );
+    assert_eq!(record.attempts.attempted, Some(at(100).wall));
+    assert!(!bound_times(Some(&mut record), &mut calls, at(100).wall));
+    calls.absorb(Some(&record));
+    assert_eq!(calls.rejected.len(), 2, "it is the same rejection");
+    assert_eq!(calls.rejected_lately(at(3699)).map(|(count, _)| count), Some(1));
+    assert!(calls.rejected_lately(at(3700)).is_none());
+}

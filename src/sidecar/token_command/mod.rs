@@ -2,6 +2,7 @@
 //!
 //! What to do is decided in [`crate::core::token_command`].
 
+mod pruning;
 mod state_dir;
 mod typed_login;
 
@@ -21,7 +22,7 @@ use crate::core::sidecar::token::HeldToken;
 use crate::core::time::Moment;
 use crate::core::token::Fingerprint;
 use crate::core::token_command::{
-    CallHistory, LoginFailure, LoginLabel, Outcome, begin, may_log_in, without_password,
+    CallHistory, LoginFailure, LoginLabel, Outcome, begin, bound_times, may_log_in, without_password,
 };
 use crate::core::username_password::LoginPair;
 use crate::issuer::{HttpTransport, IssuerAddress, IssuerClient, Transport, Trust};
@@ -125,8 +126,11 @@ pub async fn log_in(
     stop: CancellationToken,
 ) -> Result<NewToken, TokenError> {
     let origin = issuer.endpoint.origin.to_string();
-    let record = entry.record();
-    let mut calls = entry.calls();
+    let (mut record, mut calls) = (entry.record(), entry.calls());
+    if bound_times(record.as_mut(), &mut calls, clock.now().wall) {
+        // If this fails, so does the record of the next attempt, which is reported.
+        let _ = entry.save_calls(&calls).and_then(|()| entry.save_record(record.as_ref()));
+    }
     calls.absorb(record.as_ref());
     let before = record.filter(|record| record.is_of(&origin, &login.identity));
     let attempt = Attempt { entry, login, origin, before, clock, stop };
@@ -184,6 +188,7 @@ impl Attempt<'_> {
         match token {
             Some(token) => {
                 let kept = self.entry.keep(&token, self.clock.now().wall);
+                pruning::prune(self.entry.state_dir(), self.clock.now());
                 Ok(NewToken { token, warning: warning.or(kept.err()) })
             }
             None if self.stop.is_cancelled() => Err(TokenError::Stopped),

@@ -96,11 +96,28 @@ impl LockedEntry {
     pub async fn open(state_dir: &Path, key: &Fingerprint, limit: Duration) -> Result<Self, StateDirError> {
         let path = state_dir.join(key.as_str());
         make_private(state_dir, true)?;
-        make_private(&path, false)?;
-        let lock = lock(&path.join(LOCK), limit).await?;
-        let output_dir = OutputDir::new(path.clone(), FileMode::PRIVATE);
-        let record = RecordFile::of(Some(&path));
-        Ok(Self { output_dir, record, _lock: lock })
+        let lock = tokio::time::timeout(limit, lock(&path)).await;
+        Ok(Self::at(&path, lock.map_err(|_| StateDirError::Locked(path.join(LOCK)))??))
+    }
+
+    /// The entry in this folder, if no process holds it.
+    #[must_use]
+    pub(super) fn idle(path: &Path) -> Option<Self> {
+        let lock = open_lock(&path.join(LOCK), false).ok()?;
+        lock.try_lock().ok()?;
+        is_at(&lock, &path.join(LOCK)).then(|| Self::at(path, lock))
+    }
+
+    fn at(path: &Path, lock: File) -> Self {
+        let output_dir = OutputDir::new(path.to_owned(), FileMode::PRIVATE);
+        Self { output_dir, record: RecordFile::of(Some(path)), _lock: lock }
+    }
+
+    /// The folder that the entry is in.
+    #[must_use]
+    pub(super) fn state_dir(&self) -> &Path {
+        let path = self.output_dir.path();
+        path.parent().unwrap_or(path)
     }
 
     /// The token of an earlier process; none if there is none that can be read.
@@ -190,23 +207,40 @@ fn make_private(path: &Path, parents: bool) -> Result<(), StateDirError> {
     Ok(())
 }
 
-/// Takes the lock. It ends with the file, and so with the process, whatever ends it.
-async fn lock(path: &Path, limit: Duration) -> Result<File, StateDirError> {
+/// Takes the lock of an entry, which is made if it is not there. It ends with the file, and so with the process, whatever ends
+/// it.
+async fn lock(entry: &Path) -> Result<File, StateDirError> {
+    let path = entry.join(LOCK);
+    loop {
+        make_private(entry, false)?;
+        match open_lock(&path, true) {
+            Ok(file) => match file.try_lock() {
+                Ok(()) if is_at(&file, &path) => return Ok(file),
+                // Another process removed the entry meanwhile, or holds it.
+                Ok(()) | Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(step("lock", &path)(error)),
+            },
+            // Another process removes the entry.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(step("open", &path)(error)),
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+fn open_lock(path: &Path, create: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    options.create(true).truncate(false).write(true).mode(PRIVATE).custom_flags(flags);
-    let file = options.open(path).map_err(step("open", path))?;
-    let locked = async {
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(()),
-                Err(TryLockError::WouldBlock) => tokio::time::sleep(POLL).await,
-                Err(TryLockError::Error(error)) => return Err(step("lock", path)(error)),
-            }
-        }
-    };
-    tokio::time::timeout(limit, locked).await.map_err(|_| StateDirError::Locked(path.to_owned()))??;
-    Ok(file)
+    options.create(create).truncate(false).write(true).mode(PRIVATE).custom_flags(flags).open(path)
+}
+
+/// Whether the file is still the one with this path.
+fn is_at(file: &File, path: &Path) -> bool {
+    let (opened, found) = (file.metadata(), fs::symlink_metadata(path));
+    opened
+        .ok()
+        .zip(found.ok())
+        .is_some_and(|(opened, found)| (opened.dev(), opened.ino()) == (found.dev(), found.ino()))
 }
 
 #[cfg(test)]
@@ -242,8 +276,29 @@ mod tests {
         fs::remove_file(entry.join(LOCK)).unwrap();
         symlink(&target, entry.join(LOCK)).unwrap();
         assert!(matches!(open(&state).await, Err(StateDirError::Step { operation: "open", .. })));
+        fs::remove_file(entry.join(LOCK)).unwrap();
         let link = place.path().join("link");
         symlink(&state, &link).unwrap();
         assert!(matches!(open(&link).await, Err(StateDirError::NotAFolder(_))));
+    }
+
+    #[tokio::test]
+    async fn a_lock_of_an_entry_that_was_removed_meanwhile_is_none() {
+        let place = tempfile::tempdir().unwrap();
+        let (state, removed) = (place.path().join("state"), place.path().join("removed"));
+        let held = open(&state).await.unwrap_or_else(|error| panic!("{error}"));
+        let entry = state.join(Fingerprint::of(b"login").as_str());
+        assert!(LockedEntry::idle(&entry).is_none());
+        let waiting =
+            tokio::spawn(
+                async move { LockedEntry::open(&state, &Fingerprint::of(b"login"), SOON * 100).await },
+            );
+        tokio::time::sleep(SOON).await;
+        fs::rename(&entry, &removed).unwrap();
+        drop(held);
+        let first = waiting.await.unwrap().unwrap_or_else(|error| panic!("{error}"));
+        assert!(LockedEntry::idle(&entry).is_none() && LockedEntry::idle(&removed).is_some());
+        drop(first);
+        assert!(LockedEntry::idle(&entry).is_some());
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use idissuer_simulator::{Fault, FaultRule};
 use idissuer_testbed::process::{Grace, Supervised, WorkFolder};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 
 use super::{finished, started};
 use crate::stage::{HOUR, NAME, SECRET, Stage};
@@ -39,6 +41,29 @@ async fn four_wrong_passwords_within_an_hour_are_all() {
     }
     stage.typed(NAME, SECRET).await.assert_failed(3, &["LoginRateLimited", "next attempt"]);
     assert_eq!((stage.counts().logins_rejected, stage.counts().logins_accepted), (4, 0));
+}
+
+#[tokio::test]
+async fn what_a_clock_recorded_that_was_three_hours_ahead_is_over_an_hour_after_it_was_set_right() {
+    let stage = Stage::prepare(HOUR).await;
+    stage.typed(NAME, "mistyped").await.assert_failed(3, &["LoginRejected"]);
+    let (calls, record) = (stage.entry().join("..calls.json"), stage.entry().join("..login.json"));
+    let read = |path| serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap();
+    let ahead = |seconds: i64| json!(Timestamp::now() + SignedDuration::from_secs(3 * 3600 + seconds));
+    let rejected = [0, 1, 2, 3].map(ahead);
+    fs::write(&calls, json!({"rejected": rejected, "failed": ahead(3)}).to_string()).unwrap();
+    let mut attempt = read(&record);
+    attempt["attempted"] = ahead(3);
+    fs::write(&record, attempt.to_string()).unwrap();
+    stage.typed(NAME, SECRET).await.assert_failed(3, &["LoginRateLimited"]);
+    // An hour passes.
+    let mut history = read(&calls);
+    for time in history["rejected"].as_array_mut().unwrap() {
+        let recorded: Timestamp = time.as_str().unwrap().parse().unwrap();
+        *time = json!(recorded - SignedDuration::from_secs(3601));
+    }
+    fs::write(&calls, history.to_string()).unwrap();
+    stage.accepted(stage.typed(NAME, SECRET).await).await;
 }
 
 #[tokio::test]
