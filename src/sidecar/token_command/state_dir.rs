@@ -103,9 +103,9 @@ impl LockedEntry {
     /// The entry in this folder, if no process holds it.
     #[must_use]
     pub(super) fn idle(path: &Path) -> Option<Self> {
-        let lock = open_lock(&path.join(LOCK), false).ok()?;
-        lock.try_lock().ok()?;
-        is_at(&lock, &path.join(LOCK)).then(|| Self::at(path, lock))
+        let place = path.join(LOCK);
+        let lock = take(open_lock(&place, false).ok()?, &place).ok()?;
+        lock.map(|lock| Self::at(path, lock))
     }
 
     fn at(path: &Path, lock: File) -> Self {
@@ -214,12 +214,11 @@ async fn lock(entry: &Path) -> Result<File, StateDirError> {
     loop {
         make_private(entry, false)?;
         match open_lock(&path, true) {
-            Ok(file) => match file.try_lock() {
-                Ok(()) if is_at(&file, &path) => return Ok(file),
-                // Another process removed the entry meanwhile, or holds it.
-                Ok(()) | Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(error)) => return Err(step("lock", &path)(error)),
-            },
+            Ok(file) => {
+                if let Some(lock) = take(file, &path).map_err(step("lock", &path))? {
+                    return Ok(lock);
+                }
+            }
             // Another process removes the entry.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(step("open", &path)(error)),
@@ -232,6 +231,15 @@ fn open_lock(path: &Path, create: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     options.create(create).truncate(false).write(true).mode(PRIVATE).custom_flags(flags).open(path)
+}
+
+/// Takes the lock that this file is; none if another process holds it, or has removed the entry since the file was opened.
+fn take(file: File, path: &Path) -> io::Result<Option<File>> {
+    match file.try_lock() {
+        Ok(()) => Ok(is_at(&file, path).then_some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
 }
 
 /// Whether the file is still the one with this path.
@@ -289,6 +297,7 @@ mod tests {
         let held = open(&state).await.unwrap_or_else(|error| panic!("{error}"));
         let entry = state.join(Fingerprint::of(b"login").as_str());
         assert!(LockedEntry::idle(&entry).is_none());
+        let late = open_lock(&entry.join(LOCK), false).unwrap();
         let waiting =
             tokio::spawn(
                 async move { LockedEntry::open(&state, &Fingerprint::of(b"login"), SOON * 100).await },
@@ -296,6 +305,7 @@ mod tests {
         tokio::time::sleep(SOON).await;
         fs::rename(&entry, &removed).unwrap();
         drop(held);
+        assert!(take(late, &entry.join(LOCK)).unwrap().is_none(), "opened before the entry was removed");
         let first = waiting.await.unwrap().unwrap_or_else(|error| panic!("{error}"));
         assert!(LockedEntry::idle(&entry).is_none() && LockedEntry::idle(&removed).is_some());
         drop(first);

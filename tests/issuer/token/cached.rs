@@ -9,7 +9,7 @@ use idissuer_simulator::User;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{finished, started};
+use super::{finished, now, started};
 use crate::stage::{HOUR, NAME, SECRET, Stage};
 
 #[tokio::test]
@@ -160,42 +160,49 @@ fn put(path: &Path, field: &str, time: Timestamp) {
 #[tokio::test]
 async fn a_login_removes_entries_that_are_long_dead_and_no_others() {
     let stage = Stage::prepare(HOUR).await;
-    let old = Timestamp::now() - jiff::SignedDuration::from_hours(31 * 24);
-    let (state, mut dead) = (stage.path("state/idissuer"), Vec::new());
+    let old = now() - jiff::SignedDuration::from_hours(31 * 24);
+    let (folder, mut dead) = (stage.path("state/idissuer"), Vec::new());
     for name in ["dead", "held", "in-use"] {
-        let (before, login) = (entries(&state), stage.path(name));
+        let (before, login) = (entries(&folder), stage.path(name));
         fs::create_dir(&login).unwrap();
         fs::copy(stage.path("login/username"), login.join("username")).unwrap();
         fs::copy(stage.path("login/password"), login.join("password")).unwrap();
         let mut command = stage.bare(&["--login-dir", login.to_str().unwrap()]);
         stage.accepted(finished(started(&mut command, "")).await).await;
-        dead.push(entries(&state).into_iter().find(|it| !before.contains(it)).unwrap());
+        dead.push(entries(&folder).into_iter().find(|it| !before.contains(it)).unwrap());
     }
     stage.typed(NAME, "mistyped").await;
-    let rejected = entries(&state).into_iter().find(|it| !dead.contains(it)).unwrap();
+    let rejected = entries(&folder).into_iter().find(|it| !dead.contains(it)).unwrap();
     for entry in dead.iter().take(2).chain([&rejected]) {
         put(&entry.join("..login.json"), "attempted", old);
         if entry.join("..data").exists() {
             put(&entry.join("..data/token.json"), "issued_at", old);
             put(&entry.join("..data/token.json"), "expires_at", old);
         }
-        fs::File::open(entry).unwrap().set_modified(old.into()).unwrap();
     }
+    // The rejection is long over, but for the login that it was of.
+    fs::write(
+        rejected.join("..calls.json"),
+        json!({"rejected": [old.to_string()], "failed": null}).to_string(),
+    )
+    .unwrap();
     for other in ["notes", "..removed-by-a-process-that-was-killed"] {
-        fs::create_dir(state.join(other)).unwrap();
-        fs::File::open(state.join(other)).unwrap().set_modified(old.into()).unwrap();
+        fs::create_dir(folder.join(other)).unwrap();
+    }
+    for entry in entries(&folder) {
+        fs::File::open(entry).unwrap().set_modified(old.into()).unwrap();
     }
     let lock = fs::File::open(dead[1].join("..lock")).unwrap();
     lock.lock().unwrap();
     stage.token(&[]).await;
-    let left = entries(&state);
+    let left = entries(&folder);
     for (entry, stays) in [(&dead[0], false), (&dead[1], true), (&dead[2], true), (&rejected, true)] {
         assert_eq!(left.contains(entry), stays, "{}", entry.display());
     }
-    assert!(state.join("notes").exists());
+    assert!(folder.join("notes").exists());
     assert_eq!(left.len(), 5, "beside these the new one: {left:?}");
 }
 
-fn entries(state: &Path) -> Vec<std::path::PathBuf> {
-    fs::read_dir(state).into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
+fn entries(folder: &Path) -> Vec<std::path::PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
 }

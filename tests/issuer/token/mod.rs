@@ -76,6 +76,11 @@ impl Run {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the program has the machine's clock")]
+fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
+
 fn started(command: &mut Command, input: &str) -> Child {
     let streams = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = streams.spawn().unwrap();

@@ -8,7 +8,7 @@ use idissuer_testbed::process::{Grace, Supervised, WorkFolder};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{finished, started};
+use super::{finished, now, started};
 use crate::stage::{HOUR, NAME, SECRET, Stage};
 
 const DOWN: Fault = Fault::Status { status: 503, retry_after: None, body: None };
@@ -49,7 +49,7 @@ async fn what_a_clock_recorded_that_was_three_hours_ahead_is_over_an_hour_after_
     stage.typed(NAME, "mistyped").await.assert_failed(3, &["LoginRejected"]);
     let (calls, record) = (stage.entry().join("..calls.json"), stage.entry().join("..login.json"));
     let read = |path| serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap();
-    let ahead = |seconds: i64| json!(Timestamp::now() + SignedDuration::from_secs(3 * 3600 + seconds));
+    let ahead = |seconds: i64| json!(now() + SignedDuration::from_secs(3 * 3600 + seconds));
     let rejected = [0, 1, 2, 3].map(ahead);
     fs::write(&calls, json!({"rejected": rejected, "failed": ahead(3)}).to_string()).unwrap();
     let mut attempt = read(&record);
