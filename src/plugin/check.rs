@@ -4,19 +4,23 @@ mod finding;
 mod judge;
 mod rights;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use clap::Args;
+use jiff::Timestamp;
 use serde_json::json;
 
 use self::finding::{Check, Verdict};
 use super::Context;
 use super::cluster::{Cluster, Scope};
 use super::failure::{Failure, FailureKind};
+use super::lease::LeaseFacts;
 use super::operator::{self, OperatorPod};
 use super::row::Row;
 use super::screen::{Format, Text};
 use super::version::CrdState;
+use crate::api::IdIssuerCredential;
 
 /// How often `--wait` looks.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -28,7 +32,7 @@ Examples:
   kubectl idissuer check --wait           after it, until all is well
   kubectl idissuer check -o json
 
-Checks Kubernetes, the CRD, the operator's pods, version and rights verb by verb, whether anybody scrapes it, the credentials,
+Checks Kubernetes, the CRD, the operator's pods, version, rights verb by verb and leader, whether anybody scrapes it, the credentials,
 and the clocks. Each finding names the cure and its page in the book.
 
 Exit codes: 0 nothing failed; 3 something failed; 124 something still fails after --wait. Warnings do not count.
@@ -146,11 +150,30 @@ async fn after(
     match credentials {
         Ok(credentials) => {
             let rows: Vec<_> = credentials.iter().map(|credential| Row::new(credential, now)).collect();
+            checks.extend(leaders(cluster, &credentials, server_time.unwrap_or(now)).await?);
             checks.extend(judge::credentials(&rows));
         }
         Err(failure) => checks.push(unknown("Credentials", failure)?),
     }
     checks.extend(judge::clock(now, server_time));
+    Ok(checks)
+}
+
+/// The leases that the status of credentials names.
+async fn leaders(
+    cluster: &Cluster,
+    credentials: &[IdIssuerCredential],
+    now: Timestamp,
+) -> Result<Vec<Check>, Failure> {
+    let statuses = credentials.iter().filter_map(|credential| credential.status.as_ref());
+    let controllers: BTreeSet<_> = statuses.filter_map(|status| status.controller.as_deref()).collect();
+    let mut checks = Vec::new();
+    for controller in controllers {
+        match LeaseFacts::read(cluster, controller).await {
+            Ok(lease) => checks.extend(lease.map(|lease| judge::leader(&lease, now))),
+            Err(failure) => checks.push(unknown("Leader", failure)?),
+        }
+    }
     Ok(checks)
 }
 

@@ -6,13 +6,14 @@ use std::time::Duration;
 use http::header::DATE;
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{
-    ApiResource, DynamicObject, GroupVersionKind, ListParams, ObjectList, PartialObjectMeta, Patch,
-    PatchParams, PostParams,
+    ApiResource, DynamicObject, GroupVersionKind, ListParams, ObjectList, ObjectMeta, PartialObjectMeta,
+    Patch, PatchParams, PostParams,
 };
 use kube::{Api, Client, Resource};
 use serde_json::{Value, json};
@@ -32,6 +33,16 @@ const PAGE: u32 = 500;
 pub(super) struct Cluster {
     pub(super) client: Client,
     pub(super) namespace: String,
+}
+
+/// What makes pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Workload {
+    /// As kubectl takes it.
+    pub(super) kind: &'static str,
+    pub(super) name: String,
+    /// The names of its own annotations.
+    pub(super) annotations: Vec<String>,
 }
 
 /// Where to look: in one namespace or in all.
@@ -209,6 +220,38 @@ impl Cluster {
         let asked =
             Request { verb: "get", resource: "pods/proxy", namespace: Some(namespace), name: Some(name) };
         send(asked, self.client.request_text(request)).await
+    }
+
+    /// What makes pods in a namespace, by its metadata.
+    pub(super) async fn workloads(&self, namespace: &str) -> Result<Vec<Workload>, Failure> {
+        let (deployments, stateful_sets, daemon_sets) = tokio::join!(
+            self.workloads_of::<Deployment>(namespace, "deployments.apps", "deployment"),
+            self.workloads_of::<StatefulSet>(namespace, "statefulsets.apps", "statefulset"),
+            self.workloads_of::<DaemonSet>(namespace, "daemonsets.apps", "daemonset"),
+        );
+        Ok([deployments?, stateful_sets?, daemon_sets?].concat())
+    }
+
+    async fn workloads_of<K>(
+        &self,
+        namespace: &str,
+        resource: &'static str,
+        kind: &'static str,
+    ) -> Result<Vec<Workload>, Failure>
+    where
+        K: Resource<DynamicType: Default, Scope = NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + serde::de::DeserializeOwned,
+    {
+        let request = Request { verb: "list", resource, namespace: Some(namespace), name: None };
+        let api = self.api::<K>(namespace);
+        let list = send(request, api.list_metadata(&ListParams::default())).await?;
+        let workload = |metadata: ObjectMeta| {
+            let annotations = metadata.annotations.unwrap_or_default().into_keys().collect();
+            Workload { kind, name: metadata.name.unwrap_or_default(), annotations }
+        };
+        Ok(list.items.into_iter().map(|item| workload(item.metadata)).collect())
     }
 
     /// A Lease, if it exists.

@@ -8,19 +8,18 @@ mod warnings;
 
 use clap::Args;
 use jiff::Timestamp;
-use k8s_openapi::api::coordination::v1::Lease;
 use serde_json::json;
 
 use self::causes::causes;
-use self::facts::{Facts, LeaseFacts};
+use self::facts::Facts;
 use self::finding::Severity;
 use self::warnings::warnings;
 use super::Context;
 use super::cluster::Cluster;
 use super::failure::{Failure, FailureKind};
+use super::lease::LeaseFacts;
 use super::row::Row;
 use super::screen::{Format, Text, Tone};
-use crate::api::IdIssuerCredential;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -33,8 +32,8 @@ what shows it, and what cures it. It also warns of what will go wrong: container
 subPath), clocks, annotations of injection that do nothing.
 
 Exit codes: 0 no problem; 3 a problem. Warnings do not count.
-Rights: get on idissuercredentials.idissuer.pl; where they exist get on both Secrets and on the Lease, list on pods. What may
-not be read is named, and the rest is explained.")]
+Rights: get on idissuercredentials.idissuer.pl; where they exist get on both Secrets and on the Lease, list on pods,
+deployments, statefulsets and daemonsets. What may not be read is named, and the rest is explained.")]
 pub(super) struct ExplainArguments {
     /// The credential
     #[arg(value_name = "NAME")]
@@ -87,11 +86,14 @@ async fn read(cluster: &Cluster, name: &str, now: Timestamp) -> Result<Facts, Fa
             None => Ok(None),
         }
     };
-    let (target, login, pods, lease, server_time) = tokio::join!(
+    let controller =
+        credential.status.as_ref().and_then(|status| status.controller.clone()).unwrap_or_default();
+    let (target, login, pods, workloads, lease, server_time) = tokio::join!(
         cluster.secret_metadata(namespace, &row.secret),
         login,
         cluster.pods(namespace),
-        lease(cluster, &credential),
+        cluster.workloads(namespace),
+        LeaseFacts::read(cluster, &controller),
         cluster.server_time(),
     );
     let mut missing_rights = Vec::new();
@@ -99,6 +101,7 @@ async fn read(cluster: &Cluster, name: &str, now: Timestamp) -> Result<Facts, Fa
     let is_target_there = target.map_err(&mut note).ok().map(|found| found.is_some());
     let is_login_there = login.map_err(&mut note).ok().flatten();
     let pods = pods.map_err(&mut note).ok();
+    let workloads = workloads.map_err(&mut note).unwrap_or_default();
     let lease = lease.map_err(&mut note).ok().flatten();
     Ok(Facts {
         credential,
@@ -109,37 +112,7 @@ async fn read(cluster: &Cluster, name: &str, now: Timestamp) -> Result<Facts, Fa
         is_target_there,
         is_login_there,
         pods,
+        workloads,
         missing_rights,
     })
-}
-
-/// The lease of the operator that wrote the status, if it has one.
-async fn lease(cluster: &Cluster, credential: &IdIssuerCredential) -> Result<Option<LeaseFacts>, Failure> {
-    let controller = credential.status.as_ref().and_then(|status| status.controller.as_deref());
-    let Some((namespace, name)) = controller.and_then(lease_of) else { return Ok(None) };
-    let lease: Option<Lease> = cluster.lease(namespace, name).await?;
-    let spec = lease.and_then(|lease| lease.spec).unwrap_or_default();
-    Ok(Some(LeaseFacts {
-        path: format!("{namespace}/{name}"),
-        holder: spec.holder_identity.filter(|holder| !holder.is_empty()),
-        renewed: spec.renew_time.map(|time| time.0),
-        seconds: spec.lease_duration_seconds.unwrap_or(15),
-    }))
-}
-
-/// The namespace and name of a lease; an operator without one is `none/HOST/ADDRESS`.
-fn lease_of(controller: &str) -> Option<(&str, &str)> {
-    controller.split_once('/').filter(|(namespace, name)| *namespace != "none" && !name.contains('/'))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_controller_names_its_lease_or_has_none() {
-        assert_eq!(lease_of("idissuer-system/idissuer"), Some(("idissuer-system", "idissuer")));
-        assert_eq!(lease_of("none/host/127.0.0.1:8080"), None);
-        assert_eq!(lease_of("odd"), None);
-    }
 }

@@ -198,7 +198,7 @@ async fn status_shows_all_that_may_be_read_and_names_the_right_that_is_missing()
 
 impl Run {
     #[track_caller]
-    fn assert_has(&self, part: &str) {
+    pub(crate) fn assert_has(&self, part: &str) {
         assert!(self.out.contains(part), "{self:?}");
     }
 }

@@ -19,6 +19,19 @@ async fn findings(person: &Person) -> Vec<(String, String, Vec<String>)> {
     found["findings"].as_array().unwrap().iter().map(of).collect()
 }
 
+/// A Deployment that asks for the sidecar where nobody looks.
+const MISPLACED: &str = r"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: reports, annotations: {idissuer.pl/inject-secret: billing}}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: reports}}
+  template:
+    metadata: {labels: {app: reports}}
+    spec: {containers: [{name: main, image: example.org/reports}]}
+";
+
 /// The words of a command of the plugin, without the namespace, which is that of the person.
 fn pasted(command: &str) -> Vec<&str> {
     let (words, _) = command.strip_prefix("kubectl idissuer ").unwrap().split_once(" -n ").unwrap();
@@ -27,7 +40,11 @@ fn pasted(command: &str) -> Vec<&str> {
 
 #[tokio::test]
 async fn explain_names_cause_evidence_and_a_command_that_cures() {
-    let mut stage = Stage::start("plugin-explain", issuer(HOUR)).await;
+    let mut stage = Stage::start_with("plugin-explain", issuer(HOUR), |operator, _| {
+        let namespace = operator.arguments[2].clone();
+        operator.arguments.extend(["--leader-elect".into(), "--lease-namespace".into(), namespace]);
+    })
+    .await;
     let (admin, few) = (Person::administrator(&stage), Person::nobody(&stage, "few"));
     admin.run(&["explain", NAME]).await.assert(5, &["check name and namespace"]);
     few.run(&["explain", NAME]).await.assert(4, &["with the verb get on idissuercredentials.idissuer.pl"]);
@@ -50,6 +67,12 @@ async fn explain_names_cause_evidence_and_a_command_that_cures() {
     ];
     admin.run(&["explain", NAME]).await.assert(0, &parts);
 
+    stage.namespace.kubectl().apply(MISPLACED).await.unwrap();
+    let parts =
+        ["Annotations of injection are on the wrong object", "metadata.annotations of deployment reports"];
+    admin.run(&["explain", NAME]).await.assert(0, &parts);
+    admin.run(&["check"]).await.assert_has(&format!("Leader: Lease {}/", stage.namespace.name()));
+
     // A wrong password, which the command cures.
     stage.write_login(USER, "mistyped").await;
     stage.until_condition("LoginAccepted", "False", "LoginRejected").await;
@@ -68,6 +91,10 @@ async fn explain_names_cause_evidence_and_a_command_that_cures() {
 
     // A new one that nobody works on.
     stage.operator.stop().await;
+    admin
+        .run(&["explain", NAME])
+        .await
+        .assert(3, &["nobody leads", "nobody holds it", "kubectl get pods -n plugin-"]);
     stage.apply_as("new", json!({})).await;
     admin.run(&["explain", "new"]).await.assert(3, &["It has no status", "kubectl idissuer check"]);
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::finding::{Check, Verdict};
+use crate::plugin::lease::LeaseFacts;
 use crate::plugin::lifetime::short;
 use crate::plugin::operator::OperatorPod;
 use crate::plugin::row::Row;
@@ -85,6 +86,16 @@ pub(super) fn operator(pods: &[OperatorPod]) -> Vec<Check> {
         }
     });
     checks
+}
+
+/// Whether somebody leads.
+pub(super) fn leader(lease: &LeaseFacts, now: Timestamp) -> Check {
+    let message = lease.describe(now);
+    if lease.is_lost(now) {
+        return Check::new("Leader", Verdict::Failed, message)
+            .cure("See why: kubectl idissuer logs --since 10m", "runbooks/IdIssuerNoLeader.md");
+    }
+    Check::good("Leader", message)
 }
 
 /// Whether somebody scrapes the operator, as far as objects show it.
@@ -210,6 +221,18 @@ mod tests {
         assert_eq!(verdicts(&[pod(OWN, true)]), [Verdict::Good, Verdict::Good]);
         assert_eq!(verdicts(&[pod(OWN, false)]), [Verdict::Failed, Verdict::Good]);
         assert_eq!(verdicts(&[pod(OWN, true), pod("9.0.0", false)]), [Verdict::Warning, Verdict::Warning]);
+    }
+
+    #[test]
+    fn a_lease_that_nobody_renews_fails() {
+        let lease = LeaseFacts {
+            path: "idissuer-system/idissuer".to_owned(),
+            holder: Some("pod".to_owned()),
+            renewed: Some(time("2026-01-01T00:00:00Z")),
+            seconds: 15,
+        };
+        assert_eq!(leader(&lease, time("2026-01-01T00:00:10Z")).verdict, Verdict::Good);
+        assert_eq!(leader(&lease, time("2026-01-01T00:10:00Z")).verdict, Verdict::Failed);
     }
 
     #[test]

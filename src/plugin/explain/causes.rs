@@ -49,13 +49,8 @@ fn severity(facts: &Facts) -> Severity {
 }
 
 fn nobody_leads(facts: &Facts) -> Option<Finding> {
-    let lease = facts.lease.as_ref().filter(|_| facts.is_leaderless() == Some(true))?;
-    let seen = match (&lease.holder, lease.renewed) {
-        (Some(holder), Some(renewed)) => {
-            format!("Lease {}: {holder} renewed it {}", lease.path, relative(renewed, facts.time()))
-        }
-        _ => format!("Lease {}: nobody holds it", lease.path),
-    };
+    let lease = facts.lease.as_ref().filter(|lease| lease.is_lost(facts.time()))?;
+    let seen = lease.describe(facts.time());
     let namespace = lease.path.split('/').next().unwrap_or_default();
     let finding = Finding::new(Severity::Problem, "No operator works on this credential: nobody leads.");
     Some(
@@ -180,7 +175,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::plugin::explain::facts::LeaseFacts;
+    use crate::plugin::lease::LeaseFacts;
     use crate::plugin::row::Row;
     use crate::plugin::row::tests::{condition, credential, time, token};
 
@@ -198,6 +193,7 @@ mod tests {
             is_target_there: None,
             is_login_there: None,
             pods: None,
+            workloads: Vec::new(),
             missing_rights: Vec::new(),
         }
     }

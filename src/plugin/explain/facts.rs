@@ -6,6 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
 use crate::core::conditions::ConditionType;
+use crate::plugin::cluster::Workload;
+use crate::plugin::lease::LeaseFacts;
 use crate::plugin::row::Row;
 
 /// All that is known. What could not be read is absent.
@@ -22,19 +24,10 @@ pub(super) struct Facts {
     pub(super) is_target_there: Option<bool>,
     pub(super) is_login_there: Option<bool>,
     pub(super) pods: Option<Vec<Pod>>,
+    /// What makes pods, by its own metadata.
+    pub(super) workloads: Vec<Workload>,
     /// Why something was not read.
     pub(super) missing_rights: Vec<String>,
-}
-
-/// What a Lease says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct LeaseFacts {
-    /// Its namespace and name.
-    pub(super) path: String,
-    /// None: it does not exist, or nobody holds it.
-    pub(super) holder: Option<String>,
-    pub(super) renewed: Option<Timestamp>,
-    pub(super) seconds: i32,
 }
 
 impl Facts {
@@ -51,12 +44,5 @@ impl Facts {
     pub(super) fn condition(&self, type_: ConditionType, status: &str) -> Option<&Condition> {
         let mut conditions = self.status()?.conditions.iter();
         conditions.find(|it| it.type_ == type_.as_str() && it.status == status)
-    }
-
-    /// Whether nobody leads: the lease is free, or was not renewed for twice as long as it lasts.
-    pub(super) fn is_leaderless(&self) -> Option<bool> {
-        let lease = self.lease.as_ref()?;
-        let age = lease.renewed.map(|renewed| self.time().duration_since(renewed).as_secs());
-        Some(lease.holder.is_none() || age.is_none_or(|age| age > i64::from(lease.seconds.max(1)) * 2))
     }
 }

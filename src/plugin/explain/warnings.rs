@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Pod;
 use super::facts::Facts;
 use super::finding::{Finding, Severity};
 use crate::api::{LifetimeSource, RefreshSupport, Strategy};
+use crate::plugin::cluster::Workload;
 use crate::plugin::consumers::{Use, consumers};
 use crate::plugin::lifetime::short;
 
@@ -125,6 +126,7 @@ fn injection(facts: &Facts, pods: &[Pod]) -> Vec<Finding> {
             without_sidecar = without_sidecar.or(pod.metadata.name.clone());
         }
     }
+    let misplaced = misplaced(facts);
     let unknown = (!unknown.is_empty()).then(|| {
         let finding =
             Finding::new(Severity::Warning, "Pods have an annotation of injection that nobody understands.");
@@ -140,7 +142,28 @@ fn injection(facts: &Facts, pods: &[Pod]) -> Vec<Finding> {
             .command(format!("kubectl delete pod {pod} -n {}", facts.row.namespace))
             .page("tasks/sidecar.md")
     });
-    unknown.into_iter().chain(without).collect()
+    unknown.into_iter().chain(misplaced).chain(without).collect()
+}
+
+/// Annotations of injection on what makes pods: they belong on the pods.
+fn misplaced(facts: &Facts) -> Option<Finding> {
+    let is_annotated =
+        |workload: &&Workload| workload.annotations.iter().any(|name| name.starts_with(INJECT));
+    let mut found = facts.workloads.iter().filter(is_annotated).peekable();
+    let first = found.peek().map(|workload| format!("{} {}", workload.kind, workload.name))?;
+    let finding = Finding::new(
+        Severity::Warning,
+        "Annotations of injection are on the wrong object, where they do nothing.",
+    );
+    let evidence =
+        found.map(|workload| format!("metadata.annotations of {} {}", workload.kind, workload.name));
+    Some(
+        evidence
+            .fold(finding, Finding::evidence)
+            .cure("Move them to spec.template.metadata.annotations, so that the pods have them.")
+            .command(format!("kubectl edit {first} -n {}", facts.row.namespace))
+            .page("tasks/sidecar.md"),
+    )
 }
 
 fn assumed_lifetime(facts: &Facts) -> Option<Finding> {
@@ -187,6 +210,7 @@ mod tests {
             is_target_there: Some(true),
             is_login_there: Some(true),
             pods: Some(pods),
+            workloads: Vec::new(),
             missing_rights: Vec::new(),
         }
     }
@@ -250,6 +274,22 @@ mod tests {
         assert_eq!(found[0].cause, "A pod asks for the sidecar and has none.");
         let other = facts(good(), vec![annotated("idissuer.pl/inject-secret", "other")]);
         assert_eq!(causes(&other), Vec::<String>::new());
+    }
+
+    #[test]
+    fn annotations_of_injection_on_a_deployment_are_found() {
+        let mut facts = facts(good(), Vec::new());
+        let workload = |annotation: &str| Workload {
+            kind: "deployment",
+            name: "reports".to_owned(),
+            annotations: vec![annotation.to_owned()],
+        };
+        facts.workloads = vec![workload("other.example/a")];
+        assert_eq!(causes(&facts), Vec::<String>::new());
+        facts.workloads = vec![workload("idissuer.pl/inject-secret")];
+        let found = warnings(&facts);
+        assert_eq!(found[0].evidence, ["metadata.annotations of deployment reports"]);
+        assert_eq!(found[0].commands, ["kubectl edit deployment reports -n shop"]);
     }
 
     #[test]
