@@ -373,7 +373,12 @@ impl Operator {
 
     /// Waits until it says that it is ready.
     pub(crate) async fn until_ready(&self) {
-        wait::until("the operator's readiness", LIMIT, async || match self.page("/readyz").await {
+        self.until_ready_within(LIMIT).await;
+    }
+
+    /// Waits so long at most until it says that it is ready.
+    pub(crate) async fn until_ready_within(&self, limit: Duration) {
+        wait::until("the operator's readiness", limit, async || match self.page("/readyz").await {
             (200, _) => Ok(()),
             (_, text) => Err(text),
         })

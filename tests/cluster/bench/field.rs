@@ -136,7 +136,8 @@ impl<'a> Field<'a> {
 
     pub(super) async fn start_operator(&mut self) {
         self.operator.start(self.control_plane).await;
-        self.operator.until_ready().await;
+        // The first lists of ten thousand take a while on a busy machine.
+        self.operator.until_ready_within(LIMIT).await;
         until_leading(&self.operator).await;
     }
 

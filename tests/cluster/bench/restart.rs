@@ -6,7 +6,7 @@ use idissuer_testbed::{AuditRequest, Mark, count};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::field::{Field, until_leading};
+use super::field::{Field, LIMIT, until_leading};
 use super::figures::{Case, float};
 use super::usage::processor_seconds;
 use crate::operator::{Operator, now};
@@ -46,7 +46,7 @@ pub(super) async fn restart(field: &mut Field<'_>, case: &mut Case) {
 async fn standby(field: &Field<'_>, name: &str) -> Operator {
     let mut standby = field.replica(name);
     standby.start(field.control_plane).await;
-    standby.until_ready().await;
+    standby.until_ready_within(LIMIT).await;
     standby
 }
 

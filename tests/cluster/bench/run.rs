@@ -53,7 +53,7 @@ async fn control_plane() -> ControlPlane {
 }
 
 /// First issue, memory, restart and ceiling with so many credentials.
-async fn by_size(size: usize, length: &Length, figures: &mut Figures) {
+async fn by_size(size: usize, length: &Length, figures: &mut Figures, folder: &Path) {
     let control_plane = control_plane().await;
     let mut field = Field::prepare(&control_plane, size, Scope::Cluster, HOUR).await;
     let case = size.to_string();
@@ -65,6 +65,7 @@ async fn by_size(size: usize, length: &Length, figures: &mut Figures) {
     field.settle().await;
     first_issue::first_issue(&field, 0..size, figures.case("first issue", &case)).await;
     memory::by_credential(figures.case("memory", &case), rest, &field, size);
+    keep(figures, folder);
     restart::restart(&mut field, figures.case("restart", &case)).await;
     restart::failovers(&mut field, figures.case("restart", &case)).await;
     if size == MANY {
@@ -168,7 +169,7 @@ async fn what_it_costs() {
         match section {
             "size" => {
                 for size in sizes() {
-                    by_size(size, &length, &mut figures).await;
+                    by_size(size, &length, &mut figures, &folder).await;
                     keep(&figures, &folder);
                 }
             }
