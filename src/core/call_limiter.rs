@@ -282,6 +282,24 @@ mod tests {
     }
 
     #[test]
+    fn its_load_is_what_runs_and_for_each_tenant_what_waits() {
+        let mut gate = CallLimiter::new(Capacity::of(3));
+        for (tenant, priority) in [
+            ("a", renewal(1)),
+            ("a", renewal(2)),
+            ("a", Priority::FirstIssue),
+            ("a", renewal(3)),
+            ("b", renewal(9)),
+        ] {
+            gate.enqueue(of(tenant, priority), (), at(0));
+        }
+        all(&mut gate);
+        assert_eq!(gate.load(), Load { in_flight: 3, waiting: vec![("a".into(), 2)] });
+        gate.release(&of("b", renewal(9)));
+        assert_eq!(gate.load().in_flight, 2);
+    }
+
+    #[test]
     fn the_most_urgent_goes_first_and_a_first_issue_counts_as_a_minute() {
         let mut gate = CallLimiter::new(Capacity::ISSUER);
         gate.enqueue(of("a", renewal(61)), "later", at(0));
