@@ -1,7 +1,7 @@
 //! Every sequence of up to four calls to the issuer, each with every outcome, with the process ending at every point, at
 //! every kind of issuer: over the real decisions, the real account and the simulator's model of an issuer.
 //!
-//! The exploration is depth first. A world is cloned wherever several things can happen, and left where its future was
+//! The exploration is depth first. A state is cloned wherever several things can happen, and left where its future was
 //! explored before: two worlds are equal if account, status, clocks and what is left of the sequence are, and what they
 //! hold of the issuer is worth the same. After its free calls a sequence goes on, with an issuer that works, until two
 //! more tokens are published. In a debug build two calls and one crash are free; optimised, four calls and two crashes
@@ -21,7 +21,7 @@ mod following;
 mod issuer;
 mod replay;
 mod shell;
-mod world;
+mod state;
 
 use std::collections::HashSet;
 
@@ -31,7 +31,7 @@ use idissuer::core::time::Moment;
 use idissuer_simulator::{RefreshAccepted, RefreshTokens};
 
 use issuer::{Family, Outcome};
-use world::{Broken, Happened, Point, World};
+use state::{Broken, Happened, Point, State};
 
 /// How often a token is published after the free calls, before a sequence is over.
 const PUBLISHED_AT_THE_END: u32 = 2;
@@ -78,40 +78,40 @@ impl Exploration {
     fn of(family: Family, scope: Scope) -> Self {
         let mut exploration = Self::default();
         let crashes = scope.crashes_at(family);
-        exploration.follow(World::new(family, scope.calls, crashes));
-        for begin in [World::established, World::resumed] {
-            let world = begin(family, scope.calls, crashes);
-            exploration.follow(world.unwrap_or_else(|Broken(promise)| panic!("at the start: {promise}")));
+        exploration.follow(State::new(family, scope.calls, crashes));
+        for begin in [State::established, State::resumed] {
+            let state = begin(family, scope.calls, crashes);
+            exploration.follow(state.unwrap_or_else(|Broken(promise)| panic!("at the start: {promise}")));
         }
         exploration
     }
 
-    /// Follows a world to its end, and every other one that branches off.
-    fn follow(&mut self, mut world: World) {
+    /// Follows a state to its end, and every other one that branches off.
+    fn follow(&mut self, mut state: State) {
         let mut steps = 0;
         loop {
             (steps, self.steps) = (steps + 1, self.steps + 1);
             if steps > STEPS {
-                tell(&world, &Broken("no rest"));
+                tell(&state, &Broken("no rest"));
             }
-            match world.plan() {
-                Plan::Obtain { record_first, .. } => return self.call(world, record_first),
+            match state.plan() {
+                Plan::Obtain { record_first, .. } => return self.call(state, record_first),
                 Plan::Rest { until } => {
                     steps = 0;
-                    let is_over = world.free_calls == 0 && world.published >= PUBLISHED_AT_THE_END;
-                    if !is_over && !self.seen.insert(world.key()) {
+                    let is_over = state.free_calls == 0 && state.published >= PUBLISHED_AT_THE_END;
+                    if !is_over && !self.seen.insert(state.key()) {
                         return;
                     }
-                    if is_over || !self.rest(&mut world, until) {
+                    if is_over || !self.rest(&mut state, until) {
                         self.sequences += 1;
                         return;
                     }
                 }
                 plan => {
                     let is_publication = matches!(plan, Plan::Publish { .. });
-                    world.act(plan).unwrap_or_else(|broken| tell(&world, &broken));
+                    state.act(plan).unwrap_or_else(|broken| tell(&state, &broken));
                     if is_publication {
-                        self.crash(&world, Point::AfterPublication);
+                        self.crash(&state, Point::AfterPublication);
                     }
                 }
             }
@@ -119,48 +119,48 @@ impl Exploration {
     }
 
     /// Rests until something is due; whether anything ever is.
-    fn rest(&mut self, world: &mut World, until: Option<Moment>) -> bool {
-        self.crash(world, Point::AtRest);
-        self.sleep(world);
-        if let Some(until) = until.filter(|_| may_crash(world)) {
-            let mut next = world.clone();
+    fn rest(&mut self, state: &mut State, until: Option<Moment>) -> bool {
+        self.crash(state, Point::AtRest);
+        self.sleep(state);
+        if let Some(until) = until.filter(|_| may_crash(state)) {
+            let mut next = state.clone();
             next.rest_nearly(until).unwrap_or_else(|broken| tell(&next, &broken));
             self.crash(&next, Point::LongAtRest);
         }
-        world.rest(until).unwrap_or_else(|broken| tell(world, &broken))
+        state.rest(until).unwrap_or_else(|broken| tell(state, &broken))
     }
 
     /// A call is due: everything that can become of it.
-    fn call(&mut self, mut world: World, record_first: bool) {
-        self.crash(&world, Point::BeforeRecord);
+    fn call(&mut self, mut state: State, record_first: bool) {
+        self.crash(&state, Point::BeforeRecord);
         if record_first {
-            world.record_attempt();
-            self.crash(&world, Point::BeforeCall);
+            state.record_attempt();
+            self.crash(&state, Point::BeforeCall);
         }
-        if world.has_stray() {
-            let mut other = world.clone();
+        if state.has_stray() {
+            let mut other = state.clone();
             other.stray_arrives().unwrap_or_else(|broken| tell(&other, &broken));
             self.outcomes(&other);
         }
-        self.outcomes(&world);
+        self.outcomes(&state);
     }
 
-    fn outcomes(&mut self, world: &World) {
+    fn outcomes(&mut self, state: &State) {
         // Only the second of two keys of one moment: the call is recorded by now.
-        if !self.seen.insert(!world.key()) {
+        if !self.seen.insert(!state.key()) {
             return;
         }
-        let outcomes = if world.free_calls > 0 { &Outcome::ALL[..] } else { &[Outcome::Answered] };
+        let outcomes = if state.free_calls > 0 { &Outcome::ALL[..] } else { &[Outcome::Answered] };
         for outcome in outcomes {
-            let (mut next, call) = begin(world);
+            let (mut next, call) = begin(state);
             next.end(call, *outcome).unwrap_or_else(|broken| tell(&next, &broken));
             self.crash(&next, Point::AfterAnswer);
             self.sleep(&next);
             self.follow(next);
         }
-        if may_crash(world) {
+        if may_crash(state) {
             for point in [Point::InFlightBeforeIssuer, Point::InFlightAfterIssuer, Point::InFlightPaused] {
-                let (mut next, call) = begin(world);
+                let (mut next, call) = begin(state);
                 next.crash_in_flight(&call, point).unwrap_or_else(|broken| tell(&next, &broken));
                 self.follow(next);
             }
@@ -168,18 +168,18 @@ impl Exploration {
     }
 
     /// The machine sleeps here, if it may, and the process goes on.
-    fn sleep(&mut self, world: &World) {
-        if may_crash(world) {
-            let mut next = world.clone();
+    fn sleep(&mut self, state: &State) {
+        if may_crash(state) {
+            let mut next = state.clone();
             next.sleep();
             self.follow(next);
         }
     }
 
     /// The process ends here, if it may, and another one goes on.
-    fn crash(&mut self, world: &World, point: Point) {
-        if may_crash(world) {
-            let mut next = world.clone();
+    fn crash(&mut self, state: &State, point: Point) {
+        if may_crash(state) {
+            let mut next = state.clone();
             next.crash(point);
             self.follow(next);
         }
@@ -187,28 +187,28 @@ impl Exploration {
 }
 
 /// Crashes and sleeps are explored only while calls are: afterwards everything works.
-fn may_crash(world: &World) -> bool {
-    world.crashes_left > 0 && world.free_calls > 0
+fn may_crash(state: &State) -> bool {
+    state.crashes_left > 0 && state.free_calls > 0
 }
 
-fn begin(world: &World) -> (World, Call) {
-    let mut next = world.clone();
+fn begin(state: &State) -> (State, Call) {
+    let mut next = state.clone();
     let call = next.begin().unwrap_or_else(|broken| tell(&next, &broken));
     (next, call)
 }
 
-fn tell(world: &World, Broken(promise): &Broken) -> ! {
-    panic!("{promise}, after {:?} at an issuer {:?}", world.history, world.family())
+fn tell(state: &State, Broken(promise): &Broken) -> ! {
+    panic!("{promise}, after {:?} at an issuer {:?}", state.history, state.family())
 }
 
 /// What happens in a sequence of calls that nothing else disturbs.
 fn history(family: Family, outcomes: &[Outcome]) -> Vec<Happened> {
     let calls = u32::try_from(outcomes.len()).unwrap();
-    let mut world = World::new(family, calls, 0);
-    let is_over = |world: &World| world.free_calls == 0 && world.published >= PUBLISHED_AT_THE_END;
-    let works = world.works_until(outcomes, is_over);
-    works.unwrap_or_else(|broken| tell(&world, &broken));
-    world.history
+    let mut state = State::new(family, calls, 0);
+    let is_over = |state: &State| state.free_calls == 0 && state.published >= PUBLISHED_AT_THE_END;
+    let works = state.works_until(outcomes, is_over);
+    works.unwrap_or_else(|broken| tell(&state, &broken));
+    state.history
 }
 
 fn explore(scope: Scope) {

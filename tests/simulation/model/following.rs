@@ -6,7 +6,7 @@ use idissuer::core::time::Moment;
 use idissuer_testbed::variable;
 
 use super::issuer::{Family, Outcome};
-use super::world::{Broken, Point, World, sooner};
+use super::state::{Broken, Point, State, sooner};
 use super::{PUBLISHED_AT_THE_END, STEPS, tell};
 
 /// Calls of a walk whose outcome may be anything.
@@ -16,7 +16,7 @@ const WALKS: u64 = 40;
 const MANY_WALKS: u64 = 1000;
 
 struct Walk {
-    world: World,
+    state: State,
     chances: fastrand::Rng,
     /// Since the last rest of this process.
     steps: u32,
@@ -30,13 +30,13 @@ impl Walk {
             if self.steps > STEPS {
                 return Err(Broken("no rest"));
             }
-            let follower_until = self.world.follow()?;
-            if !self.world.has_owner() {
+            let follower_until = self.state.follow()?;
+            if !self.state.has_owner() {
                 self.steps = 0;
                 self.without_owner(follower_until)?;
                 continue;
             }
-            match self.world.plan() {
+            match self.state.plan() {
                 Plan::Obtain { record_first, .. } => self.call(record_first)?,
                 Plan::Rest { until } => {
                     self.steps = 0;
@@ -44,17 +44,17 @@ impl Walk {
                         return Ok(());
                     }
                 }
-                plan => self.world.act(plan)?,
+                plan => self.state.act(plan)?,
             }
         }
     }
 
     fn is_wild(&self) -> bool {
-        self.world.free_calls > 0
+        self.state.free_calls > 0
     }
 
     fn is_over(&self) -> bool {
-        !self.is_wild() && self.world.is_permitted() && self.world.published >= PUBLISHED_AT_THE_END
+        !self.is_wild() && self.state.is_permitted() && self.state.published >= PUBLISHED_AT_THE_END
     }
 
     fn one_of(&mut self, number: u8) -> bool {
@@ -63,40 +63,40 @@ impl Walk {
 
     fn call(&mut self, record_first: bool) -> Result<(), Broken> {
         if record_first {
-            self.world.record_attempt();
+            self.state.record_attempt();
         }
-        let call = self.world.begin()?;
+        let call = self.state.begin()?;
         if self.is_wild() && self.one_of(8) {
             self.steps = 0;
             let point = [Point::InFlightBeforeIssuer, Point::InFlightAfterIssuer][self.chances.usize(..2)];
-            return self.world.crash_in_flight(&call, point);
+            return self.state.crash_in_flight(&call, point);
         }
         // What happens while it is in flight.
-        self.world.follow()?;
+        self.state.follow()?;
         let is_answered = !self.is_wild() || self.chances.bool();
         let other = Outcome::ALL[self.chances.usize(..Outcome::ALL.len())];
-        self.world.end(call, if is_answered { Outcome::Answered } else { other })
+        self.state.end(call, if is_answered { Outcome::Answered } else { other })
     }
 
     /// Something may happen; otherwise, time passes until something is due. Whether anything ever is.
     fn rest(&mut self, until: Option<Moment>, follower_until: Option<Moment>) -> Result<bool, Broken> {
-        let until = sooner(until, follower_until, self.world.moment());
+        let until = sooner(until, follower_until, self.state.moment());
         if !self.is_wild() {
-            if !self.world.is_permitted() {
-                self.world.permit(true);
+            if !self.state.is_permitted() {
+                self.state.permit(true);
                 return Ok(true);
             }
-            return self.world.rest(until);
+            return self.state.rest(until);
         }
         match (self.chances.u8(..16), until) {
-            (0 | 1, _) => self.world.permit(false),
-            (2..=4, _) => self.world.permit(true),
-            (5, _) => self.world.delete_owner(),
-            (6, _) => self.world.crash(Point::AtRest),
-            (7, _) => self.world.delete_target_of_follower(),
-            (8, _) => self.world.sleep(),
-            (9 | 10, Some(until)) => self.world.rest_nearly(until)?,
-            _ => return self.world.rest(until),
+            (0 | 1, _) => self.state.permit(false),
+            (2..=4, _) => self.state.permit(true),
+            (5, _) => self.state.delete_owner(),
+            (6, _) => self.state.crash(Point::AtRest),
+            (7, _) => self.state.delete_target_of_follower(),
+            (8, _) => self.state.sleep(),
+            (9 | 10, Some(until)) => self.state.rest_nearly(until)?,
+            _ => return self.state.rest(until),
         }
         Ok(true)
     }
@@ -104,12 +104,12 @@ impl Walk {
     fn without_owner(&mut self, until: Option<Moment>) -> Result<(), Broken> {
         match until {
             Some(until) if self.is_wild() && self.chances.bool() => {
-                let now = self.world.moment();
-                self.world.rest_without_owner(until.remaining(now))
+                let now = self.state.moment();
+                self.state.rest_without_owner(until.remaining(now))
             }
             _ => {
                 let is_permitted = self.chances.bool();
-                self.world.make_owner(is_permitted);
+                self.state.make_owner(is_permitted);
                 Ok(())
             }
         }
@@ -118,13 +118,13 @@ impl Walk {
 
 fn walk(family: Family, seed: u64) {
     let mut walk = Walk {
-        world: World::followed(family, FREE_CALLS),
+        state: State::followed(family, FREE_CALLS),
         chances: fastrand::Rng::with_seed(seed),
         steps: 0,
     };
     if let Err(broken) = walk.finish() {
         println!("seed {seed}");
-        tell(&walk.world, &broken);
+        tell(&walk.state, &broken);
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use idissuer_simulator::{RefreshAccepted, RefreshTokens};
 
 use super::issuer::{Family, Outcome};
-use super::world::Happened;
+use super::state::Happened;
 use super::{history, is_full};
 use crate::issuers::Issuers;
 use crate::world::{Plan, World};

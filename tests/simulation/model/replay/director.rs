@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use super::super::PUBLISHED_AT_THE_END;
 use super::super::issuer::Outcome;
-use super::super::world::Happened;
+use super::super::state::Happened;
 use crate::issuers::Issuers;
 use crate::ledger::{Findings, Ledger};
 use crate::link::{Carrier, Link, Wire};

@@ -83,7 +83,7 @@ struct Minted {
 pub(super) struct Broken(pub(super) &'static str);
 
 #[derive(Clone)]
-pub(super) struct World {
+pub(super) struct State {
     family: Family,
     now: SignedDuration,
     /// When the leading process began, by its own monotonic clock.
@@ -112,9 +112,9 @@ pub(super) struct World {
     pub(super) history: Vec<Happened>,
 }
 
-impl World {
+impl State {
     pub(super) fn new(family: Family, free_calls: u32, crashes_left: u32) -> Self {
-        let mut world = Self {
+        let mut state = Self {
             family,
             now: SignedDuration::ZERO,
             began: SignedDuration::ZERO,
@@ -135,8 +135,8 @@ impl World {
             published: 0,
             history: Vec::new(),
         };
-        world.began = -SignedDuration::from_secs(5);
-        world
+        state.began = -SignedDuration::from_secs(5);
+        state
     }
 
     pub(super) fn moment(&self) -> Moment {

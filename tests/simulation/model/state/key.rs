@@ -4,9 +4,9 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use idissuer::core::token::Fingerprint;
 
-use super::World;
+use super::State;
 
-impl World {
+impl State {
     /// What the future depends on. Two worlds of one key have the same future.
     pub(in super::super) fn key(&self) -> u64 {
         let mut key = Key(DefaultHasher::new());

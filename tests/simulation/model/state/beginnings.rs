@@ -3,19 +3,19 @@
 use idissuer::core::decide::Plan;
 
 use super::super::issuer::{Family, Outcome};
-use super::{Broken, Point, World};
+use super::{Broken, Point, State};
 
-impl World {
+impl State {
     /// An account long after: its first token is published, and no call was made since.
     pub(in super::super) fn established(
         family: Family,
         free_calls: u32,
         crashes_left: u32,
     ) -> Result<Self, Broken> {
-        let mut world = Self::new(family, 0, 0);
-        world.works_until_published(1)?;
-        world.history.clear();
-        Ok(Self { free_calls, crashes_left, ..world })
+        let mut state = Self::new(family, 0, 0);
+        state.works_until_published(1)?;
+        state.history.clear();
+        Ok(Self { free_calls, crashes_left, ..state })
     }
 
     /// A leader was paused, another one published a token, and the first one leads again with the session that it held
@@ -25,19 +25,19 @@ impl World {
         free_calls: u32,
         crashes_left: u32,
     ) -> Result<Self, Broken> {
-        let mut world = Self::established(family, 0, 1)?;
-        world.reports();
-        let (paused, began, held) = (world.process.clone(), world.began, world.held);
-        world.crash(Point::AtRest);
-        world.works_until_published(2)?;
-        world.reports();
-        (world.began, world.held) = (began, held);
-        world.process = paused.resumes(&world.cluster, world.moment());
-        Ok(Self { free_calls, crashes_left, ..world })
+        let mut state = Self::established(family, 0, 1)?;
+        state.reports();
+        let (paused, began, held) = (state.process.clone(), state.began, state.held);
+        state.crash(Point::AtRest);
+        state.works_until_published(2)?;
+        state.reports();
+        (state.began, state.held) = (began, held);
+        state.process = paused.resumes(&state.cluster, state.moment());
+        Ok(Self { free_calls, crashes_left, ..state })
     }
 
     fn works_until_published(&mut self, count: u32) -> Result<(), Broken> {
-        self.works_until(&[], |world| world.published >= count)
+        self.works_until(&[], |state| state.published >= count)
     }
 
     /// Nothing disturbs it, but for what its calls come to; those that follow are answered. It ends before that if nothing

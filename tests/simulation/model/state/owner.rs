@@ -11,7 +11,7 @@ use super::super::follower::{Follower, Offer, RENEW_BEFORE};
 use super::super::issuer::Family;
 use super::super::shell::{Cluster, GENERATION, Process, Target};
 use super::promises::{grace, renewal_of};
-use super::{Broken, Happened, World};
+use super::{Broken, Happened, State};
 
 /// The follower rests after so many steps at the latest.
 const STEPS: u32 = 6;
@@ -37,15 +37,15 @@ impl Followed {
     }
 }
 
-impl World {
+impl State {
     /// One in which another credential follows.
     pub(in super::super) fn followed(family: Family, free_calls: u32) -> Self {
-        let mut world = Self::new(family, free_calls, u32::MAX);
-        let follower = Follower::start(Cluster::default(), world.moment());
+        let mut state = Self::new(family, free_calls, u32::MAX);
+        let follower = Follower::start(Cluster::default(), state.moment());
         let since = SignedDuration::ZERO;
-        world.follower =
+        state.follower =
             Some(Followed { follower, is_permitted: true, has_owner: true, since, is_behind: true });
-        world
+        state
     }
 
     pub(in super::super) fn has_owner(&self) -> bool {
@@ -217,7 +217,7 @@ impl World {
     }
 }
 
-/// The time of a wake-up, by the world's clock.
+/// The time of a wake-up, by the state's clock.
 pub(in super::super) fn sooner(one: Option<Moment>, other: Option<Moment>, now: Moment) -> Option<Moment> {
     [one, other].into_iter().flatten().reduce(|one, other| one.earlier(other, now))
 }

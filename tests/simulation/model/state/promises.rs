@@ -6,7 +6,7 @@ use idissuer::core::schedule::overdue_margin;
 use jiff::SignedDuration;
 
 use super::super::shell::{Excuse, Target};
-use super::{Broken, World};
+use super::{Broken, State};
 
 /// How long everything has to work before the promise holds again.
 const GRACE: SignedDuration = SignedDuration::from_secs(120);
@@ -22,7 +22,7 @@ const APART: SignedDuration = SignedDuration::from_secs(5 * 60 - 15);
 /// The least time until a login is presented again that is held.
 const PROBED: SignedDuration = SignedDuration::from_secs(60 * 60 - 15);
 
-impl World {
+impl State {
     pub(super) fn begin_login(&mut self) -> Result<(), Broken> {
         let last_failure = self.process.account.last_failure();
         self.is_retry =
