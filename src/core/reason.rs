@@ -8,6 +8,7 @@ mod hint;
 mod message;
 mod reference;
 mod refusal;
+mod write_refusal;
 
 use jiff::Timestamp;
 
@@ -256,22 +257,7 @@ pub enum Reason {
     },
 }
 
-/// How many characters of an answer of the API server a message shows.
-const ANSWER_MAX_CHARACTERS: usize = 256;
-
 impl Reason {
-    /// The API server refused to write the target, with this answer.
-    #[must_use]
-    pub fn target_write_refused(secret: String, answer: &str) -> Self {
-        let words: Vec<&str> = answer.split(|it: char| it.is_whitespace() || it.is_control()).collect();
-        let line = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-        let mut answer: String = line.chars().take(ANSWER_MAX_CHARACTERS).collect();
-        if answer.len() < line.len() {
-            answer.push('…');
-        }
-        Self::TargetWriteRefused { secret, answer }
-    }
-
     /// The name of the reason in conditions, Events and metrics.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -407,6 +393,7 @@ impl Reason {
 
 #[cfg(test)]
 mod tests {
+    use super::write_refusal::ANSWER_MAX_CHARACTERS;
     use super::*;
 
     /// Every reason, each leading to the next: one that is added has to be put into the chain to compile.
