@@ -9,7 +9,7 @@ use super::port::Probes;
 use super::setup::{HONEST, LIFETIME, Setup};
 use super::tenant::Attacks;
 
-/// The memory that the chart lets the operator have, in MiB.
+/// The memory that the operator may use here, in MiB: far below the limit of the chart, which holds 20,000 credentials.
 const MEMORY_LIMIT: u64 = 192;
 /// After the last attack, everything has to be in order within this time.
 const CALM: Duration = Duration::from_secs(30);
