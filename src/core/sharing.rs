@@ -116,6 +116,13 @@ mod tests {
     }
 
     #[test]
+    fn only_a_follower_follows() {
+        let owner = NamespacedName::new("platform", "billing");
+        assert_eq!(SharingRole::Follower(owner.clone()).followed(), Some(&owner));
+        assert_eq!(SharingRole::Owner(AllowedNamespaces::default()).followed(), None);
+    }
+
+    #[test]
     fn only_the_namespaces_that_an_owner_names_and_its_own_may_follow_it() {
         let follower = SharingRole::Follower(NamespacedName::new("platform", "billing"));
         for (role, namespace, expected) in [

@@ -1,10 +1,11 @@
 use super::super::account::{Strategy, Throttle};
 use super::super::testing::{BILLING, OTHER, TestWorld, at, obtained, own, rejected, seconds, transient};
 use super::*;
-use crate::core::account::Account;
+use crate::core::account::{Account, RefreshSupport};
 use crate::core::conditions::Condition;
 use crate::core::login_attempts::RejectionKind;
 use crate::core::retry::Sent;
+use crate::core::sharing::Followers;
 
 const KEEPER: &str = "idissuer/operator";
 
@@ -78,6 +79,30 @@ fn an_event_tells_once_that_a_requested_renewal_was_carried_out_or_is_attempted(
     assert!(message(&done)[0].contains("is done"), "{:?}", message(&done));
     world.settle();
     assert!(events(&report_on(&world, StatusTrigger::Rest, world.now)).is_empty(), "it was told");
+}
+
+#[test]
+fn status_keeps_what_an_earlier_process_learned_of_refreshes_until_this_one_has_learned_it() {
+    let mut world = TestWorld::published();
+    let support = |world: &TestWorld| report_on(world, StatusTrigger::Rest, world.now).status.refresh_support;
+    assert_eq!(support(&world), Some(RefreshSupport::Unknown));
+    world.known.status.refresh_support = Some(RefreshSupport::Refused);
+    assert_eq!(support(&world), Some(RefreshSupport::Refused));
+}
+
+#[test]
+fn status_has_followers_while_there_are_any() {
+    let mut world = TestWorld::published();
+    let count = |world: &TestWorld| {
+        let status = report_on(world, StatusTrigger::Rest, world.now).status;
+        status.followers.map(|followers| followers.count)
+    };
+    for (followers, shown) in [(0, None), (2, Some(2))] {
+        world.followers = Some(Followers { count: followers, names: Vec::new() });
+        assert_eq!(count(&world), shown);
+    }
+    world.known.status.followers = world.followers.take();
+    assert_eq!(count(&world), Some(2), "nobody has counted them yet");
 }
 
 #[test]
