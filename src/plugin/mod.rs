@@ -1,7 +1,7 @@
 //! `kubectl idissuer`: what people ask about credentials, and what they ask of the operator, from the command line.
 //!
 //! The plugin is this program by another name (`kubectl-idissuer`), so that one binary is built, signed and shipped.
-//! Decisions are functions of what was read: [`row`], [`renew`], [`consumers`]. Requests go through [`cluster`], which
+//! Decisions are functions of what was read: `row`, `renew`, `consumers`. Requests go through `cluster`, which
 //! says of each failure which right is missing.
 
 mod check;
