@@ -349,3 +349,18 @@ fn a_late_renewal_and_a_dead_token_say_what_keeps_a_new_one_from_coming() {
     assert!(expired(&dead).contains("Secret billing-login does not exist; create it"), "{}", expired(&dead));
     assert!(expired(&suspended).contains("spec.suspend is set; set it to false"), "{}", expired(&suspended));
 }
+
+#[test]
+fn a_selector_that_nobody_reads_is_reported_by_those_that_have_one() {
+    for (has_selector, is_read, stalled) in
+        [(true, false, Some("NamespaceSelectorIgnored")), (true, true, None), (false, false, None)]
+    {
+        let mut world = TestWorld::published();
+        world.edit_spec(|spec| spec.has_namespace_selector = has_selector);
+        world.settle();
+        world.reads_namespace_labels = is_read;
+        let conditions = world.conditions();
+        assert_eq!(conditions.stalled.map(|reason| reason.name()), stalled, "{has_selector} {is_read}");
+        assert!(conditions.ready.is_ok(), "its own token comes all the same");
+    }
+}
