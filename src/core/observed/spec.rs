@@ -179,8 +179,10 @@ mod tests {
         let mut account = Account::default();
         account.remember_accepted(at(0));
         account.remember_rejections(rejected(), 2, at(0));
-        let view = AccountView::of(BILLING, &account, Throttle::default(), Strategy::Auto, at(1)).of_owner();
-        assert_eq!((view.accepted, view.attempted, view.rejections), (None, None, 0));
+        let view = AccountView::of(BILLING, &account, Throttle::default(), Strategy::Auto, at(1));
+        let view = AccountView { attempted: Some(at(0)), rejections_of_user: 3, ..view }.of_owner();
+        assert_eq!((view.accepted, view.attempted), (None, None));
+        assert_eq!((view.rejections, view.rejections_of_user), (0, 0));
         let named = AccountReference::Followed(NamespacedName::new("platform", "billing"));
         let reason = view.failure_reason(&named).unwrap();
         assert!(reason.needs_user_action() && reason.message().contains("platform/billing"));
