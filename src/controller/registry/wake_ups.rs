@@ -21,8 +21,8 @@ pub(in crate::controller) struct WakeUpSchedule {
 struct Entry {
     /// When the queue shall have woken it.
     at: Option<Moment>,
-    /// Whether it was late then, and has not been reconciled since.
-    is_late: bool,
+    /// When it was due, if the queue was late then and has not begun it since.
+    late: Option<Moment>,
     /// How many reconciliations in a row have failed.
     errors: u32,
     /// How fast its tokens expire, which sets the pauses after errors.
@@ -32,7 +32,7 @@ struct Entry {
 impl WakeUpSchedule {
     /// The credential exists.
     pub(super) fn add(&self, key: &NamespacedName) {
-        let entry = || Entry { at: None, is_late: false, errors: 0, time_scale: TimeScale::FULL };
+        let entry = || Entry { at: None, late: None, errors: 0, time_scale: TimeScale::FULL };
         self.lock().entry(key.clone()).or_insert_with(entry);
     }
 
@@ -45,13 +45,13 @@ impl WakeUpSchedule {
     pub(in crate::controller) fn begin(&self, key: &NamespacedName) {
         self.begun.fetch_add(1, Ordering::Relaxed);
         if let Some(entry) = self.lock().get_mut(key) {
-            entry.is_late = false;
+            entry.late = None;
         }
     }
 
     /// How many reconciliations the queue ever began, and whether late ones wait.
     pub(in crate::controller) fn progress(&self) -> (u64, bool) {
-        let is_waiting = self.lock().values().any(|entry| entry.is_late);
+        let is_waiting = self.lock().values().any(|entry| entry.late.is_some());
         (self.begun.load(Ordering::Relaxed), is_waiting)
     }
 
@@ -64,7 +64,7 @@ impl WakeUpSchedule {
 
     /// For how long each wake-up has been due whose reconciliation has not begun.
     pub(in crate::controller) fn overdue(&self, now: Moment) -> Vec<SignedDuration> {
-        let due = |entry: &Entry| entry.at.filter(|at| at.is_reached(now));
+        let due = |entry: &Entry| entry.late.or(entry.at.filter(|at| at.is_reached(now)));
         self.lock().values().filter_map(due).map(|at| -at.remaining(now)).collect()
     }
 
@@ -72,8 +72,7 @@ impl WakeUpSchedule {
     pub(in crate::controller) fn take_late(&self, then: Moment) -> Vec<NamespacedName> {
         let mut entries = self.lock();
         let late = entries.iter_mut().filter_map(|(key, entry)| {
-            entry.at.take_if(|moment| moment.is_reached(then))?;
-            entry.is_late = true;
+            entry.late = Some(entry.at.take_if(|moment| moment.is_reached(then))?);
             Some(key.clone())
         });
         late.collect()
@@ -146,10 +145,11 @@ mod tests {
         schedule.set(&key("a"), Some(at(10, 10)));
         schedule.take_late(at(20, 20));
         assert_eq!(schedule.progress(), (0, true));
+        assert_eq!(schedule.overdue(at(310, 310)), [jiff::SignedDuration::from_secs(300)]);
         schedule.begin(&key("b"));
         assert_eq!(schedule.progress(), (1, true), "another one");
         schedule.begin(&key("a"));
-        assert_eq!(schedule.progress(), (2, false));
+        assert_eq!((schedule.progress(), schedule.overdue(at(310, 310))), ((2, false), Vec::new()));
         schedule.set(&key("b"), Some(at(30, 30)));
         assert_eq!(schedule.overdue(at(29, 29)), []);
         assert_eq!(schedule.overdue(at(32, 31)), [jiff::SignedDuration::from_secs(2)]);
