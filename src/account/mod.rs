@@ -55,7 +55,7 @@ pub struct Accounts {
 
 /// What runs and waits, of all accounts.
 #[derive(Clone, Debug, Default)]
-pub struct Load {
+pub struct AccountsLoad {
     /// Accounts whose login is held.
     pub held: usize,
     /// Calls to issuers that run.
@@ -141,7 +141,7 @@ impl Accounts {
 
     /// What runs and waits at this moment.
     #[must_use]
-    pub fn load(&self, now: Moment) -> Load {
+    pub fn load(&self, now: Moment) -> AccountsLoad {
         let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let held = sessions.by_key.values().filter(|session| session.is_held(now)).count();
         drop(sessions);
@@ -154,7 +154,7 @@ impl Accounts {
                 (sum + load.in_flight, by_tenant)
             });
         let waiting = waiting.into_iter().collect();
-        Load { held, in_flight, waiting, circuits: self.shared.call_limits.circuits() }
+        AccountsLoad { held, in_flight, waiting, circuits: self.shared.call_limits.circuits() }
     }
 
     /// Waits until no call is in flight. Call it after `stop` was cancelled.

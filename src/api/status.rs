@@ -71,6 +71,14 @@ pub struct IdIssuerCredentialStatus {
     pub last_handled_renew_request: Option<String>,
 }
 
+impl IdIssuerCredentialStatus {
+    /// The condition of this type, if it was ever set.
+    #[must_use]
+    pub fn condition(&self, type_: &str) -> Option<&Condition> {
+        self.conditions.iter().find(|condition| condition.type_ == type_)
+    }
+}
+
 /// The target Secret after the last write.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

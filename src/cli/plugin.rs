@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser};
-
+use futures::future::LocalBoxFuture;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -18,7 +18,7 @@ use super::exit_code::{FAILED, FORBIDDEN, INTERRUPTED, NOT_FOUND, NOT_READY, TIM
 use super::token::prompt::{self, PromptError};
 use super::{Failure, install_crypto_provider};
 use crate::ops::clock::SystemClock;
-use crate::plugin::{self, Arguments, Color, FailureKind, PasswordSource, Pending, Screen, Surroundings};
+use crate::plugin::{self, Arguments, Color, Dependencies, FailureKind, PasswordSource, Screen};
 
 /// How kubectl finds the plugin.
 const NAME: &str = "kubectl-idissuer";
@@ -68,14 +68,15 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let runtime = runtime.map_err(|error| format!("start the runtime: {error}"))?;
     let options = arguments.options();
     let choice = KubeconfigChoice { file: options.kubeconfig.clone(), context: options.context.clone() };
-    let connect = || -> Pending<_> { Box::pin(api_server::client_of(choice.clone(), SILENCE)) };
-    let ask_password = |source| -> Pending<_> { Box::pin(ask_password(source)) };
+    let connect =
+        || -> LocalBoxFuture<'static, _> { Box::pin(api_server::client_of(choice.clone(), SILENCE)) };
+    let ask_password = |source| -> LocalBoxFuture<'static, _> { Box::pin(ask_password(source)) };
     let mut screen = Screen::new(Box::new(io::stdout()), is_decorated(options.color));
     let clock = SystemClock::start();
     let command = PluginArguments::command();
-    let surroundings =
-        Surroundings { connect: &connect, ask_password: &ask_password, clock: &clock, command };
-    let outcome = runtime.block_on(plugin::run(arguments, surroundings, &mut screen));
+    let dependencies =
+        Dependencies { connect: &connect, ask_password: &ask_password, clock: &clock, command };
+    let outcome = runtime.block_on(plugin::run(arguments, dependencies, &mut screen));
     // Threads that read the terminal cannot be interrupted, and must not delay the exit.
     runtime.shutdown_background();
     outcome.map_err(|failure| Failure { message: failure.message, code: code(failure.kind) })

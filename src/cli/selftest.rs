@@ -165,15 +165,14 @@ impl Selftest {
             let credential = self.credentials.get(&self.arguments.name).await;
             let status = credential.map_err(|error| failed("read", &self.credential(), &error))?.status;
             let status = status.unwrap_or_default();
-            let ready = status.conditions.iter().find(|it| it.type_ == ConditionType::Ready.as_str());
-            if let Some(ready) = ready {
+            if let Some(ready) = status.condition(ConditionType::Ready.as_str()) {
                 let said = format!("Ready is {}, {}: {}", ready.status, ready.reason, ready.message);
                 if *last != said {
                     print_line(&said)?;
                     *last = said;
                 }
-                if let Some(token) = status.token.filter(|_| ready.status == "True") {
-                    return Ok(token.fingerprint);
+                if let Some(token) = status.token.as_ref().filter(|_| ready.status == "True") {
+                    return Ok(token.fingerprint.clone());
                 }
             }
             sleep(PAUSE).await;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use super::leader_election::LeaderElection;
 use super::registry::Registry;
 use super::waker::Waker;
-use crate::account::{Accounts, Load};
+use crate::account::{Accounts, AccountsLoad};
 use crate::ops::clock::Clock;
 use crate::ops::metrics::{Metrics, OperatorState};
 
@@ -40,7 +40,7 @@ impl StateSource {
     fn read(&self) -> OperatorState {
         let now = self.clock.now();
         let waits: Vec<_> = self.registries.iter().flat_map(|it| it.wake_ups.overdue(now)).collect();
-        let Load { held, in_flight, waiting, circuits } =
+        let AccountsLoad { held, in_flight, waiting, circuits } =
             self.accounts.upgrade().map(|accounts| accounts.load(now)).unwrap_or_default();
         OperatorState {
             now: now.wall,

@@ -68,7 +68,7 @@ pub enum Permission {
 }
 
 /// Whether credentials of the namespace `follower` may follow the credential that has this role; none if there is no such
-/// credential. `namespace` is that of the owner: whoever works there can name the login Secret as well. `labels` are those
+/// credential. `namespace` is that of the owner: everyone who works there can name the login Secret as well. `labels` are those
 /// of the follower's namespace, if they are known.
 #[must_use]
 pub fn permission(

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use futures::AsyncBufRead;
 use http::header::DATE;
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
@@ -99,8 +100,7 @@ impl Cluster {
         namespace: &str,
         name: &str,
     ) -> Result<IdIssuerCredential, Failure> {
-        let request =
-            Request { verb: "get", resource: CREDENTIALS, namespace: Some(namespace), name: Some(name) };
+        let request = Request::about("get", CREDENTIALS, namespace, name);
         send(request, self.api::<IdIssuerCredential>(namespace).get(name)).await
     }
 
@@ -122,8 +122,7 @@ impl Cluster {
         name: &str,
         patch: &Value,
     ) -> Result<IdIssuerCredential, Failure> {
-        let request =
-            Request { verb: "patch", resource: CREDENTIALS, namespace: Some(namespace), name: Some(name) };
+        let request = Request::about("patch", CREDENTIALS, namespace, name);
         let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let patch = Patch::Merge(patch);
         send(request, self.api::<IdIssuerCredential>(namespace).patch(name, &parameters, &patch)).await
@@ -135,8 +134,7 @@ impl Cluster {
         namespace: &str,
         name: &str,
     ) -> Result<Option<PartialObjectMeta<Secret>>, Failure> {
-        let request =
-            Request { verb: "get", resource: "secrets", namespace: Some(namespace), name: Some(name) };
+        let request = Request::about("get", "secrets", namespace, name);
         send(request, self.api::<Secret>(namespace).get_metadata_opt(name)).await
     }
 
@@ -151,8 +149,7 @@ impl Cluster {
 
     /// A Secret with its values.
     pub(super) async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>, Failure> {
-        let request =
-            Request { verb: "get", resource: "secrets", namespace: Some(namespace), name: Some(name) };
+        let request = Request::about("get", "secrets", namespace, name);
         send(request, self.api::<Secret>(namespace).get_opt(name)).await
     }
 
@@ -165,7 +162,7 @@ impl Cluster {
         replace: bool,
     ) -> Result<(), Failure> {
         let verb = if replace { "patch" } else { "create" };
-        let request = Request { verb, resource: "secrets", namespace: Some(namespace), name: Some(name) };
+        let request = Request::about(verb, "secrets", namespace, name);
         let api = self.api::<Secret>(namespace);
         if replace {
             let parameters =
@@ -194,14 +191,13 @@ impl Cluster {
         name: &str,
         manifest: &Value,
     ) -> Result<IdIssuerCredential, Failure> {
-        let request =
-            Request { verb: "patch", resource: CREDENTIALS, namespace: Some(namespace), name: Some(name) };
+        let request = Request::about("patch", CREDENTIALS, namespace, name);
         let parameters = PatchParams::apply(MANAGER);
         send(request, self.api(namespace).patch(name, &parameters, &Patch::Apply(manifest))).await
     }
 
     pub(super) async fn pod(&self, namespace: &str, name: &str) -> Result<Pod, Failure> {
-        let request = Request { verb: "get", resource: "pods", namespace: Some(namespace), name: Some(name) };
+        let request = Request::about("get", "pods", namespace, name);
         send(request, self.api::<Pod>(namespace).get(name)).await
     }
 
@@ -212,14 +208,17 @@ impl Cluster {
     }
 
     /// The metrics of a pod, through the API server.
-    pub(super) async fn metrics(&self, namespace: &str, name: &str) -> Result<String, Failure> {
+    pub(super) async fn metrics(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<impl AsyncBufRead + use<>, Failure> {
         let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/proxy/metrics");
         let request = http::Request::get(path).body(Vec::new());
         let request =
             request.map_err(|error| format!("ask for the metrics of {namespace}/{name}: {error}"))?;
-        let asked =
-            Request { verb: "get", resource: "pods/proxy", namespace: Some(namespace), name: Some(name) };
-        send(asked, self.client.request_text(request)).await
+        let asked = Request::about("get", "pods/proxy", namespace, name);
+        send(asked, self.client.request_stream(request)).await
     }
 
     /// What makes pods in a namespace, by its metadata.
@@ -257,7 +256,7 @@ impl Cluster {
     /// A Lease, if it exists.
     pub(super) async fn lease(&self, namespace: &str, name: &str) -> Result<Option<Lease>, Failure> {
         let resource = "leases.coordination.k8s.io";
-        let request = Request { verb: "get", resource, namespace: Some(namespace), name: Some(name) };
+        let request = Request::about("get", resource, namespace, name);
         send(request, self.api::<Lease>(namespace).get_opt(name)).await
     }
 

@@ -82,7 +82,17 @@ impl fmt::Display for Request<'_> {
     }
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    /// One about an object of a namespace.
+    pub(super) fn about(
+        verb: &'static str,
+        resource: &'static str,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> Self {
+        Self { verb, resource, namespace: Some(namespace), name: Some(name) }
+    }
+
     /// The right that is missing, and who can give it.
     pub(super) fn missing_right(&self) -> String {
         let kind = if self.namespace.is_some() { "Role" } else { "ClusterRole" };

@@ -31,6 +31,7 @@ mod version;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use futures::future::LocalBoxFuture;
 use kube::Client;
 use zeroize::Zeroizing;
 
@@ -148,11 +149,12 @@ pub enum PasswordSource {
 }
 
 /// What the commands need from outside.
-pub struct Surroundings<'a> {
+pub struct Dependencies<'a> {
     /// Makes a client.
-    pub connect: &'a dyn Fn() -> Pending<Result<Client, String>>,
+    pub connect: &'a dyn Fn() -> LocalBoxFuture<'static, Result<Client, String>>,
     /// Reads a password without echo.
-    pub ask_password: &'a dyn Fn(PasswordSource) -> Pending<Result<Zeroizing<Vec<u8>>, Failure>>,
+    pub ask_password:
+        &'a dyn Fn(PasswordSource) -> LocalBoxFuture<'static, Result<Zeroizing<Vec<u8>>, Failure>>,
     /// The clock.
     pub clock: &'a dyn Clock,
     /// The whole command line, for completion.
@@ -161,15 +163,12 @@ pub struct Surroundings<'a> {
 
 /// What a command works with.
 pub(crate) struct Context<'a> {
-    connect: &'a dyn Fn() -> Pending<Result<Client, String>>,
-    ask_password: &'a dyn Fn(PasswordSource) -> Pending<Result<Zeroizing<Vec<u8>>, Failure>>,
+    connect: &'a dyn Fn() -> LocalBoxFuture<'static, Result<Client, String>>,
+    ask_password: &'a dyn Fn(PasswordSource) -> LocalBoxFuture<'static, Result<Zeroizing<Vec<u8>>, Failure>>,
     namespace: Option<String>,
     screen: &'a mut Screen,
     clock: &'a dyn Clock,
 }
-
-/// Something in the making.
-pub type Pending<T> = std::pin::Pin<Box<dyn Future<Output = T>>>;
 
 impl Context<'_> {
     /// The API server, and the namespace that the command line or else the kubeconfig names.
@@ -186,10 +185,10 @@ impl Context<'_> {
 /// When it fails; the output may say everything already.
 pub async fn run(
     arguments: Arguments,
-    surroundings: Surroundings<'_>,
+    dependencies: Dependencies<'_>,
     screen: &mut Screen,
 ) -> Result<(), Failure> {
-    let Surroundings { connect, ask_password, clock, command } = surroundings;
+    let Dependencies { connect, ask_password, clock, command } = dependencies;
     let namespace = arguments.options.namespace;
     let context = &mut Context { connect, ask_password, namespace, screen, clock };
     match arguments.command {

@@ -8,6 +8,7 @@ use kube::Client;
 
 use super::cluster::Cluster;
 use super::failure::{Failure, FailureKind};
+use super::row::NO_STATUS;
 use crate::api::{IdIssuerCredential, TokenStatus};
 use crate::core::conditions::ConditionType;
 use crate::core::sidecar::token::HeldToken;
@@ -103,16 +104,8 @@ fn published(
 
 /// What `Ready` says.
 fn ready(credential: &IdIssuerCredential) -> String {
-    let conditions =
-        credential.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let ready = conditions.iter().find(|it| it.type_ == ConditionType::Ready.as_str());
-    ready.map_or_else(
-        || {
-            "it has no status yet; check that the operator runs, and that it manages this namespace"
-                .to_owned()
-        },
-        |ready| format!("{}: {}", ready.reason, ready.message),
-    )
+    let ready = credential.status.as_ref().and_then(|it| it.condition(ConditionType::Ready.as_str()));
+    ready.map_or_else(|| NO_STATUS.to_owned(), |ready| format!("{}: {}", ready.reason, ready.message))
 }
 
 /// The token with the fingerprint in status and its key, wherever the template has put it: alone, after `Bearer `, or in

@@ -62,7 +62,7 @@ pub(super) struct RenewArguments {
 struct Report {
     namespace: String,
     name: String,
-    outcome: Word,
+    outcome: Outcome,
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     expiration_time: Option<Timestamp>,
@@ -70,9 +70,16 @@ struct Report {
     kind: Option<FailureKind>,
 }
 
+impl Report {
+    fn new(row: &Row, outcome: Outcome, kind: Option<FailureKind>, message: String) -> Self {
+        let (namespace, name) = (row.namespace.clone(), row.name.clone());
+        Self { namespace, name, outcome, message, expiration_time: None, kind }
+    }
+}
+
 /// The outcome in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-enum Word {
+enum Outcome {
     Renewed,
     AlreadyNew,
     Requested,
@@ -85,12 +92,6 @@ enum Word {
 pub(super) async fn run(arguments: RenewArguments, context: &mut Context<'_>) -> Result<(), Failure> {
     let cluster = context.cluster().await?;
     let credentials = arguments.selection.read(&cluster).await?;
-    if credentials.is_empty() {
-        return Err(Failure::new(
-            FailureKind::NotFound,
-            "no IdIssuerCredential is selected; check -n and -l",
-        ));
-    }
     let (clock, arguments) = (context.clock, &arguments);
     let renewals = credentials.iter().map(|credential| renew(&cluster, credential, arguments, clock));
     let mut renewals = stream::iter(renewals).buffered(CONCURRENCY);
@@ -119,24 +120,17 @@ async fn renew(
     clock: &dyn Clock,
 ) -> Report {
     let row = Row::new(credential, clock.now().wall);
-    let outcome = |outcome, kind, message: String| Report {
-        namespace: row.namespace.clone(),
-        name: row.name.clone(),
-        outcome,
-        message,
-        expiration_time: None,
-        kind,
-    };
+    let outcome = |outcome, kind, message: String| Report::new(&row, outcome, kind, message);
     if row.suspended {
         let message = format!(
             "it is suspended; resume it first: kubectl idissuer resume {} -n {}",
             row.name, row.namespace
         );
-        return outcome(Word::Refused, Some(FailureKind::NotReady), message);
+        return outcome(Outcome::Refused, Some(FailureKind::NotReady), message);
     }
     match ask(cluster, credential, &row, clock).await {
-        Err(failure) => outcome(Word::Failed, Some(failure.kind), failure.message),
-        Ok(_) if arguments.no_wait => outcome(Word::Requested, None, "a renewal is requested".to_owned()),
+        Err(failure) => outcome(Outcome::Failed, Some(failure.kind), failure.message),
+        Ok(_) if arguments.no_wait => outcome(Outcome::Requested, None, "a renewal is requested".to_owned()),
         Ok(request) => {
             let limit = Duration::from_secs(arguments.timeout_seconds.into());
             wait(cluster, &row, &request, limit, clock).await
@@ -171,41 +165,33 @@ async fn wait(
 ) -> Report {
     let start = clock.now().monotonic;
     loop {
-        let mut outcome = Report {
-            namespace: row.namespace.clone(),
-            name: row.name.clone(),
-            outcome: Word::Failed,
-            message: String::new(),
-            expiration_time: None,
-            kind: None,
-        };
         let credential = match cluster.credential(&row.namespace, &row.name).await {
             Ok(credential) => credential,
-            Err(failure) => return Report { kind: Some(failure.kind), message: failure.message, ..outcome },
+            Err(failure) => return Report::new(row, Outcome::Failed, Some(failure.kind), failure.message),
         };
         let waited = clock.now().monotonic.saturating_sub(start);
         let waited = Duration::try_from(waited).unwrap_or_default();
         let token = credential.status.as_ref().and_then(|status| status.token.as_ref());
-        outcome.expiration_time = token.map(|token| token.expiration_time.0);
-        let (word, kind, message) = match progress(&credential, request, waited) {
-            Progress::Renewed => (Word::Renewed, None, "renewed".to_owned()),
+        let expiration_time = token.map(|token| token.expiration_time.0);
+        let (outcome, kind, message) = match progress(&credential, request, waited) {
+            Progress::Renewed => (Outcome::Renewed, None, "renewed".to_owned()),
             Progress::IsNew => (
-                Word::AlreadyNew,
+                Outcome::AlreadyNew,
                 None,
                 "the token was issued seconds ago, and counts as the new one".to_owned(),
             ),
-            Progress::Refused(said) => (Word::Refused, Some(FailureKind::NotReady), said),
+            Progress::Refused(said) => (Outcome::Refused, Some(FailureKind::NotReady), said),
             Progress::Waits(said) if waited >= limit => {
                 let message =
                     format!("not renewed within {} s, but it still may be. {said}", limit.as_secs());
-                (Word::TimedOut, Some(FailureKind::TimedOut), message)
+                (Outcome::TimedOut, Some(FailureKind::TimedOut), message)
             }
             Progress::Waits(_) => {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
         };
-        return Report { outcome: word, kind, message, ..outcome };
+        return Report { expiration_time, ..Report::new(row, outcome, kind, message) };
     }
 }
 

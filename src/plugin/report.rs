@@ -3,15 +3,15 @@
 mod redact;
 
 use std::collections::BTreeSet;
-use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use futures::AsyncReadExt as _;
+use futures::{AsyncRead, AsyncReadExt as _};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::LogParams;
 use serde::Serialize;
@@ -29,6 +29,8 @@ use crate::api::IdIssuerCredential;
 const LOG_LINES: i64 = 10_000;
 /// How many bytes of each log and each metrics page.
 const TEXT_LIMIT: u64 = 8 * 1024 * 1024;
+/// How long the reading of one of them may take.
+const TEXT_TIME: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -140,9 +142,9 @@ impl Report {
             if let Some(text) = self.note(text) {
                 self.files.push((format!("operator/{namespace}/{name}.log"), text));
             }
-            let text = cluster.metrics(namespace, name).await;
+            let text = metrics(cluster, pod).await;
             if let Some(text) = self.note(text) {
-                self.files.push((format!("operator/{namespace}/{name}.metrics"), text.into_bytes()));
+                self.files.push((format!("operator/{namespace}/{name}.metrics"), text));
             }
         }
     }
@@ -193,11 +195,24 @@ async fn log(cluster: &Cluster, pod: &OperatorPod) -> Result<Vec<u8>, Failure> {
     };
     let api = cluster.api::<Pod>(&pod.namespace);
     let stream = send(log_request(pod), api.log_stream(&pod.name, &parameters)).await?;
-    let mut stream = std::pin::pin!(stream.take(TEXT_LIMIT));
-    let mut text = Vec::new();
-    let read = stream.read_to_end(&mut text).await;
-    let failed = |error: &dyn Display| Failure::from(format!("read the log of {}: {error}", pod.path()));
-    read.map(|_| text).map_err(|error| failed(&error))
+    read(stream, "log", pod).await
+}
+
+async fn metrics(cluster: &Cluster, pod: &OperatorPod) -> Result<Vec<u8>, Failure> {
+    read(cluster.metrics(&pod.namespace, &pod.name).await?, "metrics", pod).await
+}
+
+/// The begin of a text. Anyone can give a pod the labels of an operator, so it may have no end.
+async fn read(text: impl AsyncRead, what: &str, pod: &OperatorPod) -> Result<Vec<u8>, Failure> {
+    let mut begin = Vec::new();
+    let mut text = std::pin::pin!(text.take(TEXT_LIMIT));
+    let read = tokio::time::timeout(TEXT_TIME, text.read_to_end(&mut begin)).await;
+    let failed = |cause: String| Failure::from(format!("read the {what} of {}: {cause}", pod.path()));
+    match read {
+        Ok(Ok(_)) => Ok(begin),
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        Err(_) => Err(failed(format!("not at its end after {} s", TEXT_TIME.as_secs()))),
+    }
 }
 
 #[cfg(test)]

@@ -67,10 +67,10 @@ impl TokenRow {
 
     /// How urgent it is: overdue tokens are doubtful, expired ones bad.
     pub(super) fn tone(&self, now: Timestamp) -> Tone {
-        let quarter = self.expiration_time.duration_since(self.renewal_time).as_secs() / 2;
+        let overdue = self.expiration_time.duration_since(self.renewal_time).as_secs() / 2;
         match self.expiration_time.duration_since(now).as_secs() {
             ..=0 => Tone::Bad,
-            left if left < quarter => Tone::Doubtful,
+            left if left < overdue => Tone::Doubtful,
             _ => Tone::Plain,
         }
     }
@@ -84,8 +84,7 @@ impl TokenRow {
 impl Row {
     pub(super) fn new(credential: &IdIssuerCredential, now: Timestamp) -> Self {
         let status = credential.status.as_ref();
-        let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
-        let ready = conditions.iter().find(|it| it.type_ == ConditionType::Ready.as_str());
+        let ready = status.and_then(|status| status.condition(ConditionType::Ready.as_str()));
         let token = status.and_then(|it| it.token.as_ref()).map(|token| TokenRow::new(token, now));
         let namespace = credential.metadata.namespace.clone().unwrap_or_default();
         let reference = credential.spec.credential_ref.as_ref();

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::cluster::{Cluster, Scope};
-use super::failure::Failure;
+use super::failure::{Failure, FailureKind};
 use crate::api::IdIssuerCredential;
 
 /// Names, or a selection.
@@ -32,15 +32,20 @@ impl Selection {
     fn check(&self) -> Result<(), Failure> {
         let is_chosen = !self.names.is_empty() || self.selector.is_some() || self.all;
         let message = "name credentials, or add --all or -l LABELS to -A";
-        is_chosen.then_some(()).ok_or_else(|| Failure::new(super::FailureKind::Usage, message))
+        is_chosen.then_some(()).ok_or_else(|| Failure::new(FailureKind::Usage, message))
     }
 
-    /// Reads them.
+    /// Reads them; there is at least one.
     pub(super) async fn read(&self, cluster: &Cluster) -> Result<Vec<IdIssuerCredential>, Failure> {
         self.check()?;
         if self.names.is_empty() {
             let scope = if self.all_namespaces { Scope::All } else { Scope::Namespace(&cluster.namespace) };
-            return cluster.credentials(scope, self.selector.as_deref()).await;
+            let found = cluster.credentials(scope, self.selector.as_deref()).await?;
+            if found.is_empty() {
+                let message = "no IdIssuerCredential is selected; check -n and -l";
+                return Err(Failure::new(FailureKind::NotFound, message));
+            }
+            return Ok(found);
         }
         let mut found = Vec::new();
         for name in &self.names {

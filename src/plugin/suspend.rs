@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::Context;
-use super::failure::{Failure, FailureKind, summary};
+use super::failure::{Failure, summary};
 use super::screen::Tone;
 use super::selection::Selection;
 use crate::api::IdIssuerCredential;
@@ -33,12 +33,6 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let cluster = context.cluster().await?;
     let credentials = arguments.selection.read(&cluster).await?;
-    if credentials.is_empty() {
-        return Err(Failure::new(
-            FailureKind::NotFound,
-            "no IdIssuerCredential is selected; check -n and -l",
-        ));
-    }
     let mut failures = Vec::new();
     for credential in &credentials {
         let metadata = &credential.metadata;

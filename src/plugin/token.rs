@@ -22,7 +22,7 @@ pub(super) struct TokenArguments {
     #[arg(value_name = "NAME")]
     name: String,
 
-    /// Print the token itself; whoever sees it can use it until it expires
+    /// Print the token itself; everyone who sees it can use it until it expires
     #[arg(long)]
     reveal: bool,
 }

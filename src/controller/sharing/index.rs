@@ -535,7 +535,7 @@ mod tests {
         let both = Followers { count: 2, names: vec!["shop/a".into(), "shop/b".into()] };
         assert_eq!(seen(&fixture), both);
         fixture.index.on_applied(&NamespacedName::new("elsewhere", "c"), "c", 1, &follower());
-        assert!(fixture.woken().is_empty(), "whoever is not permitted writes nothing into its status");
+        assert!(fixture.woken().is_empty(), "a follower without permission writes nothing into its status");
         assert_eq!(seen(&fixture), both);
         for number in 0..30 {
             let key = NamespacedName::new("shop", format!("x-{number}"));

@@ -63,6 +63,7 @@ struct Scope {
 #[derive(Default)]
 pub(super) struct ControllerMetrics {
     renewals: Family<GrantOutcome, Counter>,
+    // None in a sidecar: a histogram has no default.
     lateness: Option<Histogram>,
     publication: Option<Histogram>,
     api_requests: Family<ApiRequest, Counter>,

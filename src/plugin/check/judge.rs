@@ -59,7 +59,7 @@ pub(super) fn operator(pods: &[OperatorPod]) -> Vec<Check> {
     if pods.is_empty() {
         let check = Check::new(NAME, Verdict::Failed, "no pod of the operator is found");
         return vec![check.cure(
-            "Install it: helm install idissuer charts/idissuer-operator -n idissuer-system --create-namespace. If it runs \
+            "Install it: helm install idissuer-operator charts/idissuer-operator -n idissuer-operator --create-namespace. If it runs \
              elsewhere, this is no fault.",
             "start.md",
         )];

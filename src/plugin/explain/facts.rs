@@ -1,4 +1,4 @@
-//! What was read of a credential and its surroundings, as values.
+//! What was read of a credential and of what belongs to it, as values.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -42,7 +42,6 @@ impl Facts {
 
     /// The condition of this type, if it has this status.
     pub(super) fn condition(&self, type_: ConditionType, status: &str) -> Option<&Condition> {
-        let mut conditions = self.status()?.conditions.iter();
-        conditions.find(|it| it.type_ == type_.as_str() && it.status == status)
+        self.status()?.condition(type_.as_str()).filter(|it| it.status == status)
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn show(name: &str, value: &Value, now: Timestamp) -> String {
         value.as_i64().filter(|_| TIMES.contains(&name)).and_then(|time| Timestamp::from_second(time).ok());
     match (time, value) {
         (Some(time), _) => format!("{time} ({})", relative(time, now)),
-        // Whoever made the token must not command this terminal.
+        // The maker of the token must not command this terminal.
         (None, Value::String(text)) => text.chars().filter(|letter| !letter.is_control()).collect(),
         (None, value) => value.to_string(),
     }
