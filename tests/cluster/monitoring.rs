@@ -51,6 +51,11 @@ impl Prometheus {
             rest.split_whitespace().next().map(|address| format!("http://{address}")).ok_or_else(String::new)
         })
         .await;
+        let ready = format!("{url}/-/ready");
+        wait::until("Prometheus to be ready", LIMIT, async || {
+            reqwest::get(&ready).await.unwrap().status().is_success()
+        })
+        .await;
         Self { process, url }
     }
 
