@@ -167,6 +167,16 @@ mod tests {
     use crate::core::testing::{BILLING, at, rejected};
 
     #[test]
+    fn an_account_is_a_credentials_own_or_that_of_the_one_that_it_follows() {
+        let own = crate::core::testing::spec().account;
+        assert_eq!(own.own().map(|account| account.login.secret.as_str()), Some("billing-login"));
+        assert_eq!(own.followed(), None);
+        let owner = NamespacedName::new("platform", "billing");
+        let followed = AccountReference::Followed(owner.clone());
+        assert_eq!((followed.own(), followed.followed()), (None, Some(&owner)));
+    }
+
+    #[test]
     fn what_holds_a_bundle_is_shown_by_its_kind() {
         assert_eq!(
             [CaBundleKind::Secret, CaBundleKind::ConfigMap].map(|kind| kind.to_string()),
