@@ -115,6 +115,12 @@ pub struct TokenStatus {
 
     /// How the token was obtained: Login or Refresh.
     pub grant: Grant,
+
+    /// The uid of the credential that obtained the token (spec.credentialRef). If that is deleted and created again, a token of
+    /// its account replaces this one. Absent: this credential obtained it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub owner_uid: Option<String>,
 }
 
 /// The source of the lifetime of a token.

@@ -8,7 +8,6 @@ use super::context::Context;
 use super::large_reads::ReadPermit;
 use super::registry::CacheRevision;
 use super::sharing::Followed;
-use super::sharing::offer::Offer;
 use super::spec;
 use super::state::{CredentialState, ValidatedSpec};
 use crate::api::IdIssuerCredential;
@@ -77,7 +76,7 @@ impl<'a> Reconciliation<'a> {
             generation_since,
             login_seen,
             target_seen,
-            followed: Followed::Offered(Offer::Unread),
+            followed: Followed::default(),
             is_wanted_by_followers: false,
             followers: None,
         }
@@ -127,6 +126,7 @@ impl<'a> Reconciliation<'a> {
             is_login_at_hand: self.state.login.as_ref().is_some_and(|snapshot| snapshot.pair.is_some()),
             is_wanted_by_followers: self.is_wanted_by_followers,
             followers: self.followers.as_ref(),
+            owner_uid: self.owner_uid(),
             reads_namespace_labels: self.context.reads_namespace_labels,
             target_seen: &self.target_seen,
             namespace_pause: self.context.writes.pause(&self.identity.object.namespace, now),
@@ -137,6 +137,11 @@ impl<'a> Reconciliation<'a> {
 
     pub(super) fn generation(&self) -> i64 {
         self.credential.metadata.generation.unwrap_or_default()
+    }
+
+    /// The uid of the credential that this one follows with its permission.
+    pub(super) fn owner_uid(&self) -> Option<&str> {
+        self.followed.owner_uid()
     }
 
     pub(super) fn key(&self) -> NamespacedName {

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use super::context::Context;
 use super::leader_election::Term;
 use super::reconciliation::Reconciliation;
-use crate::account::{Membership, Session};
+use crate::account::{Member, Membership, Session};
 use crate::core::account::Strategy;
-use crate::core::decide::is_owner_needed;
+use crate::core::decide::wish;
 use crate::core::object_name::NamespacedName;
 use crate::core::observed::{CredentialSpec, Login, Observed};
 use crate::core::reason::{Reason, ReferenceProblem};
@@ -35,11 +35,15 @@ impl FollowedSession {
 }
 
 /// What a follower gets from its owner.
+#[derive(Default)]
 pub(super) enum Followed {
+    /// It was not looked at yet, or nobody leads.
+    #[default]
+    Unknown,
     /// Nothing, and why.
     Nothing(ReferenceProblem),
-    /// What the owner offers.
-    Offered(Offer),
+    /// What the owner of this uid offers.
+    Offered(Member, Offer),
 }
 
 impl Reconciliation<'_> {
@@ -51,7 +55,7 @@ impl Reconciliation<'_> {
         now: Moment,
     ) -> Followed {
         let followed = self.followed(owner);
-        let Followed::Offered(Offer::Session(OfferedSession { session, .. })) = &followed else {
+        let Followed::Offered(uid, Offer::Session(OfferedSession { session, .. })) = &followed else {
             self.state.followed = None;
             return followed;
         };
@@ -67,6 +71,7 @@ impl Reconciliation<'_> {
         if let Some(published) = self.state.known.published().filter(|_| is_new) {
             session.remember_published(published.validity, now);
         }
+        self.state.known.confirm_owner(uid, session.key(), session.token().as_deref());
         self.state.followed = Some(kept);
         followed
     }
@@ -76,13 +81,13 @@ impl Reconciliation<'_> {
         let Some(area) = self.context.area_of(&owner.namespace) else {
             return Followed::Nothing(ReferenceProblem::OutOfScope { namespace: owner.namespace.clone() });
         };
-        let Some(term) = self.state.term else { return Followed::Offered(Offer::Unread) };
+        let Some(term) = self.state.term else { return Followed::Unknown };
         self.context.sharing().offer(owner, namespace, term).map_or_else(
             || {
                 let (credential, namespace) = (owner.to_string(), namespace.clone());
                 Followed::Nothing(ReferenceProblem::NotPermitted { credential, namespace })
             },
-            |offer| Followed::Offered(offer.unless_login_changed(area)),
+            |(uid, offer)| Followed::Offered(uid, offer.unless_login_changed(area)),
         )
     }
 
@@ -92,7 +97,7 @@ impl Reconciliation<'_> {
         let Some(owner) = self.spec.as_ref().ok().and_then(|spec| spec.account.followed()) else {
             return true;
         };
-        let Followed::Offered(Offer::Session(offered)) = self.followed(owner) else { return false };
+        let Followed::Offered(_, Offer::Session(offered)) = self.followed(owner) else { return false };
         self.state.followed.as_ref().is_some_and(|kept| Arc::ptr_eq(&kept.session, &offered.session))
     }
 
@@ -114,8 +119,7 @@ impl Reconciliation<'_> {
     pub(super) fn share(&self, now: Moment) {
         let (Some(term), observed) = (self.state.term, self.observed(now)) else { return };
         let (sharing, key) = (self.context.sharing(), self.key());
-        let published = observed.published.map(|published| published.fingerprint.clone());
-        sharing.set_wish(&key, term, is_owner_needed(&observed, now).then_some(Wish { published }));
+        sharing.set_wish(&key, term, wish(&observed, now));
         if !observed.is_follower() {
             sharing.set_offer(&key, term, self.generation(), self.offer(&observed));
         }
@@ -137,15 +141,23 @@ impl Reconciliation<'_> {
 }
 
 impl Followed {
+    /// The uid of the owner, if it permits the follower.
+    pub(super) fn owner_uid(&self) -> Option<&str> {
+        match self {
+            Self::Offered(uid, _) => Some(uid),
+            Self::Unknown | Self::Nothing(_) => None,
+        }
+    }
+
     /// What the follower knows of the login.
     pub(super) fn login(&self, owner: &NamespacedName) -> Login {
         match self {
             Self::Nothing(problem) => Login::Defective(Reason::Reference(problem.clone())),
-            Self::Offered(Offer::Unread) => Login::Unread,
-            Self::Offered(Offer::NotReady { needs_user_action }) => {
+            Self::Unknown | Self::Offered(_, Offer::Unread) => Login::Unread,
+            Self::Offered(_, Offer::NotReady { needs_user_action }) => {
                 Login::Defective(ReferenceProblem::not_ready(owner, *needs_user_action).into())
             }
-            Self::Offered(Offer::Session(OfferedSession { session, .. })) => {
+            Self::Offered(_, Offer::Session(OfferedSession { session, .. })) => {
                 let tenant = owner.namespace.as_str().into();
                 Login::Account(Box::new(session.view(&tenant).of_owner()))
             }

@@ -130,6 +130,7 @@ fn read_token(token: &TokenStatus) -> TokenRecord {
             api::Grant::Login => Grant::Login,
             api::Grant::Refresh => Grant::Refresh,
         },
+        owner_uid: token.owner_uid.clone(),
     }
 }
 
@@ -148,6 +149,7 @@ fn write_token(token: &TokenRecord) -> TokenStatus {
             Grant::Login => api::Grant::Login,
             Grant::Refresh => api::Grant::Refresh,
         },
+        owner_uid: token.owner_uid.clone(),
     }
 }
 

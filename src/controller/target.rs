@@ -149,7 +149,8 @@ pub(super) async fn publish(
     let account = reconciliation.spec.as_ref().ok().map(|spec| spec.account.clone());
     let key = reconciliation.state.session().map(|session| session.key());
     let due = reconciliation.state.known.status().token.as_ref().map(|token| token.renewal);
-    let origin = TokenOrigin { account, key };
+    let owner_uid = reconciliation.owner_uid().map(str::to_owned);
+    let origin = TokenOrigin { account, key, owner_uid };
     let outcome = match rendered(reconciliation, token).await {
         // Reading a large template, and waiting for that, takes time.
         Ok(Some(secret)) if reconciliation.is_still_offered() => {

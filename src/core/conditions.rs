@@ -155,7 +155,8 @@ fn ready(
     }
     // A login Secret with another content is a renewal that is due; the token stays good for this specification.
     let is_fulfilled = published.generation == Some(observed.generation)
-        && published.account.as_ref() == Some(&spec.account);
+        && published.account.as_ref() == Some(&spec.account)
+        && !is_of_replaced_owner(observed);
     if !is_fulfilled && !spec.suspended {
         return otherwise(Reason::Updating);
     }
@@ -164,6 +165,12 @@ fn ready(
         expiry,
         outruns_kubelet: TimeScale::of(published.validity.lifetime).outruns_kubelet(),
     })
+}
+
+/// Whether the published token comes from an owner that was replaced by one that shares another account, or none. That is not
+/// known until the present one has read its login.
+fn is_of_replaced_owner(observed: &Observed<'_>) -> bool {
+    observed.is_published_by_another_owner() && !matches!(observed.login, Login::Unread)
 }
 
 /// Whether the target still holds the published token, as far as is known.

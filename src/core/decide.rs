@@ -9,6 +9,7 @@ use super::account::Next;
 use super::observed::{AccountView, Login, Observed, Rejection, TargetState, TokenSource};
 use super::retry::RetryClass;
 use super::schedule::{SHORTEST_SERVED, TimeScale};
+use super::sharing::Wish;
 use super::target::ObjectVersion;
 use super::time::Moment;
 use super::token::IssuedToken;
@@ -77,9 +78,11 @@ fn plan(observed: &Observed<'_>, now: Moment) -> Plan {
     if spec.suspended {
         return rest(false);
     }
-    // Whatever keeps the own target from being written does not concern the followers.
+    // Whatever keeps the own target from being written does not concern the followers. If the login may name another account
+    // by now, it is read for them: they see whether it does.
     let is_shared = observed.is_wanted_by_followers;
-    let for_followers = || if is_shared { ask(observed, true) } else { None };
+    let is_followed = observed.followers.is_some_and(|followers| followers.count > 0);
+    let for_followers = || if is_shared || is_followed { ask(observed, is_shared) } else { None };
     let is_paused = observed.write_pause.is_some_and(|(_, until)| !until.is_reached(now));
     if is_paused {
         return for_followers().unwrap_or_else(|| rest(is_shared));
@@ -110,9 +113,16 @@ fn ask(observed: &Observed<'_>, is_wanted: bool) -> Option<Plan> {
     }
 }
 
-/// Whether a follower wants its owner to obtain another token. Nothing but that token can satisfy it.
+/// What a follower wishes of its owner, if the owner has to do anything for it: another token than the published one; or, where
+/// that is of another account, any that the owner's account holds.
 #[must_use]
-pub fn is_owner_needed(observed: &Observed<'_>, now: Moment) -> bool {
+pub fn wish(observed: &Observed<'_>, now: Moment) -> Option<Wish> {
+    let published = observed.published.filter(|_| observed.is_published_by_this_account());
+    is_owner_needed(observed, now)
+        .then(|| Wish { published: published.map(|published| published.fingerprint.clone()) })
+}
+
+fn is_owner_needed(observed: &Observed<'_>, now: Moment) -> bool {
     let Ok(spec) = observed.spec else { return false };
     let is_paused = observed.write_pause.is_some_and(|(_, until)| !until.is_reached(now));
     let is_permitted = !matches!(observed.login, Login::Defective(_));

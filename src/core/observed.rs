@@ -63,6 +63,8 @@ pub struct Published {
     pub account: Option<AccountReference>,
     /// The key of that account; unknown after a restart until the login Secret is read.
     pub key: Option<AccountKey>,
+    /// The uid of the credential whose account that is, if it was followed and its uid is known.
+    pub owner_uid: Option<String>,
 }
 
 impl Published {
@@ -247,6 +249,8 @@ pub struct Observed<'a> {
     pub is_wanted_by_followers: bool,
     /// Who follows it; none if that is not known yet.
     pub followers: Option<&'a Followers>,
+    /// The uid of the credential that this one follows with its permission.
+    pub owner_uid: Option<&'a str>,
     /// Whether the labels of namespaces are read, for selectors.
     pub reads_namespace_labels: bool,
     /// The token that was published last.
@@ -337,7 +341,7 @@ impl Observed<'_> {
         if self.is_follower() {
             // It has no login that could have changed meanwhile.
             let is_other = self.account().zip(published.key).is_some_and(|(account, key)| key != account.key);
-            return is_named && !is_other;
+            return is_named && !is_other && !self.is_published_by_another_owner();
         }
         let is_remembered = || !self.is_login_changed() && self.login_seen.version().is_some();
         match (self.account(), published.key) {
@@ -346,6 +350,15 @@ impl Observed<'_> {
             (Some(_), None) => is_named && self.login_record.accepted && is_remembered(),
             (Some(account), Some(key)) => key == account.key,
         }
+    }
+
+    /// Whether the published token comes from a credential that had the name of the owner, and was replaced since: this one
+    /// may be of another account. [`Credential::confirm_owner`](super::credential::Credential::confirm_owner) says if it is
+    /// not.
+    #[must_use]
+    pub fn is_published_by_another_owner(&self) -> bool {
+        let before = self.published.and_then(|published| published.owner_uid.as_deref());
+        before.zip(self.owner_uid).is_some_and(|(before, present)| before != present)
     }
 
     /// Whether the specification names another credential, whose tokens this one shares.

@@ -88,7 +88,7 @@ pub fn permission(
     }
 }
 
-/// The wish of a follower for another token than the one it has, if it has one.
+/// The wish of a follower for another token than the one it has of its owner's account, if it has one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Wish {
     /// The published token.

@@ -148,6 +148,8 @@ pub(crate) struct TestWorld {
     pub(crate) is_wanted_by_followers: bool,
     /// Who follows it.
     pub(crate) followers: Option<Followers>,
+    /// The uid of the credential that it follows with its permission.
+    pub(crate) owner_uid: Option<String>,
     /// Whether the labels of namespaces are read.
     pub(crate) reads_namespace_labels: bool,
     /// What a read of the login Secret finds.
@@ -184,6 +186,7 @@ impl TestWorld {
             login_at_hand: false,
             is_wanted_by_followers: false,
             followers: None,
+            owner_uid: None,
             reads_namespace_labels: true,
             login_holds: Ok(BILLING),
             accounts: HashMap::new(),
@@ -233,6 +236,7 @@ impl TestWorld {
             is_login_at_hand: self.login_at_hand,
             is_wanted_by_followers: self.is_wanted_by_followers,
             followers: self.followers.as_ref(),
+            owner_uid: self.owner_uid.as_deref(),
             reads_namespace_labels: self.reads_namespace_labels,
             target_seen: &self.target_seen,
             namespace_pause: self.namespace_pause,
@@ -308,6 +312,7 @@ impl TestWorld {
     pub(crate) fn settle(&mut self) -> Vec<&'static str> {
         let mut steps = Vec::new();
         loop {
+            self.confirm_owner();
             let plan = self.decide();
             if let Plan::Rest { until } = plan {
                 if let Some(until) = until {
@@ -319,6 +324,13 @@ impl TestWorld {
             steps.push(name(&plan));
             assert!(steps.len() <= 8, "no rest after {steps:?} in {self:?}");
             self.act(plan);
+        }
+    }
+
+    fn confirm_owner(&mut self) {
+        if let (Known::Account(key), Some(uid)) = (&self.login_known, &self.owner_uid) {
+            let token = self.accounts[key].token().map(|token| &**token);
+            self.known.confirm_owner(uid, *key, token);
         }
     }
 
@@ -382,7 +394,8 @@ impl TestWorld {
             assert!(!before.validity.issued.is_after(token.validity.issued), "an older one over a younger");
         }
         let account = Some(self.spec.as_ref().unwrap().account.clone());
-        self.write_target(token, TokenOrigin { account, key: Some(key) }, fence);
+        let origin = TokenOrigin { account, key: Some(key), owner_uid: self.owner_uid.clone() };
+        self.write_target(token, origin, fence);
     }
 
     /// The API server refuses to replace another version than this, or to change a Secret's type: then the target is read.

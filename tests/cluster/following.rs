@@ -209,6 +209,30 @@ async fn an_owner_that_is_made_anew_gives_its_own_permission() {
 }
 
 #[tokio::test]
+async fn a_follower_gets_a_token_of_an_owner_that_is_made_anew_although_that_ones_own_target_is_blocked() {
+    let tenant = Tenant::set("replaced", HOUR).await;
+    tenant.own_for_tenant(json!({})).await;
+    tenant.follow(json!({})).await;
+    let first = tenant.ready().await;
+    let login = [("username", OTHER_USER.as_bytes()), ("password", PASSWORD.as_bytes())];
+    tenant.stage.write_secret("other-login", &login).await;
+    tenant.stage.write_secret("taken", &[("note", b"of somebody else")]).await;
+    tenant.stage.credentials().delete(NAME, &DeleteParams::default()).await.unwrap();
+    tenant.denied("follower").await;
+    let spec = json!({"loginSecretRef": {"name": "other-login"}, "target": {"secretName": "taken"}});
+    let owner = tenant.own_for_tenant(spec).await;
+    tenant.stage.until_condition("Ready", "False", "TargetConflict").await;
+    let is_another =
+        |it: &IdIssuerCredential| token_status(it).fingerprint != token_status(&first).fingerprint;
+    let second = tenant.until("follower", "a token of the present owner", is_another).await;
+    assert!(token_status(&first).owner_uid.is_some());
+    assert_eq!(token_status(&second).owner_uid, owner.uid());
+    assert!(holds(&second, "Ready", "True", "TokenPublished") && condition(&second, "Stalled").is_none());
+    assert_eq!(tenant.stage.issuer.counts().of(OTHER_USER).logins_accepted, 1);
+    assert_eq!(tenant.stage.present(&tenant.token().await).await, 200);
+}
+
+#[tokio::test]
 async fn a_restart_costs_no_login_and_a_renewal_that_a_follower_requests_then_costs_one() {
     let mut tenant = Tenant::set("following-restart", HOUR).await;
     tenant.own_for_tenant(json!({})).await;

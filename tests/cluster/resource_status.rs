@@ -121,6 +121,7 @@ fn make_status() -> IdIssuerCredentialStatus {
             lifetime_source: LifetimeSource::ExpiresIn,
             fingerprint: "0123456789abcdef".repeat(2),
             grant: Grant::Login,
+            owner_uid: Some("5c1f1d5e-2b5b-4f64-8d0e-6f0a3c0d9b22".to_owned()),
         }),
         refresh_support: Some(RefreshSupport::Early),
         login: Some(LoginStatus {

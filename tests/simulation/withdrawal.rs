@@ -46,6 +46,29 @@ impl World {
         text(&*self.environment.api.get("secrets", TENANT, FOLLOWER)?, "token")
     }
 
+    /// The account that the token of the follower is of.
+    fn account_of_follower(&self) -> Option<usize> {
+        Some(self.environment.ledger.given(&self.token_of_follower()?)?.account)
+    }
+
+    /// Somebody else's Secret has the name of a target.
+    fn blocks_target(&self, Credential { namespace, name, .. }: &Credential) {
+        self.environment.api.delete("somebody", "secrets", namespace, name);
+        self.write(&json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace},
+            "data": {"note": STANDARD.encode("of somebody else")},
+        }));
+    }
+
+    /// The login Secret of the owner names the user of the other account.
+    fn names_another_user(&self, owner: &Credential) {
+        let other = &self.population.accounts[1];
+        self.write(&json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "login-0", "namespace": owner.namespace},
+            "data": {"username": STANDARD.encode(other.username()), "password": STANDARD.encode(&other.password)},
+        }));
+    }
+
     fn permit(&self, owner: &Credential, names: &[&str], mut spec: Value) {
         spec["allowedNamespaces"] = json!({"names": names});
         self.apply(owner, &spec);
@@ -89,12 +112,50 @@ async fn an_owner_that_changes_its_login_and_permits_at_once_gives_no_token_of_t
 #[tokio::test(start_paused = true)]
 async fn an_owner_whose_login_secret_names_another_user_gives_no_token_of_the_user_before() {
     let (world, owner) = world(("secrets", "login-0")).await;
-    let (kept, other) = (world.token(&owner).unwrap(), &world.population.accounts[1]);
-    world.write(&json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "login-0", "namespace": owner.namespace},
-        "data": {"username": STANDARD.encode(other.username()), "password": STANDARD.encode(&other.password)},
-    }));
+    let kept = world.token(&owner).unwrap();
+    world.names_another_user(&owner);
     world.pass(SECOND).await;
     world.permit(&owner, &[TENANT], json!({}));
     world.shares_another(&owner, &kept).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_drops_the_account_of_an_owner_that_was_replaced_by_one_whose_own_target_is_blocked() {
+    for restarts in [false, true] {
+        let (mut world, owner) = world(("secrets", "none")).await;
+        world.permit(&owner, &[TENANT], json!({}));
+        world.pass(10 * SECOND).await;
+        let kept = world.token_of_follower().unwrap();
+        assert_eq!(Some(&kept), world.token(&owner).as_ref());
+        let stopped = if restarts { world.replicas[0].stop() } else { None };
+        if let Some(stopped) = stopped {
+            stopped.await.unwrap();
+        }
+        let (namespace, name) = (owner.namespace.as_str(), owner.name.as_str());
+        world.environment.api.delete("owner", "idissuercredentials", namespace, name);
+        world.blocks_target(&owner);
+        world.permit(&owner, &[TENANT], json!({"loginSecretRef": {"name": "login-1"}}));
+        if restarts {
+            world.start();
+        }
+        world.pass(30 * SECOND).await;
+        let reason = world.condition(&owner, "Ready").map(|(_, reason)| reason);
+        assert_eq!(reason.as_deref(), Some("TargetConflict"));
+        assert_eq!(world.account_of_follower(), Some(1), "{restarts}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_gets_the_account_of_a_changed_login_secret_although_the_target_of_its_owner_is_blocked() {
+    let (world, owner) = world(("secrets", "none")).await;
+    world.permit(&owner, &[TENANT], json!({}));
+    world.pass(10 * SECOND).await;
+    world.blocks_target(&owner);
+    world.pass(10 * SECOND).await;
+    assert_eq!(world.account_of_follower(), Some(0));
+    world.names_another_user(&owner);
+    world.pass(30 * SECOND).await;
+    let reason = world.condition(&owner, "Ready").map(|(_, reason)| reason);
+    assert_eq!(reason.as_deref(), Some("TargetConflict"));
+    assert_eq!(world.account_of_follower(), Some(1));
 }

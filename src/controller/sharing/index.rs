@@ -216,15 +216,22 @@ impl SharingIndex {
         }
     }
 
-    /// What the owner offers to followers of this namespace; none if it does not permit them, or there is none.
+    /// The uid of the owner, and what it offers to followers of this namespace; none if it does not permit them, or there is
+    /// none.
     #[must_use]
-    pub(super) fn offer(&self, owner: &NamespacedName, namespace: &str, term: Term) -> Option<Offer> {
+    pub(super) fn offer(
+        &self,
+        owner: &NamespacedName,
+        namespace: &str,
+        term: Term,
+    ) -> Option<(Member, Offer)> {
         let mut inner = self.lock();
-        match inner.permission(owner, namespace) {
-            Permission::Denied => None,
-            Permission::Granted if !inner.enter(term) => Some(Offer::Unread),
-            Permission::Granted => inner.credentials.get(owner).map(Entry::offer),
+        if inner.permission(owner, namespace) == Permission::Denied {
+            return None;
         }
+        let is_current = inner.enter(term);
+        let entry = inner.credentials.get(owner)?;
+        Some((Arc::clone(&entry.uid), if is_current { entry.offer() } else { Offer::Unread }))
     }
 
     /// An owner offers this from now on, under this generation of its specification.
@@ -420,7 +427,7 @@ mod tests {
         }
 
         fn offer(&self) -> Option<Offer> {
-            self.index.offer(&key("owner"), "shop", TERM)
+            self.index.offer(&key("owner"), "shop", TERM).map(|(_, offer)| offer)
         }
     }
 
@@ -507,6 +514,15 @@ mod tests {
     }
 
     #[test]
+    fn a_wish_for_any_token_is_fulfilled_by_one_that_the_account_holds() {
+        let mut fixture = Fixture::shared();
+        fixture.index.set_wish(&key("a"), TERM, Some(Wish { published: None }));
+        assert_eq!(fixture.woken(), ["o"]);
+        assert!(fixture.index.is_wanted(&key("owner"), TERM, None));
+        assert!(!fixture.index.is_wanted(&key("owner"), TERM, Some(&wish("held"))));
+    }
+
+    #[test]
     fn an_offer_is_of_one_credential_in_one_term() {
         let mut fixture = Fixture::shared();
         let not_ready = || Offer::NotReady { needs_user_action: true };
@@ -518,6 +534,8 @@ mod tests {
         assert!(fixture.offer().is_some_and(|offer| offer.is_same(&not_ready())), "another permission");
         fixture.index.on_applied(&key("owner"), "made anew", 1, &owner(&["shop"]));
         assert!(fixture.offer().is_some_and(|offer| offer.is_same(&Offer::Unread)));
+        let uid = fixture.index.offer(&key("owner"), "shop", TERM).map(|(uid, _)| uid);
+        assert_eq!(uid.as_deref(), Some("made anew"));
         fixture.index.set_offer(&key("owner"), TERM, 1, not_ready());
         fixture.index.set_wish(&key("a"), TERM, Some(wish("first")));
         let next = Term { number: 2, ..TERM };

@@ -28,6 +28,8 @@ pub struct Inputs<'a> {
     pub is_wanted_by_followers: bool,
     /// Who follows it; none if that is not known yet.
     pub followers: Option<&'a Followers>,
+    /// The uid of the credential that this one follows with its permission.
+    pub owner_uid: Option<&'a str>,
     /// Whether the labels of namespaces are read, for selectors.
     pub reads_namespace_labels: bool,
     /// The target's last known version.

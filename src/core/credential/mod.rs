@@ -99,6 +99,8 @@ pub struct TokenOrigin {
     pub account: Option<AccountReference>,
     /// Its key.
     pub key: Option<AccountKey>,
+    /// The uid of the credential that was followed.
+    pub owner_uid: Option<String>,
 }
 
 impl Credential {
@@ -181,6 +183,7 @@ impl Credential {
             is_login_at_hand: inputs.is_login_at_hand,
             is_wanted_by_followers: inputs.is_wanted_by_followers,
             followers: inputs.followers,
+            owner_uid: inputs.owner_uid,
             reads_namespace_labels: inputs.reads_namespace_labels,
             published: self.published.as_ref(),
             target_written: self.target_written.as_ref(),
@@ -235,6 +238,17 @@ impl Credential {
         self.is_login_repaired = false;
     }
 
+    /// The owner of this uid shares an account with this key and token. If the published token is of that account, whoever had
+    /// the name of the owner before, it stays good: an owner that is deleted and made anew as it was costs no login.
+    pub fn confirm_owner(&mut self, uid: &str, key: AccountKey, token: Option<&IssuedToken>) {
+        let Some(published) = &mut self.published else { return };
+        let is_held = token.is_some_and(|token| token.fingerprint == published.fingerprint);
+        if published.key.map_or(is_held, |known| known == key) && published.owner_uid.as_deref() != Some(uid)
+        {
+            published.owner_uid = Some(uid.to_owned());
+        }
+    }
+
     /// The target was read.
     pub fn on_target_read(&mut self, target: Option<TargetSnapshot>) {
         self.target_read = target;
@@ -256,6 +270,7 @@ impl Credential {
             generation: Some(generation),
             account: origin.account,
             key: origin.key,
+            owner_uid: origin.owner_uid,
         });
         self.target_written = Some(version);
         self.target_read = None;
@@ -308,7 +323,11 @@ impl Credential {
     pub fn read_back(&self) -> Option<(IssuedToken, TokenOrigin)> {
         let access = self.target_read.as_ref()?.token.clone()?;
         let published = self.published.as_ref()?;
-        let origin = TokenOrigin { account: published.account.clone(), key: published.key };
+        let origin = TokenOrigin {
+            account: published.account.clone(),
+            key: published.key,
+            owner_uid: published.owner_uid.clone(),
+        };
         Some((published.with_text(access), origin))
     }
 

@@ -227,6 +227,7 @@ fn token(published: &Published, observed: &Observed<'_>) -> TokenRecord {
         source: published.validity.source,
         fingerprint: published.fingerprint.clone(),
         grant: published.grant,
+        owner_uid: published.owner_uid.clone(),
     }
 }
 

@@ -54,6 +54,8 @@ pub struct TokenRecord {
     pub fingerprint: Fingerprint,
     /// How it was obtained.
     pub grant: Grant,
+    /// The uid of the credential that was followed; none if it is its own login's, or if an earlier version wrote this.
+    pub owner_uid: Option<String>,
 }
 
 /// The failures since the last success.
@@ -120,6 +122,7 @@ impl TokenRecord {
             generation,
             account,
             key: None,
+            owner_uid: self.owner_uid.clone(),
         }
     }
 }

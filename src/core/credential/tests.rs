@@ -251,6 +251,7 @@ fn a_target_waits_after_many_writes_unless_the_process_stops_and_after_repairs()
             is_login_at_hand: false,
             is_wanted_by_followers: false,
             followers: None,
+            owner_uid: None,
             reads_namespace_labels: true,
             target_seen: &world.target_seen,
             namespace_pause: Some(at(9)),

@@ -2,6 +2,7 @@ use super::super::conditions::{ConditionType, find};
 use super::super::object_name::NamespacedName;
 use super::super::observed::AccountReference;
 use super::super::reason::{Reason, ReferenceProblem};
+use super::super::sharing::Followers;
 use super::super::testing::{BILLING, Known, OTHER, TestWorld, at, rejected, seconds};
 use super::*;
 
@@ -10,6 +11,7 @@ type Change = fn(&mut TestWorld);
 /// A credential that follows another one.
 fn follower() -> TestWorld {
     let mut world = TestWorld::new();
+    world.owner_uid = Some("owner".into());
     world.edit_spec(|spec| {
         spec.account = AccountReference::Followed(NamespacedName::new("platform", "billing"));
     });
@@ -34,11 +36,25 @@ fn deny(world: &mut TestWorld) {
     let problem =
         ReferenceProblem::NotPermitted { credential: "platform/billing".into(), namespace: "shop".into() };
     world.login_known = Known::Defective(Reason::Reference(problem));
+    world.owner_uid = None;
+}
+
+fn wished(world: &TestWorld) -> Option<Wish> {
+    wish(&world.observe(), world.now)
 }
 
 fn asks(world: &TestWorld) -> bool {
-    is_owner_needed(&world.observe(), world.now)
+    wished(world).is_some()
 }
+
+/// Another owner has the name of the one before, and has not read its login yet.
+fn replace_owner(world: &mut TestWorld) {
+    world.owner_uid = Some("made anew".into());
+    world.login_known = Known::Unread;
+}
+
+/// Of a follower whose token is of another account: whatever the owner's account holds.
+const ANY: Option<Wish> = Some(Wish { published: None });
 
 #[test]
 fn a_follower_publishes_what_its_owner_obtains_and_never_reads_a_login() {
@@ -67,6 +83,74 @@ fn a_fresh_follower_asks_for_nothing_after_a_restart() {
     world.login_known = Known::Account(BILLING);
     world.account(BILLING);
     assert_eq!((world.settle(), asks(&world)), (vec![], false), "after it has");
+    assert!(world.conditions().ready.is_ok());
+}
+
+#[test]
+fn a_token_of_an_owner_that_was_replaced_is_replaced_by_one_of_the_present_owners_account() {
+    for restarts in [false, true] {
+        let mut world = published();
+        world.now = at(60);
+        replace_owner(&mut world);
+        if restarts {
+            world.restart();
+        }
+        assert_eq!((world.settle(), wished(&world)), (vec![], ANY), "restarts: {restarts}");
+        assert!(world.conditions().ready.is_ok(), "the account may be the same");
+        world.login_known = Known::Account(OTHER);
+        world.account(OTHER);
+        assert_eq!((world.settle(), wished(&world)), (vec![], ANY), "it has no token yet");
+        assert_eq!(world.conditions().ready.map_err(|reason| reason.name()), Err("Updating"));
+        world.renew_by_another_member(OTHER, "other", 3600);
+        assert_eq!((world.settle(), asks(&world)), (vec!["Publish"], false));
+        assert_eq!(world.published_text(), "other");
+        world.restart();
+        assert_eq!((world.settle(), asks(&world)), (vec![], false), "status tells whose token it is");
+        assert!(world.conditions().ready.is_ok());
+    }
+}
+
+#[test]
+fn a_token_of_an_owner_that_was_replaced_makes_no_follower_ready_while_the_present_one_obtains_none() {
+    let mut world = published();
+    replace_owner(&mut world);
+    let owner = NamespacedName::new("platform", "billing");
+    world.login_known = Known::Defective(ReferenceProblem::not_ready(&owner, true).into());
+    assert_eq!((world.settle(), asks(&world)), (vec![], false));
+    assert_eq!(world.conditions().ready.map_err(|reason| reason.name()), Err("ReferenceNotReady"));
+}
+
+#[test]
+fn an_owner_that_is_made_anew_with_the_same_account_changes_nothing_for_its_followers() {
+    let mut world = published();
+    world.now = at(60);
+    replace_owner(&mut world);
+    assert_eq!((world.settle(), wished(&world)), (vec![], ANY));
+    world.login_known = Known::Account(BILLING);
+    assert_eq!((world.settle(), asks(&world)), (vec![], false));
+    assert!(world.conditions().ready.is_ok());
+    world.restart();
+    assert_eq!((world.settle(), asks(&world)), (vec![], false), "status names the present owner");
+    // The session has outlived a term of another process.
+    replace_owner(&mut world);
+    world.login_known = Known::Account(BILLING);
+    share(&mut world, "second");
+    world.settle();
+    let text = world.published_text().to_owned();
+    world.known.published_mut().key = None;
+    world.owner_uid = Some("made anew again".into());
+    assert_eq!((world.settle(), asks(&world)), (vec![], false), "the account holds the published token");
+    assert_eq!((world.published_text(), world.conditions().ready.is_ok()), (text.as_str(), true));
+}
+
+#[test]
+fn a_status_that_does_not_tell_whose_token_it_is_asks_for_nothing() {
+    let mut world = published();
+    world.known.published_mut().owner_uid = None;
+    world.now = at(60);
+    world.settle();
+    world.restart();
+    assert_eq!((world.settle(), asks(&world)), (vec![], false));
     assert!(world.conditions().ready.is_ok());
 }
 
@@ -148,6 +232,24 @@ fn an_owner_obtains_what_its_followers_need_whatever_keeps_its_own_target_from_b
         world.is_wanted_by_followers = true;
         change(&mut world);
         assert_eq!(world.settle(), steps, "{case}");
+    }
+}
+
+#[test]
+fn an_owner_reads_a_changed_login_for_its_followers_although_its_own_target_cannot_be_written() {
+    let followers = Followers { count: 1, names: vec!["shop/follower".into()] };
+    for (followers, steps) in
+        [(None, &[][..]), (Some(Followers::default()), &[]), (Some(followers), &["ReadLogin"])]
+    {
+        let mut world = TestWorld::published();
+        world.now = at(600);
+        world.followers = followers;
+        world.put_stranger();
+        assert_eq!(world.settle(), ["ReadTarget"]);
+        assert_eq!(world.settle(), [""; 0], "its login is the one that it has read");
+        world.edit_login(Ok(OTHER));
+        assert_eq!(world.settle(), steps);
+        assert_eq!(world.settle(), [""; 0], "once");
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::{Arc, LazyLock};
 
 use idissuer::core::account::{Account, Throttle};
-use idissuer::core::credential::{Credential, ReportRequest, Status, StatusTrigger, TokenOrigin};
-use idissuer::core::decide::{Plan, decide, is_owner_needed};
+use idissuer::core::credential::{Credential, Inputs, ReportRequest, Status, StatusTrigger, TokenOrigin};
+use idissuer::core::decide::{Plan, decide, wish};
 use idissuer::core::object_name::NamespacedName;
 use idissuer::core::observed::{
     AccountReference, AccountView, CredentialSpec, LastSeen, Login, Observed, Published,
@@ -32,13 +32,22 @@ static FOLLOWING: LazyLock<CredentialSpec> = LazyLock::new(|| CredentialSpec {
 static OWNER: LazyLock<NamespacedName> = LazyLock::new(|| NamespacedName::new("shop", "billing"));
 
 /// What its owner offers.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) enum Offer<'a> {
     /// Nothing: it is not permitted, or there is no owner.
     Denied,
-    /// The owner has not read its login yet.
-    Unread,
-    Account(&'a Account),
+    /// The owner of this uid has not read its login yet.
+    Unread(Arc<str>),
+    Account(Arc<str>, &'a Account),
+}
+
+impl Offer<'_> {
+    fn owner_uid(&self) -> Option<&str> {
+        match self {
+            Self::Denied => None,
+            Self::Unread(uid) | Self::Account(uid, _) => Some(uid),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -62,24 +71,40 @@ impl Follower {
         self.known.published()
     }
 
-    pub(super) fn plan(&self, offer: Offer<'_>, now: Moment) -> Plan {
+    pub(super) fn plan(&mut self, offer: &Offer<'_>, now: Moment) -> Plan {
+        if let Offer::Account(uid, account) = offer {
+            let held = account.token().map(|token| &**token);
+            Arc::make_mut(&mut self.known).confirm_owner(uid, KEY, held);
+        }
         decide(&self.observed(offer, &target_seen(&self.cluster), now), now).plan
     }
 
-    fn observed<'a>(&'a self, offer: Offer<'_>, target_seen: &'a LastSeen, now: Moment) -> Observed<'a> {
+    fn observed<'a>(&'a self, offer: &'a Offer<'_>, target_seen: &'a LastSeen, now: Moment) -> Observed<'a> {
         let login = match offer {
             Offer::Denied => {
                 let (credential, namespace) = (OWNER.to_string(), IDENTITY.object.namespace.clone());
                 Login::Defective(Reason::Reference(ReferenceProblem::NotPermitted { credential, namespace }))
             }
-            Offer::Unread => Login::Unread,
-            Offer::Account(account) => {
+            Offer::Unread(_) => Login::Unread,
+            Offer::Account(_, account) => {
                 let view = AccountView::of(KEY, account, Throttle::default(), STRATEGY, now);
                 Login::Account(Box::new(view.of_owner()))
             }
         };
         let seen = (&LastSeen::Unknown, login);
-        self.known.observe(inputs((&IDENTITY, &FOLLOWING), self.began, seen, target_seen), now)
+        let inputs = Inputs {
+            owner_uid: offer.owner_uid(),
+            ..inputs((&IDENTITY, &FOLLOWING), self.began, seen, target_seen)
+        };
+        self.known.observe(inputs, now)
+    }
+
+    /// Whether its token is not of the account that is offered; after a restart, whether that was so before.
+    pub(super) fn has_token_of_another_owner(&self, offer: &Offer<'_>) -> bool {
+        let Some(published) = self.known.published() else { return false };
+        let is_of_another =
+            published.owner_uid.is_some() && published.owner_uid.as_deref() != offer.owner_uid();
+        is_of_another && (matches!(offer, Offer::Account(..)) || published.account.is_none())
     }
 
     pub(super) fn read_target(&mut self) {
@@ -88,8 +113,15 @@ impl Follower {
         Arc::make_mut(&mut self.known).on_target_read(read);
     }
 
-    pub(super) fn publish(&mut self, token: &IssuedToken, fence: Option<&ObjectVersion>, now: Moment) {
-        let origin = TokenOrigin { account: Some(FOLLOWING.account.clone()), key: Some(KEY) };
+    pub(super) fn publish(
+        &mut self,
+        token: &IssuedToken,
+        offer: &Offer<'_>,
+        fence: Option<&ObjectVersion>,
+        now: Moment,
+    ) {
+        let owner_uid = offer.owner_uid().map(str::to_owned);
+        let origin = TokenOrigin { account: Some(FOLLOWING.account.clone()), key: Some(KEY), owner_uid };
         self.write_target(token, origin, fence, now);
     }
 
@@ -110,11 +142,10 @@ impl Follower {
     }
 
     /// Nothing is left to do: it tells the owner what it needs, and writes its status.
-    pub(super) fn rest(&mut self, offer: Offer<'_>, now: Moment) -> &Status {
+    pub(super) fn rest(&mut self, offer: &Offer<'_>, now: Moment) -> &Status {
         let seen = target_seen(&self.cluster);
         let observed = self.observed(offer, &seen, now);
-        let published = observed.published.map(|published| published.fingerprint.clone());
-        let wish = is_owner_needed(&observed, now).then_some(Wish { published });
+        let wish = wish(&observed, now);
         let trigger = StatusTrigger::Rest;
         let request = ReportRequest { trigger, renew_request: None, controller: "idissuer/operator" };
         let status = self.known.report(&observed, request, now).status;

@@ -159,7 +159,7 @@ impl Process {
         fence: Option<&ObjectVersion>,
         now: Moment,
     ) {
-        let origin = TokenOrigin { account: Some(SPEC.account.clone()), key: Some(KEY) };
+        let origin = TokenOrigin { account: Some(SPEC.account.clone()), key: Some(KEY), owner_uid: None };
         self.write_target(cluster, token, origin, fence, now);
     }
 
@@ -285,6 +285,7 @@ pub(super) fn inputs<'a>(
         is_login_at_hand: false,
         is_wanted_by_followers: false,
         followers: None,
+        owner_uid: None,
         reads_namespace_labels: false,
         target_seen,
         namespace_pause: None,

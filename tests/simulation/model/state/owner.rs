@@ -1,6 +1,7 @@
 //! The credential as an owner: the one that follows it, its permission, and another owner of the same name.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use idissuer::core::decide::Plan;
 use idissuer::core::time::Moment;
@@ -21,6 +22,8 @@ pub(super) struct Followed {
     follower: Follower,
     is_permitted: bool,
     has_owner: bool,
+    /// The uid of the owner, or of the last one.
+    owner_uid: Arc<str>,
     /// Since when there is an owner that permits it.
     since: SignedDuration,
     /// It was permitted, or its target deleted, since it last got a token: it may need one that its owner does not.
@@ -31,8 +34,8 @@ impl Followed {
     fn offer<'a>(&self, owner: &'a Process) -> Offer<'a> {
         match (self.has_owner && self.is_permitted, owner.is_login_known) {
             (false, _) => Offer::Denied,
-            (true, false) => Offer::Unread,
-            (true, true) => Offer::Account(&owner.account),
+            (true, false) => Offer::Unread(Arc::clone(&self.owner_uid)),
+            (true, true) => Offer::Account(Arc::clone(&self.owner_uid), &owner.account),
         }
     }
 }
@@ -43,8 +46,14 @@ impl State {
         let mut state = Self::new(family, free_calls, u32::MAX);
         let follower = Follower::start(Cluster::default(), state.moment());
         let since = SignedDuration::ZERO;
-        state.follower =
-            Some(Followed { follower, is_permitted: true, has_owner: true, since, is_behind: true });
+        state.follower = Some(Followed {
+            follower,
+            is_permitted: true,
+            has_owner: true,
+            owner_uid: "owner".into(),
+            since,
+            is_behind: true,
+        });
         state
     }
 
@@ -84,6 +93,9 @@ impl State {
     pub(in super::super) fn make_owner(&mut self, is_permitted: bool) {
         self.history.push(Happened::OwnerMadeAnew(is_permitted));
         self.set_permission(is_permitted, true);
+        if let Some(followed) = &mut self.follower {
+            followed.owner_uid = format!("{} made anew", followed.owner_uid).into();
+        }
         self.quiet_since = self.now;
         self.process = Process::start(&self.cluster, self.moment());
     }
@@ -116,7 +128,8 @@ impl State {
         let now = self.moment();
         for _ in 0..STEPS {
             let Some(mut followed) = self.follower.take() else { return Ok(None) };
-            let plan = followed.follower.plan(followed.offer(&self.process), now);
+            let offer = followed.offer(&self.process);
+            let plan = followed.follower.plan(&offer, now);
             let rests = self.act_as_follower(&mut followed, plan, now);
             self.follower = Some(followed);
             if let ControlFlow::Break(until) = rests? {
@@ -138,11 +151,11 @@ impl State {
             Plan::ReadTarget => follower.read_target(),
             Plan::PublishReadBack { fence } => follower.publish_read_back(fence.as_ref(), now),
             Plan::Publish { token, repair, fence } => {
-                if matches!(offer, Offer::Denied) && !repair {
+                if matches!(&offer, Offer::Denied) && !repair {
                     return Err(Broken("a follower gets a token without permission"));
                 }
                 self.check_token_of_follower(follower, &token, now)?;
-                follower.publish(&token, fence.as_ref(), now);
+                follower.publish(&token, &offer, fence.as_ref(), now);
                 part.is_behind = false;
                 self.history.push(Happened::PublishedForFollower);
             }
@@ -151,13 +164,14 @@ impl State {
                 if until.is_some_and(|until| until.is_reached(now)) {
                     return Err(Broken("a follower's wake-up lies in the past"));
                 }
-                let status = follower.rest(offer, now);
+                let status = follower.rest(&offer, now);
                 if status.login.is_some() || status.refresh_support.is_some() {
                     return Err(Broken("the status of a follower tells of the login"));
                 }
                 let is_alive = follower.published().is_some_and(|it| !it.validity.expiry().is_reached(now));
+                let is_current = is_alive && !follower.has_token_of_another_owner(&offer);
                 let status = &follower.cluster.status;
-                if status.is_ready(GENERATION) != (is_alive && follower.cluster.target.is_some()) {
+                if status.is_ready(GENERATION) != (is_current && follower.cluster.target.is_some()) {
                     return Err(Broken(
                         "a follower is not ready while its token is alive, or is ready without one",
                     ));
