@@ -162,6 +162,10 @@ mod tests {
 
     /// The endpoints of a process with so many credentials.
     async fn served(credentials: u32) -> SocketAddr {
+        served_with(credentials, Liveness::default()).await
+    }
+
+    async fn served_with(credentials: u32, liveness: Liveness) -> SocketAddr {
         let metrics = Arc::new(Metrics::new());
         for number in 0..credentials {
             let facts = CredentialSample {
@@ -174,7 +178,7 @@ mod tests {
             metrics.show_credential(&number.to_string(), facts);
         }
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let pages = Pages { readiness: Readiness::default(), liveness: Liveness::default(), metrics };
+        let pages = Pages { readiness: Readiness::default(), liveness, metrics };
         let serving = serve(address, pages, CancellationToken::new()).await;
         let (address, serving) = serving.unwrap();
         tokio::spawn(serving);
@@ -213,6 +217,18 @@ mod tests {
             "{answer}"
         );
         assert!(answer.contains("\nprocess_resident_memory_bytes "), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_process_whose_work_stands_still_is_restarted_and_says_why() {
+        let liveness = Liveness::default();
+        let address = served_with(0, liveness.clone()).await;
+        for (is_stuck, status) in [(false, "HTTP/1.1 200"), (true, "HTTP/1.1 500"), (false, "HTTP/1.1 200")] {
+            liveness.set_stuck(is_stuck);
+            let answer = asked(address, "/livez").await;
+            assert!(answer.starts_with(status), "{answer}");
+            assert_eq!(answer.contains("begun no reconciliation for ten minutes"), is_stuck, "{answer}");
+        }
     }
 
     #[tokio::test]

@@ -187,5 +187,10 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} is missing in:\n{text}");
         }
         assert!(!text.contains(r#"namespace="ns-9""#) && !text.contains("lease_renewal"), "{text}");
+        assert!(text.contains("idissuer_credential_renewal_timestamp_seconds{"), "{text}");
+        metrics.show_totals_only();
+        let totals = metrics.render(TextFormat::OpenMetrics).unwrap();
+        assert!(totals.contains("idissuer_credentials_overdue 1\n"), "{totals}");
+        assert!(!totals.contains("idissuer_credential_"), "{totals}");
     }
 }

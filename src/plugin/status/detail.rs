@@ -148,11 +148,7 @@ impl Detail {
         }
         if let Some(failures) = &status.failures {
             let ago = relative(failures.last_failure_time.0, now);
-            let next = failures.next_attempt_time.as_ref();
-            let next = next.map_or_else(
-                || "no further attempt before a change".to_owned(),
-                |time| format!("next attempt {}", relative(time.0, now)),
-            );
+            let next = next_attempt(failures.next_attempt_time.as_ref().map(|time| time.0), now);
             let count = failures.consecutive_failures;
             lines.push(("Failures", format!("{count}, last {ago}, {}; {next}", failures.reason)));
         }
@@ -299,6 +295,15 @@ fn is_about(event: &Event, uid: Option<&str>) -> bool {
     event.regarding.as_ref().is_some_and(|about| about.uid.as_deref() == uid)
 }
 
+/// When the operator tries again. Status records a series of attempts, not each one, so the time may be past.
+fn next_attempt(time: Option<Timestamp>, now: Timestamp) -> String {
+    match time {
+        None => "no further attempt before a change".to_owned(),
+        Some(time) if time > now => format!("next attempt {}", relative(time, now)),
+        Some(_) => "attempts go on".to_owned(),
+    }
+}
+
 /// Which conditions are good while they hold.
 fn tone(condition: &Condition) -> Tone {
     let is_good_when_true = matches!(condition.type_.as_str(), "Ready" | "LoginAccepted");
@@ -351,6 +356,19 @@ mod tests {
             assert_eq!(target_state(&written, metadata), expected);
         }
         assert_eq!(target_state(&of_login(json!({})), Some(secret("u", "7"))), TargetState::NotOurs);
+    }
+
+    #[test]
+    fn an_attempt_that_is_due_is_not_told_as_a_time_that_is_past() {
+        let now = time("2026-01-01T00:10:00Z");
+        for (next, expected) in [
+            (None, "no further attempt before a change"),
+            (Some("2026-01-01T00:10:30Z"), "next attempt in 30s"),
+            (Some("2026-01-01T00:10:00Z"), "attempts go on"),
+            (Some("2026-01-01T00:05:00Z"), "attempts go on"),
+        ] {
+            assert_eq!(next_attempt(next.map(time), now), expected);
+        }
     }
 
     #[test]
