@@ -63,6 +63,8 @@ struct State {
     due: BTreeSet<(Timestamp, usize)>,
     /// What stands in login Secrets, by namespace and account.
     passwords: BTreeMap<(String, usize), String>,
+    /// The label of each namespace.
+    teams: BTreeMap<String, String>,
     holder: Option<String>,
     lateness: Vec<f64>,
     writes: BTreeMap<String, u64>,
@@ -183,6 +185,7 @@ impl Checker {
                 None => self.sees_target(&mut state, change, now),
             },
             "idissuercredentials" if !change.to_status => state.sees_specification(change, now),
+            "namespaces" => state.sees_labels(change, now),
             _ => {}
         }
     }

@@ -1,5 +1,7 @@
 //! Accounts at issuers, and credentials that use them.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use idissuer_simulator::{RefreshRequest, User};
@@ -7,6 +9,8 @@ use serde_json::{Value, json};
 
 use crate::issuers::Issuers;
 
+/// The label of namespaces by which owners permit them.
+pub(crate) const TEAM_LABEL: &str = "team";
 pub(crate) const NAMESPACES: usize = 5;
 
 #[derive(Clone, Debug)]
@@ -56,8 +60,10 @@ pub(crate) struct Credential {
     pub(crate) name: String,
     /// The credential that it follows; none: it logs in.
     pub(crate) owner: Option<Owner>,
-    /// The other namespaces whose credentials may follow it.
+    /// The other namespaces whose credentials may follow it, by their names.
     pub(crate) permitted: Vec<String>,
+    /// And by their labels.
+    pub(crate) selected: Vec<String>,
 }
 
 /// The credential that a follower names.
@@ -82,6 +88,10 @@ impl Credential {
         };
         if !self.permitted.is_empty() {
             spec["allowedNamespaces"] = json!({"names": self.permitted});
+        }
+        if !self.selected.is_empty() {
+            let expression = json!({"key": TEAM_LABEL, "operator": "In", "values": self.selected});
+            spec["allowedNamespaces"]["selector"] = json!({"matchExpressions": [expression]});
         }
         for (field, value) in more.as_object().into_iter().flatten() {
             spec[field] = value.clone();
@@ -133,6 +143,7 @@ impl Population {
                 name,
                 owner: None,
                 permitted: Vec::new(),
+                selected: Vec::new(),
             }
         };
         let credentials = (0..credentials).map(credential).collect();
@@ -161,9 +172,15 @@ impl Population {
         let permitted = if account % 6 == 5 { "*" } else { &follower.namespace }.to_owned();
         let is_needed = follower.namespace != namespace;
         let owner = &mut self.credentials[owner];
-        if is_needed && !owner.permitted.contains(&permitted) {
-            owner.permitted.push(permitted);
+        let all = if account % 6 == 1 { &mut owner.selected } else { &mut owner.permitted };
+        if is_needed && !all.contains(&permitted) {
+            all.push(permitted);
         }
+    }
+
+    /// All namespaces with credentials.
+    pub(crate) fn namespaces(&self) -> BTreeSet<String> {
+        self.credentials.iter().map(|credential| credential.namespace.clone()).collect()
     }
 
     /// The credentials that follow this one.
@@ -186,6 +203,15 @@ impl Population {
         namespaces.dedup();
         namespaces
     }
+}
+
+/// A namespace with this label of its team; its name, unless somebody changes it.
+pub(crate) fn labelled(namespace: &str, team: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": namespace, "labels": {TEAM_LABEL: team}},
+    })
 }
 
 fn namespace(number: usize) -> String {

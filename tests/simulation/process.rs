@@ -186,6 +186,7 @@ impl Process {
 fn settings(environment: &Environment, lease_namespace: &str, name: &str) -> Settings {
     Settings {
         namespaces: environment.namespaces.clone(),
+        namespace_selectors: true,
         target_policy: environment.target_policy.clone(),
         max_credentials_per_namespace: environment.max_credentials_per_namespace,
         lease: environment.lease.map(|timings| LeaseSettings {

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use crate::conditions::Source;
 use crate::issuers::{HOUR, Issuers};
 use crate::link::Carrier;
-use crate::population::login_secret;
+use crate::population::{labelled, login_secret};
 use crate::process::Carry;
 use crate::world::{Plan, World};
 
@@ -238,17 +238,23 @@ fn withdraws_permission(world: &World) {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_a_follower_gets_without_permission_is_found() {
-    let world = shared_world().await;
-    let [owner, follower] = [1, 3].map(|number| &world.population.credentials[number]);
-    withdraws_permission(&world);
-    world.pass(53 * HOUR / 60).await;
-    assert_eq!(world.findings.all(), Vec::<String>::new());
-    assert_ne!(world.token(owner), world.token(follower), "it gets no new one");
-    let process = world.replicas[0].process.as_ref().unwrap().name.clone();
-    let data = world.environment.api.get("secrets", &owner.namespace, &owner.name).unwrap()["data"].clone();
-    let place = (follower.namespace.as_str(), follower.name.as_str());
-    world.environment.api.merge(&process, "secrets", place, &json!({"data": data})).unwrap();
-    assert_found(&world, "credential 3 gets a token, and may not follow since");
+    let relabels_namespace =
+        |world: &World| world.write(&labelled(&world.population.credentials[3].namespace, "another"));
+    for withdraws in [withdraws_permission, relabels_namespace] {
+        let world = shared_world().await;
+        let [owner, follower] = [1, 3].map(|number| &world.population.credentials[number]);
+        assert_eq!(owner.selected, std::slice::from_ref(&follower.namespace), "it is permitted by a label");
+        withdraws(&world);
+        world.pass(53 * HOUR / 60).await;
+        assert_eq!(world.findings.all(), Vec::<String>::new());
+        assert_ne!(world.token(owner), world.token(follower), "it gets no new one");
+        let process = world.replicas[0].process.as_ref().unwrap().name.clone();
+        let data =
+            world.environment.api.get("secrets", &owner.namespace, &owner.name).unwrap()["data"].clone();
+        let place = (follower.namespace.as_str(), follower.name.as_str());
+        world.environment.api.merge(&process, "secrets", place, &json!({"data": data})).unwrap();
+        assert_found(&world, "credential 3 gets a token, and may not follow since");
+    }
 }
 
 #[tokio::test(start_paused = true)]

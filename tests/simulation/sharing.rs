@@ -4,7 +4,7 @@ use idissuer_testbed::memory::MemoryApi;
 use serde_json::{Value, json};
 
 use crate::conditions::Source;
-use crate::population::Credential;
+use crate::population::{Credential, labelled};
 use crate::schedule::FaultSchedule;
 use crate::trouble::{HOUR, MINUTE, edits};
 use crate::world::World;
@@ -31,6 +31,27 @@ pub(crate) fn permission_withdrawn(world: &mut World, schedule: &mut FaultSchedu
     }
     let duration = schedule.seconds(10.0, 8.0 * HOUR);
     edits(world, schedule, &owner, &permitting(&kept), duration, None);
+}
+
+/// A namespace that owners permit by its label has another one for a while.
+pub(crate) fn namespace_relabelled(world: &mut World, schedule: &mut FaultSchedule) {
+    let owners = world.population.credentials.iter();
+    let selected: Vec<String> = owners.flat_map(|owner| owner.selected.clone()).collect();
+    if selected.is_empty() {
+        return;
+    }
+    let number = schedule.one_of(selected.len());
+    let namespace = selected[number].clone();
+    let place = selected.iter().position(|other| *other == namespace).unwrap_or(number);
+    if !schedule.active.insert(("label", place)) {
+        return;
+    }
+    world.write(&labelled(&namespace, "another"));
+    let duration = schedule.seconds(10.0, 8.0 * HOUR);
+    schedule.ends_after(duration, world, move |world, schedule| {
+        world.write(&labelled(&namespace, &namespace));
+        schedule.active.remove(&("label", place));
+    });
 }
 
 /// An owner is deleted, and another one of its name permits nobody for a while.

@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use crate::conditions::Source;
 use crate::population::{Credential, login_secret};
 use crate::schedule::{FaultSchedule, Kind};
-use crate::sharing::{owner_replaced, permission_withdrawn, reference_edited};
+use crate::sharing::{namespace_relabelled, owner_replaced, permission_withdrawn, reference_edited};
 use crate::upheaval::{
     api_in_trouble, machines_suspended, replica_crashed, replica_stalled, replica_stopped, wall_clock_set,
     watches_broken, watches_silent,
 };
 use crate::world::World;
 
-pub(crate) static KINDS: [Kind; 29] = [
+pub(crate) static KINDS: [Kind; 30] = [
     Kind { name: "issuer unreachable", daily: 2.0, grows: false, begin: issuer_unreachable },
     Kind { name: "issuer fails", daily: 4.0, grows: false, begin: issuer_fails },
     Kind { name: "issuer busy", daily: 2.0, grows: false, begin: issuer_busy },
@@ -35,6 +35,7 @@ pub(crate) static KINDS: [Kind; 29] = [
     Kind { name: "credential made anew", daily: 3.0, grows: true, begin: made_anew },
     Kind { name: "renewal requested", daily: 10.0, grows: true, begin: renewal_requested },
     Kind { name: "permission withdrawn", daily: 40.0, grows: true, begin: permission_withdrawn },
+    Kind { name: "namespace relabelled", daily: 10.0, grows: false, begin: namespace_relabelled },
     Kind { name: "owner replaced", daily: 6.0, grows: true, begin: owner_replaced },
     Kind { name: "reference edited", daily: 10.0, grows: true, begin: reference_edited },
     Kind { name: "watches broken", daily: 10.0, grows: false, begin: watches_broken },

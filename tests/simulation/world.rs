@@ -17,7 +17,7 @@ use crate::checker::{Checker, EDITOR};
 use crate::conditions::Source;
 use crate::issuers::Issuers;
 use crate::ledger::{Findings, Ledger};
-use crate::population::{Credential, Population, login_secret, text};
+use crate::population::{Credential, Population, labelled, login_secret, text};
 use crate::process::{Environment, Links, Replica};
 use crate::time::TrueTime;
 
@@ -117,6 +117,9 @@ impl World {
             for namespace in self.population.namespaces_of(account.number) {
                 self.write(&login_secret(&namespace, account, &account.password));
             }
+        }
+        for namespace in self.population.namespaces() {
+            self.write(&labelled(&namespace, &namespace));
         }
         for credential in &self.population.credentials {
             self.apply(credential, &json!({}));

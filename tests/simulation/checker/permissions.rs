@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Checker, PATIENCE, State};
 use crate::conditions::Source;
-use crate::population::Owner;
+use crate::population::{Owner, TEAM_LABEL};
 
 /// A write that was on its way when the permission was withdrawn has arrived after this time.
 const ON_ITS_WAY: SignedDuration = SignedDuration::from_secs(10);
@@ -21,13 +21,15 @@ pub(super) struct Sharing {
     pub(super) denied: Option<Timestamp>,
     /// The namespaces that may follow it, its own among them; none if it does not exist.
     permitted: Vec<String>,
+    /// The values of the label by which it permits other namespaces.
+    selected: Vec<String>,
 }
 
 impl Sharing {
     /// Of a credential that does not exist yet.
     pub(super) fn of(owner: Option<&Owner>, now: Timestamp) -> Self {
         let denied = owner.map(|_| now);
-        Self { owner: owner.cloned(), names_owner: false, denied, permitted: Vec::new() }
+        Self { owner: owner.cloned(), names_owner: false, denied, permitted: Vec::new(), selected: Vec::new() }
     }
 
     fn sees(&mut self, namespace: &str, spec: Option<&Value>) {
@@ -40,10 +42,14 @@ impl Sharing {
         let names = spec.map(|spec| spec["allowedNamespaces"]["names"].as_array().into_iter().flatten());
         let names = names.map(|names| names.filter_map(Value::as_str).chain([namespace]).map(str::to_owned));
         self.permitted = names.into_iter().flatten().collect();
+        let expressions = spec.map(|spec| &spec["allowedNamespaces"]["selector"]["matchExpressions"]);
+        let values = expressions.and_then(|expressions| expressions[0]["values"].as_array());
+        self.selected = values.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
     }
 
-    fn permits(&self, namespace: &str) -> bool {
+    fn permits(&self, namespace: &str, team: Option<&String>) -> bool {
         self.permitted.iter().any(|permitted| permitted == "*" || permitted == namespace)
+            || team.is_some_and(|team| self.selected.contains(team))
     }
 }
 
@@ -60,10 +66,23 @@ impl State {
         }
     }
 
+    /// A namespace got another label, or is gone.
+    pub(super) fn sees_labels(&mut self, change: &Change, now: Timestamp) {
+        let team = change.after.as_ref().and_then(|object| object["metadata"]["labels"][TEAM_LABEL].as_str());
+        match team {
+            Some(team) => self.teams.insert(change.name.clone(), team.to_owned()),
+            None => self.teams.remove(&change.name),
+        };
+        for follower in 0..self.credentials.len() {
+            self.judges_permission(follower, now);
+        }
+    }
+
     fn judges_permission(&mut self, number: usize, now: Timestamp) {
         let watched = &self.credentials[number];
         let Some(owner) = &watched.sharing.owner else { return };
-        let is_permitted = self.credentials[owner.number].sharing.permits(&watched.namespace);
+        let team = self.teams.get(&watched.namespace);
+        let is_permitted = self.credentials[owner.number].sharing.permits(&watched.namespace, team);
         let is_denied = !(is_permitted && watched.sharing.names_owner);
         if is_denied == watched.sharing.denied.is_some() {
             return;

@@ -19,7 +19,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! It serves what the operator uses: Secrets, Leases, Events (`events.k8s.io`) and `IdIssuerCredentials` to a
+//! It serves what the operator uses: Secrets, Leases, Events (`events.k8s.io`), `IdIssuerCredentials` and namespaces to a
 //! [`kube::Client`]: get, list, watch, create, merge patch, simple JSON patch, forced server-side apply and delete, whole or
 //! as metadata. It has no sockets, threads or chance, and tells the time only by the clock it is given and by tokio's.
 //!
@@ -257,6 +257,7 @@ fn place(object: &Value) -> Outcome<(Resource, Key)> {
     let resource = resource.ok_or_else(|| bad_request("an object of this kind is not served"))?;
     match (metadata(object, "namespace"), metadata(object, "name")) {
         (Some(namespace), Some(name)) => Ok((resource, Key::new(namespace, name))),
+        (None, Some(name)) if resource.is_global() => Ok((resource, Key::new("", name))),
         _ => Err(bad_request("an object of the API server in memory has a name and a namespace")),
     }
 }

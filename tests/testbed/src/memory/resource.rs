@@ -1,6 +1,6 @@
 //! What the API serves.
 
-/// A kind of object. All of them live in namespaces.
+/// A kind of object. All but namespaces live in namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Resource {
     pub(super) group: &'static str,
@@ -16,11 +16,14 @@ pub(super) enum Nature {
     /// Of a definition: with a generation, and a status that is written apart.
     Custom,
     Plain,
+    /// Plain, and in no namespace.
+    Global,
     /// Plain, and only the newest are kept.
     Passing,
 }
 
-pub(super) const RESOURCES: [Resource; 4] = [
+pub(super) const RESOURCES: [Resource; 5] = [
+    Resource { group: "", version: "v1", plural: "namespaces", kind: "Namespace", nature: Nature::Global },
     Resource { group: "", version: "v1", plural: "secrets", kind: "Secret", nature: Nature::Secret },
     Resource {
         group: "coordination.k8s.io",
@@ -71,6 +74,10 @@ impl Resource {
     /// The name of the resource in error messages.
     pub(super) fn qualified(&self) -> String {
         if self.group.is_empty() { self.plural.to_owned() } else { format!("{}.{}", self.plural, self.group) }
+    }
+
+    pub(super) fn is_global(&self) -> bool {
+        self.nature == Nature::Global
     }
 
     pub(super) fn is_custom(&self) -> bool {

@@ -180,7 +180,9 @@ impl Store {
         object["apiVersion"] = write.resource.api_version().into();
         object["kind"] = write.resource.kind.into();
         object["metadata"]["name"] = write.key.name.clone().into();
-        object["metadata"]["namespace"] = write.key.namespace.clone().into();
+        if !write.resource.is_global() {
+            object["metadata"]["namespace"] = write.key.namespace.clone().into();
+        }
         object["metadata"]["uid"] = format!("00000000-0000-4000-8000-{:012x}", self.uids).into();
         object["metadata"]["creationTimestamp"] = seconds(now).into();
         if write.resource.is_custom() {
