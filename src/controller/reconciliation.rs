@@ -104,7 +104,7 @@ impl<'a> Reconciliation<'a> {
                 AccountReference::Followed(owner) => {
                     self.state.login = None;
                     self.followers = Some(Followers::default());
-                    self.followed = self.look_at_owner(&spec, owner, now);
+                    self.followed = self.look_at_owner(&spec, owner);
                 }
             }
         }

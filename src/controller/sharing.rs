@@ -47,29 +47,21 @@ pub(super) enum Followed {
 }
 
 impl Reconciliation<'_> {
-    /// Looks at the credential that this one follows, and takes part in its session.
-    pub(super) fn look_at_owner(
-        &mut self,
-        spec: &CredentialSpec,
-        owner: &NamespacedName,
-        now: Moment,
-    ) -> Followed {
+    /// Looks at the credential that this one follows, and takes part in its session. The account learns nothing from the status
+    /// of a follower: it is of another namespace, and a short life of its token would have the issuer called more often.
+    pub(super) fn look_at_owner(&mut self, spec: &CredentialSpec, owner: &NamespacedName) -> Followed {
         let followed = self.followed(owner);
         let Followed::Offered(uid, Offer::Session(OfferedSession { session, .. })) = &followed else {
             self.state.followed = None;
             return followed;
         };
         let kept = self.state.followed.take().filter(|kept| Arc::ptr_eq(&kept.session, session));
-        let is_new = kept.is_none();
         let mut kept =
             kept.unwrap_or_else(|| FollowedSession { session: Arc::clone(session), membership: None });
         if spec.suspended {
             kept.membership = None;
         } else if kept.membership.is_none() {
             kept.membership = Some(session.join(self.identity.uid.as_str().into(), Strategy::Auto));
-        }
-        if let Some(published) = self.state.known.published().filter(|_| is_new) {
-            session.remember_published(published.validity, now);
         }
         self.state.known.confirm_owner(uid, session.key(), session.token().as_deref());
         self.state.followed = Some(kept);

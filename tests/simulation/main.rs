@@ -24,6 +24,7 @@ mod checker;
 mod clocks;
 mod complaints;
 mod conditions;
+mod followers;
 mod guessing;
 mod hurry;
 mod issuers;
