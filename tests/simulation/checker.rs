@@ -19,6 +19,7 @@ use serde_json::Value;
 use crate::conditions::{Conditions, Source};
 use crate::issuers::Issuers;
 use crate::ledger::{Findings, Given, Ledger};
+use crate::link::Link;
 use crate::population::{Population, account_of_login, text};
 use crate::process::{LEASE_NAMESPACE, Links};
 use crate::time::TrueTime;
@@ -46,6 +47,8 @@ struct Watched {
     renewal: Option<Timestamp>,
     /// The newest token that ever stood there.
     newest: Option<Given>,
+    /// Who wrote that, and when: its session has obtained it.
+    obtained: Option<(Arc<Link>, Timestamp)>,
     /// Since when the target is not as it should be: somebody deleted or edited it.
     damaged: Option<Timestamp>,
     /// The user changed something that only watches show, and no process has written since.
@@ -66,6 +69,8 @@ struct State {
     /// The label of each namespace.
     teams: BTreeMap<String, String>,
     holder: Option<String>,
+    /// Since when that is so.
+    held_since: Option<Timestamp>,
     lateness: Vec<f64>,
     writes: BTreeMap<String, u64>,
 }
@@ -115,6 +120,7 @@ impl Checker {
                 published: None,
                 renewal: None,
                 newest: None,
+                obtained: None,
                 damaged: None,
                 needs_watch: false,
                 is_told: false,
@@ -175,7 +181,7 @@ impl Checker {
                 let holder = change.after.as_ref().and_then(|lease| lease["spec"]["holderIdentity"].as_str());
                 let holder = holder.filter(|holder| !holder.is_empty()).map(str::to_owned);
                 if state.holder != holder {
-                    state.holder.clone_from(&holder);
+                    (state.holder, state.held_since) = (holder.clone(), Some(now));
                     state.conditions.touch(Source::Leader, now);
                     self.ledger.leader_changes(holder, now);
                 }
@@ -246,6 +252,7 @@ impl Checker {
             change.after.as_ref().zip(given.as_ref()).and_then(|(secret, given)| renewal(secret, given));
         if order(given.as_ref()) > order(watched.newest.as_ref()) {
             watched.newest.clone_from(&given);
+            watched.obtained = self.links.get(&change.user).map(|link| (link, now));
         }
         watched.published = given;
         let due = watched.due();
@@ -288,13 +295,16 @@ impl Checker {
         }
     }
 
-    fn looks_at_leader(&self, state: &mut State, now: Timestamp) {
-        let leader = if self.has_lease {
+    fn leader(&self, state: &State) -> Option<Arc<Link>> {
+        if self.has_lease {
             state.holder.as_ref().and_then(|holder| self.links.get(holder))
         } else {
             self.links.newest()
-        };
-        if !leader.is_some_and(|link| link.is_able()) {
+        }
+    }
+
+    fn looks_at_leader(&self, state: &mut State, now: Timestamp) {
+        if !self.leader(state).is_some_and(|link| link.is_able()) {
             state.conditions.touch(Source::Leader, now);
         }
     }
@@ -325,15 +335,18 @@ impl Checker {
             vec![Source::Leader, Source::Api, Source::Issuer(watched.issuer), Source::Credential(number)];
         let owner = watched.sharing.owner.as_ref().map(|owner| owner.number);
         sources.extend(owner.iter().flat_map(|it| [Source::Credential(*it), Source::Permission(number)]));
-        // One that comes with a late token finds its account waiting for as long as the others' tokens allow.
+        // One that comes with a late token finds its account waiting for as long as the others' tokens allow. A follower has
+        // to wait only while the session of its owner has obtained no newer token than it has: what another process obtained
+        // stands in the owner's target, and a token that is read there is given to nobody else.
         let held = state.conditions.held(&sources[3..], now);
-        if watched.due().is_some_and(|due| now.duration_since(due) >= held) {
+        let comes_late = watched.due().is_some_and(|due| now.duration_since(due) >= held);
+        if comes_late && !self.has_newer_token_for(state, number, now) {
             sources.push(Source::Patience(watched.issuer));
         }
         if watched.needs_watch || owner.is_some_and(|owner| state.credentials[owner].needs_watch) {
             sources.push(Source::Watches);
         }
-        let patience = watched.patience();
+        let patience = state.patience_with(number);
         if state.conditions.held(&sources, now) < patience {
             return;
         }

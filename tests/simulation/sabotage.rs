@@ -272,3 +272,24 @@ async fn a_token_of_a_follower_that_is_not_renewed_is_found_if_it_may_follow_and
         assert!(late.iter().all(|finding| finding.contains("credential 3 of account 1")), "{late:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_issuer_that_asks_to_wait_excuses_no_follower_whose_owner_has_obtained_a_newer_token() {
+    for has_restarted in [false, true] {
+        let mut world = shared_world().await;
+        withdraws_permission(&world);
+        world.pass(53 * HOUR / 60).await;
+        assert_eq!(world.findings.all(), Vec::<String>::new());
+        world.checker.breaks(Source::Patience(0));
+        if has_restarted {
+            world.replicas[0].stop().unwrap().await.unwrap();
+            world.start();
+        }
+        // The token is late, and the follower may follow; so says the checker, and it is not so.
+        world.pass(2 * HOUR / 60).await;
+        world.checker.mends(Source::Permission(3));
+        world.pass(3 * HOUR / 60).await;
+        let late: Vec<_> = world.findings.all();
+        assert_eq!(late.len(), usize::from(!has_restarted), "{late:?}");
+    }
+}

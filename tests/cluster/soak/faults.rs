@@ -168,6 +168,9 @@ impl Fleet {
             Fault::IssuerHangs { time } => (FaultRule::new(IssuerFault::Hang), time, none),
             Fault::IssuerLosesAnswers { time } => (FaultRule::new(IssuerFault::Lost).chance(0.5), time, none),
             Fault::IssuerThrottles { seconds, time } => {
+                // Afterwards, accounts wait as they were asked to. A follower that is permitted meanwhile gets what the session
+                // of its owner holds, without a call. But after a change of the leader no session holds anything, and a token
+                // that is read in the owner's target is given to nobody else. From outside, the two look alike.
                 let fault = IssuerFault::retry_after(429, RetryAfter::Seconds(seconds));
                 (FaultRule::new(fault), time, Duration::from_secs(seconds.into()))
             }

@@ -1,10 +1,12 @@
 //! Which followers may follow their owner, by what stands in the API server; and what they may not get.
 
+use std::sync::Arc;
+
 use idissuer_testbed::memory::Change;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::{Checker, PATIENCE, State};
+use super::{Checker, PATIENCE, State, order};
 use crate::conditions::Source;
 use crate::population::{Owner, TEAM_LABEL};
 
@@ -29,7 +31,13 @@ impl Sharing {
     /// Of a credential that does not exist yet.
     pub(super) fn of(owner: Option<&Owner>, now: Timestamp) -> Self {
         let denied = owner.map(|_| now);
-        Self { owner: owner.cloned(), names_owner: false, denied, permitted: Vec::new(), selected: Vec::new() }
+        Self {
+            owner: owner.cloned(),
+            names_owner: false,
+            denied,
+            permitted: Vec::new(),
+            selected: Vec::new(),
+        }
     }
 
     fn sees(&mut self, namespace: &str, spec: Option<&Value>) {
@@ -78,6 +86,14 @@ impl State {
         }
     }
 
+    /// For how long everything has to be well before the token of a credential may be called late. An owner that has published
+    /// nothing itself knows of no short life, whatever its followers have: it tries its first login as often as any other.
+    pub(super) fn patience_with(&self, number: usize) -> SignedDuration {
+        let watched = &self.credentials[number];
+        let owner = watched.sharing.owner.as_ref().map(|owner| &self.credentials[owner.number]);
+        if owner.is_some_and(|owner| owner.published.is_none()) { PATIENCE } else { watched.patience() }
+    }
+
     fn judges_permission(&mut self, number: usize, now: Timestamp) {
         let watched = &self.credentials[number];
         let Some(owner) = &watched.sharing.owner else { return };
@@ -99,6 +115,18 @@ impl State {
 }
 
 impl Checker {
+    /// Whether the leader has obtained a newer token for the owner of a follower than the follower has, and it is still good.
+    pub(super) fn has_newer_token_for(&self, state: &State, number: usize, now: Timestamp) -> bool {
+        let watched = &state.credentials[number];
+        let owner = watched.sharing.owner.as_ref().map(|owner| &state.credentials[owner.number]);
+        let (Some(owner), Some(leader)) = (owner, self.leader(state)) else { return false };
+        let (Some(given), Some((process, at))) = (&owner.newest, &owner.obtained) else { return false };
+        let password = state.passwords.get(&(owner.login_namespace.clone(), owner.account));
+        let is_held = Arc::ptr_eq(process, &leader) && state.held_since.is_none_or(|since| since <= *at);
+        let is_good = given.expires > now && password.is_some_and(|password| **password == *given.password);
+        is_held && is_good && order(Some(given)) > order(watched.published.as_ref())
+    }
+
     /// Whether the process that writes a follower's target must know that it may not.
     pub(super) fn is_denial_known(
         &self,
