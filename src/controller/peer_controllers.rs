@@ -8,13 +8,13 @@
 use std::time::Duration;
 
 use kube::runtime::controller::Action;
-use kube::runtime::events::{Event, EventType};
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 
 use super::api_server::ApiServerError;
 use super::context::Context;
 use super::state::CredentialState;
+use super::status::warning;
 use crate::api::IdIssuerCredential;
 use crate::core::object_name::NamespacedName;
 use crate::core::peer_controllers::{ANSWER_LIMIT, Claim, PeerDecision};
@@ -168,14 +168,7 @@ fn stands_by(
         let reason = Reason::ManagedByAnotherController { controller: controller.to_owned() };
         let NamespacedName { namespace, name } = key;
         tracing::warn!(namespace, name, "standing by: {}", reason.message());
-        let event = Event {
-            type_: EventType::Warning,
-            reason: reason.name().to_owned(),
-            note: Some(reason.note()),
-            action: "StandBy".into(),
-            secondary: None,
-        };
-        context.publisher.publish(event, credential.object_ref(&()));
+        context.publisher.publish(warning(&reason, "StandBy"), credential.object_ref(&()));
     }
     state.reset();
     context.registry.statuses.leaves(key, None);

@@ -9,13 +9,18 @@ use crate::api::{
     TargetStatus, TokenStatus,
 };
 use crate::core::account::RefreshSupport;
-use crate::core::conditions::Condition;
+use crate::core::conditions::{Condition, ConditionStatus, ConditionType};
 use crate::core::credential::{FailureRecord, LoginHistory, Status, StatusEvent, TokenRecord};
 use crate::core::login_attempts::{LoginAttempts, RejectionKind};
+use crate::core::reason::Reason;
 use crate::core::sharing::Followers;
 use crate::core::target::ObjectVersion;
 use crate::core::time::to_second;
 use crate::core::token::{Fingerprint, Grant, LifetimeSource};
+use crate::ops::documentation::{see, without_address};
+
+/// The longest note that an Event may have, in bytes.
+const NOTE_MAX_LENGTH: usize = 1024;
 
 /// From the wire. A claim is between controllers, and no part of what is known.
 #[must_use]
@@ -68,11 +73,29 @@ pub(super) fn write(status: &Status) -> IdIssuerCredentialStatus {
 /// An Event as it is published.
 #[must_use]
 pub(super) fn event(StatusEvent { reason, is_normal }: &StatusEvent) -> Event {
+    if *is_normal {
+        let (type_, action) = (EventType::Normal, "Reconcile".to_owned());
+        return Event {
+            type_,
+            reason: reason.name().to_owned(),
+            note: Some(reason.note()),
+            action,
+            secondary: None,
+        };
+    }
+    warning(reason, "Reconcile")
+}
+
+/// A warning, which ends with the address of the reason's page if there is room for it.
+#[must_use]
+pub(super) fn warning(reason: &Reason, action: &str) -> Event {
+    let (note, see) = (reason.note(), see(reason.name()));
+    let note = if note.len() + see.len() <= NOTE_MAX_LENGTH { note + &see } else { note };
     Event {
-        type_: if *is_normal { EventType::Normal } else { EventType::Warning },
+        type_: EventType::Warning,
         reason: reason.name().to_owned(),
-        note: Some(reason.note()),
-        action: "Reconcile".into(),
+        note: Some(note),
+        action: action.to_owned(),
         secondary: None,
     }
 }
@@ -93,23 +116,36 @@ fn count(count: u32) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 
+/// Whether a condition says that something is wrong, and not only that work is going on. `LoginAccepted` is left out: what
+/// is wrong with a login stands in `Stalled`, too.
+fn is_failure(condition: &Condition) -> bool {
+    let is_progress = [Reason::Issuing, Reason::Updating, Reason::Suspended]
+        .iter()
+        .any(|reason| reason.name() == condition.reason);
+    condition.is(ConditionType::Ready, ConditionStatus::False) && !is_progress
+        || condition.is(ConditionType::Stalled, ConditionStatus::True)
+        || condition.is(ConditionType::RenewalOverdue, ConditionStatus::True)
+}
+
 fn read_condition(condition: meta::Condition) -> Condition {
     Condition {
+        message: without_address(&condition.message, &condition.reason).to_owned(),
         type_: condition.type_,
         status: condition.status,
         reason: condition.reason,
-        message: condition.message,
         observed_generation: condition.observed_generation,
         since: condition.last_transition_time.0,
     }
 }
 
+/// The message of a failure ends with the address of the reason's page.
 fn write_condition(condition: &Condition) -> meta::Condition {
+    let see = if is_failure(condition) { see(&condition.reason) } else { String::new() };
     meta::Condition {
         type_: condition.type_.clone(),
         status: condition.status.clone(),
         reason: condition.reason.clone(),
-        message: condition.message.clone(),
+        message: condition.message.clone() + &see,
         observed_generation: condition.observed_generation,
         last_transition_time: wire_time(condition.since),
     }

@@ -4,6 +4,7 @@ pub mod admin;
 pub mod clock;
 pub mod connections;
 pub mod descriptors;
+pub mod documentation;
 pub mod listener;
 pub mod liveness;
 pub mod logging;

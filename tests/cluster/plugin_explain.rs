@@ -38,6 +38,25 @@ fn pasted(command: &str) -> Vec<&str> {
     words.split(' ').collect()
 }
 
+/// Event, condition, and `explain` name the page of this reason.
+async fn leads_to_the_runbook(stage: &Stage, person: &Person, reason: &str) {
+    let page = format!("{}/runbooks/{reason}.html", env!("CARGO_PKG_HOMEPAGE"));
+    let message = stage.until_condition("Stalled", "True", reason).await;
+    assert!(message.ends_with(&format!(". See {page}")), "{message}");
+    wait::until("an Event that names its page", LIMIT, async || {
+        let detail = person.run(&["status", NAME, "-o", "json"]).await.json();
+        let mut events = detail["events"].as_array().into_iter().flatten();
+        let notes = events.find(|event| event["reason"] == reason).map(|event| event["note"].clone());
+        let is_led = notes.as_ref().and_then(Value::as_str).is_some_and(|note| note.ends_with(&page));
+        if is_led { Ok(()) } else { Err(detail["events"].to_string()) }
+    })
+    .await;
+    let found = person.run(&["explain", NAME, "-o", "json"]).await.json();
+    let finding = &found["findings"][0];
+    assert_eq!(finding["page"], json!(page), "{finding}");
+    assert!(!finding["cause"].as_str().unwrap().contains(&page), "once is enough: {finding}");
+}
+
 #[tokio::test]
 async fn explain_names_cause_evidence_and_a_command_that_cures() {
     let mut stage = Stage::start_with("plugin-explain", issuer(HOUR), |operator, _| {
@@ -79,6 +98,7 @@ async fn explain_names_cause_evidence_and_a_command_that_cures() {
     let found = findings(&admin).await;
     let (severity, cause, commands) = &found[0];
     assert_eq!((severity.as_str(), cause.starts_with("LoginRejected: ")), ("Warning", true), "{found:?}");
+    leads_to_the_runbook(&stage, &admin, "LoginRejected").await;
     let command = commands[0].replace("USER", USER);
     let words = [&pasted(&command)[..], &["--password-stdin"]].concat();
     admin.run_with_input(&words, &format!("{PASSWORD}\n")).await.assert(0, &["replaced"]);
@@ -191,6 +211,7 @@ spec:
         "warning  Version: the operator is 0.0.1, this plugin",
         "FAIL     Operator's rights: missing: get idissuercredentials.idissuer.pl",
         "warning  Metrics: nothing shows that anybody scrapes the operator",
+        concat!("page: ", env!("CARGO_PKG_HOMEPAGE"), "/reference/alerts.html"),
     ];
     run(&admin, &["check"]).await.assert(3, &parts);
     run(&admin, &["version"]).await.assert(0, &["0.0.1", "Use the plugin of the operator's version."]);

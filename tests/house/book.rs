@@ -96,3 +96,22 @@ fn every_reason_has_a_runbook_and_a_row_in_the_table() {
         assert!(is_listed || good.contains(&reason.as_str()), "{reason} is not in reference/reasons.md");
     }
 }
+
+#[test]
+fn every_page_that_the_program_names_exists() {
+    let named = Regex::new(r#""([a-z]+(?:/[A-Za-z-]+)?\.md)"|runbook\("([A-Za-z]+)"\)"#).unwrap();
+    let (mut times, mut missing) = (0, Vec::new());
+    for file in files("src/plugin", &["rs"]) {
+        for found in named.captures_iter(&file.text) {
+            times += 1;
+            let page = found
+                .get(1)
+                .map_or_else(|| format!("runbooks/{}.md", &found[2]), |it| it.as_str().to_owned());
+            if !root().join("docs/src").join(&page).exists() {
+                missing.push(format!("{}: {page}", file.path));
+            }
+        }
+    }
+    assert!(times > 20, "{times} pages only");
+    assert!(missing.is_empty(), "{missing:#?}");
+}

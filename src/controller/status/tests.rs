@@ -73,10 +73,19 @@ fn restored(status: IdIssuerCredentialStatus, now: Moment) -> (Credential, Accou
     (known, account)
 }
 
+fn without_addresses(mut status: IdIssuerCredentialStatus) -> IdIssuerCredentialStatus {
+    for condition in &mut status.conditions {
+        condition.message = without_address(&condition.message, &condition.reason).to_owned();
+    }
+    status
+}
+
 #[test]
 fn a_status_is_the_same_after_it_was_read_and_written() {
     for status in [accepted(), rejected("LoginRejected"), IdIssuerCredentialStatus::default()] {
-        assert_eq!(write(&read(status.clone())), status);
+        let written = write(&read(status.clone()));
+        assert_eq!(write(&read(written.clone())), written);
+        assert_eq!(without_addresses(written), status);
     }
     for kind in RejectionKind::ALL {
         let attempts = LoginAttempts { rejection: Some(kind), ..LoginAttempts::default() };
@@ -84,6 +93,46 @@ fn a_status_is_the_same_after_it_was_read_and_written() {
         let status = Status { login: Some(login), ..Status::default() };
         assert_eq!(read(write(&status)), status);
     }
+}
+
+#[test]
+fn failures_end_with_the_address_of_their_page_and_nothing_else_does() {
+    use ConditionStatus::{False, True};
+    let condition = |type_: ConditionType, status: ConditionStatus, reason: &str| Condition {
+        type_: type_.as_str().to_owned(),
+        status: status.as_str().to_owned(),
+        reason: reason.to_owned(),
+        message: "Correct it".to_owned(),
+        observed_generation: None,
+        since: Timestamp::UNIX_EPOCH,
+    };
+    for (type_, status, reason, is_failure) in [
+        (ConditionType::Ready, False, "IssuerUnreachable", true),
+        (ConditionType::Stalled, True, "LoginRejected", true),
+        (ConditionType::RenewalOverdue, True, "RenewalOverdue", true),
+        (ConditionType::Ready, True, "TokenPublished", false),
+        (ConditionType::Ready, False, "Issuing", false),
+        (ConditionType::Reconciling, True, "IssuerUnreachable", false),
+        (ConditionType::LoginAccepted, False, "LoginRejected", false),
+    ] {
+        let known = condition(type_, status, reason);
+        let written = write_condition(&known);
+        let expected =
+            if is_failure { "Correct it".to_owned() + &see(reason) } else { "Correct it".to_owned() };
+        assert_eq!(written.message, expected);
+        assert_eq!(read_condition(written), known, "what is read is compared with what is known");
+    }
+}
+
+#[test]
+fn a_warning_ends_with_the_address_of_its_page_if_there_is_room() {
+    let note = |reason: Reason, is_normal| event(&StatusEvent { reason, is_normal }).note.unwrap();
+    let missing = Reason::LoginSecretMissing { secret: "billing-login".to_owned() };
+    assert!(note(missing, false).ends_with("/runbooks/LoginSecretMissing.html"));
+    let published = Reason::RenewRequestHandled { answered: true };
+    assert_eq!(note(published.clone(), true), published.note());
+    let long = Reason::LoginSecretMissing { secret: "s".repeat(900) };
+    assert_eq!(note(long.clone(), false), long.note());
 }
 
 #[test]

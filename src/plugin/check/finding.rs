@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::ops::documentation;
 use crate::plugin::screen::{Screen, Text, Tone};
 
 /// How one check ended.
@@ -25,23 +26,26 @@ pub(super) struct Check {
     /// What to do. Empty: nothing.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(super) cure: String,
-    /// The page of the documentation.
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pub(super) page: &'static str,
+    /// The address of the page about it. Empty: none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) page: String,
 }
 
 impl Check {
     pub(super) fn new(name: &'static str, verdict: Verdict, message: impl Into<String>) -> Self {
-        Self { name, verdict, message: message.into(), cure: String::new(), page: "" }
+        Self { name, verdict, message: message.into(), cure: String::new(), page: String::new() }
     }
 
     pub(super) fn good(name: &'static str, message: impl Into<String>) -> Self {
         Self::new(name, Verdict::Good, message)
     }
 
-    pub(super) fn cure(mut self, cure: impl Into<String>, page: &'static str) -> Self {
+    /// With what to do, and the file of the page about it.
+    pub(super) fn cure(mut self, cure: impl Into<String>, page: &str) -> Self {
         self.cure = cure.into();
-        self.page = page;
+        if !page.is_empty() {
+            self.page = documentation::page(page);
+        }
         self
     }
 

@@ -155,13 +155,7 @@ pub(super) fn clock(now: Timestamp, server: Option<Timestamp>) -> Option<Check> 
 }
 
 /// Rights of somebody: those that are missing, as `verb resource`.
-pub(super) fn rights(
-    name: &'static str,
-    all: usize,
-    missing: &[String],
-    cure: &str,
-    page: &'static str,
-) -> Check {
+pub(super) fn rights(name: &'static str, all: usize, missing: &[String], cure: &str, page: &str) -> Check {
     if missing.is_empty() {
         return Check::good(name, format!("all {all} rights are there"));
     }

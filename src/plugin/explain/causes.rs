@@ -7,6 +7,7 @@ use super::facts::Facts;
 use super::finding::{Finding, Severity};
 use crate::api::{CaBundleKind, FailuresStatus};
 use crate::core::conditions::ConditionType;
+use crate::ops::documentation::without_address;
 use crate::plugin::lifetime::{relative, short};
 use crate::plugin::row::NO_STATUS;
 
@@ -39,10 +40,6 @@ fn names(facts: &Facts) -> Names<'_> {
     Names { row: &facts.row, issuer: issuer.and_then(|issuer| issuer.url.as_deref()), bundle }
 }
 
-fn page(reason: &str) -> String {
-    format!("runbooks/{reason}.md")
-}
-
 /// Problems while there is no valid token, otherwise warnings.
 fn severity(facts: &Facts) -> Severity {
     if facts.row.is_good { Severity::Warning } else { Severity::Problem }
@@ -59,7 +56,7 @@ fn nobody_leads(facts: &Facts) -> Option<Finding> {
             .cure("Start the operator, or see why its pods do not run.")
             .command(format!("kubectl get pods -n {namespace} -l app.kubernetes.io/name=idissuer-operator"))
             .command("kubectl idissuer logs --since 1h")
-            .page(page("IdIssuerNoLeader")),
+            .runbook("IdIssuerNoLeader"),
     )
 }
 
@@ -76,7 +73,7 @@ fn no_status(facts: &Facts) -> Option<Finding> {
             }
             None => finding,
         };
-        finding.command("kubectl idissuer check").page(page("IdIssuerOperatorAbsent"))
+        finding.command("kubectl idissuer check").runbook("IdIssuerOperatorAbsent")
     })
 }
 
@@ -86,17 +83,18 @@ fn suspended(facts: &Facts) -> Option<Finding> {
             .evidence("spec.suspend is true")
             .cure("Resume it.")
             .commands(commands("Suspended", &names(facts)))
-            .page(page("Suspended"))
+            .runbook("Suspended")
     };
     facts.row.suspended.then(finding)
 }
 
 fn of_condition(facts: &Facts, condition: &Condition) -> Finding {
     let since = short(facts.time().duration_since(condition.last_transition_time.0));
-    Finding::new(severity(facts), format!("{}: {}", condition.reason, condition.message))
+    let message = without_address(&condition.message, &condition.reason);
+    Finding::new(severity(facts), format!("{}: {message}", condition.reason))
         .evidence(format!("condition {} is {} for {since}", condition.type_, condition.status))
         .commands(commands(&condition.reason, &names(facts)))
-        .page(page(&condition.reason))
+        .runbook(&condition.reason)
 }
 
 fn stalled(facts: &Facts) -> Option<Finding> {
@@ -124,7 +122,7 @@ fn failing(facts: &Facts) -> Option<Finding> {
             .evidence(attempts(failures, facts))
             .cure("It is retried; the token comes as soon as the cause is gone.")
             .commands(commands(&failures.reason, &names(facts)))
-            .page(page(&failures.reason)),
+            .runbook(&failures.reason),
     )
 }
 
@@ -159,7 +157,7 @@ fn late(facts: &Facts) -> Option<Finding> {
         .evidence(format!("status.token.renewalTime is {}; left: {left}", token.renewal_time))
         .cure("Check that the operator runs and leads.")
         .command("kubectl idissuer check")
-        .page(page("IdIssuerRenewalOverdue"))
+        .runbook("IdIssuerRenewalOverdue")
     })
 }
 

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::ops::documentation;
 use crate::plugin::screen::{Screen, Text, Tone};
 
 /// How bad a finding is.
@@ -28,7 +29,7 @@ pub(super) struct Finding {
     pub(super) cure: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) commands: Vec<String>,
-    /// The page of the documentation.
+    /// The address of the page about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) page: Option<String>,
 }
@@ -65,8 +66,15 @@ impl Finding {
         self
     }
 
-    pub(super) fn page(mut self, page: impl Into<String>) -> Self {
-        self.page = Some(page.into());
+    /// The file of the page about it.
+    pub(super) fn page(mut self, file: &str) -> Self {
+        self.page = Some(documentation::page(file));
+        self
+    }
+
+    /// The reason or alert whose page it is.
+    pub(super) fn runbook(mut self, name: &str) -> Self {
+        self.page = Some(documentation::runbook(name));
         self
     }
 

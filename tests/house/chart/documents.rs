@@ -30,6 +30,20 @@ fn the_default_issuer_of_the_chart_is_that_of_the_program() {
     assert!(read_of_chart("templates/_helpers.tpl").contains(&format!("default \"{DEFAULT_ISSUER}\" ")));
 }
 
+/// The address that a build without another one puts into Events and conditions.
+#[test]
+fn alerts_lead_to_the_documentation_that_events_lead_to() {
+    let address = env!("CARGO_PKG_HOMEPAGE");
+    assert_eq!(yaml(&read_of_chart("values.yaml"))["metrics"]["prometheusRule"]["runbookUrl"], address);
+    let rules = yaml(&read("deploy/alerts.yaml"));
+    let rules = rules["groups"][0]["rules"].as_array().unwrap();
+    assert!(rules.len() > 5);
+    for rule in rules {
+        let name = rule["alert"].as_str().unwrap();
+        assert_eq!(rule["annotations"]["runbook_url"], format!("{address}/runbooks/{name}.html"));
+    }
+}
+
 #[tokio::test]
 async fn the_crd_comes_out_as_it_is_with_labels_and_the_wish_to_be_kept() {
     let objects = objects_of(&required()).await;
