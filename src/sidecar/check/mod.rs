@@ -50,6 +50,17 @@ fn finding_of(error: &SourceError) -> Finding {
     bad(format!("{}: {}", error.name(), error.message()))
 }
 
+/// The findings about one thing. After something that is wrong with it, nothing good is said of it: a reader would take that
+/// for the result.
+fn of_one_thing(mut findings: Vec<Finding>) -> Vec<Finding> {
+    let mut has_failed = false;
+    findings.retain(|finding| {
+        has_failed |= !finding.is_good;
+        !(finding.is_good && has_failed)
+    });
+    findings
+}
+
 /// The environment of the check.
 struct Context {
     own: Identity,
@@ -122,7 +133,7 @@ impl Context {
                 findings.extend(of_token(found, &place, self.clock.now()));
             }
         }
-        findings
+        of_one_thing(findings)
     }
 
     fn directory(&self, path: &Path, keys: &SecretKeys) -> Vec<Finding> {
@@ -146,7 +157,7 @@ impl Context {
                 findings.extend(of_token(found, &place, self.clock.now()));
             }
         }
-        findings
+        of_one_thing(findings)
     }
 
     fn login(&self, files: &LoginFiles, record: Option<Record>, origin: &Origin) -> Vec<Finding> {
@@ -167,7 +178,7 @@ impl Context {
             }
         }
         findings.extend(access::world_readable(&both[1]));
-        findings
+        of_one_thing(findings)
     }
 }
 

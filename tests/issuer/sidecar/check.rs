@@ -1,5 +1,6 @@
 //! The output of `check` for a set-up.
 
+use std::collections::HashSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::process::Command;
@@ -25,6 +26,7 @@ impl Said {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(!text.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
         assert!(!text.contains(TOKEN) && !text.contains(super::SECRET), "{text}");
+        assert_no_praise_after_blame(&text);
         Self { is_good: output.status.success(), text }
     }
 
@@ -41,6 +43,28 @@ impl Said {
     fn passes(&self, part: &str) {
         assert!(self.lines("FAIL", "") == 0 && self.lines("ok", part) == 1, "{part} in\n{}", self.text);
         assert!(self.is_good, "{}", self.text);
+    }
+}
+
+/// The files and directories that a line names.
+fn named(line: &str) -> impl Iterator<Item = &str> {
+    let words = line.split(|it: char| it.is_whitespace() || ":;,()".contains(it));
+    words
+        .filter(|word| word.starts_with('/') && !word.starts_with("//"))
+        .map(|word| word.trim_end_matches('.'))
+}
+
+/// Of what is wrong, nothing good is said afterwards.
+#[track_caller]
+fn assert_no_praise_after_blame(text: &str) {
+    let mut blamed = HashSet::new();
+    for line in text.lines() {
+        if line.starts_with("FAIL") {
+            blamed.extend(named(line));
+        } else {
+            let praised = named(line).find(|path| blamed.contains(path));
+            assert_eq!(praised, None, "is wrong, and then it is not:\n{text}");
+        }
     }
 }
 
@@ -94,6 +118,7 @@ async fn of_a_login_it_names_what_is_wrong_and_how_to_cure_it() {
     assert_eq!(sidecar.counts().logins_accepted + sidecar.counts().logins_rejected, 0, "it never logs in");
 
     sidecar.write_login("me", "secret\n");
+    fs::set_permissions(&password, Permissions::from_mode(0o604)).unwrap();
     sidecar.issuer.configure(|personality| personality.clock_offset = SignedDuration::from_mins(5));
     fs::remove_dir(sidecar.path("output")).unwrap();
     let said = check(&sidecar);
