@@ -15,6 +15,7 @@ use self::finding::{Check, Verdict};
 use super::Context;
 use super::cluster::{Cluster, Scope};
 use super::failure::{Failure, FailureKind};
+use super::injection::Annotated;
 use super::lease::LeaseFacts;
 use super::operator::{self, OperatorPod};
 use super::row::Row;
@@ -33,11 +34,12 @@ Examples:
   kubectl idissuer check -o json
 
 Checks Kubernetes, the CRD, the operator's pods, version, rights verb by verb and leader, whether anybody scrapes it, the credentials,
-and the clocks. Each finding names the cure and its page in the book.
+annotations of injection that do nothing, and the clocks. Each finding names the cure and the address of its page.
 
 Exit codes: 0 nothing failed; 3 something failed; 124 something still fails after --wait. Warnings do not count.
-Rights: get on customresourcedefinitions.apiextensions.k8s.io, list on pods and on idissuercredentials.idissuer.pl in all
-namespaces, create on subjectaccessreviews.authorization.k8s.io. What may not be read is reported as unknown.")]
+Rights: get on customresourcedefinitions.apiextensions.k8s.io, list on pods, deployments, statefulsets, daemonsets and on
+idissuercredentials.idissuer.pl in all namespaces, create on subjectaccessreviews.authorization.k8s.io. What may not be read is
+reported as unknown.")]
 pub(super) struct CheckArguments {
     /// Check what an installation needs, before it
     #[arg(long)]
@@ -69,7 +71,7 @@ pub(super) async fn run(arguments: CheckArguments, context: &mut Context<'_>) ->
         let checks = if arguments.pre {
             before(&cluster, &arguments).await?
         } else {
-            after(&cluster, &arguments, context).await?
+            Box::pin(after(&cluster, &arguments, context)).await?
         };
         let has_failed = checks.iter().any(|check| check.verdict == Verdict::Failed);
         if !has_failed || !arguments.wait || start.elapsed() >= limit {
@@ -131,11 +133,12 @@ async fn after(
     context: &Context<'_>,
 ) -> Result<Vec<Check>, Failure> {
     let place = arguments.operator_namespace.as_deref();
-    let (server, crd, pods, credentials, server_time) = tokio::join!(
+    let (server, crd, pods, credentials, annotated, server_time) = tokio::join!(
         cluster.server_version(),
         cluster.crd(),
         operator::pods(cluster, place),
         cluster.credentials(Scope::All, None),
+        annotated(cluster),
         cluster.server_time(),
     );
     let now = context.clock.now().wall;
@@ -155,8 +158,16 @@ async fn after(
         }
         Err(failure) => checks.push(unknown("Credentials", failure)?),
     }
+    checks.push(judged("Injection", annotated, |objects| judge::injection(&objects))?);
     checks.extend(judge::clock(now, server_time));
     Ok(checks)
+}
+
+/// The pods and what makes them, by their metadata.
+async fn annotated(cluster: &Cluster) -> Result<Vec<Annotated>, Failure> {
+    let (pods, workloads) =
+        tokio::try_join!(cluster.annotated_pods(Scope::All), cluster.workloads(Scope::All))?;
+    Ok([workloads, pods].concat())
 }
 
 /// The leases that the status of credentials names.

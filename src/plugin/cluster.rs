@@ -13,13 +13,14 @@ use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{
-    ApiResource, DynamicObject, GroupVersionKind, ListParams, ObjectList, ObjectMeta, PartialObjectMeta,
-    Patch, PatchParams, PostParams,
+    ApiResource, DynamicObject, GroupVersionKind, ListParams, ObjectList, PartialObjectMeta, Patch,
+    PatchParams, PostParams,
 };
 use kube::{Api, Client, Resource};
 use serde_json::{Value, json};
 
 use super::failure::{CREDENTIALS, Failure, FailureKind, Request};
+use super::injection::{Annotated, POD};
 use crate::api::{GROUP, IdIssuerCredential, KIND, PLURAL};
 
 /// How long one request may take.
@@ -34,16 +35,6 @@ const PAGE: u32 = 500;
 pub(super) struct Cluster {
     pub(super) client: Client,
     pub(super) namespace: String,
-}
-
-/// What makes pods.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Workload {
-    /// As kubectl takes it.
-    pub(super) kind: &'static str,
-    pub(super) name: String,
-    /// The names of its own annotations.
-    pub(super) annotations: Vec<String>,
 }
 
 /// Where to look: in one namespace or in all.
@@ -221,36 +212,39 @@ impl Cluster {
         send(asked, self.client.request_stream(request)).await
     }
 
-    /// What makes pods in a namespace, by its metadata.
-    pub(super) async fn workloads(&self, namespace: &str) -> Result<Vec<Workload>, Failure> {
+    /// What makes pods, by its metadata.
+    pub(super) async fn workloads(&self, scope: Scope<'_>) -> Result<Vec<Annotated>, Failure> {
         let (deployments, stateful_sets, daemon_sets) = tokio::join!(
-            self.workloads_of::<Deployment>(namespace, "deployments.apps", "deployment"),
-            self.workloads_of::<StatefulSet>(namespace, "statefulsets.apps", "statefulset"),
-            self.workloads_of::<DaemonSet>(namespace, "daemonsets.apps", "daemonset"),
+            self.annotated::<Deployment>(scope, "deployments.apps", "deployment"),
+            self.annotated::<StatefulSet>(scope, "statefulsets.apps", "statefulset"),
+            self.annotated::<DaemonSet>(scope, "daemonsets.apps", "daemonset"),
         );
         Ok([deployments?, stateful_sets?, daemon_sets?].concat())
     }
 
-    async fn workloads_of<K>(
+    /// Pods by their metadata.
+    pub(super) async fn annotated_pods(&self, scope: Scope<'_>) -> Result<Vec<Annotated>, Failure> {
+        self.annotated::<Pod>(scope, "pods", POD).await
+    }
+
+    async fn annotated<K>(
         &self,
-        namespace: &str,
+        scope: Scope<'_>,
         resource: &'static str,
         kind: &'static str,
-    ) -> Result<Vec<Workload>, Failure>
+    ) -> Result<Vec<Annotated>, Failure>
     where
         K: Resource<DynamicType: Default, Scope = NamespaceResourceScope>
             + Clone
             + std::fmt::Debug
             + serde::de::DeserializeOwned,
     {
-        let request = Request { verb: "list", resource, namespace: Some(namespace), name: None };
-        let api = self.api::<K>(namespace);
-        let list = send(request, api.list_metadata(&ListParams::default())).await?;
-        let workload = |metadata: ObjectMeta| {
-            let annotations = metadata.annotations.unwrap_or_default().into_keys().collect();
-            Workload { kind, name: metadata.name.unwrap_or_default(), annotations }
-        };
-        Ok(list.items.into_iter().map(|item| workload(item.metadata)).collect())
+        let request = Request { verb: "list", resource, namespace: scope.namespace(), name: None };
+        let api = &self.scoped::<K>(scope);
+        let objects: Vec<PartialObjectMeta<K>> =
+            pages(request, ListParams::default(), async |parameters| api.list_metadata(&parameters).await)
+                .await?;
+        Ok(objects.into_iter().map(|object| Annotated::new(kind, object.metadata)).collect())
     }
 
     /// A Lease, if it exists.
@@ -324,7 +318,6 @@ impl Cluster {
         Ok(events)
     }
 
-    /// Everything, page by page.
     async fn list<K>(
         &self,
         scope: Scope<'_>,
@@ -338,16 +331,25 @@ impl Cluster {
             + serde::de::DeserializeOwned,
     {
         let request = Request { verb: "list", resource, namespace: scope.namespace(), name: None };
-        let api = self.scoped::<K>(scope);
-        let mut parameters = parameters.limit(PAGE);
-        let mut items = Vec::new();
-        loop {
-            let page: ObjectList<K> = send(request, api.list(&parameters)).await?;
-            items.extend(page.items);
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => parameters.continue_token = Some(token),
-                None => return Ok(items),
-            }
+        let api = &self.scoped::<K>(scope);
+        pages(request, parameters, async |parameters| api.list(&parameters).await).await
+    }
+}
+
+/// All objects of a list, page by page.
+async fn pages<T: Clone>(
+    request: Request<'_>,
+    parameters: ListParams,
+    list: impl AsyncFn(ListParams) -> kube::Result<ObjectList<T>>,
+) -> Result<Vec<T>, Failure> {
+    let mut parameters = parameters.limit(PAGE);
+    let mut items = Vec::new();
+    loop {
+        let page = send(request, list(parameters.clone())).await?;
+        items.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => parameters.continue_token = Some(token),
+            None => return Ok(items),
         }
     }
 }

@@ -15,7 +15,7 @@ use self::facts::Facts;
 use self::finding::Severity;
 use self::warnings::warnings;
 use super::Context;
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Scope};
 use super::failure::{Failure, FailureKind};
 use super::lease::LeaseFacts;
 use super::row::Row;
@@ -92,7 +92,7 @@ async fn read(cluster: &Cluster, name: &str, now: Timestamp) -> Result<Facts, Fa
         cluster.secret_metadata(namespace, &row.secret),
         login,
         cluster.pods(namespace),
-        cluster.workloads(namespace),
+        cluster.workloads(Scope::Namespace(namespace)),
         LeaseFacts::read(cluster, &controller),
         cluster.server_time(),
     );

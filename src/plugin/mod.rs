@@ -11,6 +11,7 @@ mod consumers;
 mod create;
 mod explain;
 mod failure;
+mod injection;
 mod lease;
 mod lifetime;
 mod login_secret;

@@ -32,6 +32,16 @@ spec:
     spec: {containers: [{name: main, image: example.org/reports}]}
 ";
 
+/// A pod that asks for it with a slip.
+const MISSPELLED: &str = r"
+apiVersion: v1
+kind: Pod
+metadata: {name: misspelled, annotations: {idissuer.pl/injekt-secret: billing}}
+spec:
+  automountServiceAccountToken: false
+  containers: [{name: main, image: example.org/reports}]
+";
+
 /// The words of a command of the plugin, without the namespace, which is that of the person.
 fn pasted(command: &str) -> Vec<&str> {
     let (words, _) = command.strip_prefix("kubectl idissuer ").unwrap().split_once(" -n ").unwrap();
@@ -87,9 +97,15 @@ async fn explain_names_cause_evidence_and_a_command_that_cures() {
     admin.run(&["explain", NAME]).await.assert(0, &parts);
 
     stage.namespace.kubectl().apply(MISPLACED).await.unwrap();
-    let parts =
-        ["Annotations of injection are on the wrong object", "metadata.annotations of deployment reports"];
+    stage.namespace.kubectl().apply(MISSPELLED).await.unwrap();
+    let parts = [
+        "Annotations of injection are on the wrong object",
+        "idissuer.pl/inject-secret in metadata.annotations of deployment reports",
+        "Pods have an annotation of injection that nobody understands",
+        "pod misspelled: idissuer.pl/injekt-secret, which should be idissuer.pl/inject-secret",
+    ];
     admin.run(&["explain", NAME]).await.assert(0, &parts);
+    admin.run(&["check"]).await.assert_has("warning  Injection: ");
     admin.run(&["check"]).await.assert_has(&format!("Leader: Lease {}/", stage.namespace.name()));
 
     // A wrong password, which the command cures.

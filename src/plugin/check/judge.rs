@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::finding::{Check, Verdict};
+use crate::plugin::injection::{Annotated, PAGE, mistakes};
 use crate::plugin::lease::LeaseFacts;
 use crate::plugin::lifetime::short;
 use crate::plugin::operator::OperatorPod;
@@ -141,6 +142,24 @@ pub(super) fn credentials(rows: &[Row]) -> Vec<Check> {
     checks
 }
 
+/// Annotations that ask for the sidecar.
+pub(super) fn injection(objects: &[Annotated]) -> Check {
+    const NAME: &str = "Injection";
+    let mistakes = mistakes(objects);
+    let Some(first) = mistakes.first() else {
+        return Check::good(NAME, "no annotation is misspelled or on the wrong object");
+    };
+    let place = &first.object().namespace;
+    let message = format!(
+        "{} annotations that ask for the sidecar do nothing, first in {place}: {}",
+        mistakes.len(),
+        first.describe()
+    );
+    let cure = "Pods need the annotation idissuer.pl/inject-secret; in what makes them it stands in \
+                spec.template.metadata.annotations.";
+    Check::new(NAME, Verdict::Warning, message).cure(cure, PAGE)
+}
+
 /// The clocks of this machine and of the API server.
 pub(super) fn clock(now: Timestamp, server: Option<Timestamp>) -> Option<Check> {
     let difference = now.duration_since(server?);
@@ -167,6 +186,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::plugin::injection::tests::annotated;
+    use crate::plugin::injection::{POD, SECRET};
     use crate::plugin::row::tests::{condition, credential, time};
 
     fn pod(version: &str, is_ready: bool) -> OperatorPod {
@@ -250,6 +271,16 @@ mod tests {
         assert_eq!(checks.len(), 2);
         assert_eq!(checks[0].cure, "kubectl idissuer explain billing -n shop");
         assert_eq!(checks[1].message, "the issuer fails for 1 of them");
+    }
+
+    #[test]
+    fn annotations_of_injection_that_do_nothing_are_counted() {
+        assert_eq!(injection(&[annotated(POD, SECRET)]).verdict, Verdict::Good);
+        let objects = [annotated("deployment", SECRET), annotated(POD, "idissuer.pl/inject-secrets")];
+        let check = injection(&objects);
+        assert_eq!(check.verdict, Verdict::Warning);
+        assert!(check.message.starts_with("2 annotations that ask"), "{}", check.message);
+        assert!(check.message.contains("first in shop: idissuer.pl/inject-secret in "), "{}", check.message);
     }
 
     #[test]

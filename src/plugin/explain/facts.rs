@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
 use crate::core::conditions::ConditionType;
-use crate::plugin::cluster::Workload;
+use crate::plugin::injection::Annotated;
 use crate::plugin::lease::LeaseFacts;
 use crate::plugin::row::Row;
 
@@ -25,7 +25,7 @@ pub(super) struct Facts {
     pub(super) is_login_there: Option<bool>,
     pub(super) pods: Option<Vec<Pod>>,
     /// What makes pods, by its own metadata.
-    pub(super) workloads: Vec<Workload>,
+    pub(super) workloads: Vec<Annotated>,
     /// Why something was not read.
     pub(super) missing_rights: Vec<String>,
 }

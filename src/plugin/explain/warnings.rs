@@ -1,23 +1,18 @@
 //! What works now and will go wrong, or what a consumer will not notice.
 
-use std::collections::BTreeSet;
-
 use k8s_openapi::api::core::v1::Pod;
 
 use super::facts::Facts;
 use super::finding::{Finding, Severity};
 use crate::api::{LifetimeSource, RefreshSupport, Strategy};
-use crate::plugin::cluster::Workload;
 use crate::plugin::consumers::{Use, consumers};
+use crate::plugin::injection::{self, Annotated, Mistake, POD, mistakes};
 use crate::plugin::lifetime::short;
 
 /// How far this clock may differ from the API server's, in seconds: an answer has whole seconds, and takes time.
 const CLOCKS_DIFFER: i64 = 10;
 /// Below this lifetime, mounted files lag behind, in seconds.
 const OUTRUNS_KUBELET: i64 = 300;
-/// The annotations of injection.
-const INJECT: &str = "idissuer.pl/inject";
-const INJECT_ANNOTATIONS: [&str; 2] = ["idissuer.pl/inject-secret", "idissuer.pl/inject-port"];
 
 /// All warnings, and notes at the end.
 pub(super) fn warnings(facts: &Facts) -> Vec<Finding> {
@@ -102,67 +97,55 @@ fn clock(facts: &Facts) -> Option<Finding> {
     })
 }
 
-/// Annotations that ask for the sidecar, and were not understood.
+/// Annotations that ask for the sidecar, and do nothing.
 fn injection(facts: &Facts, pods: &[Pod]) -> Vec<Finding> {
-    let mut unknown = BTreeSet::new();
-    let mut without_sidecar = None;
-    for pod in pods {
-        let annotations = pod.metadata.annotations.iter().flatten();
-        let names: Vec<_> = annotations.filter(|(name, _)| name.starts_with(INJECT)).collect();
-        unknown.extend(
-            names
-                .iter()
-                .filter(|(name, _)| !INJECT_ANNOTATIONS.contains(&name.as_str()))
-                .map(|(name, _)| format!("pod {}: {name}", pod.metadata.name.as_deref().unwrap_or_default())),
-        );
-        let asks =
-            names.iter().any(|(name, value)| *name == INJECT_ANNOTATIONS[0] && **value == facts.row.secret);
-        let spec = pod.spec.as_ref();
-        let has_sidecar = spec.is_some_and(|spec| {
-            let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
-            containers.into_iter().any(|container| container.name == "idissuer")
-        });
-        if asks && !has_sidecar {
-            without_sidecar = without_sidecar.or(pod.metadata.name.clone());
-        }
-    }
-    let misplaced = misplaced(facts);
-    let unknown = (!unknown.is_empty()).then(|| {
-        let finding =
-            Finding::new(Severity::Warning, "Pods have an annotation of injection that nobody understands.");
-        let finding = unknown.into_iter().fold(finding, Finding::evidence);
-        finding
-            .cure(format!("Correct the name: {} or {}.", INJECT_ANNOTATIONS[0], INJECT_ANNOTATIONS[1]))
-            .page("tasks/sidecar.md")
+    let pods_by_metadata = pods.iter().map(|pod| Annotated::new(POD, pod.metadata.clone()));
+    let objects: Vec<_> = pods_by_metadata.chain(facts.workloads.iter().cloned()).collect();
+    let is_misspelled = |mistake: &Mistake<'_>| matches!(mistake, Mistake::Misspelled { .. });
+    let (misspelled, misplaced): (Vec<_>, Vec<_>) = mistakes(&objects).into_iter().partition(is_misspelled);
+    let misspelled =
+        of_mistakes(&misspelled, "Pods have an annotation of injection that nobody understands.");
+    let misspelled = misspelled.map(|finding| {
+        finding.cure("Correct the name in the template of the pods, and create the pods again.")
     });
-    let without = without_sidecar.map(|pod| {
-        Finding::new(Severity::Warning, "A pod asks for the sidecar and has none.")
-            .evidence(format!("pod {pod} has {} and no container idissuer", INJECT_ANNOTATIONS[0]))
-            .cure("Switch injection on in the chart (injection.enabled=true), and create the pod again.")
-            .command(format!("kubectl delete pod {pod} -n {}", facts.row.namespace))
-            .page("tasks/sidecar.md")
-    });
-    unknown.into_iter().chain(misplaced).chain(without).collect()
+    let place = &facts.row.namespace;
+    let misplaced =
+        of_mistakes(&misplaced, "Annotations of injection are on the wrong object, where they do nothing.")
+            .map(|finding| {
+                let finding = finding
+                    .cure("Move them to spec.template.metadata.annotations, so that the pods have them.");
+                misplaced.first().map(Mistake::object).into_iter().fold(finding, |finding, it| {
+                    finding.command(format!("kubectl edit {} {} -n {place}", it.kind, it.name))
+                })
+            });
+    misspelled.into_iter().chain(misplaced).chain(without_sidecar(facts, pods)).collect()
 }
 
-/// Annotations of injection on what makes pods: they belong on the pods.
-fn misplaced(facts: &Facts) -> Option<Finding> {
-    let is_annotated =
-        |workload: &&Workload| workload.annotations.iter().any(|name| name.starts_with(INJECT));
-    let mut found = facts.workloads.iter().filter(is_annotated).peekable();
-    let first = found.peek().map(|workload| format!("{} {}", workload.kind, workload.name))?;
-    let finding = Finding::new(
-        Severity::Warning,
-        "Annotations of injection are on the wrong object, where they do nothing.",
-    );
-    let evidence =
-        found.map(|workload| format!("metadata.annotations of {} {}", workload.kind, workload.name));
+fn of_mistakes(mistakes: &[Mistake<'_>], cause: &str) -> Option<Finding> {
+    let finding = Finding::new(Severity::Warning, cause).page(injection::PAGE);
+    let evidence = mistakes.iter().map(Mistake::describe);
+    (!mistakes.is_empty()).then(|| evidence.fold(finding, Finding::evidence))
+}
+
+/// A pod that asks for the sidecar in the right way, and has none.
+fn without_sidecar(facts: &Facts, pods: &[Pod]) -> Option<Finding> {
+    let asks = |pod: &&Pod| {
+        let annotation = pod.metadata.annotations.as_ref().and_then(|all| all.get(injection::SECRET));
+        annotation.is_some_and(|secret| *secret == facts.row.secret)
+    };
+    let has_none = |pod: &&Pod| {
+        let spec = pod.spec.iter();
+        let mut containers =
+            spec.flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+        !containers.any(|container| container.name == "idissuer")
+    };
+    let pod = pods.iter().filter(asks).find(has_none)?.metadata.name.as_deref()?;
     Some(
-        evidence
-            .fold(finding, Finding::evidence)
-            .cure("Move them to spec.template.metadata.annotations, so that the pods have them.")
-            .command(format!("kubectl edit {first} -n {}", facts.row.namespace))
-            .page("tasks/sidecar.md"),
+        Finding::new(Severity::Warning, "A pod asks for the sidecar and has none.")
+            .evidence(format!("pod {pod} has {} and no container idissuer", injection::SECRET))
+            .cure("Switch injection on in the chart (injection.enabled=true), and create the pod again.")
+            .command(format!("kubectl delete pod {pod} -n {}", facts.row.namespace))
+            .page(injection::PAGE),
     )
 }
 
@@ -194,6 +177,7 @@ mod tests {
 
     use super::*;
     use crate::plugin::consumers::tests::pod;
+    use crate::plugin::injection::tests::annotated;
     use crate::plugin::row::Row;
     use crate::plugin::row::tests::{condition, credential, time, token};
 
@@ -263,32 +247,31 @@ mod tests {
 
     #[test]
     fn annotations_of_injection_that_do_nothing_are_found() {
-        let annotated = |name: &str, value: &str| {
+        let with = |name: &str, value: &str| {
             let mut pod = pod("reports", json!({}), json!({}));
             pod.metadata.annotations = Some([(name.to_owned(), value.to_owned())].into());
             pod
         };
-        let found = warnings(&facts(good(), vec![annotated("idissuer.pl/inject-secrets", "billing")]));
-        assert_eq!(found[0].evidence, ["pod reports: idissuer.pl/inject-secrets"]);
-        let found = warnings(&facts(good(), vec![annotated("idissuer.pl/inject-secret", "billing")]));
+        let found = warnings(&facts(good(), vec![with("idissuer.pl/inject-secrets", "billing")]));
+        let evidence = "pod reports: idissuer.pl/inject-secrets, which should be idissuer.pl/inject-secret";
+        assert_eq!(found[0].evidence, [evidence]);
+        let found = warnings(&facts(good(), vec![with("idissuer.pl/inject-secret", "billing")]));
         assert_eq!(found[0].cause, "A pod asks for the sidecar and has none.");
-        let other = facts(good(), vec![annotated("idissuer.pl/inject-secret", "other")]);
+        let other = facts(good(), vec![with("idissuer.pl/inject-secret", "other")]);
         assert_eq!(causes(&other), Vec::<String>::new());
     }
 
     #[test]
     fn annotations_of_injection_on_a_deployment_are_found() {
         let mut facts = facts(good(), Vec::new());
-        let workload = |annotation: &str| Workload {
-            kind: "deployment",
-            name: "reports".to_owned(),
-            annotations: vec![annotation.to_owned()],
-        };
-        facts.workloads = vec![workload("other.example/a")];
+        facts.workloads = vec![annotated("deployment", "other.example/a")];
         assert_eq!(causes(&facts), Vec::<String>::new());
-        facts.workloads = vec![workload("idissuer.pl/inject-secret")];
+        facts.workloads = vec![annotated("deployment", injection::SECRET)];
         let found = warnings(&facts);
-        assert_eq!(found[0].evidence, ["metadata.annotations of deployment reports"]);
+        assert_eq!(
+            found[0].evidence,
+            ["idissuer.pl/inject-secret in metadata.annotations of deployment reports"]
+        );
         assert_eq!(found[0].commands, ["kubectl edit deployment reports -n shop"]);
     }
 
