@@ -1,9 +1,17 @@
 //! Logs, to standard error.
 
-use std::io;
+mod repetitions;
 
-use tracing_subscriber::EnvFilter;
+use std::io::{self, IsTerminal as _};
+use std::sync::Arc;
+
 use tracing_subscriber::filter::Directive;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, fmt};
+
+use self::repetitions::Repetitions;
+use super::clock::SystemClock;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -33,7 +41,7 @@ const ALWAYS: [&str; 9] = [
     "tonic=info",
 ];
 
-/// Starts logging. The filter is `RUST_LOG`, or `info` without it.
+/// Starts logging. The filter is `RUST_LOG`, or `info` without it. The same warning is not said twice within a minute.
 pub fn start(format: LogFormat) {
     let filter = EnvFilter::builder().with_default_directive(Directive::from(tracing::Level::INFO));
     let mut filter = filter.from_env_lossy();
@@ -42,9 +50,11 @@ pub fn start(format: LogFormat) {
             filter = filter.add_directive(directive);
         }
     }
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match format {
-        LogFormat::Text => builder.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
+    let lines = fmt::layer().with_writer(io::stderr);
+    let lines = match format {
+        LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    let repetitions = Repetitions::new(Arc::new(SystemClock::start()));
+    tracing_subscriber::registry().with(filter).with(repetitions).with(lines).init();
 }

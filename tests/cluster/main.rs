@@ -42,6 +42,7 @@ mod resource_rules;
 mod resource_status;
 mod restarting;
 mod rivals;
+mod saying;
 mod schema;
 mod secrecy;
 mod selftest;

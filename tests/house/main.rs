@@ -6,6 +6,7 @@ mod book;
 mod chart;
 mod circles;
 mod images;
+mod logs;
 mod modules;
 mod reference;
 mod references;
