@@ -4,6 +4,7 @@ mod causes;
 mod cures;
 mod facts;
 mod finding;
+mod operator;
 mod warnings;
 
 use clap::Args;
@@ -13,11 +14,13 @@ use serde_json::json;
 use self::causes::causes;
 use self::facts::Facts;
 use self::finding::Severity;
+use self::operator::operator;
 use self::warnings::warnings;
 use super::Context;
 use super::cluster::{Cluster, Scope};
 use super::failure::{Failure, FailureKind};
 use super::lease::LeaseFacts;
+use super::operator_metrics::OperatorMetrics;
 use super::row::Row;
 use super::screen::{Format, Text, Tone};
 
@@ -27,13 +30,13 @@ Examples:
   kubectl idissuer explain billing
   kubectl idissuer explain billing -o json | jq -r '.findings[].commands[]?'
 
-It reads the status, the metadata of the Secrets, the operator's Lease and the pods of the namespace, and says what is wrong,
+It reads the status, the metadata of the Secrets, the operator's Lease and metrics and the pods of the namespace, and says what is wrong,
 what shows it, and what cures it. It also warns of what will go wrong: containers that never see a new token (environment,
 subPath), clocks, annotations of injection that do nothing.
 
 Exit codes: 0 no problem; 3 a problem. Warnings do not count.
-Rights: get on idissuercredentials.idissuer.pl; where they exist get on both Secrets and on the Lease, list on pods,
-deployments, statefulsets and daemonsets. What may not be read is named, and the rest is explained.")]
+Rights: get on idissuercredentials.idissuer.pl; where they exist get on both Secrets, on the Lease and on pods/proxy of the
+operator, list on pods, deployments, statefulsets and daemonsets. What may not be read is named, and the rest is explained.")]
 pub(super) struct ExplainArguments {
     /// The credential
     #[arg(value_name = "NAME")]
@@ -48,7 +51,8 @@ pub(super) struct ExplainArguments {
 pub(super) async fn run(arguments: ExplainArguments, context: &mut Context<'_>) -> Result<(), Failure> {
     let cluster = context.cluster().await?;
     let facts = Box::pin(read(&cluster, &arguments.name, context.clock.now().wall)).await?;
-    let findings: Vec<_> = causes(&facts).into_iter().chain(warnings(&facts)).collect();
+    let findings: Vec<_> =
+        causes(&facts).into_iter().chain(operator(&facts)).chain(warnings(&facts)).collect();
     let has_problem = findings.iter().any(|finding| finding.severity == Severity::Problem);
     if let Some(format) = arguments.output {
         let data = json!({"credential": facts.row, "findings": findings, "notRead": facts.missing_rights});
@@ -103,12 +107,20 @@ async fn read(cluster: &Cluster, name: &str, now: Timestamp) -> Result<Facts, Fa
     let pods = pods.map_err(&mut note).ok();
     let workloads = workloads.map_err(&mut note).unwrap_or_default();
     let lease = lease.map_err(&mut note).ok().flatten();
+    let leader = lease.as_ref().filter(|lease| !lease.is_lost(server_time.unwrap_or(now)));
+    let metrics = match leader.and_then(LeaseFacts::leading_pod) {
+        Some((namespace, pod)) => {
+            OperatorMetrics::read(cluster, namespace, pod).await.map_err(&mut note).ok()
+        }
+        None => None,
+    };
     Ok(Facts {
         credential,
         row,
         now,
         server_time,
         lease,
+        metrics,
         is_target_there,
         is_login_there,
         pods,

@@ -37,6 +37,13 @@ impl LeaseFacts {
         self.holder.is_none() || age.is_none_or(|age| age > i64::from(self.seconds.max(1)) * 2)
     }
 
+    /// The namespace and name of the pod that holds it: an identity is the name of the pod and a random number.
+    pub(super) fn leading_pod(&self) -> Option<(&str, &str)> {
+        let (namespace, _) = self.path.split_once('/')?;
+        let (pod, _) = self.holder.as_deref()?.rsplit_once('_')?;
+        Some((namespace, pod))
+    }
+
     /// Who holds it, for people.
     pub(super) fn describe(&self, now: Timestamp) -> String {
         match (&self.holder, self.renewed) {
@@ -63,6 +70,19 @@ mod tests {
         assert_eq!(lease_of("idissuer-system/idissuer"), Some(("idissuer-system", "idissuer")));
         assert_eq!(lease_of("none/host/127.0.0.1:8080"), None);
         assert_eq!(lease_of("odd"), None);
+    }
+
+    #[test]
+    fn a_holder_names_its_pod() {
+        let lease = |holder: Option<&str>| LeaseFacts {
+            path: "system/idissuer".to_owned(),
+            holder: holder.map(str::to_owned),
+            renewed: None,
+            seconds: 15,
+        };
+        assert_eq!(lease(Some("idissuer-5d_0a1b2c3d")).leading_pod(), Some(("system", "idissuer-5d")));
+        assert_eq!(lease(Some("odd")).leading_pod(), None);
+        assert_eq!(lease(None).leading_pod(), None);
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod lifetime;
 mod login_secret;
 mod logs;
 mod operator;
+mod operator_metrics;
 mod published;
 mod renew;
 mod report;

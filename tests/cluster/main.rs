@@ -34,6 +34,7 @@ mod outage;
 mod pausing;
 mod plugin;
 mod plugin_explain;
+mod plugin_metrics;
 mod plugin_rights;
 mod refusing;
 mod renewing;

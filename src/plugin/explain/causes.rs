@@ -173,30 +173,19 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::plugin::explain::facts;
+    use crate::plugin::explain::facts::tests::NOON;
     use crate::plugin::lease::LeaseFacts;
     use crate::plugin::row::Row;
-    use crate::plugin::row::tests::{condition, credential, time, token};
+    use crate::plugin::row::tests::{condition, time, token};
 
-    #[expect(clippy::needless_pass_by_value, reason = "the callers write it in place")]
+    /// As if it were this time.
     fn facts(spec: Value, status: Value, now: &str) -> Facts {
-        let mut whole = json!({"loginSecretRef": {"name": "login"}});
-        whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
-        let credential = credential(whole, status);
-        Facts {
-            row: Row::new(&credential, time(now)),
-            credential,
-            now: time(now),
-            server_time: None,
-            lease: None,
-            is_target_there: None,
-            is_login_there: None,
-            pods: None,
-            workloads: Vec::new(),
-            missing_rights: Vec::new(),
-        }
+        let mut facts = facts::tests::facts(spec, status);
+        facts.now = time(now);
+        facts.row = Row::new(&facts.credential, facts.now);
+        facts
     }
-
-    const NOON: &str = "2026-01-01T00:30:00Z";
 
     fn first(facts: &Facts) -> (Severity, String, Vec<String>) {
         let found = causes(facts);

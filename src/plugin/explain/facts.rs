@@ -8,6 +8,7 @@ use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
 use crate::core::conditions::ConditionType;
 use crate::plugin::injection::Annotated;
 use crate::plugin::lease::LeaseFacts;
+use crate::plugin::operator_metrics::OperatorMetrics;
 use crate::plugin::row::Row;
 
 /// All that is known. What could not be read is absent.
@@ -21,6 +22,8 @@ pub(super) struct Facts {
     pub(super) server_time: Option<Timestamp>,
     /// The lease of the operator that wrote the status.
     pub(super) lease: Option<LeaseFacts>,
+    /// What the one that leads measures.
+    pub(super) metrics: Option<OperatorMetrics>,
     pub(super) is_target_there: Option<bool>,
     pub(super) is_login_there: Option<bool>,
     pub(super) pods: Option<Vec<Pod>>,
@@ -43,5 +46,37 @@ impl Facts {
     /// The condition of this type, if it has this status.
     pub(super) fn condition(&self, type_: ConditionType, status: &str) -> Option<&Condition> {
         self.status()?.condition(type_.as_str()).filter(|it| it.status == status)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::plugin::row::tests::{credential, time};
+
+    /// When the facts are.
+    pub(in crate::plugin::explain) const NOON: &str = "2026-01-01T00:30:00Z";
+
+    /// The facts of a credential with a login, these fields of the specification and this status; nothing else is known.
+    #[expect(clippy::needless_pass_by_value, reason = "the callers write it in place")]
+    pub(in crate::plugin::explain) fn facts(spec: Value, status: Value) -> Facts {
+        let mut whole = json!({"loginSecretRef": {"name": "login"}});
+        whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        let credential = credential(whole, status);
+        Facts {
+            row: Row::new(&credential, time(NOON)),
+            credential,
+            now: time(NOON),
+            server_time: None,
+            lease: None,
+            metrics: None,
+            is_target_there: None,
+            is_login_there: None,
+            pods: None,
+            workloads: Vec::new(),
+            missing_rights: Vec::new(),
+        }
     }
 }

@@ -177,25 +177,18 @@ mod tests {
 
     use super::*;
     use crate::plugin::consumers::tests::pod;
+    use crate::plugin::explain::facts;
+    use crate::plugin::explain::facts::tests::NOON;
     use crate::plugin::injection::tests::annotated;
-    use crate::plugin::row::Row;
-    use crate::plugin::row::tests::{condition, credential, time, token};
-
-    const NOON: &str = "2026-01-01T00:30:00Z";
+    use crate::plugin::row::tests::{condition, time, token};
 
     fn facts(status: Value, pods: Vec<Pod>) -> Facts {
-        let credential = credential(json!({"loginSecretRef": {"name": "login"}}), status);
         Facts {
-            row: Row::new(&credential, time(NOON)),
-            credential,
-            now: time(NOON),
             server_time: Some(time(NOON)),
-            lease: None,
             is_target_there: Some(true),
             is_login_there: Some(true),
             pods: Some(pods),
-            workloads: Vec::new(),
-            missing_rights: Vec::new(),
+            ..facts::tests::facts(json!({}), status)
         }
     }
 
