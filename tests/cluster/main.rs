@@ -35,6 +35,7 @@ mod pausing;
 mod plugin;
 mod plugin_explain;
 mod plugin_metrics;
+mod plugin_prompt;
 mod plugin_rights;
 mod refusing;
 mod renewing;

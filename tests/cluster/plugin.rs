@@ -29,7 +29,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Self {
             code: output.status.code().unwrap_or(-1),
@@ -113,9 +113,15 @@ subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: {user}}}]
 
     /// Runs it with something on standard input.
     pub(crate) async fn run_with_input(&self, arguments: &[&str], input: &str) -> Run {
-        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_idissuer"));
+        self.output(self.command(arguments).into(), input).await
+    }
+
+    /// The plugin in the namespace of the stage, not started yet.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_idissuer"));
         command.arg("kubectl").args(arguments).args(["-n", &self.namespace]);
-        self.output(command, input).await
+        command.env("KUBECONFIG", &self.kubeconfig);
+        command
     }
 
     /// Completes a command line, as kubectl asks for it.

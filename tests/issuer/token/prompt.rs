@@ -1,99 +1,56 @@
 //! The prompt on a terminal, and the completion of a shell.
 
-use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use idissuer_testbed::{skip, wait};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, tcgetattr};
+use idissuer_testbed::{Terminal, skip, wait};
 
 use super::finished;
 use crate::stage::{HOUR, NAME, SECRET, Stage};
 
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// A terminal, seen from its other side.
-struct Terminal {
-    master: File,
-    /// Open as long as the test, or the master reads an end between two programs.
-    slave: File,
-}
-
-impl Terminal {
-    fn open() -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let name = ptsname(&master, Vec::new()).unwrap();
-        let slave = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
-        Self { master: File::from(master), slave }
-    }
-
-    /// Runs the program with this as its terminal. Its output is not the terminal, as in `$(…)`.
-    fn run(&self, command: &Command) -> Child {
-        let mut changed = Command::new("setsid");
-        changed.args(["--ctty", "--wait"]).arg(command.get_program()).args(command.get_args());
-        for (name, value) in command.get_envs() {
-            value.map(|value| changed.env(name, value));
-        }
-        changed.stdin(self.slave.try_clone().unwrap());
-        changed.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-    }
-
-    /// What is shown, up to this text.
-    async fn until_shown(&self, text: &'static str) -> String {
-        let mut master = self.master.try_clone().unwrap();
-        let reading = tokio::task::spawn_blocking(move || {
-            let (mut shown, mut part) = (String::new(), [0; 256]);
-            while !shown.contains(text) {
-                let length = master.read(&mut part).unwrap();
-                shown.push_str(&String::from_utf8_lossy(&part[..length]));
-            }
-            shown
-        });
-        tokio::time::timeout(LIMIT, reading).await.unwrap().unwrap()
-    }
-
-    fn type_in(&self, text: &str) {
-        (&self.master).write_all(text.as_bytes()).unwrap();
-    }
-
-    fn echoes(&self) -> bool {
-        tcgetattr(&self.slave).unwrap().local_modes.contains(LocalModes::ECHO)
-    }
-}
-
 #[tokio::test]
 async fn a_password_is_asked_for_once_without_echo_and_a_cached_token_asks_for_none() {
     let stage = Stage::prepare(HOUR).await;
-    let terminal = Terminal::open();
+    let terminal = Terminal::open().unwrap();
     let command = stage.bare(&["--username", NAME]);
-    assert!(terminal.echoes());
-    let child = terminal.run(&command);
-    let shown = terminal.until_shown(": ").await;
+    assert!(terminal.echoes().unwrap());
+    let child = terminal.run(&command).unwrap();
+    let shown = terminal.until_shown(": ", LIMIT).await.unwrap();
     assert!(shown.contains(NAME) && shown.contains(&stage.url), "{shown}");
-    assert!(!terminal.echoes());
-    terminal.type_in(&format!("{SECRET}\n"));
+    assert!(!terminal.echoes().unwrap());
+    terminal.type_in(&format!("{SECRET}\n")).unwrap();
     let token = stage.accepted(finished(child).await).await;
-    assert!(terminal.echoes());
-    assert_eq!(terminal.until_shown("\n").await.trim(), "", "nothing of it is shown");
-    assert_eq!(stage.accepted(finished(terminal.run(&command)).await).await, token);
+    assert!(terminal.echoes().unwrap());
+    assert_eq!(terminal.until_shown("\n", LIMIT).await.unwrap().trim(), "", "nothing of it is shown");
+    assert_eq!(stage.accepted(finished(terminal.run(&command).unwrap()).await).await, token);
     assert_eq!(stage.counts().logins_accepted, 1);
 }
 
 #[tokio::test]
 async fn control_c_at_the_prompt_restores_the_echo_and_tries_no_login() {
     let stage = Stage::prepare(HOUR).await;
-    let terminal = Terminal::open();
-    let child = terminal.run(&stage.bare(&["--username", NAME]));
-    terminal.until_shown(": ").await;
+    let terminal = Terminal::open().unwrap();
+    let child = terminal.run(&stage.bare(&["--username", NAME])).unwrap();
+    terminal.until_shown(": ", LIMIT).await.unwrap();
     // These would leave the terminal without an echo.
-    terminal.type_in("half\u{1c}\u{1a}");
-    terminal.type_in("\u{3}");
+    terminal.type_in("half\u{1c}\u{1a}").unwrap();
+    terminal.type_in("\u{3}").unwrap();
     finished(child).await.assert_failed(130, &["interrupted"]);
-    wait::until("the echo", LIMIT, async || terminal.echoes()).await;
+    wait::until("the echo", LIMIT, async || terminal.echoes().unwrap()).await;
+    assert_eq!(stage.issuer.counts().total().logins_rejected, 0);
+}
+
+#[tokio::test]
+async fn a_terminal_that_closes_ends_the_program() {
+    let stage = Stage::prepare(HOUR).await;
+    let terminal = Terminal::open().unwrap();
+    let child = terminal.run(&stage.bare(&["--username", NAME])).unwrap();
+    terminal.until_shown(": ", LIMIT).await.unwrap();
+    drop(terminal);
+    let run = tokio::time::timeout(LIMIT, finished(child)).await.unwrap();
+    assert_ne!(run.code, 0, "{run:?}");
     assert_eq!(stage.issuer.counts().total().logins_rejected, 0);
 }
 

@@ -29,6 +29,7 @@
 //! - [`process`] runs other programs, which end with the test.
 //! - [`memory`] is an API server without programs and waiting: for tests in paused time. A table holds it to the real
 //!   one.
+//! - [`Terminal`] is the keyboard and screen of a program that asks a person.
 //! - [`Tools`] finds or builds the programs of Kubernetes.
 //!
 //! Nothing is left after the end of the process, however it ends.
@@ -53,6 +54,7 @@ pub mod prometheus;
 pub mod proxy;
 mod shared;
 mod skip;
+mod terminal;
 mod tools;
 pub mod wait;
 pub mod wire;
@@ -68,4 +70,5 @@ pub use namespace::TestNamespace;
 pub use node::Node;
 pub use shared::{Shared, shared};
 pub use skip::{skip, variable};
+pub use terminal::Terminal;
 pub use tools::{Program, Tools};
