@@ -152,9 +152,11 @@ async fn after(
     }
     match credentials {
         Ok(credentials) => {
-            let rows: Vec<_> = credentials.iter().map(|credential| Row::new(credential, now)).collect();
-            checks.extend(leaders(cluster, &credentials, server_time.unwrap_or(now)).await?);
+            let known = &credentials.known;
+            let rows: Vec<_> = known.iter().map(|credential| Row::new(credential, now)).collect();
+            checks.extend(leaders(cluster, known, server_time.unwrap_or(now)).await?);
             checks.extend(judge::credentials(&rows));
+            checks.extend(judge::not_understood(&credentials));
         }
         Err(failure) => checks.push(unknown("Credentials", failure)?),
     }

@@ -19,6 +19,7 @@ use kube::api::{
 use kube::{Api, Client, Resource};
 use serde_json::{Value, json};
 
+use super::credentials::Credentials;
 use super::failure::{CREDENTIALS, Failure, FailureKind, Request};
 use super::injection::{Annotated, POD};
 use crate::api::{GROUP, IdIssuerCredential, KIND, PLURAL};
@@ -100,10 +101,17 @@ impl Cluster {
         &self,
         scope: Scope<'_>,
         selector: Option<&str>,
-    ) -> Result<Vec<IdIssuerCredential>, Failure> {
+    ) -> Result<Credentials, Failure> {
         let label_selector = selector.map(str::to_owned);
         let parameters = ListParams { label_selector, ..ListParams::default() };
-        self.list(scope, CREDENTIALS, parameters).await
+        let request =
+            Request { verb: "list", resource: CREDENTIALS, namespace: scope.namespace(), name: None };
+        let resource = ApiResource::erase::<IdIssuerCredential>(&());
+        let api: &Api<DynamicObject> = &match scope {
+            Scope::Namespace(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            Scope::All => Api::all_with(self.client.clone(), &resource),
+        };
+        pages(request, parameters, async |parameters| api.list(&parameters).await).await.map(Credentials::of)
     }
 
     /// Changes a credential by a merge patch.

@@ -51,7 +51,7 @@ async fn names(context: &Context<'_>, namespace: Option<String>) -> Vec<(String,
     let Cluster { namespace: own, .. } = &cluster;
     let namespace = namespace.as_deref().unwrap_or(own);
     let credentials = cluster.credentials(Scope::Namespace(namespace), None).await.unwrap_or_default();
-    let names = credentials.iter().filter_map(|it| it.metadata.name.clone());
+    let names = credentials.known.iter().filter_map(|it| it.metadata.name.clone());
     names.map(|name| (name, String::new())).collect()
 }
 

@@ -9,6 +9,7 @@ mod cluster;
 mod complete;
 mod consumers;
 mod create;
+mod credentials;
 mod explain;
 mod failure;
 mod injection;

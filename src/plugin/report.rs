@@ -72,7 +72,10 @@ pub(super) async fn run(arguments: ReportArguments, context: &mut Context<'_>) -
     let scope = if arguments.all_namespaces { Scope::All } else { Scope::Namespace(&cluster.namespace) };
     let mut report = Report::default();
     match cluster.credentials(scope, None).await {
-        Ok(credentials) => report.add_credentials(&cluster, &credentials).await,
+        Ok(credentials) => {
+            report.missing.extend(credentials.notes());
+            report.add_credentials(&cluster, &credentials.known).await;
+        }
         Err(failure) => report.missing.push(failure.message),
     }
     report.add_operator(&cluster, arguments.operator_namespace.as_deref()).await;

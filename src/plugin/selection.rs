@@ -40,7 +40,7 @@ impl Selection {
         self.check()?;
         if self.names.is_empty() {
             let scope = if self.all_namespaces { Scope::All } else { Scope::Namespace(&cluster.namespace) };
-            let found = cluster.credentials(scope, self.selector.as_deref()).await?;
+            let found = cluster.credentials(scope, self.selector.as_deref()).await?.all()?;
             if found.is_empty() {
                 let message = "no IdIssuerCredential is selected; check -n and -l";
                 return Err(Failure::new(FailureKind::NotFound, message));

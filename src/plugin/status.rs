@@ -69,16 +69,17 @@ pub(super) async fn run(arguments: StatusArguments, context: &mut Context<'_>) -
         return good_or_shown(detail.is_good());
     }
     let scope = arguments.scope(&cluster);
-    let rows = read(&cluster, scope, arguments.selector.as_deref(), context.clock.now().wall).await?;
+    let now = context.clock.now().wall;
+    let (rows, notes) = read(&cluster, scope, arguments.selector.as_deref(), now).await?;
     match arguments.output {
-        Some(format) => context.screen.data(format, &json!({"credentials": rows}))?,
-        None if rows.is_empty() => context.screen.line(&nothing_found(scope))?,
+        Some(format) => context.screen.data(format, &json!({"credentials": rows, "notShown": notes}))?,
+        None if rows.is_empty() && notes.is_empty() => context.screen.line(&nothing_found(scope))?,
         None => {
-            let text = table(&rows, arguments.all_namespaces, context.screen, context.clock.now().wall);
+            let text = list(&rows, &notes, arguments.all_namespaces, context.screen, now);
             context.screen.print(&text)?;
         }
     }
-    good_or_shown(rows.iter().all(|row| row.is_good))
+    good_or_shown(notes.is_empty() && rows.iter().all(|row| row.is_good))
 }
 
 impl StatusArguments {
@@ -91,14 +92,16 @@ fn good_or_shown(is_good: bool) -> Result<(), Failure> {
     if is_good { Ok(()) } else { Err(Failure::shown(FailureKind::NotReady)) }
 }
 
+/// The rows, and what to say of credentials that are not understood.
 async fn read(
     cluster: &Cluster,
     scope: Scope<'_>,
     selector: Option<&str>,
     now: Timestamp,
-) -> Result<Vec<Row>, Failure> {
+) -> Result<(Vec<Row>, Vec<String>), Failure> {
     let credentials = cluster.credentials(scope, selector).await?;
-    Ok(credentials.iter().map(|credential| Row::new(credential, now)).collect())
+    let rows = credentials.known.iter().map(|credential| Row::new(credential, now)).collect();
+    Ok((rows, credentials.notes().collect()))
 }
 
 /// Shows it again whenever it changes; on a terminal also the time left.
@@ -116,8 +119,8 @@ async fn watch(
             (detail.state(), detail.render(context.screen, now))
         } else {
             let scope = arguments.scope(cluster);
-            let rows = read(cluster, scope, arguments.selector.as_deref(), now).await?;
-            let text = table(&rows, arguments.all_namespaces, context.screen, now);
+            let (rows, notes) = read(cluster, scope, arguments.selector.as_deref(), now).await?;
+            let text = list(&rows, &notes, arguments.all_namespaces, context.screen, now);
             (rows.iter().map(state).collect::<Vec<_>>().join("\n"), text)
         };
         if context.screen.is_decorated() || last.as_ref() != Some(&state) {
@@ -135,7 +138,12 @@ fn state(row: &Row) -> String {
     format!("{} {} {} {} {:?}", row.path(), row.is_good, row.ready, row.state(), expiration)
 }
 
-/// The list.
+/// The list, and what is missing in it.
+fn list(rows: &[Row], notes: &[String], with_namespace: bool, screen: &Screen, now: Timestamp) -> String {
+    let notes = notes.iter().map(|note| format!("Not shown: {note}\n"));
+    table(rows, with_namespace, screen, now) + &notes.collect::<String>()
+}
+
 fn table(rows: &[Row], with_namespace: bool, screen: &Screen, now: Timestamp) -> String {
     let mut titles = vec!["NAME", "READY", "LEFT", "RENEWAL", "GRANT", "LOGIN", "REASON"];
     if with_namespace {

@@ -37,6 +37,7 @@ mod plugin_explain;
 mod plugin_metrics;
 mod plugin_prompt;
 mod plugin_rights;
+mod plugin_versions;
 mod refusing;
 mod renewing;
 mod repairing;

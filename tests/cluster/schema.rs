@@ -16,7 +16,7 @@ static WITH_LOOSE_CRD: Shared =
 
 /// The definition, but with a schema that takes anything: as an older or newer one might take what this operator
 /// cannot read.
-fn loose_crd() -> String {
+pub(crate) fn loose_crd() -> String {
     let mut crd: Value = serde_saphyr::from_str(CRD).unwrap();
     let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] = anything;

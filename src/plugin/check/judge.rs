@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::finding::{Check, Verdict};
+use crate::plugin::credentials::Credentials;
 use crate::plugin::injection::{Annotated, PAGE, mistakes};
 use crate::plugin::lease::LeaseFacts;
 use crate::plugin::lifetime::short;
@@ -140,6 +141,14 @@ pub(super) fn credentials(rows: &[Row]) -> Vec<Check> {
         );
     }
     checks
+}
+
+/// Credentials that another version wrote.
+pub(super) fn not_understood(credentials: &Credentials) -> Option<Check> {
+    let first = credentials.notes().next()?;
+    let message = format!("{} are not understood, first: {first}", credentials.unknown.len());
+    let cure = "Compare the versions: kubectl idissuer version";
+    Some(Check::new("Credentials", Verdict::Warning, message).cure(cure, "versions.md"))
 }
 
 /// Annotations that ask for the sidecar.
