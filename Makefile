@@ -9,7 +9,7 @@ CRD   := crds/idissuer.pl_idissuercredentials.yaml
 CHART := charts/idissuer-operator
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulation check deny minimal spelling book crds chart figures bench bench-long flamegraph heap full mutants soak hostile tools image installed materials reproducible
+.PHONY: help demo test simulation check deny minimal spelling book crds chart figures krew bench bench-long flamegraph heap full mutants soak hostile tools image installed materials reproducible
 
 help: ## Print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -182,6 +182,10 @@ image: ## Build the container images as OCI archives, without a container engine
 	deploy/build.sh
 	@$(BUILD)
 	@$(call write_images,$(TESTBED))
+
+krew: ## Pack the program of `make image` for krew, with the manifest: target/krew; TAG=v1.2.3 names a release
+	@[ -x target/image/idissuer ] || deploy/build.sh
+	@deploy/krew.sh target/image/idissuer target/krew $(or $(TAG),v$(VERSION))
 
 materials: image ## Write a bill of materials (CycloneDX) beside each image
 	@for name in $(IMAGES); do $(TESTBED) materials $$name > target/image/$$name.cdx.json || exit; done

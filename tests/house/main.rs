@@ -6,6 +6,7 @@ mod book;
 mod chart;
 mod circles;
 mod images;
+mod krew;
 mod logs;
 mod modules;
 mod reference;
