@@ -106,9 +106,9 @@ crds: ## Generate crds/ from the code, and copy it to the chart and deploy/; the
 	cp $(CRD) deploy/crds/
 	@$(MAKE) chart
 
-chart: ## Generate the chart's README, deploy/base, deploy/install.yaml and deploy/alerts.yaml from the chart
+chart: ## Generate the changes in Chart.yaml from CHANGELOG.md, and the chart's README, deploy/base, deploy/install.yaml and deploy/alerts.yaml from the chart
 	$(CARGO) test --quiet --locked --workspace --test house -- --ignored --exact \
-	  chart::readme::write_the_values_into_the_readme chart::deploy::write_the_manifests
+	  chart::changes::write_the_changes chart::readme::write_the_values_into_the_readme chart::deploy::write_the_manifests
 
 SOAK := soak::no_token_dies_in_a_target_while_there_is_a_working_way_to_get_a_new_one
 soak: export MINUTES ?= 10

@@ -100,18 +100,6 @@ async fn the_images_that_the_chart_announces_are_those_that_it_runs() {
 }
 
 #[test]
-fn the_changes_that_the_chart_announces_are_of_kinds_that_artifact_hub_knows() {
-    for change in annotation("changes").as_array().unwrap() {
-        let kind = change["kind"].as_str().unwrap();
-        assert!(
-            ["added", "changed", "deprecated", "removed", "fixed", "security"].contains(&kind),
-            "{change}"
-        );
-        assert!(change["description"].is_string(), "{change}");
-    }
-}
-
-#[test]
 fn the_icon_of_the_chart_is_its_picture() {
     let icon = format!("data:image/svg+xml;base64,{}", STANDARD.encode(read_of_chart("icon.svg")));
     assert!(yaml(&read_of_chart("Chart.yaml"))["icon"] == icon, "make `icon` in Chart.yaml: {icon}");

@@ -1,6 +1,7 @@
 //! The chart: what Helm makes of it, for every value that it knows, and that its documents fit together.
 
 mod alerts;
+mod changes;
 mod closed;
 mod deploy;
 mod documents;
