@@ -9,7 +9,7 @@ CRD   := crds/idissuer.pl_idissuercredentials.yaml
 CHART := charts/idissuer-operator
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulation check deny minimal spelling book crds chart figures krew bench bench-long flamegraph heap full mutants soak hostile tools image installed materials reproducible
+.PHONY: help demo test simulation check deny minimal spelling book crds chart figures krew bench bench-long flamegraph heap full mutants soak hostile tools image installed materials reproducible workflows
 
 help: ## Print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -35,7 +35,7 @@ simulation: export CARGO_PROFILE_DEV_OPT_LEVEL := 2
 simulation: ## Run ten simulated days of operation with random faults
 	$(CARGO) test --locked --workspace --test simulation -- --include-ignored --skip what_the_worst_templates_cost --nocapture
 
-check: deny spelling minimal ## Check format, lints, docs, dependencies, spelling and generated files
+check: deny spelling workflows minimal ## Check format, lints, docs, dependencies, spelling, workflows and generated files
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --lib --example demo
@@ -78,6 +78,20 @@ deny: $(DENY) ## Check licences, sources and bans of all dependencies
 
 spelling: $(TYPOS) ## Check the spelling of everything
 	$(TYPOS)
+
+ACTIONLINT_VERSION := 1.7.12
+ACTIONLINT         := $(TOOLS)/actionlint-$(ACTIONLINT_VERSION)/actionlint
+ZIZMOR_VERSION     := 1.32.0
+ZIZMOR             := $(TOOLS)/zizmor-$(ZIZMOR_VERSION)/bin/zizmor
+$(ACTIONLINT):
+	GOBIN=$(@D) GOFLAGS= GOTOOLCHAIN=local go install github.com/rhysd/actionlint/cmd/actionlint@v$(ACTIONLINT_VERSION)
+$(ZIZMOR):
+	$(call install,zizmor,zizmor,$(ZIZMOR_VERSION))
+
+# What they are (actionlint, without the linters of other languages), and what they let others do (zizmor).
+workflows: $(ACTIONLINT) $(ZIZMOR) ## Check the workflows of the hosted CI
+	$(ACTIONLINT) -shellcheck= -pyflakes=
+	$(ZIZMOR) --quiet --offline --no-progress --min-severity=medium .github
 
 MDBOOK_VERSION := 0.5.4
 MDBOOK         := $(TOOLS)/mdbook-$(MDBOOK_VERSION)/bin/mdbook
