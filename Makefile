@@ -9,10 +9,10 @@ CRD   := crds/idissuer.pl_idissuercredentials.yaml
 CHART := charts/idissuer-operator
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulation check deny minimal spelling book crds chart figures krew bench bench-long flamegraph heap full mutants soak hostile tools image installed materials reproducible workflows
+.PHONY: help demo test simulation check deny minimal spelling book crds chart figures bench bench-long flamegraph heap full mutants soak hostile tools image installed materials platform cross release-dry-run reproducible workflows
 
 help: ## Print this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 demo: ## Watch tokens rotate on a real API server; ROTATIONS=3 stops after three rotations
 	@$(BUILD)
@@ -189,20 +189,40 @@ VERSION    = $(shell sed -n '/^\[workspace.package\]/,/^$$/s/^version = "\(.*\)"
 REVISION   = $(shell git rev-parse HEAD)
 COMMITTED  = $(shell git log -1 --format=%ct)
 TESTBED   := $(DEBUG)/idissuer-testbed
+image_arguments = VERSION=$(VERSION) REVISION=$(REVISION) SOURCE_DATE_EPOCH=$(COMMITTED)
 write_images = for name in $(IMAGES); do $(1) image deploy/Containerfile $$name target/image/$$name.tar \
-	VERSION=$(VERSION) REVISION=$(REVISION) SOURCE_DATE_EPOCH=$(COMMITTED) || exit; done
+	$(image_arguments) || exit; done
 
 image: ## Build the container images as OCI archives, without a container engine: target/image/*.tar
 	deploy/build.sh
 	@$(BUILD)
 	@$(call write_images,$(TESTBED))
 
-krew: ## Pack the program of `make image` for krew, with the manifest: target/krew; TAG=v1.2.3 names a release
-	@[ -x target/image/idissuer ] || deploy/build.sh
-	@deploy/krew.sh target/image/idissuer target/krew $(or $(TAG),v$(VERSION))
-
 materials: image ## Write a bill of materials (CycloneDX) beside each image
 	@for name in $(IMAGES); do $(TESTBED) materials $$name > target/image/$$name.cdx.json || exit; done
+
+# What `deploy/release.sh` packs, for one platform.
+PLATFORM := linux-$(if $(filter aarch64,$(shell uname -m)),arm64,amd64)
+platform: materials ## Build programs, images and bills of materials of a release for this machine: target/platforms
+	@mkdir -p target/platforms/$(PLATFORM)
+	cp target/image/idissuer $(foreach name,$(IMAGES),target/image/$(name).tar target/image/$(name).cdx.json) target/platforms/$(PLATFORM)/
+
+# A release has arm64 from a machine of its own. Here, a compiler for it and an emulator show that it builds and runs.
+ARM64 := aarch64-unknown-linux-gnu
+CROSS_COMPILER := CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc
+cross: ## Build those of arm64 on another machine; needs gcc-aarch64-linux-gnu, and `rustup target add aarch64-unknown-linux-gnu`
+	$(CROSS_COMPILER) TARGET=$(ARM64) OUTPUT=target/cross/target/image deploy/build.sh
+	@$(BUILD)
+	@mkdir -p target/platforms/linux-arm64
+	cp target/cross/target/image/idissuer target/platforms/linux-arm64/
+	@cd target/cross && $(foreach name,$(IMAGES),$(abspath $(TESTBED)) image $(CURDIR)/deploy/Containerfile $(name) \
+	  $(CURDIR)/target/platforms/linux-arm64/$(name).tar TARGETARCH=arm64 $(image_arguments) &&) true
+	@export CARGO_BUILD_TARGET=$(ARM64); $(foreach name,$(IMAGES),$(TESTBED) materials $(name) \
+	  > target/platforms/linux-arm64/$(name).cdx.json &&) true
+
+release-dry-run: platform $(CROSS) ## Make all files of a release that can be made here: target/release-files; CROSS=cross for arm64 too
+	HELM=$$($(TESTBED) tools helm | sed -n 1p) deploy/release.sh $(PLATFORM) $(if $(CROSS),linux-arm64)
+	tests/released.sh target/release-files $(VERSION)
 
 reproducible: export ELSEWHERE := $(shell mktemp --dry-run --directory)
 reproducible: image ## Build the images again in another folder, and check that they are identical

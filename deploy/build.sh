@@ -1,6 +1,7 @@
 #!/bin/sh
 # Builds the programs for the images: statically linked and reproducible in any folder. With the argument `dependencies`, builds
-# only their dependencies, from the manifests alone.
+# only their dependencies, from the manifests alone. TARGET is for another machine than this one (a triple of Rust); OUTPUT is
+# where the programs go, `target/image` by default.
 #
 # Uses glibc, not musl: a musl target needs rustup, and name resolution works with glibc too. Since glibc 2.34, /etc/hosts and
 # DNS need no shared library.
@@ -26,7 +27,8 @@ for crates in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
 done
 export RUSTFLAGS
 # With --target, the flags do not apply to build scripts.
-target=$(rustc -vV | sed -n 's/^host: //p')
+target=${TARGET:-$(rustc -vV | sed -n 's/^host: //p')}
+output=${OUTPUT:-target/image}
 # shellcheck disable=SC2086 # split into words
 cargo build --locked --release --target "$target" --target-dir target $packages
 if [ "${1:-}" = dependencies ]; then
@@ -36,5 +38,5 @@ if [ "${1:-}" = dependencies ]; then
   rm -r src tests/simulator/src tests/testbed/src
   exit
 fi
-mkdir -p target/image
-cp "target/$target/release/idissuer" "target/$target/release/idissuer-simulator" target/image/
+mkdir -p "$output"
+cp "target/$target/release/idissuer" "target/$target/release/idissuer-simulator" "$output/"

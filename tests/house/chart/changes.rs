@@ -51,7 +51,11 @@ fn the_changelog_begins_with_this_version_and_says_when_it_was_released() {
     let versions = versions(&changelog);
     let (heading, _) = versions[0];
     let when = heading.strip_prefix(concat!(env!("CARGO_PKG_VERSION"), ", ")).unwrap_or_default();
-    assert!(when == "not released yet" || is_date(when), "{heading}: {} is expected", env!("CARGO_PKG_VERSION"));
+    assert!(
+        when == "not released yet" || is_date(when),
+        "{heading}: {} is expected",
+        env!("CARGO_PKG_VERSION")
+    );
     for (heading, text) in versions {
         assert!(!entries(text).is_empty(), "{heading}");
         for (kind, entry) in entries(text) {
@@ -76,7 +80,9 @@ fn the_changes_that_the_chart_announces_are_those_of_the_changelog() {
     let announced = yaml(&read_of_chart("Chart.yaml"))["annotations"]["artifacthub.io/changes"].clone();
     let announced = yaml(announced.as_str().unwrap());
     assert_eq!(announced[0]["kind"], "added");
-    assert!(announced[0]["description"].as_str().is_some_and(|text| text.starts_with("Sharing: a credential")));
+    assert!(
+        announced[0]["description"].as_str().is_some_and(|text| text.starts_with("Sharing: a credential"))
+    );
 }
 
 #[test]

@@ -39,6 +39,7 @@ pub struct Image {
     labels: BTreeMap<String, String>,
     user: Option<String>,
     created: Option<Timestamp>,
+    architecture: Option<String>,
 }
 
 impl Image {
@@ -103,6 +104,13 @@ impl Image {
         self
     }
 
+    /// The machines that it is for, as Go calls them. Without this, those like the one that makes it.
+    #[must_use]
+    pub fn architecture(mut self, architecture: &str) -> Self {
+        self.architecture = Some(architecture.to_owned());
+        self
+    }
+
     /// Writes it as an OCI archive: what `docker load`, `skopeo` and [`Node::import_image`](crate::Node::import_image)
     /// read.
     ///
@@ -126,7 +134,7 @@ impl Image {
             "config": archive.blob("config.v1+json", configuration.as_bytes())?,
         });
         let mut described = archive.blob("manifest.v1+json", manifest.to_string().as_bytes())?;
-        described["platform"] = json!({ "os": "linux", "architecture": architecture() });
+        described["platform"] = json!({ "os": "linux", "architecture": self.target_architecture() });
         described["annotations"] = json!(self.name);
         let index = json!({
             "schemaVersion": 2,
@@ -136,6 +144,10 @@ impl Image {
         archive.file("index.json", index.to_string().as_bytes(), false)?;
         archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#, false)?;
         archive.finish()
+    }
+
+    fn target_architecture(&self) -> &str {
+        self.architecture.as_deref().unwrap_or_else(|| architecture())
     }
 
     fn layer(&self) -> Result<Vec<u8>> {
@@ -152,7 +164,7 @@ impl Image {
     fn configuration(&self, layer: &str) -> Value {
         let mut configuration = json!({
             "os": "linux",
-            "architecture": architecture(),
+            "architecture": self.target_architecture(),
             "config": {
                 "User": self.user.as_deref().unwrap_or(NOBODY),
                 "Entrypoint": self.entrypoint,
@@ -188,7 +200,7 @@ fn compressed(bytes: &[u8]) -> io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// As Go, and so the image format, calls it.
+/// That of this machine, as Go, and so the image format, calls it.
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",

@@ -15,6 +15,8 @@ const BUILD: &str = "--from=build";
 const SOURCES: &str = "/source/";
 /// The argument that says when an image was made, as seconds since 1970. Container engines know it too.
 const CREATED: &str = "SOURCE_DATE_EPOCH";
+/// The argument that says for which machines an image is. Container engines know it too.
+const ARCHITECTURE: &str = "TARGETARCH";
 
 /// A Containerfile, read.
 #[derive(Clone, Debug)]
@@ -70,6 +72,9 @@ impl Recipe {
         let mut image = Image::default();
         for instruction in lineage.iter().flat_map(|stage| &stage.instructions) {
             image = self.follow(image, instruction, sources, arguments)?;
+        }
+        if let Some(architecture) = arguments.get(ARCHITECTURE) {
+            image = image.architecture(architecture);
         }
         match arguments.get(CREATED) {
             None => Ok(image),

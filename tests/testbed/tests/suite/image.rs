@@ -77,6 +77,19 @@ fn an_image_is_what_the_last_stages_of_its_containerfile_say() {
 }
 
 #[test]
+fn an_image_for_other_machines_says_so_in_its_index_and_in_its_configuration() {
+    let folder = WorkFolder::create().unwrap();
+    write(&folder, "out/program", "a program");
+    let recipe = Recipe::read(&write(&folder, "Containerfile", CONTAINERFILE)).unwrap();
+    let archive = folder.path().join("archive.tar");
+    let mut arguments = arguments();
+    arguments.insert("TARGETARCH".into(), "riscv64".into());
+    recipe.image("program", folder.path(), &arguments).unwrap().write(&archive).unwrap();
+    let bytes = fs::read(&archive).unwrap();
+    assert_eq!(String::from_utf8_lossy(&bytes).matches(r#""architecture":"riscv64""#).count(), 2);
+}
+
+#[test]
 fn what_needs_a_container_engine_or_an_argument_is_refused_by_name() {
     let folder = WorkFolder::create().unwrap();
     let refused = |text: &str, stage: &str, arguments: &BTreeMap<String, String>| {
