@@ -20,7 +20,7 @@ static ALONE: Shared = Shared::new(options);
 pub(crate) static UNDER_POLICIES: Shared = Shared::new(options);
 
 /// Stand-ins for the CRDs of the Prometheus operator, with the fields that the chart writes and no others.
-const MONITORS: &str = include_str!("monitors.yaml");
+pub(crate) const MONITORS: &str = include_str!("monitors.yaml");
 
 const NAMESPACES: &str = "
 {apiVersion: v1, kind: Namespace, metadata: {name: idissuer-operator}}
