@@ -204,6 +204,7 @@ mod tests {
     #[test]
     fn a_follower_is_told_that_a_person_has_to_act_where_the_owner_is() {
         let origin = Origin::parse(DEFAULT_ISSUER).unwrap();
+        let named = AccountReference::Followed(NamespacedName::new("platform", "billing"));
         let answers = [
             UnclearAnswer::Redirect,
             UnclearAnswer::PathWrong,
@@ -224,6 +225,8 @@ mod tests {
         for cause in unclear.into_iter().chain(not_accepted).chain(others).chain(lost) {
             let failure = Failure { class: RetryClass::Rejected, cause, password_has_blank: false };
             let owner = Reason::of_call(&failure, "billing-login", &origin);
+            let follower = named.failure_reason(&failure);
+            assert_eq!(follower.needs_user_action(), owner.needs_user_action(), "{cause:?}");
             assert_eq!(cause.needs_user_action(), owner.needs_user_action(), "{cause:?}");
         }
     }
