@@ -66,12 +66,19 @@ $(DENY):
 $(TYPOS):
 	$(call install,typos,typos-cli,$(TYPOS_VERSION))
 
-# Tests alerts, dashboard and metrics. Only unpacked: the package would start a server.
+# Prometheus tests alerts, dashboard and metrics; nginx is an example. Only unpacked: the packages would start servers.
+# $(call unpack,FOLDER,PACKAGES)
+define unpack
+	mkdir -p $(1)
+	cd $(1) && { apt-get download --quiet $(2) || { apt-get update --quiet && apt-get download --quiet $(2); }; }
+	cd $(1) && for package in *.deb; do dpkg-deb --extract $$package . || exit; done && rm *.deb
+endef
 PROMETHEUS := $(TOOLS)/prometheus/usr/bin/prometheus
 $(PROMETHEUS):
-	mkdir -p $(TOOLS)/prometheus
-	cd $(TOOLS)/prometheus && { apt-get download --quiet prometheus || { apt-get update --quiet && apt-get download --quiet prometheus; }; }
-	cd $(TOOLS)/prometheus && dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb
+	$(call unpack,$(TOOLS)/prometheus,prometheus)
+NGINX := $(TOOLS)/nginx/usr/sbin/nginx
+$(NGINX):
+	$(call unpack,$(TOOLS)/nginx,nginx libnginx-mod-http-js)
 
 deny: $(DENY) ## Check licences, sources and bans of all dependencies
 	$(DENY) --locked check bans licenses sources
@@ -250,9 +257,9 @@ full: check reproducible materials test ## Run the checks that are too slow for 
 	PROPTEST_CASES=256 $(MAKE) mutants
 	PROPTEST_CASES=1000000 SIMULATION_FULL=1 SIMULATION_DAYS=30 SIMULATION_CREDENTIALS=1000 $(MAKE) simulation
 
-tools: ## Build the programs for tests and demo, once, from source: etcd, kube-apiserver, kubectl, a node, helm; and unpack Prometheus
+tools: ## Build the programs for tests and demo, once, from source: etcd, kube-apiserver, kubectl, a node, helm; and unpack Prometheus and nginx
 	@$(BUILD)
 	$(TESTBED) tools
 	$(TESTBED) tools node
 	$(TESTBED) tools helm
-	@if command -v apt-get >/dev/null; then $(MAKE) $(PROMETHEUS); fi
+	@if command -v apt-get >/dev/null; then $(MAKE) $(PROMETHEUS) $(NGINX); fi

@@ -12,6 +12,8 @@ mod connections;
 mod faults;
 mod neighbours;
 mod outages;
+mod programs;
+mod secret_volume;
 mod secrets;
 mod sidecar;
 #[path = "../simulation/simulated_answer.rs"]

@@ -1,30 +1,10 @@
 //! The source `secret-dir`: updates of a mounted Secret by the kubelet, and of plain files by a person.
 
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::{HOUR, LIMIT, Sidecar};
-
-/// Puts another version of a Secret in place, as the kubelet does.
-fn swap(volume: &Path, version: &str, files: &[(&str, &str)]) {
-    let directory = volume.join(version);
-    fs::create_dir(&directory).unwrap();
-    for (name, text) in files {
-        fs::write(directory.join(name), text).unwrap();
-        let link = volume.join(name);
-        if fs::symlink_metadata(&link).is_err() {
-            symlink(format!("..data/{name}"), link).unwrap();
-        }
-    }
-    let old = fs::read_link(volume.join("..data"));
-    symlink(version, volume.join("..data_tmp")).unwrap();
-    fs::rename(volume.join("..data_tmp"), volume.join("..data")).unwrap();
-    if let Ok(old) = old {
-        fs::remove_dir_all(volume.join(old)).unwrap();
-    }
-}
+use crate::secret_volume::swap;
 
 async fn following(volume: &str) -> Sidecar {
     let mut sidecar = Sidecar::prepare(HOUR).await;

@@ -56,6 +56,7 @@ mod shared;
 mod skip;
 mod terminal;
 mod tools;
+mod unpacked;
 pub mod wait;
 pub mod wire;
 
@@ -72,3 +73,4 @@ pub use shared::{Shared, shared};
 pub use skip::{skip, variable};
 pub use terminal::Terminal;
 pub use tools::{Program, Tools};
+pub use unpacked::unpacked;

@@ -4,24 +4,18 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use crate::unpacked;
+
 /// The promtool that `make tools` unpacks, or an installed one.
 #[must_use]
 pub fn promtool() -> Option<PathBuf> {
-    program("promtool")
+    unpacked("prometheus", "usr/bin/promtool")
 }
 
 /// The server.
 #[must_use]
 pub fn server() -> Option<PathBuf> {
-    program("prometheus")
-}
-
-fn program(name: &str) -> Option<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-    let unpacked = cache.map(|cache| cache.join("idissuer-testbed/prometheus/usr/bin").join(name));
-    let places = unpacked.into_iter().chain([PathBuf::from("/usr/bin").join(name)]);
-    places.into_iter().find(|place| place.exists())
+    unpacked("prometheus", "usr/bin/prometheus")
 }
 
 /// What `promtool check metrics` says of the text of a scrape: nothing, if all is well.
