@@ -9,6 +9,7 @@ mod life;
 mod login;
 mod proxy;
 mod secrecy;
+mod service;
 mod trouble;
 
 use std::fs::{self, Permissions};

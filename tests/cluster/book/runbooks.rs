@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
+use super::page::{Piece, pages, pieces};
 use crate::CLUSTER;
 use crate::operator::credential;
 
@@ -18,15 +19,12 @@ const NOT_RUN: [&str; 4] = ["kubectl logs ", "kubectl get deploy", "kubectl auth
 
 /// The distinct lines of all shell blocks of the runbooks.
 fn commands() -> BTreeSet<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/src");
-    let pages = fs::read_dir(folder.join("runbooks")).unwrap().map(|entry| entry.unwrap().path());
-    let mut commands = BTreeSet::new();
-    for page in pages.chain([folder.join("runbooks.md")]) {
-        let text = fs::read_to_string(page).unwrap();
-        let blocks = text.split("```sh\n").skip(1).map(|block| block.split_once("```").unwrap().0);
-        commands.extend(blocks.flat_map(str::lines).map(str::to_owned));
-    }
-    commands
+    let pages = pages().into_iter().filter(|page| page.starts_with("runbooks"));
+    let scripts = pages.flat_map(|page| pieces(&page)).filter_map(|piece| match piece {
+        Piece::Script(script) => Some(script),
+        _ => None,
+    });
+    scripts.flat_map(|script| script.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
 /// Creates or removes the Secret that the pages call `SECRET`, whichever the command needs.
