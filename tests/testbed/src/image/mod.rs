@@ -147,7 +147,7 @@ impl Image {
     }
 
     fn target_architecture(&self) -> &str {
-        self.architecture.as_deref().unwrap_or_else(|| architecture())
+        self.architecture.as_deref().unwrap_or(architecture())
     }
 
     fn layer(&self) -> Result<Vec<u8>> {
