@@ -47,6 +47,7 @@ impl Installed {
         let values = json!({
             "issuer": {"url": stage.issuer.url(), "allowed": [other_issuer.url()]},
             "scope": {"namespaces": namespaces},
+            "sharing": {"namespaceSelectors": is_namespaced},
             // The first line has the admin address.
             "logFormat": "text",
         });
@@ -148,6 +149,16 @@ impl Installed {
         requests
     }
 
+    /// A credential selects namespaces by their labels.
+    async fn select_namespaces(&self) {
+        let selector = json!({"matchLabels": {"team": "sales"}});
+        self.stage.apply_as("selecting", json!({"allowedNamespaces": {"selector": selector}})).await;
+        wait::until("a watch of namespaces", LIMIT, async || {
+            self.requests().iter().any(|it| it.verb == "watch" && it.resource == "namespaces")
+        })
+        .await;
+    }
+
     /// That what is granted is used, and what is used is granted. The table is printed.
     fn assert_minimal(&self, scope: &str) {
         let requests = self.requests();
@@ -163,13 +174,14 @@ impl Installed {
 
     /// That it reads those Secrets only that a credential names, and of all others at most the metadata.
     fn assert_discreet(&self) {
-        let named = [LOGIN, NAME, AUTHORITY, "by-configmap", "by-secret"];
+        let named = [LOGIN, NAME, AUTHORITY, "by-configmap", "by-secret", "selecting"];
         for request in self.requests().iter().filter(|it| it.resource == "secrets" && it.verb == "get") {
             assert!(named.contains(&request.name.as_str()), "{request:?}");
         }
         let mut lists = 0;
         for request in self.proxies.iter().flat_map(Proxy::requests) {
-            if request.method == "GET" && request.path.ends_with("/secrets") {
+            let is_list = request.path.ends_with("/secrets") || request.path.ends_with("/api/v1/namespaces");
+            if request.method == "GET" && is_list {
                 lists += 1;
                 let is_of_metadata = |accepted: &str| accepted.contains("as=PartialObjectMetadata");
                 assert!(request.accept.split(',').all(is_of_metadata), "{request:?}");
@@ -252,6 +264,7 @@ async fn in_one_namespace_the_chart_grants_what_the_operator_uses_and_nothing_el
     let elsewhere: Api<Secret> = installed.home.api();
     let text = credential("elsewhere", json!({})).to_string();
     installed.home.kubectl().apply(&text).await.unwrap();
+    installed.select_namespaces().await;
     installed.live().await;
     installed.assert_minimal("one namespace");
     installed.assert_discreet();

@@ -1,5 +1,8 @@
 //! Credentials that share the tokens of another one, in another namespace too, and tenants who may not.
 
+mod order;
+mod selecting;
+
 use std::time::Duration;
 
 use idissuer::api::IdIssuerCredential;
