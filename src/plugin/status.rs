@@ -24,6 +24,8 @@ Examples:
   kubectl idissuer status                 the credentials of the namespace
   kubectl idissuer status -A --watch      all of them, until Ctrl-C
   kubectl idissuer status billing         one, with its Secret, Events, followers, and the pods that use it
+  kubectl idissuer status --followers-of billing
+                                          all that share its tokens, in all namespaces, also without permission
 
 LEFT is the life of the token in the Secret. On a terminal, | in the bar marks where the renewal is due.
 
@@ -42,6 +44,10 @@ pub(super) struct StatusArguments {
     /// In all namespaces
     #[arg(short = 'A', long)]
     all_namespaces: bool,
+
+    /// Those that follow this credential, in all namespaces
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["name", "all_namespaces"])]
+    followers_of: Option<String>,
 
     /// Show it again when it changes, until Ctrl-C
     #[arg(short, long, conflicts_with = "output")]
@@ -68,14 +74,15 @@ pub(super) async fn run(arguments: StatusArguments, context: &mut Context<'_>) -
         }
         return good_or_shown(detail.is_good());
     }
-    let scope = arguments.scope(&cluster);
     let now = context.clock.now().wall;
-    let (rows, notes) = read(&cluster, scope, arguments.selector.as_deref(), now).await?;
+    let (rows, notes) = arguments.rows(&cluster, now).await?;
     match arguments.output {
         Some(format) => context.screen.data(format, &json!({"credentials": rows, "notShown": notes}))?,
-        None if rows.is_empty() && notes.is_empty() => context.screen.line(&nothing_found(scope))?,
+        None if rows.is_empty() && notes.is_empty() => {
+            context.screen.line(&arguments.nothing_found(&cluster))?;
+        }
         None => {
-            let text = list(&rows, &notes, arguments.all_namespaces, context.screen, now);
+            let text = list(&rows, &notes, arguments.with_namespace(), context.screen, now);
             context.screen.print(&text)?;
         }
     }
@@ -84,24 +91,38 @@ pub(super) async fn run(arguments: StatusArguments, context: &mut Context<'_>) -
 
 impl StatusArguments {
     fn scope<'a>(&self, cluster: &'a Cluster) -> Scope<'a> {
-        if self.all_namespaces { Scope::All } else { Scope::Namespace(&cluster.namespace) }
+        if self.with_namespace() { Scope::All } else { Scope::Namespace(&cluster.namespace) }
+    }
+
+    /// Whether they may be in several namespaces.
+    fn with_namespace(&self) -> bool {
+        self.all_namespaces || self.followers_of.is_some()
+    }
+
+    /// The credential whose followers are meant, with its namespace.
+    fn owner(&self, cluster: &Cluster) -> Option<String> {
+        self.followers_of.as_ref().map(|name| format!("{}/{name}", cluster.namespace))
+    }
+
+    /// The rows, and what to say of credentials that are not understood.
+    async fn rows(&self, cluster: &Cluster, now: Timestamp) -> Result<(Vec<Row>, Vec<String>), Failure> {
+        let credentials = cluster.credentials(self.scope(cluster), self.selector.as_deref()).await?;
+        let owner = self.owner(cluster);
+        let is_meant = |row: &Row| owner.is_none() || row.follows == owner;
+        let rows = credentials.known.iter().map(|credential| Row::new(credential, now)).filter(is_meant);
+        Ok((rows.collect(), credentials.notes().collect()))
+    }
+
+    fn nothing_found(&self, cluster: &Cluster) -> String {
+        self.owner(cluster).map_or_else(
+            || nothing_found(self.scope(cluster)),
+            |owner| format!("No IdIssuerCredential follows {owner}."),
+        )
     }
 }
 
 fn good_or_shown(is_good: bool) -> Result<(), Failure> {
     if is_good { Ok(()) } else { Err(Failure::shown(FailureKind::NotReady)) }
-}
-
-/// The rows, and what to say of credentials that are not understood.
-async fn read(
-    cluster: &Cluster,
-    scope: Scope<'_>,
-    selector: Option<&str>,
-    now: Timestamp,
-) -> Result<(Vec<Row>, Vec<String>), Failure> {
-    let credentials = cluster.credentials(scope, selector).await?;
-    let rows = credentials.known.iter().map(|credential| Row::new(credential, now)).collect();
-    Ok((rows, credentials.notes().collect()))
 }
 
 /// Shows it again whenever it changes; on a terminal also the time left.
@@ -118,9 +139,8 @@ async fn watch(
             let detail = detail::Detail::read(cluster, name, now).await?;
             (detail.state(), detail.render(context.screen, now))
         } else {
-            let scope = arguments.scope(cluster);
-            let (rows, notes) = read(cluster, scope, arguments.selector.as_deref(), now).await?;
-            let text = list(&rows, &notes, arguments.all_namespaces, context.screen, now);
+            let (rows, notes) = arguments.rows(cluster, now).await?;
+            let text = list(&rows, &notes, arguments.with_namespace(), context.screen, now);
             (rows.iter().map(state).collect::<Vec<_>>().join("\n"), text)
         };
         if context.screen.is_decorated() || last.as_ref() != Some(&state) {

@@ -165,6 +165,11 @@ async fn status_shows_all_that_may_be_read_and_names_the_right_that_is_missing()
     list.assert(0, &["billing    True", "TokenPublished", "follows plugin-status-", LOGIN]);
     admin.run(&["status", "-A"]).await.assert_has("NAMESPACE");
     admin.run(&["status", "-l", "app=none"]).await.assert(0, &["No IdIssuerCredential found"]);
+    let followers = admin.run(&["status", "--followers-of", NAME]).await;
+    followers.assert(0, &["NAMESPACE", "follower   True", "follows plugin-status-"]);
+    assert_eq!(followers.out.lines().count(), 2, "the title and the follower: {followers:?}");
+    let parts = ["No IdIssuerCredential follows plugin-status-", "/follower."];
+    admin.run(&["status", "--followers-of", "follower"]).await.assert(0, &parts);
     let data = admin.run(&["status", "-o", "json"]).await.json();
     assert_eq!(data["credentials"][0]["expirationTime"], json!(expiration), "{data}");
     admin.run(&["status", "-o", "yaml"]).await.assert(0, &["credentials:\n- expirationTime: "]);

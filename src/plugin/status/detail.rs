@@ -140,12 +140,7 @@ impl Detail {
             self.issuer.clone().unwrap_or_else(|| "the default of the operator (--issuer-url)".to_owned()),
         ));
         lines.push(("Target", self.target()));
-        if let Some(followers) = &status.followers {
-            let rest =
-                usize::try_from(followers.count).unwrap_or_default().saturating_sub(followers.names.len());
-            let more = if rest > 0 { format!(", and {rest} more") } else { String::new() };
-            lines.push(("Followers", followers.names.join(", ") + &more));
-        }
+        lines.extend(self.followers().map(|followers| ("Followers", followers)));
         if let Some(failures) = &status.failures {
             let ago = relative(failures.last_failure_time.0, now);
             let next = next_attempt(failures.next_attempt_time.as_ref().map(|time| time.0), now);
@@ -156,6 +151,20 @@ impl Detail {
             lines.push(("Operator", controller.clone()));
         }
         lines
+    }
+
+    /// Those that status names, and how to see the others.
+    fn followers(&self) -> Option<String> {
+        let followers = self.status.followers.as_ref()?;
+        let named = followers.names.join(", ");
+        let rest = usize::try_from(followers.count).unwrap_or_default().saturating_sub(followers.names.len());
+        if rest == 0 {
+            return Some(named);
+        }
+        let (name, namespace) = (&self.credential.name, &self.credential.namespace);
+        Some(format!(
+            "{named}, and {rest} more: kubectl idissuer status --followers-of {name} -n {namespace}"
+        ))
     }
 
     fn login(&self, now: Timestamp) -> String {
@@ -395,6 +404,6 @@ mod tests {
             serde_json::from_value(json!({"count": 22, "names": ["orders/billing", "shop/second"]})).unwrap();
         let text = detail.render(&screen, now);
         assert!(text.contains("Secret billing, as the operator wrote it"), "{text}");
-        assert!(text.contains("Followers   orders/billing, shop/second, and 20 more"), "{text}");
+        assert!(text.contains("Followers   orders/billing, shop/second, and 20 more: kubectl idissuer status --followers-of billing -n shop"), "{text}");
     }
 }
