@@ -3,6 +3,7 @@
 mod cached;
 mod prompt;
 mod rejected;
+mod shell;
 
 use std::fs;
 use std::io::Write as _;

@@ -1,9 +1,8 @@
-//! The prompt on a terminal, and the completion of a shell.
+//! The prompt on a terminal.
 
-use std::process::Command;
 use std::time::Duration;
 
-use idissuer_testbed::{Terminal, skip, wait};
+use idissuer_testbed::Terminal;
 
 use super::finished;
 use crate::stage::{HOUR, NAME, SECRET, Stage};
@@ -63,36 +62,4 @@ async fn without_a_terminal_the_other_ways_are_named() {
     command.env("XDG_STATE_HOME", stage.path("state"));
     let run = finished(super::started(&mut command, "")).await;
     run.assert_failed(2, &["--password-stdin", "--login-dir"]);
-}
-
-#[tokio::test]
-async fn bash_completes_commands_flags_and_values() {
-    let program = env!("CARGO_BIN_EXE_idissuer");
-    let script = r#"
-        set -eu
-        source <("$PROGRAM" completion bash)
-        COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
-        "$(complete -p idissuer | sed 's/.*-F \([^ ]*\).*/\1/')" idissuer "${@: -1}" "${@: -2:1}"
-        printf '%s\n' "${COMPREPLY[@]}"
-    "#;
-    let complete = |words: &[&str]| {
-        let output =
-            Command::new("bash").args(["-c", script, "bash"]).args(words).env("PROGRAM", program).output();
-        output.ok().map(|output| {
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            String::from_utf8(output.stdout).unwrap()
-        })
-    };
-    for (words, expected) in [
-        (["idissuer", "to"].as_slice(), "token\n"),
-        (&["idissuer", "token", "--cred"], "--credential\n"),
-        (&["idissuer", "token", "--output", "he"], "header\n"),
-    ] {
-        let Some(found) = complete(words) else { return skip("there is no bash") };
-        assert_eq!(found, expected, "{words:?}");
-    }
-    for shell in ["zsh", "fish"] {
-        let output = Command::new(program).args(["completion", shell]).output().unwrap();
-        assert!(String::from_utf8(output.stdout).unwrap().contains("credential"), "{shell}");
-    }
 }
