@@ -29,6 +29,9 @@ struct Inner {
     /// By tenant; the one without a tenant is shared by all.
     breakers: HashMap<(Origin, Option<Tenant>), CircuitBreaker<AccountHandle>>,
     limits: HashMap<(Origin, Tenant), RejectionLimits<UserKey>>,
+    /// How many passwords were rejected that only a status tells to be accepted. They do not wait because of others that
+    /// were never accepted, but they are not without a limit either: a tenant may have written the status.
+    claimed: HashMap<(Origin, Tenant), RejectionLimits<UserKey>>,
     /// When idle limits were dropped last.
     swept: Option<Moment>,
 }
@@ -36,6 +39,16 @@ struct Inner {
 impl Inner {
     fn blocked_until(&self, call_site: &CallSite, user: UserKey, now: Moment) -> Option<Moment> {
         self.limits.get(&call_site.of_one()).and_then(|limits| limits.blocked_until(&user, now))
+    }
+
+    /// Drops idle limits. Not every time: there may be as many tenants as calls.
+    fn sweep(&mut self, now: Moment) {
+        if self.swept.is_none_or(|swept| swept.plus(SWEEP_PAUSE).is_reached(now)) {
+            self.swept = Some(now);
+            for limits in [&mut self.limits, &mut self.claimed] {
+                limits.retain(|_, limits| !limits.are_idle(now));
+            }
+        }
     }
 
     /// The breakers that a call has to pass.
@@ -100,6 +113,24 @@ impl CallLimits {
     /// Until when the limits let no login of this user name through that was never accepted.
     pub(super) fn blocked_until(&self, call_site: &CallSite, user: UserKey, now: Moment) -> Option<Moment> {
         self.lock().blocked_until(call_site, user, now)
+    }
+
+    /// Until when the limits let no login of this user name through that only a status tells to be accepted.
+    pub(super) fn claimed_blocked_until(
+        &self,
+        call_site: &CallSite,
+        user: UserKey,
+        now: Moment,
+    ) -> Option<Moment> {
+        self.lock().claimed.get(&call_site.of_one()).and_then(|limits| limits.blocked_until(&user, now))
+    }
+
+    /// The issuer rejected a password that only a status tells to be accepted.
+    pub(super) fn reject_claimed(&self, call_site: &CallSite, user: UserKey, now: Moment) {
+        let mut inner = self.lock();
+        let limits = inner.claimed.entry(call_site.of_one()).or_default();
+        limits.change(user, now, |limit| limit.end(true, now));
+        inner.sweep(now);
     }
 
     /// Starts a call; returns false if a breaker blocks it.
@@ -215,11 +246,7 @@ impl CallLimits {
     ) {
         let mut inner = self.lock();
         inner.limits.entry(call_site.of_one()).or_default().change(user, now, change);
-        // Not every time: there may be as many tenants as calls.
-        if inner.swept.is_none_or(|swept| swept.plus(SWEEP_PAUSE).is_reached(now)) {
-            inner.swept = Some(now);
-            inner.limits.retain(|_, limits| !limits.are_idle(now));
-        }
+        inner.sweep(now);
     }
 
     /// Each origin with a shared breaker, and whether it is open.

@@ -121,16 +121,23 @@ impl Accounts {
 
     /// Until when this login is not even looked up for this tenant, because the user name, or all user names of the
     /// tenant, had too many rejections. A tenant that learned whether an account of others has this password could
-    /// guess it, without a call to the issuer.
+    /// guess it, without a call to the issuer. `is_accepted` says that status tells of an accepted login: that one has limits
+    /// of its own.
     #[must_use]
     pub fn blocked_until(
         &self,
         tenant: &Tenant,
         address: &IssuerAddress,
         pair: &LoginPair,
+        is_accepted: bool,
     ) -> Option<Moment> {
         let (call_site, user) = (call_site(tenant, address), self.keys.user(pair));
-        self.shared.call_limits.blocked_until(&call_site, user, self.shared.clock.now())
+        let (limits, now) = (&self.shared.call_limits, self.shared.clock.now());
+        if is_accepted {
+            limits.claimed_blocked_until(&call_site, user, now)
+        } else {
+            limits.blocked_until(&call_site, user, now)
+        }
     }
 
     /// Forgets every session: another process may have used the accounts since.

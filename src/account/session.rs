@@ -33,6 +33,8 @@ pub struct Session {
     address: IssuerAddress,
     source: String,
     is_retired: AtomicBool,
+    /// Whether its rejection counts among the logins that a status wrongly claims to be accepted.
+    is_claim_rejected: AtomicBool,
     account: Mutex<Account>,
     members: Arc<Members>,
     shared: Arc<Shared>,
@@ -53,6 +55,7 @@ impl Session {
             address,
             source,
             is_retired: AtomicBool::new(false),
+            is_claim_rejected: AtomicBool::new(false),
             account: Mutex::default(),
             members,
             shared,

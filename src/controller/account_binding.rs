@@ -39,10 +39,8 @@ pub(super) async fn read(reconciliation: &mut Reconciliation<'_>) -> Result<(), 
                 let source = format!("{}/{}", key.namespace, key.name);
                 remember_rejections(reconciliation, &tenant, &address, &pair, now);
                 let accounts = &reconciliation.context.accounts;
-                match accounts
-                    .blocked_until(&tenant, &address, &pair)
-                    .filter(|_| !reconciliation.state.known.is_accepted(&spec, &seen))
-                {
+                let is_accepted = reconciliation.state.known.is_accepted(&spec, &seen);
+                match accounts.blocked_until(&tenant, &address, &pair, is_accepted) {
                     Some(until) => (Err(put_off(reference, until)), None),
                     None => (Ok(accounts.open(address, &pair, &source)), Some(pair)),
                 }

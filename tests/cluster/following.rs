@@ -1,5 +1,6 @@
 //! Credentials that share the tokens of another one, in another namespace too, and tenants who may not.
 
+mod hostile;
 mod order;
 mod selecting;
 

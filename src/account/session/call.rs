@@ -1,6 +1,7 @@
 //! One call of a session to the issuer: it waits for its turn, is recorded, sent and taken in.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -107,6 +108,12 @@ impl Session {
         let forgiven =
             call_limits.end(call_site, &self.handle(), account.accepted().is_some(), call_outcome, now);
         let is_rejected = matches!(&result, Err(failure) if failure.class == RetryClass::Rejected);
+        // This process has not seen it accepted. Each password counts once: an issuer that rejects everyone for a while
+        // does not use up the limit of a good one.
+        let is_claimed = account.accepted().is_some() && account.token().is_none();
+        if is_rejected && is_claimed && !self.is_claim_rejected.swap(true, Ordering::Relaxed) {
+            call_limits.reject_claimed(call_site, self.user, now);
+        }
         account.finish(call, result, now, clock.random_fraction());
         drop(account);
         for account in forgiven.iter().filter_map(|handle| handle.account.upgrade()) {

@@ -1,8 +1,9 @@
 //! The prompt on a terminal.
 
+use std::process::Command;
 use std::time::Duration;
 
-use idissuer_testbed::Terminal;
+use idissuer_testbed::{Terminal, wait};
 
 use super::finished;
 use crate::stage::{HOUR, NAME, SECRET, Stage};
