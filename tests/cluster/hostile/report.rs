@@ -25,6 +25,8 @@ pub(super) struct Report {
     is_up: bool,
     peak_mebibytes: u64,
     rejections: u64,
+    permitted: usize,
+    stolen: usize,
     attacks: Attacks,
 }
 
@@ -42,7 +44,10 @@ impl Report {
             tokio::time::sleep(Duration::from_millis(500)).await;
             served = setup.ready().await.unwrap_or_default();
         }
+        let (permitted, stolen) = setup.followed().await.unwrap_or((0, usize::MAX));
         Self {
+            permitted,
+            stolen,
             time,
             accepted: reads.accepted.load(Ordering::Relaxed),
             refused: reads.refused.load(Ordering::Relaxed),
@@ -67,6 +72,8 @@ impl Report {
             Some("the operator ended or panicked")
         } else if self.refused > 0 {
             Some("a token of an honest namespace was refused")
+        } else if self.stolen > 0 {
+            Some("the tenant has a token of an honest credential that does not permit it")
         } else if self.restarts > 0 {
             Some("a kubelet would have restarted the operator")
         } else if self.peak_mebibytes >= MEMORY_LIMIT {
@@ -97,6 +104,8 @@ impl fmt::Display for Report {
         row("  restarts by a kubelet (must be 0)", self.restarts.to_string())?;
         row("MEMORY AT MOST, MiB", format!("{} of {MEMORY_LIMIT}", self.peak_mebibytes))?;
         row("LOGINS REJECTED AT THE ISSUER", self.rejections.to_string())?;
+        row("TOKENS OF OTHERS THAT THE TENANT HAS", (self.permitted + self.stolen).to_string())?;
+        row("  without permission (must be 0)", self.stolen.to_string())?;
         row("ATTACKS (refused by the API server)", String::new())?;
         for (attack, (made, refused)) in &self.attacks {
             row(&format!("  {attack:?}"), format!("{made} ({refused})"))?;

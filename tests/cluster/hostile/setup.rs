@@ -1,5 +1,6 @@
 //! The operator, its tenants and its issuers.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use kube::Api;
 use kube::api::{ListParams, Patch};
 use serde_json::json;
 
-use crate::operator::{Operator, PASSWORD, Stage, credential, holds, parameters, write_secret};
+use crate::operator::{Operator, PASSWORD, Stage, credential, holds, now, parameters, write_secret};
 use crate::soak::CLUSTER;
 
 /// Honest credentials, each of an account of its own.
@@ -38,6 +39,11 @@ pub(super) struct Setup {
 
 pub(super) fn honest_user(number: usize) -> String {
     format!("honest-{number}@example.org")
+}
+
+/// Whether the tenant may follow this honest credential.
+fn permits_tenant(number: usize) -> bool {
+    number.is_multiple_of(10)
 }
 
 impl Setup {
@@ -84,7 +90,10 @@ impl Setup {
         for number in 0..HONEST {
             let (namespace, name) = (self.namespace_of(number), format!("honest-{number}"));
             self.write_login(namespace, &name, honest_user(number).as_bytes(), PASSWORD.as_bytes()).await;
-            let object = credential(&name, json!({"loginSecretRef": {"name": format!("{name}-login")}}));
+            let names = if permits_tenant(number) { vec![self.tenant.as_str()] } else { vec![] };
+            let login = json!({"name": format!("{name}-login")});
+            let object =
+                credential(&name, json!({"loginSecretRef": login, "allowedNamespaces": {"names": names}}));
             let credentials: Api<IdIssuerCredential> = Api::namespaced(self.client.clone(), namespace);
             credentials.patch(&name, &parameters(), &Patch::Apply(object)).await.unwrap();
         }
@@ -106,6 +115,27 @@ impl Setup {
             ready += list.iter().filter(|it| holds(it, "Ready", "True", "TokenPublished")).count();
         }
         Ok(ready)
+    }
+
+    /// How many tokens of honest credentials are in the Secrets of the tenant: with their permission, and without.
+    pub(super) async fn followed(&self) -> kube::Result<(usize, usize)> {
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &self.tenant);
+        let honest: BTreeMap<_, _> = (0..HONEST).map(|number| (honest_user(number), number)).collect();
+        let (mut permitted, mut stolen) = (0, 0);
+        for secret in secrets.list(&ListParams::default()).await?.items {
+            for value in secret.data.into_iter().flatten().map(|(_, value)| value) {
+                let token = String::from_utf8(value.0).unwrap_or_default();
+                let user_of =
+                    |issuer: &idissuer_simulator::Issuer| issuer.check(&token, now()).ok().map(str::to_owned);
+                let user = self.issuer.simulator().inspect(user_of);
+                match user.and_then(|user| honest.get(&user).copied()) {
+                    Some(number) if permits_tenant(number) => permitted += 1,
+                    Some(_) => stolen += 1,
+                    None => {}
+                }
+            }
+        }
+        Ok((permitted, stolen))
     }
 
     pub(super) async fn until_honest_are_ready(&self) {

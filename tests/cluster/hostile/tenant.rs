@@ -31,10 +31,11 @@ pub(super) enum Attack {
     DeletedTarget,
     RenewRequests,
     LongName,
+    Reference,
     Deletion,
 }
 
-const ATTACKS: [Attack; 15] = [
+const ATTACKS: [Attack; 16] = [
     Attack::Template,
     Attack::ForbiddenSecret,
     Attack::SilentIssuer,
@@ -49,6 +50,7 @@ const ATTACKS: [Attack; 15] = [
     Attack::DeletedTarget,
     Attack::RenewRequests,
     Attack::LongName,
+    Attack::Reference,
     Attack::Deletion,
 ];
 
@@ -126,6 +128,15 @@ impl Tenant<'_> {
                 self.credentials().patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
             }
             Attack::LongName => self.apply(&"n".repeat(253 - number), "tenant", json!({})).await,
+            Attack::Reference => {
+                // One of ten permits it.
+                let owner =
+                    json!({"namespace": self.setup.namespace_of(number), "name": format!("honest-{number}")});
+                let percent = self.chance.u8(5..=80);
+                let spec = json!({"credentialRef": owner, "renewal": {"renewBeforePercent": percent}});
+                let patch = Patch::Apply(credential(&name, spec));
+                self.credentials().patch(&name, &parameters(), &patch).await.map(drop)
+            }
             Attack::Deletion => self.credentials().delete(&name, &DeleteParams::default()).await.map(drop),
         }
     }
@@ -144,10 +155,13 @@ impl Tenant<'_> {
     }
 
     async fn edit_status(&mut self, name: &str) -> kube::Result<()> {
-        let status = if self.chance.bool() {
-            json!({"status": null})
-        } else {
-            json!({"status": {"login": {"rejections": 0, "acceptedTime": "2020-01-01T00:00:00Z"}}})
+        let time = "2020-01-01T00:00:00Z";
+        let status = match self.chance.u8(..3) {
+            0 => json!({"status": null}),
+            1 => json!({"status": {"login": {"rejections": 0, "acceptedTime": time}}}),
+            _ => {
+                json!({"status": {"token": {"issuedTime": time, "expirationTime": time, "renewalTime": time}}})
+            }
         };
         let parameters = PatchParams::default();
         self.credentials().patch_status(name, &parameters, &Patch::Merge(status)).await.map(drop)
