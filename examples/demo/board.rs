@@ -35,6 +35,8 @@ pub(crate) struct Row {
     pub since: Option<Moment>,
     /// Why it is not as it should be.
     pub trouble: Option<String>,
+    /// Whether it shares the tokens of another credential.
+    pub is_follower: bool,
     secret: String,
     url: Option<String>,
     told: Option<Told>,
@@ -80,6 +82,7 @@ impl Board {
         let name = credential.metadata.name.clone()?;
         let row = self.rows.entry(name.clone()).or_default();
         credential.secret_name().clone_into(&mut row.secret);
+        row.is_follower = credential.spec.credential_ref.is_some();
         row.url = credential.spec.issuer.as_ref().and_then(|issuer| issuer.url.clone());
         let status = credential.status.clone().unwrap_or_default();
         let stalled = status.conditions.iter().find(|condition| condition.type_ == "Stalled");
@@ -159,6 +162,15 @@ impl Board {
 }
 
 impl Row {
+    /// How its token was obtained.
+    pub(crate) fn grant(&self, token: &TokenStatus) -> &'static str {
+        match token.grant {
+            _ if self.is_follower => "shared",
+            Grant::Login => "Login",
+            Grant::Refresh => "Refresh",
+        }
+    }
+
     /// A new token is news once Secret and status agree on it.
     fn rotation(&mut self, held: Option<&String>, now: Moment) -> Option<String> {
         let token = self.token.as_ref()?;
@@ -173,7 +185,7 @@ impl Row {
             .replace(Told { fingerprint: token.fingerprint.clone(), expiry: token.expiration_time.0 });
         self.since = Some(now);
         let verdict = self.verdict.map_or("not asked", describe);
-        let token = format!("{} {:<7}", short(&token.fingerprint), grant(token));
+        let token = format!("{} {:<7}", short(&token.fingerprint), self.grant(token));
         Some(match before {
             None => format!("first token  {token} {verdict}"),
             Some(before) => {
@@ -215,14 +227,6 @@ fn token_in(secret: &Secret) -> Option<String> {
 /// As much of a fingerprint as tells tokens apart on a screen.
 pub(crate) fn short(fingerprint: &str) -> &str {
     fingerprint.get(..12).unwrap_or(fingerprint)
-}
-
-/// How a token was obtained.
-pub(crate) fn grant(token: &TokenStatus) -> &'static str {
-    match token.grant {
-        Grant::Login => "Login",
-        Grant::Refresh => "Refresh",
-    }
 }
 
 /// A verdict in words.

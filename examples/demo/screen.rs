@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use idissuer::core::time::Moment;
 use jiff::{SignedDuration, Unit};
 
-use crate::board::{Board, News, Row, describe, grant, short};
+use crate::board::{Board, News, Row, describe, short};
 use crate::check::Verdict;
 use crate::{Outcome, TOKEN_LIFETIME, say, seconds};
 
@@ -130,7 +130,7 @@ impl Terminal {
         let is_new = row.since.is_some_and(|since| now.monotonic - since.monotonic < HIGHLIGHT);
         let fingerprint = format!("{:<13} ", short(&token.fingerprint));
         let line = if is_new { line.bold(&fingerprint) } else { line.plain(&fingerprint) };
-        let line = line.plain(&format!("{:<8} ", grant(token)));
+        let line = line.plain(&format!("{:<8} ", row.grant(token)));
         let expiry = token.expiration_time.0;
         let left = expiry.duration_since(now.wall).max(SignedDuration::ZERO);
         let share = left.div_duration_f64(expiry.duration_since(token.issued_time.0));
