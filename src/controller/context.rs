@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::api_server::ApiServer;
 use super::events::EventPublisher;
 use super::large_reads::{LargeReads, ReadPermit};
-use super::leader_election::LeaderElection;
+use super::leader_election::{LeaderElection, Term};
 use super::peer_watch::PeerWatch;
 use super::registry::Registry;
 use super::sharing::index::SharingIndex;
@@ -64,6 +64,11 @@ pub(super) struct Context {
 }
 
 impl Context {
+    /// The present term, if this process may act now and knows what the leader before has written.
+    pub(super) fn term(&self) -> Option<Term> {
+        self.leader_election.term().filter(|term| self.registry.handover.is_over(*term))
+    }
+
     /// The registry of the area with this namespace; none if no area has it.
     pub(super) fn area_of(&self, namespace: &str) -> Option<&Arc<Registry>> {
         self.registries.iter().find(|registry| registry.covers(namespace))

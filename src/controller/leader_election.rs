@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::lease_client::SharedLease;
@@ -24,6 +25,8 @@ pub(super) struct LeaderElection {
     settings: Option<LeaseSettings>,
     clock: Arc<dyn Clock>,
     state: Mutex<State>,
+    /// Whether a claim was ever made, whatever came of it.
+    has_claimed: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -68,7 +71,8 @@ pub(super) struct Term {
 impl LeaderElection {
     /// Without settings there is no lease, and this process always leads.
     pub(super) fn new(settings: Option<LeaseSettings>, clock: Arc<dyn Clock>) -> Self {
-        Self { settings, clock, state: Mutex::default() }
+        let has_claimed = watch::Sender::new(settings.is_none());
+        Self { settings, clock, state: Mutex::default(), has_claimed }
     }
 
     /// The present term, if this process may act now.
@@ -80,6 +84,12 @@ impl LeaderElection {
         let may_act = state.may_act(self.clock.now());
         state.was_denied |= !may_act && state.tenure.is_some();
         may_act.then_some(state.term)
+    }
+
+    /// Waits until the first claim has succeeded or failed.
+    pub(super) async fn first_claimed(&self) {
+        // Cannot fail: the sender lives as long as self.
+        let _ = self.has_claimed.subscribe().wait_for(|has_claimed| *has_claimed).await;
     }
 
     /// For how long no other replica can lead; without a lease there is no limit. Unfenced work must end within it.
@@ -115,6 +125,7 @@ impl LeaderElection {
         while !stop.is_cancelled() {
             let begun = tokio::time::Instant::now();
             self.claim(settings, &mut claiming, &forget, &gained).await;
+            self.has_claimed.send_replace(true);
             tokio::select! {
                 // Claims follow each other without a pause if responses are slow.
                 () = tokio::time::sleep_until(begun + period) => {}

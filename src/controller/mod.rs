@@ -14,6 +14,7 @@ mod api_server;
 mod attempt;
 mod context;
 mod events;
+mod handover;
 mod large_reads;
 mod leader_election;
 mod lease_client;

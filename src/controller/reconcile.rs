@@ -64,7 +64,7 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
         return Ok(Action::await_change());
     }
     // A new leader wakes all credentials.
-    let Some(term) = context.leader_election.term() else { return Ok(Action::await_change()) };
+    let Some(term) = context.term() else { return Ok(Action::await_change()) };
     let mut state = state.lock().await;
     context.registry.wake_ups.set(&key, None);
     let action = if let Ok(credential) = &object.0 {
@@ -181,8 +181,9 @@ impl Reconciliation<'_> {
         // Even if it must be read: the watch sets the pace of retries.
         let version = self.credential.resource_version().unwrap_or_default();
         self.take_over(self.credential.status.clone().unwrap_or_default(), &version);
-        if term.follows_another {
-            let NamespacedName { namespace, name } = &self.identity.object;
+        let key = &self.identity.object;
+        if term.follows_another && !self.context.registry.handover.is_current(key, &version) {
+            let NamespacedName { namespace, name } = key;
             let read =
                 self.context.api_server.read_status(namespace, name, self.state.call_deadline()).await?;
             let (status, version) = read.unwrap_or_default();

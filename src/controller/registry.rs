@@ -15,6 +15,8 @@ mod wake_ups;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::handover::Handover;
+use super::leader_election::Term;
 use super::sharing::index::SharingIndex;
 use super::status_watch::StatusWatches;
 use crate::core::object_name::NamespacedName;
@@ -38,6 +40,8 @@ pub(super) struct Registry {
     pub secrets: SecretCache,
     /// Whether somebody else has changed their statuses.
     pub statuses: StatusWatches,
+    /// Whether the leader before has written them since the watch showed them.
+    pub handover: Handover,
     /// When the queue wakes them.
     pub wake_ups: WakeUpSchedule,
     /// Keeps first logins back until what status remembers of others is known.
@@ -56,11 +60,17 @@ impl Registry {
             credentials: CredentialStore::new(),
             secrets: SecretCache::new(),
             statuses: StatusWatches::default(),
+            handover: Handover::default(),
             wake_ups: WakeUpSchedule::default(),
             rejections: RejectionBarrier::default(),
             quotas: NamespaceQuotas::new(limit),
             sharing,
         }
+    }
+
+    /// The namespace of the area; none for all.
+    pub(super) fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
     }
 
     /// Whether this namespace belongs to the area.
@@ -110,8 +120,11 @@ impl Registry {
         (Some(gone.uid), self.quotas.fill(&key.namespace))
     }
 
-    /// A new list of credentials begins.
-    pub(super) fn on_credential_relist(&self) {
+    /// A new list of credentials begins, in this term.
+    pub(super) fn on_credential_relist(&self, term: Option<Term>) {
+        if !self.credentials.is_synced() {
+            self.handover.on_first_list(term);
+        }
         self.credentials.on_relist();
         self.quotas.on_relist();
     }
@@ -126,6 +139,9 @@ impl Registry {
         }
         let placed = self.quotas.on_list_end();
         self.rejections.on_list_end();
+        if !self.credentials.is_synced() {
+            self.handover.on_first_list_end();
+        }
         self.credentials.set_synced();
         (gone.into_iter().map(|(_, snapshot)| snapshot.uid).collect(), placed)
     }
@@ -143,7 +159,6 @@ impl Registry {
 mod tests {
     use super::testing::{at, key, registry, snapshot};
     use super::*;
-    use crate::controller::leader_election::Term;
     use crate::core::target::ObjectVersion;
 
     fn version(number: u32) -> ObjectVersion {
@@ -198,7 +213,7 @@ mod tests {
     #[test]
     fn a_credential_that_is_gone_is_forgotten_in_every_part_and_makes_room_for_another() {
         let registry = registry(1);
-        registry.on_credential_relist();
+        registry.on_credential_relist(None);
         apply(&registry, "a", "u1", &["login"]);
         apply(&registry, "b", "u2", &["login"]);
         assert_eq!(registry.on_credential_list_end(), (vec![], vec![key("a")]));
@@ -207,7 +222,7 @@ mod tests {
         assert_eq!(registry.on_credential_deleted(&key("a")), (None, vec![]));
         assert_eq!(registry.wake_ups.take_late(at(100)), []);
         assert_eq!(registry.secrets.on_applied(&key("login"), version(1)), [key("b")]);
-        registry.on_credential_relist();
+        registry.on_credential_relist(None);
         assert_eq!(registry.on_credential_list_end(), (vec!["u2".into()], vec![]));
         assert_eq!(registry.secrets.on_applied(&key("login"), version(2)), []);
     }

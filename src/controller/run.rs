@@ -11,12 +11,14 @@ use kube::api::ListParams;
 use kube::runtime::events::Reporter;
 use kube::runtime::watcher;
 use kube::{Api, Client};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::api_call::{CallError, call};
 use super::api_server::{ApiServer, FIELD_MANAGER};
 use super::context::Context;
 use super::events::{self, EventPublisher, PendingEvent, Recorder};
+use super::handover;
 use super::large_reads::LargeReads;
 use super::leader_election::LeaderElection;
 use super::operator_state::StateSource;
@@ -337,12 +339,10 @@ impl Operator {
         let leads = move || leader_election.term().is_some();
         tokio::spawn(watchdog.watch(wakers.clone(), leads, self.stop.clone()));
         let done = CancellationToken::new();
-        let gained = || {
-            for (registry, waker) in &wakers {
-                registry.quotas.reassign();
-                waker::wake(waker, registry.credentials.keys());
-            }
-        };
+        let (has_gained, gains) = watch::channel(());
+        let (api_server, leads) = (ApiServer::new(self.client.clone()), Arc::clone(&self.leader_election));
+        tokio::spawn(handover::take_over(api_server, leads, wakers.clone(), gains, self.stop.clone()));
+        let gained = || has_gained.send_modify(|()| ());
         let forget = || {
             self.accounts.forget_all();
             metrics.forget_credentials();

@@ -54,6 +54,11 @@ pub(super) async fn reconcile_all(
     watching: watcher::Config,
     stop: CancellationToken,
 ) -> Vec<Arc<Guarded>> {
+    // A list that begins under the lease is as new as a leader needs.
+    tokio::select! {
+        () = context.leader_election.first_claimed() => {}
+        () = stop.cancelled() => return Vec::new(),
+    }
     let (reader, writer) = reflector::store();
     let watching = watching.page_size(CREDENTIALS_A_PAGE);
     let events = watcher(api::<Guarded>(&client, namespace.as_deref()), watching).default_backoff();
@@ -104,7 +109,7 @@ fn news(
 ) -> impl Stream<Item = Result<Guarded, watcher::Error>> + Send + 'static {
     let mut listed = Vec::new();
     events.filter_map(move |event| {
-        let Context { registry, metrics, clock, peers, .. } = &*context;
+        let Context { registry, metrics, clock, peers, leader_election, .. } = &*context;
         let own = &peers.own;
         let see = |object: &Guarded| {
             let (key, snapshot) = (key(object), snapshot(object, own));
@@ -135,7 +140,7 @@ fn news(
                 None
             }
             Ok(Event::Init) => {
-                registry.on_credential_relist();
+                registry.on_credential_relist(leader_election.term());
                 None
             }
             Ok(Event::InitDone) => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use idissuer::api::IdIssuerCredential;
 use idissuer_simulator::Config;
 use idissuer_testbed::process::Signal;
-use idissuer_testbed::wait;
+use idissuer_testbed::{Mark, wait};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::ResourceExt;
 use serde_json::json;
@@ -76,6 +76,10 @@ async fn a_leader_that_is_stopped_hands_over_at_once_and_no_issuer_is_asked() {
     stage.until_correct(NAME).await;
     assert_eq!(text(&stage.target().await, "token"), token);
     assert_eq!(stage.issuer_calls(), 1);
+    // Its list has shown that the watch is not behind.
+    let requests = standby.requests_since(stage.control_plane, Mark::START);
+    assert_eq!(requests.get("list idissuercredentials"), Some(&3), "{requests:?}");
+    assert_eq!(requests.get("get idissuercredentials"), None, "{requests:?}");
 }
 
 #[tokio::test]
@@ -98,8 +102,7 @@ async fn a_standby_watches_and_writes_nothing() {
     let (stage, standby) = set_with_token("lead-standby", ROTATING).await;
     let issued = stage.ready().await;
     stage.renewed(token_status(&issued)).await;
-    let requests =
-        stage.control_plane.audit().of_user_since(&standby.user, idissuer_testbed::Mark::START).unwrap();
+    let requests = stage.control_plane.audit().of_user_since(&standby.user, Mark::START).unwrap();
     let written: Vec<_> = requests
         .iter()
         .filter(|request| !["get", "list", "watch"].contains(&request.verb.as_str()))

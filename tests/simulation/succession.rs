@@ -86,6 +86,23 @@ async fn a_leader_that_comes_back_and_never_hears_so_goes_on_from_what_its_succe
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_leader_that_cannot_list_reads_each_credential_and_goes_on_from_what_its_successor_wrote() {
+    let (world, replica) = with_a_successor_that_came_and_went().await;
+    let (token, calls) = (world.token(&world.population.credentials[0]), world.environment.ledger.calls());
+    let links = world.environment.links.clone();
+    world.environment.api.set_fault(move |annotations| {
+        let own = links.get(&annotations.user).and_then(|link| link.api_fault());
+        let is_list = annotations.resource == "idissuercredentials" && annotations.verb == "list";
+        let (reason, message) = ("InternalError".to_owned(), "no list today".to_owned());
+        own.or_else(|| is_list.then_some(Fault::Refuse { code: 500, reason, message }))
+    });
+    comes_back(&world, replica).await;
+    assert_eq!(world.token(&world.population.credentials[0]), token);
+    assert_eq!(world.environment.ledger.calls(), calls);
+    world.assert_healthy();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_leader_that_is_stopped_while_a_write_hangs_hands_over_all_the_same() {
     let (mut world, first) = with_a_leader().await;
     world.environment.api.set_fault(|annotations| {
