@@ -2,8 +2,9 @@
 //!
 //! Nothing that is read or written here passes through Debug: a Secret's would print its data.
 
+mod version_list;
+
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,16 +13,13 @@ use http::header::ACCEPT;
 use jiff::SignedDuration;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::api::{
-    Api, ApiResource, DynamicObject, ListParams, PartialObjectMeta, Patch, PatchParams, PostParams, Request,
+    Api, ApiResource, DynamicObject, PartialObjectMeta, Patch, PatchParams, PostParams, Request,
 };
 use kube::{Client, Resource, ResourceExt};
-use serde::Deserialize;
 use serde_json::json;
 
 use super::api_call::{self, CallError};
-use super::handover::Versions;
 use super::large_reads::ReadPermit;
 use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
 use crate::core::adaptive_timeout::AdaptiveTimeout;
@@ -38,11 +36,6 @@ const CREATE_ONLY: &str = "1";
 const WRITE_STATUS: &str = "write status of IdIssuerCredential";
 /// An answer without the rest of the object, which is known.
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
-/// How many credentials a page of their versions holds. Only their metadata is listed: that can be a quarter of a megabyte.
-const VERSIONS_A_PAGE: u32 = 20;
-/// How long such a page may take.
-const PAGE_LIMIT: Duration = Duration::from_secs(10);
-
 /// The time limit for the calls of one credential.
 pub(super) struct CallDeadline<'a> {
     timeout: &'a mut AdaptiveTimeout,
@@ -177,31 +170,6 @@ impl ApiServer {
         call(deadline, "read IdIssuerCredential", namespace, name, api.get_opt(name)).await
     }
 
-    /// Lists in which versions the credentials of a namespace are, or of all namespaces: as of one moment, which is not
-    /// earlier than the call.
-    ///
-    /// # Errors
-    /// When the API server does not answer, or refuses, or has versions that are not numbers.
-    pub(super) async fn list_versions(&self, namespace: Option<&str>) -> Result<Versions, CallError> {
-        // Without a resourceVersion: see `handover`.
-        let mut parameters = ListParams::default().limit(VERSIONS_A_PAGE);
-        let mut versions = Versions::new();
-        loop {
-            let request =
-                Request::new(IdIssuerCredential::url_path(&(), namespace)).list_metadata(&parameters);
-            let list = async { self.client.request(request.map_err(kube::Error::BuildRequest)?).await };
-            let page: VersionPage = api_call::call(PAGE_LIMIT, list).await?;
-            for VersionItem { metadata: VersionMeta { namespace, name, resource_version } } in page.items {
-                let version = resource_version.parse().map_err(|_| CallError::Unusable)?;
-                versions.insert(NamespacedName::new(namespace, name), version);
-            }
-            parameters.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
-            if parameters.continue_token.is_none() {
-                return Ok(versions);
-            }
-        }
-    }
-
     /// Reads one key of a Secret or `ConfigMap`: `None` if the object does not exist, `Some(None)` if it has no such key.
     ///
     /// # Errors
@@ -326,26 +294,6 @@ impl ApiServer {
         let marked = call(deadline, "mark status of IdIssuerCredential", namespace, name, write).await?;
         Ok(marked.resource_version().unwrap_or_default())
     }
-}
-
-/// A page of a list, of which only the versions are read.
-#[derive(Deserialize)]
-struct VersionPage {
-    metadata: ListMeta,
-    items: Vec<VersionItem>,
-}
-
-#[derive(Deserialize)]
-struct VersionItem {
-    metadata: VersionMeta,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct VersionMeta {
-    namespace: String,
-    name: String,
-    resource_version: String,
 }
 
 /// The version of an object as it was read or written.

@@ -18,6 +18,7 @@ mod handover;
 mod large_reads;
 mod leader_election;
 mod lease_client;
+mod list_pages;
 mod malformed;
 mod operator_state;
 mod patterns;

@@ -12,6 +12,7 @@ use jiff::SignedDuration;
 use kube::Client;
 use kube::client::Body;
 
+use super::list_pages;
 use crate::core::time::Moment;
 use crate::ops::clock::Clock;
 use crate::ops::metrics::Metrics;
@@ -117,7 +118,7 @@ pub(super) struct Permissions {
 }
 
 impl Permissions {
-    /// A client whose responses are checked; readiness shows the result.
+    /// A client whose responses are checked; readiness shows the result. Its large pages are bounded.
     pub(super) fn watch_client(
         client: Client,
         readiness: &Readiness,
@@ -130,7 +131,11 @@ impl Permissions {
         let namespace = client.default_namespace().to_owned();
         let service = tower::service_fn(move |request: Request<Body>| {
             let (client, permissions) = (client.clone(), Arc::clone(&permissions));
-            async move { permissions.send(&client, request).await }
+            async move {
+                let address = request.uri().clone();
+                let answer = permissions.send(&client, request).await?;
+                Ok::<_, kube::Error>(list_pages::bounded(&address, answer))
+            }
         });
         Client::new(service, namespace)
     }

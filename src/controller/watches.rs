@@ -10,13 +10,14 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::PartialObjectMeta;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::reflector::{self, ObjectRef};
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, Event};
 use kube::runtime::{Controller, WatchStreamExt};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
 use super::api_server::{ApiServerError, version_of};
 use super::context::{Context, Guarded};
+use super::list_pages::{self, PageSizes};
 use super::reconcile::{finish, reconcile};
 use super::registry::{CredentialSnapshot, Registry, StatusSnapshot};
 use super::status_watch::StatusMark;
@@ -27,10 +28,10 @@ use crate::api::{CaBundleKind, IdIssuerCredential};
 use crate::core::backoff::cluster_pause;
 use crate::core::object_name::NamespacedName;
 
-/// How many credentials a page of their list holds. A tenant can make each a megabyte large, and a page is in memory whole.
-const CREDENTIALS_A_PAGE: u32 = 10;
-/// How many Secrets, of which only the metadata is listed: that can be a quarter of a megabyte.
-const SECRETS_A_PAGE: u32 = 20;
+/// The pages of the list of credentials. A tenant can make each a megabyte large.
+const CREDENTIAL_PAGES: PageSizes = PageSizes { large: 500, small: 10 };
+/// The pages of the list of Secrets, of which only the metadata is listed: that can be a quarter of a megabyte.
+const SECRET_PAGES: PageSizes = PageSizes { large: 1000, small: 20 };
 /// How many credentials are finished at once when the process stops.
 const FINISHED_AT_ONCE: usize = 64;
 
@@ -60,8 +61,8 @@ pub(super) async fn reconcile_all(
         () = stop.cancelled() => return Vec::new(),
     }
     let (reader, writer) = reflector::store();
-    let watching = watching.page_size(CREDENTIALS_A_PAGE);
-    let events = watcher(api::<Guarded>(&client, namespace.as_deref()), watching).default_backoff();
+    let credentials = api::<Guarded>(&client, namespace.as_deref());
+    let events = list_pages::watch(credentials, watching, CREDENTIAL_PAGES).default_backoff();
     let events =
         WatchMetrics::of(&context).count("idissuercredentials", events).modify(trim::trim).reflect(writer);
     let news = news(events, Arc::clone(&context), waker);
@@ -219,7 +220,7 @@ pub(super) async fn watch_secrets(
         () = stop.cancelled() => return,
     }
     let secrets = api::<PartialObjectMeta<Secret>>(&client, namespace.as_deref());
-    let events = watcher(secrets, watching.page_size(SECRETS_A_PAGE)).default_backoff();
+    let events = list_pages::watch(secrets, watching, SECRET_PAGES).default_backoff();
     let events = metrics.count("secrets", events);
     let mut events = std::pin::pin!(events.take_until(stop.cancelled_owned()));
     while let Some(event) = events.next().await {

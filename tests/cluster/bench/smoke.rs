@@ -24,7 +24,7 @@ const FIRST_TOKEN: [(&str, f64); 4] = [
 /// Of how few credentials a request may come that is in no table, such as that after a conflict.
 const SELDOM: f64 = 0.1;
 /// The requests of a restart: the pages of lists.
-const RESTART: f64 = 61.0;
+const RESTART: f64 = 7.0;
 /// The heap of a build without optimisation, in KiB.
 const HEAP: f64 = 35.0;
 
