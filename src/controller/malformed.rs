@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use kube::runtime::controller::Action;
-
 use super::api_server::ApiServerError;
 use super::context::Context;
-
 use super::state::CredentialState;
 use super::status;
+use super::work_queue::Action;
 use crate::core::object_name::NamespacedName;
 use crate::core::reason::Reason;
 use crate::core::target::Identity;

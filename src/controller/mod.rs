@@ -13,6 +13,7 @@ mod api_call;
 mod api_server;
 mod attempt;
 mod context;
+mod dispatcher;
 mod events;
 mod handover;
 mod large_reads;
@@ -43,6 +44,7 @@ mod waker;
 mod watch_metrics;
 mod watchdog;
 mod watches;
+mod work_queue;
 mod write_limits;
 
 pub use api_server::FIELD_MANAGER;

@@ -7,7 +7,6 @@
 
 use std::time::Duration;
 
-use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 
@@ -15,6 +14,7 @@ use super::api_server::ApiServerError;
 use super::context::Context;
 use super::state::CredentialState;
 use super::status::warning;
+use super::work_queue::Action;
 use crate::api::IdIssuerCredential;
 use crate::core::object_name::NamespacedName;
 use crate::core::peer_controllers::{ANSWER_LIMIT, Claim, PeerDecision};

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 
 use super::api_server::ApiServerError;
@@ -15,11 +14,11 @@ use super::reconciliation::Reconciliation;
 use super::registry::Registry;
 use super::state::CredentialState;
 use super::status_watch::StatusMark;
+use super::work_queue::Action;
 use super::{account_binding, attempt, malformed, peer_controllers, sharing, status, target, trim};
 use crate::account::AttemptRecorder;
 use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
 use crate::core::account::Next;
-use crate::core::call_limiter::CallRequest;
 use crate::core::credential::{StatusTrigger, TURN_PAUSE};
 use crate::core::decide::{Decision, Plan, decide};
 use crate::core::object_name::NamespacedName;
@@ -39,22 +38,12 @@ const OTHERS_LIMIT: SignedDuration = SignedDuration::from_secs(10);
 ///
 /// # Errors
 /// When the API server does not answer or refuses what should not depend on a person.
-pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ApiServerError> {
-    let namespace = object.namespace().unwrap_or_default();
-    let key = NamespacedName::new(namespace.as_str(), object.name_any());
+pub(super) async fn reconcile(
+    object: &Arc<Guarded>,
+    context: &Arc<Context>,
+) -> Result<Action, ApiServerError> {
+    let key = NamespacedName::new(object.namespace().unwrap_or_default(), object.name_any());
     context.registry.wake_ups.begin(&key);
-    // Nothing is begun any more once the process stops.
-    let _pass = tokio::select! {
-        biased;
-        () = context.stop.cancelled() => return Ok(Action::await_change()),
-        permit = async {
-            context.registry.secrets.synced().await;
-            owner_listed(&object, &namespace, &context).await;
-            let now = context.clock.now();
-            let request = CallRequest::by_time_left(namespace.as_str().into(), time_left(&object, now), now);
-            context.reconcile_limiter.enter(&(), request, now).await
-        } => permit,
-    };
     let meta = object.meta();
     let uid = object.uid().unwrap_or_default();
     let Some(state) = context.registry.credentials.state(&key, &uid) else {
@@ -68,13 +57,13 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     let mut state = state.lock().await;
     context.registry.wake_ups.set(&key, None);
     let action = if let Ok(credential) = &object.0 {
-        let recorder = || attempt::recorder(&object, &context, term);
-        reconcile_readable(&context, credential, term, &key, &mut state, &recorder).await
+        let recorder = || attempt::recorder(object, context, term);
+        reconcile_readable(context, credential, term, &key, &mut state, &recorder).await
     } else {
         if state.term != Some(term) {
             state.begin_term(term);
         }
-        let outcome = malformed::report(&context, meta.generation, &key, &uid, &mut state).await;
+        let outcome = malformed::report(context, meta.generation, &key, &uid, &mut state).await;
         // Nothing was taken over: that is done once it can be read.
         state.term = None;
         outcome
@@ -87,25 +76,6 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     let action = action?;
     context.registry.wake_ups.clear_errors(&key);
     Ok(action)
-}
-
-/// How long the published token lives, as far as the watch has shown; none is in a hurry.
-fn time_left(object: &Guarded, now: Moment) -> SignedDuration {
-    let status = object.0.as_ref().ok().and_then(|credential| credential.status.as_ref());
-    let token = status.and_then(|status| status.token.as_ref());
-    token.map_or(SignedDuration::ZERO, |token| token.expiration_time.0.duration_since(now.wall))
-}
-
-/// Waits until the credential that this one follows would have been listed, if it exists.
-async fn owner_listed(object: &Guarded, own: &str, context: &Context) {
-    let reference = object.0.as_ref().ok().and_then(|credential| credential.spec.credential_ref.as_ref());
-    let namespace = reference.and_then(|reference| reference.namespace.as_deref()).unwrap_or(own);
-    if let Some(registry) = context.area_of(namespace) {
-        registry.credentials.synced().await;
-    }
-    if namespace != own {
-        context.sharing().labels_known().await;
-    }
 }
 
 /// The same for a credential that matches its definition.

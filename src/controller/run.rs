@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::channel::mpsc::unbounded;
 use futures::future::join_all;
 use kube::api::ListParams;
 use kube::runtime::events::Reporter;
@@ -300,14 +299,13 @@ impl Operator {
         let mut watching = Vec::new();
         let areas = self.areas;
         for (namespace, context) in &areas {
-            let (waker, woken) = unbounded();
+            let (waker, woken) = tokio::sync::mpsc::unbounded_channel();
             let registry = Arc::clone(&context.registry);
             wakers.push((Arc::clone(&registry), waker.clone()));
             reconciling.push(watches::reconcile_all(
                 self.client.clone(),
                 namespace.clone(),
                 Arc::clone(context),
-                waker.clone(),
                 woken,
                 self.watching.clone(),
                 self.stop.clone(),

@@ -2,22 +2,19 @@
 
 use std::sync::Arc;
 
-use futures::channel::mpsc::UnboundedSender;
-use kube::runtime::reflector::ObjectRef;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
-use super::context::Guarded;
 use super::registry::Registry;
 use crate::account::Member;
 use crate::core::object_name::NamespacedName;
 
 /// Wakes credentials of an area. Unbounded, for the queue behind it keeps one entry a credential.
-pub(super) type Waker = UnboundedSender<ObjectRef<Guarded>>;
+pub(super) type Waker = UnboundedSender<NamespacedName>;
 
 /// Wakes credentials; when the process stops, there is no receiver.
 pub(super) fn wake(waker: &Waker, credentials: Vec<NamespacedName>) {
-    for NamespacedName { namespace, name } in credentials {
-        let _ = waker.unbounded_send(ObjectRef::new(&name).within(&namespace));
+    for credential in credentials {
+        let _ = waker.send(credential);
     }
 }
 

@@ -2,30 +2,28 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use futures::channel::mpsc::UnboundedReceiver;
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::PartialObjectMeta;
-use kube::runtime::controller::{Action, Config};
-use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::reflector;
 use kube::runtime::watcher::{self, Event};
-use kube::runtime::{Controller, WatchStreamExt};
 use kube::{Api, Client, Resource, ResourceExt};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
-use super::api_server::{ApiServerError, version_of};
+use super::api_server::version_of;
 use super::context::{Context, Guarded};
+use super::dispatcher::Dispatcher;
 use super::list_pages::{self, PageSizes};
-use super::reconcile::{finish, reconcile};
+use super::reconcile::finish;
 use super::registry::{CredentialSnapshot, Registry, StatusSnapshot};
 use super::status_watch::StatusMark;
 use super::waker::{Waker, wake};
 use super::watch_metrics::WatchMetrics;
 use super::{sharing, trim};
 use crate::api::{CaBundleKind, IdIssuerCredential};
-use crate::core::backoff::cluster_pause;
 use crate::core::object_name::NamespacedName;
 
 /// The pages of the list of credentials. A tenant can make each a megabyte large.
@@ -44,14 +42,13 @@ where
     namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
 }
 
-/// Watches credentials and reconciles them until `stop` is cancelled and the last reconciliation ends. Returns them as
-/// last seen.
+/// Watches credentials and has them worked on until `stop` is cancelled and the last work has ended. Returns them as they
+/// were seen last.
 pub(super) async fn reconcile_all(
     client: Client,
     namespace: Option<String>,
     context: Arc<Context>,
-    waker: Waker,
-    woken: UnboundedReceiver<ObjectRef<Guarded>>,
+    mut woken: UnboundedReceiver<NamespacedName>,
     watching: watcher::Config,
     stop: CancellationToken,
 ) -> Vec<Arc<Guarded>> {
@@ -65,17 +62,18 @@ pub(super) async fn reconcile_all(
     let events = list_pages::watch(credentials, watching, CREDENTIAL_PAGES).default_backoff();
     let events =
         WatchMetrics::of(&context).count("idissuercredentials", events).modify(trim::trim).reflect(writer);
-    let news = news(events, Arc::clone(&context), waker);
-    Controller::for_stream(news, reader.clone())
-        // The gate in the context bounds all areas together.
-        .with_config(Config::default().concurrency(0))
-        .reconcile_on(woken)
-        .graceful_shutdown_on(stop.cancelled_owned())
-        .run(reconcile, back_off, context)
-        // Errors of a credential are logged in `back_off`, those of the watch in `news`.
-        .for_each(|_| futures::future::ready(()))
-        .await;
-    reader.state()
+    let mut events = std::pin::pin!(events);
+    let mut news = News { context: Arc::clone(&context), listed: Vec::new() };
+    let mut dispatcher = Dispatcher::new(context, reader);
+    while !stop.is_cancelled() {
+        tokio::select! {
+            Some(event) = events.next() => news.take_in(event, &mut dispatcher),
+            Some(key) = woken.recv() => dispatcher.wake(key),
+            () = dispatcher.step() => {}
+            () = stop.cancelled() => {}
+        }
+    }
+    dispatcher.finish().await
 }
 
 /// Once the process stops and the last calls have ended: what they brought is written.
@@ -99,63 +97,58 @@ pub(super) fn describe_watch_error(error: &watcher::Error) -> String {
     }
 }
 
-/// Passes on events that cause work; our own status writes cause none, changes by others are restored.
-///
-/// A list is passed on when it is complete: before, the store does not contain it. Errors of the watch are logged here
-/// and not passed on: the controller would pause all triggers, not only the watch.
-fn news(
-    events: impl Stream<Item = Result<Event<Guarded>, watcher::Error>> + Send + 'static,
+/// Takes in what the watch of credentials shows, and wakes those with work; our own status writes cause none, changes by
+/// others are restored.
+struct News {
     context: Arc<Context>,
-    waker: Waker,
-) -> impl Stream<Item = Result<Guarded, watcher::Error>> + Send + 'static {
-    let mut listed = Vec::new();
-    events.filter_map(move |event| {
-        let Context { registry, metrics, clock, peers, leader_election, .. } = &*context;
-        let own = &peers.own;
-        let see = |object: &Guarded| {
-            let (key, snapshot) = (key(object), snapshot(object, own));
-            let news = registry.on_credential_applied(&key, snapshot, status_snapshot(object), clock.now());
-            peers.warn_if_crd_is_old(registry, &key);
-            news.replaced.iter().for_each(|uid| metrics.forget_credential(uid));
-            wake(&waker, news.placed);
-            news.is_work
-        };
-        let news = match event {
-            Err(error) => {
-                tracing::warn!("watch IdIssuerCredentials: {}", describe_watch_error(&error));
-                None
+    /// Those of the present list that have work. They are woken when it is complete: before, the store does not hold them.
+    listed: Vec<NamespacedName>,
+}
+
+impl News {
+    fn take_in(&mut self, event: Result<Event<Guarded>, watcher::Error>, dispatcher: &mut Dispatcher) {
+        let Context { registry, metrics, leader_election, .. } = &*self.context;
+        match event {
+            Err(error) => tracing::warn!("watch IdIssuerCredentials: {}", describe_watch_error(&error)),
+            Ok(Event::Apply(object)) => {
+                let key = self.see(&object, dispatcher);
+                dispatcher.wake_all(key);
             }
-            Ok(Event::Apply(object)) => see(&object).then_some(object),
             Ok(Event::InitApply(object)) => {
-                if see(&object) {
-                    listed.push(key(&object));
-                }
-                None
+                let key = self.see(&object, dispatcher);
+                self.listed.extend(key);
             }
             Ok(Event::Delete(object)) => {
-                let (uid, placed) = registry.on_credential_deleted(&key(&object));
+                let key = key(&object);
+                let (uid, placed) = registry.on_credential_deleted(&key);
                 if let Some(uid) = uid {
                     metrics.forget_credential(&uid);
                 }
-                wake(&waker, placed);
-                None
+                dispatcher.forget(&key);
+                dispatcher.wake_all(placed);
             }
-            Ok(Event::Init) => {
-                registry.on_credential_relist(leader_election.term());
-                None
-            }
+            Ok(Event::Init) => registry.on_credential_relist(leader_election.term()),
             Ok(Event::InitDone) => {
                 let (gone, placed) = registry.on_credential_list_end();
                 for uid in &gone {
                     metrics.forget_credential(uid);
                 }
-                wake(&waker, placed);
-                wake(&waker, std::mem::take(&mut listed));
-                None
+                dispatcher.wake_all(placed);
+                dispatcher.wake_all(std::mem::take(&mut self.listed));
             }
-        };
-        futures::future::ready(news.map(Ok))
-    })
+        }
+    }
+
+    /// Takes in a credential. Returns its name if it has work.
+    fn see(&self, object: &Guarded, dispatcher: &mut Dispatcher) -> Option<NamespacedName> {
+        let Context { registry, metrics, clock, peers, .. } = &*self.context;
+        let (key, snapshot) = (key(object), snapshot(object, &peers.own));
+        let news = registry.on_credential_applied(&key, snapshot, status_snapshot(object), clock.now());
+        peers.warn_if_crd_is_old(registry, &key);
+        news.replaced.iter().for_each(|uid| metrics.forget_credential(uid));
+        dispatcher.wake_all(news.placed);
+        news.is_work.then_some(key)
+    }
 }
 
 fn key(object: &impl ResourceExt) -> NamespacedName {
@@ -243,15 +236,4 @@ pub(super) async fn watch_secrets(
         };
         wake(&waker, concerned);
     }
-}
-
-/// One second after the first error, doubling up to a minute; less for tokens with a short lifetime.
-#[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
-fn back_off(object: Arc<Guarded>, error: &ApiServerError, context: Arc<Context>) -> Action {
-    let key = key(&*object);
-    let (errors, pace) = context.registry.wake_ups.count_error(&key);
-    context.metrics.reconcile_error();
-    tracing::warn!(namespace = key.namespace, name = key.name, errors, "{error}");
-    let pause = cluster_pause(errors, pace, context.clock.random_fraction());
-    Action::requeue(Duration::try_from(pause).unwrap_or(Duration::from_secs(1)))
 }
