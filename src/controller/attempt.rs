@@ -8,7 +8,8 @@ use std::sync::Arc;
 use kube::ResourceExt;
 
 use super::api_server::ApiServerError;
-use super::context::{Context, Guarded};
+use super::context::Context;
+use super::guarded::Guarded;
 use super::leader_election::Term;
 use super::reconciliation::Reconciliation;
 use super::trim;

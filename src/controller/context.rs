@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use kube::core::DeserializeGuard;
 use tokio_util::sync::CancellationToken;
 
 use super::api_server::ApiServer;
@@ -16,14 +15,10 @@ use super::target_policy::TargetPolicy;
 use super::write_limits::NamespaceWrites;
 use crate::account::Accounts;
 use crate::account::call_limiters::CallLimiters;
-use crate::api::IdIssuerCredential;
 use crate::core::endpoint::AllowList;
 use crate::issuer::Bundles;
 use crate::ops::clock::Clock;
 use crate::ops::metrics::Metrics;
-
-/// A credential, or what could not be read as one: a malformed object must not stop the others.
-pub(super) type Guarded = DeserializeGuard<IdIssuerCredential>;
 
 /// What every reconciliation uses.
 pub(super) struct Context {

@@ -14,7 +14,8 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::task::{JoinError, JoinSet};
 
 use super::api_server::ApiServerError;
-use super::context::{Context, Guarded};
+use super::context::Context;
+use super::guarded::Guarded;
 use super::reconcile::reconcile;
 use super::work_queue::{Action, WorkQueue};
 use crate::account::call_limiters::Permit;

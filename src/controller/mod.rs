@@ -15,6 +15,7 @@ mod attempt;
 mod context;
 mod dispatcher;
 mod events;
+mod guarded;
 mod handover;
 mod large_reads;
 mod leader_election;

@@ -7,7 +7,8 @@ use jiff::SignedDuration;
 use kube::{Resource, ResourceExt};
 
 use super::api_server::ApiServerError;
-use super::context::{Context, Guarded};
+use super::context::Context;
+use super::guarded::Guarded;
 use super::leader_election::Term;
 use super::peer_controllers::Ownership;
 use super::reconciliation::Reconciliation;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use kube::{Resource as _, ResourceExt};
 
 use super::api_server::{ApiServerError, CallDeadline};
-use super::context::{Context, Guarded};
+use super::context::Context;
+use super::guarded::Guarded;
 use super::large_reads::ReadPermit;
 use super::reconciliation::Reconciliation;
 use super::spec;
@@ -21,17 +22,13 @@ const TRIMMED_ANNOTATION: &str = "idissuer.pl//template-left-out";
 /// The largest template that is kept, with its keys, labels and annotations.
 const KEPT_MAX_SIZE: usize = 4 * 1024;
 
-/// Drops what decides nothing before anything else sees it: a tenant can make an object a megabyte large, and the
-/// annotation that kubectl leaves holds all of it once more.
+/// Drops what a tenant can make large before anything else sees it.
 pub(super) fn trim(object: &mut Guarded) {
     let request = object.0.as_ref().ok().and_then(IdIssuerCredential::renew_request).map(str::to_owned);
-    let meta = object.meta_mut();
-    (meta.managed_fields, meta.labels, meta.finalizers, meta.owner_references) = (None, None, None, None);
-    meta.annotations = request.map(|it| BTreeMap::from([(RENEW_REQUESTED_AT_ANNOTATION.to_owned(), it)]));
-    match &mut object.0 {
-        Ok(credential) => leave_out_template(credential),
-        // It may quote what could not be read.
-        Err(invalid) => invalid.error = String::new(),
+    object.meta_mut().annotations =
+        request.map(|it| BTreeMap::from([(RENEW_REQUESTED_AT_ANNOTATION.to_owned(), it)]));
+    if let Ok(credential) = &mut object.0 {
+        leave_out_template(credential);
     }
 }
 

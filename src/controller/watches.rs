@@ -14,8 +14,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
 use super::api_server::version_of;
-use super::context::{Context, Guarded};
+use super::context::Context;
 use super::dispatcher::Dispatcher;
+use super::guarded::Guarded;
 use super::list_pages::{self, PageSizes};
 use super::reconcile::finish;
 use super::registry::{CredentialSnapshot, Registry, StatusSnapshot};
