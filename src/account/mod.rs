@@ -66,6 +66,17 @@ pub struct AccountsLoad {
     pub circuits: Vec<(String, bool)>,
 }
 
+/// What speaks for a login before the issuer is asked.
+#[derive(Clone, Copy, Debug)]
+pub enum LoginEvidence {
+    /// Nothing.
+    None,
+    /// Status tells of an accepted login: that one has limits of its own, for a tenant may have written the status.
+    Claimed,
+    /// The published token is of the account with this key. If that is this login's, its tenant learns nothing new.
+    Published(AccountKey),
+}
+
 impl Accounts {
     /// Starts without sessions. No call is sent unless `may_call` allows it. Once `stop` is cancelled, no call starts,
     /// and a call in flight is aborted after [`STOP_GRACE`].
@@ -121,22 +132,21 @@ impl Accounts {
 
     /// Until when this login is not even looked up for this tenant, because the user name, or all user names of the
     /// tenant, had too many rejections. A tenant that learned whether an account of others has this password could
-    /// guess it, without a call to the issuer. `is_accepted` says that status tells of an accepted login: that one has limits
-    /// of its own.
+    /// guess it, without a call to the issuer.
     #[must_use]
     pub fn blocked_until(
         &self,
         tenant: &Tenant,
         address: &IssuerAddress,
         pair: &LoginPair,
-        is_accepted: bool,
+        evidence: LoginEvidence,
     ) -> Option<Moment> {
         let (call_site, user) = (call_site(tenant, address), self.keys.user(pair));
         let (limits, now) = (&self.shared.call_limits, self.shared.clock.now());
-        if is_accepted {
-            limits.claimed_blocked_until(&call_site, user, now)
-        } else {
-            limits.blocked_until(&call_site, user, now)
+        match evidence {
+            LoginEvidence::Published(key) if key == self.keys.key(address, pair) => None,
+            LoginEvidence::Claimed => limits.claimed_blocked_until(&call_site, user, now),
+            LoginEvidence::Published(_) | LoginEvidence::None => limits.blocked_until(&call_site, user, now),
         }
     }
 

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Secret;
 use super::api_server::{ApiServerError, version_of};
 use super::reconciliation::{Reconciliation, SecretRead};
 use super::state::{CredentialState, LoginSnapshot};
-use crate::account::{AttemptRecorder, Session, Tenant};
+use crate::account::{AttemptRecorder, LoginEvidence, Session, Tenant};
 use crate::core::credential::LoginFound;
 use crate::core::observed::{
     CaBundleKind, CaBundleReference, CredentialSpec, LastSeen, LoginReference, OwnAccount,
@@ -39,8 +39,8 @@ pub(super) async fn read(reconciliation: &mut Reconciliation<'_>) -> Result<(), 
                 let source = format!("{}/{}", key.namespace, key.name);
                 remember_rejections(reconciliation, &tenant, &address, &pair, now);
                 let accounts = &reconciliation.context.accounts;
-                let is_accepted = reconciliation.state.known.is_accepted(&spec, &seen);
-                match accounts.blocked_until(&tenant, &address, &pair, is_accepted) {
+                let evidence = login_evidence(reconciliation, &spec, &seen);
+                match accounts.blocked_until(&tenant, &address, &pair, evidence) {
                     Some(until) => (Err(put_off(reference, until)), None),
                     None => (Ok(accounts.open(address, &pair, &source)), Some(pair)),
                 }
@@ -65,6 +65,19 @@ pub(super) async fn read(reconciliation: &mut Reconciliation<'_>) -> Result<(), 
     });
     reconciliation.state.join_account(&reconciliation.identity.uid, &spec, generation);
     Ok(())
+}
+
+fn login_evidence(
+    reconciliation: &Reconciliation<'_>,
+    spec: &CredentialSpec,
+    seen: &LastSeen,
+) -> LoginEvidence {
+    let known = &reconciliation.state.known;
+    if known.is_accepted(spec, seen) {
+        return LoginEvidence::Claimed;
+    }
+    let published = known.published().and_then(|published| published.key);
+    published.map_or(LoginEvidence::None, LoginEvidence::Published)
 }
 
 /// Forgets a login whose CA bundle could not be used, if the watch has shown another Secret in that one's place.

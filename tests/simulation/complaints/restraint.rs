@@ -106,6 +106,23 @@ async fn a_changed_password_never_locks_the_account_and_an_edited_secret_is_used
     world.assert_healthy();
 }
 
+/// Somebody tries passwords, and puts the right one back: the limit on rejections must not cost the token that it gave.
+#[tokio::test(start_paused = true)]
+async fn the_login_of_a_published_token_waits_for_no_wrong_ones_that_stood_in_its_place() {
+    let world = settled(Issuers::plain(6, HOUR), 1, 1).await;
+    world.pass(25 * MINUTE).await;
+    for wrong in ["first", "second", "third", "fourth"] {
+        set_password(&world, 0, wrong);
+        world.pass(MINUTE).await;
+    }
+    assert_eq!(world.environment.ledger.calls().logins_rejected, 4, "as many as an hour allows");
+    let right = world.population.accounts[0].password.clone();
+    set_password(&world, 0, &right);
+    world.pass(30 * MINUTE).await;
+    world.assert_healthy();
+    assert_eq!(obtained(&world, 0).len(), 2, "renewed in its time");
+}
+
 /// The issuer has another password for an account from now on.
 fn set_issuers_password(world: &World, account: usize, password: &str) {
     let username = world.population.accounts[account].username();
