@@ -324,9 +324,11 @@ impl Checker {
         let Some(password) = state.passwords.get(&(watched.login_namespace.clone(), watched.account)) else {
             return false;
         };
+        let owner = watched.sharing.owner.as_ref().map_or(watched, |owner| &state.credentials[owner.number]);
+        let is_published = owner.published.as_ref().is_some_and(|given| *given.password == **password);
         let simulator = &self.issuers.get(watched.issuer).simulator;
         simulator.inspect(|issuer| issuer.would_accept_login(&watched.username, password, now)).is_ok()
-            && !self.ledger.is_held(watched.account, password, now)
+            && !self.ledger.is_held(watched.account, password, is_published, now)
     }
 
     fn judges(&self, state: &mut State, number: usize, now: Timestamp) {

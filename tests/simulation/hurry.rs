@@ -67,7 +67,8 @@ async fn a_new_process_that_could_not_read_what_stands_is_in_as_much_of_a_hurry_
         replica.stop().unwrap().await.unwrap();
     }
     world.environment.api.set_fault(|annotations| {
-        let is_read = annotations.verb == "get" && annotations.resource == "idissuercredentials";
+        let is_read =
+            matches!(annotations.verb, "get" | "list") && annotations.resource == "idissuercredentials";
         is_read.then(|| memory::Fault::refuse(500, "InternalError"))
     });
     world.start();

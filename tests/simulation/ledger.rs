@@ -283,13 +283,15 @@ impl Ledger {
     }
 
     /// Whether the account is waiting or held under the login budget with this password, as far as can be seen from here.
-    pub(crate) fn is_held(&self, account: usize, password: &str, now: Timestamp) -> bool {
+    /// `is_published` says that the published token comes from this login.
+    pub(crate) fn is_held(&self, account: usize, password: &str, is_published: bool, now: Timestamp) -> bool {
         let books = self.books.lock().unwrap();
         let Some(logins) = books.logins.get(&account) else { return false };
         let hour_ago = now - SignedDuration::from_hours(1);
         let recent = logins.rejected.iter().filter(|(at, _)| *at > hour_ago).count();
-        // What others try with the same user name holds no login that was accepted.
-        let is_limited = recent >= HOURLY_REJECTIONS && !logins.proven.contains(password);
+        // What else was tried with the same user name holds no login that the published token comes from. That one of another
+        // namespace was accepted does not count: nobody may learn from an account whether he has guessed its password.
+        let is_limited = recent >= HOURLY_REJECTIONS && !is_published;
         is_limited || logins.is_waiting(password, now)
     }
 
@@ -383,10 +385,10 @@ mod tests {
             for at in rejected {
                 ledger.rejects(0, "password", minute(*at));
             }
-            let is_held = |at| ledger.is_held(0, "password", minute(at));
+            let is_held = |at| ledger.is_held(0, "password", is_proven, minute(at));
             assert!(is_held(until.map_or(10_000, |until| until - 1)), "{case}");
             assert!(until.is_none_or(|until| !is_held(until)), "{case}");
-            assert!(!ledger.is_held(0, "another", minute(10_000)), "{case}");
+            assert!(!ledger.is_held(0, "another", false, minute(10_000)), "{case}");
             assert_eq!(findings.all(), Vec::<String>::new(), "{case}");
         }
     }
