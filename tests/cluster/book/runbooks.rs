@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
+use super::install_programs;
 use super::page::{Piece, pages, pieces};
 use crate::CLUSTER;
 use crate::operator::credential;
@@ -54,6 +55,7 @@ async fn every_command_of_the_runbooks_works_as_it_is_pasted() {
     // Where people stand: in a clone, with the login's files.
     let here = tempfile::tempdir().unwrap();
     symlink(Path::new(env!("CARGO_MANIFEST_DIR")).join("crds"), here.path().join("crds")).unwrap();
+    let prepared = install_programs(here.path());
     fs::write(here.path().join("username"), "me").unwrap();
     fs::write(here.path().join("password"), "mine").unwrap();
 
@@ -71,7 +73,7 @@ async fn every_command_of_the_runbooks_works_as_it_is_pasted() {
             .replace("NAME", "billing")
             .replace("SECRET", "a-secret")
             .replace("BUNDLE", "a-bundle");
-        let output = namespace.kubectl().shell(&pasted, here.path()).await.unwrap();
+        let output = namespace.kubectl().shell(&format!("{prepared}{pasted}"), here.path()).await.unwrap();
         times += 1;
         if !output.status.success() {
             failed.push(format!("{pasted}: {}", String::from_utf8_lossy(&output.stderr)));

@@ -11,6 +11,7 @@ use idissuer_simulator::{Server, Simulator, Tls, User};
 use idissuer_testbed::{ControlPlane, Kubectl, Options, Program, Shared, Tools, wait};
 use tempfile::TempDir;
 
+use super::install_programs;
 use super::page::{Piece, pages, pieces};
 use crate::operator::{HOUR, LIMIT, Operator, issuer};
 
@@ -18,14 +19,12 @@ use crate::operator::{HOUR, LIMIT, Operator, issuer};
 static EMPTY: Shared = Shared::new(Options::new);
 
 /// The beginnings of commands that cannot run here, each with the reason.
-const NOT_RUN: [(&str, &str); 19] = [
+const NOT_RUN: [(&str, &str); 17] = [
     ("make ", "builds the project"),
     ("cargo ", "builds the project"),
     ("deploy/build.sh", "builds the project"),
     ("IDISSUER_DOCUMENTATION=", "builds the project"),
     ("kind ", "needs kind"),
-    ("kubectl krew ", "needs krew"),
-    ("kubectl get iic -A -o json | jq ", "needs jq"),
     ("k3s ", "needs k3s"),
     ("podman ", "needs a container engine"),
     ("docker ", "needs a container engine"),
@@ -134,6 +133,8 @@ struct Reader {
     control_plane: &'static ControlPlane,
     kubectl: Kubectl,
     folder: TempDir,
+    /// The beginning of each script.
+    prepared: String,
     commands: usize,
     failed: Vec<String>,
 }
@@ -156,12 +157,10 @@ impl Reader {
         for name in ["charts", "crds", "deploy", "examples"] {
             symlink(Path::new(env!("CARGO_MANIFEST_DIR")).join(name), path(name)).unwrap();
         }
-        for name in ["bin", ".local", ".local/bin", "login"] {
+        for name in [".local", ".local/bin", "login"] {
             fs::create_dir(path(name)).unwrap();
         }
-        for name in ["idissuer", "kubectl-idissuer"] {
-            symlink(env!("CARGO_BIN_EXE_idissuer"), path("bin").join(name)).unwrap();
-        }
+        let prepared = install_programs(folder.path());
         let helm = tokio::task::spawn_blocking(|| Tools::locate()?.provide(Program::Helm)).await.unwrap();
         symlink(helm.unwrap(), path("bin/helm")).unwrap();
         fs::write(path("login/username"), "me@example.com").unwrap();
@@ -179,6 +178,7 @@ impl Reader {
             control_plane,
             kubectl,
             folder,
+            prepared,
             commands,
             failed,
         }
@@ -232,12 +232,9 @@ impl Reader {
                 pasted.push('\n');
             }
         }
-        let home = self.folder.path().display();
-        let prepared = format!(
-            "export HOME={home} PATH={home}/bin:$PATH IDISSUER_ISSUER_URL={}\n{pasted}",
-            self.issuer.url()
-        );
-        let running = self.kubectl.shell(&prepared, self.folder.path());
+        let whole_script =
+            format!("{}export IDISSUER_ISSUER_URL={}\n{pasted}", self.prepared, self.issuer.url());
+        let running = self.kubectl.shell(&whole_script, self.folder.path());
         let output = tokio::time::timeout(Duration::from_secs(60), running).await.unwrap().unwrap();
         if !output.status.success() {
             let said = [output.stdout, output.stderr].concat();
