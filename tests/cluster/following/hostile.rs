@@ -26,11 +26,11 @@ impl Tenant {
     }
 }
 
-/// A token that has just expired, after a life of a second.
+/// A token that has just expired, after the life of five seconds.
 fn expired_token(fingerprint: &str) -> Value {
     let time = |seconds| (now() - jiff::SignedDuration::from_secs(seconds)).to_string();
     json!({
-        "issuedTime": time(2), "renewalTime": time(1), "expirationTime": time(1), "lifetimeSource": "ExpiresIn",
+        "issuedTime": time(6), "renewalTime": time(3), "expirationTime": time(1), "lifetimeSource": "ExpiresIn",
         "fingerprint": fingerprint, "grant": "Login",
     })
 }
@@ -75,10 +75,10 @@ async fn a_tenant_without_permission_gets_nothing_by_names_records_or_requests()
     // What it may have heard of: the fingerprint of the token stands in the owner's status.
     let token = token_status(&owner);
     for name in ["follower", NAME] {
-        write_secret(&tenant.secrets(), &format!("{name}-token"), &[("token", b"my-own")]).await.unwrap();
         let target = json!({"secretName": format!("{name}-token")});
         tenant.follow_as(name, NAME, json!({"target": target})).await;
         tenant.denied(name).await;
+        write_secret(&tenant.secrets(), &format!("{name}-token"), &[("token", b"my-own")]).await.unwrap();
     }
     for round in 0..2 {
         for name in ["follower", NAME] {
