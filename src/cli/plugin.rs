@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser};
 use futures::future::LocalBoxFuture;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -96,9 +97,11 @@ fn is_decorated(color: Color) -> bool {
 async fn ask_password(source: PasswordSource) -> Result<Zeroizing<Vec<u8>>, plugin::Failure> {
     let stop = CancellationToken::new();
     let interrupted = stop.clone();
+    // There is a handler before the prompt: without one, Ctrl-C ends the program, and the terminal stays silent.
+    let mut interrupt =
+        signal(SignalKind::interrupt()).map_err(|error| format!("handle interrupts: {error}"))?;
     tokio::spawn(async move {
-        // Without a handler, the signal ends the program at once.
-        let _ = tokio::signal::ctrl_c().await;
+        interrupt.recv().await;
         interrupted.cancel();
     });
     let password = match &source {
