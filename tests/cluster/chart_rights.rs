@@ -29,6 +29,10 @@ static ALONE: Shared =
 
 type Right = (String, String, String);
 
+/// Used only if the watch of a new leader lags behind its list of versions, or if that list fails. Nothing here brings that
+/// about; `succession` in the simulation does.
+const RARELY_USED: (&str, &str, &str) = ("idissuer.pl", "idissuercredentials", "get");
+
 /// An operator with the chart's permissions and arguments.
 struct Installed {
     stage: Stage,
@@ -166,7 +170,9 @@ impl Installed {
         assert!(refused.is_empty(), "used and not granted: {refused:#?}");
         let (granted, used) = (granted(&self.objects), used(&requests));
         eprintln!("\nRights of the operator, {scope}:\n{}", table(&granted, &used));
-        let idle: Vec<_> = granted.iter().filter(|right| !used.contains_key(*right)).collect();
+        let is_rare = |(group, resource, verb): &Right| (&**group, &**resource, &**verb) == RARELY_USED;
+        let idle: Vec<_> =
+            granted.iter().filter(|right| !used.contains_key(*right) && !is_rare(right)).collect();
         assert!(idle.is_empty(), "granted and never used: {idle:#?}");
         let missing: Vec<_> = used.keys().filter(|right| !granted.contains(*right)).collect();
         assert!(missing.is_empty(), "used and not granted by the chart: {missing:#?}");

@@ -42,6 +42,8 @@ async fn put(stage: &Stage, name: &str, status: Value) {
 async fn apply_operator(stage: &Stage, version: &str) {
     let yaml = format!(
         r"
+{{apiVersion: v1, kind: ServiceAccount, metadata: {{name: default}}}}
+---
 apiVersion: v1
 kind: Pod
 metadata:
@@ -51,8 +53,6 @@ spec:
   automountServiceAccountToken: false
   serviceAccountName: default
   containers: [{{name: controller, image: 'example.org/idissuer:{version}', args: [controller]}}]
----
-{{apiVersion: v1, kind: ServiceAccount, metadata: {{name: default}}}}
 "
     );
     stage.namespace.kubectl().apply(&yaml).await.unwrap();
