@@ -255,8 +255,13 @@ async fn what_a_rotation_costs_for_a_thousand_followers() {
     stage.request_renewal("now").await;
     stage.issuer.wait_for(|counts| counts.total().refreshes_accepted == 1).await;
     let answered = now();
+    let requests_since = || stage.control_plane.audit().of_user_since(&stage.operator.user, mark).unwrap();
+    wait::until("a write of each Secret", LIMIT, async || {
+        requests_since().iter().filter(|it| it.resource == "secrets").count() > followers
+    })
+    .await;
     stage.settle().await;
-    let requests = stage.control_plane.audit().of_user_since(&stage.operator.user, mark).unwrap();
+    let requests = requests_since();
     let last = |resource: &str| {
         let writes =
             requests.iter().filter(|it| matches!(&*it.verb, "patch" | "update") && it.resource == resource);
