@@ -112,6 +112,8 @@ struct Books {
 struct Logins {
     /// Since the last one that was accepted: when, and with which password.
     rejected: Vec<(Timestamp, String)>,
+    /// The times of all rejections of the user name within an hour before the last one.
+    limited: Vec<Timestamp>,
     /// The times of requests for another attempt.
     lifts: Vec<Timestamp>,
     proven: HashSet<Arc<str>>,
@@ -236,6 +238,8 @@ impl Ledger {
         let changes = books.leader_changes.iter().copied().filter(recent(60)).count();
         let logins = books.logins.entry(account).or_default();
         logins.rejected.push((now, password.to_owned()));
+        logins.limited.retain(recent(60));
+        logins.limited.push(now);
         let rejected =
             || logins.rejected.iter().filter(|(_, presented)| presented == password).map(|(at, _)| *at);
         let lifts = logins.lifts.iter().copied().filter(recent(15)).count();
@@ -266,6 +270,7 @@ impl Ledger {
         let known = logins.rejected.iter().filter(|(_, presented)| presented == password).count();
         let more = rejections.saturating_sub(known);
         logins.rejected.extend(std::iter::repeat_n((last, password.to_owned()), more));
+        logins.limited.extend(std::iter::repeat_n(last, more));
         logins.proven.remove(password);
     }
 
@@ -288,7 +293,7 @@ impl Ledger {
         let books = self.books.lock().unwrap();
         let Some(logins) = books.logins.get(&account) else { return false };
         let hour_ago = now - SignedDuration::from_hours(1);
-        let recent = logins.rejected.iter().filter(|(at, _)| *at > hour_ago).count();
+        let recent = logins.limited.iter().filter(|at| **at > hour_ago).count();
         // What else was tried with the same user name holds no login that the published token comes from. That one of another
         // namespace was accepted does not count: nobody may learn from an account whether he has guessed its password.
         let is_limited = recent >= HOURLY_REJECTIONS && !is_published;
@@ -391,6 +396,18 @@ mod tests {
             assert!(!ledger.is_held(0, "another", false, minute(10_000)), "{case}");
             assert_eq!(findings.all(), Vec::<String>::new(), "{case}");
         }
+    }
+
+    #[test]
+    fn an_accepted_login_lifts_no_limit_but_that_of_the_token_which_it_gave() {
+        let (ledger, minute) =
+            (Ledger::default(), |it| Timestamp::UNIX_EPOCH + SignedDuration::from_mins(it));
+        for at in 0..4 {
+            ledger.rejects(0, &format!("wrong {at}"), minute(at));
+        }
+        ledger.accepts(&asked(0, None));
+        let is_held = |is_published, at| ledger.is_held(0, "password", is_published, minute(at));
+        assert_eq!([is_held(false, 10), is_held(true, 10), is_held(false, 61)], [true, false, false]);
     }
 
     #[test]
