@@ -67,6 +67,7 @@ pub(super) async fn read(reconciliation: &mut Reconciliation<'_>) -> Result<(), 
     Ok(())
 }
 
+/// What speaks for a login that was just read: status, or the published token.
 fn login_evidence(
     reconciliation: &Reconciliation<'_>,
     spec: &CredentialSpec,
