@@ -9,7 +9,7 @@ CRD   := crds/idissuer.pl_idissuercredentials.yaml
 CHART := charts/idissuer-operator
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulation check deny minimal spelling book crds chart figures bench bench-long flamegraph heap full mutants soak hostile tools image installed materials platform cross release-dry-run reproducible workflows
+.PHONY: help demo test simulation check deny minimal spelling book crds chart figures scale bench bench-long flamegraph heap full mutants soak hostile tools image installed materials platform cross release-dry-run reproducible workflows
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -154,6 +154,10 @@ figures: ## Measure restarts, failovers, memory, worst-case templates, wrong pas
 	  --test-threads=1 $(FIGURES)
 	@$(CARGO) test --quiet --locked --profile simulation --test issuer --test simulation -- --include-ignored --exact --nocapture \
 	  --test-threads=1 $(OPTIMISED_FIGURES)
+
+SCALE := scale::what_a_credential_costs_does_not_grow_with_their_number
+scale: ## Measure up to 100,000 simulated credentials: CPU, memory, requests and calls of each; SIZES=1000,10000 does less
+	@$(CARGO) test --quiet --locked --profile simulation --test issuer --test simulation -- --ignored --exact --nocapture $(SCALE)
 
 # For an otherwise idle machine. The same selection of packages as in `BUILD`. The simulator is a program of its own beside the operator.
 MEASURED  := --locked --profile simulation --workspace

@@ -67,14 +67,13 @@ pub struct AccountsLoad {
 }
 
 /// What speaks for a login before the issuer is asked.
-#[derive(Clone, Copy, Debug)]
-pub enum LoginEvidence {
-    /// Nothing.
-    None,
-    /// Status tells of an accepted login: that one has limits of its own, for a tenant may have written the status.
-    Claimed,
-    /// The published token is of the account with this key. If that is this login's, its tenant learns nothing new.
-    Published(AccountKey),
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LoginEvidence {
+    /// The account from which this process obtained the published token. If that is this login's, its tenant learns
+    /// nothing new.
+    pub obtained_from: Option<AccountKey>,
+    /// Whether status tells of an accepted login: that one has limits of its own, for a tenant may have written the status.
+    pub is_claimed: bool,
 }
 
 impl Accounts {
@@ -143,10 +142,12 @@ impl Accounts {
     ) -> Option<Moment> {
         let (call_site, user) = (call_site(tenant, address), self.keys.user(pair));
         let (limits, now) = (&self.shared.call_limits, self.shared.clock.now());
-        match evidence {
-            LoginEvidence::Published(key) if key == self.keys.key(address, pair) => None,
-            LoginEvidence::Claimed => limits.claimed_blocked_until(&call_site, user, now),
-            LoginEvidence::Published(_) | LoginEvidence::None => limits.blocked_until(&call_site, user, now),
+        if evidence.obtained_from == Some(self.keys.key(address, pair)) {
+            None
+        } else if evidence.is_claimed {
+            limits.claimed_blocked_until(&call_site, user, now)
+        } else {
+            limits.blocked_until(&call_site, user, now)
         }
     }
 

@@ -74,11 +74,7 @@ fn login_evidence(
     seen: &LastSeen,
 ) -> LoginEvidence {
     let known = &reconciliation.state.known;
-    if known.is_accepted(spec, seen) {
-        return LoginEvidence::Claimed;
-    }
-    let published = known.published().and_then(|published| published.key);
-    published.map_or(LoginEvidence::None, LoginEvidence::Published)
+    LoginEvidence { obtained_from: known.obtained_from(), is_claimed: known.is_accepted(spec, seen) }
 }
 
 /// Forgets a login whose CA bundle could not be used, if the watch has shown another Secret in that one's place.

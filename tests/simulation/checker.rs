@@ -61,6 +61,8 @@ struct Watched {
 struct State {
     conditions: Conditions,
     credentials: Vec<Watched>,
+    /// The numbers of those that follow another.
+    followers: Vec<usize>,
     targets: BTreeMap<(String, String), usize>,
     /// From when on each credential has to be looked at.
     due: BTreeSet<(Timestamp, usize)>,
@@ -108,6 +110,7 @@ impl Checker {
             let key = (credential.namespace.clone(), credential.name.clone());
             state.targets.insert(key, credential.number);
             if credential.owner.is_some() {
+                state.followers.push(credential.number);
                 state.conditions.breaks(Source::Permission(credential.number), time.now());
             }
             state.credentials.push(Watched {
@@ -325,7 +328,10 @@ impl Checker {
             return false;
         };
         let owner = watched.sharing.owner.as_ref().map_or(watched, |owner| &state.credentials[owner.number]);
-        let is_published = owner.published.as_ref().is_some_and(|given| *given.password == **password);
+        // No digest of a login is stored anywhere, so another process does not know what the token came from.
+        let is_own = owner.obtained.as_ref().zip(self.leader(state));
+        let is_published = is_own.is_some_and(|((process, _), leader)| Arc::ptr_eq(process, &leader))
+            && owner.published.as_ref().is_some_and(|given| *given.password == **password);
         let simulator = &self.issuers.get(watched.issuer).simulator;
         simulator.inspect(|issuer| issuer.would_accept_login(&watched.username, password, now)).is_ok()
             && !self.ledger.is_held(watched.account, password, is_published, now)

@@ -39,6 +39,7 @@ mod refusals;
 mod rivals;
 mod runs;
 mod sabotage;
+mod scale;
 mod schedule;
 mod sharing;
 mod simulated_answer;

@@ -191,6 +191,11 @@ impl Population {
         self.credentials.iter().filter(is_followed)
     }
 
+    /// The accounts with a login Secret, and its namespace.
+    pub(crate) fn logins(&self) -> BTreeSet<(usize, &str)> {
+        self.credentials.iter().map(|credential| (credential.account, credential.login_namespace())).collect()
+    }
+
     /// The namespaces with a login Secret of an account.
     pub(crate) fn namespaces_of(&self, account: usize) -> Vec<String> {
         let mut namespaces: Vec<String> = self

@@ -114,9 +114,10 @@ impl World {
     fn apply_all(&self) {
         for account in &self.population.accounts {
             self.environment.issuers.get(account.issuer).simulator.set_user(&account.user());
-            for namespace in self.population.namespaces_of(account.number) {
-                self.write(&login_secret(&namespace, account, &account.password));
-            }
+        }
+        for (account, namespace) in self.population.logins() {
+            let account = &self.population.accounts[account];
+            self.write(&login_secret(namespace, account, &account.password));
         }
         for namespace in self.population.namespaces() {
             self.write(&labelled(&namespace, &namespace));

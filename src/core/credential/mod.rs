@@ -52,6 +52,8 @@ pub struct Credential {
     status_written: Option<Moment>,
     /// The token that the target holds by our last write.
     published: Option<Published>,
+    /// The account of its own from which this process obtained that token: its login is right.
+    obtained_from: Option<AccountKey>,
     /// The version of the target that our last write left.
     target_written: Option<ObjectVersion>,
     /// The target as it was last read.
@@ -263,6 +265,10 @@ impl Credential {
         version: ObjectVersion,
         now: Moment,
     ) {
+        if self.published.as_ref().is_none_or(|before| before.fingerprint != token.fingerprint) {
+            let is_own = origin.account.as_ref().is_some_and(|account| account.own().is_some());
+            self.obtained_from = origin.key.filter(|_| is_own);
+        }
         self.published = Some(Published {
             fingerprint: token.fingerprint.clone(),
             validity: token.validity,

@@ -63,6 +63,13 @@ impl Credential {
             && self.published.as_ref().is_some_and(is_published)
     }
 
+    /// The account of its own from which this process obtained the published token. A tenant cannot forge this, as it can
+    /// its status.
+    #[must_use]
+    pub fn obtained_from(&self) -> Option<AccountKey> {
+        self.obtained_from
+    }
+
     /// Whether status speaks of this very version of the login Secret.
     fn is_recorded(&self, seen: &LastSeen) -> bool {
         let recorded = self.status.login.as_ref().and_then(|login| login.resource_version.as_deref());
@@ -81,6 +88,11 @@ impl Credential {
         // A new password, or a new issuer, is in as much of a hurry as the one before was.
         if let Some(published) = &self.published {
             account.remember_published(published.validity, now);
+        }
+        // The session may have been let go since.
+        let obtained = self.published.as_ref().filter(|_| self.obtained_from == Some(found.key));
+        if let Some(published) = obtained {
+            account.remember_accepted(published.validity.issued);
         }
         // Results of this process for one account do not apply to another, for example after a new CA bundle.
         if std::mem::replace(&mut self.restore_stage, RestoreStage::Account) == RestoreStage::Account {

@@ -141,8 +141,13 @@ impl<'a> Field<'a> {
         until_leading(&self.operator).await;
     }
 
+    /// The number of the namespace of a credential.
+    pub(super) fn namespace_number(&self, number: usize) -> usize {
+        number / PER_NAMESPACE % self.namespaces.len()
+    }
+
     fn namespace_of(&self, number: usize) -> &str {
-        self.namespaces[number / PER_NAMESPACE % self.namespaces.len()].name()
+        self.namespaces[self.namespace_number(number)].name()
     }
 
     pub(super) fn credentials_of(&self, number: usize) -> Api<IdIssuerCredential> {

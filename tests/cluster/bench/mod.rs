@@ -8,15 +8,18 @@
 //! field     API server, issuer, operator, each a process of its own
 //! usage     what a process has used: processor time and memory          ─┐
 //! tracker   what the credentials said, and when                          ├→ figures → table, JSON, plots
-//! first_issue, ceiling, memory, restart, steady, outage, fan_out        ─┘
+//! first_issue, ceiling, memory, limit, restart, steady                  │
+//! outage, fan_out, accounts                                            ─┘
 //! ```
 
+mod accounts;
 mod ceiling;
 mod fan_out;
 mod field;
 mod figures;
 mod first_issue;
 mod issuer;
+mod limit;
 mod memory;
 mod outage;
 mod plot;

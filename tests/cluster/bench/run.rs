@@ -10,7 +10,7 @@ use idissuer_testbed::{ControlPlane, Options, variable};
 
 use super::field::{Field, Scope};
 use super::figures::{Case, Figures};
-use super::{ceiling, fan_out, first_issue, memory, outage, restart, steady};
+use super::{accounts, ceiling, fan_out, first_issue, limit, memory, outage, restart, steady};
 use crate::operator::HOUR;
 
 /// The writes of a bare client do not get cheaper with their number.
@@ -18,6 +18,10 @@ const CEILING: usize = 1_000;
 /// The credentials of an outage, and the followers of one credential.
 const MANY: usize = 1_000;
 const CHURNED: usize = 300;
+/// The credentials of few accounts.
+const OF_FEW_ACCOUNTS: usize = 10_000;
+const SECTIONS: &str = "size,steady,outage,churn,fan-out,accounts";
+const LONG_SECTIONS: &str = "size,steady,outage,churn,fan-out,accounts,limit";
 /// How long a profiler may take to write what it found.
 const PROFILE: Duration = Duration::from_secs(300);
 
@@ -32,15 +36,16 @@ struct Length {
     outage: Duration,
     rounds: usize,
     unrelated: usize,
+    sections: &'static str,
 }
 
 impl Length {
     fn of_environment() -> Self {
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         if variable("LONG").is_some() {
-            Self { steady: minutes(20), outage: minutes(5), rounds: 34, unrelated: 10_000 }
+            Self { steady: minutes(20), outage: minutes(5), rounds: 34, unrelated: 10_000, sections: LONG_SECTIONS }
         } else {
-            Self { steady: minutes(1), outage: minutes(1), rounds: 8, unrelated: 2_000 }
+            Self { steady: minutes(1), outage: minutes(1), rounds: 8, unrelated: 2_000, sections: SECTIONS }
         }
     }
 }
@@ -123,6 +128,20 @@ async fn followers(figures: &mut Figures) {
     fan_out::fan_out(&field, MANY, figures.case("fan-out", MANY.to_string())).await;
 }
 
+async fn few_accounts(figures: &mut Figures) {
+    let control_plane = control_plane().await;
+    let mut field = Field::prepare(&control_plane, OF_FEW_ACCOUNTS, Scope::Cluster, HOUR).await;
+    field.start_operator().await;
+    let case = figures.case("ten accounts", OF_FEW_ACCOUNTS.to_string());
+    accounts::of_few_accounts(&field, OF_FEW_ACCOUNTS, case).await;
+}
+
+async fn memory_limit(figures: &mut Figures) {
+    let control_plane = control_plane().await;
+    let mut field = issued(&control_plane, limit::CREDENTIALS, HOUR).await;
+    limit::holds(&mut field, figures.case("memory limit", limit::CREDENTIALS.to_string())).await;
+}
+
 /// What `make bench` measured of the sidecar before.
 fn sidecar(folder: &Path, figures: &mut Figures) {
     let Ok(json) = std::fs::read(folder.join("sidecar.json")) else { return };
@@ -163,7 +182,7 @@ async fn what_it_costs() {
     std::fs::create_dir_all(&folder).unwrap();
     let (length, mut figures) = (Length::of_environment(), Figures::default());
     sidecar(&folder, &mut figures);
-    let wanted = variable("SECTIONS").unwrap_or_else(|| "size,steady,outage,churn,fan-out".to_owned());
+    let wanted = variable("SECTIONS").unwrap_or_else(|| length.sections.to_owned());
     for section in wanted.split(',') {
         eprintln!("… {section}");
         match section {
@@ -177,6 +196,8 @@ async fn what_it_costs() {
             "outage" => outages(&length, &mut figures).await,
             "churn" => churn(&length, &mut figures).await,
             "fan-out" => followers(&mut figures).await,
+            "accounts" => few_accounts(&mut figures).await,
+            "limit" => memory_limit(&mut figures).await,
             "profile" => return profile(sizes()[0]).await,
             other => panic!("no section {other}"),
         }

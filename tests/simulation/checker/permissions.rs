@@ -69,9 +69,7 @@ impl State {
         };
         let spec = change.after.as_ref().map(|object| &object["spec"]);
         self.credentials[number].sharing.sees(&change.namespace, spec);
-        for follower in 0..self.credentials.len() {
-            self.judges_permission(follower, now);
-        }
+        self.judges_permissions(now);
     }
 
     /// A namespace got another label, or is gone.
@@ -81,9 +79,7 @@ impl State {
             Some(team) => self.teams.insert(change.name.clone(), team.to_owned()),
             None => self.teams.remove(&change.name),
         };
-        for follower in 0..self.credentials.len() {
-            self.judges_permission(follower, now);
-        }
+        self.judges_permissions(now);
     }
 
     /// For how long everything has to be well before the token of a credential may be called late. An owner that has published
@@ -92,6 +88,12 @@ impl State {
         let watched = &self.credentials[number];
         let owner = watched.sharing.owner.as_ref().map(|owner| &self.credentials[owner.number]);
         if owner.is_some_and(|owner| owner.published.is_none()) { PATIENCE } else { watched.patience() }
+    }
+
+    fn judges_permissions(&mut self, now: Timestamp) {
+        for index in 0..self.followers.len() {
+            self.judges_permission(self.followers[index], now);
+        }
     }
 
     fn judges_permission(&mut self, number: usize, now: Timestamp) {

@@ -123,6 +123,26 @@ async fn the_login_of_a_published_token_waits_for_no_wrong_ones_that_stood_in_it
     assert_eq!(obtained(&world, 0).len(), 2, "renewed in its time");
 }
 
+/// As long ago as its session was let go, and the token is dead by now.
+#[tokio::test(start_paused = true)]
+async fn the_login_of_a_token_that_expired_meanwhile_waits_for_no_wrong_ones_either() {
+    let world = settled(Issuers::plain(6, HOUR), 1, 1).await;
+    for wrong in ["first", "second", "third", "fourth"] {
+        set_password(&world, 0, wrong);
+        world.pass(40 * MINUTE).await;
+    }
+    for wrong in ["fifth", "sixth", "seventh"] {
+        set_password(&world, 0, wrong);
+        world.pass(MINUTE).await;
+    }
+    let stalled = world.condition(&world.population.credentials[0], "Stalled").unwrap().1;
+    assert_eq!(stalled, "LoginRateLimited", "an hour allows no more");
+    let right = world.population.accounts[0].password.clone();
+    set_password(&world, 0, &right);
+    world.pass(MINUTE).await;
+    world.assert_healthy();
+}
+
 /// The issuer has another password for an account from now on.
 fn set_issuers_password(world: &World, account: usize, password: &str) {
     let username = world.population.accounts[account].username();
