@@ -296,7 +296,7 @@ impl Ledger {
         // Status tells the next process their number and the time of the last one: they all count as made then.
         let last = logins.limited.iter().max().copied().unwrap_or_default();
         let is_told_by_status = books.leader_changes.last().is_some_and(|changed| *changed > last);
-        let since = if is_told_by_status && last > hour_ago { Timestamp::UNIX_EPOCH } else { hour_ago };
+        let since = if is_told_by_status && last > hour_ago { Timestamp::MIN } else { hour_ago };
         let recent = logins.limited.iter().filter(|at| **at > since).count();
         // What else was tried with the same user name holds no login that the published token comes from. That one of another
         // namespace was accepted does not count: nobody may learn from an account whether he has guessed its password.
