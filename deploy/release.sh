@@ -43,15 +43,14 @@ archive() {
     gzip --best --no-name >"$files/$name"
 }
 
-# The operator with the sidecar, and the same program as a plugin. On Windows there is only the plugin.
+# The operator with the sidecar, and the same program as a plugin.
 programs() {
-  local platform=$1 suffix=
-  case $platform in windows-*) suffix=.exe ;; esac
-  [ -f "$built/$platform/idissuer$suffix" ] || die "$built/$platform/idissuer$suffix is missing: build it first"
-  install -m 755 "$built/$platform/idissuer$suffix" "$work/idissuer$suffix"
-  [ -n "$suffix" ] || archive "idissuer-$platform.tar.gz" "$work" idissuer LICENSE
-  mv "$work/idissuer$suffix" "$work/kubectl-idissuer$suffix"
-  archive "kubectl-idissuer-$platform.tar.gz" "$work" "kubectl-idissuer$suffix" LICENSE
+  local platform=$1
+  [ -f "$built/$platform/idissuer" ] || die "$built/$platform/idissuer is missing: build it first"
+  install -m 755 "$built/$platform/idissuer" "$work/idissuer"
+  archive "idissuer-$platform.tar.gz" "$work" idissuer LICENSE
+  mv "$work/idissuer" "$work/kubectl-idissuer"
+  archive "kubectl-idissuer-$platform.tar.gz" "$work" kubectl-idissuer LICENSE
 }
 
 images() {
@@ -83,20 +82,18 @@ manifests() {
 
 # The plugin's manifest for krew's index.
 krew() {
-  local platform suffix
+  local platform
   sed "/^#/d; s/VERSION/v$version/" deploy/krew.yaml
   for platform in "$@"; do
-    suffix=
-    case $platform in windows-*) suffix=.exe ;; esac
     cat <<STANZA
     - selector:
         matchLabels: {os: ${platform%-*}, arch: ${platform#*-}}
       uri: $repository/releases/download/v$version/kubectl-idissuer-$platform.tar.gz
       sha256: $(sha256sum "$files/kubectl-idissuer-$platform.tar.gz" | cut --delimiter=" " --fields=1)
       files:
-        - {from: kubectl-idissuer$suffix, to: .}
+        - {from: kubectl-idissuer, to: .}
         - {from: LICENSE, to: .}
-      bin: kubectl-idissuer$suffix
+      bin: kubectl-idissuer
 STANZA
   done
 }

@@ -15,7 +15,7 @@ sha256sum --check --strict --quiet SHA256SUMS
 
 unpacked=$(mktemp --directory)
 trap 'rm -rf "$unpacked"' EXIT
-for archive in *-linux-*.tar.gz *-darwin-*.tar.gz *-windows-*.tar.gz; do
+for archive in *-linux-*.tar.gz *-darwin-*.tar.gz; do
   [ -f "$archive" ] || continue
   rm -rf "${unpacked:?}"/*
   tar --extract --gzip --file "$archive" --directory "$unpacked"

@@ -1,12 +1,12 @@
-//! The exit codes of commands that people and scripts run.
+//! The exit codes. `make reference` lists them in the book with these comments.
 
-/// It failed for another reason than those below.
+/// It failed for another reason than those below, or several objects failed differently. Standard error says why.
 pub(super) const FAILED: u8 = 1;
-/// The command line is wrong; clap ends with it, too.
+/// The command line is wrong.
 pub(super) const USAGE: u8 = 2;
 /// Not ready, or the issuer rejects the login.
 pub(super) const NOT_READY: u8 = 3;
-/// This user may not do that.
+/// Forbidden: a permission in the cluster or on a file is missing. The message names it.
 pub(super) const FORBIDDEN: u8 = 4;
 /// What was named does not exist.
 pub(super) const NOT_FOUND: u8 = 5;
@@ -14,5 +14,8 @@ pub(super) const NOT_FOUND: u8 = 5;
 pub(super) const UNREACHABLE: u8 = 6;
 /// It took too long, as `timeout` says it.
 pub(super) const TIMED_OUT: u8 = 124;
-/// Stopped by a signal, as shells say it of Ctrl-C.
+/// Interrupted, as shells say it of Ctrl-C.
 pub(super) const INTERRUPTED: u8 = 130;
+/// Stopped before the work was done, as shells and the status of a pod say it of SIGTERM: `sidecar --once` without a token, for
+/// example.
+pub(super) const UNFINISHED: u8 = 143;

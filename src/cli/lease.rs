@@ -20,7 +20,7 @@ pub(super) struct LeaseArguments {
     #[arg(long, env = "IDISSUER_LEASE_NAMESPACE", value_name = "NAME")]
     lease_namespace: Option<String>,
 
-    /// How long a lease is valid without renewal
+    /// How long a lease is valid without renewal. With a slow API server, its holder extends this up to 60 seconds
     #[arg(long, env = "IDISSUER_LEASE_DURATION_SECONDS", value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u16).range(3..))]
     lease_duration_seconds: u16,
 

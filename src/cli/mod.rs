@@ -72,34 +72,37 @@ struct ControllerArguments {
     #[arg(long, env = "IDISSUER_ISSUER_URL", value_name = "URL", default_value = DEFAULT_ISSUER, value_parser = origin)]
     issuer_url: Origin,
 
-    /// Another issuer that credentials may name. Repeatable. With a path, only URLs under it may be called, even for the
-    /// default issuer. Plain HTTP only if the URL says http://
+    /// Another issuer that credentials may name. Repeatable. With a path, as in `https://issuer.example.com/v2/auth/`, only
+    /// URLs under it may be called, even for the default issuer. Plain HTTP only if the URL says http://
     #[arg(long = "allow-issuer", env = "IDISSUER_ALLOW_ISSUER", value_name = "URL", value_delimiter = ',', value_parser = allowed)]
     allow_issuers: Vec<Allowed>,
 
-    /// A type that target Secrets may have besides Opaque, kubernetes.io/basic-auth and kubernetes.io/dockerconfigjson.
-    /// Repeatable
+    /// A type that target Secrets may have besides Opaque, kubernetes.io/basic-auth and kubernetes.io/dockerconfigjson, for
+    /// example `example.com/token`. Repeatable. Other types of `kubernetes.io` and `k8s.io` cannot be allowed
     #[arg(long = "allow-secret-type", env = "IDISSUER_ALLOW_SECRET_TYPE", value_name = "TYPE", value_delimiter = ',', value_parser = secret_type)]
     allow_secret_types: Vec<SecretType>,
 
-    /// A domain, including subdomains, for labels and annotations of target Secrets. Repeatable; * allows all, for
-    /// single-tenant clusters
+    /// A domain, including its subdomains, for labels and annotations of target Secrets. Repeatable; `*` allows all, for
+    /// single-tenant clusters. `kubernetes.io` (except `app.kubernetes.io`, which is always allowed), `k8s.io` and
+    /// `idissuer.pl` cannot be allowed
     #[arg(long = "allow-metadata-domain", env = "IDISSUER_ALLOW_METADATA_DOMAIN", value_name = "DOMAIN", value_delimiter = ',', value_parser = metadata_domain)]
     allow_metadata_domains: Vec<MetadataDomain>,
 
-    /// The listen address of /livez, /readyz and /metrics
+    /// The listen address of /livez, /readyz and /metrics. `[::]` includes IPv4, and falls back to `0.0.0.0` without IPv6
     #[arg(long, env = "IDISSUER_ADMIN_ADDR", value_name = "ADDRESS:PORT", default_value = "[::]:8080")]
     admin_addr: SocketAddr,
 
-    /// How many credentials are reconciled at once
+    /// How many credentials are reconciled at once; one namespace may use seven eighths of them
     #[arg(long, env = "IDISSUER_CONCURRENCY", value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: u16,
 
-    /// How many credentials of each namespace are managed; the others wait and say so in their status
+    /// How many credentials of each namespace are managed. The oldest have priority; the others report `TooManyCredentials`
+    /// and take over places that become free
     #[arg(long, env = "IDISSUER_MAX_CREDENTIALS_PER_NAMESPACE", value_name = "NUMBER", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     max_credentials_per_namespace: u32,
 
-    /// Read the labels of namespaces, for `spec.allowedNamespaces.selector`. Needs the permission to list and watch namespaces
+    /// Read the labels of namespaces, for `spec.allowedNamespaces.selector`. Needs the permission to list and watch
+    /// namespaces in the cluster. The watch starts with the first selector
     #[arg(long, env = "IDISSUER_NAMESPACE_SELECTORS")]
     namespace_selectors: bool,
 
@@ -107,18 +110,20 @@ struct ControllerArguments {
     #[arg(long, env = "IDISSUER_CREDENTIAL_METRICS", value_name = "BOOLEAN", default_value_t = true, action = clap::ArgAction::Set)]
     credential_metrics: bool,
 
-    /// How often watches are re-established; a stalled watch hides changes until then
+    /// How often watches are re-established. Pings detect a dead connection within 45 seconds; if a proxy in front of the
+    /// API server speaks only HTTP/1.1, a stalled watch hides changes until then
     #[arg(long, env = "IDISSUER_WATCH_TIMEOUT_SECONDS", value_name = "SECONDS", default_value_t = 290, value_parser = clap::value_parser!(u32).range(1..295))]
     watch_timeout_seconds: u32,
 
     #[command(flatten)]
     lease: LeaseArguments,
 
-    /// Call issuers through the proxy variables (`HTTPS_PROXY`, …); the proxy then sees the destinations of passwords
+    /// Call issuers through the proxy variables (`HTTPS_PROXY`, …); the proxy then sees the destinations of passwords. A
+    /// SOCKS proxy is rejected at startup
     #[arg(long, env = "IDISSUER_USE_ENVIRONMENT_PROXY")]
     use_environment_proxy: bool,
 
-    /// The log format; `RUST_LOG` sets the log filter
+    /// The format of the log, which goes to standard error; `RUST_LOG` sets its filter
     #[arg(long, env = "IDISSUER_LOG_FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
 }
@@ -180,14 +185,14 @@ struct Failure {
 
 impl From<String> for Failure {
     fn from(message: String) -> Self {
-        Self { message, code: 1 }
+        Self { message, code: exit_code::FAILED }
     }
 }
 
 impl Failure {
-    /// Stopped before the work was done. Shells and pod status show this code for a process that SIGTERM ended.
+    /// Stopped before the work was done.
     fn unfinished() -> Self {
-        Self { message: RunError::Unfinished.to_string(), code: 143 }
+        Self { message: RunError::Unfinished.to_string(), code: exit_code::UNFINISHED }
     }
 }
 

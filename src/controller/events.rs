@@ -27,9 +27,9 @@ use crate::ops::metrics::Metrics;
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many are published at once.
 const MAX_CONCURRENT: usize = 64;
-/// How many may wait: an Event that is published much later than its cause is useless.
+/// How many Events may wait: one that is published much later than its cause is useless.
 const QUEUE_CAPACITY: usize = 1000;
-/// How many a namespace may have published.
+/// Events of a namespace.
 const RATE: Rate = Rate { burst: 100, per_minute: 60 };
 /// After so many namespaces, those that have been quiet are forgotten.
 const NAMESPACES: usize = 1000;

@@ -50,7 +50,7 @@ const CRD_LIMIT: Duration = Duration::from_secs(10);
 const LONGEST_CRD_LIMIT: Duration = Duration::from_secs(60);
 /// How long the admin endpoints may take to end.
 const ADMIN_STOP_LIMIT: Duration = Duration::from_millis(250);
-/// The time limit for stopping; a pod has 30 s by default.
+/// How long the operator may take to stop; a pod has 30 s by default.
 pub const STOP_LIMIT: Duration = Duration::from_millis(4500);
 /// How much of it is reserved to release the lease, if work does not finish before.
 const RELEASE_LIMIT: Duration = Duration::from_millis(300);

@@ -19,7 +19,7 @@ use crate::core::time::Moment;
 use crate::core::username_password::LoginPair;
 use crate::issuer::Trust;
 
-/// How long a CA bundle that was not there or not usable is not looked for again: nothing watches `ConfigMap`s.
+/// How soon a CA bundle is looked for again that was missing or not usable: nothing watches `ConfigMap`s.
 const CA_BUNDLE_RECHECK: SignedDuration = SignedDuration::from_secs(30);
 
 /// What a specification wants, or why that cannot be carried out.

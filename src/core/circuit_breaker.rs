@@ -25,9 +25,9 @@ use super::call_limiter::Tenant;
 use super::schedule::TimeScale;
 use super::time::Moment;
 
-/// So many accounts have to fail in a row.
+/// So many accounts in a row have to fail before the circuit breaker opens.
 const FAILURES_TO_OPEN: usize = 3;
-/// Within this time.
+/// The time within which they have to fail.
 const FAILURE_WINDOW: SignedDuration = SignedDuration::from_secs(60);
 
 /// A caller that wants a token asks for permission more often than this.

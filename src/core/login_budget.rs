@@ -14,9 +14,9 @@ use super::time::Moment;
 
 /// When the second and third attempts of a rejected login follow, counted from the first rejection.
 const ATTEMPT_OFFSETS: [SignedDuration; 2] = [SignedDuration::from_mins(5), SignedDuration::from_mins(15)];
-/// The least time between two of them, also when the second came late.
+/// The least time between two attempts with a rejected login that was never accepted.
 const MIN_ATTEMPT_SPACING: SignedDuration = SignedDuration::from_mins(5);
-/// How often a held login is probed that was accepted before.
+/// The pause between attempts with a rejected login that was accepted before.
 const HOURLY_ATTEMPT: SignedDuration = SignedDuration::from_hours(1);
 /// More rejections than this are not kept: no rule looks further back.
 const MAX_KEPT: usize = 8;
@@ -80,7 +80,7 @@ pub struct RejectionLimit {
 }
 
 impl RejectionLimit {
-    /// The rejections that there may be within [`Self::WINDOW`], whoever asks.
+    /// The most rejected logins of one user name in an hour, whatever the password.
     pub const MAX_REJECTIONS: usize = 4;
     /// The time that the limit is for.
     pub const WINDOW: SignedDuration = SignedDuration::from_hours(1);
@@ -159,8 +159,8 @@ impl<U> Default for RejectionLimits<U> {
 }
 
 impl<U: Clone + Eq + Hash> RejectionLimits<U> {
-    /// The rejections that there may be within [`RejectionLimit::WINDOW`], over all user names: as many as six new accounts
-    /// have whose password is wrong, each three times, and two more. Issuers that lock an address out allow more.
+    /// The most rejected logins of a namespace at one issuer in an hour, over all user names: as many as six new accounts have
+    /// whose password is wrong, each three times, and two more. Issuers that lock an address out allow more.
     pub const MAX_REJECTIONS: usize = 20;
 
     /// Until when a login of this user name has to wait, if it has to.

@@ -10,7 +10,7 @@ use super::token::Validity;
 
 pub use super::renewal_margin::{latest_renewal, overdue_margin};
 
-/// The longest lifetime that is believed for scheduling: a longer-lived token is still renewed once a day.
+/// The longest lifetime that is believed for the schedule: a token that lives longer is still renewed once a day.
 pub const LONGEST_SCHEDULED: SignedDuration = SignedDuration::from_hours(24);
 
 /// The lifetime from which on all time constants apply unchanged; below it they shrink proportionally.
@@ -19,14 +19,14 @@ const FULL_PACE: SignedDuration = SignedDuration::from_secs(300);
 /// The shortest supported lifetime: most of a shorter one is over before anyone reads the token from a Secret.
 pub const SHORTEST_SERVED: SignedDuration = SignedDuration::from_secs(3);
 
-/// How often a token with a shorter lifetime is written, to show when the issuer's lifetime becomes longer.
+/// The pause between tokens of a shorter lifetime: they are still written, to notice when the lifetime becomes longer.
 pub const UNSERVED_PAUSE: SignedDuration = SignedDuration::from_secs(60);
 
-/// The writes of one credential's target, and as many of its status. Tokens of ten seconds or longer need no more.
+/// Writes of one credential's target, and as many of its status. Tokens of ten seconds or longer need no more.
 pub const WRITES: Rate = Rate { burst: 20, per_minute: 15 };
 
-/// The rate limit for all targets and statuses of a namespace: a burst for a thousand credentials that are created at
-/// once, then enough for three hundred credentials with a lifetime of half a minute.
+/// Writes of all targets and statuses of a namespace: a burst for a thousand credentials that are created at once, then
+/// enough for three hundred credentials with a lifetime of half a minute.
 pub const NAMESPACE_WRITES: Rate = Rate { burst: 4_000, per_minute: 3_000 };
 
 /// A token with a shorter lifetime is not written more often for being close to expiry.

@@ -16,11 +16,11 @@ use self::fault::Mistake;
 use self::program::{Output, Program, Variable};
 use super::reason::Reason;
 
-/// The most that one rendered value may hold, in bytes.
+/// The largest rendered value.
 const VALUE_LIMIT: usize = 32 * 1024;
-/// The most that all rendered values may hold together; etcd takes a request of about 1.5 MiB.
+/// The most that all rendered values of a credential may hold together; etcd takes a request of about 1.5 MiB.
 const TOTAL_LIMIT: usize = 512 * 1024;
-/// The most text that the templates of a credential may have together, in bytes.
+/// The most text that the templates of a credential may have together.
 pub const TEXT_LIMIT: usize = 64 * 1024;
 
 /// What a template is tried with.

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::renewal_margin::latest_renewal;
 use super::time::{Moment, to_second};
 
-/// The longest token that is accepted, in bytes: it has to fit into an HTTP header.
+/// The longest token: it has to fit into an HTTP header.
 pub const LONGEST_TOKEN: usize = 16 * 1024;
 
 /// The assumed lifetime if none is stated, as in the issuer's documentation.

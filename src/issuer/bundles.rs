@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::trust::{CaBundle, CaBundleError};
 
-/// The largest bundle. All public roots together are smaller.
+/// The largest CA bundle. All public roots together are smaller.
 pub(super) const BUNDLE_MAX_SIZE: usize = 256 * 1024;
-/// How large the different bundles of a tenant may be together, while they are in use.
+/// How large the different CA bundles of a namespace may be together, while they are in use.
 pub(super) const TENANT_MAX_SIZE: usize = 8 * 1024 * 1024;
 
 type Digest = [u8; 32];

@@ -16,12 +16,12 @@ use crate::core::connection_failure::ConnectionFailure;
 use crate::core::time::Moment;
 use crate::ops::clock::Clock;
 
-/// No connection carries new requests for longer, so that a name that moves is followed. The system's certificate
+/// How long a connection to an issuer carries new requests: a name that moves is followed. The system's certificate
 /// authorities are read again as often.
 const LONGEST_USE: SignedDuration = SignedDuration::from_mins(5);
 /// After a certificate was refused, the authorities are read again if they are older than this.
 const SHORTEST_TRUST: SignedDuration = SignedDuration::from_secs(10);
-/// The time limit for connecting.
+/// The time limit for connecting to an issuer.
 const LONGEST_CONNECT: Duration = Duration::from_secs(5);
 /// Clients kept at once, for one trust. Origins are few, as the allow-list names them.
 const CLIENTS_LIMIT: usize = 64;

@@ -10,7 +10,7 @@ use super::trust::Trust;
 use crate::core::connection_failure::ConnectionFailure;
 use crate::core::retry::Sent;
 
-/// The most of an answer that is read, in bytes. A real one holds about 2 KiB.
+/// The most of an issuer's answer that is read. A real one holds about 2 KiB.
 pub(super) const ANSWER_LIMIT: usize = 64 * 1024;
 
 /// A JSON POST. Its body contains a password or a refresh token, so it has no Debug.

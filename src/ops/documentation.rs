@@ -33,6 +33,9 @@ pub fn without_address<'a>(message: &'a str, reason: &str) -> &'a str {
 }
 
 #[cfg(test)]
+mod reasons_page;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

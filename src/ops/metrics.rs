@@ -79,7 +79,7 @@ fn of_issuers() -> (Registry, IssuerMetrics) {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(process::Process));
     let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-    ours(&mut registry).register("build", "The version of this process", build);
+    ours(&mut registry).register("build", "Always 1; the version of this process", build);
     let issuers = IssuerMetrics::register(ours(&mut registry));
     (registry, issuers)
 }

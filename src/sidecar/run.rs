@@ -34,7 +34,8 @@ use crate::ops::metrics::{Metrics, SidecarMetrics};
 
 /// How long a stop may take after the shutdown delay: a login in progress is aborted before that.
 const STOP_LIMIT: Duration = Duration::from_millis(4500);
-/// The same with requests of the program in progress: well within the 30 seconds that a pod has by default.
+/// How long a sidecar with a proxy may take to stop while requests are in progress: well within the 30 seconds that a pod
+/// has by default.
 const PROXY_STOP_LIMIT: Duration = Duration::from_secs(20);
 /// How long the endpoints may take to end.
 const ENDPOINTS_STOP_LIMIT: Duration = Duration::from_millis(250);

@@ -53,9 +53,7 @@ impl Release {
         for platform in others.iter().chain([&here()]) {
             let place = built.join(platform);
             fs::create_dir_all(&place).unwrap();
-            let program =
-                place.join(if platform.starts_with("windows") { "idissuer.exe" } else { "idissuer" });
-            fs::write(&program, PROGRAM).unwrap();
+            fs::write(place.join("idissuer"), PROGRAM).unwrap();
             release.write_images(&place, platform);
         }
         let helm = Tools::locate().and_then(|tools| tools.provide(Program::Helm)).unwrap();
@@ -99,7 +97,7 @@ impl Release {
 
 #[test]
 fn a_release_has_programs_images_chart_manifests_and_checksums_of_all() {
-    let release = Release::pack(&["darwin-arm64", "windows-amd64"]);
+    let release = Release::pack(&["darwin-amd64", "darwin-arm64"]);
     let said = succeeded(&release.check());
     for archive in ["idissuer", "kubectl-idissuer"] {
         assert!(said.contains(&format!("runs: {archive}-{}.tar.gz", here())), "{said}");
@@ -109,12 +107,13 @@ fn a_release_has_programs_images_chart_manifests_and_checksums_of_all() {
     let expected = [
         "RELEASE_NOTES.md".to_owned(),
         "SHA256SUMS".to_owned(),
+        "idissuer-darwin-amd64.tar.gz".to_owned(),
         "idissuer-darwin-arm64.tar.gz".to_owned(),
         "idissuer.pl_idissuercredentials.yaml".to_owned(),
         "idissuer.yaml".to_owned(),
         "install.yaml".to_owned(),
+        "kubectl-idissuer-darwin-amd64.tar.gz".to_owned(),
         "kubectl-idissuer-darwin-arm64.tar.gz".to_owned(),
-        "kubectl-idissuer-windows-amd64.tar.gz".to_owned(),
         of_linux("idissuer") + ".cdx.json",
         of_linux("idissuer") + ".tar.gz",
         of_linux("idissuer-simulator") + ".cdx.json",
@@ -155,7 +154,7 @@ fn the_chart_and_the_manifest_of_a_release_take_the_images_from_its_registry() {
 
 #[test]
 fn the_manifest_for_krew_has_the_checksum_of_each_archive() {
-    let release = Release::pack(&["darwin-arm64", "windows-amd64"]);
+    let release = Release::pack(&["darwin-amd64", "darwin-arm64"]);
     let plugin = yaml(&release.read("idissuer.yaml"));
     assert_eq!(plugin["spec"]["version"], format!("v{VERSION}"));
     let checksums = release.read("SHA256SUMS");
@@ -168,10 +167,7 @@ fn the_manifest_for_krew_has_the_checksum_of_each_archive() {
         assert_eq!(name, format!("kubectl-idissuer-{os}-{machine}.tar.gz"));
         let line = format!("{}  {name}\n", platform["sha256"].as_str().unwrap());
         assert!(checksums.contains(&line), "{line} is not in {checksums}");
-        assert_eq!(
-            platform["bin"],
-            if os == "windows" { "kubectl-idissuer.exe" } else { "kubectl-idissuer" }
-        );
+        assert_eq!(platform["bin"], "kubectl-idissuer");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::core::reason::Reason;
 
-/// How many followers status names.
+/// How many followers the status of a credential names.
 pub const FOLLOWERS_NAMED: usize = 20;
 
 /// Those who follow a credential with its permission.

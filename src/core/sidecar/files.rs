@@ -24,7 +24,7 @@ const ALWAYS: [(&str, &str); 3] = [
     ),
 ];
 
-/// The most files beside those that are always there.
+/// The most templates of a sidecar.
 const MOST: usize = 32;
 
 /// Why file templates cannot be used.

@@ -1,10 +1,10 @@
 //! What can be wrong with a template, and the limits that it has to keep.
 
-/// The most steps of one value.
+/// The most parts of one value: texts, variables and tags.
 pub(super) const MOST_STEPS: usize = 1024;
-/// How deep `if`, and parentheses, may be nested.
+/// How deep `if` and parentheses may be nested.
 pub(super) const DEEPEST: usize = 8;
-/// The most filters that one text goes through.
+/// The most filters on one value.
 pub(super) const MOST_FILTERS: usize = 4;
 /// The longest name that an error repeats.
 const LONGEST_NAME: usize = 32;

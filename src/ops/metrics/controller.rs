@@ -81,7 +81,11 @@ pub(super) struct ControllerMetrics {
 
 impl ControllerMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
-        let renewals = registered(registry, "renewals", "Renewals of targets by grant and outcome");
+        let renewals = registered(
+            registry,
+            "renewals",
+            "New tokens: published, or write_failed if the write to the target ended in an error (timeout, lost connection, 5xx) and is retried; refused writes are not counted, Stalled has them",
+        );
         for grant in [Grant::Login, Grant::Refresh].map(grant_label) {
             at_zero(&renewals, RENEWAL_OUTCOMES.map(|outcome| GrantOutcome { grant, outcome }));
         }
@@ -122,7 +126,7 @@ impl ControllerMetrics {
             events_dropped: registered(
                 registry,
                 "events_dropped",
-                "Events dropped by the rate limit of their namespace, or because too many were waiting",
+                "Events dropped by the rate limit of their namespace, or because 1,000 were waiting to be sent",
             ),
             late_wakeups: registered(
                 registry,
@@ -132,14 +136,14 @@ impl ControllerMetrics {
             clock_jumps: registered(
                 registry,
                 "clock_jumps",
-                "Jumps of the wall clock relative to the monotonic clock",
+                "Jumps of the wall clock by five seconds or more",
             ),
             scope: registered(
                 registry,
                 "scope",
-                "The namespaces that this controller manages, and the lease of its replicas",
+                "Always 1; the labels name the namespaces and the lease of this controller",
             ),
-            leading: registered(registry, "leading", "Whether this replica is the leader"),
+            leading: registered(registry, "leading", "1 while this replica is the leader, otherwise 0"),
             state: StateReader::register(registry, &credentials),
             credentials,
         }
@@ -147,8 +151,11 @@ impl ControllerMetrics {
 }
 
 fn watch_events(registry: &mut Registry) -> Family<WatchEvent, Counter> {
-    let events =
-        registered(registry, "watch_events", "What happened to the watches: listed, changed, failed");
+    let events = registered(
+        registry,
+        "watch_events",
+        "What happened to the watches: listed (a watch began anew), changed (an object changed), failed",
+    );
     for resource in WATCHED {
         at_zero(&events, WATCH_EVENTS.map(|event| WatchEvent { resource, event }));
     }

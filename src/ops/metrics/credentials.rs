@@ -88,7 +88,7 @@ impl Collector for Credentials {
         encode_reasons(
             encoder.encode_descriptor(
                 "credential_ready",
-                "Whether a credential is ready: 1 or 0, with the reason",
+                "1 while the credential is ready, otherwise 0; with the reason of its condition Ready",
                 None,
                 MetricType::Gauge,
             )?,
@@ -98,7 +98,7 @@ impl Collector for Credentials {
         encode_reasons(
             encoder.encode_descriptor(
                 "credential_stalled",
-                "1 while a person is needed for a credential, with the reason",
+                "1 while someone must act for the credential, with the reason; otherwise absent",
                 None,
                 MetricType::Gauge,
             )?,

@@ -59,15 +59,11 @@ pub(super) struct IssuerMetrics {
 
 impl IssuerMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
-        let requests = registered(
-            registry,
-            "issuer_requests",
-            "Calls to an issuer by operation (login, refresh) and outcome",
-        );
+        let requests = registered(registry, "issuer_requests", "Calls to issuers");
         let latency = register(
             registry,
             "issuer_request_duration_seconds",
-            "Duration of calls to an issuer",
+            "Duration of calls to issuers",
             LatencyFamily::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
         );
         for operation in [Grant::Login, Grant::Refresh].map(grant_label) {
@@ -80,7 +76,7 @@ impl IssuerMetrics {
             clock_skew: registered(
                 registry,
                 "issuer_clock_skew_seconds",
-                "How far the issuer's clock is ahead of ours, from its last Date header",
+                "How far the issuer's clock is ahead of ours, by its last Date header",
             ),
         }
     }

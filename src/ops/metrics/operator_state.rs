@@ -103,7 +103,7 @@ impl Collector for StateReader {
         let mut circuits = family(
             &mut encoder,
             "issuer_circuit_open",
-            "Whether the circuit breaker of an issuer is open: 1 while only probes are sent",
+            "Whether the circuit breaker of an issuer is open: 1 while only probes are sent; absent while no call to it has failed lately",
         )?;
         for (origin, is_open) in &state.circuits {
             ConstGauge::new(i64::from(*is_open)).encode(circuits.encode_family(&[("origin", origin)])?)?;

@@ -45,7 +45,7 @@ impl SidecarMetrics {
         let proxied = registered(
             registry,
             "proxy_requests",
-            "Requests to the proxy by outcome: forwarded, or the reason of rejection; and responses that called the token expired",
+            "Requests to the proxy by outcome: forwarded, repeated, or the reason of the rejection; and responses that called the token expired",
         );
         at_zero(&proxied, ["forwarded", "expired", "repeated"].map(|outcome| Outcome { outcome }));
         Self {

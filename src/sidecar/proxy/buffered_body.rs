@@ -17,9 +17,9 @@ use super::refusal::Refusal;
 use super::{Body, IDLE_LIMIT};
 use crate::ops::connections::RequestBody;
 
-/// The largest body that is kept.
+/// The largest body of a request that is kept, to repeat the request.
 pub(super) const MAX_BUFFERED_BODY: usize = 64 * 1024;
-/// The most that is kept of all bodies at once. Beyond it they stream, and are sent once.
+/// The most that is kept of all bodies at once. Beyond it, they stream, and are sent once.
 pub(super) const MAX_BUFFERED_TOTAL: usize = 4 * 1024 * 1024;
 /// How long a body may take that is to be kept. Then it streams.
 pub(super) const BUFFERING_TIMEOUT: Duration = Duration::from_secs(30);

@@ -26,7 +26,7 @@ use crate::sidecar::source::TokenReceiver;
 
 /// How long a request waits for a newer token of a source that does not ask the issuer itself.
 const WAIT_FOR_OTHERS: Duration = Duration::from_secs(5);
-/// How long it waits for a call to the issuer: a refresh that is refused, and a login.
+/// How long a request waits for a call to the issuer: a refresh that is refused, and a login.
 const WAIT_FOR_ISSUER: Duration = Duration::from_secs(20);
 
 /// What every request on its way through needs.

@@ -17,7 +17,7 @@ use super::{BUFFER, IDLE_LIMIT};
 use crate::ops::connections::{Connections, Limits};
 use crate::ops::write_timeout::WriteTimeout;
 
-/// How long the head of a request may take, and how long a connection may wait for one.
+/// How long the head of a request to the proxy may take, and how long a connection may wait for one.
 const HEAD_LIMIT: Duration = Duration::from_secs(60);
 /// The largest list of headers of HTTP/2, and what a stream brings before it is read.
 const WINDOW: u32 = 64 * 1024;
@@ -28,7 +28,7 @@ const STREAMS: u32 = 200;
 /// How often a connection of HTTP/2 is asked whether its program is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// The most connections at once.
+/// The most connections to the proxy at once.
 const CONNECTIONS: usize = 512;
 
 /// Serves until `stop` is cancelled, and then until the requests in progress are answered.

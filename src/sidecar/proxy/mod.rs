@@ -31,7 +31,7 @@ pub use upstream::{Upstream, UpstreamError};
 /// A body on its way through, in either direction.
 type Body = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 
-/// The maximum of concurrent requests: each may need a connection to the upstream and about 300 KiB of buffers, and all
+/// The most requests to the proxy at once: each may need a connection to the upstream and about 300 KiB of buffers, and all
 /// of them must fit into the memory of a small container.
 const REQUESTS: usize = 256;
 /// What is read ahead of a head or a body, and what waits to be written, of each connection of HTTP/1 and each stream of

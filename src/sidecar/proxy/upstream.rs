@@ -24,19 +24,19 @@ use crate::core::time::Moment;
 use crate::issuer::{Trust, connect_failure};
 use crate::ops::clock::Clock;
 
-/// The time limit for connecting, including TLS.
+/// The time limit for connecting to the upstream, including TLS.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How long a connection without requests is kept. Many servers close theirs after a minute.
 const POOL_IDLE_LIMIT: Duration = Duration::from_secs(50);
 /// Between probes that find out whether the other end is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// How long connections carry new requests. Meanwhile the upstream's name may point to another server.
+/// How long a connection to the upstream carries new requests: its name may point to another server meanwhile.
 const LONGEST_USE: SignedDuration = SignedDuration::from_secs(300);
 /// How long a connection is used at least, even if requests fail: a failing upstream does not cause a new connection
 /// per request.
 const SHORTEST_USE: SignedDuration = SignedDuration::from_secs(1);
-/// The most header fields of an answer.
+/// The most header fields of an answer of the upstream.
 const FIELDS: usize = 1000;
 /// The most bytes of them with HTTP/2.
 const FIELDS_SIZE: u32 = 64 * 1024;

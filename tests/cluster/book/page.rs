@@ -54,7 +54,7 @@ pub(super) fn pieces(page: &str) -> Vec<Piece> {
             block.map(|line| line.strip_prefix(indentation).unwrap_or(line).to_owned() + "\n").collect();
         let block = include(&path, block);
         match (language, file.captures(before)) {
-            ("sh", _) => pieces.push(Piece::Script(block)),
+            ("sh" | "bash", _) => pieces.push(Piece::Script(block)),
             ("yaml", Some(name)) => pieces.push(Piece::File { name: name[1].to_owned(), text: block }),
             ("yaml", None) if block.lines().any(|line| line.starts_with("apiVersion:")) => {
                 pieces.push(Piece::Manifest(block));

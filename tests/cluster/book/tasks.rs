@@ -281,4 +281,7 @@ fn every_page_with_commands_or_manifests_is_followed() {
     let forgotten: Vec<_> =
         pages().into_iter().filter(|page| !is_known(page) && !pieces(page).is_empty()).collect();
     assert!(forgotten.is_empty(), "{forgotten:?}");
+    let known = PAGES.iter().map(|Page(page, ..)| *page).chain(NOT_FOLLOWED.map(|(page, _)| page));
+    let stale: Vec<_> = known.chain(ELSEWHERE).filter(|page| pieces(page).is_empty()).collect();
+    assert!(stale.is_empty(), "they have neither command nor manifest: {stale:?}");
 }

@@ -86,8 +86,8 @@ fn metrics() -> BTreeSet<String> {
 }
 
 #[test]
-fn every_metric_of_an_alert_is_one_of_the_operator_and_documented() {
-    let (metrics, page) = (metrics(), read("docs/src/reference/metrics.md"));
+fn every_metric_of_an_alert_is_one_of_the_operator() {
+    let metrics = metrics();
     assert!(metrics.contains("idissuer_leading"), "{metrics:?}");
     let named = Regex::new(r"idissuer_[a-z_]+").unwrap();
     let mut times = 0;
@@ -95,9 +95,6 @@ fn every_metric_of_an_alert_is_one_of_the_operator_and_documented() {
         for name in named.find_iter(rule["expr"].as_str().unwrap()) {
             times += 1;
             assert!(metrics.contains(name.as_str()), "{}: {}", rule["alert"], name.as_str());
-            let family = ["_bucket", "_count"].iter().find_map(|suffix| name.as_str().strip_suffix(suffix));
-            let family = family.unwrap_or(name.as_str());
-            assert!(page.contains(&format!("`{family}")), "{family} is not documented");
         }
     }
     assert!(times > 10, "{times} times only");
@@ -109,13 +106,12 @@ fn every_alert_can_be_changed_and_has_a_runbook() {
     let rule = &schema["properties"]["metrics"]["properties"]["prometheusRule"];
     let changeable = rule["properties"]["overrides"]["properties"].as_object().unwrap().keys();
     assert_eq!(changeable.cloned().collect::<BTreeSet<_>>(), names());
-    let (table, tests) = (read("docs/src/reference/alerts.md"), yaml(TESTS).to_string());
+    let tests = yaml(TESTS).to_string();
     for name in names() {
         let page = read(&format!("docs/src/runbooks/{name}.md"));
         for part in ["## Impact", "## Diagnosis", "## Cure"] {
             assert!(page.contains(part), "{name}: {part}");
         }
-        assert!(table.contains(&format!("(../runbooks/{name}.md)")), "{name} is not in reference/alerts.md");
         assert!(tests.contains(&format!("\"{name}\"")), "{name} has no test");
     }
 }

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use idissuer_testbed::wait;
+use tokio::sync::Notify;
 
+use super::envoy::resource;
 use crate::secret_volume::swap;
 use crate::stage::{HOUR, NAME, SECRET, Stage};
 use crate::support::{Caller, RawServer, http};
@@ -24,6 +26,8 @@ struct State {
     stage: Stage,
     version: AtomicU32,
     is_next_call_late: AtomicBool,
+    /// Lets the answer to a late call go.
+    late_answer: Notify,
     /// The token of each call, and the status that it got.
     calls: Mutex<Vec<(String, u16)>>,
 }
@@ -35,6 +39,7 @@ impl Api {
             stage: Stage::prepare(HOUR).await,
             version: AtomicU32::new(0),
             is_next_call_late: AtomicBool::new(false),
+            late_answer: Notify::new(),
             calls: Mutex::default(),
         });
         fs::create_dir(state.volume()).unwrap();
@@ -78,12 +83,16 @@ impl Api {
         assert!(self.stage().issuer.revoke(NAME));
     }
 
-    /// The next call carries a token that is replaced, and becomes invalid, before the call arrives. Returns the new one.
-    pub(super) async fn replace_token_during_a_call(&self) -> String {
+    /// The next call carries a token that is replaced, and becomes invalid, before the call arrives. Its answer goes once this
+    /// many tokens are `known`. Returns the new one.
+    pub(super) async fn replace_token_during_a_call(&self, known: impl AsyncFnOnce(u32)) -> String {
         let old = self.token();
         self.state.is_next_call_late.store(true, Ordering::SeqCst);
         let what = "the late call";
-        wait::until(what, LIMIT, async || Some(self.token()).filter(|token| *token != old)).await
+        let new = wait::until(what, LIMIT, async || Some(self.token()).filter(|token| *token != old)).await;
+        known(self.state.version.load(Ordering::SeqCst)).await;
+        self.state.late_answer.notify_one();
+        new
     }
 
     fn token(&self) -> String {
@@ -114,7 +123,7 @@ impl State {
         let response = Caller::of(&self.stage.issuer.url()).pair(NAME, SECRET).login().await.unwrap();
         let token = response.token.access.expose().to_owned();
         let version = self.version.fetch_add(1, Ordering::SeqCst);
-        swap(&self.volume(), &format!("..{version}"), &[("token", &token)]);
+        swap(&self.volume(), &format!("..{version}"), &[("token", &token), ("sds.yaml", &resource(&token))]);
         token
     }
 
@@ -127,6 +136,7 @@ impl State {
         if self.is_next_call_late.swap(false, Ordering::SeqCst) {
             assert!(self.stage.issuer.revoke(NAME));
             self.rotate().await;
+            self.late_answer.notified().await;
         }
         let status = self.stage.present(&token).await;
         self.calls.lock().unwrap().push((token, status));

@@ -2,7 +2,9 @@
 //! on the way succeeds.
 
 mod api;
+mod envoy;
 mod nginx;
+mod proxied;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,6 +33,8 @@ trait Calling {
     fn statuses(&self) -> Vec<u16>;
     /// For the output of a test that fails.
     fn log(&self) -> String;
+    /// Returns once it knows as many tokens. A program that reads the file for each call knows them at once.
+    async fn until_known(&self, _tokens: u32) {}
 }
 
 /// A program that prints the status of each call.
@@ -63,7 +67,7 @@ async fn follow(api: &Api, program: &impl Calling) {
     let second = api.rotate().await;
     api.until_served(&second).await;
     assert_eq!(api.refused(), 0, "a rotation alone");
-    let third = api.replace_token_during_a_call().await;
+    let third = api.replace_token_during_a_call(async |tokens| program.until_known(tokens).await).await;
     api.until_served(&third).await;
     assert_eq!(api.refused(), 1, "the call whose token was replaced on the way");
     assert!(program.statuses().iter().all(|status| *status == 200), "{}", program.log());

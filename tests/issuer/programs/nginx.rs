@@ -1,45 +1,17 @@
 //! nginx, which is called by a program that knows no token.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use idissuer_testbed::process::{Grace, Supervised};
 use idissuer_testbed::{skip, unpacked};
-use tokio::task::JoinHandle;
 
-use super::{Api, Calling, example, follow};
-
-/// nginx, and a client that calls it all the time.
-struct Nginx {
-    process: Supervised,
-    statuses: Arc<Mutex<Vec<u16>>>,
-    client: JoinHandle<()>,
-}
-
-impl Calling for Nginx {
-    fn statuses(&self) -> Vec<u16> {
-        self.statuses.lock().unwrap().clone()
-    }
-
-    fn log(&self) -> String {
-        self.process.output_tail()
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        self.client.abort();
-    }
-}
+use super::proxied::{Proxied, replace};
+use super::{Api, example, follow};
 
 /// The files of the example in a folder, for the API and the mounted Secret of a test, and where nobody needs rights.
 fn write_configuration(api: &Api, module: &str) {
-    let replace = |text: &str, from: &str, to: &str| {
-        assert!(text.contains(from), "the example has no {from}");
-        text.replace(from, to)
-    };
     let stage = api.stage();
     let script = fs::read_to_string(example("nginx/token.js")).unwrap();
     let token = api.token_file();
@@ -55,24 +27,13 @@ fn write_configuration(api: &Api, module: &str) {
     fs::write(stage.path("nginx.conf"), text).unwrap();
 }
 
-fn start(api: &Api, program: &std::path::Path) -> Nginx {
+fn start(api: &Api, program: &Path) -> Proxied {
     let stage = api.stage();
     let mut command = Command::new(program);
     command.arg("-p").arg(stage.folder.path()).args(["-e", "stderr", "-c"]).arg(stage.path("nginx.conf"));
     command.args(["-g", "daemon off; master_process off; pid nginx.pid;"]);
     let process = Supervised::spawn("nginx", &command, Grace::SHORT, &stage.folder).unwrap();
-    let statuses = Arc::<Mutex<Vec<u16>>>::default();
-    let (results, socket) = (Arc::clone(&statuses), stage.path("nginx.sock"));
-    let client = tokio::spawn(async move {
-        let client = reqwest::Client::builder().unix_socket(socket).build().unwrap();
-        loop {
-            if let Ok(response) = client.get("http://localhost/v2/reports").send().await {
-                results.lock().unwrap().push(response.status().as_u16());
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    });
-    Nginx { process, statuses, client }
+    Proxied::new(process, stage.path("nginx.sock"))
 }
 
 #[tokio::test]
