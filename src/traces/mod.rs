@@ -63,8 +63,10 @@ struct Open {
     span: Span,
 }
 
-/// Why a call to an issuer is made, and since when.
-pub struct Cause {
+/// Why a call to an issuer is made, and since when. While traces are off, there is none, which costs a pointer.
+pub struct Cause(Box<CauseFacts>);
+
+struct CauseFacts {
     tracing: Arc<Tracing>,
     credential: Option<NamespacedName>,
     trigger: &'static str,
@@ -133,7 +135,8 @@ impl Tracer {
         let tracing = Arc::clone(self.0.as_ref()?);
         let kept_back = credential.and_then(|credential| lock(&tracing.kept_back).remove(credential));
         let queued = tracing.clock.now();
-        Some(Cause { credential: credential.cloned(), trigger, woken, kept_back, queued, tracing })
+        let credential = credential.cloned();
+        Some(Cause(Box::new(CauseFacts { tracing, credential, trigger, woken, kept_back, queued })))
     }
 
     /// A step has ended that began then.
@@ -171,15 +174,15 @@ impl Cause {
     /// The call has ended. Returns its trace, if it is traced.
     #[must_use]
     pub fn ended(self, call: &EndedCall<'_>) -> Option<TraceId> {
-        let tracing = &self.tracing;
+        let CauseFacts { tracing, credential, trigger, woken, kept_back, queued } = *self.0;
         let now = tracing.clock.now();
         let trace = call.result.ok().and_then(TraceId::of).unwrap_or_else(|| tracing.names.trace());
         if !tracing.sampler.takes(trace) {
             return None;
         }
         // A call that was kept back is older than what woke the credential last.
-        let start = self.kept_back.map_or(self.woken, |kept_back| kept_back.not_after(self.woken));
-        let gate = self.kept_back.unwrap_or(self.queued);
+        let start = kept_back.map_or(woken, |kept_back| kept_back.not_after(woken));
+        let gate = kept_back.unwrap_or(queued);
         tracing.send(tracing.child(trace, "trigger", Kind::Internal, (start, gate)));
         tracing.send(tracing.child(trace, "gate", Kind::Internal, (gate, call.admitted)));
         let issuer = tracing.child(trace, "issuer", Kind::Client, (call.admitted, now));
@@ -190,12 +193,12 @@ impl Cause {
             ("idissuer.outcome", call.outcome.to_owned()),
         ];
         tracing.send(Span { attributes: of_call, failure: failure.clone(), ..issuer });
-        let mut attributes = of_credential(self.credential.as_ref());
-        attributes.push(("idissuer.trigger", self.trigger.to_owned()));
+        let mut attributes = of_credential(credential.as_ref());
+        attributes.push(("idissuer.trigger", trigger.to_owned()));
         attributes.extend(call.result.ok().map(|token| ("idissuer.fingerprint", token.to_string())));
         let renewal = tracing.child(trace, "renewal", Kind::Internal, (start, now));
         let renewal = Span { id: trace.root(), parent: None, attributes, failure, ..renewal };
-        tracing.open(Open { credential: self.credential, span: renewal }, now);
+        tracing.open(Open { credential, span: renewal }, now);
         Some(trace)
     }
 }
