@@ -19,57 +19,56 @@ const TRACES_PATH: &str = "v1/traces";
 /// How long a request may take.
 const DEFAULT_LIMIT: Duration = Duration::from_secs(10);
 
-/// The variables. Each has a flag, too.
+/// The variables. Each has a flag, too; the help shows the one that turns traces on.
 #[derive(Args, Debug, Default)]
-#[command(next_help_heading = "Traces (OpenTelemetry; off unless an endpoint is set)")]
 pub struct Variables {
-    /// An OTLP receiver over HTTP; traces go to its path v1/traces
+    /// Send traces to this OTLP receiver over HTTP, below its path v1/traces. Other `OTEL_…` variables are understood, too
     #[arg(long, env, value_name = "URL")]
     otel_exporter_otlp_endpoint: Option<String>,
     /// Where traces go, with its path
-    #[arg(long, env, value_name = "URL")]
+    #[arg(long, env, hide = true, value_name = "URL")]
     otel_exporter_otlp_traces_endpoint: Option<String>,
     /// Headers of each request: `name=value,…`, percent-encoded. Set the variable rather than this flag: other users see flags
-    #[arg(long, env, value_name = "HEADERS", hide_env_values = true)]
+    #[arg(long, env, hide = true, value_name = "HEADERS", hide_env_values = true)]
     otel_exporter_otlp_headers: Option<SecretString>,
     /// The same for traces only
-    #[arg(long, env, value_name = "HEADERS", hide_env_values = true)]
+    #[arg(long, env, hide = true, value_name = "HEADERS", hide_env_values = true)]
     otel_exporter_otlp_traces_headers: Option<SecretString>,
     /// How long a request may take [default: 10000]
-    #[arg(long, env, value_name = "MILLISECONDS")]
+    #[arg(long, env, hide = true, value_name = "MILLISECONDS")]
     otel_exporter_otlp_timeout: Option<String>,
     /// The same for traces only
-    #[arg(long, env, value_name = "MILLISECONDS")]
+    #[arg(long, env, hide = true, value_name = "MILLISECONDS")]
     otel_exporter_otlp_traces_timeout: Option<String>,
     /// The CA certificates (PEM) of the receiver [default: the public CAs]
-    #[arg(long, env, value_name = "FILE")]
+    #[arg(long, env, hide = true, value_name = "FILE")]
     otel_exporter_otlp_certificate: Option<String>,
     /// The same for traces only
-    #[arg(long, env, value_name = "FILE")]
+    #[arg(long, env, hide = true, value_name = "FILE")]
     otel_exporter_otlp_traces_certificate: Option<String>,
     /// The protocol: always http/json, which receivers of http/protobuf understand, too; grpc is refused
-    #[arg(long, env, value_name = "PROTOCOL")]
+    #[arg(long, env, hide = true, value_name = "PROTOCOL")]
     otel_exporter_otlp_protocol: Option<String>,
     /// The same for traces only
-    #[arg(long, env, value_name = "PROTOCOL")]
+    #[arg(long, env, hide = true, value_name = "PROTOCOL")]
     otel_exporter_otlp_traces_protocol: Option<String>,
     /// otlp, or none for no traces
-    #[arg(long, env, value_name = "NAME")]
+    #[arg(long, env, hide = true, value_name = "NAME")]
     otel_traces_exporter: Option<String>,
     /// Which traces are sent: `always_on`, `always_off` or `traceidratio`, each also with `parentbased_` before it
-    #[arg(long, env, value_name = "NAME")]
+    #[arg(long, env, hide = true, value_name = "NAME")]
     otel_traces_sampler: Option<String>,
     /// The share of traces that traceidratio sends, from 0 to 1
-    #[arg(long, env, value_name = "NUMBER")]
+    #[arg(long, env, hide = true, value_name = "NUMBER")]
     otel_traces_sampler_arg: Option<String>,
     /// The name that the traces carry [default: idissuer-operator or idissuer-sidecar]
-    #[arg(long, env, value_name = "NAME")]
+    #[arg(long, env, hide = true, value_name = "NAME")]
     otel_service_name: Option<String>,
     /// More that the traces carry: `name=value,…`, percent-encoded
-    #[arg(long, env, value_name = "ATTRIBUTES")]
+    #[arg(long, env, hide = true, value_name = "ATTRIBUTES")]
     otel_resource_attributes: Option<String>,
     /// true for no traces
-    #[arg(long, env, value_name = "BOOLEAN")]
+    #[arg(long, env, hide = true, value_name = "BOOLEAN")]
     otel_sdk_disabled: Option<String>,
 }
 

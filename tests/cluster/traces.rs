@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -16,10 +17,10 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
-use crate::operator::{
-    HOUR, LIMIT, LOGIN, NAME, Operator, PASSWORD, Stage, USER, issuer, text, token_status,
-};
+use crate::operator::{LIMIT, LOGIN, NAME, Operator, PASSWORD, Stage, USER, issuer, text, token_status};
 
+/// Of tokens: they are renewed after two thirds.
+const LIFETIME: Duration = Duration::from_secs(8);
 const HEADER: &str = "key-of-the-receiver";
 
 /// A receiver of traces, and what it got: headers and bodies.
@@ -81,11 +82,10 @@ fn send_to(operator: &mut Operator, address: SocketAddr) {
 #[tokio::test]
 async fn a_renewal_is_one_trace_from_its_trigger_to_the_status_and_the_log_names_it() {
     let (receiver, address) = Receiver::start().await;
-    let stage = Stage::start_with("traces", issuer(HOUR), |operator, _| send_to(operator, address)).await;
+    let stage = Stage::start_with("traces", issuer(LIFETIME), |operator, _| send_to(operator, address)).await;
     stage.apply(json!({})).await;
     let first = token_status(&stage.ready().await).clone();
     let old = text(&stage.target().await, "token");
-    stage.request_renewal("now").await;
     let renewed = stage.renewed(&first).await;
     let trace = token_status(&renewed).fingerprint.clone();
     wait::until("the whole trace", LIMIT, async || {
@@ -115,7 +115,7 @@ async fn a_renewal_is_one_trace_from_its_trigger_to_the_status_and_the_log_names
     }
     assert_eq!(renewal.end_time_unix_nano, before);
     let told = |span: &Span, key: &str| attribute(span, key).unwrap_or_default();
-    assert_eq!(told(renewal, "idissuer.trigger"), "requested");
+    assert_eq!(told(renewal, "idissuer.trigger"), "due");
     for span in [renewal, children[3], children[4]] {
         assert_eq!(told(span, "k8s.namespace.name"), stage.namespace.name());
         assert_eq!(told(span, "idissuer.credential"), NAME);
@@ -163,7 +163,7 @@ async fn answering(answer: &'static [u8]) -> (SocketAddr, Arc<AtomicUsize>) {
 
 #[tokio::test]
 async fn a_receiver_that_is_down_slow_or_talks_rubbish_costs_no_renewal_and_one_warning() {
-    let mut stage = Stage::start("traces-trouble", issuer(HOUR)).await;
+    let mut stage = Stage::start("traces-trouble", issuer(LIFETIME)).await;
     stage.apply(json!({})).await;
     let mut token = token_status(&stage.ready().await).clone();
     let closed = TcpListener::bind(("127.0.0.1", 0)).await.unwrap().local_addr().unwrap();
@@ -173,8 +173,7 @@ async fn a_receiver_that_is_down_slow_or_talks_rubbish_costs_no_renewal_and_one_
     for (trouble, address, attempts) in troubles {
         send_to(&mut stage.operator, address);
         stage.restart_operator().await;
-        for number in 0..2 {
-            stage.request_renewal(&format!("{trouble} {number}")).await;
+        for _ in 0..2 {
             token = token_status(&stage.renewed(&token).await).clone();
         }
         wait::until("several attempts to send", LIMIT, async || match &attempts {
