@@ -80,13 +80,13 @@ pub(super) async fn draw(prometheus: &Prometheus, dashboard: &Value, time: (f64,
     svg + "</svg>\n"
 }
 
-/// What the queries of a panel return over a time.
+/// What the queries of a panel return over a time, without lines that stay at 0 beside others.
 async fn lines(prometheus: &Prometheus, panel: &Value, (start, end): (f64, f64)) -> Vec<Line> {
     let mut lines = Vec::new();
     for target in panel["targets"].as_array().into_iter().flatten() {
         let query = understood(target["expr"].as_str().unwrap());
         let (start, end) = (start.to_string(), end.to_string());
-        let parameters = [("query", query.as_str()), ("start", &start), ("end", &end), ("step", "1")];
+        let parameters = [("query", query.as_str()), ("start", &start), ("end", &end), ("step", "3")];
         let answer = prometheus.get("/api/v1/query_range", &parameters).await;
         for series in answer["data"]["result"].as_array().unwrap() {
             let labels = series["metric"].as_object().unwrap();
@@ -108,6 +108,10 @@ async fn lines(prometheus: &Prometheus, panel: &Value, (start, end): (f64, f64))
                 points: points.filter(|point: &(f64, f64)| point.1.is_finite()).collect(),
             });
         }
+    }
+    let is_moving = |line: &Line| line.points.iter().any(|point| point.1 != 0.0);
+    if lines.iter().any(is_moving) {
+        lines.retain(is_moving);
     }
     lines
 }
@@ -155,7 +159,8 @@ fn draw_lines(svg: &mut String, area: Area, unit: &str, (start, end): (f64, f64)
                 names - 8.0
             )
             .unwrap();
-            text(svg, (left + 11.0, names), 10, &line.name);
+            let room = if area.width > 500.0 { 24 } else { 15 };
+            text(svg, (left + 11.0, names), 10, &line.name.chars().take(room).collect::<String>());
         }
     }
 }
