@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::span::{Names, Span};
 use super::{Settings, Tracer, Tracing, otlp};
+use crate::core::time::Moment;
 use crate::issuer::{Answer, HttpTransport, Request, Transport};
 use crate::ops::clock::Clock;
 
@@ -25,6 +27,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause that a receiver may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// How long no further trouble is told.
+const WARNING_PAUSE: SignedDuration = SignedDuration::from_mins(1);
 /// How long sending what is left may take at the end.
 const STOP_LIMIT: Duration = Duration::from_millis(250);
 
@@ -37,6 +41,8 @@ pub(super) struct Exporter {
     transport: Arc<dyn Transport>,
     queue: mpsc::Receiver<Span>,
     tracing: Arc<Tracing>,
+    /// When it was last said that spans do not arrive.
+    warned: Option<Moment>,
 }
 
 /// Why spans did not arrive, and whether they are sent again, after which pause.
@@ -72,7 +78,7 @@ pub(super) fn exporter(
         kept_back: Mutex::new(HashMap::new()),
     });
     let tracer = Tracer(Some(Arc::clone(&tracing)));
-    (tracer, Exporter { settings, transport, queue, tracing })
+    (tracer, Exporter { settings, transport, queue, tracing, warned: None })
 }
 
 impl Exporting {
@@ -133,16 +139,23 @@ impl Exporter {
         }
     }
 
+    /// Says once in a while that spans do not arrive, also where the cause changes all the time.
+    fn warn_of(&mut self, cause: &str) {
+        let now = self.tracing.clock.now();
+        if self.warned.is_none_or(|warned| warned.plus(WARNING_PAUSE).is_reached(now)) {
+            self.warned = Some(now);
+            let receiver = self.settings.receiver();
+            tracing::warn!("send traces to {receiver}: {cause}; renewals go on without them");
+        }
+    }
+
     /// Sends spans, several times if need be.
-    async fn send(&self, spans: &[Span], stop: &CancellationToken) {
+    async fn send(&mut self, spans: &[Span], stop: &CancellationToken) {
         let body = otlp::encode(&self.settings.resource, spans).to_string().into_bytes();
         let mut pause = FIRST_PAUSE;
         for _ in 0..ATTEMPTS {
             let Err(Failure { cause, again }) = self.post(body.clone()).await else { return };
-            tracing::warn!(
-                "send traces to {}: {cause}; renewals go on without them",
-                self.settings.receiver()
-            );
+            self.warn_of(&cause);
             let Some(asked) = again else { return };
             tokio::select! {
                 () = tokio::time::sleep(pause.max(asked)) => {}
