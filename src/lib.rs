@@ -1,7 +1,7 @@
 //! Rotating ID Issuer tokens in Kubernetes: an operator and a sidecar.
 //!
 //! Its modules depend on each other in one direction only:
-//! `api, core ← issuer ← account ← controller, sidecar, plugin ← cli`; `ops` may be used from `issuer` upwards.
+//! `api, core ← issuer ← traces ← account ← controller, sidecar, plugin ← cli`; `ops` may be used from `issuer` upwards.
 
 pub mod account;
 pub mod api;
@@ -12,3 +12,4 @@ pub mod issuer;
 pub mod ops;
 pub mod plugin;
 pub mod sidecar;
+pub mod traces;

@@ -22,6 +22,7 @@ use crate::core::time::Moment;
 use crate::core::token::{Fingerprint, IssuedToken, Validity};
 use crate::core::username_password::LoginPair;
 use crate::issuer::IssuerAddress;
+use crate::traces::Cause;
 
 /// Records the attempt of a login that was never accepted, just before it is sent; whether it did.
 pub type AttemptRecorder = BoxFuture<'static, bool>;
@@ -158,16 +159,18 @@ impl Session {
     ///
     /// A login needs the pair, which is gone with the call. `override_hold` allows one attempt of a held login.
     pub fn obtain(self: &Arc<Self>, tenant: &Tenant, pair: Option<LoginPair>, override_hold: bool) -> bool {
-        self.obtain_recorded(tenant, pair, override_hold, None)
+        self.obtain_recorded(tenant, pair, override_hold, None, None)
     }
 
-    /// The same, with what records the attempt once it is its turn. The call is not sent if that fails.
+    /// The same, with what records the attempt once it is its turn, and what traces it. The call is not sent if the attempt
+    /// cannot be recorded.
     pub fn obtain_recorded(
         self: &Arc<Self>,
         tenant: &Tenant,
         pair: Option<LoginPair>,
         override_hold: bool,
         record: Option<AttemptRecorder>,
+        cause: Option<Cause>,
     ) -> bool {
         if !self.may_call() {
             return false;
@@ -175,7 +178,7 @@ impl Session {
         let call_site = self.call_site(tenant);
         let Some((call, is_trial)) = self.begin(&call_site, pair, override_hold) else { return false };
         let session = Arc::clone(self);
-        self.shared.tasks.spawn(async move { session.run(call, call_site, is_trial, record).await });
+        self.shared.tasks.spawn(async move { session.run(call, call_site, is_trial, record, cause).await });
         true
     }
 

@@ -31,6 +31,7 @@ use crate::ops::descriptors;
 use crate::ops::logging::{self, LogFormat};
 use crate::ops::shutdown;
 use crate::sidecar::RunError;
+use crate::traces::{self, Variables};
 
 /// How long the API server may take to answer the selftest, which watches nothing.
 const SELFTEST_SILENCE: Duration = Duration::from_secs(60);
@@ -126,6 +127,9 @@ struct ControllerArguments {
     /// The format of the log, which goes to standard error; `RUST_LOG` sets its filter
     #[arg(long, env = "IDISSUER_LOG_FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
+
+    #[command(flatten)]
+    traces: Variables,
 }
 
 fn origin(text: &str) -> Result<Origin, String> {
@@ -225,6 +229,7 @@ fn run_controller(mut arguments: ControllerArguments) -> Result<(), String> {
         credential_metrics: arguments.credential_metrics,
         watch_timeout_seconds: arguments.watch_timeout_seconds,
         use_environment_proxy: arguments.use_environment_proxy,
+        traces: trace_settings(&arguments.traces, "idissuer-operator"),
     };
     let stop = shutdown::on_signal(controller::STOP_LIMIT + shutdown::MARGIN)
         .map_err(|error| format!("register signal handlers: {error}"))?;
@@ -237,6 +242,14 @@ fn run_controller(mut arguments: ControllerArguments) -> Result<(), String> {
     // Threads of name resolution cannot be interrupted, and must not delay the exit.
     runtime.shutdown_background();
     outcome
+}
+
+/// Where traces go, if they are on. A variable that cannot be used does not keep the program from its work.
+fn trace_settings(variables: &Variables, service: &str) -> Option<traces::Settings> {
+    variables.settings(service).unwrap_or_else(|error| {
+        tracing::warn!("traces are off: {error}");
+        None
+    })
 }
 
 fn run_selftest(arguments: SelftestArguments) -> Result<(), Failure> {

@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use url::Url;
 
 use super::proxy::ProxyArguments;
-use super::{Failure, api_server, install_crypto_provider, origin};
+use super::{Failure, api_server, install_crypto_provider, origin, trace_settings};
 use crate::core::account::Strategy;
 use crate::core::endpoint::{DEFAULT_ISSUER, Endpoint, Origin, RefreshShape};
 use crate::core::sidecar::files::Files;
@@ -23,6 +23,7 @@ use crate::sidecar::hooks::{Hook, SignalHook};
 use crate::sidecar::output_dir::{FileMode, OutputDir};
 use crate::sidecar::source::{LoginFiles, SecretKeys, SecretName};
 use crate::sidecar::{self, Output, RunError, Settings, SourceSettings};
+use crate::traces::Variables;
 
 /// How often the watch of a Secret is re-established.
 const WATCH: Duration = Duration::from_secs(60);
@@ -138,6 +139,9 @@ pub(super) struct SidecarArguments {
     /// The log format; `RUST_LOG` sets the log filter
     #[arg(long, env = "IDISSUER_LOG_FORMAT", value_enum, default_value_t)]
     log_format: LogFormat,
+
+    #[command(flatten)]
+    traces: Variables,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -258,6 +262,7 @@ impl SidecarArguments {
             once: self.once,
             shutdown_delay: Duration::from_secs(self.shutdown_delay.into()),
             use_environment_proxy: self.use_environment_proxy,
+            traces: trace_settings(&self.traces, "idissuer-sidecar"),
         })
     }
 

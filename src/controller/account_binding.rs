@@ -14,6 +14,7 @@ use crate::core::reason::Reason;
 use crate::core::time::{Moment, to_second};
 use crate::core::username_password::LoginPair;
 use crate::issuer::{BundleRefusal, IssuerAddress, Trust};
+use crate::traces::Cause;
 
 /// Reads the login that the spec names. User name and password stay in memory until they are sent or the credential is
 /// idle; login Secrets are not cached.
@@ -95,18 +96,20 @@ fn bundle_seen(reconciliation: &Reconciliation<'_>, spec: &CredentialSpec) -> La
     })
 }
 
-/// Asks the account for a new token; whether a call was started. `record` is carried out once it is its turn.
+/// Asks the account for a new token; whether a call was started. `record` is carried out once it is its turn, and `cause`
+/// tells traces of it.
 pub(super) fn obtain(
     state: &mut CredentialState,
     override_hold: bool,
     record: Option<AttemptRecorder>,
+    cause: Option<Cause>,
     now: Moment,
 ) -> bool {
     let Some(snapshot) = &mut state.login else { return false };
     let pair = snapshot.pair.take();
     let Ok(session) = &snapshot.outcome else { return false };
     let is_to_be_recorded = record.is_some();
-    let is_begun = session.obtain_recorded(&snapshot.tenant, pair, override_hold, record);
+    let is_begun = session.obtain_recorded(&snapshot.tenant, pair, override_hold, record, cause);
     if is_begun && is_to_be_recorded {
         state.known.on_attempt_queued(now);
     }

@@ -19,6 +19,7 @@ use crate::core::endpoint::AllowList;
 use crate::issuer::Bundles;
 use crate::ops::clock::Clock;
 use crate::ops::metrics::Metrics;
+use crate::traces::Tracer;
 
 /// What every reconciliation uses.
 pub(super) struct Context {
@@ -52,6 +53,8 @@ pub(super) struct Context {
     pub peers: Arc<PeerWatch>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What is traced.
+    pub tracer: Tracer,
     /// Cancelled when the process stops.
     pub stop: CancellationToken,
     /// How many credentials are worked on at once, and whose turn it is.

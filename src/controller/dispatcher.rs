@@ -24,8 +24,8 @@ use crate::core::call_limiter::CallRequest;
 use crate::core::object_name::NamespacedName;
 use crate::core::time::Moment;
 
-/// A permit to work on a credential.
-type Turn = (NamespacedName, Option<Permit<()>>);
+/// A permit to work on a credential, and since when that waited for it.
+type Turn = (NamespacedName, Option<Permit<()>>, Moment);
 
 /// Has the credentials of one watched area worked on.
 pub(super) struct Dispatcher {
@@ -68,7 +68,7 @@ impl Dispatcher {
     pub(super) async fn step(&mut self) {
         tokio::select! {
             Some(ended) = self.works.join_next() => self.end(ended),
-            Some((key, permit)) = self.turns.next() => self.begin(key, permit),
+            Some((key, permit, woken)) = self.turns.next() => self.begin(key, permit, woken),
             key = self.queue.due() => self.wait(key),
         }
     }
@@ -85,6 +85,7 @@ impl Dispatcher {
     fn wait(&mut self, key: NamespacedName) {
         let Some(object) = self.find(&key) else { return self.queue.skip(&key) };
         let context = Arc::clone(&self.context);
+        let woken = context.clock.now();
         self.turns.push(Box::pin(async move {
             context.registry.secrets.synced().await;
             owner_listed(&object, &key.namespace, &context).await;
@@ -93,16 +94,16 @@ impl Dispatcher {
                 CallRequest::by_time_left(key.namespace.as_str().into(), time_left(&object, now), now);
             drop(object);
             let permit = context.reconcile_limiter.enter(&(), request, now).await;
-            (key, permit)
+            (key, permit, woken)
         }));
     }
 
-    fn begin(&mut self, key: NamespacedName, permit: Option<Permit<()>>) {
+    fn begin(&mut self, key: NamespacedName, permit: Option<Permit<()>>, woken: Moment) {
         let Some(object) = self.find(&key) else { return self.queue.skip(&key) };
         self.queue.begin(&key);
         let context = Arc::clone(&self.context);
         self.works.spawn(async move {
-            let action = match reconcile(&object, &context).await {
+            let action = match reconcile(&object, &context, woken).await {
                 Ok(action) => action,
                 Err(error) => back_off(&key, &error, &context),
             };

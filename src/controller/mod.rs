@@ -30,6 +30,7 @@ mod permissions;
 mod reconcile;
 mod reconciliation;
 mod registry;
+mod renewal_traces;
 mod run;
 mod settings;
 mod sharing;

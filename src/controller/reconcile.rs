@@ -35,13 +35,14 @@ const OTHERS_PAUSE: Duration = Duration::from_millis(100);
 /// How long to wait for credentials that could not be resolved.
 const OTHERS_LIMIT: SignedDuration = SignedDuration::from_secs(10);
 
-/// Brings one credential to where it should be.
+/// Brings one credential to where it should be, which waits for that since `woken`.
 ///
 /// # Errors
 /// When the API server does not answer or refuses what should not depend on a person.
 pub(super) async fn reconcile(
     object: &Arc<Guarded>,
     context: &Arc<Context>,
+    woken: Moment,
 ) -> Result<Action, ApiServerError> {
     let key = NamespacedName::new(object.namespace().unwrap_or_default(), object.name_any());
     context.registry.wake_ups.begin(&key);
@@ -59,7 +60,7 @@ pub(super) async fn reconcile(
     context.registry.wake_ups.set(&key, None);
     let action = if let Ok(credential) = &object.0 {
         let recorder = || attempt::recorder(object, context, term);
-        reconcile_readable(context, credential, term, &key, &mut state, &recorder).await
+        reconcile_readable(context, credential, (term, woken), &key, &mut state, &recorder).await
     } else {
         if state.term != Some(term) {
             state.begin_term(term);
@@ -83,7 +84,7 @@ pub(super) async fn reconcile(
 async fn reconcile_readable(
     context: &Context,
     credential: &IdIssuerCredential,
-    term: Term,
+    (term, woken): (Term, Moment),
     key: &NamespacedName,
     state: &mut CredentialState,
     recorder: &(dyn Fn() -> AttemptRecorder + Send + Sync),
@@ -115,7 +116,7 @@ async fn reconcile_readable(
     if let Ownership::TookOver(version) = &ownership {
         reconciliation.took_over(version);
     }
-    let carried = reconciliation.carry_out(term, recorder).await;
+    let carried = reconciliation.carry_out(term, woken, recorder).await;
     if let Err(error) = &carried {
         reconciliation.report_failure(error, term).await;
     }
@@ -181,6 +182,7 @@ impl Reconciliation<'_> {
     async fn carry_out(
         &mut self,
         term: Term,
+        woken: Moment,
         recorder: &(dyn Fn() -> AttemptRecorder + Send + Sync),
     ) -> Result<Action, ApiServerError> {
         if let Some(error) = self.state.failed_record.take() {
@@ -206,12 +208,9 @@ impl Reconciliation<'_> {
                 }
                 Plan::Obtain { record_first, override_hold } => {
                     // The term is checked again when the call starts.
-                    if !account_binding::obtain(
-                        self.state,
-                        override_hold,
-                        record_first.then(recorder),
-                        decided_at,
-                    ) {
+                    let record = record_first.then(recorder);
+                    let cause = self.cause(woken, decided_at);
+                    if !account_binding::obtain(self.state, override_hold, record, cause, decided_at) {
                         break;
                     }
                 }
@@ -222,6 +221,7 @@ impl Reconciliation<'_> {
                 Plan::Rest { until } => {
                     self.context.registry.rejections.resolved(&self.key(), term);
                     self.share(decided_at);
+                    self.trace_wait(decided_at);
                     if self.is_just_queued(decided_at) {
                         return Ok(Action::requeue(TURN_PAUSE.unsigned_abs()));
                     }

@@ -42,6 +42,7 @@ use crate::ops::clock::{Clock, SystemClock};
 use crate::ops::liveness::Liveness;
 use crate::ops::metrics::Metrics;
 use crate::ops::readiness::Readiness;
+use crate::traces::{self, Tracer};
 
 /// How often to check whether the API server serves our resource yet.
 const CRD_POLL: Duration = Duration::from_secs(2);
@@ -86,6 +87,8 @@ pub struct Dependencies {
     pub liveness: Liveness,
     /// Names accounts; new for each process.
     pub keys: KeyMaker,
+    /// Traces renewals.
+    pub tracer: Tracer,
 }
 
 /// Runs the operator with real clocks, HTTP and admin endpoints, until `stop` is cancelled.
@@ -112,15 +115,19 @@ pub async fn run(settings: Settings, client: Client, stop: CancellationToken) ->
         .map_err(|source| RunError::Admin { address, source })?;
     let admin = tokio::spawn(admin);
     log_start(&settings, address);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let (tracer, exporting) = traces::start(settings.traces.clone(), &clock);
     let dependencies = Dependencies {
         client,
         transport: Arc::new(HttpTransport::new(settings.use_environment_proxy)),
-        clock: Arc::new(SystemClock::start()),
+        clock,
         metrics,
         liveness,
         keys,
+        tracer,
     };
     operate(&settings, dependencies, &readiness, stop).await;
+    exporting.stop().await;
     admin_stop.cancel();
     // A client that does not read must not delay the exit.
     let _ = tokio::time::timeout(ADMIN_STOP_LIMIT, admin).await;
@@ -219,7 +226,7 @@ struct Operator {
 
 impl Operator {
     fn new(settings: &Settings, dependencies: Dependencies, stop: CancellationToken) -> Self {
-        let Dependencies { client, transport, clock, metrics, liveness, keys } = dependencies;
+        let Dependencies { client, transport, clock, metrics, liveness, keys, tracer } = dependencies;
         let allow_list = Arc::new(settings.allow_list.clone());
         let issuer = IssuerClient::new(transport, Arc::clone(&allow_list), Arc::clone(&clock));
         let (ended_sender, ended) = tokio::sync::mpsc::unbounded_channel();
@@ -271,6 +278,7 @@ impl Operator {
                 stop: stop.clone(),
                 peers: Arc::clone(&peers),
                 metrics: Arc::clone(&metrics),
+                tracer: tracer.clone(),
                 reconcile_limiter: Arc::clone(&reconcile_limiter),
             })
         };

@@ -8,6 +8,7 @@ use super::target_policy::TargetPolicy;
 use crate::core::endpoint::AllowList;
 use crate::core::lease::Timings;
 use crate::core::token::Fingerprint;
+use crate::traces;
 
 /// The settings of the operator.
 #[derive(Clone, Debug)]
@@ -34,6 +35,8 @@ pub struct Settings {
     pub lease: Option<LeaseSettings>,
     /// Whether the proxy of the environment is used for calls to issuers.
     pub use_environment_proxy: bool,
+    /// Where traces go, if they are on.
+    pub traces: Option<traces::Settings>,
 }
 
 impl Settings {
@@ -52,6 +55,7 @@ impl Settings {
             watch_timeout_seconds: 290,
             lease: None,
             use_environment_proxy: false,
+            traces: None,
         }
     }
 

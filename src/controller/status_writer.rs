@@ -58,7 +58,10 @@ impl Reconciliation<'_> {
         let wire = status::write(&status);
         let registry = &self.context.registry;
         registry.statuses.begins(&self.identity.object, &wire);
-        let version = self.write(&wire).await?;
+        let begun = self.context.clock.now();
+        let written = self.write(&wire).await;
+        self.trace_status(&status, begun, written.as_ref().err());
+        let version = written?;
         registry.statuses.leaves(&self.identity.object, StatusMark::of(Some(&wire), &version));
         self.context.peers.warn_if_crd_is_old(registry, &self.identity.object);
         self.state.known.on_status_written(status, is_put_back, now);

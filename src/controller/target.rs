@@ -151,6 +151,7 @@ pub(super) async fn publish(
     let due = reconciliation.state.known.status().token.as_ref().map(|token| token.renewal);
     let owner_uid = reconciliation.owner_uid().map(str::to_owned);
     let origin = TokenOrigin { account, key, owner_uid };
+    let begun = reconciliation.context.clock.now();
     let outcome = match rendered(reconciliation, token).await {
         // Reading a large template, and waiting for that, takes time.
         Ok(Some(secret)) if reconciliation.is_still_offered() => {
@@ -159,6 +160,9 @@ pub(super) async fn publish(
         Ok(_) => Ok(false),
         Err(error) => Err(error),
     };
+    if is_new && !repair {
+        reconciliation.trace_secret(&token.fingerprint, begun, &outcome);
+    }
     match &outcome {
         Ok(true) if is_new && !repair => {
             let (metrics, now) = (&reconciliation.context.metrics, reconciliation.context.clock.now());
@@ -255,7 +259,9 @@ fn wrote(
     reconciliation.context.writes.made(namespace, now);
     if let Ok(spec) = &reconciliation.spec {
         let secret = &spec.target.secret;
-        tracing::info!(namespace, name, secret, fingerprint = %token.fingerprint, "token published");
+        let trace_id = reconciliation.context.tracer.trace_id(&token.fingerprint);
+        let trace_id = trace_id.map(tracing::field::display);
+        tracing::info!(namespace, name, secret, fingerprint = %token.fingerprint, trace_id, "token published");
     }
     reconciliation.state.known.on_target_written(token, origin, generation, version, now);
     if is_repair {

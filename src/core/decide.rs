@@ -3,7 +3,11 @@
 //! The shell carries out one step, observes again and decides again, until the decision is to rest. Deciding again
 //! right after a step never asks for the same step: each one changes what is observed.
 
+mod trigger;
+
 use std::sync::Arc;
+
+pub use trigger::{Trigger, trigger};
 
 use super::account::Next;
 use super::observed::{AccountView, Login, Observed, Rejection, TargetState, TokenSource};

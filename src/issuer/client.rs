@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use jiff::SignedDuration;
 use url::Url;
 use zeroize::Zeroizing;
@@ -82,7 +83,8 @@ impl IssuerClient {
         let sent = self.clock.now();
         // The specification was checked when it was parsed; this is the last door before the password leaves.
         let answer = if self.allow_list.permits(url) {
-            self.transport.send(Request { url: url.clone(), body, trust: trust.clone(), limit }).await
+            let (url, trust, headers) = (url.clone(), trust.clone(), HeaderMap::new());
+            self.transport.send(Request { url, body, trust, limit, headers }).await
         } else {
             Err(TransportError::not_sent(ConnectionFailure::Refused))
         };

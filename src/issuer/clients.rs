@@ -225,7 +225,8 @@ mod tests {
 
     fn request(url: &str, trust: Trust) -> Request {
         let limit = Duration::from_secs(10);
-        Request { url: url.parse().unwrap(), body: Vec::new().into(), trust, limit }
+        let (url, headers) = (url.parse().unwrap(), http::HeaderMap::new());
+        Request { url, body: Vec::new().into(), trust, limit, headers }
     }
 
     fn bundle() -> Trust {

@@ -76,6 +76,7 @@ async fn send(
     let is_plain = request.url.scheme() == "http";
     let response = client
         .post(request.url)
+        .headers(request.headers)
         .header(CONTENT_TYPE, "application/json")
         .timeout(request.limit)
         // Sent from where it lies, and wiped once it was sent.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use http::HeaderMap;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -23,6 +24,8 @@ pub struct Request {
     pub trust: Trust,
     /// How long the whole exchange may take.
     pub limit: Duration,
+    /// More headers. An issuer gets none.
+    pub headers: HeaderMap,
 }
 
 /// The response. The body is read only on success; it contains tokens, so there is no Debug.

@@ -13,6 +13,7 @@ use crate::core::sidecar::files::Files;
 use crate::core::sidecar::token::HeldToken;
 use crate::ops::clock::Clock;
 use crate::ops::metrics::SidecarMetrics;
+use crate::traces::{Step, Tracer};
 
 /// The content of the output directory.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +30,7 @@ pub(super) struct Publisher {
     pub(super) files: Files,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: SidecarMetrics,
+    pub(super) tracer: Tracer,
     /// Notifies others of publications.
     pub(super) published: watch::Sender<Published>,
 }
@@ -68,17 +70,20 @@ impl Publisher {
     }
 
     async fn publish(&self, token: Arc<HeldToken>) -> Result<(), String> {
-        let now = self.clock.now().wall;
+        let now = self.clock.now();
         let data =
             self.files.render(&token).map_err(|defect| self.failed("template", &defect.to_string()))?;
         let output_dir = self.output_dir.clone();
         // Disks may take their time.
-        let publishing = tokio::task::spawn_blocking(move || output_dir.publish(&data, now));
+        let publishing = tokio::task::spawn_blocking(move || output_dir.publish(&data, now.wall));
         let outcome = publishing.await.map_err(|error| self.failed("failed", &error.to_string()))?;
         let written = outcome.map_err(|error| self.failed(error.outcome(), &error.to_string()))?;
         let outcome = if written == Written::Anew { "written" } else { "unchanged" };
         self.metrics.publication(outcome);
-        tracing::info!(fingerprint = %token.fingerprint, outcome, "token published");
+        let fingerprint = &token.fingerprint;
+        self.tracer.step(Step::Files, fingerprint, None, now, None);
+        let trace_id = self.tracer.trace_id(fingerprint).map(tracing::field::display);
+        tracing::info!(%fingerprint, outcome, trace_id, "token published");
         self.published.send_replace(Published { token: Some(token), failure: None });
         Ok(())
     }

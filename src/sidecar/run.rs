@@ -31,6 +31,7 @@ use crate::issuer::{HttpTransport, IssuerClient, Transport};
 use crate::ops::clock::{Clock, SystemClock};
 use crate::ops::listener;
 use crate::ops::metrics::{Metrics, SidecarMetrics};
+use crate::traces::{self, Tracer};
 
 /// How long a stop may take after the shutdown delay: a login in progress is aborted before that.
 const STOP_LIMIT: Duration = Duration::from_millis(4500);
@@ -62,6 +63,8 @@ pub struct Settings {
     pub shutdown_delay: Duration,
     /// Whether the proxy of the environment is used for calls to the issuer.
     pub use_environment_proxy: bool,
+    /// Where traces go, if they are on.
+    pub traces: Option<traces::Settings>,
 }
 
 /// The files.
@@ -149,11 +152,12 @@ pub async fn run(settings: Settings, signalled: CancellationToken) -> Result<(),
     let (all_metrics, metrics) = Metrics::of_sidecar();
     let all_metrics = Arc::new(all_metrics);
     let transport: Arc<dyn Transport> = Arc::new(HttpTransport::new(settings.use_environment_proxy));
+    let (tracer, exporting) = traces::start(settings.traces.clone(), &clock);
     let stop = CancellationToken::new();
 
     let held = settings.output.as_ref().and_then(|output| load(&output.output_dir, &*clock));
     let (sender, receiver) = channel(held, matches!(settings.source, SourceSettings::Login { .. }));
-    let means = Shared { clock, transport, metrics, all_metrics };
+    let means = Shared { clock, transport, metrics, all_metrics, tracer };
     let source = means.source(&settings, sender, stop.clone())?;
     let (publishing, published) = means.publishing(settings.output.clone(), &receiver);
     let proxying = means.proxying(settings.proxy.clone(), &receiver, stop.clone()).await?;
@@ -168,6 +172,7 @@ pub async fn run(settings: Settings, signalled: CancellationToken) -> Result<(),
         _ = working => {}
         () = end(&settings, &health, signalled, stop) => tracing::warn!("stopped before all work finished"),
     }
+    exporting.stop().await;
     endpoints_stop.cancel();
     // A client that does not read must not delay the exit.
     let ending = async {
@@ -260,6 +265,7 @@ struct Shared {
     transport: Arc<dyn Transport>,
     metrics: SidecarMetrics,
     all_metrics: Arc<Metrics>,
+    tracer: Tracer,
 }
 
 impl Shared {
@@ -295,6 +301,7 @@ impl Shared {
                     ended,
                     record,
                     clock,
+                    tracer: self.tracer.clone(),
                 };
                 Box::pin(LoginSource::new(parts, sender).run(stop))
             }
@@ -312,7 +319,8 @@ impl Shared {
         };
         let (told, published) = watch::channel(Published::default());
         let (clock, metrics) = (Arc::clone(&self.clock), self.metrics.clone());
-        let work = Publisher { output_dir, files, clock, metrics, published: told };
+        let tracer = self.tracer.clone();
+        let work = Publisher { output_dir, files, clock, metrics, tracer, published: told };
         (Box::pin(work.run(receiver.clone())), Some(published))
     }
 

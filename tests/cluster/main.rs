@@ -56,6 +56,7 @@ mod sidecar;
 mod soak;
 mod strays;
 mod token;
+mod traces;
 mod vanishing;
 mod wires;
 

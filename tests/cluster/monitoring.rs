@@ -1,6 +1,8 @@
 //! A real Prometheus scrapes a live run with faults: every query of the dashboard and of the alerts is understood, and
 //! those of the dashboard return data.
 
+mod picture;
+
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use idissuer_testbed::{prometheus, skip, wait};
 use reqwest::Url;
 use serde_json::{Value, json};
 
-use crate::operator::{LIMIT, Stage, holds, issuer};
+use crate::operator::{LIMIT, Stage, holds, issuer, now};
 
 const DASHBOARD: &str = include_str!("../../charts/idissuer-operator/files/dashboard.json");
 const ALERTS: &str = include_str!("../../deploy/alerts.yaml");
@@ -73,16 +75,17 @@ impl Prometheus {
     }
 }
 
-/// The queries of the dashboard's panels, with its variables as a person would choose them.
+/// A query with the dashboard's variables as a person would choose them.
+fn understood(query: &str) -> String {
+    query.replace("$__rate_interval", RATE_INTERVAL).replace("$namespace", ".*")
+}
+
+/// The queries of the dashboard's panels.
 fn queries(panels: &Value) -> Vec<String> {
     let mut found = Vec::new();
     for panel in panels.as_array().into_iter().flatten() {
         let targets = panel["targets"].as_array().into_iter().flatten();
-        found.extend(
-            targets
-                .filter_map(|target| target["expr"].as_str())
-                .map(|query| query.replace("$__rate_interval", RATE_INTERVAL).replace("$namespace", ".*")),
-        );
+        found.extend(targets.filter_map(|target| target["expr"].as_str()).map(understood));
         found.extend(queries(&panel["panels"]));
     }
     found
@@ -126,4 +129,36 @@ async fn every_query_of_the_dashboard_returns_data_of_a_live_run_and_every_alert
     assert!(rules.len() > 5 && rules.iter().all(|rule| rule["health"] == "ok"), "{rules:#?}");
     let stalled = rules.iter().find(|rule| rule["name"] == "IdIssuerCredentialStalled").unwrap();
     assert_eq!(stalled["alerts"][0]["labels"]["name"], "held", "{stalled}");
+}
+
+/// Run it by its name, and look at what it has written.
+#[tokio::test]
+#[ignore = "takes minutes, and writes the picture in docs/src/reference"]
+async fn the_picture_of_the_dashboard_is_drawn_of_a_live_run() {
+    let program = prometheus::server().unwrap();
+    let stage = Stage::start("picture", issuer(Duration::from_secs(40))).await;
+    stage.apply(json!({})).await;
+    for name in ["orders", "reports", "stock"] {
+        stage.add_account(name, json!({})).await;
+    }
+    stage.write_secret("other-login", &[("username", b"nobody"), ("password", b"nothing")]).await;
+    stage.apply_as("archive", json!({"loginSecretRef": {"name": "other-login"}})).await;
+    let prometheus = Prometheus::start(&program, &stage).await;
+    let start = seconds();
+    let pass = async |seconds| tokio::time::sleep(Duration::from_secs(seconds)).await;
+    pass(90).await;
+    stage.issuer.inject(FaultRule::new(Fault::status(503)));
+    pass(30).await;
+    stage.issuer.configure(|personality| personality.faults.clear());
+    pass(60).await;
+    let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
+    let svg = picture::draw(&prometheus, &dashboard, (start, seconds())).await;
+    let svg = svg.replace(stage.namespace.name(), "shop");
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/src/reference/dashboard.svg");
+    std::fs::write(place, svg).unwrap();
+}
+
+#[expect(clippy::cast_precision_loss, reason = "milliseconds of this century are exact")]
+fn seconds() -> f64 {
+    now().as_millisecond() as f64 / 1000.0
 }

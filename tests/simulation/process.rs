@@ -11,6 +11,7 @@ use idissuer::issuer::Transport;
 use idissuer::ops::liveness::Liveness;
 use idissuer::ops::metrics::Metrics;
 use idissuer::ops::readiness::Readiness;
+use idissuer::traces::Tracer;
 use idissuer_testbed::memory::MemoryApi;
 use jiff::SignedDuration;
 use tokio::task::JoinHandle;
@@ -131,6 +132,7 @@ impl Replica {
             metrics: Arc::clone(&metrics),
             liveness: Liveness::default(),
             keys: KeyMaker::new([seed.to_le_bytes(); 8].concat().try_into().unwrap()),
+            tracer: Tracer::default(),
         };
         // Without a lease, this identifies a controller.
         let port = self.name.bytes().fold(1024, |port, byte| port + u16::from(byte));

@@ -87,6 +87,7 @@ fn copy(request: &Request) -> Request {
         body: Zeroizing::new(request.body.to_vec()),
         trust: request.trust.clone(),
         limit: request.limit,
+        headers: request.headers.clone(),
     }
 }
 

@@ -13,7 +13,9 @@ use crate::core::account::{Call, TokenResponse};
 use crate::core::call_limiter::{CallRequest, Priority};
 use crate::core::reason::Reason;
 use crate::core::retry::RetryClass;
+use crate::core::time::Moment;
 use crate::issuer::{Exchange, IssuerError, Trust};
+use crate::traces::{Cause, EndedCall, TraceId};
 
 impl Session {
     /// Makes a call. Its end wakes the members, who decide what follows from the response.
@@ -23,6 +25,7 @@ impl Session {
         call_site: CallSite,
         is_trial: bool,
         record: Option<AttemptRecorder>,
+        cause: Option<Cause>,
     ) {
         let (request, limit) = self.request(&call_site);
         let trial = is_trial.then_some(Trial::Waits);
@@ -45,11 +48,13 @@ impl Session {
         let is_turn = is_turn && end.trial != Some(Trial::Waits);
         let is_sent = is_turn && self.is_recorded(record).await && is_free();
         if is_sent {
+            let admitted = clock.now();
             let exchange = tokio::select! {
                 exchange = self.exchange(&call, limit) => exchange,
                 () = self.stop_grace() => return,
             };
-            let is_rejected = self.finish(call, &call_site, exchange);
+            let trace_id = cause.and_then(|cause| self.trace(cause, &call, admitted, &exchange));
+            let is_rejected = self.finish(call, &call_site, exchange, trace_id);
             end.trial = end.trial.map(|trial| if is_rejected { Trial::Rejected } else { trial });
         } else {
             call_limits.abandon(&call_site, &handle);
@@ -95,8 +100,14 @@ impl Session {
     }
 
     /// Takes in how a call went; whether the login was rejected, and that counts.
-    fn finish(self: &Arc<Self>, call: Call, call_site: &CallSite, exchange: Exchange) -> bool {
-        self.log_outcome(&call, &exchange);
+    fn finish(
+        self: &Arc<Self>,
+        call: Call,
+        call_site: &CallSite,
+        exchange: Exchange,
+        trace_id: Option<TraceId>,
+    ) -> bool {
+        self.log_outcome(&call, &exchange, trace_id);
         let Shared { call_limits, clock, .. } = &*self.shared;
         let now = clock.now();
         let mut account = self.account();
@@ -122,7 +133,16 @@ impl Session {
         is_rejected
     }
 
-    fn log_outcome(&self, call: &Call, exchange: &Exchange) {
+    /// Traces a call that has ended.
+    fn trace(&self, cause: Cause, call: &Call, admitted: Moment, exchange: &Exchange) -> Option<TraceId> {
+        let (origin, grant) = (&self.address.endpoint.origin, call.grant());
+        let result = exchange.result.as_ref().map(|response| &response.token.fingerprint);
+        let outcome = result.map_or_else(IssuerError::outcome, |_| "ok");
+        let result = result.map_err(|error| error as &dyn std::fmt::Display);
+        cause.ended(&EndedCall { origin, grant, outcome, admitted, result })
+    }
+
+    fn log_outcome(&self, call: &Call, exchange: &Exchange, trace_id: Option<TraceId>) {
         let grant = call.grant();
         let metrics = &self.shared.metrics;
         let origin = &self.address.endpoint.origin;
@@ -131,17 +151,17 @@ impl Session {
         if let Some(skew) = exchange.clock_skew {
             metrics.issuer_clock_skew(origin, skew);
         }
-        let login = &self.source;
+        let (login, trace_id) = (&self.source, trace_id.map(tracing::field::display));
         match &exchange.result {
             Ok(TokenResponse { token, .. }) => tracing::info!(
                 login, %origin, ?grant, fingerprint = %token.fingerprint,
-                lifetime_seconds = token.validity.lifetime.as_secs(), "token obtained"
+                lifetime_seconds = token.validity.lifetime.as_secs(), trace_id, "token obtained"
             ),
             // Not a failure: a login follows at once, and shows whether anything is wrong.
-            Err(error @ IssuerError::RefreshRejected) => tracing::info!(login, %origin, "{error}"),
+            Err(error @ IssuerError::RefreshRejected) => tracing::info!(login, %origin, trace_id, "{error}"),
             Err(error) => {
                 let reason = Reason::of_call(&error.failure(call.password_has_blank()), login, origin);
-                tracing::warn!(login, %origin, ?grant, outcome, reason = reason.name(), "{error}");
+                tracing::warn!(login, %origin, ?grant, outcome, reason = reason.name(), trace_id, "{error}");
             }
         }
     }

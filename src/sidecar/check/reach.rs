@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use http::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::GetParams;
@@ -41,7 +42,8 @@ pub(super) async fn issuer(
         }
     };
     let Ok(url) = endpoint.token.join("/") else { return Vec::new() };
-    let request = Request { url, body: b"{}".to_vec().into(), trust, limit: LIMIT };
+    let headers = HeaderMap::new();
+    let request = Request { url, body: b"{}".to_vec().into(), trust, limit: LIMIT, headers };
     let origin = endpoint.origin.to_string();
     match HttpTransport::new(use_environment_proxy).send(request).await {
         Err(error) => vec![bad(error.connection_failure.problem(&origin, Wording::SIDECAR))],

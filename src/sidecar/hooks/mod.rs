@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use tokio::sync::watch;
 use url::Url;
 
@@ -155,7 +156,8 @@ impl HookRunner {
         let expiry = token.expiry.map(|expiry| expiry.wall.to_string());
         let body = serde_json::json!({"fingerprint": token.fingerprint.as_str(), "expires_at": expiry});
         let body = body.to_string().into_bytes().into();
-        let request = Request { url: url.clone(), body, trust: Trust::PublicRoots, limit: self.limit };
+        let (url, trust, headers) = (url.clone(), Trust::PublicRoots, HeaderMap::new());
+        let request = Request { url, body, trust, limit: self.limit, headers };
         let answer = self.transport.send(request).await.map_err(HookError::Transport)?;
         if (200..300).contains(&answer.status) { Ok(()) } else { Err(HookError::Status(answer.status)) }
     }

@@ -12,6 +12,7 @@ use super::login_files::{LoginFiles, LoginReading};
 use super::{Changes, TokenSender};
 use crate::account::{Accounts, Member, Membership, Session, Tenant};
 use crate::core::account::{Next, Strategy};
+use crate::core::decide::Trigger;
 use crate::core::endpoint::Endpoint;
 use crate::core::login_attempts::RejectionKind;
 use crate::core::observed::AccountView;
@@ -21,10 +22,12 @@ use crate::core::sidecar::attempts::{ExpiryStreak, FilesIdentity, Observed, Plan
 use crate::core::sidecar::error::SourceError;
 use crate::core::sidecar::token::HeldToken;
 use crate::core::time::Moment;
+use crate::core::username_password::LoginPair;
 use crate::issuer::{CaBundle, IssuerAddress, Trust};
 use crate::ops::clock::Clock;
 use crate::sidecar::file::{file_error, read};
 use crate::sidecar::record_file::RecordFile;
+use crate::traces::Tracer;
 
 /// As whom, and on whose behalf, a sidecar takes part in its account: it is alone there.
 const SELF: &str = "sidecar";
@@ -49,6 +52,8 @@ pub(in crate::sidecar) struct LoginParts {
     pub(in crate::sidecar) record: RecordFile,
     /// Time and chance.
     pub(in crate::sidecar) clock: Arc<dyn Clock>,
+    /// What is traced.
+    pub(in crate::sidecar) tracer: Tracer,
 }
 
 /// The source that logs in by itself.
@@ -138,7 +143,7 @@ impl LoginSource {
         let mut pair = Some(reading.pair);
         for _ in 0..STEPS {
             match self.decide(&view) {
-                Plan::Obtain if session.obtain(&self.tenant, pair.take(), false) => {
+                Plan::Obtain if self.obtain(&session, pair.take()) => {
                     view = session.view(&self.tenant);
                     // The next turn takes in a call that has ended already, and records its outcome before the log
                     // names it.
@@ -177,6 +182,13 @@ impl LoginSource {
         let unread = || SourceError::LoginUnreadable { file: self.login_place() };
         let (reading, trust) = reading.await.unwrap_or_else(|_| Err(unread()))?;
         Ok((reading, IssuerAddress { endpoint: self.parts.endpoint.clone(), trust }))
+    }
+
+    /// Asks the account for a token; whether a call was started.
+    fn obtain(&self, session: &Arc<Session>, pair: Option<LoginPair>) -> bool {
+        let trigger = if self.sender.token().is_some() { Trigger::Due } else { Trigger::FirstToken };
+        let cause = self.parts.tracer.cause(None, trigger.name(), self.parts.clock.now());
+        session.obtain_recorded(&self.tenant, pair, false, None, cause)
     }
 
     fn decide(&self, view: &AccountView) -> Plan {

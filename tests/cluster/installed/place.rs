@@ -12,6 +12,7 @@ use kube::api::{DeleteParams, ListParams};
 use kube::{Api, Resource, ResourceExt};
 
 use crate::operator::{holds, token_status};
+use crate::plugin::Run;
 
 /// For pods to start, and for Helm to wait: a machine that does much else takes its time.
 pub(super) const LIMIT: Duration = Duration::from_secs(120);
@@ -251,6 +252,14 @@ spec: {{credentialRef: {{namespace: {namespace}, name: {owner}}}}}
         let pods = self.pods(HOME, OPERATOR).await;
         let leads = |pod: &&Pod| holder.starts_with(&pod.name_any());
         pods.iter().find(leads).map_or_else(|| panic!("{holder} is no pod"), ResourceExt::name_any)
+    }
+
+    /// `kubectl idissuer`, as an administrator in the shop.
+    pub(super) async fn plugin(&self, arguments: &[&str]) -> Run {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_idissuer"));
+        command.arg("kubectl").args(arguments).args(["--namespace", SHOP]);
+        command.env("KUBECONFIG", self.cluster.control_plane().kubeconfig());
+        Run::of(command.output().await.unwrap())
     }
 
     /// Deletes a namespace, and waits until it is gone: nothing may hold it up.

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use idissuer_testbed::{Program, wait};
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
 use kube::api::DeleteParams;
 use tokio::time::Instant;
 
-use super::place::{HOME, ISSUER, LIFETIME, Place, SHOP};
+use super::place::{HOME, ISSUER, LIFETIME, OPERATOR, Place, SHOP};
 use super::publications::Publications;
 
 const ROTATIONS: usize = 10;
@@ -40,6 +41,7 @@ async fn pods_that_mount_a_target_and_a_followers_one_live_through_ten_rotations
     let consumers = [place.has_consumer("billing").await, place.has_consumer("follower").await];
 
     publications.reach(3).await;
+    the_plugin_shows_the_log(&place).await;
     let leader = place.leader().await;
     place.api::<Pod>(HOME).delete(&leader, &DeleteParams::default()).await.unwrap();
     publications.reach(4).await;
@@ -64,4 +66,21 @@ async fn pods_that_mount_a_target_and_a_followers_one_live_through_ten_rotations
     watching.abort();
     let tokens = &place.seen_by(&consumers[0]).await.tokens;
     publications.tell_delays("the pod, which mounts it", tokens, ROTATIONS);
+}
+
+/// That `kubectl idissuer logs` shows the lines of the pods, with a name only those about the credential.
+async fn the_plugin_shows_the_log(place: &Place) {
+    let pods = place.pods(HOME, OPERATOR).await;
+    let all = place.plugin(&["logs", "--operator-namespace", HOME]).await;
+    all.assert(0, &["idissuer controller starts", "token published"]);
+    for pod in &pods {
+        assert!(all.out.contains(&format!("{}  ", pod.name_any())), "{all:?}");
+    }
+    let billing = place.plugin(&["logs", "billing", "--since", "10m"]).await;
+    let published = billing.out.lines().filter(|line| line.contains("token published")).count();
+    assert!(published >= 3, "{billing:?}");
+    assert!(billing.out.lines().all(|line| line.contains("billing")), "{billing:?}");
+    let last = place.plugin(&["logs", "--tail", "1"]).await;
+    last.assert(0, &[]);
+    assert_eq!(last.out.lines().count(), pods.len(), "{last:?}");
 }

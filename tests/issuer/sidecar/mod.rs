@@ -10,6 +10,7 @@ mod login;
 mod proxy;
 mod secrecy;
 mod service;
+mod traces;
 mod trouble;
 
 use std::fs::{self, Permissions};

@@ -99,7 +99,9 @@ impl RunningSource {
         };
         let record = RecordFile::of(Some(place.path()));
         let strategy = Strategy::Login;
-        let parts = LoginParts { files, endpoint, ca_file: None, strategy, accounts, ended, record, clock };
+        let tracer = Tracer::default();
+        let parts =
+            LoginParts { files, endpoint, ca_file: None, strategy, accounts, ended, record, clock, tracer };
         let (sender, receiver) = channel(None, true);
         let work = tokio::spawn(LoginSource::new(parts, sender).run(stop.clone()));
         Self { issuer, receiver, stop, work, place }
