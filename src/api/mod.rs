@@ -59,6 +59,11 @@ pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 /// The value of [`MANAGED_BY_LABEL`].
 pub const MANAGED_BY: &str = "idissuer-operator";
 
+/// The key of the user name in a login Secret, if the credential names no other.
+pub const DEFAULT_USERNAME_KEY: &str = "username";
+/// The key of the password in a login Secret, if the credential names no other.
+pub const DEFAULT_PASSWORD_KEY: &str = "password";
+
 /// The key with the bare token, in a target without a template.
 pub const DEFAULT_TOKEN_KEY: &str = "token";
 /// The key with the expiry (RFC 3339), in a target without a template.

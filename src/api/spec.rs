@@ -7,9 +7,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::rules;
 use super::sharing::{AllowedNamespaces, CredentialRef};
 use super::status::IdIssuerCredentialStatus;
+use super::{DEFAULT_PASSWORD_KEY, DEFAULT_USERNAME_KEY, rules};
 
 /// The login to use, the Secret for the token, and when to renew it.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -132,11 +132,11 @@ impl Default for LoginSecretRef {
 }
 
 fn default_username_key() -> String {
-    "username".to_owned()
+    DEFAULT_USERNAME_KEY.to_owned()
 }
 
 fn default_password_key() -> String {
-    "password".to_owned()
+    DEFAULT_PASSWORD_KEY.to_owned()
 }
 
 /// The Secret for the token.

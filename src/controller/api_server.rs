@@ -93,6 +93,15 @@ impl ApiServerError {
         self.cause.to_string()
     }
 
+    /// The same without what differs from call to call: the time limit follows the API server's speed.
+    #[must_use]
+    pub(super) fn lasting_answer(&self) -> String {
+        match &*self.cause {
+            CallError::TimedOut(_) => "the API server did not answer in time".to_owned(),
+            cause => cause.to_string(),
+        }
+    }
+
     /// What was to be done, with which object.
     #[must_use]
     pub(super) fn call(&self) -> String {

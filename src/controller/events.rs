@@ -2,6 +2,7 @@
 //! that no namespace crowds out the others.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -102,9 +103,16 @@ impl PendingEvent {
         tracing::warn!(namespace, name, reason = self.event.reason, "publish Event: {why}");
     }
 
-    /// What makes two Events one that repeats: reason, and the uid of the credential.
-    fn key(&self) -> (String, String) {
-        (self.event.reason.clone(), self.regarding.uid.clone().unwrap_or_default())
+    /// What makes two Events one that repeats. The text is part of it: that of a published Event cannot change, so a template
+    /// with another undefined variable would be told as the one before.
+    fn key(&self) -> EventKey {
+        let mut hasher = DefaultHasher::new();
+        self.event.note.hash(&mut hasher);
+        EventKey {
+            reason: self.event.reason.clone(),
+            uid: self.regarding.uid.clone().unwrap_or_default(),
+            note: hasher.finish(),
+        }
     }
 
     fn event(&self, name: String, reporter: &Reporter) -> v1::Event {
@@ -132,11 +140,19 @@ impl PendingEvent {
     }
 }
 
+/// What Events have in common that repeat: the reason, the credential, and the text, as a hash because many are remembered.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct EventKey {
+    reason: String,
+    uid: String,
+    note: u64,
+}
+
 /// Creates Events, and counts up those that repeat.
 pub(super) struct Recorder {
     client: Client,
     reporter: Reporter,
-    recent: Mutex<HashMap<(String, String), Recent>>,
+    recent: Mutex<HashMap<EventKey, Recent>>,
     published: AtomicI64,
 }
 
@@ -183,7 +199,7 @@ impl Recorder {
         self.lock().insert(pending.key(), Recent { name, count, at: pending.at });
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Recent>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<EventKey, Recent>> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -204,8 +220,47 @@ pub(super) async fn publish_all(recorder: Recorder, mut events: Receiver<Pending
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::convert::Infallible;
+
+    use http::{Method, Request, Response};
+    use kube::client::Body;
     use proptest::prelude::*;
+
+    use super::*;
+
+    /// A client whose requests succeed, and their methods.
+    fn client() -> (Client, Arc<Mutex<Vec<Method>>>) {
+        let methods = Arc::<Mutex<Vec<Method>>>::default();
+        let seen = Arc::clone(&methods);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            seen.lock().unwrap().push(request.method().clone());
+            let event = json!({"metadata": {"name": "billing.1"}, "eventTime": null});
+            async move { Ok::<_, Infallible>(Response::new(Body::from(event.to_string().into_bytes()))) }
+        });
+        (Client::new(service, "default"), methods)
+    }
+
+    fn pending(note: &str) -> PendingEvent {
+        let event = Event {
+            type_: EventType::Warning,
+            reason: "TemplateError".to_owned(),
+            note: Some(note.to_owned()),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        let regarding = ObjectReference { uid: Some("1".to_owned()), ..ObjectReference::default() };
+        PendingEvent { event, regarding, at: Timestamp::UNIX_EPOCH }
+    }
+
+    #[tokio::test]
+    async fn an_event_with_another_text_is_no_repetition() {
+        let (client, methods) = client();
+        let recorder = Recorder::new(client, "idissuer".into());
+        for note in ["variable a is undefined", "variable a is undefined", "variable b is undefined"] {
+            recorder.publish(&pending(note)).await.unwrap();
+        }
+        assert_eq!(*methods.lock().unwrap(), [Method::POST, Method::PATCH, Method::POST]);
+    }
 
     proptest! {
         #[test]

@@ -19,7 +19,7 @@ impl Reconciliation<'_> {
     /// Reports in status, if it can be written, that a call keeps failing: nothing else reports that a token is late
     /// then.
     pub(super) async fn report_failure(&mut self, error: &ApiServerError, term: Term) {
-        self.state.known.on_call_failed(error.call());
+        self.state.known.on_call_failed(error.call(), &error.lasting_answer());
         if self.state.known.failing_call().is_none() || self.context.leader_election.term() != Some(term) {
             return;
         }

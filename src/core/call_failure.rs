@@ -21,7 +21,10 @@ pub enum CallFailure {
     /// No answer of the issuer came.
     NoAnswer(ConnectionFailure),
     /// The issuer asked to retry later, or failed.
-    IssuerUnavailable,
+    IssuerUnavailable {
+        /// The status of its answer.
+        status: u16,
+    },
     /// An answer that neither accepts nor rejects.
     Unclear(UnclearAnswer),
 }
@@ -65,7 +68,7 @@ impl CallFailure {
             Self::LoginOutcomeUnknown
             | Self::RefreshRejected
             | Self::NoAnswer(_)
-            | Self::IssuerUnavailable => false,
+            | Self::IssuerUnavailable { .. } => false,
         }
     }
 
@@ -83,7 +86,15 @@ impl CallFailure {
 }
 
 impl UnclearAnswer {
-    fn needs_user_action(self) -> bool {
+    /// One of each kind, with this defect.
+    #[cfg(test)]
+    pub(in crate::core) fn each(defect: &'static str) -> [Self; 6] {
+        let invalid = Self::Invalid { defect };
+        [Self::Redirect, Self::PathWrong, Self::Blocked, Self::Misdirected, Self::Incomplete, invalid]
+    }
+
+    /// Whether a person has to act before this can get better.
+    pub(in crate::core) fn needs_user_action(self) -> bool {
         match self {
             Self::Redirect | Self::PathWrong | Self::Invalid { .. } => true,
             Self::Blocked | Self::Misdirected | Self::Incomplete => false,

@@ -66,20 +66,26 @@ pub struct Wording {
     pub caller: &'static str,
     /// The setting with the server's address.
     pub address: &'static str,
+    /// The setting with the path of a login, if there is one.
+    pub path: Option<&'static str>,
     /// The setting with the CA certificates to trust.
     pub bundle: &'static str,
 }
 
 impl Wording {
     /// For the user of a resource.
-    pub const CONTROLLER: Self =
-        Self { caller: "the controller", address: "spec.issuer.url", bundle: "spec.issuer.caBundleRef" };
+    pub const CONTROLLER: Self = Self {
+        caller: "the controller",
+        address: "spec.issuer.url",
+        path: Some("spec.issuer.tokenPath"),
+        bundle: "spec.issuer.caBundleRef",
+    };
     /// For the user of a sidecar.
     pub const SIDECAR: Self =
-        Self { caller: "the sidecar", address: "--issuer-url", bundle: "--issuer-ca-file" };
+        Self { caller: "the sidecar", address: "--issuer-url", path: None, bundle: "--issuer-ca-file" };
     /// For the user of a sidecar that forwards requests.
     pub const UPSTREAM: Self =
-        Self { caller: "the sidecar", address: "--upstream", bundle: "--upstream-ca-file" };
+        Self { caller: "the sidecar", address: "--upstream", path: None, bundle: "--upstream-ca-file" };
 }
 
 impl ConnectionFailure {
@@ -183,7 +189,7 @@ impl ConnectionFailure {
     }
 
     /// The cure.
-    fn cure(self, Wording { caller, address, bundle }: Wording) -> String {
+    fn cure(self, Wording { caller, address, bundle, .. }: Wording) -> String {
         match self {
             Self::NameUnresolved => {
                 format!("correct the host in {address}, or allow DNS for {caller} in network policies")

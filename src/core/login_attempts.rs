@@ -102,7 +102,7 @@ impl RejectionKind {
             CallFailure::LoginOutcomeUnknown
             | CallFailure::RefreshRejected
             | CallFailure::NoAnswer(_)
-            | CallFailure::IssuerUnavailable
+            | CallFailure::IssuerUnavailable { .. }
             | CallFailure::Unclear(_) => return None,
         })
     }
@@ -136,7 +136,7 @@ mod tests {
             assert!(kind.failure().is_rejection(), "{kind:?}");
             assert_eq!(RejectionKind::of(kind.failure()), Some(kind));
         }
-        assert_eq!(RejectionKind::of(CallFailure::IssuerUnavailable), None);
+        assert_eq!(RejectionKind::of(CallFailure::IssuerUnavailable { status: 503 }), None);
         assert_eq!(RejectionKind::of(CallFailure::Unclear(UnclearAnswer::Blocked)), None);
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::account::{Account, LastFailure, Next, RefreshSupport, Strategy, Throttle};
+use super::endpoint::Origin;
 use super::reason::Reason;
 use super::schedule::{
     Jitter, RenewBefore, SHORTEST_SERVED, SHORTEST_URGENT, Schedule, TimeScale, UNSERVED_PAUSE,
@@ -104,11 +105,11 @@ pub enum WaitCause {
 }
 
 impl WaitCause {
-    /// What people read of it. `secret` names the login.
+    /// What people read of it. `secret` names the login, `origin` the issuer.
     #[must_use]
-    pub fn reason(self, secret: &str) -> Reason {
+    pub fn reason(self, secret: &str, origin: &Origin) -> Reason {
         match self {
-            Self::IssuerCircuitOpen => Reason::IssuerCircuitOpen,
+            Self::IssuerCircuitOpen => Reason::IssuerCircuitOpen { origin: Some(origin.to_string()) },
             Self::LoginRateLimited { until } => Reason::LoginRateLimited { secret: secret.to_owned(), until },
         }
     }

@@ -3,7 +3,9 @@
 //! A message names the object, what is wrong and the cure. It is constant except for names and times, and contains no
 //! text from the issuer, no user name and no secret: permission to read status must not reveal Secrets.
 
+mod answer;
 mod call;
+mod class;
 #[cfg(test)]
 pub(crate) mod examples;
 mod hint;
@@ -14,6 +16,7 @@ mod write_refusal;
 
 use jiff::Timestamp;
 
+use super::call_failure::UnclearAnswer;
 use super::connection_failure::ConnectionFailure;
 use super::username_password::LoginError;
 pub(super) use hint::{API_ACCESS, hint_at, with_cure};
@@ -159,6 +162,8 @@ pub enum Reason {
     LoginRejected {
         /// The login Secret.
         secret: String,
+        /// The issuer, which may be the wrong one.
+        origin: String,
         /// Answered with 403: the user may lack the "API Access" authorization.
         forbidden: bool,
         /// Whether the password holds a blank or an invisible character, which may be a slip.
@@ -167,8 +172,10 @@ pub enum Reason {
     /// The issuer answered a login that it never accepted without a token, and without saying no to it. That counts as a
     /// rejection.
     LoginNotAccepted {
+        /// The issuer.
+        origin: String,
         /// What the answer was.
-        answer: Box<Reason>,
+        answer: UnclearAnswer,
         /// Whether the password holds a blank or an invisible character, which may be a slip.
         blank: bool,
     },
@@ -187,33 +194,30 @@ pub enum Reason {
         connection_failure: ConnectionFailure,
     },
     /// The issuer asked to come back later, or failed by itself.
-    IssuerUnavailable,
-    /// Something before the issuer answers in its place.
-    IssuerBlocked {
-        /// Whether it was called over plain http: so answers a port of TLS, too.
-        plain: bool,
+    IssuerUnavailable {
+        /// Its origin.
+        origin: String,
+        /// The status of its answer.
+        status: u16,
     },
-    /// The connection led to a server that does not serve the issuer.
-    IssuerMisdirected,
-    /// An answer of success broke off, or did not end.
-    IssuerResponseIncomplete,
+    /// The answer neither accepts the login nor rejects it.
+    Unclear {
+        /// The issuer.
+        origin: String,
+        /// What the answer was.
+        answer: UnclearAnswer,
+    },
     /// The issuer fails for several accounts at once, and calls take turns until it works again.
-    IssuerCircuitOpen,
+    IssuerCircuitOpen {
+        /// Its origin; a follower does not know it.
+        origin: Option<String>,
+    },
     /// The user name had too many rejections lately, whatever the password.
     LoginRateLimited {
         /// The login Secret.
         secret: String,
         /// When the next attempt may be made.
         until: Timestamp,
-    },
-    /// The issuer's address answers with a redirect.
-    IssuerRedirects,
-    /// The issuer's address does not know the path or the method.
-    IssuerPathWrong,
-    /// An answer of success that cannot be used.
-    IssuerResponseInvalid {
-        /// What is wrong with it, from a closed set.
-        defect: &'static str,
     },
     /// Someone else's Secret has the target's name.
     TargetConflict {
@@ -251,6 +255,8 @@ pub enum Reason {
     ApiServerCallFailed {
         /// What was to be done, with which object.
         call: String,
+        /// What the API server answered, or that it did not, on one line and cut.
+        answer: String,
     },
     /// Another controller works in the same namespace.
     ManagedByAnotherController {
@@ -293,18 +299,13 @@ impl Reason {
             Self::TokenLifetimeTooShort => "TokenLifetimeTooShort",
             Self::TooManyCredentials { .. } => "TooManyCredentials",
             Self::LoginRejected { .. } => "LoginRejected",
-            Self::LoginNotAccepted { answer, .. } => answer.name(),
+            Self::LoginNotAccepted { answer, .. } | Self::Unclear { answer, .. } => answer.name(),
             Self::LoginOutcomeUnknown { .. } => "LoginOutcomeUnknown",
             Self::RefreshRejected => "RefreshRejected",
             Self::NoAnswer { connection_failure, .. } => connection_failure.name(),
-            Self::IssuerUnavailable => "IssuerUnavailable",
-            Self::IssuerBlocked { .. } => "IssuerBlocked",
-            Self::IssuerMisdirected => "IssuerMisdirected",
-            Self::IssuerResponseIncomplete => "IssuerResponseIncomplete",
-            Self::IssuerCircuitOpen => "IssuerCircuitOpen",
+            Self::IssuerUnavailable { .. } => "IssuerUnavailable",
+            Self::IssuerCircuitOpen { .. } => "IssuerCircuitOpen",
             Self::LoginRateLimited { .. } => "LoginRateLimited",
-            Self::IssuerRedirects | Self::IssuerPathWrong => "IssuerMisconfigured",
-            Self::IssuerResponseInvalid { .. } => "IssuerResponseInvalid",
             Self::TargetConflict { .. } => "TargetConflict",
             Self::TargetPendingDeletion { .. } => "TargetPendingDeletion",
             Self::TargetImmutable { .. } => "TargetImmutable",
@@ -313,82 +314,6 @@ impl Reason {
             Self::TargetWriteRefused { .. } => "TargetWriteRefused",
             Self::ApiServerCallFailed { .. } => "ApiServerCallFailed",
             Self::ManagedByAnotherController { .. } => "ManagedByAnotherController",
-        }
-    }
-
-    /// Whether it only says that work is going on, or was stopped by the user: that is worth no Event.
-    #[must_use]
-    pub fn is_progress(&self) -> bool {
-        matches!(self, Self::Issuing | Self::Updating | Self::Suspended)
-    }
-
-    /// Whether it is the CA bundle that cannot be used.
-    #[must_use]
-    pub fn is_of_ca_bundle(&self) -> bool {
-        matches!(
-            self,
-            Self::CaBundleMissing { .. }
-                | Self::CaBundleKeyMissing { .. }
-                | Self::CaBundleInvalid { .. }
-                | Self::CaBundleTooLarge { .. }
-                | Self::CaBundlesTooMany { .. }
-        )
-    }
-
-    /// Whether a person has to act before this can get better.
-    #[must_use]
-    pub fn needs_user_action(&self) -> bool {
-        match self {
-            Self::Reference(problem) => problem.needs_user_action(),
-            Self::TokenPublished { .. }
-            | Self::Issuing
-            | Self::Updating
-            | Self::Expired { .. }
-            | Self::RenewalOverdue { .. }
-            | Self::Suspended
-            | Self::FollowerAdded { .. }
-            | Self::RenewRequestHandled { .. }
-            | Self::LoginAccepted
-            | Self::LoginPending
-            | Self::LoginOutcomeUnknown { .. }
-            | Self::RefreshRejected
-            | Self::NoAnswer { .. }
-            | Self::IssuerUnavailable
-            | Self::IssuerBlocked { .. }
-            | Self::IssuerMisdirected
-            | Self::IssuerResponseIncomplete
-            | Self::IssuerCircuitOpen
-            | Self::TargetPendingDeletion { .. } => false,
-            Self::MalformedResource
-            | Self::InvalidSpec { .. }
-            | Self::IssuerNotAllowed { .. }
-            | Self::IssuerPathNotAllowed { .. }
-            | Self::TemplateError { .. }
-            | Self::TemplateTooLarge { .. }
-            | Self::TemplateTooLong
-            | Self::TargetRefused(_)
-            | Self::LoginSecretMissing { .. }
-            | Self::LoginSecretUnusable { .. }
-            | Self::CaBundleMissing { .. }
-            | Self::CaBundleKeyMissing { .. }
-            | Self::CaBundleInvalid { .. }
-            | Self::CaBundleTooLarge { .. }
-            | Self::CaBundlesTooMany { .. }
-            | Self::TokenLifetimeTooShort
-            | Self::TooManyCredentials { .. }
-            | Self::LoginRejected { .. }
-            | Self::LoginNotAccepted { .. }
-            | Self::LoginRateLimited { .. }
-            | Self::IssuerRedirects
-            | Self::IssuerPathWrong
-            | Self::IssuerResponseInvalid { .. }
-            | Self::TargetConflict { .. }
-            | Self::TargetImmutable { .. }
-            | Self::TargetTypeMismatch { .. }
-            | Self::TargetContested { .. }
-            | Self::TargetWriteRefused { .. }
-            | Self::ApiServerCallFailed { .. }
-            | Self::ManagedByAnotherController { .. } => true,
         }
     }
 }
@@ -411,17 +336,14 @@ mod tests {
     }
 
     #[test]
-    fn reasons_have_names_of_their_own_but_for_the_two_ways_to_misconfigure_an_issuer() {
+    fn reasons_have_names_of_their_own() {
         let own = |reason: &&Reason| !matches!(reason, Reason::LoginNotAccepted { .. });
         let mut kinds: Vec<_> =
             all().iter().filter(own).map(|reason| (reason.name(), std::mem::discriminant(reason))).collect();
         kinds.dedup();
-        let doubled: Vec<_> = kinds
-            .iter()
-            .filter(|(name, kind)| kinds.iter().any(|other| other.0 == *name && other.1 != *kind))
-            .map(|(name, _)| *name)
-            .collect();
-        assert_eq!(doubled, ["IssuerMisconfigured", "IssuerMisconfigured"]);
+        kinds.sort_by_key(|(name, _)| *name);
+        let doubled = kinds.windows(2).find(|two| two[0].0 == two[1].0 && two[0].1 != two[1].1);
+        assert_eq!(doubled, None);
     }
 
     #[test]
@@ -484,8 +406,10 @@ mod tests {
         for reason in all().iter().filter(|reason| reason.needs_user_action()) {
             assert!(reason.message().contains("; "), "{}: {}", reason.name(), reason.message());
         }
-        let rejected =
-            |forbidden, blank| Reason::LoginRejected { secret: "login".into(), forbidden, blank }.message();
+        let rejected = |forbidden, blank| {
+            let (secret, origin) = ("login".into(), "https://issuer.example".into());
+            Reason::LoginRejected { secret, origin, forbidden, blank }.message()
+        };
         for is_so in [true, false] {
             assert_eq!(rejected(is_so, !is_so).contains("API Access"), is_so);
             assert_eq!(rejected(!is_so, is_so).contains("holds a blank"), is_so);
@@ -500,6 +424,12 @@ mod tests {
             message.starts_with(
                 "The API server rejects writes of Secret billing: denied: by [31m policy shop. "
             )
+        );
+        let ends = "forbidden: unable to create new content in namespace shop because it is being terminated";
+        let message = Reason::target_write_refused("billing".into(), ends).message();
+        assert!(
+            message.ends_with("because the namespace is being deleted; nothing is to be done"),
+            "{message}"
         );
         let message = Reason::target_write_refused("billing".into(), &"é".repeat(300)).message();
         assert!(message.contains(&format!("{}….", "é".repeat(ANSWER_MAX_CHARACTERS))), "{message}");

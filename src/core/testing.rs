@@ -82,7 +82,7 @@ pub(crate) fn refused() -> Failure {
 
 pub(crate) fn transient(sent: Sent, retry_after: Option<i64>) -> Failure {
     let class = RetryClass::Transient { sent, retry_after: retry_after.map(seconds) };
-    failure(class, CallFailure::IssuerUnavailable)
+    failure(class, CallFailure::IssuerUnavailable { status: 503 })
 }
 
 pub(crate) fn malformed() -> Failure {

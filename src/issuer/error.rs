@@ -34,8 +34,10 @@ pub enum IssuerError {
     #[error("refresh: the issuer rejected the refresh token")]
     RefreshRejected,
     /// 408, 425 or 429: retry later. The request was not processed.
-    #[error("call the issuer: it asks to retry later")]
+    #[error("call the issuer: it asks to retry later with status {status}")]
     NotNow {
+        /// The status code.
+        status: u16,
         /// How long it asks to wait.
         retry_after: Option<SignedDuration>,
     },
@@ -78,7 +80,7 @@ impl IssuerError {
     #[must_use]
     pub fn of_status(status: u16, grant: Grant, retry_after: Option<SignedDuration>) -> Self {
         match (grant, status) {
-            (_, 408 | 425 | 429) => Self::NotNow { retry_after },
+            (_, 408 | 425 | 429) => Self::NotNow { status, retry_after },
             (_, 407 | MISDIRECTED | 451) => Self::NotTheIssuer { status },
             (Grant::Login, 300..=399) => Self::Redirected,
             (Grant::Login, 404 | 405 | 415) => Self::PathWrong,
@@ -110,7 +112,7 @@ impl IssuerError {
         let transient = |sent, retry_after| RetryClass::Transient { sent, retry_after };
         match *self {
             Self::Transport(error) => transient(error.sent, None),
-            Self::NotNow { retry_after } => transient(Sent::No, retry_after),
+            Self::NotNow { retry_after, .. } => transient(Sent::No, retry_after),
             Self::NotTheIssuer { .. } => RetryClass::Inconclusive { sent: Sent::No },
             Self::Broken(_) => RetryClass::Inconclusive { sent: Sent::Maybe },
             Self::Blocked { .. } => RetryClass::Blocked,
@@ -131,7 +133,9 @@ impl IssuerError {
                 return CallFailure::LoginRejected { forbidden: refusal == Refusal::Forbidden };
             }
             Self::RefreshRejected => return CallFailure::RefreshRejected,
-            Self::NotNow { .. } | Self::Unavailable { .. } => return CallFailure::IssuerUnavailable,
+            Self::NotNow { status, .. } | Self::Unavailable { status, .. } => {
+                return CallFailure::IssuerUnavailable { status };
+            }
             Self::NotTheIssuer { status: MISDIRECTED } => UnclearAnswer::Misdirected,
             Self::NotTheIssuer { .. } | Self::Blocked { .. } => UnclearAnswer::Blocked,
             Self::Broken(_) => UnclearAnswer::Incomplete,

@@ -4,11 +4,11 @@ mod finding;
 mod judge;
 mod rights;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clap::Args;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use self::finding::{Check, Verdict};
@@ -37,7 +37,7 @@ Checks Kubernetes, the CRD, the operator's pods, version, rights verb by verb an
 annotations of injection that do nothing, and the clocks. Each finding names the cure and the address of its page.
 
 Exit codes: 0 nothing failed; 3 something failed; 124 something still fails after --wait. Warnings do not count.
-Rights: get on customresourcedefinitions.apiextensions.k8s.io, list on pods, deployments, statefulsets, daemonsets and on
+Rights: get on customresourcedefinitions.apiextensions.k8s.io, list on pods, deployments, statefulsets, daemonsets, cronjobs and on
 idissuercredentials.idissuer.pl in all namespaces, create on subjectaccessreviews.authorization.k8s.io. What may not be read is
 reported as unknown.")]
 pub(super) struct CheckArguments {
@@ -146,16 +146,31 @@ async fn after(
         judged("Kubernetes", server, |version| judge::server(&version))?,
         judged("CRD", crd, |crd| judge::crd(CrdState::of(crd.as_ref())))?,
     ];
+    let time = server_time.unwrap_or(now);
+    let (leaders, clocks) = match &credentials {
+        Ok(credentials) => leaders(cluster, &credentials.known, place, time).await?,
+        Err(_) => Default::default(),
+    };
+    let known_pods = pods.as_ref().map_or(&[][..], Vec::as_slice).to_vec();
     match pods {
+        Ok(pods)
+            if pods.is_empty()
+                && leaders
+                    .iter()
+                    .any(|it| it.verdict != Verdict::Failed && it.verdict != Verdict::Unknown) =>
+        {
+            checks.push(judge::operator_elsewhere());
+        }
         Ok(pods) => checks.extend(of_operator(cluster, &pods).await?),
         Err(failure) => checks.push(unknown("Operator", failure)?),
     }
+    checks.extend(leaders);
     match credentials {
         Ok(credentials) => {
             let known = &credentials.known;
-            let rows: Vec<_> = known.iter().map(|credential| Row::new(credential, now)).collect();
-            checks.extend(leaders(cluster, known, server_time.unwrap_or(now)).await?);
+            let rows: Vec<_> = known.iter().map(|it| Row::new(it, by_operator(it, &clocks, time))).collect();
             checks.extend(judge::credentials(&rows));
+            checks.extend(judge::out_of_scope(&known_pods, &rows));
             checks.extend(judge::not_understood(&credentials));
         }
         Err(failure) => checks.push(unknown("Credentials", failure)?),
@@ -172,22 +187,39 @@ async fn annotated(cluster: &Cluster) -> Result<Vec<Annotated>, Failure> {
     Ok([workloads, pods].concat())
 }
 
-/// The leases that the status of credentials names.
+/// How far the clocks of operators are ahead, by what they are called in a status.
+type OperatorClocks = BTreeMap<String, SignedDuration>;
+
+/// The time by the clock of the operator that wrote the status.
+fn by_operator(credential: &IdIssuerCredential, clocks: &OperatorClocks, time: Timestamp) -> Timestamp {
+    let operator = credential.status.as_ref().and_then(|status| status.controller.as_ref());
+    let ahead = operator.and_then(|operator| clocks.get(operator));
+    ahead.and_then(|ahead| time.saturating_add(*ahead).ok()).unwrap_or(time)
+}
+
+/// The leases that the status of credentials names: those of the operator's namespace, if that is given.
 async fn leaders(
     cluster: &Cluster,
     credentials: &[IdIssuerCredential],
+    place: Option<&str>,
     now: Timestamp,
-) -> Result<Vec<Check>, Failure> {
+) -> Result<(Vec<Check>, OperatorClocks), Failure> {
     let statuses = credentials.iter().filter_map(|credential| credential.status.as_ref());
-    let controllers: BTreeSet<_> = statuses.filter_map(|status| status.controller.as_deref()).collect();
-    let mut checks = Vec::new();
+    let controllers = statuses.filter_map(|status| status.controller.as_deref());
+    let is_there = |controller: &&str| place.is_none_or(|place| controller.split('/').next() == Some(place));
+    let controllers: BTreeSet<_> = controllers.filter(is_there).collect();
+    let (mut checks, mut clocks) = (Vec::new(), OperatorClocks::new());
     for controller in controllers {
         match LeaseFacts::read(cluster, controller).await {
-            Ok(lease) => checks.extend(lease.map(|lease| judge::leader(&lease, now))),
+            Ok(None) => {}
+            Ok(Some(lease)) => {
+                checks.push(judge::leader(&lease, now));
+                clocks.insert(controller.to_owned(), lease.ahead);
+            }
             Err(failure) => checks.push(unknown("Leader", failure)?),
         }
     }
-    Ok(checks)
+    Ok((checks, clocks))
 }
 
 async fn of_operator(cluster: &Cluster, pods: &[OperatorPod]) -> Result<Vec<Check>, Failure> {

@@ -8,6 +8,7 @@ use http::header::DATE;
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use k8s_openapi::api::events::v1::Event;
@@ -222,12 +223,13 @@ impl Cluster {
 
     /// What makes pods, by its metadata.
     pub(super) async fn workloads(&self, scope: Scope<'_>) -> Result<Vec<Annotated>, Failure> {
-        let (deployments, stateful_sets, daemon_sets) = tokio::join!(
+        let (deployments, stateful_sets, daemon_sets, cron_jobs) = tokio::join!(
             self.annotated::<Deployment>(scope, "deployments.apps", "deployment"),
             self.annotated::<StatefulSet>(scope, "statefulsets.apps", "statefulset"),
             self.annotated::<DaemonSet>(scope, "daemonsets.apps", "daemonset"),
+            self.annotated::<CronJob>(scope, "cronjobs.batch", "cronjob"),
         );
-        Ok([deployments?, stateful_sets?, daemon_sets?].concat())
+        Ok([deployments?, stateful_sets?, daemon_sets?, cron_jobs?].concat())
     }
 
     /// Pods by their metadata.

@@ -5,6 +5,7 @@ mod cures;
 mod facts;
 mod finding;
 mod operator;
+mod owner;
 mod warnings;
 
 use clap::Args;
@@ -12,9 +13,10 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use self::causes::causes;
-use self::facts::Facts;
+use self::facts::{Facts, by_operator};
 use self::finding::Severity;
 use self::operator::operator;
+use self::owner::Owner;
 use self::warnings::warnings;
 use super::Context;
 use super::cluster::{Cluster, Scope};
@@ -30,13 +32,14 @@ Examples:
   kubectl idissuer explain billing
   kubectl idissuer explain billing -o json | jq -r '.findings[].commands[]?'
 
-It reads the status, the metadata of the Secrets, the operator's Lease and metrics and the pods of the namespace, and says what is wrong,
-what shows it, and what cures it. It also warns of what will go wrong: containers that never see a new token (environment,
+It reads status and Events, the metadata of the Secrets, the operator's Lease and metrics and the pods of the namespace, and says
+what is wrong, what shows it, and what cures it. It also warns of what will go wrong: containers that never see a new token (environment,
 subPath), clocks, annotations of injection that do nothing.
 
 Exit codes: 0 no problem; 3 a problem. Warnings do not count.
 Rights: get on idissuercredentials.idissuer.pl; where they exist get on both Secrets, on the Lease and on pods/proxy of the
-operator, list on pods, deployments, statefulsets and daemonsets. What may not be read is named, and the rest is explained.")]
+operator and on the credential that it follows, list on events.events.k8s.io, pods, deployments, statefulsets,
+daemonsets and cronjobs. What may not be read is named, and the rest is explained.")]
 pub(super) struct ExplainArguments {
     /// The credential
     #[arg(value_name = "NAME")]
@@ -92,10 +95,12 @@ async fn read(cluster: &Cluster, name: &str, now: Timestamp) -> Result<Facts, Fa
     };
     let controller =
         credential.status.as_ref().and_then(|status| status.controller.clone()).unwrap_or_default();
-    let (target, login, pods, workloads, lease, server_time) = tokio::join!(
+    let (target, login, owner, pods, events, workloads, lease, server_time) = tokio::join!(
         cluster.secret_metadata(namespace, &row.secret),
         login,
+        Owner::read(cluster, &row),
         cluster.pods(namespace),
+        cluster.events(namespace, name),
         cluster.workloads(Scope::Namespace(namespace)),
         LeaseFacts::read(cluster, &controller),
         cluster.server_time(),
@@ -104,7 +109,9 @@ async fn read(cluster: &Cluster, name: &str, now: Timestamp) -> Result<Facts, Fa
     let mut note = |failure: Failure| missing_rights.push(failure.message);
     let is_target_there = target.map_err(&mut note).ok().map(|found| found.is_some());
     let is_login_there = login.map_err(&mut note).ok().flatten();
+    let owner = owner.map_err(&mut note).ok().flatten();
     let pods = pods.map_err(&mut note).ok();
+    let events = events.map_err(&mut note).unwrap_or_default();
     let workloads = workloads.map_err(&mut note).unwrap_or_default();
     let lease = lease.map_err(&mut note).ok().flatten();
     let leader = lease.as_ref().filter(|lease| !lease.is_lost(server_time.unwrap_or(now)));
@@ -115,15 +122,17 @@ async fn read(cluster: &Cluster, name: &str, now: Timestamp) -> Result<Facts, Fa
         None => None,
     };
     Ok(Facts {
+        row: Row::new(&credential, by_operator(lease.as_ref(), server_time.unwrap_or(now))),
         credential,
-        row,
         now,
         server_time,
         lease,
         metrics,
         is_target_there,
         is_login_there,
+        owner,
         pods,
+        events,
         workloads,
         missing_rights,
     })

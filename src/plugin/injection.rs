@@ -18,6 +18,8 @@ pub(super) struct Annotated {
     pub(super) namespace: String,
     pub(super) name: String,
     pub(super) annotations: Vec<String>,
+    /// The Secret that they ask for, even by a misspelled name.
+    pub(super) secret: Option<String>,
 }
 
 /// The kind of those that get a sidecar.
@@ -25,11 +27,14 @@ pub(super) const POD: &str = "pod";
 
 impl Annotated {
     pub(super) fn new(kind: &'static str, metadata: ObjectMeta) -> Self {
+        let annotations = metadata.annotations.unwrap_or_default();
+        let secret = annotations.iter().find(|(name, _)| meant(name) == Some(SECRET));
         Self {
+            secret: secret.map(|(_, secret)| secret.clone()),
             kind,
             namespace: metadata.namespace.unwrap_or_default(),
             name: metadata.name.unwrap_or_default(),
-            annotations: metadata.annotations.unwrap_or_default().into_keys().collect(),
+            annotations: annotations.into_keys().collect(),
         }
     }
 }
@@ -101,6 +106,7 @@ pub(super) mod tests {
             namespace: "shop".to_owned(),
             name: "reports".to_owned(),
             annotations: vec![annotation.to_owned()],
+            secret: None,
         }
     }
 

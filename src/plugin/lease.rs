@@ -1,10 +1,11 @@
 //! The Lease of an operator, which says whether somebody leads.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::cluster::Cluster;
+use super::cluster_clock::CLOCKS_DIFFER;
 use super::failure::Failure;
-use super::lifetime::relative;
+use super::lifetime::{relative, short};
 
 /// What a Lease says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +14,10 @@ pub(super) struct LeaseFacts {
     pub(super) path: String,
     /// None: it does not exist, or nobody holds it.
     pub(super) holder: Option<String>,
+    /// When it was renewed, by the API server's clock.
     pub(super) renewed: Option<Timestamp>,
+    /// How far the clock of its holder is ahead of the API server's; zero if they agree or it is not known.
+    pub(super) ahead: SignedDuration,
     pub(super) seconds: i32,
 }
 
@@ -22,11 +26,17 @@ impl LeaseFacts {
     pub(super) async fn read(cluster: &Cluster, controller: &str) -> Result<Option<Self>, Failure> {
         let Some((namespace, name)) = lease_of(controller) else { return Ok(None) };
         let lease = cluster.lease(namespace, name).await?;
-        let spec = lease.and_then(|lease| lease.spec).unwrap_or_default();
+        let lease = lease.unwrap_or_default();
+        // The API server notes when fields were last changed; the holder writes its own time into them.
+        let writers = lease.metadata.managed_fields.iter().flatten();
+        let written = writers.filter_map(|writer| writer.time.as_ref()).map(|time| time.0).max();
+        let spec = lease.spec.unwrap_or_default();
+        let told = spec.renew_time.map(|time| time.0);
         Ok(Some(Self {
             path: format!("{namespace}/{name}"),
             holder: spec.holder_identity.filter(|holder| !holder.is_empty()),
-            renewed: spec.renew_time.map(|time| time.0),
+            renewed: told.and(written).or(told),
+            ahead: ahead_of(told, written),
             seconds: spec.lease_duration_seconds.unwrap_or(15),
         }))
     }
@@ -44,6 +54,13 @@ impl LeaseFacts {
         Some((namespace, pod))
     }
 
+    /// What is wrong with the clock of its holder.
+    pub(super) fn clock_problem(&self) -> Option<String> {
+        let way = if self.ahead.is_negative() { "behind" } else { "ahead of" };
+        (!self.ahead.is_zero())
+            .then(|| format!("the operator's clock is {} {way} the API server's", short(self.ahead)))
+    }
+
     /// Who holds it, for people.
     pub(super) fn describe(&self, now: Timestamp) -> String {
         match (&self.holder, self.renewed) {
@@ -53,6 +70,12 @@ impl LeaseFacts {
             _ => format!("Lease {}: nobody holds it", self.path),
         }
     }
+}
+
+/// How far the first clock is ahead; zero if that may be the time that a request took.
+fn ahead_of(told: Option<Timestamp>, written: Option<Timestamp>) -> SignedDuration {
+    let ahead = told.zip(written).map(|(told, written)| told.duration_since(written)).unwrap_or_default();
+    if ahead.as_secs().abs() > CLOCKS_DIFFER { ahead } else { SignedDuration::ZERO }
 }
 
 /// The namespace and name of a lease; an operator without one is `none/HOST/ADDRESS`.
@@ -78,11 +101,33 @@ mod tests {
             path: "system/idissuer".to_owned(),
             holder: holder.map(str::to_owned),
             renewed: None,
+            ahead: SignedDuration::ZERO,
             seconds: 15,
         };
         assert_eq!(lease(Some("idissuer-5d_0a1b2c3d")).leading_pod(), Some(("system", "idissuer-5d")));
         assert_eq!(lease(Some("odd")).leading_pod(), None);
         assert_eq!(lease(None).leading_pod(), None);
+    }
+
+    #[test]
+    fn the_clock_of_a_holder_is_compared_with_that_of_the_api_server() {
+        let written = "2026-01-01T00:10:00Z";
+        for (told, expected) in [
+            ("2026-01-01T00:10:00Z", None),
+            ("2026-01-01T00:09:55Z", None),
+            ("2026-01-01T02:10:00Z", Some("the operator's clock is 2h ahead of the API server's")),
+            ("2025-12-31T23:10:00Z", Some("the operator's clock is 1h behind the API server's")),
+        ] {
+            let lease = LeaseFacts {
+                path: "a/b".to_owned(),
+                holder: Some("pod".to_owned()),
+                renewed: Some(time(written)),
+                ahead: ahead_of(Some(time(told)), Some(time(written))),
+                seconds: 15,
+            };
+            assert_eq!(lease.clock_problem().as_deref(), expected, "{told}");
+        }
+        assert_eq!(ahead_of(Some(time(written)), None), SignedDuration::ZERO, "nothing notes the writes");
     }
 
     #[test]
@@ -98,6 +143,7 @@ mod tests {
                 path: "a/b".to_owned(),
                 holder: holder.map(str::to_owned),
                 renewed: renewed.map(time),
+                ahead: SignedDuration::ZERO,
                 seconds: 15,
             };
             assert_eq!(lease.is_lost(now), lost, "{holder:?} {renewed:?}");

@@ -20,9 +20,12 @@ pub(super) fn short(duration: SignedDuration) -> String {
     parts.collect()
 }
 
-/// A time, seen from now: `in 43m12s`, `5m ago`.
+/// A time, seen from now: `in 43m12s`, `5m ago`, `now`.
 pub(super) fn relative(time: Timestamp, now: Timestamp) -> String {
     let left = time.duration_since(now);
+    if left.as_secs() == 0 {
+        return "now".to_owned();
+    }
     if left.as_secs() < 0 { format!("{} ago", short(left)) } else { format!("in {}", short(left)) }
 }
 
@@ -68,7 +71,7 @@ mod tests {
     fn times_are_told_from_now() {
         assert_eq!(relative(at(100), at(40)), "in 1m");
         assert_eq!(relative(at(40), at(100)), "1m ago");
-        assert_eq!(relative(at(40), at(40)), "in 0s");
+        assert_eq!(relative(at(40), at(40)), "now");
     }
 
     #[test]

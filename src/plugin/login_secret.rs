@@ -9,11 +9,8 @@ use kube::api::ObjectMeta;
 
 use super::failure::{Failure, FailureKind};
 use super::{Context, PasswordSource};
+use crate::api::{DEFAULT_PASSWORD_KEY, DEFAULT_USERNAME_KEY};
 use crate::core::username_password::LoginPair;
-
-/// The keys, as `loginSecretRef` expects them by default.
-const USERNAME: &str = "username";
-const PASSWORD: &str = "password";
 
 #[derive(Debug, Args)]
 pub(super) struct LoginSecretArguments {
@@ -47,6 +44,14 @@ struct CreateArguments {
     #[arg(long, value_name = "NAME")]
     username: String,
 
+    /// The key of the user name, as in spec.loginSecretRef.usernameKey
+    #[arg(long, value_name = "KEY", default_value = DEFAULT_USERNAME_KEY)]
+    username_key: String,
+
+    /// The key of the password, as in spec.loginSecretRef.passwordKey
+    #[arg(long, value_name = "KEY", default_value = DEFAULT_PASSWORD_KEY)]
+    password_key: String,
+
     /// Read the password from standard input instead of the terminal
     #[arg(long)]
     password_stdin: bool,
@@ -75,7 +80,7 @@ pub(super) async fn run(arguments: LoginSecretArguments, context: &mut Context<'
         let told = defect.describe().replace("sent", "stored");
         Failure::new(FailureKind::Usage, format!("{what} {told}"))
     })?;
-    let secret = secret(&arguments.name, &pair);
+    let secret = secret(&arguments, &pair);
     let (namespace, name) = (&cluster.namespace, &arguments.name);
     cluster.write_secret(namespace, name, &secret, arguments.replace).await?;
     let outcome = if arguments.replace { "replaced" } else { "created" };
@@ -93,14 +98,43 @@ pub(super) async fn run(arguments: LoginSecretArguments, context: &mut Context<'
     Ok(())
 }
 
-fn secret(name: &str, pair: &LoginPair) -> Secret {
+fn secret(arguments: &CreateArguments, pair: &LoginPair) -> Secret {
     let value = |text: &str| ByteString(text.as_bytes().to_vec());
     Secret {
-        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+        metadata: ObjectMeta { name: Some(arguments.name.clone()), ..ObjectMeta::default() },
         data: Some(BTreeMap::from([
-            (USERNAME.to_owned(), value(pair.username())),
-            (PASSWORD.to_owned(), value(pair.password())),
+            (arguments.username_key.clone(), value(pair.username())),
+            (arguments.password_key.clone(), value(pair.password())),
         ])),
         ..Secret::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: CreateArguments,
+    }
+
+    #[test]
+    fn a_login_is_stored_under_the_keys_that_are_named() {
+        let pair = LoginPair::parse(("user name", Some(b"me@example.com")), ("password", Some(b"secret")));
+        for (line, keys) in [
+            ("create login --username me@example.com", ["password", "username"]),
+            (
+                "create login --username me@example.com --username-key mail --password-key word",
+                ["mail", "word"],
+            ),
+        ] {
+            let arguments = Line::try_parse_from(line.split(' ')).unwrap().arguments;
+            let secret = secret(&arguments, pair.as_ref().unwrap());
+            assert_eq!(secret.data.unwrap().into_keys().collect::<Vec<_>>(), keys);
+        }
     }
 }

@@ -6,6 +6,7 @@
 
 mod check;
 mod cluster;
+mod cluster_clock;
 mod complete;
 mod consumers;
 mod create;

@@ -23,6 +23,12 @@ pub(super) struct OperatorPod {
     pub(super) service_account: String,
     /// The namespaces that it manages; empty: all.
     pub(super) scope: Vec<String>,
+    /// The namespace and name of its lease; none without leader election.
+    #[serde(skip)]
+    pub(super) lease: Option<(String, String)>,
+    /// Whether it reads the labels of namespaces.
+    #[serde(skip)]
+    pub(super) reads_namespaces: bool,
     /// Whether annotations ask to scrape it.
     #[serde(skip)]
     pub(super) asks_for_scrapes: bool,
@@ -37,20 +43,24 @@ pub(super) async fn pods(cluster: &Cluster, namespace: Option<&str>) -> Result<V
 
 impl OperatorPod {
     /// None for pods of tests, which have other containers.
-    fn new(pod: &Pod) -> Option<Self> {
+    pub(super) fn new(pod: &Pod) -> Option<Self> {
         let spec = pod.spec.as_ref()?;
         let container = spec.containers.iter().find(|container| container.name == CONTAINER)?;
         let label = |name: &str| pod.metadata.labels.as_ref().and_then(|labels| labels.get(name));
         let image = container.image.clone().unwrap_or_default();
         let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
         let annotation = |name: &str| pod.metadata.annotations.as_ref().and_then(|all| all.get(name));
+        let arguments = container.args.as_deref().unwrap_or_default();
+        let namespace = pod.metadata.namespace.clone()?;
         Some(Self {
-            namespace: pod.metadata.namespace.clone()?,
+            lease: lease(arguments, &namespace),
+            reads_namespaces: is_set(arguments, "--namespace-selectors"),
+            namespace,
             name: pod.metadata.name.clone()?,
             version: label("app.kubernetes.io/version").cloned().unwrap_or_else(|| tag(&image).to_owned()),
             is_ready: conditions.into_iter().any(|it| it.type_ == "Ready" && it.status == "True"),
             service_account: spec.service_account_name.clone().unwrap_or_else(|| "default".to_owned()),
-            scope: scope(container.args.as_deref().unwrap_or_default()),
+            scope: scope(arguments),
             asks_for_scrapes: annotation("prometheus.io/scrape").is_some_and(|value| value == "true"),
             image,
         })
@@ -68,19 +78,33 @@ fn tag(image: &str) -> &str {
     last.split_once(':').map_or("unknown", |(_, tag)| tag)
 }
 
-/// The values of `--namespace`.
-fn scope(arguments: &[String]) -> Vec<String> {
+/// The values of a flag.
+fn values<'a>(arguments: &'a [String], flag: &str) -> Vec<&'a str> {
     let mut values = Vec::new();
     let mut previous = "";
     for argument in arguments {
-        if previous == "--namespace" {
-            values.push(argument.as_str());
-        } else if let Some(value) = argument.strip_prefix("--namespace=") {
-            values.push(value);
-        }
+        let joined = argument.strip_prefix(flag).and_then(|rest| rest.strip_prefix('='));
+        values.extend(if previous == flag { Some(argument.as_str()) } else { joined });
         previous = argument;
     }
+    values
+}
+
+/// The values of `--namespace`.
+fn scope(arguments: &[String]) -> Vec<String> {
+    let values = values(arguments, "--namespace");
     values.iter().flat_map(|value| value.split(',')).map(str::to_owned).collect()
+}
+
+fn is_set(arguments: &[String], flag: &str) -> bool {
+    arguments.iter().any(|argument| argument == flag) || values(arguments, flag).contains(&"true")
+}
+
+/// The lease, if the arguments name one.
+fn lease(arguments: &[String], namespace: &str) -> Option<(String, String)> {
+    let name = values(arguments, "--lease-name").pop()?;
+    let place = values(arguments, "--lease-namespace").pop().unwrap_or(namespace);
+    is_set(arguments, "--leader-elect").then(|| (place.to_owned(), name.to_owned()))
 }
 
 #[cfg(test)]
@@ -121,6 +145,14 @@ pub(super) mod tests {
         let other = other.unwrap();
         assert_eq!((other.version.as_str(), other.is_ready), ("0.1.0", false));
         assert_eq!(other.scope, ["a", "b", "c"]);
+        assert_eq!((other.lease, other.reads_namespaces), (None, false));
+        let of_chart = OperatorPod::new(&pod(|pod| {
+            pod["spec"]["containers"][0]["args"] =
+                json!(["controller", "--leader-elect", "--lease-name=operator", "--namespace-selectors"]);
+        }));
+        let of_chart = of_chart.unwrap();
+        assert_eq!(of_chart.lease, Some(("idissuer-system".to_owned(), "operator".to_owned())));
+        assert!(of_chart.reads_namespaces);
         assert_eq!(OperatorPod::new(&pod(|pod| pod["spec"]["containers"][0]["name"] = json!("test"))), None);
     }
 

@@ -13,13 +13,13 @@ use serde_json::json;
 use self::progress::{Progress, RenewRequest, progress};
 use super::Context;
 use super::cluster::Cluster;
+use super::cluster_clock::ClusterClock;
 use super::failure::{Failure, FailureKind, summary};
 use super::lifetime::short;
 use super::row::Row;
 use super::screen::{Format, Tone};
 use super::selection::Selection;
 use crate::api::{IdIssuerCredential, RENEW_REQUESTED_AT_ANNOTATION};
-use crate::ops::clock::Clock;
 
 /// How often the status is read.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -92,13 +92,14 @@ enum Outcome {
 pub(super) async fn run(arguments: RenewArguments, context: &mut Context<'_>) -> Result<(), Failure> {
     let cluster = context.cluster().await?;
     let credentials = arguments.selection.read(&cluster).await?;
-    let (clock, arguments) = (context.clock, &arguments);
+    let clock = &ClusterClock::read(&cluster, context.clock).await;
+    let arguments = &arguments;
     let renewals = credentials.iter().map(|credential| renew(&cluster, credential, arguments, clock));
     let mut renewals = stream::iter(renewals).buffered(CONCURRENCY);
     let mut outcomes = Vec::new();
     while let Some(outcome) = renewals.next().await {
         if arguments.output.is_none() {
-            let line = sentence(&outcome, clock.now().wall);
+            let line = sentence(&outcome, clock.now());
             let tone = if outcome.kind.is_none() { Tone::Good } else { Tone::Bad };
             let line = context.screen.paint(tone, &line);
             context.screen.line(&line)?;
@@ -117,9 +118,9 @@ async fn renew(
     cluster: &Cluster,
     credential: &IdIssuerCredential,
     arguments: &RenewArguments,
-    clock: &dyn Clock,
+    clock: &ClusterClock<'_>,
 ) -> Report {
-    let row = Row::new(credential, clock.now().wall);
+    let row = Row::new(credential, clock.now());
     let outcome = |outcome, kind, message: String| Report::new(&row, outcome, kind, message);
     if row.suspended {
         let message = format!(
@@ -143,9 +144,9 @@ async fn ask(
     cluster: &Cluster,
     credential: &IdIssuerCredential,
     row: &Row,
-    clock: &dyn Clock,
+    clock: &ClusterClock<'_>,
 ) -> Result<RenewRequest, Failure> {
-    let now = clock.now().wall;
+    let now = clock.now();
     let token = credential.status.as_ref().and_then(|status| status.token.as_ref());
     let request = RenewRequest {
         value: now.to_string(),
@@ -161,15 +162,15 @@ async fn wait(
     row: &Row,
     request: &RenewRequest,
     limit: Duration,
-    clock: &dyn Clock,
+    clock: &ClusterClock<'_>,
 ) -> Report {
-    let start = clock.now().monotonic;
+    let start = clock.clock.now().monotonic;
     loop {
         let credential = match cluster.credential(&row.namespace, &row.name).await {
             Ok(credential) => credential,
             Err(failure) => return Report::new(row, Outcome::Failed, Some(failure.kind), failure.message),
         };
-        let waited = clock.now().monotonic.saturating_sub(start);
+        let waited = clock.clock.now().monotonic.saturating_sub(start);
         let waited = Duration::try_from(waited).unwrap_or_default();
         let token = credential.status.as_ref().and_then(|status| status.token.as_ref());
         let expiration_time = token.map(|token| token.expiration_time.0);

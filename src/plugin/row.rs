@@ -20,6 +20,9 @@ pub(super) struct Row {
     pub(super) ready: String,
     pub(super) reason: String,
     pub(super) message: String,
+    /// The reason why no newer token comes, where `Ready` does not say it: of `Stalled`, or of the last failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) trouble: Option<String>,
     pub(super) suspended: bool,
     /// The name of the target Secret.
     pub(super) secret: String,
@@ -87,6 +90,10 @@ impl Row {
         let ready = status.and_then(|status| status.condition(ConditionType::Ready.as_str()));
         let token = status.and_then(|it| it.token.as_ref()).map(|token| TokenRow::new(token, now));
         let namespace = credential.metadata.namespace.clone().unwrap_or_default();
+        let reason = ready.map_or_else(|| "NoStatus".to_owned(), |it| it.reason.clone());
+        let stalled = status.and_then(|it| it.condition(ConditionType::Stalled.as_str()));
+        let stalled = stalled.filter(|it| it.status == "True").map(|it| it.reason.clone());
+        let failing = || status?.failures.as_ref().map(|failures| failures.reason.clone());
         let reference = credential.spec.credential_ref.as_ref();
         let follows = reference
             .map(|it| format!("{}/{}", it.namespace.as_deref().unwrap_or(namespace.as_str()), it.name));
@@ -94,7 +101,8 @@ impl Row {
             is_good: ready.is_some_and(|it| it.status == "True")
                 && token.as_ref().is_some_and(|token| token.seconds_left > 0),
             ready: ready.map_or_else(|| "Unknown".to_owned(), |it| it.status.clone()),
-            reason: ready.map_or_else(|| "NoStatus".to_owned(), |it| it.reason.clone()),
+            trouble: stalled.or_else(failing).filter(|trouble| *trouble != reason),
+            reason,
             message: ready.map_or_else(|| NO_STATUS.to_owned(), |it| it.message.clone()),
             suspended: credential.spec.suspend,
             secret: credential.secret_name().to_owned(),
@@ -114,18 +122,20 @@ impl Row {
     /// How good its state is.
     pub(super) fn tone(&self) -> Tone {
         match self.ready.as_str() {
+            _ if self.is_good && self.trouble.is_some() => Tone::Doubtful,
             _ if self.is_good => Tone::Good,
             "Unknown" => Tone::Doubtful,
             _ => Tone::Bad,
         }
     }
 
-    /// The reason, and whether it is suspended.
+    /// The reason, and what keeps a newer token from coming.
     pub(super) fn state(&self) -> String {
-        if self.suspended && self.reason != "Suspended" {
-            return format!("{} (suspended)", self.reason);
+        let suspended = (self.suspended && self.reason != "Suspended").then_some("suspended");
+        match suspended.or(self.trouble.as_deref()) {
+            Some(trouble) => format!("{} ({trouble})", self.reason),
+            None => self.reason.clone(),
         }
-        self.reason.clone()
     }
 
     /// Where its tokens come from.
@@ -137,7 +147,7 @@ impl Row {
 
 /// What is to be said of a credential without a status.
 pub(super) const NO_STATUS: &str = "no operator has reported on it yet; check that the operator runs, that it has a leader, \
-    and that it manages this namespace (`kubectl idissuer check`)";
+    that it manages this namespace, and that it may write the status (`kubectl idissuer check`)";
 
 #[cfg(test)]
 pub(super) mod tests {
@@ -194,6 +204,34 @@ pub(super) mod tests {
         assert!(!row.is_good && row.ready == "True");
         assert_eq!(row.tone(), Tone::Bad);
         assert_eq!(row.token.as_ref().unwrap().left(false, late), "expired 5s ago");
+    }
+
+    #[test]
+    fn what_will_go_wrong_is_seen_while_the_token_still_works() {
+        let failures = json!({
+            "consecutiveFailures": 3, "lastFailureTime": "2026-01-01T00:10:00Z", "reason": "IssuerUnreachable",
+        });
+        let (ready, stalled) =
+            (condition("Ready", "True", "TokenPublished"), condition("Stalled", "True", "LoginRejected"));
+        let expired = condition("Ready", "False", "IssuerUnreachable");
+        for (status, state, tone) in [
+            (json!({"conditions": [ready], "token": token("a")}), "TokenPublished", Tone::Good),
+            (
+                json!({"conditions": [ready, stalled], "failures": failures, "token": token("a")}),
+                "TokenPublished (LoginRejected)",
+                Tone::Doubtful,
+            ),
+            (
+                json!({"conditions": [ready], "failures": failures, "token": token("a")}),
+                "TokenPublished (IssuerUnreachable)",
+                Tone::Doubtful,
+            ),
+            (json!({"conditions": [expired], "failures": failures}), "IssuerUnreachable", Tone::Bad),
+        ] {
+            let credential = credential(json!({"loginSecretRef": {"name": "login"}}), status);
+            let row = Row::new(&credential, time("2026-01-01T00:16:48Z"));
+            assert_eq!((row.state().as_str(), row.tone()), (state, tone));
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::Context;
 use super::cluster::{Cluster, Scope};
+use super::cluster_clock::ClusterClock;
 use super::failure::{Failure, FailureKind};
 use super::row::Row;
 use super::screen::{Format, Screen, Table, plain};
@@ -64,17 +65,17 @@ pub(super) async fn run(arguments: StatusArguments, context: &mut Context<'_>) -
     if arguments.watch {
         return watch(&arguments, &cluster, context).await;
     }
+    let now = ClusterClock::read(&cluster, context.clock).await.now();
     if let Some(name) = &arguments.name {
-        let detail = detail::Detail::read(&cluster, name, context.clock.now().wall).await?;
+        let detail = detail::Detail::read(&cluster, name, now).await?;
         if let Some(format) = arguments.output {
             context.screen.data(format, &detail)?;
         } else {
-            let text = detail.render(context.screen, context.clock.now().wall);
+            let text = detail.render(context.screen, now);
             context.screen.print(&text)?;
         }
         return good_or_shown(detail.is_good());
     }
-    let now = context.clock.now().wall;
     let (rows, notes) = arguments.rows(&cluster, now).await?;
     match arguments.output {
         Some(format) => context.screen.data(format, &json!({"credentials": rows, "notShown": notes}))?,
@@ -131,9 +132,10 @@ async fn watch(
     cluster: &Cluster,
     context: &mut Context<'_>,
 ) -> Result<(), Failure> {
+    let clock = ClusterClock::read(cluster, context.clock).await;
     let mut last = None;
     loop {
-        let now = context.clock.now().wall;
+        let now = clock.now();
         // Without the time left, which always changes.
         let (state, text) = if let Some(name) = &arguments.name {
             let detail = detail::Detail::read(cluster, name, now).await?;

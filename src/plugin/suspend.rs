@@ -41,7 +41,7 @@ pub(super) async fn run(
         let outcome = match patch(credential, suspend) {
             None => already(suspend).to_owned(),
             Some(patch) => match cluster.patch(namespace, name, &patch).await {
-                Ok(_) => done(suspend).to_owned(),
+                Ok(_) => done(suspend, namespace, name),
                 Err(failure) => {
                     failures.push(failure.kind);
                     tone = Tone::Bad;
@@ -65,11 +65,11 @@ fn already(suspend: bool) -> &'static str {
     if suspend { "already suspended" } else { "not suspended" }
 }
 
-fn done(suspend: bool) -> &'static str {
+fn done(suspend: bool, namespace: &str, name: &str) -> String {
     if suspend {
-        "suspended; the published token stays until it expires"
+        "suspended; the published token stays until it expires".to_owned()
     } else {
-        "resumed; see the outcome with `kubectl idissuer status`"
+        format!("resumed; see the outcome with: kubectl idissuer status {name} -n {namespace}")
     }
 }
 

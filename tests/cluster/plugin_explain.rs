@@ -114,6 +114,8 @@ async fn explain_names_cause_evidence_and_a_command_that_cures() {
     let found = findings(&admin).await;
     let (severity, cause, commands) = &found[0];
     assert_eq!((severity.as_str(), cause.starts_with("LoginRejected: ")), ("Warning", true), "{found:?}");
+    assert!(cause.contains(&stage.issuer.url()), "the issuer may be the wrong one: {cause}");
+    admin.run(&["status"]).await.assert(0, &["TokenPublished (LoginRejected)"]);
     leads_to_the_runbook(&stage, &admin, "LoginRejected").await;
     let command = commands[0].replace("USER", USER);
     let words = [&pasted(&command)[..], &["--password-stdin"]].concat();
@@ -216,7 +218,8 @@ metadata:
   labels: {app.kubernetes.io/name: idissuer-operator, app.kubernetes.io/version: 0.0.1}
 spec:
   automountServiceAccountToken: false
-  containers: [{name: controller, image: 'example.org/idissuer:0.0.1', args: [controller]}]
+  containers:
+    - {name: controller, image: 'example.org/idissuer:0.0.1', args: [controller, --leader-elect, --lease-name=its]}
 ";
     wait::until("the namespace's service account", LIMIT, async || {
         stage.namespace.kubectl().apply(yaml).await.map(drop)
@@ -226,6 +229,8 @@ spec:
         "FAIL     Operator: 0 of 1 pods ready",
         "warning  Version: the operator is 0.0.1, this plugin",
         "FAIL     Operator's rights: missing: get idissuercredentials.idissuer.pl",
+        "update idissuercredentials.idissuer.pl/status, ",
+        "patch leases.coordination.k8s.io its in plugin-check",
         "warning  Metrics: nothing shows that anybody scrapes the operator",
         concat!("page: ", env!("CARGO_PKG_HOMEPAGE"), "/reference/alerts.html"),
     ];

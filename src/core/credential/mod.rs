@@ -337,10 +337,10 @@ impl Credential {
         Some((published.with_text(access), origin))
     }
 
-    /// A round ended with this call to the API server, which failed.
-    pub fn on_call_failed(&mut self, call: String) {
+    /// A round ended with this call to the API server, which failed with this answer.
+    pub fn on_call_failed(&mut self, call: String, answer: &str) {
         let count = self.failed_call.as_ref().map_or(1, |(count, _)| count.saturating_add(1));
-        self.failed_call = Some((count, Reason::ApiServerCallFailed { call }));
+        self.failed_call = Some((count, Reason::api_server_call_failed(call, answer)));
     }
 
     /// Every call of a round has done what it should.

@@ -247,7 +247,10 @@ fn events(previous: &[Condition], current: &Conditions) -> Vec<StatusEvent> {
     for (type_, status, reason) in rows {
         let Some(reason) = reason else { continue };
         let is_old = find(previous, type_).is_some_and(|before| {
-            (before.status == True.as_str()) == (status == True) && before.reason == reason.name()
+            let is_same_text = !reason.is_of_edited_objects() || before.message == reason.message();
+            (before.status == True.as_str()) == (status == True)
+                && before.reason == reason.name()
+                && is_same_text
         });
         let was_told = events.iter().any(|event| event.reason.name() == reason.name());
         if !is_old && !was_told && !reason.is_progress() {

@@ -6,6 +6,7 @@ use crate::core::conditions::Condition;
 use crate::core::login_attempts::RejectionKind;
 use crate::core::retry::Sent;
 use crate::core::sharing::Followers;
+use crate::core::username_password::LoginError;
 
 const KEEPER: &str = "idissuer/operator";
 
@@ -53,6 +54,17 @@ fn events_tell_what_changed_and_nothing_of_work_that_goes_on() {
     world.act(world.decide());
     let missing = report_on(&world, StatusTrigger::Rest, world.now);
     assert_eq!(events(&missing), [("LoginSecretMissing", false)], "as bad, for another reason");
+    for key in ["username", "password"] {
+        let defect = LoginError::Missing;
+        let unusable =
+            Reason::LoginSecretUnusable { secret: "billing-login".into(), key: key.into(), defect };
+        world.edit_login(Err(unusable));
+        world.act(world.decide());
+        let report = report_on(&world, StatusTrigger::Rest, world.now);
+        assert_eq!(events(&report), [("LoginSecretKeyMissing", false)], "another slip: {key}");
+        world.settle();
+        assert!(events(&report_on(&world, StatusTrigger::Rest, world.now)).is_empty(), "it was told: {key}");
+    }
     let mut world = TestWorld::new();
     world.settle();
     world.answer(Ok(obtained("first", at(0), 3600)));
@@ -170,7 +182,7 @@ fn a_request_is_known_since_it_was_first_seen_until_it_is_handled() {
 fn a_call_is_reported_after_its_third_failure_in_a_row() {
     let mut known = Credential::default();
     for expected in [false, false, true, true] {
-        known.on_call_failed("patch Secret shop/billing".into());
+        known.on_call_failed("patch Secret shop/billing".into(), "no answer");
         assert_eq!(known.failing_call().is_some(), expected);
     }
     known.on_calls_succeeded();

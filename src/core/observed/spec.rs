@@ -96,8 +96,8 @@ impl AccountReference {
     #[must_use]
     pub fn wait_reason(&self, cause: WaitCause) -> Reason {
         match (self, cause) {
-            (Self::Own(account), cause) => cause.reason(&account.login.secret),
-            (Self::Followed(_), WaitCause::IssuerCircuitOpen) => Reason::IssuerCircuitOpen,
+            (Self::Own(account), cause) => cause.reason(&account.login.secret, &account.endpoint.origin),
+            (Self::Followed(_), WaitCause::IssuerCircuitOpen) => Reason::IssuerCircuitOpen { origin: None },
             (Self::Followed(owner), WaitCause::LoginRateLimited { .. }) => {
                 ReferenceProblem::not_ready(owner, true).into()
             }
@@ -205,21 +205,14 @@ mod tests {
     fn a_follower_is_told_that_a_person_has_to_act_where_the_owner_is() {
         let origin = Origin::parse(DEFAULT_ISSUER).unwrap();
         let named = AccountReference::Followed(NamespacedName::new("platform", "billing"));
-        let answers = [
-            UnclearAnswer::Redirect,
-            UnclearAnswer::PathWrong,
-            UnclearAnswer::Blocked,
-            UnclearAnswer::Misdirected,
-            UnclearAnswer::Incomplete,
-            UnclearAnswer::Invalid { defect: "it is empty" },
-        ];
+        let answers = UnclearAnswer::each("it is empty");
         let unclear = answers.map(CallFailure::Unclear);
         let not_accepted = answers.map(CallFailure::LoginNotAccepted);
         let others = [
             CallFailure::LoginRejected { forbidden: false },
             CallFailure::LoginOutcomeUnknown,
             CallFailure::RefreshRejected,
-            CallFailure::IssuerUnavailable,
+            CallFailure::IssuerUnavailable { status: 503 },
         ];
         let lost = ConnectionFailure::ALL.map(CallFailure::NoAnswer);
         for cause in unclear.into_iter().chain(not_accepted).chain(others).chain(lost) {

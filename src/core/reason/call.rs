@@ -1,7 +1,7 @@
 //! What people read of a call to the issuer: made where the names of the login and of the issuer are known.
 
 use super::Reason;
-use crate::core::call_failure::{CallFailure, UnclearAnswer};
+use crate::core::call_failure::CallFailure;
 use crate::core::endpoint::Origin;
 use crate::core::retry::Failure;
 
@@ -11,28 +11,21 @@ impl Reason {
     pub fn of_call(failure: &Failure, secret: &str, origin: &Origin) -> Self {
         let (secret, blank) = (secret.to_owned(), failure.password_has_blank);
         match failure.cause {
-            CallFailure::LoginRejected { forbidden } => Self::LoginRejected { secret, forbidden, blank },
+            CallFailure::LoginRejected { forbidden } => {
+                Self::LoginRejected { secret, origin: origin.to_string(), forbidden, blank }
+            }
             CallFailure::LoginNotAccepted(answer) => {
-                Self::LoginNotAccepted { answer: Box::new(Self::of_answer(answer, origin)), blank }
+                Self::LoginNotAccepted { origin: origin.to_string(), answer, blank }
             }
             CallFailure::LoginOutcomeUnknown => Self::LoginOutcomeUnknown { secret },
             CallFailure::RefreshRejected => Self::RefreshRejected,
             CallFailure::NoAnswer(connection_failure) => {
                 Self::NoAnswer { origin: origin.to_string(), connection_failure }
             }
-            CallFailure::IssuerUnavailable => Self::IssuerUnavailable,
-            CallFailure::Unclear(answer) => Self::of_answer(answer, origin),
-        }
-    }
-
-    fn of_answer(answer: UnclearAnswer, origin: &Origin) -> Self {
-        match answer {
-            UnclearAnswer::Redirect => Self::IssuerRedirects,
-            UnclearAnswer::PathWrong => Self::IssuerPathWrong,
-            UnclearAnswer::Blocked => Self::IssuerBlocked { plain: !origin.is_https() },
-            UnclearAnswer::Misdirected => Self::IssuerMisdirected,
-            UnclearAnswer::Incomplete => Self::IssuerResponseIncomplete,
-            UnclearAnswer::Invalid { defect } => Self::IssuerResponseInvalid { defect },
+            CallFailure::IssuerUnavailable { status } => {
+                Self::IssuerUnavailable { origin: origin.to_string(), status }
+            }
+            CallFailure::Unclear(answer) => Self::Unclear { origin: origin.to_string(), answer },
         }
     }
 }
@@ -40,6 +33,7 @@ impl Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::call_failure::UnclearAnswer;
     use crate::core::retry::RetryClass;
 
     #[test]

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Reason, ReferenceProblem, TargetRefusal};
+use crate::core::call_failure::UnclearAnswer;
 use crate::core::connection_failure::ConnectionFailure;
 use crate::core::username_password::LoginError;
 
@@ -19,8 +20,14 @@ fn after(reason: &Reason) -> Option<Reason> {
     };
     let expiry = Timestamp::UNIX_EPOCH;
     let unusable = |defect| LoginSecretUnusable { secret: secret(), key: key(), defect };
-    let rejected = |forbidden, blank| LoginRejected { secret: secret(), forbidden, blank };
-    let not_accepted = |blank| LoginNotAccepted { answer: Box::new(IssuerPathWrong), blank };
+    let origin = || "https://issuer.example".to_owned();
+    let rejected =
+        |forbidden, blank| LoginRejected { secret: secret(), origin: origin(), forbidden, blank };
+    let answers = UnclearAnswer::each("some defect");
+    let not_accepted =
+        |blank| LoginNotAccepted { origin: origin(), answer: UnclearAnswer::PathWrong, blank };
+    let unclear = |answer| Unclear { origin: origin(), answer };
+    let unavailable = |status| IssuerUnavailable { origin: origin(), status };
     Some(match reason {
         TokenPublished { outruns_kubelet: false, .. } => {
             TokenPublished { secret: secret(), expiry, outruns_kubelet: true }
@@ -29,19 +36,23 @@ fn after(reason: &Reason) -> Option<Reason> {
         Issuing => Updating,
         Updating => Expired { expiry, cause: None },
         Expired { cause: None, .. } => Expired { expiry, cause: Some(Box::new(Suspended)) },
-        Expired { .. } => RenewalOverdue { expiry, cause: Some(Box::new(IssuerCircuitOpen)) },
+        Expired { .. } => {
+            RenewalOverdue { expiry, cause: Some(Box::new(IssuerCircuitOpen { origin: None })) }
+        }
         RenewalOverdue { .. } => Suspended,
         Suspended => LoginAccepted,
         LoginAccepted => LoginPending,
         LoginPending => MalformedResource,
         MalformedResource => InvalidSpec { field: "spec.some.field" },
-        InvalidSpec { .. } => IssuerNotAllowed { origin: "https://issuer.example".into() },
-        IssuerNotAllowed { .. } => IssuerPathNotAllowed { origin: "https://issuer.example".into() },
+        InvalidSpec { .. } => IssuerNotAllowed { origin: origin() },
+        IssuerNotAllowed { .. } => IssuerPathNotAllowed { origin: origin() },
         IssuerPathNotAllowed { .. } => TemplateError { key: key(), line: 7, kind: "syntax error".into() },
         TemplateError { .. } => TemplateTooLarge { key: key() },
         TemplateTooLarge { .. } => TemplateTooLong,
         TemplateTooLong => TargetRefused(TargetRefusal::Type("some.type/x".into())),
-        TargetRefused(TargetRefusal::Type(_)) => TargetRefused(TargetRefusal::Domain("some.domain".into())),
+        TargetRefused(TargetRefusal::Type(_)) => {
+            TargetRefused(TargetRefusal::Domain("some.domain".into()))
+        }
         TargetRefused(TargetRefusal::Domain(_)) => TargetRefused(TargetRefusal::Name(secret())),
         TargetRefused(TargetRefusal::Name(_)) => TargetRefused(TargetRefusal::Literal(key())),
         TargetRefused(TargetRefusal::Literal(_)) => Reference(ReferenceProblem::NotPermitted {
@@ -77,34 +88,34 @@ fn after(reason: &Reason) -> Option<Reason> {
         LoginNotAccepted { blank: false, .. } => not_accepted(true),
         LoginNotAccepted { blank: true, .. } => LoginOutcomeUnknown { secret: secret() },
         LoginOutcomeUnknown { .. } => RefreshRejected,
-        RefreshRejected => NoAnswer {
-            origin: "https://issuer.example".into(),
-            connection_failure: ConnectionFailure::ALL[0],
-        },
+        RefreshRejected => NoAnswer { origin: origin(), connection_failure: ConnectionFailure::ALL[0] },
         NoAnswer { origin, connection_failure } => {
             let next = ConnectionFailure::ALL.iter().skip_while(|it| *it != connection_failure).nth(1);
-            next.map_or(IssuerUnavailable, |&connection_failure| NoAnswer {
+            next.map_or(unavailable(503), |&connection_failure| NoAnswer {
                 origin: origin.clone(),
                 connection_failure,
             })
         }
-        IssuerUnavailable => IssuerBlocked { plain: false },
-        IssuerBlocked { plain: false } => IssuerBlocked { plain: true },
-        IssuerBlocked { plain: true } => IssuerMisdirected,
-        IssuerMisdirected => IssuerResponseIncomplete,
-        IssuerResponseIncomplete => IssuerCircuitOpen,
-        IssuerCircuitOpen => LoginRateLimited { secret: secret(), until: expiry },
-        LoginRateLimited { .. } => IssuerRedirects,
-        IssuerRedirects => IssuerPathWrong,
-        IssuerPathWrong => IssuerResponseInvalid { defect: "some defect" },
-        IssuerResponseInvalid { .. } => TargetConflict { secret: secret() },
+        IssuerUnavailable { status: 503, .. } => unavailable(429),
+        IssuerUnavailable { .. } => unclear(answers[0]),
+        Unclear { answer, .. } => {
+            let mut rest = answers.into_iter().skip_while(|other| other != answer).skip(1);
+            rest.next().map_or(IssuerCircuitOpen { origin: Some(origin()) }, unclear)
+        }
+        IssuerCircuitOpen { origin: Some(_) } => IssuerCircuitOpen { origin: None },
+        IssuerCircuitOpen { origin: None } => LoginRateLimited { secret: secret(), until: expiry },
+        LoginRateLimited { .. } => TargetConflict { secret: secret() },
         TargetConflict { .. } => TargetPendingDeletion { secret: secret() },
         TargetPendingDeletion { .. } => TargetImmutable { secret: secret() },
         TargetImmutable { .. } => TargetTypeMismatch { secret: secret() },
         TargetTypeMismatch { .. } => TargetContested { secret: secret() },
         TargetContested { .. } => Reason::target_write_refused(secret(), "denied by policy shop"),
-        TargetWriteRefused { .. } => ApiServerCallFailed { call: "read Secret shop/billing".into() },
-        ApiServerCallFailed { .. } => ManagedByAnotherController { controller: "idissuer/operator".into() },
+        TargetWriteRefused { .. } => {
+            Reason::api_server_call_failed("read Secret shop/billing".into(), "forbidden")
+        }
+        ApiServerCallFailed { .. } => {
+            ManagedByAnotherController { controller: "idissuer/operator".into() }
+        }
         ManagedByAnotherController { .. } => return None,
     })
 }

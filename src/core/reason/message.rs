@@ -2,7 +2,8 @@
 
 use super::super::connection_failure::Wording;
 use super::super::username_password::LoginError;
-use super::{API_ACCESS, Reason, hint_at, with_cure};
+use super::answer::unavailable;
+use super::{API_ACCESS, Reason, hint_at};
 
 impl Reason {
     /// The message for people: what is wrong, and the cure.
@@ -50,45 +51,28 @@ impl Reason {
             Self::CaBundlesTooMany { object } => format!("The different CA bundles of this namespace are larger than 8 MiB, so {object} is not used; let credentials share a bundle, equal bundles count once"),
             Self::TokenLifetimeTooShort => "The lifetime of the issuer's tokens is less than 3 seconds, too short for use from a Secret, so only one token a minute is written; configure a longer lifetime at the issuer, or use the sidecar's proxy".into(),
             Self::TooManyCredentials { limit } => format!("This namespace has more than {limit} credentials, so the controller does not manage this one; delete unused credentials, or start the controller with a larger --max-credentials-per-namespace. Free places go to the oldest credential first"),
-            Self::LoginRejected { secret, forbidden, blank } => {
+            Self::LoginRejected { secret, origin, forbidden, blank } => {
                 let access = if *forbidden { API_ACCESS } else { "" };
                 let hint = hint_at(*blank);
-                format!("Correct the user name and password in Secret {secret}{access}; the issuer rejected the login. {hint}A corrected Secret is tried at once. If the cause was at the issuer, request a renewal when it is gone (annotation {RENEW_REQUEST_ANNOTATION}). Otherwise the login is attempted three times within 15 minutes, then once an hour if it was accepted before, to avoid locking the account")
+                format!("Correct the user name and password in Secret {secret}{access}; {origin} rejected the login. {hint}A corrected Secret is tried at once. If the cause was at the issuer, request a renewal when it is gone (annotation {RENEW_REQUEST_ANNOTATION}). Otherwise the login is attempted three times within 15 minutes, then once an hour if it was accepted before, to avoid locking the account")
             }
-            Self::LoginNotAccepted { answer, blank } => format!("{}. {}The password may be correct; after fixing the cause, request a renewal to log in at once. Some issuers reject a wrong password with such a response, so a login that was never accepted is attempted three times within 15 minutes and then held, to avoid locking the account", answer.answer_message(), hint_at(*blank)),
-            Self::LoginOutcomeUnknown { secret } => format!("Request a renewal to log in at once; the controller stopped during a login with Secret {secret}, which may have been rejected. To avoid locking the account, the next attempt waits a few minutes, and after three such attempts until a renewal is requested"),
+            Self::LoginNotAccepted { origin, answer, blank } => format!("{}. {}The password may be correct; after fixing the cause, request a renewal to log in at once (annotation {RENEW_REQUEST_ANNOTATION}). Some issuers reject a wrong password with such a response, so a login that was never accepted is attempted three times within 15 minutes and then held, to avoid locking the account", answer.problem(origin, Wording::CONTROLLER), hint_at(*blank)),
+            Self::LoginOutcomeUnknown { secret } => format!("Request a renewal to log in at once (annotation {RENEW_REQUEST_ANNOTATION}); the controller stopped during a login with Secret {secret}, which may have been rejected. To avoid locking the account, the next attempt waits a few minutes, and after three such attempts until a renewal is requested"),
             Self::RefreshRejected => "The issuer rejected the refresh token; logging in instead".into(),
             Self::NoAnswer { origin, connection_failure } => connection_failure.message(origin, Wording::CONTROLLER),
-            Self::IssuerUnavailable => "The issuer is unavailable or asks to retry later; retrying".into(),
-            Self::IssuerBlocked { .. } => format!("{}. It is retried within a minute; after 15 minutes of such responses, every 15 minutes, because some issuers reject a changed password with a page and the account must not be locked", self.answer_message()),
-            Self::IssuerMisdirected => "The connection reached a server that does not serve the issuer; retrying over a new connection. Check what its name resolves to, and the proxies in front of it".into(),
-            Self::IssuerResponseIncomplete => "The issuer returned success, but its response broke off or did not end in time; check its log, and the network in between".into(),
-            Self::IssuerCircuitOpen => "Calls to the issuer fail for several accounts, or it rejects logins that it accepted before; find the cause in the log: the issuer, a proxy, the network or file descriptors. One call at a time probes the issuer until it works again; logins rejected meanwhile then get another attempt".into(),
+            Self::IssuerUnavailable { origin, status } => unavailable(origin, *status),
+            Self::Unclear { origin, answer } => answer.message(origin, Wording::CONTROLLER),
+            Self::IssuerCircuitOpen { origin } => format!("Calls to {} fail for several accounts, or it rejects logins that it accepted before; find the cause in the log: the issuer, a proxy, the network or file descriptors. One call at a time probes the issuer until it works again; logins rejected meanwhile then get another attempt", origin.as_deref().unwrap_or("the issuer")),
             Self::LoginRateLimited { secret, until } => format!("Correct the logins of this namespace; the next attempt with the user name in Secret {secret} is at {until}, even if it is corrected before, to avoid locking the account. {TOO_MANY}"),
-            Self::IssuerRedirects => "The issuer redirects the login, and a login never follows redirects; correct spec.issuer.url (use https, not http) or spec.issuer.tokenPath (remove or add the slash at its end)".into(),
-            Self::IssuerPathWrong => "The issuer does not know the path or method of the login (404, 405 or 415); correct spec.issuer.tokenPath, or the host in spec.issuer.url".into(),
-            Self::IssuerResponseInvalid { defect } => format!("The issuer's response contains no usable token: {}", with_cure(defect, "spec.issuer")),
             Self::TargetConflict { secret } => format!("Secret {secret} exists and does not belong to this credential; delete it, or create a credential with another spec.target.secretName"),
             Self::TargetPendingDeletion { secret } => format!("Waiting for the garbage collection of Secret {secret}, which belongs to a deleted credential of the same name; delete the Secret if it stays"),
             Self::TargetImmutable { secret } => format!("Secret {secret} is immutable, so the token cannot be written; delete it, and the controller creates it again"),
             Self::TargetTypeMismatch { secret } => format!("The type of Secret {secret} differs from spec.target.template.type and cannot change; delete the Secret, and the controller creates it again"),
             Self::TargetContested { secret } => format!("Another client keeps changing or deleting Secret {secret}; find and stop it. `kubectl get secret {secret} --show-managed-fields -o yaml | grep manager:` shows who changes it, the API server's audit log who deletes it"),
+            Self::TargetWriteRefused { secret, answer } if answer.contains(BEING_DELETED) => format!("Secret {secret} is not written, because the namespace is being deleted; nothing is to be done"),
             Self::TargetWriteRefused { secret, answer } => format!("The API server rejects writes of Secret {secret}: {answer}. Raise the quota, correct the admission policy, or grant the missing permission; it is retried"),
-            Self::ApiServerCallFailed { call } => format!("API call keeps failing: {call}; see the error in the controller's log (timeout, missing permission, admission webhook, no connection). It is retried"),
+            Self::ApiServerCallFailed { call, answer } => format!("The controller cannot {call}: {answer}. Grant the missing permission, correct the admission webhook, or restore the connection; it is retried"),
             Self::ManagedByAnotherController { controller } => format!("Another controller, {}, manages this namespace too; give each its own namespaces (--namespace), or stop one, and the other takes over within half a minute. Each credential stays with the controller that had it first", other(controller)),
-        }
-    }
-
-    /// What the response was, without its consequences.
-    fn answer_message(&self) -> String {
-        match self {
-            Self::IssuerBlocked { plain } => {
-                let scheme = if *plain { ", or correct spec.issuer.url (use https, not http)" } else { "" };
-                format!(
-                    "A web application firewall, proxy or portal answers instead of the issuer; check what blocks the controller's calls to the issuer{scheme}"
-                )
-            }
-            other => other.message(),
         }
     }
 
@@ -129,6 +113,9 @@ fn request_handled(is_answered: bool) -> &'static str {
 
 /// As in `api`, which the core does not see.
 const RENEW_REQUEST_ANNOTATION: &str = "idissuer.pl/renew-requested-at";
+
+/// In the API server's answer to the creation of an object in a namespace that ends.
+const BEING_DELETED: &str = "because it is being terminated";
 
 const LAG: &str = ". Tokens are valid for less than 5 minutes: the kubelet may update mounted files too late";
 const TOO_MANY: &str = "Within an hour, four logins with this user name failed, or twenty such logins of the namespace at this issuer; a response without a token counts as a failure";

@@ -47,6 +47,10 @@ impl ReferenceProblem {
 
     pub(super) fn message(&self) -> String {
         match self {
+            // Within a namespace there is nothing to permit, and nothing to hide.
+            Self::NotPermitted { credential, namespace } if is_within(credential, namespace) => format!(
+                "IdIssuerCredential {credential} does not exist, or follows another one itself; create it, or correct spec.credentialRef: refer to the one that logs in"
+            ),
             Self::NotPermitted { credential, namespace } => format!(
                 "Namespace {namespace} may not follow IdIssuerCredential {credential}; ask its owner to add {namespace} to spec.allowedNamespaces there, or correct spec.credentialRef. The message is the same if that credential does not exist, or follows another one itself"
             ),
@@ -68,8 +72,27 @@ impl ReferenceProblem {
     }
 }
 
+/// Whether a credential, as namespace and name, is in this namespace.
+fn is_within(credential: &str, namespace: &str) -> bool {
+    credential.split_once('/').is_some_and(|(place, _)| place == namespace)
+}
+
 impl From<ReferenceProblem> for Reason {
     fn from(problem: ReferenceProblem) -> Self {
         Self::Reference(problem)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_permission_is_asked_for_within_a_namespace() {
+        for (namespace, asks) in [("shop", true), ("platform", false)] {
+            let credential = "platform/billing".to_owned();
+            let problem = ReferenceProblem::NotPermitted { credential, namespace: namespace.to_owned() };
+            assert_eq!(problem.message().contains("spec.allowedNamespaces"), asks, "{}", problem.message());
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use crate::core::call_failure::CallFailure;
 use crate::core::connection_failure::Wording;
 use crate::core::endpoint::Origin;
-use crate::core::reason::{API_ACCESS, Reason, hint_at, with_cure};
+use crate::core::reason::{API_ACCESS, Reason, hint_at};
 use crate::core::retry::Failure;
 use crate::core::token::TokenError;
 use crate::core::username_password::LoginError;
@@ -211,25 +211,9 @@ fn of_issuer(reason: &Reason) -> String {
         Reason::LoginOutcomeUnknown { .. } => "The sidecar stopped during a login, which may have been rejected; the next attempt waits a few minutes, to avoid locking the account. To log in at once, change the login files".into(),
         Reason::LoginRateLimited { until, .. } => format!("Correct the user name and password; the next attempt is at {until}, even with corrected files, to avoid locking the account. Within an hour, four logins with this user name failed; a response without a token counts as a failure"),
         Reason::NoAnswer { origin, connection_failure } => connection_failure.message(origin, Wording::SIDECAR),
-        Reason::LoginNotAccepted { answer, blank } => format!("{}. {}The password may be correct; after fixing the cause, change the login files or the issuer's address to log in at once. Some issuers reject a wrong password with such a response, so a login that was never accepted is attempted three times within 15 minutes and then held, to avoid locking the account", of_answer(answer), hint_at(*blank)),
-        Reason::IssuerBlocked { .. } => format!("{}. It is retried within a minute; after 15 minutes of such responses, every 15 minutes, because some issuers reject a changed password with a page and the account must not be locked", of_answer(reason)),
-        Reason::IssuerRedirects => "The issuer redirects the login, and a login never follows redirects; correct --issuer-url (use https, not http)".into(),
-        Reason::IssuerPathWrong => "The issuer does not know the path or method of a login; correct --issuer-url".into(),
-        Reason::IssuerResponseInvalid { defect } => format!("The issuer's response contains no usable token: {}", with_cure(defect, "--issuer-url")),
+        Reason::LoginNotAccepted { origin, answer, blank } => format!("{}. {}The password may be correct; after fixing the cause, change the login files or the issuer's address to log in at once. Some issuers reject a wrong password with such a response, so a login that was never accepted is attempted three times within 15 minutes and then held, to avoid locking the account", answer.problem(origin, Wording::SIDECAR), hint_at(*blank)),
+        Reason::Unclear { origin, answer } => answer.message(origin, Wording::SIDECAR),
         other => other.message(),
-    }
-}
-
-/// What the response was, without its consequences.
-fn of_answer(answer: &Reason) -> String {
-    match answer {
-        Reason::IssuerBlocked { plain } => {
-            let scheme = if *plain { ", or correct --issuer-url (use https, not http)" } else { "" };
-            format!(
-                "A web application firewall, proxy or portal answers instead of the issuer; check what blocks the sidecar's calls to the issuer{scheme}"
-            )
-        }
-        other => of_issuer(other),
     }
 }
 
@@ -246,28 +230,24 @@ mod tests {
             origin: "https://issuer.example".into(),
             connection_failure,
         });
+        let origin = || "http://issuer.example".to_owned();
         let issuer = [
-            Reason::IssuerUnavailable,
-            Reason::IssuerCircuitOpen,
-            Reason::IssuerBlocked { plain: true },
-            Reason::IssuerMisdirected,
-            Reason::IssuerResponseIncomplete,
-            Reason::LoginNotAccepted {
-                answer: Box::new(Reason::IssuerBlocked { plain: false }),
-                blank: true,
-            },
-            Reason::LoginNotAccepted { answer: Box::new(Reason::IssuerPathWrong), blank: false },
-            Reason::IssuerRedirects,
-            Reason::IssuerPathWrong,
-            Reason::IssuerResponseInvalid { defect: "no token" },
+            Reason::IssuerUnavailable { origin: origin(), status: 503 },
+            Reason::IssuerCircuitOpen { origin: Some(origin()) },
             Reason::LoginOutcomeUnknown { secret: "s".into() },
             Reason::LoginRateLimited { secret: "s".into(), until: jiff::Timestamp::UNIX_EPOCH },
         ];
+        let unclear = UnclearAnswer::each("no token").into_iter().flat_map(|answer| {
+            [
+                Reason::Unclear { origin: origin(), answer },
+                Reason::LoginNotAccepted { origin: origin(), answer, blank: true },
+            ]
+        });
         let (file, place, secret) = ("/login/password", "/run/secret", "shop/billing");
         let troubles = LoginError::ALL
             .map(|defect| SourceError::LoginDefective { file: file.into(), defect })
             .into_iter()
-            .chain(issuer.into_iter().chain(unanswered).map(SourceError::Issuer))
+            .chain(issuer.into_iter().chain(unclear).chain(unanswered).map(SourceError::Issuer))
             .chain([
                 SourceError::LoginUnreadable { file: file.into() },
                 SourceError::TooManyOpenFiles { file: file.into() },
@@ -294,6 +274,7 @@ mod tests {
 
     #[test]
     fn a_problem_has_a_name_a_cause_and_a_cure_that_may_need_a_person() {
+        let origin = || "https://issuer.example".to_owned();
         for (error, name, needs_user_action, cause) in [
             (
                 SourceError::ApiServerUnreachable,
@@ -307,9 +288,14 @@ mod tests {
                 true,
                 "The upstream calls new tokens expired",
             ),
-            (SourceError::Issuer(Reason::IssuerUnavailable), "IssuerUnavailable", false, "The issuer"),
             (
-                SourceError::Issuer(Reason::IssuerBlocked { plain: false }),
+                SourceError::Issuer(Reason::IssuerUnavailable { origin: origin(), status: 503 }),
+                "IssuerUnavailable",
+                false,
+                "https://issuer.example failed with status 503; ",
+            ),
+            (
+                SourceError::Issuer(Reason::Unclear { origin: origin(), answer: UnclearAnswer::Blocked }),
                 "IssuerBlocked",
                 false,
                 "A web application",

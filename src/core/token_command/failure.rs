@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::core::account::Next;
-use crate::core::connection_failure::Wording;
+use crate::core::connection_failure::{ConnectionFailure, Wording};
 use crate::core::endpoint::Origin;
 use crate::core::observed::AccountView;
 use crate::core::reason::Reason;
@@ -77,8 +77,14 @@ impl LoginFailure {
     #[must_use]
     pub fn of_view(view: &AccountView, login: &LoginLabel<'_>) -> Self {
         let failed = view.last_failure.as_ref().map(|last| login.error(&last.failure, view.is_proven()));
-        let waits = || view.waits_for.map(|cause| SourceError::Issuer(cause.reason(login.name)));
-        let error = failed.or_else(waits).unwrap_or(SourceError::Issuer(Reason::IssuerUnavailable));
+        let waits =
+            || view.waits_for.map(|cause| SourceError::Issuer(cause.reason(login.name, login.origin)));
+        // A call that was given up before its answer came.
+        let given_up = || {
+            let connection_failure = ConnectionFailure::TimedOut;
+            SourceError::Issuer(Reason::NoAnswer { origin: login.origin.to_string(), connection_failure })
+        };
+        let error = failed.or_else(waits).unwrap_or_else(given_up);
         let next_attempt = match view.next {
             Next::Wait(until) => Some(to_second(until.wall)),
             Next::Refresh | Next::Login | Next::InFlight | Next::Held => None,
@@ -120,12 +126,10 @@ fn of_reason(reason: &Reason) -> FailureKind {
         | Reason::LoginNotAccepted { .. }
         | Reason::LoginOutcomeUnknown { .. }
         | Reason::LoginRateLimited { .. } => FailureKind::Refused,
-        Reason::NoAnswer { .. }
-        | Reason::IssuerUnavailable
-        | Reason::IssuerBlocked { .. }
-        | Reason::IssuerMisdirected
-        | Reason::IssuerResponseIncomplete
-        | Reason::IssuerCircuitOpen => FailureKind::Unreachable,
+        Reason::NoAnswer { .. } | Reason::IssuerUnavailable { .. } | Reason::IssuerCircuitOpen { .. } => {
+            FailureKind::Unreachable
+        }
+        Reason::Unclear { answer, .. } if !answer.needs_user_action() => FailureKind::Unreachable,
         _ => FailureKind::Other,
     }
 }
@@ -173,7 +177,7 @@ fn of_error(error: &SourceError, origin: LoginOrigin) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::connection_failure::ConnectionFailure;
+    use crate::core::call_failure::UnclearAnswer;
 
     fn failure(error: SourceError) -> LoginFailure {
         LoginFailure { error, next_attempt: Some(Timestamp::UNIX_EPOCH) }
@@ -190,14 +194,14 @@ mod tests {
             origin: "https://issuer.example".into(),
             connection_failure: ConnectionFailure::NameUnresolved,
         };
-        let unclear = Reason::LoginNotAccepted {
-            answer: Box::new(Reason::IssuerBlocked { plain: false }),
-            blank: false,
-        };
+        let issuer = || "https://issuer.example".to_owned();
+        let unclear = |answer| Reason::Unclear { origin: issuer(), answer };
+        let answer = UnclearAnswer::Blocked;
+        let not_accepted = Reason::LoginNotAccepted { origin: issuer(), answer, blank: false };
         let cases = [
             (rejected(false, false), FailureKind::Refused, "not tried again"),
             (rejected(true, true), FailureKind::Refused, "\"API Access\""),
-            (SourceError::Issuer(unclear), FailureKind::Refused, "check what blocks"),
+            (SourceError::Issuer(not_accepted), FailureKind::Refused, "check what blocks"),
             (
                 SourceError::Issuer(Reason::LoginOutcomeUnknown { secret: String::new() }),
                 FailureKind::Refused,
@@ -205,11 +209,11 @@ mod tests {
             ),
             (SourceError::Issuer(no_answer), FailureKind::Unreachable, "or allow DNS for this machine"),
             (
-                SourceError::Issuer(Reason::IssuerBlocked { plain: false }),
+                SourceError::Issuer(unclear(UnclearAnswer::Blocked)),
                 FailureKind::Unreachable,
                 "check what blocks",
             ),
-            (SourceError::Issuer(Reason::IssuerRedirects), FailureKind::Other, "--issuer-url"),
+            (SourceError::Issuer(unclear(UnclearAnswer::Redirect)), FailureKind::Other, "--issuer-url"),
             (SourceError::LoginUnreadable { file: file() }, FailureKind::Forbidden, "let this user read it"),
             (
                 SourceError::LoginDefective { file: file(), defect: LoginError::Missing },

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::finding::{Check, Verdict};
+use crate::plugin::cluster_clock::CLOCKS_DIFFER;
 use crate::plugin::credentials::Credentials;
 use crate::plugin::injection::{Annotated, PAGE, mistakes};
 use crate::plugin::lease::LeaseFacts;
@@ -13,8 +14,6 @@ use crate::plugin::version::{CrdState, OWN};
 
 /// The oldest minor version of Kubernetes 1 that is supported, as in the chart.
 const OLDEST_MINOR: u32 = 33;
-/// How far this clock may differ from the API server's, in seconds.
-const CLOCKS_DIFFER: i64 = 10;
 
 /// The API server: `v1.33.1`, or with a suffix.
 pub(super) fn server(version: &str) -> Check {
@@ -61,8 +60,7 @@ pub(super) fn operator(pods: &[OperatorPod]) -> Vec<Check> {
     if pods.is_empty() {
         let check = Check::new(NAME, Verdict::Failed, "no pod of the operator is found");
         return vec![check.cure(
-            "Install it: helm install idissuer-operator charts/idissuer-operator -n idissuer-operator --create-namespace. If it runs \
-             elsewhere, this is no fault.",
+            "Install it: helm install idissuer-operator charts/idissuer-operator -n idissuer-operator --create-namespace",
             "start.md",
         )];
     }
@@ -90,6 +88,13 @@ pub(super) fn operator(pods: &[OperatorPod]) -> Vec<Check> {
     checks
 }
 
+/// No pod, but a lease that somebody renews: the operator runs outside of the cluster.
+pub(super) fn operator_elsewhere() -> Check {
+    let message = "no pod of the operator is found, but somebody leads: it runs outside of this cluster, or its pods have other \
+                   labels; version and rights are not checked";
+    Check::new("Operator", Verdict::Unknown, message)
+}
+
 /// Whether somebody leads.
 pub(super) fn leader(lease: &LeaseFacts, now: Timestamp) -> Check {
     let message = lease.describe(now);
@@ -97,7 +102,25 @@ pub(super) fn leader(lease: &LeaseFacts, now: Timestamp) -> Check {
         return Check::new("Leader", Verdict::Failed, message)
             .cure("See why: kubectl idissuer logs --since 10m", "runbooks/IdIssuerNoLeader.md");
     }
+    if let Some(problem) = lease.clock_problem() {
+        return Check::new("Leader", Verdict::Warning, format!("{message}; {problem}")).cure(
+            "Correct the clock that is wrong (NTP): the times of status are by the operator's.",
+            "concepts/clocks.md",
+        );
+    }
     Check::good("Leader", message)
+}
+
+/// Credentials in namespaces that no operator manages.
+pub(super) fn out_of_scope(pods: &[OperatorPod], rows: &[Row]) -> Option<Check> {
+    let is_managed =
+        |row: &&Row| pods.iter().any(|pod| pod.scope.is_empty() || pod.scope.contains(&row.namespace));
+    let mut alone = rows.iter().filter(|row| !is_managed(row));
+    let first = alone.next().filter(|_| !pods.is_empty())?;
+    let message =
+        format!("no operator manages the namespace of {}, first {}", 1 + alone.count(), first.path());
+    let cure = "Let an operator manage the namespace: --namespace, in the chart scope.namespaces.";
+    Some(Check::new("Credentials", Verdict::Warning, message).cure(cure, "tasks/tenants.md"))
 }
 
 /// Whether somebody scrapes the operator, as far as objects show it.
@@ -124,14 +147,18 @@ pub(super) fn credentials(rows: &[Row]) -> Vec<Check> {
     const NAME: &str = "Credentials";
     let bad: Vec<_> = rows.iter().filter(|row| !row.is_good).collect();
     let Some(first) = bad.first() else {
-        return vec![Check::good(NAME, format!("{} of {} ready", rows.len(), rows.len()))];
+        let check = Check::good(NAME, format!("{} of {} ready", rows.len(), rows.len()));
+        return [check].into_iter().chain(troubled(rows)).collect();
     };
     let message =
         format!("{} of {} are not ready, first {} ({})", bad.len(), rows.len(), first.path(), first.reason);
     let check = Check::new(NAME, Verdict::Warning, message);
     let mut checks =
         vec![check.cure(format!("kubectl idissuer explain {} -n {}", first.name, first.namespace), "")];
-    let failing = bad.iter().filter(|row| row.reason.starts_with("Issuer")).count();
+    checks.extend(troubled(rows));
+    // Those that the operator may not call have not failed.
+    let is_failing = |row: &&&Row| row.reason.starts_with("Issuer") && !row.reason.ends_with("NotAllowed");
+    let failing = bad.iter().filter(is_failing).count();
     if failing > 0 {
         checks.push(
             Check::new("Issuer", Verdict::Warning, format!("the issuer fails for {failing} of them")).cure(
@@ -141,6 +168,21 @@ pub(super) fn credentials(rows: &[Row]) -> Vec<Check> {
         );
     }
     checks
+}
+
+/// Tokens that still work, and that nothing replaces.
+fn troubled(rows: &[Row]) -> Option<Check> {
+    let troubled: Vec<_> = rows.iter().filter(|row| row.is_good && row.trouble.is_some()).collect();
+    let first = troubled.first()?;
+    let message = format!(
+        "{} of {} are ready, and get no newer token, first {} ({})",
+        troubled.len(),
+        rows.len(),
+        first.path(),
+        first.trouble.as_deref().unwrap_or_default()
+    );
+    let cure = format!("kubectl idissuer explain {} -n {}", first.name, first.namespace);
+    Some(Check::new("Credentials", Verdict::Warning, message).cure(cure, ""))
 }
 
 /// Credentials that another version wrote.
@@ -160,7 +202,7 @@ pub(super) fn injection(objects: &[Annotated]) -> Check {
     };
     let place = &first.object().namespace;
     let message = format!(
-        "{} annotations that ask for the sidecar do nothing, first in {place}: {}",
+        "annotations that ask for the sidecar and do nothing: {}, first in {place}: {}",
         mistakes.len(),
         first.describe()
     );
@@ -197,11 +239,13 @@ mod tests {
     use super::*;
     use crate::plugin::injection::tests::annotated;
     use crate::plugin::injection::{POD, SECRET};
-    use crate::plugin::row::tests::{condition, credential, time};
+    use crate::plugin::row::tests::{condition, credential, time, token};
 
     fn pod(version: &str, is_ready: bool) -> OperatorPod {
         OperatorPod {
             namespace: "idissuer-system".to_owned(),
+            lease: None,
+            reads_namespaces: false,
             name: "idissuer-1".to_owned(),
             version: version.to_owned(),
             image: String::new(),
@@ -253,10 +297,13 @@ mod tests {
             path: "idissuer-system/idissuer".to_owned(),
             holder: Some("pod".to_owned()),
             renewed: Some(time("2026-01-01T00:00:00Z")),
+            ahead: jiff::SignedDuration::ZERO,
             seconds: 15,
         };
         assert_eq!(leader(&lease, time("2026-01-01T00:00:10Z")).verdict, Verdict::Good);
         assert_eq!(leader(&lease, time("2026-01-01T00:10:00Z")).verdict, Verdict::Failed);
+        let wrong = LeaseFacts { ahead: jiff::SignedDuration::from_hours(2), ..lease };
+        assert_eq!(leader(&wrong, time("2026-01-01T00:00:10Z")).verdict, Verdict::Warning);
     }
 
     #[test]
@@ -280,6 +327,37 @@ mod tests {
         assert_eq!(checks.len(), 2);
         assert_eq!(checks[0].cure, "kubectl idissuer explain billing -n shop");
         assert_eq!(checks[1].message, "the issuer fails for 1 of them");
+        let forbidden = row(json!({"conditions": [condition("Ready", "False", "IssuerNotAllowed")]}));
+        assert_eq!(credentials(&[forbidden]).len(), 1, "that issuer was not called");
+    }
+
+    #[test]
+    fn credentials_that_no_operator_manages_are_told() {
+        let credential = credential(json!({"loginSecretRef": {"name": "login"}}), Value::Null);
+        let rows = [Row::new(&credential, time("2026-01-01T00:00:00Z"))];
+        let of = |scope: &[&str]| {
+            let scope = scope.iter().map(|&namespace| namespace.to_owned()).collect();
+            out_of_scope(&[OperatorPod { scope, ..pod(OWN, true) }], &rows)
+        };
+        assert_eq!((out_of_scope(&[], &rows), of(&[]), of(&["bank", "shop"])), (None, None, None));
+        let message = of(&["bank"]).unwrap().message;
+        assert_eq!(message, "no operator manages the namespace of 1, first shop/billing");
+    }
+
+    #[test]
+    fn a_ready_credential_that_gets_no_newer_token_is_not_called_good() {
+        let ready = condition("Ready", "True", "TokenPublished");
+        let stalled = condition("Stalled", "True", "LoginRejected");
+        let status = json!({"conditions": [ready, stalled], "token": token("a")});
+        let credential = credential(json!({"loginSecretRef": {"name": "login"}}), status);
+        let checks = credentials(&[Row::new(&credential, time("2026-01-01T00:10:00Z"))]);
+        let last = checks.last().unwrap();
+        assert_eq!(last.verdict, Verdict::Warning);
+        assert_eq!(
+            last.message,
+            "1 of 1 are ready, and get no newer token, first shop/billing (LoginRejected)"
+        );
+        assert_eq!(last.cure, "kubectl idissuer explain billing -n shop");
     }
 
     #[test]
@@ -288,7 +366,7 @@ mod tests {
         let objects = [annotated("deployment", SECRET), annotated(POD, "idissuer.pl/inject-secrets")];
         let check = injection(&objects);
         assert_eq!(check.verdict, Verdict::Warning);
-        assert!(check.message.starts_with("2 annotations that ask"), "{}", check.message);
+        assert!(check.message.contains("do nothing: 2, first in shop: "), "{}", check.message);
         assert!(check.message.contains("first in shop: idissuer.pl/inject-secret in "), "{}", check.message);
     }
 

@@ -14,10 +14,10 @@ use crate::plugin::cluster::{Cluster, send};
 use crate::plugin::failure::{Failure, Request};
 use crate::plugin::operator::OperatorPod;
 
-/// What the operator does: group, resource, subresource, verbs. As in the chart.
+/// What the operator does in its namespaces: group, resource, subresource, verbs. As in the chart.
 const OPERATOR: [(&str, &str, &str, &[&str]); 5] = [
     ("idissuer.pl", "idissuercredentials", "", &["get", "list", "watch"]),
-    ("idissuer.pl", "idissuercredentials", "status", &["patch"]),
+    ("idissuer.pl", "idissuercredentials", "status", &["update", "patch"]),
     ("", "secrets", "", &["get", "list", "watch", "create", "patch"]),
     ("", "configmaps", "", &["get"]),
     ("events.k8s.io", "events", "", &["create", "patch"]),
@@ -59,36 +59,53 @@ fn describe(right: &ResourceAttributes) -> String {
     let text = |part: &Option<String>| part.clone().unwrap_or_default();
     let part = right.subresource.as_ref().map(|part| format!("/{part}")).unwrap_or_default();
     let group = right.group.as_ref().filter(|group| !group.is_empty()).map(|group| format!(".{group}"));
+    let name = right.name.as_ref().map(|name| format!(" {name}")).unwrap_or_default();
     let place = right.namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default();
-    format!("{} {}{part}{}{place}", text(&right.verb), text(&right.resource), group.unwrap_or_default())
+    let (verb, resource) = (text(&right.verb), text(&right.resource));
+    format!("{verb} {resource}{}{part}{name}{place}", group.unwrap_or_default())
 }
 
-/// The rights of the operator's `ServiceAccount`, in each of its namespaces.
-pub(super) async fn of_operator(cluster: &Cluster, pod: &OperatorPod) -> Result<Check, Failure> {
-    const NAME: &str = "Operator's rights";
-    let user = format!("system:serviceaccount:{}:{}", pod.namespace, pod.service_account);
+/// All that the operator of this pod does: in each of its namespaces, and with its lease.
+fn needed(pod: &OperatorPod) -> Vec<ResourceAttributes> {
     let places: Vec<Option<&str>> = if pod.scope.is_empty() {
         vec![None]
     } else {
         pod.scope.iter().map(|namespace| Some(namespace.as_str())).collect()
     };
-    let mut missing = Vec::new();
-    let mut all = 0;
+    let mut needed = Vec::new();
     for place in places {
         for (group, resource, part, verbs) in OPERATOR {
-            for verb in verbs {
-                all += 1;
-                let right = attributes(place, group, resource, part, verb);
-                match may(cluster, &user, right.clone()).await {
-                    Ok(true) => {}
-                    Ok(false) => missing.push(describe(&right)),
-                    Err(failure) => return unknown(NAME, failure),
-                }
-            }
+            needed.extend(verbs.iter().map(|verb| attributes(place, group, resource, part, verb)));
+        }
+    }
+    if pod.reads_namespaces {
+        needed.extend(["list", "watch"].map(|verb| attributes(None, "", "namespaces", "", verb)));
+    }
+    if let Some((namespace, name)) = &pod.lease {
+        let lease = |verb| attributes(Some(namespace.as_str()), "coordination.k8s.io", "leases", "", verb);
+        needed.push(lease("create"));
+        needed.extend(
+            ["get", "patch"].map(|verb| ResourceAttributes { name: Some(name.clone()), ..lease(verb) }),
+        );
+    }
+    needed
+}
+
+/// The rights of the operator's `ServiceAccount`.
+pub(super) async fn of_operator(cluster: &Cluster, pod: &OperatorPod) -> Result<Check, Failure> {
+    const NAME: &str = "Operator's rights";
+    let user = format!("system:serviceaccount:{}:{}", pod.namespace, pod.service_account);
+    let needed = needed(pod);
+    let mut missing = Vec::new();
+    for right in &needed {
+        match may(cluster, &user, right.clone()).await {
+            Ok(true) => {}
+            Ok(false) => missing.push(describe(right)),
+            Err(failure) => return unknown(NAME, failure),
         }
     }
     let cure = "Install the chart's roles again (rbac.create=true), or give its ServiceAccount these rights.";
-    Ok(judge::rights(NAME, all, &missing, cure, "runbooks/ApiServerCallFailed.md"))
+    Ok(judge::rights(NAME, needed.len(), &missing, cure, "runbooks/ApiServerCallFailed.md"))
 }
 
 async fn may(cluster: &Cluster, user: &str, right: ResourceAttributes) -> Result<bool, Failure> {
@@ -149,7 +166,48 @@ async fn may_i(cluster: &Cluster, right: ResourceAttributes) -> Result<bool, Fai
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::plugin::operator::tests::pod;
+
+    const RBAC: &str = include_str!("../../../deploy/base/rbac.yaml");
+
+    /// What the rules of the manifests give, as rights are described.
+    fn given() -> BTreeSet<String> {
+        let documents = RBAC.split("\n---\n").map(|text| serde_saphyr::from_str::<Value>(text).unwrap());
+        let mut given = BTreeSet::new();
+        let texts = |rule: &Value, key: &str| -> Vec<String> {
+            let texts = rule[key].as_array().into_iter().flatten();
+            texts.map(|text| text.as_str().unwrap().to_owned()).collect()
+        };
+        for role in documents {
+            let namespace = role["metadata"]["namespace"].as_str();
+            for rule in role["rules"].as_array().into_iter().flatten() {
+                let (group, resource) = (&texts(rule, "apiGroups")[0], &texts(rule, "resources")[0]);
+                let (resource, part) = resource.split_once('/').unwrap_or((resource, ""));
+                let name = texts(rule, "resourceNames").pop();
+                given.extend(texts(rule, "verbs").iter().map(|verb| {
+                    let right = attributes(namespace, group, resource, part, verb);
+                    describe(&ResourceAttributes { name: name.clone(), ..right })
+                }));
+            }
+        }
+        given
+    }
+
+    #[test]
+    fn the_rights_that_are_checked_are_those_that_the_manifests_give() {
+        let of_manifests = pod(|pod| {
+            pod["metadata"]["namespace"] = json!("idissuer-operator");
+            pod["spec"]["containers"][0]["args"] =
+                json!(["controller", "--leader-elect", "--lease-name=idissuer-operator"]);
+        });
+        let needed = needed(&OperatorPod::new(&of_manifests).unwrap());
+        assert_eq!(needed.iter().map(describe).collect::<BTreeSet<_>>(), given());
+    }
 
     #[test]
     fn a_right_is_named_as_a_role_would() {
@@ -157,7 +215,7 @@ mod tests {
             (attributes(None, "", "secrets", "", "patch"), "patch secrets"),
             (
                 attributes(Some("shop"), "idissuer.pl", "idissuercredentials", "status", "patch"),
-                "patch idissuercredentials/status.idissuer.pl in shop",
+                "patch idissuercredentials.idissuer.pl/status in shop",
             ),
         ] {
             assert_eq!(describe(&right), expected);

@@ -1,11 +1,12 @@
 //! Why a credential has no valid token, or soon will have none.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::cures::{Names, commands};
 use super::facts::Facts;
 use super::finding::{Finding, Severity};
-use crate::api::{CaBundleKind, FailuresStatus};
+use crate::api::{CaBundleKind, FailuresStatus, IdIssuerCredentialStatus, RENEW_REQUESTED_AT_ANNOTATION};
 use crate::core::conditions::ConditionType;
 use crate::ops::documentation::without_address;
 use crate::plugin::lifetime::{relative, short};
@@ -23,6 +24,7 @@ pub(super) fn causes(facts: &Facts) -> Vec<Finding> {
         stalled(facts),
         failing(facts),
         late(facts),
+        unheard(facts),
     ];
     let found: Vec<Finding> = causes.into_iter().flatten().collect();
     if found.is_empty() { not_ready(facts).into_iter().collect() } else { found }
@@ -35,9 +37,17 @@ fn names(facts: &Facts) -> Names<'_> {
             CaBundleKind::ConfigMap => "configmap",
             CaBundleKind::Secret => "secret",
         };
-        (kind, bundle.name.as_str())
+        (kind, bundle.name.as_str(), bundle.key.as_str())
     });
-    Names { row: &facts.row, issuer: issuer.and_then(|issuer| issuer.url.as_deref()), bundle }
+    let login = facts.status().and_then(|status| status.login.as_ref());
+    Names {
+        row: &facts.row,
+        login: facts.credential.spec.login_secret_ref.as_ref(),
+        issuer: issuer.and_then(|issuer| issuer.url.as_deref()),
+        bundle,
+        operator: facts.lease.as_ref().and_then(|lease| lease.path.split('/').next()),
+        is_rejected: login.is_some_and(|login| login.rejections > 0),
+    }
 }
 
 /// Problems while there is no valid token, otherwise warnings.
@@ -46,8 +56,8 @@ fn severity(facts: &Facts) -> Severity {
 }
 
 fn nobody_leads(facts: &Facts) -> Option<Finding> {
-    let lease = facts.lease.as_ref().filter(|lease| lease.is_lost(facts.time()))?;
-    let seen = lease.describe(facts.time());
+    let lease = facts.lease.as_ref().filter(|lease| lease.is_lost(facts.api_time()))?;
+    let seen = lease.describe(facts.api_time());
     let namespace = lease.path.split('/').next().unwrap_or_default();
     let finding = Finding::new(Severity::Problem, "No operator works on this credential: nobody leads.");
     Some(
@@ -63,7 +73,7 @@ fn nobody_leads(facts: &Facts) -> Option<Finding> {
 fn no_status(facts: &Facts) -> Option<Finding> {
     let is_reported = facts.status().is_some_and(|status| !status.conditions.is_empty());
     let created = facts.credential.metadata.creation_timestamp.as_ref();
-    let age = created.map(|created| facts.time().duration_since(created.0));
+    let age = created.map(|created| facts.api_time().duration_since(created.0));
     (!is_reported).then(|| {
         let finding = Finding::new(Severity::Problem, format!("It has no status: {NO_STATUS}."));
         let finding = finding.cure("Install the operator, or let it manage this namespace (--namespace).");
@@ -91,15 +101,29 @@ fn suspended(facts: &Facts) -> Option<Finding> {
 fn of_condition(facts: &Facts, condition: &Condition) -> Finding {
     let since = short(facts.time().duration_since(condition.last_transition_time.0));
     let message = without_address(&condition.message, &condition.reason);
-    Finding::new(severity(facts), format!("{}: {message}", condition.reason))
+    let finding = Finding::new(severity(facts), format!("{}: {message}", condition.reason))
         .evidence(format!("condition {} is {} for {since}", condition.type_, condition.status))
         .commands(commands(&condition.reason, &names(facts)))
-        .runbook(&condition.reason)
+        .runbook(&condition.reason);
+    with_owner(finding, &condition.reason, facts)
+}
+
+/// With what the credential shows that this one follows.
+fn with_owner(finding: Finding, reason: &str, facts: &Facts) -> Finding {
+    match &facts.owner {
+        Some(owner) => owner.explain(finding, reason, &facts.row, facts.time()),
+        None => finding,
+    }
 }
 
 fn stalled(facts: &Facts) -> Option<Finding> {
     let condition = facts.condition(ConditionType::Stalled, "True")?;
     let finding = of_condition(facts, condition).cure("Somebody must act; the message says how.");
+    let failures = facts.status().and_then(|status| status.failures.as_ref());
+    let finding = match failures.filter(|failures| failures.reason == condition.reason) {
+        Some(failures) => finding.evidence(attempts(failures, facts)),
+        None => finding,
+    };
     Some(match facts.is_login_there {
         Some(false) if condition.reason.starts_with("Login") => {
             finding.evidence(format!("Secret {} does not exist", facts.row.source()))
@@ -116,14 +140,12 @@ fn failing(facts: &Facts) -> Option<Finding> {
         return None;
     }
     let message = failures.message.as_deref().unwrap_or("the Events of the credential say more");
-    let finding = Finding::new(severity(facts), format!("{}: {message}", failures.reason));
-    Some(
-        finding
-            .evidence(attempts(failures, facts))
-            .cure("It is retried; the token comes as soon as the cause is gone.")
-            .commands(commands(&failures.reason, &names(facts)))
-            .runbook(&failures.reason),
-    )
+    let finding = Finding::new(severity(facts), format!("{}: {message}", failures.reason))
+        .evidence(attempts(failures, facts))
+        .cure("It is retried; the token comes as soon as the cause is gone.")
+        .commands(commands(&failures.reason, &names(facts)))
+        .runbook(&failures.reason);
+    Some(with_owner(finding, &failures.reason, facts))
 }
 
 fn attempts(failures: &FailuresStatus, facts: &Facts) -> String {
@@ -155,10 +177,52 @@ fn late(facts: &Facts) -> Option<Finding> {
             format!("The renewal is {} late, and the operator says nothing of it.", short(late)),
         )
         .evidence(format!("status.token.renewalTime is {}; left: {left}", token.renewal_time))
-        .cure("Check that the operator runs and leads.")
+        .cure("Check that the operator runs, leads, and manages this namespace (--namespace).")
         .command("kubectl idissuer check")
         .runbook("IdIssuerRenewalOverdue")
     })
+}
+
+/// A change or a request that the operator has not answered, and says nothing of.
+fn unheard(facts: &Facts) -> Option<Finding> {
+    let status = facts.status().filter(|status| !status.conditions.is_empty())?;
+    let is_told = status.failures.is_some()
+        || facts.condition(ConditionType::Stalled, "True").is_some()
+        || facts.row.suspended;
+    let (what, evidence, since) = requested(facts, status).or_else(|| edited(facts, status))?;
+    let age = facts.api_time().duration_since(since);
+    (!is_told && age.as_secs() > LATENESS).then(|| {
+        let age = short(age);
+        Finding::new(severity(facts), format!("{what} {age} ago, and the operator has not answered."))
+            .evidence(evidence)
+            .cure("Check that the operator runs and leads, and that it may write the status.")
+            .command("kubectl idissuer check")
+            .runbook("IdIssuerOperatorAbsent")
+    })
+}
+
+/// A renewal that was asked for and not handled, if its value says when.
+fn requested(facts: &Facts, status: &IdIssuerCredentialStatus) -> Option<(&'static str, String, Timestamp)> {
+    let request = facts.credential.renew_request()?;
+    let handled = status.last_handled_renew_request.as_deref();
+    let seconds = || Timestamp::from_second(request.parse().ok()?).ok();
+    let since = request.parse().ok().or_else(seconds)?;
+    let evidence = format!(
+        "annotation {RENEW_REQUESTED_AT_ANNOTATION} is {request}, status.lastHandledRenewRequest {}",
+        handled.unwrap_or("absent")
+    );
+    (handled != Some(request)).then_some(("A renewal was requested", evidence, since))
+}
+
+/// A specification that was changed and not looked at.
+fn edited(facts: &Facts, status: &IdIssuerCredentialStatus) -> Option<(&'static str, String, Timestamp)> {
+    let metadata = &facts.credential.metadata;
+    let (generation, observed) = (metadata.generation?, status.observed_generation.unwrap_or_default());
+    let writers = metadata.managed_fields.iter().flatten();
+    let writers = writers.filter(|writer| writer.subresource.as_ref().is_none_or(String::is_empty));
+    let since = writers.filter_map(|writer| writer.time.as_ref()).map(|time| time.0).max()?;
+    let evidence = format!("metadata.generation is {generation}, status.observedGeneration {observed}");
+    (generation > observed).then_some(("The specification was changed", evidence, since))
 }
 
 /// Nothing above, and still no token.
@@ -265,7 +329,7 @@ mod tests {
                 "The renewal is 25m late",
                 "check",
             ),
-            (json!({}), waits, NOON, Severity::Problem, "Issuing: ", "describe iic"),
+            (json!({}), waits, NOON, Severity::Problem, "Issuing: ", "logs billing"),
         ] {
             let found = first(&facts(spec, status, now));
             assert_eq!(found.0, severity, "{found:?}");
@@ -283,6 +347,7 @@ mod tests {
             path: "idissuer-system/idissuer".to_owned(),
             holder: holder.map(str::to_owned),
             renewed: Some(time(renewed)),
+            ahead: jiff::SignedDuration::ZERO,
             seconds: 15,
         };
         facts.lease = Some(lease(Some("pod"), "2026-01-01T00:29:50Z"));
@@ -297,6 +362,38 @@ mod tests {
     }
 
     #[test]
+    fn a_request_and_a_change_that_nobody_answers_are_found() {
+        let status = json!({
+            "conditions": [condition("Ready", "True", "TokenPublished")], "token": token("a"), "observedGeneration": 1,
+        });
+        let asked = |request: &str| {
+            let mut facts = facts(json!({}), status.clone(), NOON);
+            let annotations = [(RENEW_REQUESTED_AT_ANNOTATION.to_owned(), request.to_owned())];
+            facts.credential.metadata.annotations = Some(annotations.into());
+            facts
+        };
+        // The same time in both forms.
+        for request in ["2026-01-01T00:28:00Z", "1767227280"] {
+            let (severity, cause, commands) = first(&asked(request));
+            assert_eq!(severity, Severity::Warning);
+            assert_eq!(cause, "A renewal was requested 2m ago, and the operator has not answered.");
+            assert_eq!(commands, ["kubectl idissuer check"]);
+        }
+        for request in ["2026-01-01T00:29:30Z", "yesterday, please"] {
+            assert_eq!(causes(&asked(request)), []);
+        }
+        let mut handled = asked("1767227280");
+        handled.credential.status.as_mut().unwrap().last_handled_renew_request =
+            Some("1767227280".to_owned());
+        assert_eq!(causes(&handled), []);
+        let mut changed = facts(json!({}), status, NOON);
+        changed.credential.metadata.generation = Some(2);
+        let writer = json!([{"manager": "kubectl", "time": "2026-01-01T00:20:00Z"}]);
+        changed.credential.metadata.managed_fields = serde_json::from_value(writer).unwrap();
+        assert!(first(&changed).1.starts_with("The specification was changed 10m ago"));
+    }
+
+    #[test]
     fn the_clock_of_the_api_server_counts_where_it_is_known() {
         let status =
             json!({"conditions": [condition("Ready", "True", "TokenPublished")], "token": token("a")});
@@ -304,5 +401,21 @@ mod tests {
         assert_eq!(causes(&facts).len(), 1);
         facts.server_time = Some(time(NOON));
         assert_eq!(causes(&facts), []);
+    }
+
+    #[test]
+    fn a_status_is_judged_by_the_clock_of_the_operator_that_wrote_it() {
+        let status =
+            json!({"conditions": [condition("Ready", "True", "TokenPublished")], "token": token("a")});
+        let mut facts = facts(json!({}), status, "2026-01-01T02:30:00Z");
+        assert_eq!(causes(&facts).len(), 1, "expired for long");
+        facts.lease = Some(LeaseFacts {
+            path: "idissuer-system/idissuer".to_owned(),
+            holder: Some("pod".to_owned()),
+            renewed: Some(time("2026-01-01T02:29:55Z")),
+            ahead: jiff::SignedDuration::from_hours(-2),
+            seconds: 15,
+        });
+        assert_eq!(causes(&facts), [], "its clock is two hours behind, and it leads");
     }
 }

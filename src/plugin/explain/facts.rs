@@ -2,8 +2,10 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use super::owner::Owner;
 use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
 use crate::core::conditions::ConditionType;
 use crate::plugin::injection::Annotated;
@@ -26,7 +28,11 @@ pub(super) struct Facts {
     pub(super) metrics: Option<OperatorMetrics>,
     pub(super) is_target_there: Option<bool>,
     pub(super) is_login_there: Option<bool>,
+    /// The credential that it follows.
+    pub(super) owner: Option<Owner>,
     pub(super) pods: Option<Vec<Pod>>,
+    /// The Events about it, the latest last.
+    pub(super) events: Vec<Event>,
     /// What makes pods, by its own metadata.
     pub(super) workloads: Vec<Annotated>,
     /// Why something was not read.
@@ -34,9 +40,14 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// The clock that the cluster goes by.
-    pub(super) fn time(&self) -> Timestamp {
+    /// The clock of the API server.
+    pub(super) fn api_time(&self) -> Timestamp {
         self.server_time.unwrap_or(self.now)
+    }
+
+    /// The clock of the operator, by which times of a status are.
+    pub(super) fn time(&self) -> Timestamp {
+        by_operator(self.lease.as_ref(), self.api_time())
     }
 
     pub(super) fn status(&self) -> Option<&IdIssuerCredentialStatus> {
@@ -47,6 +58,11 @@ impl Facts {
     pub(super) fn condition(&self, type_: ConditionType, status: &str) -> Option<&Condition> {
         self.status()?.condition(type_.as_str()).filter(|it| it.status == status)
     }
+}
+
+/// What the clock of the operator with this lease shows at this time.
+pub(super) fn by_operator(lease: Option<&LeaseFacts>, time: Timestamp) -> Timestamp {
+    lease.and_then(|lease| time.saturating_add(lease.ahead).ok()).unwrap_or(time)
 }
 
 #[cfg(test)]
@@ -74,7 +90,9 @@ pub(super) mod tests {
             metrics: None,
             is_target_there: None,
             is_login_there: None,
+            owner: None,
             pods: None,
+            events: Vec::new(),
             workloads: Vec::new(),
             missing_rights: Vec::new(),
         }

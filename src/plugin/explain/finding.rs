@@ -5,6 +5,9 @@ use serde::Serialize;
 use crate::ops::documentation;
 use crate::plugin::screen::{Screen, Text, Tone};
 
+/// What separates a command from when it is the one.
+const COMMENT: &str = "   # ";
+
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(super) enum Severity {
@@ -61,6 +64,12 @@ impl Finding {
         self
     }
 
+    /// This command, and not those that stand there.
+    pub(super) fn only_command(mut self, command: impl Into<String>) -> Self {
+        self.commands = vec![command.into()];
+        self
+    }
+
     pub(super) fn commands(mut self, commands: Vec<String>) -> Self {
         self.commands.extend(commands);
         self
@@ -93,10 +102,33 @@ impl Finding {
             text.line(format!("  cure:   {}", self.cure));
         }
         for command in &self.commands {
+            // Not beside it: some shells take a pasted comment for arguments.
+            let (command, when) = command.split_once(COMMENT).unwrap_or((command, ""));
+            if let Some(first) = when.chars().next() {
+                text.line(format!("          {}{}:", first.to_uppercase(), &when[first.len_utf8()..]));
+            }
             text.line(format!("          {}", screen.paint(Tone::Title, command)));
         }
         if let Some(page) = &self.page {
             text.line(format!("  page:   {page}"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_stands_alone_on_its_line_because_not_every_shell_takes_a_pasted_comment() {
+        let mut text = Text::default();
+        let screen = Screen::new(Box::new(std::io::sink()), false);
+        Finding::new(Severity::Problem, "It failed")
+            .command("kubectl a")
+            .command("kubectl b   # if that is so")
+            .render(&screen, &mut text);
+        let expected =
+            "Problem   It failed\n          kubectl a\n          If that is so:\n          kubectl b\n";
+        assert_eq!(text.finish(), expected);
     }
 }

@@ -1,35 +1,41 @@
 //! What works now and will go wrong, or what a consumer will not notice.
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::events::v1::Event;
 
 use super::facts::Facts;
 use super::finding::{Finding, Severity};
-use crate::api::{LifetimeSource, RefreshSupport, Strategy};
+use crate::api::{LifetimeSource, RENEW_REQUESTED_AT_ANNOTATION, RefreshSupport, Strategy};
+use crate::core::conditions::ConditionType;
+use crate::ops::documentation::without_address;
+use crate::plugin::cluster::last_seen;
+use crate::plugin::cluster_clock::CLOCKS_DIFFER;
 use crate::plugin::consumers::{Use, consumers};
 use crate::plugin::injection::{self, Annotated, Mistake, POD, mistakes};
-use crate::plugin::lifetime::short;
+use crate::plugin::lifetime::{relative, short};
+use crate::plugin::row::Row;
 
-/// How far this clock may differ from the API server's, in seconds: an answer has whole seconds, and takes time.
-const CLOCKS_DIFFER: i64 = 10;
 /// Below this lifetime, mounted files lag behind, in seconds.
 const OUTRUNS_KUBELET: i64 = 300;
 
 /// All warnings, and notes at the end.
 pub(super) fn warnings(facts: &Facts) -> Vec<Finding> {
     let pods = facts.pods.as_deref().unwrap_or_default();
-    let mut found: Vec<Finding> =
-        [target(facts), blind_consumers(facts, pods), slow_mounts(facts, pods), clock(facts)]
-            .into_iter()
-            .flatten()
-            .collect();
+    let of_pods = [target(facts), blind_consumers(facts, pods), slow_mounts(facts, pods)];
+    let of_clocks = [clock(facts), operator_clock(facts)];
+    let mut found: Vec<Finding> = of_pods.into_iter().chain(of_clocks).flatten().collect();
     found.extend(injection(facts, pods));
+    found.extend(renewal_slip(facts));
+    found.extend(rival(facts));
     found.extend([assumed_lifetime(facts), refused_refresh(facts)].into_iter().flatten());
     found
 }
 
 fn target(facts: &Facts) -> Option<Finding> {
     let is_published = facts.row.token.is_some();
-    (facts.is_target_there == Some(false) && is_published).then(|| {
+    // Who may not write it, or shall not, does not restore it.
+    let is_kept_back = facts.row.suspended || facts.condition(ConditionType::Stalled, "True").is_some();
+    (facts.is_target_there == Some(false) && is_published && !is_kept_back).then(|| {
         let Some(status) = facts.status() else {
             return Finding::new(Severity::Problem, "The target Secret does not exist.");
         };
@@ -91,16 +97,30 @@ fn clock(facts: &Facts) -> Option<Finding> {
         let way = if difference.is_negative() { "behind" } else { "ahead of" };
         let text = format!("This machine's clock is {} {way} the API server's.", short(difference));
         Finding::new(Severity::Warning, text)
-            .evidence("the Date header of the API server; times above are by its clock")
+            .evidence("the Date header of the API server, by whose clock all times here are told")
             .cure("Correct the clock that is wrong; if it is the cluster's, tokens are renewed at the wrong time.")
             .page("concepts/clocks.md")
     })
 }
 
+fn operator_clock(facts: &Facts) -> Option<Finding> {
+    let lease = facts.lease.as_ref()?;
+    let problem = lease.clock_problem()?;
+    let problem = problem.replacen('t', "T", 1);
+    Some(
+        Finding::new(Severity::Warning, format!("{problem}, and the times of status are by the operator's."))
+            .evidence(format!("spec.renewTime of Lease {}, beside the time of its last write", lease.path))
+            .cure("Correct the clock that is wrong (NTP).")
+            .page("concepts/clocks.md"),
+    )
+}
+
 /// Annotations that ask for the sidecar, and do nothing.
 fn injection(facts: &Facts, pods: &[Pod]) -> Vec<Finding> {
     let pods_by_metadata = pods.iter().map(|pod| Annotated::new(POD, pod.metadata.clone()));
-    let objects: Vec<_> = pods_by_metadata.chain(facts.workloads.iter().cloned()).collect();
+    let is_of_another = |it: &Annotated| it.secret.as_ref().is_some_and(|secret| *secret != facts.row.secret);
+    let objects = pods_by_metadata.chain(facts.workloads.iter().cloned());
+    let objects: Vec<_> = objects.filter(|object| !is_of_another(object)).collect();
     let is_misspelled = |mistake: &Mistake<'_>| matches!(mistake, Mistake::Misspelled { .. });
     let (misspelled, misplaced): (Vec<_>, Vec<_>) = mistakes(&objects).into_iter().partition(is_misspelled);
     let misspelled =
@@ -113,12 +133,59 @@ fn injection(facts: &Facts, pods: &[Pod]) -> Vec<Finding> {
         of_mistakes(&misplaced, "Annotations of injection are on the wrong object, where they do nothing.")
             .map(|finding| {
                 let finding = finding
-                    .cure("Move them to spec.template.metadata.annotations, so that the pods have them.");
+                    .cure("Move them to the template of the pods (spec.template.metadata.annotations), so that the pods have them.");
                 misplaced.first().map(Mistake::object).into_iter().fold(finding, |finding, it| {
                     finding.command(format!("kubectl edit {} {} -n {place}", it.kind, it.name))
                 })
             });
     misspelled.into_iter().chain(misplaced).chain(without_sidecar(facts, pods)).collect()
+}
+
+/// Another operator that finds this credential taken: only an Event tells of it.
+fn rival(facts: &Facts) -> Option<Finding> {
+    const REASON: &str = "ManagedByAnotherController";
+    let uid = facts.credential.metadata.uid.as_deref();
+    let is_meant = |event: &&Event| {
+        let about = event.regarding.as_ref().and_then(|about| about.uid.as_deref());
+        event.reason.as_deref() == Some(REASON) && about == uid
+    };
+    let event = facts.events.iter().rev().find(is_meant)?;
+    let when = relative(last_seen(event)?, facts.time());
+    let note = event.note.as_deref().unwrap_or_default();
+    Some(
+        Finding::new(Severity::Warning, "Two operators manage this namespace, or did so lately.")
+            .evidence(format!("Event {REASON}, {when}: {}", without_address(note, REASON)))
+            .cure("Give each operator its own namespaces, or stop one.")
+            .command("kubectl get leases -A")
+            .runbook(REASON),
+    )
+}
+
+/// An annotation that should ask for a renewal, and asks for nothing.
+fn renewal_slip(facts: &Facts) -> Option<Finding> {
+    let annotations = facts.credential.metadata.annotations.iter().flatten();
+    let name = annotations.map(|(name, _)| name).find(|name| is_renewal_slip(name))?;
+    let Row { name: credential, namespace, .. } = &facts.row;
+    Some(
+        Finding::new(
+            Severity::Warning,
+            "An annotation of the credential looks like a renew request, and is none.",
+        )
+        .evidence(format!("{name}, which should be {RENEW_REQUESTED_AT_ANNOTATION}"))
+        .cure("Request the renewal.")
+        .command(format!("kubectl idissuer renew {credential} -n {namespace}"))
+        .runbook("RenewRequestHandled"),
+    )
+}
+
+/// Whether this is nearly the name, or the name under another domain or none.
+fn is_renewal_slip(name: &str) -> bool {
+    const SLIPS: usize = 3;
+    let meant = RENEW_REQUESTED_AT_ANNOTATION;
+    let is_similar =
+        strsim::damerau_levenshtein(meant, name) <= SLIPS || name.starts_with("idissuer.pl/renew");
+    let is_elsewhere = name.ends_with("renew-requested-at");
+    name != meant && (is_similar || is_elsewhere)
 }
 
 fn of_mistakes(mistakes: &[Mistake<'_>], cause: &str) -> Option<Finding> {
@@ -250,8 +317,46 @@ mod tests {
         assert_eq!(found[0].evidence, [evidence]);
         let found = warnings(&facts(good(), vec![with("idissuer.pl/inject-secret", "billing")]));
         assert_eq!(found[0].cause, "A pod asks for the sidecar and has none.");
-        let other = facts(good(), vec![with("idissuer.pl/inject-secret", "other")]);
-        assert_eq!(causes(&other), Vec::<String>::new());
+        for name in ["idissuer.pl/inject-secret", "idissuer.pl/inject-secrets"] {
+            let other = facts(good(), vec![with(name, "other")]);
+            assert_eq!(causes(&other), Vec::<String>::new(), "that is about another credential: {name}");
+        }
+    }
+
+    #[test]
+    fn a_second_operator_is_told_by_its_event() {
+        let mut facts = facts(good(), Vec::new());
+        facts.credential.metadata.uid = Some("ours".to_owned());
+        let event = |uid: &str| {
+            serde_json::from_value::<Event>(json!({
+                "metadata": {}, "eventTime": "2026-01-01T00:25:00.000000Z", "reason": "ManagedByAnotherController",
+                "note": "Another controller", "regarding": {"uid": uid},
+            }))
+        };
+        facts.events = vec![event("of an earlier one").unwrap()];
+        assert_eq!(causes(&facts), Vec::<String>::new());
+        facts.events.push(event("ours").unwrap());
+        let found = warnings(&facts);
+        assert_eq!(found[0].evidence, ["Event ManagedByAnotherController, 5m ago: Another controller"]);
+    }
+
+    #[test]
+    fn a_misspelled_renew_request_is_found() {
+        for (name, is_slip) in [
+            (RENEW_REQUESTED_AT_ANNOTATION, false),
+            ("other.example/renewed", false),
+            ("idissuer.pl/renew-request-at", true),
+            ("idissuer.pl/renew-now", true),
+            ("renew-requested-at", true),
+            ("idissuer.io/renew-requested-at", true),
+        ] {
+            let mut facts = facts(good(), Vec::new());
+            facts.credential.metadata.annotations = Some([(name.to_owned(), "1".to_owned())].into());
+            let found = warnings(&facts);
+            let evidence = found.first().map(|finding| finding.evidence[0].as_str());
+            let expected = format!("{name}, which should be {RENEW_REQUESTED_AT_ANNOTATION}");
+            assert_eq!(evidence, is_slip.then_some(expected.as_str()));
+        }
     }
 
     #[test]
@@ -278,5 +383,12 @@ mod tests {
         let found = warnings(&facts);
         let severities: Vec<_> = found.iter().map(|it| it.severity).collect();
         assert_eq!(severities, [Severity::Problem, Severity::Note, Severity::Note]);
+        facts.row.suspended = true;
+        assert_eq!(warnings(&facts).len(), 2, "a suspended one is not restored");
+        facts.row.suspended = false;
+        let refused = condition("Stalled", "True", "TargetWriteRefused");
+        let conditions = serde_json::from_value(json!([refused])).unwrap();
+        facts.credential.status.as_mut().unwrap().conditions = conditions;
+        assert_eq!(warnings(&facts).len(), 2, "that stands among the causes");
     }
 }

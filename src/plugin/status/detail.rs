@@ -7,6 +7,7 @@ use kube::ResourceExt as _;
 use serde::Serialize;
 
 use crate::api::{DEFAULT_TOKEN_KEY, IdIssuerCredential, IdIssuerCredentialStatus};
+use crate::ops::documentation::without_address;
 use crate::plugin::cluster::{Cluster, last_seen};
 use crate::plugin::consumers::{Consumer, consumers};
 use crate::plugin::failure::Failure;
@@ -179,6 +180,7 @@ impl Detail {
         );
         let rejected = match login.rejections {
             0 => String::new(),
+            1 => ", 1 rejection".to_owned(),
             count => format!(", {count} rejections in a row"),
         };
         format!("Secret {}, {accepted}{rejected}", row.source())
@@ -213,12 +215,14 @@ impl Detail {
         }
         text.line("");
         text.lines(&table.render(screen, ""));
-        // The message of Ready stands above.
-        let ready = &self.credential.message;
-        for condition in
-            self.status.conditions.iter().filter(|it| it.message != *ready && tone(it) == Tone::Bad)
-        {
-            text.line(format!("{}: {}", condition.type_, condition.message));
+        // The message of Ready stands above. The same words of another condition may lack the address at the end.
+        let mut told = vec![without_address(&self.credential.message, &self.credential.reason)];
+        for condition in self.status.conditions.iter().filter(|it| tone(it) == Tone::Bad) {
+            let message = without_address(&condition.message, &condition.reason);
+            if !told.contains(&message) {
+                text.line(format!("{}: {}", condition.type_, condition.message));
+                told.push(message);
+            }
         }
     }
 
@@ -378,6 +382,32 @@ mod tests {
         ] {
             assert_eq!(next_attempt(next.map(time), now), expected);
         }
+    }
+
+    #[test]
+    fn what_several_conditions_say_is_shown_once() {
+        let now = time("2026-01-01T00:16:48Z");
+        let mut conditions = [
+            condition("Ready", "False", "LoginRejected"),
+            condition("Stalled", "True", "LoginRejected"),
+            condition("LoginAccepted", "False", "LoginRejected"),
+        ];
+        for condition in conditions.iter_mut().take(2) {
+            let message = format!("Correct it{}", crate::ops::documentation::see("LoginRejected"));
+            condition["message"] = json!(message);
+        }
+        conditions[2]["message"] = json!("Correct it");
+        let credential = of_login(json!({"conditions": conditions}));
+        let detail = Detail {
+            credential: Row::new(&credential, now),
+            status: credential.status.unwrap(),
+            target: Part::Seen(TargetState::Missing),
+            events: Part::Seen(Vec::new()),
+            consumers: Part::Seen(Vec::new()),
+            issuer: None,
+        };
+        let text = detail.render(&Screen::new(Box::new(std::io::sink()), false), now);
+        assert_eq!(text.matches("Correct it").count(), 1, "{text}");
     }
 
     #[test]

@@ -319,7 +319,8 @@ impl LoginSource {
         let (login, origin) = (self.login_place(), &self.parts.endpoint.origin);
         let of_call = |failure| SourceError::of_call(failure, &login, origin, view.is_proven());
         let error = view.last_failure.as_ref().map(|last_failure| of_call(&last_failure.failure));
-        let error = error.or_else(|| view.waits_for.map(|cause| SourceError::Issuer(cause.reason(&login))));
+        let error =
+            error.or_else(|| view.waits_for.map(|cause| SourceError::Issuer(cause.reason(&login, origin))));
         let is_suspect = || {
             self.expiry_streak.is_suspect()
                 && self.sender.token().is_some_and(|held| self.expiry_streak.is_of(&held))
