@@ -1,6 +1,5 @@
 //! Who uses an account, and how each wants new tokens to be obtained.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::core::account::Strategy;
@@ -18,8 +17,8 @@ pub(super) struct Members {
 
 #[derive(Default)]
 struct Inner {
-    /// In order, so that a run can be repeated.
-    members: BTreeMap<Member, Entry>,
+    /// In order, so that a run can be repeated. Mostly it is one, so this is no map.
+    members: Vec<Entry>,
     /// How many of them want logins only. Every member asks when it is woken, so nobody counts them then.
     logins: usize,
     /// How many memberships there have been.
@@ -29,6 +28,7 @@ struct Inner {
 }
 
 struct Entry {
+    member: Member,
     strategy: Strategy,
     /// The membership that it is of.
     membership: u64,
@@ -46,8 +46,7 @@ impl Membership {
     /// Changes how the member wants new tokens to be obtained.
     pub fn set_strategy(&self, strategy: Strategy) {
         let mut inner = self.members.lock();
-        let Some(entry) = inner.members.get_mut(&self.member).filter(|it| it.membership == self.number)
-        else {
+        let Some(entry) = inner.find(&self.member).filter(|entry| entry.membership == self.number) else {
             return;
         };
         let before = std::mem::replace(&mut entry.strategy, strategy);
@@ -60,7 +59,7 @@ impl Drop for Membership {
         let now = self.members.clock.now();
         let mut inner = self.members.lock();
         // A later membership of the same name stands.
-        if inner.members.get(&self.member).is_none_or(|entry| entry.membership != self.number) {
+        if inner.find(&self.member).is_none_or(|entry| entry.membership != self.number) {
             return;
         }
         inner.remove(&self.member);
@@ -85,7 +84,9 @@ impl Members {
         inner.memberships += 1;
         inner.logins += logins(strategy);
         let number = inner.memberships;
-        inner.members.insert(Arc::clone(&member), Entry { strategy, membership: number });
+        let place = inner.place(&member).unwrap_or_else(|place| place);
+        let entry = Entry { member: Arc::clone(&member), strategy, membership: number };
+        inner.members.insert(place, entry);
         Membership { members: Arc::clone(self), member, number }
     }
 
@@ -106,7 +107,7 @@ impl Members {
 
     /// Everyone who takes part, in order.
     pub(super) fn names(&self) -> Vec<Member> {
-        self.lock().members.keys().cloned().collect()
+        self.lock().members.iter().map(|entry| Arc::clone(&entry.member)).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -116,9 +117,20 @@ impl Members {
 
 impl Inner {
     fn remove(&mut self, member: &str) {
-        if let Some(entry) = self.members.remove(member) {
+        if let Ok(place) = self.place(member) {
+            let entry = self.members.remove(place);
             self.logins -= logins(entry.strategy);
         }
+    }
+
+    fn find(&mut self, member: &str) -> Option<&mut Entry> {
+        let place = self.place(member).ok()?;
+        self.members.get_mut(place)
+    }
+
+    /// Where a member is, or else would be.
+    fn place(&self, member: &str) -> Result<usize, usize> {
+        self.members.binary_search_by(|entry| (*entry.member).cmp(member))
     }
 }
 

@@ -24,8 +24,9 @@ use crate::core::username_password::LoginPair;
 use crate::issuer::IssuerAddress;
 use crate::traces::Cause;
 
-/// Records the attempt of a login that was never accepted, just before it is sent; whether it did.
-pub type AttemptRecorder = BoxFuture<'static, bool>;
+/// Records the attempt of a login that was never accepted, just before it is sent; whether it did. Thousands may wait for their
+/// turn, so that the future is made only then.
+pub type AttemptRecorder = Box<dyn FnOnce() -> BoxFuture<'static, bool> + Send>;
 
 /// The session of one account.
 pub struct Session {

@@ -1,5 +1,7 @@
 //! Reading the login Secret and the CA bundle, and finding the account that they name.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::Secret;
 
 use super::api_server::{ApiServerError, version_of};
@@ -30,7 +32,7 @@ pub(super) async fn read(reconciliation: &mut Reconciliation<'_>) -> Result<(), 
     drop((secret, permit));
     let bundle_seen = bundle_seen(reconciliation, &spec);
     let now = reconciliation.context.clock.now();
-    let tenant: Tenant = key.namespace.as_str().into();
+    let tenant: Tenant = Arc::clone(&key.namespace);
     let (outcome, pair) = match parsed {
         Err(reason) => (Err(reason), None),
         Ok(pair) => match trust(reconciliation, account, now).await? {
@@ -51,7 +53,7 @@ pub(super) async fn read(reconciliation: &mut Reconciliation<'_>) -> Result<(), 
     if let Ok(session) = &outcome {
         remember(reconciliation, session, pair.as_ref(), &seen, now);
     }
-    let reference = account.clone();
+    let reference = Arc::clone(account);
     let generation = reconciliation.credential.metadata.generation;
     reconciliation.state.login = Some(LoginSnapshot {
         seen,

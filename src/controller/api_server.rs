@@ -212,7 +212,7 @@ impl ApiServer {
         version: Option<&ObjectVersion>,
         deadline: CallDeadline<'_>,
     ) -> Result<ObjectVersion, ApiServerError> {
-        target.metadata.uid = version.map(|version| version.uid.clone());
+        target.metadata.uid = version.map(|version| version.uid.to_string());
         let fence = version.map_or(CREATE_ONLY, |version| &version.resource_version);
         target.metadata.resource_version = Some(fence.to_owned());
         let (namespace, name) = (target.namespace().unwrap_or_default(), target.name_any());
@@ -234,11 +234,12 @@ impl ApiServer {
     /// A conflict when it is another version or credential; else when the API server does not answer or refuses.
     pub(super) async fn replace_status(
         &self,
-        Identity { object: NamespacedName { namespace, name }, uid }: &Identity,
+        Identity { object, uid }: &Identity,
         version: &str,
         status: &IdIssuerCredentialStatus,
         deadline: CallDeadline<'_>,
     ) -> Result<String, ApiServerError> {
+        let (namespace, name) = object.parts();
         let body = json!({
             "apiVersion": IdIssuerCredential::api_version(&()),
             "kind": IdIssuerCredential::kind(&()),
@@ -264,10 +265,11 @@ impl ApiServer {
     /// When the API server does not answer or refuses, or the credential is not that one any more.
     pub(super) async fn overwrite_status(
         &self,
-        Identity { object: NamespacedName { namespace, name }, uid }: &Identity,
+        Identity { object, uid }: &Identity,
         status: &IdIssuerCredentialStatus,
         deadline: CallDeadline<'_>,
     ) -> Result<String, ApiServerError> {
+        let (namespace, name) = object.parts();
         let api: Api<PartialObjectMeta<IdIssuerCredential>> = Api::namespaced(self.client.clone(), namespace);
         // A server-side apply would leave what another writer has added.
         let patch = json!([
@@ -294,7 +296,7 @@ impl ApiServer {
         marks: serde_json::Value,
         deadline: CallDeadline<'_>,
     ) -> Result<String, ApiServerError> {
-        let NamespacedName { namespace, name } = key;
+        let (namespace, name) = key.parts();
         let api: Api<PartialObjectMeta<IdIssuerCredential>> = Api::namespaced(self.client.clone(), namespace);
         let metadata = version.map_or_else(|| json!({}), |version| json!({"resourceVersion": version}));
         let patch = Patch::Merge(json!({"metadata": metadata, "status": marks}));
@@ -309,8 +311,8 @@ impl ApiServer {
 #[must_use]
 pub(super) fn version_of(object: &impl ResourceExt) -> ObjectVersion {
     ObjectVersion {
-        uid: object.uid().unwrap_or_default(),
-        resource_version: object.resource_version().unwrap_or_default(),
+        uid: object.uid().unwrap_or_default().into(),
+        resource_version: object.resource_version().unwrap_or_default().into(),
     }
 }
 

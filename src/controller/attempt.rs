@@ -21,7 +21,7 @@ use crate::core::object_name::NamespacedName;
 /// What records an attempt of this credential once it is its turn.
 pub(super) fn recorder(object: &Arc<Guarded>, context: &Arc<Context>, term: Term) -> AttemptRecorder {
     let (object, context) = (Arc::clone(object), Arc::clone(context));
-    Box::pin(async move { record(&object, &context, term).await })
+    Box::new(move || Box::pin(async move { record(&object, &context, term).await }))
 }
 
 /// Records the attempt, unless the credential, its login or the leader changed; returns whether it did.

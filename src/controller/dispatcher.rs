@@ -10,7 +10,6 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use jiff::SignedDuration;
-use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::task::{JoinError, JoinSet};
 
 use super::api_server::ApiServerError;
@@ -30,7 +29,6 @@ type Turn = (NamespacedName, Option<Permit<()>>, Moment);
 /// Has the credentials of one watched area worked on.
 pub(super) struct Dispatcher {
     context: Arc<Context>,
-    credentials: Store<Guarded>,
     queue: WorkQueue,
     /// Those that wait for their turn.
     turns: FuturesUnordered<BoxFuture<'static, Turn>>,
@@ -39,10 +37,10 @@ pub(super) struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// For the credentials in this store.
-    pub(super) fn new(context: Arc<Context>, credentials: Store<Guarded>) -> Self {
+    /// For the credentials of this area.
+    pub(super) fn new(context: Arc<Context>) -> Self {
         let (turns, works) = (FuturesUnordered::new(), JoinSet::new());
-        Self { context, credentials, queue: WorkQueue::default(), turns, works }
+        Self { context, queue: WorkQueue::default(), turns, works }
     }
 
     /// Something wakes a credential.
@@ -78,7 +76,7 @@ impl Dispatcher {
         while let Some(ended) = self.works.join_next().await {
             result(ended);
         }
-        self.credentials.state()
+        self.context.registry.credentials.objects()
     }
 
     /// A credential waits for its turn, if it is there.
@@ -90,8 +88,7 @@ impl Dispatcher {
             context.registry.secrets.synced().await;
             owner_listed(&object, &key.namespace, &context).await;
             let now = context.clock.now();
-            let request =
-                CallRequest::by_time_left(key.namespace.as_str().into(), time_left(&object, now), now);
+            let request = CallRequest::by_time_left(Arc::clone(&key.namespace), time_left(&object, now), now);
             drop(object);
             let permit = context.reconcile_limiter.enter(&(), request, now).await;
             (key, permit, woken)
@@ -103,7 +100,7 @@ impl Dispatcher {
         self.queue.begin(&key);
         let context = Arc::clone(&self.context);
         self.works.spawn(async move {
-            let action = match reconcile(&object, &context, woken).await {
+            let action = match reconcile(&key, &object, &context, woken).await {
                 Ok(action) => action,
                 Err(error) => back_off(&key, &error, &context),
             };
@@ -120,7 +117,7 @@ impl Dispatcher {
     }
 
     fn find(&self, key: &NamespacedName) -> Option<Arc<Guarded>> {
-        self.credentials.get(&ObjectRef::new(&key.name).within(&key.namespace))
+        self.context.registry.credentials.object(key)
     }
 }
 
@@ -153,7 +150,7 @@ fn result(ended: Result<(NamespacedName, Action), JoinError>) -> (NamespacedName
 fn back_off(key: &NamespacedName, error: &ApiServerError, context: &Context) -> Action {
     let (errors, pace) = context.registry.wake_ups.count_error(key);
     context.metrics.reconcile_error();
-    tracing::warn!(namespace = key.namespace, name = key.name, errors, "{error}");
+    tracing::warn!(namespace = &*key.namespace, name = &*key.name, errors, "{error}");
     let pause = cluster_pause(errors, pace, context.clock.random_fraction());
     Action::requeue(Duration::try_from(pause).unwrap_or(Duration::from_secs(1)))
 }

@@ -36,6 +36,8 @@ const RATE: Rate = Rate { burst: 100, per_minute: 60 };
 const NAMESPACES: usize = 1000;
 /// How long a repeated Event is counted as a series instead of published as a new one.
 const SERIES_WINDOW: SignedDuration = SignedDuration::from_mins(6);
+/// How often older ones are forgotten.
+const SWEEP_PAUSE: SignedDuration = SignedDuration::from_mins(1);
 /// The longest name of an object of Kubernetes.
 const NAME_MAX_LENGTH: usize = 253;
 
@@ -152,8 +154,16 @@ struct EventKey {
 pub(super) struct Recorder {
     client: Client,
     reporter: Reporter,
-    recent: Mutex<HashMap<EventKey, Recent>>,
+    recent: Mutex<RecentEvents>,
     published: AtomicI64,
+}
+
+/// The Events of the last minutes.
+#[derive(Default)]
+struct RecentEvents {
+    by_key: HashMap<(String, String), Recent>,
+    /// When those that are too old to be counted up were forgotten last.
+    swept: Timestamp,
 }
 
 /// An Event that was published, and may repeat.
@@ -191,15 +201,20 @@ impl Recorder {
 
     fn recent(&self, pending: &PendingEvent) -> Option<Recent> {
         let mut recent = self.lock();
-        recent.retain(|_, it| pending.at.duration_since(it.at) < SERIES_WINDOW);
-        recent.get(&pending.key()).cloned()
+        let is_recent = |it: &Recent| pending.at.duration_since(it.at) < SERIES_WINDOW;
+        // Not every time: it looks at each.
+        if pending.at.duration_since(recent.swept) >= SWEEP_PAUSE {
+            recent.by_key.retain(|_, it| is_recent(it));
+            recent.swept = pending.at;
+        }
+        recent.by_key.get(&pending.key()).filter(|it| is_recent(it)).cloned()
     }
 
     fn remember(&self, pending: &PendingEvent, name: String, count: i32) {
-        self.lock().insert(pending.key(), Recent { name, count, at: pending.at });
+        self.lock().by_key.insert(pending.key(), Recent { name, count, at: pending.at });
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<EventKey, Recent>> {
+    fn lock(&self) -> MutexGuard<'_, RecentEvents> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -29,7 +29,12 @@ pub(super) async fn report(
         if let Some(until) = pause {
             return Ok(Action::requeue(Duration::try_from(until.remaining(now)).unwrap_or_default()));
         }
-        tracing::warn!(namespace = key.namespace, name = key.name, "{}", Reason::MalformedResource.message());
+        tracing::warn!(
+            namespace = &*key.namespace,
+            name = &*key.name,
+            "{}",
+            Reason::MalformedResource.message()
+        );
         let (api_server, left) = (&context.api_server, context.leader_election.left());
         let previous = api_server.read_status(&key.namespace, &key.name, state.call_deadline()).await?;
         let previous = previous.map(|(status, _)| status).unwrap_or_default();

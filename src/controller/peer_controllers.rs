@@ -81,7 +81,7 @@ pub(super) async fn ownership(
         PeerDecision::TakeOver => {
             match peer.mark(credential, state, json!({"controller": own, "claimedBy": null})).await {
                 Ok(version) => {
-                    let NamespacedName { namespace, name } = key;
+                    let (namespace, name) = key.parts();
                     tracing::info!(namespace, name, controller, "taking over: its controller is gone");
                     state.reset();
                     Ok(Ownership::TookOver(version))
@@ -114,7 +114,7 @@ impl PeerController<'_> {
 
     /// The write failed, so its consequences did not happen. Another controller may have been faster.
     fn on_conflict(&self, error: ApiServerError) -> Result<Ownership, ApiServerError> {
-        let NamespacedName { namespace, name } = self.key;
+        let (namespace, name) = self.key.parts();
         let peer_controllers = &self.context.peers;
         peer_controllers
             .with_peers(|peer_controllers| peer_controllers.on_conflict(self.controller, namespace, name));
@@ -144,7 +144,7 @@ fn shows_life(context: &Context, key: &NamespacedName, peer: &str) {
         .with_peers(|peer_controllers| peer_controllers.on_sign_of_life(peer, &key.namespace, now))
     {
         let reason = Reason::ManagedByAnotherController { controller: peer.to_owned() };
-        tracing::warn!(namespace = key.namespace, "{}", reason.message());
+        tracing::warn!(namespace = &*key.namespace, "{}", reason.message());
     }
 }
 
@@ -166,7 +166,7 @@ fn stands_by(
                 .with_peers(|peer_controllers| peer_controllers.on_replaced(&before, &key.namespace, now));
         }
         let reason = Reason::ManagedByAnotherController { controller: controller.to_owned() };
-        let NamespacedName { namespace, name } = key;
+        let (namespace, name) = key.parts();
         tracing::warn!(namespace, name, "standing by: {}", reason.message());
         context.publisher.publish(warning(&reason, "StandBy"), credential.object_ref(&()));
     }

@@ -40,15 +40,15 @@ const OTHERS_LIMIT: SignedDuration = SignedDuration::from_secs(10);
 /// # Errors
 /// When the API server does not answer or refuses what should not depend on a person.
 pub(super) async fn reconcile(
+    key: &NamespacedName,
     object: &Arc<Guarded>,
     context: &Arc<Context>,
     woken: Moment,
 ) -> Result<Action, ApiServerError> {
-    let key = NamespacedName::new(object.namespace().unwrap_or_default(), object.name_any());
-    context.registry.wake_ups.begin(&key);
+    context.registry.wake_ups.begin(key);
     let meta = object.meta();
     let uid = object.uid().unwrap_or_default();
-    let Some(state) = context.registry.credentials.state(&key, &uid) else {
+    let Some(state) = context.registry.credentials.state(key, &uid) else {
         return Ok(Action::await_change());
     };
     if meta.deletion_timestamp.is_some() {
@@ -57,26 +57,26 @@ pub(super) async fn reconcile(
     // A new leader wakes all credentials.
     let Some(term) = context.term() else { return Ok(Action::await_change()) };
     let mut state = state.lock().await;
-    context.registry.wake_ups.set(&key, None);
+    context.registry.wake_ups.set(key, None);
     let action = if let Ok(credential) = &object.0 {
         let recorder = || attempt::recorder(object, context, term);
-        reconcile_readable(context, credential, (term, woken), &key, &mut state, &recorder).await
+        reconcile_readable(context, credential, (term, woken), key, &mut state, &recorder).await
     } else {
         if state.term != Some(term) {
             state.begin_term(term);
         }
-        let outcome = malformed::report(context, meta.generation, &key, &uid, &mut state).await;
+        let outcome = malformed::report(context, meta.generation, key, &uid, &mut state).await;
         // Nothing was taken over: that is done once it can be read.
         state.term = None;
         outcome
     };
     account_binding::clear_pair(&mut state);
-    context.registry.wake_ups.set_time_scale(&key, state.pace());
+    context.registry.wake_ups.set_time_scale(key, state.pace());
     if action.is_err() {
-        context.registry.rejections.unresolvable(&key, term);
+        context.registry.rejections.unresolvable(key, term);
     }
     let action = action?;
-    context.registry.wake_ups.clear_errors(&key);
+    context.registry.wake_ups.clear_errors(key);
     Ok(action)
 }
 
@@ -155,7 +155,7 @@ impl Reconciliation<'_> {
         self.take_over(self.credential.status.clone().unwrap_or_default(), &version);
         let key = &self.identity.object;
         if term.follows_another && !self.context.registry.handover.is_current(key, &version) {
-            let NamespacedName { namespace, name } = key;
+            let (namespace, name) = key.parts();
             let read =
                 self.context.api_server.read_status(namespace, name, self.state.call_deadline()).await?;
             let (status, version) = read.unwrap_or_default();

@@ -12,7 +12,6 @@ mod snapshot;
 mod testing;
 mod wake_ups;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::handover::Handover;
@@ -101,9 +100,9 @@ impl Registry {
         let is_undone = self.statuses.on_applied(key, status.status);
         let (before, replaced) = match change {
             Change::Same => return CredentialNews { is_work: is_undone, ..CredentialNews::default() },
-            Change::Added => (BTreeSet::new(), None),
+            Change::Added => (Vec::new(), None),
             Change::Updated(previous) => (previous.secrets, None),
-            Change::Replaced(previous) => (BTreeSet::new(), Some(previous.uid)),
+            Change::Replaced(previous) => (Vec::new(), Some(previous.uid)),
         };
         self.secrets.link(key, &before, &secrets);
         CredentialNews { is_work: true, replaced, placed: self.quotas.fill(&key.namespace) }
@@ -147,7 +146,7 @@ impl Registry {
     }
 
     fn forget(&self, key: &NamespacedName, gone: &CredentialSnapshot) {
-        self.secrets.link(key, &gone.secrets, &BTreeSet::new());
+        self.secrets.link(key, &gone.secrets, &[]);
         self.statuses.remove(key);
         self.wake_ups.remove(key);
         self.rejections.remove(key);
@@ -162,7 +161,7 @@ mod tests {
     use crate::core::target::ObjectVersion;
 
     fn version(number: u32) -> ObjectVersion {
-        ObjectVersion { uid: "s".into(), resource_version: number.to_string() }
+        ObjectVersion { uid: "s".into(), resource_version: number.to_string().into() }
     }
 
     fn apply(registry: &Registry, name: &str, uid: &str, secrets: &[&str]) -> CredentialNews {

@@ -71,12 +71,14 @@ impl Reconciliation<'_> {
     fn followed(&self, owner: &NamespacedName) -> Followed {
         let namespace = &self.identity.object.namespace;
         let Some(area) = self.context.area_of(&owner.namespace) else {
-            return Followed::Nothing(ReferenceProblem::OutOfScope { namespace: owner.namespace.clone() });
+            return Followed::Nothing(ReferenceProblem::OutOfScope {
+                namespace: owner.namespace.to_string(),
+            });
         };
         let Some(term) = self.state.term else { return Followed::Unknown };
         self.context.sharing().offer(owner, namespace, term).map_or_else(
             || {
-                let (credential, namespace) = (owner.to_string(), namespace.clone());
+                let (credential, namespace) = (owner.to_string(), namespace.to_string());
                 Followed::Nothing(ReferenceProblem::NotPermitted { credential, namespace })
             },
             |(uid, offer)| Followed::Offered(uid, offer.unless_login_changed(area)),
@@ -150,7 +152,7 @@ impl Followed {
                 Login::Defective(ReferenceProblem::not_ready(owner, *needs_user_action).into())
             }
             Self::Offered(_, Offer::Session(OfferedSession { session, .. })) => {
-                let tenant = owner.namespace.as_str().into();
+                let tenant = Arc::clone(&owner.namespace);
                 Login::Account(Box::new(session.view(&tenant).of_owner()))
             }
         }

@@ -3,6 +3,7 @@
 //! What the schema and its rules refuse, this refuses again: an object may have been stored under an older schema.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use kube::ResourceExt;
 
@@ -53,7 +54,7 @@ fn account(credential: &IdIssuerCredential, allow_list: &AllowList) -> Result<Ac
                 return Err(Reason::InvalidSpec { field: "spec.target.secretName" });
             }
             allowed_namespaces(spec.allowed_namespaces.as_ref())?;
-            Ok(AccountReference::Own(Box::new(OwnAccount {
+            Ok(AccountReference::Own(Arc::new(OwnAccount {
                 login: LoginReference {
                     secret: name("spec.loginSecretRef.name", &login.name)?,
                     username_key: key("spec.loginSecretRef.usernameKey", &login.username_key)?,

@@ -53,7 +53,7 @@ pub(super) struct LoginSnapshot {
     /// The version of the Secret, or that there was none.
     pub seen: LastSeen,
     /// What was read.
-    pub reference: OwnAccount,
+    pub reference: Arc<OwnAccount>,
     /// The version of the Secret with the CA bundle that was known then; unknown of a bundle in a `ConfigMap`.
     pub bundle_seen: LastSeen,
     /// When it happened.

@@ -9,7 +9,7 @@ use crate::api::{
     TargetStatus, TokenStatus,
 };
 use crate::core::account::RefreshSupport;
-use crate::core::conditions::{Condition, ConditionStatus, ConditionType};
+use crate::core::conditions::{Condition, ConditionStatus, ConditionType, Word};
 use crate::core::credential::{FailureRecord, LoginHistory, Status, StatusEvent, TokenRecord};
 use crate::core::login_attempts::{LoginAttempts, RejectionKind};
 use crate::core::reason::Reason;
@@ -29,9 +29,10 @@ pub(super) fn read(status: IdIssuerCredentialStatus) -> Status {
         observed_generation: status.observed_generation,
         conditions: status.conditions.into_iter().map(read_condition).collect(),
         secret_name: status.secret_name,
-        target: status
-            .target
-            .map(|target| ObjectVersion { uid: target.uid, resource_version: target.resource_version }),
+        target: status.target.map(|target| ObjectVersion {
+            uid: target.uid.into(),
+            resource_version: target.resource_version.into(),
+        }),
         token: status.token.map(|token| read_token(&token)),
         refresh_support: status.refresh_support.map(read_support),
         login: status.login.map(read_login),
@@ -53,8 +54,8 @@ pub(super) fn write(status: &Status) -> IdIssuerCredentialStatus {
         conditions: status.conditions.iter().map(write_condition).collect(),
         secret_name: status.secret_name.clone(),
         target: status.target.as_ref().map(|target| TargetStatus {
-            uid: target.uid.clone(),
-            resource_version: target.resource_version.clone(),
+            uid: target.uid.to_string(),
+            resource_version: target.resource_version.to_string(),
         }),
         token: status.token.as_ref().map(write_token),
         refresh_support: status.refresh_support.map(write_support),
@@ -130,21 +131,26 @@ fn is_failure(condition: &Condition) -> bool {
 fn read_condition(condition: meta::Condition) -> Condition {
     Condition {
         message: without_address(&condition.message, &condition.reason).to_owned(),
-        type_: condition.type_,
-        status: condition.status,
-        reason: condition.reason,
+        type_: word(condition.type_, ConditionType::ALL.map(ConditionType::as_str)),
+        status: word(condition.status, ConditionStatus::ALL.map(ConditionStatus::as_str)),
+        reason: condition.reason.into(),
         observed_generation: condition.observed_generation,
         since: condition.last_transition_time.0,
     }
+}
+
+/// A word that is one of ours takes no room.
+fn word<const COUNT: usize>(text: String, ours: [&'static str; COUNT]) -> Word {
+    ours.into_iter().find(|word| *word == text).map_or(Word::Owned(text), Word::Borrowed)
 }
 
 /// The message of a failure ends with the address of the reason's page.
 fn write_condition(condition: &Condition) -> meta::Condition {
     let see = if is_failure(condition) { see(&condition.reason) } else { String::new() };
     meta::Condition {
-        type_: condition.type_.clone(),
-        status: condition.status.clone(),
-        reason: condition.reason.clone(),
+        type_: condition.type_.to_string(),
+        status: condition.status.to_string(),
+        reason: condition.reason.to_string(),
         message: condition.message.clone() + &see,
         observed_generation: condition.observed_generation,
         last_transition_time: wire_time(condition.since),
@@ -207,7 +213,7 @@ fn write_support(support: RefreshSupport) -> api::RefreshSupport {
 
 fn read_login(login: LoginStatus) -> LoginHistory {
     LoginHistory {
-        resource_version: login.secret_resource_version,
+        resource_version: login.secret_resource_version.map(Into::into),
         attempts: LoginAttempts {
             attempted: login.attempt_time.map(|time| time.0),
             accepted: login.accepted_time.map(|time| time.0),
@@ -229,7 +235,7 @@ fn read_login(login: LoginStatus) -> LoginHistory {
 fn write_login(login: &LoginHistory) -> LoginStatus {
     let LoginAttempts { attempted, accepted, rejections, rejection } = &login.attempts;
     LoginStatus {
-        secret_resource_version: login.resource_version.clone(),
+        secret_resource_version: login.resource_version.as_deref().map(str::to_owned),
         attempt_time: time(*attempted),
         accepted_time: time(*accepted),
         rejections: count(*rejections),

@@ -1,5 +1,7 @@
 //! Reports on a credential: writes its status and publishes its Events.
 
+use std::sync::Arc;
+
 use kube::{Resource as _, ResourceExt as _};
 
 use super::api_server::ApiServerError;
@@ -10,7 +12,6 @@ use super::status_watch::StatusMark;
 use crate::api::IdIssuerCredentialStatus;
 use crate::core::conditions::{ConditionType, find};
 use crate::core::credential::{Report, ReportRequest, Status, StatusTrigger};
-use crate::core::object_name::NamespacedName;
 use crate::core::target::Identity;
 use crate::core::time::Moment;
 use crate::ops::metrics::CredentialSample;
@@ -25,7 +26,7 @@ impl Reconciliation<'_> {
         }
         let now = self.look();
         if let Err(error) = self.report(StatusTrigger::Failure, now).await {
-            let NamespacedName { namespace, name } = &self.identity.object;
+            let (namespace, name) = self.identity.object.parts();
             tracing::warn!(namespace, name, "{error}");
         }
     }
@@ -101,14 +102,13 @@ impl Reconciliation<'_> {
 
     fn show(&self, status: &Status) {
         let Identity { object, uid } = &self.identity;
-        let NamespacedName { namespace, name } = object;
         let ready = find(&status.conditions, ConditionType::Ready);
         let stalled = find(&status.conditions, ConditionType::Stalled).filter(|it| it.status == "True");
         let (token, is_suspended) = (status.token.as_ref(), self.credential.spec.suspend);
         let conditions = status.conditions.iter();
         let sample = CredentialSample {
-            namespace: namespace.clone(),
-            name: name.clone(),
+            namespace: Arc::clone(&object.namespace),
+            name: Arc::clone(&object.name),
             conditions: conditions
                 .map(|condition| (condition.type_.clone(), condition.status.clone()))
                 .collect(),

@@ -12,7 +12,6 @@ use super::reconciliation::{Reconciliation, SecretRead};
 use super::trim;
 use crate::api::{self, IdIssuerCredential};
 use crate::core::credential::TokenOrigin;
-use crate::core::object_name::NamespacedName;
 use crate::core::observed::{CredentialSpec, LastSeen, Published};
 use crate::core::reason::Reason;
 use crate::core::target::{
@@ -230,9 +229,9 @@ async fn write(
                 reconciliation.state.known.explains_refusal(&reconciliation.identity, &spec.target)
             };
             if !reconciliation.spec.as_deref().is_ok_and(is_explained) {
-                let NamespacedName { namespace, name } = &reconciliation.identity.object;
+                let (namespace, name) = reconciliation.identity.object.parts();
                 tracing::warn!(namespace, name, "{error}");
-                refused(reconciliation, Reason::target_write_refused(key.name, &error.answer()));
+                refused(reconciliation, Reason::target_write_refused(key.name.to_string(), &error.answer()));
             }
             Ok(false)
         }
@@ -255,7 +254,7 @@ fn wrote(
     is_repair: bool,
 ) {
     let (now, generation) = (reconciliation.context.clock.now(), reconciliation.generation());
-    let NamespacedName { namespace, name } = &reconciliation.identity.object;
+    let (namespace, name) = reconciliation.identity.object.parts();
     reconciliation.context.writes.made(namespace, now);
     if let Ok(spec) = &reconciliation.spec {
         let secret = &spec.target.secret;
@@ -282,7 +281,7 @@ fn secret(manifest: &Manifest, spec: &CredentialSpec, identity: &Identity) -> Se
     let mut labels = spec.target.labels.clone();
     labels.insert(api::MANAGED_BY_LABEL.into(), api::MANAGED_BY.into());
     let own = [
-        (api::CREDENTIAL_ANNOTATION, identity.object.name.clone()),
+        (api::CREDENTIAL_ANNOTATION, identity.object.name.to_string()),
         (api::ISSUED_TIME_ANNOTATION, issued.to_string()),
         (api::EXPIRATION_TIME_ANNOTATION, expiration.to_string()),
         (api::RENEWAL_TIME_ANNOTATION, renewal.to_string()),
@@ -293,7 +292,7 @@ fn secret(manifest: &Manifest, spec: &CredentialSpec, identity: &Identity) -> Se
     Secret {
         metadata: ObjectMeta {
             name: Some(spec.target.secret.clone()),
-            namespace: Some(identity.object.namespace.clone()),
+            namespace: Some(identity.object.namespace.to_string()),
             labels: Some(labels),
             annotations: Some(annotations),
             owner_references: spec.target.owned.then(|| vec![owner(identity)]),
@@ -310,7 +309,7 @@ fn owner(identity: &Identity) -> OwnerReference {
     OwnerReference {
         api_version: IdIssuerCredential::api_version(&()).into_owned(),
         kind: IdIssuerCredential::kind(&()).into_owned(),
-        name: identity.object.name.clone(),
+        name: identity.object.name.to_string(),
         uid: identity.uid.clone(),
         controller: Some(true),
         block_owner_deletion: None,

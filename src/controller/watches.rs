@@ -1,13 +1,12 @@
 //! One watched area: the whole cluster, or one namespace.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
-use kube::runtime::reflector;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -19,7 +18,7 @@ use super::dispatcher::Dispatcher;
 use super::guarded::Guarded;
 use super::list_pages::{self, PageSizes};
 use super::reconcile::finish;
-use super::registry::{CredentialSnapshot, Registry, StatusSnapshot};
+use super::registry::{CredentialNews, CredentialSnapshot, Registry, StatusSnapshot};
 use super::status_watch::StatusMark;
 use super::waker::{Waker, wake};
 use super::watch_metrics::WatchMetrics;
@@ -58,14 +57,12 @@ pub(super) async fn reconcile_all(
         () = context.leader_election.first_claimed() => {}
         () = stop.cancelled() => return Vec::new(),
     }
-    let (reader, writer) = reflector::store();
     let credentials = api::<Guarded>(&client, namespace.as_deref());
     let events = list_pages::watch(credentials, watching, CREDENTIAL_PAGES).default_backoff();
-    let events =
-        WatchMetrics::of(&context).count("idissuercredentials", events).modify(trim::trim).reflect(writer);
+    let events = WatchMetrics::of(&context).count("idissuercredentials", events).modify(trim::trim);
     let mut events = std::pin::pin!(events);
-    let mut news = News { context: Arc::clone(&context), listed: Vec::new() };
-    let mut dispatcher = Dispatcher::new(context, reader);
+    let mut news = News { context: Arc::clone(&context), listed: BTreeMap::new() };
+    let mut dispatcher = Dispatcher::new(context);
     while !stop.is_cancelled() {
         tokio::select! {
             Some(event) = events.next() => news.take_in(event, &mut dispatcher),
@@ -102,8 +99,9 @@ pub(super) fn describe_watch_error(error: &watcher::Error) -> String {
 /// others are restored.
 struct News {
     context: Arc<Context>,
-    /// Those of the present list that have work. They are woken when it is complete: before, the store does not hold them.
-    listed: Vec<NamespacedName>,
+    /// Those of the present list, and whether they have work. They are kept and woken when it is complete: before, nobody
+    /// knows which of them are managed.
+    listed: BTreeMap<NamespacedName, (Arc<Guarded>, bool)>,
 }
 
 impl News {
@@ -112,12 +110,17 @@ impl News {
         match event {
             Err(error) => tracing::warn!("watch IdIssuerCredentials: {}", describe_watch_error(&error)),
             Ok(Event::Apply(object)) => {
-                let key = self.see(&object, dispatcher);
-                dispatcher.wake_all(key);
+                let (key, news) = self.see(&object);
+                registry.credentials.keep(&key, Arc::new(object));
+                dispatcher.wake_all(news.placed);
+                dispatcher.wake_all(news.is_work.then_some(key));
             }
             Ok(Event::InitApply(object)) => {
-                let key = self.see(&object, dispatcher);
-                self.listed.extend(key);
+                // No place is given before the list is complete.
+                let (key, CredentialNews { is_work, .. }) = self.see(&object);
+                // A list that failed may have shown it, too.
+                let had_work = self.listed.get(&key).is_some_and(|(_, had_work)| *had_work);
+                self.listed.insert(key, (Arc::new(object), is_work || had_work));
             }
             Ok(Event::Delete(object)) => {
                 let key = key(&object);
@@ -134,21 +137,26 @@ impl News {
                 for uid in &gone {
                     metrics.forget_credential(uid);
                 }
+                let listed = std::mem::take(&mut self.listed);
+                let with_work = listed.into_iter().filter_map(|(key, (object, is_work))| {
+                    registry.credentials.keep(&key, object);
+                    is_work.then_some(key)
+                });
+                let with_work: Vec<_> = with_work.collect();
                 dispatcher.wake_all(placed);
-                dispatcher.wake_all(std::mem::take(&mut self.listed));
+                dispatcher.wake_all(with_work);
             }
         }
     }
 
-    /// Takes in a credential. Returns its name if it has work.
-    fn see(&self, object: &Guarded, dispatcher: &mut Dispatcher) -> Option<NamespacedName> {
+    /// Takes in a credential. Returns its name, and what follows from it.
+    fn see(&self, object: &Guarded) -> (NamespacedName, CredentialNews) {
         let Context { registry, metrics, clock, peers, .. } = &*self.context;
         let (key, snapshot) = (key(object), snapshot(object, &peers.own));
         let news = registry.on_credential_applied(&key, snapshot, status_snapshot(object), clock.now());
         peers.warn_if_crd_is_old(registry, &key);
         news.replaced.iter().for_each(|uid| metrics.forget_credential(uid));
-        dispatcher.wake_all(news.placed);
-        news.is_work.then_some(key)
+        (key, news)
     }
 }
 
@@ -188,13 +196,15 @@ fn status_snapshot(object: &Guarded) -> StatusSnapshot {
     }
 }
 
-/// The Secrets that a credential names.
-fn secrets(credential: &IdIssuerCredential) -> BTreeSet<String> {
+/// The Secrets that a credential names, in order.
+fn secrets(credential: &IdIssuerCredential) -> Vec<Arc<str>> {
     let bundle = credential.spec.issuer.as_ref().and_then(|issuer| issuer.ca_bundle_ref.as_ref());
     let bundle = bundle.filter(|bundle| bundle.kind == CaBundleKind::Secret);
     let login = credential.spec.login_secret_ref.as_ref().map(|login| &*login.name);
     let bundle = bundle.map(|bundle| &*bundle.name);
-    [Some(credential.secret_name()), login, bundle].into_iter().flatten().map(str::to_owned).collect()
+    let names: BTreeSet<&str> =
+        [Some(credential.secret_name()), login, bundle].into_iter().flatten().collect();
+    names.into_iter().map(Arc::from).collect()
 }
 
 /// Watches the metadata of the area's Secrets, and wakes the credentials that a change concerns.

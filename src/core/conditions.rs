@@ -7,7 +7,7 @@ use super::observed::{Login, Observed, TargetState, WaitCause};
 use super::reason::{Reason, ReferenceProblem};
 use super::schedule::TimeScale;
 use super::time::{Moment, to_second};
-pub use list::{Condition, ConditionStatus, ConditionType, Wanted, find, merge};
+pub use list::{Condition, ConditionStatus, ConditionType, Wanted, Word, find, merge};
 
 /// The conditions of a credential. `Ready` is always present, and `LoginAccepted` of one that logs in; the others only while
 /// they are true.

@@ -1,6 +1,7 @@
 //! The address of an issuer, and whether this controller may log in there.
 
 use std::fmt;
+use std::sync::Arc;
 
 use url::{Host, Url};
 
@@ -11,9 +12,9 @@ pub const DEFAULT_TOKEN_PATH: &str = "/v2/auth/token";
 /// The documented path of a refresh.
 pub const DEFAULT_REFRESH_PATH: &str = "/v2/auth/refreshtoken";
 
-/// Scheme, host and port, normalised: the unit of trust (RFC 6454).
+/// Scheme, host and port, normalised: the unit of trust (RFC 6454). Clones share the text: each account has one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Origin(Url);
+pub struct Origin(Arc<Url>);
 
 /// Why a text is not an issuer address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,7 +46,7 @@ impl Origin {
             return Err(OriginError::NotHttp);
         }
         let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-        if is_bare { Ok(Self(url)) } else { Err(OriginError::MoreThanOrigin) }
+        if is_bare { Ok(Self(Arc::new(url))) } else { Err(OriginError::MoreThanOrigin) }
     }
 
     /// Whether calls there are encrypted.
@@ -73,7 +74,7 @@ impl Origin {
 
     /// The address of a path at this origin, unless setting the path led anywhere else.
     fn at(&self, path: &str) -> Option<Url> {
-        let mut url = self.0.clone();
+        let mut url = Url::clone(&self.0);
         url.set_path(path);
         let stayed = url.origin() == self.0.origin() && url.path() == path;
         (stayed && url.query().is_none() && url.fragment().is_none()).then_some(url)
@@ -102,9 +103,9 @@ pub struct Endpoint {
     /// The unit of trust and of connection reuse.
     pub origin: Origin,
     /// Where to log in.
-    pub token: Url,
+    pub token: Arc<Url>,
     /// Where to refresh.
-    pub refresh: Url,
+    pub refresh: Arc<Url>,
     /// What a refresh looks like.
     pub refresh_shape: RefreshShape,
 }
@@ -129,7 +130,7 @@ impl Endpoint {
         refresh_path: Option<&str>,
         refresh_shape: RefreshShape,
     ) -> Result<Self, PathError> {
-        let at = |path: &str| is_safe_path(path).then(|| origin.at(path)).flatten();
+        let at = |path: &str| is_safe_path(path).then(|| origin.at(path)).flatten().map(Arc::new);
         let token = at(token_path.unwrap_or(DEFAULT_TOKEN_PATH)).ok_or(PathError::Token)?;
         let refresh = at(refresh_path.unwrap_or(DEFAULT_REFRESH_PATH)).ok_or(PathError::Refresh)?;
         Ok(Self { origin, token, refresh, refresh_shape })

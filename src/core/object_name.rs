@@ -1,27 +1,35 @@
 //! The name of an object in its namespace.
 
 use std::fmt;
+use std::sync::Arc;
 
-/// A namespace and a name in it.
+/// A namespace and a name in it. Clones share the texts: a credential's name is the key of many
+/// maps.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NamespacedName {
     /// The namespace.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// The name.
-    pub name: String,
+    pub name: Arc<str>,
 }
 
 impl NamespacedName {
     /// This name in this namespace.
     #[must_use]
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// The namespace, and the name.
+    #[must_use]
+    pub fn parts(&self) -> (&str, &str) {
+        (&self.namespace, &self.name)
     }
 
     /// Another name in the same namespace.
     #[must_use]
-    pub fn sibling(&self, name: &str) -> Self {
-        Self::new(self.namespace.as_str(), name)
+    pub fn sibling(&self, name: impl Into<Arc<str>>) -> Self {
+        Self::new(Arc::clone(&self.namespace), name)
     }
 }
 

@@ -202,7 +202,7 @@ impl AccountView {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoginRecord {
     /// The resourceVersion of the login Secret at the last attempt or look.
-    pub resource_version: Option<String>,
+    pub resource_version: Option<Arc<str>>,
     /// Whether an attempt with it was recorded.
     pub attempted: bool,
     /// Whether the issuer has accepted it.
@@ -375,7 +375,7 @@ impl Observed<'_> {
             LastSeen::Unknown => false,
             LastSeen::Absent => true,
             LastSeen::Version(version) => {
-                self.login_record.resource_version.as_deref() != Some(version.resource_version.as_str())
+                self.login_record.resource_version.as_ref() != Some(&version.resource_version)
             }
         }
     }

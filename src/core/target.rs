@@ -1,6 +1,7 @@
 //! The target Secret: its desired content, and its ownership.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -53,12 +54,14 @@ impl TargetSpec {
 }
 
 /// One version of one object. The resourceVersion alone would fence nothing after a delete and a create.
+///
+/// A version is remembered where it was seen, where it was written and in status, so clones share the texts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ObjectVersion {
     /// `metadata.uid`.
-    pub uid: String,
+    pub uid: Arc<str>,
     /// `metadata.resourceVersion`.
-    pub resource_version: String,
+    pub resource_version: Arc<str>,
 }
 
 /// A target to write. It has no Debug, which would show the token.
@@ -169,10 +172,10 @@ impl TargetSnapshot {
     ) -> Result<(), Reason> {
         let secret = spec.secret.clone();
         let predecessor = |owner: &ControllerOwner| {
-            owner.is_credential && owner.name == identity.object.name && owner.uid != identity.uid
+            owner.is_credential && *owner.name == *identity.object.name && owner.uid != identity.uid
         };
         let recorded_here = recorded.is_some_and(|version| version.uid == self.version.uid);
-        let named_here = self.names_credential.as_deref() == Some(identity.object.name.as_str());
+        let named_here = self.names_credential.as_deref() == Some(&*identity.object.name);
         match &self.controller {
             Some(owner) if predecessor(owner) => {
                 return Err(Reason::TargetPendingDeletion { secret });

@@ -9,6 +9,7 @@ mod grammar;
 mod program;
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 
 use zeroize::Zeroizing;
 
@@ -59,10 +60,17 @@ pub struct CredentialName<'a> {
     pub name: &'a str,
 }
 
-/// Key by key, the template of each value.
+/// The two keys of a target without a template.
+static PLAIN: LazyLock<Template> = LazyLock::new(|| {
+    let pairs = [("token", Variable::Token), ("expires_at", Variable::ExpiresAt)];
+    let programs = pairs.map(|(key, variable)| (key.to_owned(), Program::of(variable)));
+    Template { programs: Arc::new(programs.into()), literal: None }
+});
+
+/// Key by key, the template of each value. Clones share it, and so do all targets without one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
-    programs: BTreeMap<String, Program>,
+    programs: Arc<BTreeMap<String, Program>>,
     /// The first key whose value has no variable in it.
     literal: Option<String>,
 }
@@ -70,9 +78,7 @@ pub struct Template {
 impl Default for Template {
     /// The two keys of a target without a template.
     fn default() -> Self {
-        let pairs = [("token", Variable::Token), ("expires_at", Variable::ExpiresAt)];
-        let programs = pairs.map(|(key, variable)| (key.to_owned(), Program::of(variable)));
-        Self { programs: programs.into(), literal: None }
+        PLAIN.clone()
     }
 }
 
@@ -114,18 +120,19 @@ impl Template {
         K: Into<String>,
         V: AsRef<str>,
     {
-        let mut template = Self { programs: BTreeMap::new(), literal: None };
+        let mut programs = BTreeMap::new();
         let mut left = text_limit;
         for (key, text) in keys {
             let (key, text) = (key.into(), text.as_ref());
             left = left.checked_sub(text.len()).ok_or(Reason::TemplateTooLong)?;
             match grammar::parse(text, is_known) {
-                Ok(program) => drop(template.programs.insert(key, program)),
+                Ok(program) => drop(programs.insert(key, program)),
                 Err(Mistake { line, fault }) => {
                     return Err(Reason::TemplateError { key, line, kind: fault.to_string() });
                 }
             }
         }
+        let mut template = Self { programs: Arc::new(programs), literal: None };
         let mut literal = None;
         for sample in samples {
             template.run(sample, |key, _, has_variable| {
@@ -164,7 +171,7 @@ impl Template {
     fn run(&self, values: &Values<'_>, mut rendered: impl FnMut(&str, &[u8], bool)) -> Result<(), Reason> {
         let mut output = Output::with_room(VALUE_LIMIT);
         let mut left = TOTAL_LIMIT;
-        for (key, program) in &self.programs {
+        for (key, program) in &*self.programs {
             output.clear(left);
             let has_variable = program.run(values, &mut output);
             let has_variable = has_variable.map_err(|_| Reason::TemplateTooLarge { key: key.clone() })?;

@@ -111,13 +111,13 @@ pub(crate) fn spec() -> CredentialSpec {
 /// The login and issuer of a specification that names its own.
 pub(crate) fn own(spec: &mut CredentialSpec) -> &mut OwnAccount {
     match &mut spec.account {
-        AccountReference::Own(account) => account,
+        AccountReference::Own(account) => Arc::make_mut(account),
         AccountReference::Followed(owner) => panic!("it follows {owner}"),
     }
 }
 
 fn version(uid: &str, resource_version: u32) -> ObjectVersion {
-    ObjectVersion { uid: uid.into(), resource_version: resource_version.to_string() }
+    ObjectVersion { uid: uid.into(), resource_version: resource_version.to_string().into() }
 }
 
 /// What this process knows of the login.
@@ -407,14 +407,14 @@ impl TestWorld {
         if !is_current || self.target.as_ref().is_some_and(|target| target.secret_type != secret_type) {
             return self.read_target();
         }
-        let uid = self.target.as_ref().map_or("target".to_owned(), |target| target.version.uid.clone());
+        let uid = self.target.as_ref().map_or("target".into(), |target| Arc::clone(&target.version.uid));
         let written = self.next_version(&uid);
         self.target = Some(TargetSnapshot {
             version: written.clone(),
             secret_type,
             immutable: false,
             deleting: false,
-            names_credential: Some(self.identity.object.name.clone()),
+            names_credential: Some(self.identity.object.name.to_string()),
             controller: None,
             token: Some(token.access.clone()),
             intact: false,

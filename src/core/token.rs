@@ -1,6 +1,7 @@
 //! Tokens: what may be one, how long it is valid, and how it is named without being shown.
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -84,24 +85,25 @@ impl RefreshToken {
     }
 }
 
-/// The first 32 hexadecimal digits of a token's SHA-256: enough to match a pod's token to a record, useless to log in.
+/// The first 32 hexadecimal digits of a token's SHA-256: enough to match a pod's token to a record, useless to log in. Clones
+/// share the text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Fingerprint(String);
+pub struct Fingerprint(Arc<str>);
 
 impl Fingerprint {
     /// Of any bytes, so that a value found in a Secret can be compared.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         let digest = Sha256::digest(bytes);
-        let digits = |byte: &u8| [byte >> 4, byte & 0xf];
-        let hexadecimal = digest.iter().take(16).flat_map(digits);
-        Self(hexadecimal.filter_map(|digit| char::from_digit(digit.into(), 16)).collect())
+        let digits = digest.iter().take(16).flat_map(|byte| [byte >> 4, byte & 0xf]);
+        let text: String = digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect();
+        Self(text.into())
     }
 
     /// As it was recorded in status. It is only ever compared.
     #[must_use]
     pub fn recorded(text: &str) -> Self {
-        Self(text.to_owned())
+        Self(text.into())
     }
 
     /// The digits.

@@ -170,7 +170,7 @@ mod tests {
         for number in 0..credentials {
             let facts = CredentialSample {
                 namespace: "shop".into(),
-                name: format!("{}-{number}", "n".repeat(240)),
+                name: format!("{}-{number}", "n".repeat(240)).into(),
                 expiration: Some(Timestamp::UNIX_EPOCH),
                 renewal: Some(Timestamp::UNIX_EPOCH),
                 ..CredentialSample::default()

@@ -69,7 +69,7 @@ impl Session {
         tokio::select! {
             biased;
             () = self.shared.stop.cancelled() => false,
-            is_recorded = record => is_recorded,
+            is_recorded = record() => is_recorded,
         }
     }
 

@@ -19,6 +19,10 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::client::Body;
 use tower::{BoxError, Service};
 
+/// How many idle connections are kept, and for how long. A burst of calls opens a hundred, and each takes 50 KiB.
+const MOST_IDLE: usize = 16;
+const LONGEST_IDLE: Duration = Duration::from_secs(15);
+
 /// What connects to the API server.
 pub(super) trait Connector: Connect + Clone + Send + Sync + 'static {}
 
@@ -51,6 +55,7 @@ impl<C: Connector> Connections<C> {
     pub(super) fn new(watches: C, calls: C, pings: Pings) -> Self {
         let mut builder = Client::builder(TokioExecutor::new());
         builder.timer(TokioTimer::new()).pool_timer(TokioTimer::new());
+        builder.pool_idle_timeout(LONGEST_IDLE).pool_max_idle_per_host(MOST_IDLE);
         let calls = Arc::new(Pool::new(builder.clone(), calls));
         builder.http2_keep_alive_interval(pings.after).http2_keep_alive_timeout(pings.limit);
         Self { watches: Arc::new(Pool::new(builder, watches)), calls }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::super::guarded::Guarded;
 use super::super::state::CredentialState;
 use super::snapshot::CredentialSnapshot;
 use crate::core::object_name::NamespacedName;
@@ -31,6 +32,8 @@ struct Inner {
 
 struct Entry {
     snapshot: CredentialSnapshot,
+    /// It as a whole, once the list that showed it is complete.
+    object: Option<Arc<Guarded>>,
     /// Since when its specification is known.
     generation_since: Moment,
     state: SharedState,
@@ -76,11 +79,30 @@ impl CredentialStore {
             _ => {
                 let previous = inner.remove(key);
                 inner.uids.insert(snapshot.uid.clone(), key.clone());
-                let entry = Entry { snapshot, generation_since: now, state: SharedState::default() };
+                let state = SharedState::default();
+                let entry = Entry { snapshot, object: None, generation_since: now, state };
                 inner.credentials.insert(key.clone(), entry);
                 previous.map_or(Change::Added, Change::Replaced)
             }
         }
+    }
+
+    /// Keeps a credential as it was shown last.
+    pub(in crate::controller) fn keep(&self, key: &NamespacedName, object: Arc<Guarded>) {
+        if let Some(entry) = self.lock().credentials.get_mut(key) {
+            entry.object = Some(object);
+        }
+    }
+
+    /// A credential as it was kept last.
+    #[must_use]
+    pub(in crate::controller) fn object(&self, key: &NamespacedName) -> Option<Arc<Guarded>> {
+        self.lock().credentials.get(key)?.object.clone()
+    }
+
+    /// All credentials as they were kept last.
+    pub(in crate::controller) fn objects(&self) -> Vec<Arc<Guarded>> {
+        self.lock().credentials.values().filter_map(|entry| entry.object.clone()).collect()
     }
 
     /// A credential is gone. Returns what was known of it.

@@ -1,7 +1,7 @@
 //! Which credentials are worked on: so many of each namespace have a place.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::core::object_name::NamespacedName;
 
@@ -13,7 +13,7 @@ pub(super) struct QuotaRank {
     /// The second in which it was created.
     pub(super) created: i64,
     /// Its name, so that no two are equal.
-    pub(super) name: String,
+    pub(super) name: Arc<str>,
 }
 
 /// The places of all namespaces of one watched area. A credential keeps its place: no newcomer takes it away.
@@ -24,14 +24,14 @@ pub(in crate::controller) struct NamespaceQuotas {
 
 #[derive(Default)]
 struct Inner {
-    namespaces: HashMap<String, Namespace>,
+    namespaces: HashMap<Arc<str>, Namespace>,
     /// Before a list is complete, nobody knows which credential is the oldest: no place is given.
     is_listing: bool,
 }
 
 #[derive(Default)]
 struct Namespace {
-    members: HashMap<String, Member>,
+    members: HashMap<Arc<str>, Member>,
     waiting: BTreeSet<QuotaRank>,
 }
 
@@ -56,7 +56,7 @@ impl NamespaceQuotas {
     /// Takes in the rank of a credential. It waits for a place, unless it has one.
     pub(super) fn set(&self, namespace: &str, rank: QuotaRank) {
         let mut inner = self.lock();
-        let namespace = inner.namespaces.entry(namespace.to_owned()).or_default();
+        let namespace = inner.namespaces.entry(namespace.into()).or_default();
         let has_place = namespace.remove(&rank.name).is_some_and(|before| before.has_place);
         if !has_place {
             namespace.waiting.insert(rank.clone());
@@ -147,7 +147,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn rank(is_without_token: bool, created: i64, name: &str) -> QuotaRank {
-        QuotaRank { is_without_token, created, name: name.to_owned() }
+        QuotaRank { is_without_token, created, name: name.into() }
     }
 
     fn key(name: &str) -> NamespacedName {
@@ -155,7 +155,7 @@ mod tests {
     }
 
     fn names(keys: &[NamespacedName]) -> Vec<&str> {
-        keys.iter().map(|key| key.name.as_str()).collect()
+        keys.iter().map(|key| &*key.name).collect()
     }
 
     #[test]

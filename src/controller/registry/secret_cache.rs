@@ -2,8 +2,8 @@
 //!
 //! Secrets themselves are not kept, and of those that no credential names one bit: memory does not depend on them.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
@@ -34,8 +34,8 @@ struct Entry {
     written: Option<ObjectVersion>,
     /// How often the watch has shown something new.
     revision: u64,
-    /// The names of the credentials of its namespace that name it.
-    credentials: BTreeSet<String>,
+    /// The names of the credentials of its namespace that name it, in order. Mostly it is one, so this is no set.
+    credentials: Vec<Arc<str>>,
 }
 
 /// How much news of a Secret there was at some moment.
@@ -50,24 +50,23 @@ impl SecretCache {
     }
 
     /// A credential names these Secrets of its namespace from now on, and no longer those before.
-    pub(super) fn link(
-        &self,
-        credential: &NamespacedName,
-        before: &BTreeSet<String>,
-        now: &BTreeSet<String>,
-    ) {
+    pub(super) fn link(&self, credential: &NamespacedName, before: &[Arc<str>], now: &[Arc<str>]) {
         let mut inner = self.lock();
-        for name in before.difference(now) {
-            let key = credential.sibling(name);
+        for name in before.iter().filter(|name| !now.contains(name)) {
+            let key = credential.sibling(Arc::clone(name));
             let Some(entry) = inner.secrets.get_mut(&key) else { continue };
-            entry.credentials.remove(&credential.name);
+            if let Ok(place) = entry.credentials.binary_search(&credential.name) {
+                entry.credentials.remove(place);
+            }
             if entry.credentials.is_empty() {
                 inner.secrets.remove(&key);
             }
         }
         for name in now {
-            let entry = inner.secrets.entry(credential.sibling(name)).or_default();
-            entry.credentials.insert(credential.name.clone());
+            let entry = inner.secrets.entry(credential.sibling(Arc::clone(name))).or_default();
+            if let Err(place) = entry.credentials.binary_search(&credential.name) {
+                entry.credentials.insert(place, Arc::clone(&credential.name));
+            }
         }
     }
 
@@ -95,7 +94,7 @@ impl SecretCache {
     pub(in crate::controller) fn on_deleted(&self, key: &NamespacedName, uid: &str) -> Vec<NamespacedName> {
         let mut inner = self.lock();
         let Some(entry) = inner.secrets.get_mut(key) else { return Vec::new() };
-        if entry.seen.version().is_some_and(|version| version.uid != uid) {
+        if entry.seen.version().is_some_and(|version| *version.uid != *uid) {
             return Vec::new(); // Another one of that name was read or written since.
         }
         entry.mark_absent(key)
@@ -197,7 +196,7 @@ impl Entry {
     }
 
     fn concerned(&self, key: &NamespacedName) -> Vec<NamespacedName> {
-        self.credentials.iter().map(|name| key.sibling(name)).collect()
+        self.credentials.iter().map(|name| key.sibling(Arc::clone(name))).collect()
     }
 }
 
@@ -207,17 +206,17 @@ mod tests {
     use super::*;
 
     fn version(number: u32) -> ObjectVersion {
-        ObjectVersion { uid: "s".into(), resource_version: number.to_string() }
+        ObjectVersion { uid: "s".into(), resource_version: number.to_string().into() }
     }
 
-    fn names(names: &[&str]) -> BTreeSet<String> {
-        names.iter().map(|name| (*name).to_owned()).collect()
+    fn names(names: &[&str]) -> Vec<Arc<str>> {
+        names.iter().map(|name| (*name).into()).collect()
     }
 
     fn cache(links: &[(&str, &[&str])]) -> SecretCache {
         let cache = SecretCache::new();
         for (credential, secrets) in links {
-            cache.link(&key(credential), &BTreeSet::new(), &names(secrets));
+            cache.link(&key(credential), &[], &names(secrets));
         }
         cache
     }
@@ -275,7 +274,7 @@ mod tests {
         cache.on_list_end();
         assert_eq!(cache.lock().secrets.len(), 1);
         assert!(cache.lock().listed.is_none());
-        cache.link(&key("a"), &names(&["login"]), &BTreeSet::new());
+        cache.link(&key("a"), &names(&["login"]), &[]);
         assert!(cache.lock().secrets.is_empty());
     }
 
@@ -288,7 +287,7 @@ mod tests {
         cache.on_applied(&key("theirs"), version(1));
         assert_eq!(seen("target"), LastSeen::Unknown, "the list goes on");
         cache.on_list_end();
-        cache.link(&key("b"), &BTreeSet::new(), &names(&["target", "theirs"]));
+        cache.link(&key("b"), &[], &names(&["target", "theirs"]));
         assert_eq!((seen("target"), seen("theirs")), (LastSeen::Absent, LastSeen::Unknown));
         assert_eq!(cache.last_seen(&key("target")), LastSeen::Unknown);
         cache.on_applied(&key("target"), version(2));

@@ -1,6 +1,6 @@
 //! What a watch shows of a credential, and what that means.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::super::status_watch::StatusMark;
 use crate::core::object_name::NamespacedName;
@@ -17,8 +17,8 @@ pub(in crate::controller) struct CredentialSnapshot {
     pub renew_request: Option<String>,
     /// Whether it is being deleted.
     pub deleting: bool,
-    /// The Secrets of its namespace that it names.
-    pub secrets: BTreeSet<String>,
+    /// The Secrets of its namespace that it names, in order.
+    pub secrets: Vec<Arc<str>>,
     /// Its part in sharing.
     pub sharing: SharingRole,
     /// The other controller that keeps it.

@@ -31,7 +31,7 @@ pub(super) fn snapshot(uid: &str, secrets: &[&str]) -> CredentialSnapshot {
         generation: Some(1),
         renew_request: None,
         deleting: false,
-        secrets: secrets.iter().map(|name| (*name).to_owned()).collect(),
+        secrets: secrets.iter().map(|name| (*name).into()).collect(),
         controller: None,
         sharing: SharingRole::default(),
         claim: None,

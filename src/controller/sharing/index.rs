@@ -181,7 +181,8 @@ impl SharingIndex {
             None => known.remove(namespace),
         };
         let first = NamespacedName::new(namespace, "");
-        let of_namespace = inner.credentials.range(first..).take_while(|(key, _)| key.namespace == namespace);
+        let of_namespace =
+            inner.credentials.range(first..).take_while(|(key, _)| *key.namespace == *namespace);
         let followers: Vec<_> = of_namespace
             .filter_map(|(key, entry)| Some((key.clone(), entry.role.followed()?.clone())))
             .collect();

@@ -99,9 +99,9 @@ fn a_status_is_the_same_after_it_was_read_and_written() {
 fn failures_end_with_the_address_of_their_page_and_nothing_else_does() {
     use ConditionStatus::{False, True};
     let condition = |type_: ConditionType, status: ConditionStatus, reason: &str| Condition {
-        type_: type_.as_str().to_owned(),
-        status: status.as_str().to_owned(),
-        reason: reason.to_owned(),
+        type_: type_.as_str().into(),
+        status: status.as_str().into(),
+        reason: reason.to_owned().into(),
         message: "Correct it".to_owned(),
         observed_generation: None,
         since: Timestamp::UNIX_EPOCH,

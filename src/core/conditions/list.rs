@@ -1,11 +1,15 @@
 //! The list of conditions in status, and how new conditions are merged into it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
 use crate::core::reason::Reason;
 use crate::core::time::to_second;
+
+/// A word of ours, or one that another program has written.
+pub type Word = Cow<'static, str>;
 
 /// The conditions of a credential, in the order in which they are listed.
 ///
@@ -26,6 +30,10 @@ pub enum ConditionType {
 }
 
 impl ConditionType {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Ready, Self::Reconciling, Self::Stalled, Self::LoginAccepted, Self::RenewalOverdue];
+
     /// The type, as on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -51,6 +59,9 @@ pub enum ConditionStatus {
 }
 
 impl ConditionStatus {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::True, Self::False, Self::Unknown];
+
     /// The status, as on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -66,11 +77,11 @@ impl ConditionStatus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     /// Which condition.
-    pub type_: String,
+    pub type_: Word,
     /// Whether it holds: `True`, `False` or `Unknown`.
-    pub status: String,
+    pub status: Word,
     /// Why, in one word of the closed set of reasons.
-    pub reason: String,
+    pub reason: Word,
     /// Why, and what to do, in a sentence.
     pub message: String,
     /// The generation of the specification that it speaks of.
@@ -101,7 +112,7 @@ pub struct Wanted {
     /// Whether it holds.
     pub status: ConditionStatus,
     /// The reason, from the closed set of reasons.
-    pub reason: String,
+    pub reason: Word,
     /// The message: the cause and the cure.
     pub message: String,
 }
@@ -110,14 +121,14 @@ impl Wanted {
     /// A condition for this reason.
     #[must_use]
     pub fn new(type_: ConditionType, status: ConditionStatus, reason: &Reason) -> Self {
-        Self { type_, status, reason: reason.name().to_owned(), message: reason.message() }
+        Self { type_, status, reason: reason.name().into(), message: reason.message() }
     }
 
     /// The condition of this type as it stood before, if it did.
     #[must_use]
     pub fn kept(type_: ConditionType, previous: &[Condition]) -> Option<Self> {
         let before = find(previous, type_)?;
-        let status = match before.status.as_str() {
+        let status = match &*before.status {
             "True" => ConditionStatus::True,
             "False" => ConditionStatus::False,
             _ => ConditionStatus::Unknown,
@@ -146,8 +157,8 @@ pub fn merge(
             let Wanted { type_, status, reason, message } = wanted;
             let before = previous.iter().find(|condition| condition.is(type_, status));
             Condition {
-                type_: type_.as_str().to_owned(),
-                status: status.as_str().to_owned(),
+                type_: type_.as_str().into(),
+                status: status.as_str().into(),
                 reason,
                 message,
                 observed_generation,
@@ -164,7 +175,7 @@ mod tests {
     use super::*;
 
     fn make_wanted(type_: ConditionType, status: ConditionStatus, reason: &str) -> Wanted {
-        Wanted { type_, status, reason: reason.to_owned(), message: format!("message of {reason}") }
+        Wanted { type_, status, reason: reason.to_owned().into(), message: format!("message of {reason}") }
     }
 
     fn at(second: i64) -> Timestamp {

@@ -1,5 +1,7 @@
 //! What status remembers of the logins of one credential.
 
+use std::sync::Arc;
+
 use crate::core::conditions::{Condition, ConditionStatus, ConditionType, find};
 use crate::core::login_attempts::{LoginAttempts, RejectionKind};
 
@@ -7,7 +9,7 @@ use crate::core::login_attempts::{LoginAttempts, RejectionKind};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoginHistory {
     /// The resourceVersion of the login Secret that was used.
-    pub resource_version: Option<String>,
+    pub resource_version: Option<Arc<str>>,
     /// The attempts with it.
     pub attempts: LoginAttempts,
 }
@@ -40,7 +42,7 @@ mod tests {
         let condition = |status: ConditionStatus, reason: &str, message: &str| Condition {
             type_: ConditionType::LoginAccepted.as_str().into(),
             status: status.as_str().into(),
-            reason: reason.into(),
+            reason: reason.to_owned().into(),
             message: message.into(),
             observed_generation: Some(1),
             since: Timestamp::UNIX_EPOCH,

@@ -56,14 +56,14 @@ pub struct Credential {
     obtained_from: Option<AccountKey>,
     /// The version of the target that our last write left.
     target_written: Option<ObjectVersion>,
-    /// The target as it was last read.
-    target_read: Option<TargetSnapshot>,
+    /// The target as it was last read. What is seldom there is elsewhere: thousands of credentials are in memory.
+    target_read: Option<Box<TargetSnapshot>>,
     /// The request for a renewal that stands on the credential, and since when it is known.
     renew_request: Option<(String, Moment)>,
     /// Why the target is not written at the moment.
-    write_pause: Option<WritePause>,
+    write_pause: Option<Box<WritePause>>,
     /// How many rounds in a row a call to the API server has failed, and which one failed last.
-    failed_call: Option<(u32, Reason)>,
+    failed_call: Option<Box<(u32, Reason)>>,
     /// How far what status remembers of the login was handed over.
     restore_stage: RestoreStage,
     /// Whether the login Secret may have been repaired since an earlier process saw its login rejected, and no attempt
@@ -190,7 +190,7 @@ impl Credential {
             published: self.published.as_ref(),
             target_written: self.target_written.as_ref(),
             target_seen: inputs.target_seen,
-            target_read: self.target_read.as_ref(),
+            target_read: self.target_read.as_deref(),
             write_pause: pause.map(|pause| (&pause.reason, pause.until)),
             repair_pause: self.target_repairs.pause(),
             target_pause: self.writes.target.pause(now).filter(|_| !inputs.is_stopping),
@@ -253,7 +253,7 @@ impl Credential {
 
     /// The target was read.
     pub fn on_target_read(&mut self, target: Option<TargetSnapshot>) {
-        self.target_read = target;
+        self.target_read = target.map(Box::new);
     }
 
     /// The target was written with this token, and left in this version.
@@ -309,13 +309,13 @@ impl Credential {
         let before = self.write_pause.as_ref().filter(|pause| pause.generation == generation);
         let count = before.map_or(0, |pause| pause.count).saturating_add(1);
         let until = now.plus(backoff::retry_pause(count, pace, random_fraction));
-        self.write_pause = Some(WritePause { reason, generation, count, until });
+        self.write_pause = Some(Box::new(WritePause { reason, generation, count, until }));
     }
 
     /// The API server refuses to write the target until then.
     #[cfg(test)]
     pub(crate) fn pause_writes(&mut self, reason: Reason, generation: i64, until: Moment) {
-        self.write_pause = Some(WritePause { reason, generation, count: 1, until });
+        self.write_pause = Some(Box::new(WritePause { reason, generation, count: 1, until }));
     }
 
     /// The published token.
@@ -339,8 +339,8 @@ impl Credential {
 
     /// A round ended with this call to the API server, which failed with this answer.
     pub fn on_call_failed(&mut self, call: String, answer: &str) {
-        let count = self.failed_call.as_ref().map_or(1, |(count, _)| count.saturating_add(1));
-        self.failed_call = Some((count, Reason::api_server_call_failed(call, answer)));
+        let count = self.failed_call.as_deref().map_or(1, |(count, _)| count.saturating_add(1));
+        self.failed_call = Some(Box::new((count, Reason::api_server_call_failed(call, answer))));
     }
 
     /// Every call of a round has done what it should.
@@ -351,7 +351,7 @@ impl Credential {
     /// The call to the API server that fails over and over, and not just now.
     #[must_use]
     pub fn failing_call(&self) -> Option<&Reason> {
-        self.failed_call.as_ref().filter(|(count, _)| *count >= FAILURES_TOLD).map(|(_, reason)| reason)
+        self.failed_call.as_deref().filter(|(count, _)| *count >= FAILURES_TOLD).map(|(_, reason)| reason)
     }
 
     /// Until when a delayed write of the status waits.

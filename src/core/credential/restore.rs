@@ -72,8 +72,8 @@ impl Credential {
 
     /// Whether status speaks of this very version of the login Secret.
     fn is_recorded(&self, seen: &LastSeen) -> bool {
-        let recorded = self.status.login.as_ref().and_then(|login| login.resource_version.as_deref());
-        seen.version().is_some_and(|version| recorded == Some(version.resource_version.as_str()))
+        let recorded = self.status.login.as_ref().and_then(|login| login.resource_version.as_ref());
+        seen.version().is_some_and(|version| recorded == Some(&version.resource_version))
     }
 
     /// Links what status remembers to the account that it was written for: the same version of the login Secret, under a

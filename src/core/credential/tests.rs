@@ -302,7 +302,7 @@ fn a_specification_counts_as_observed_when_nothing_is_left_to_do_for_it() {
 fn a_resource_that_cannot_be_read_keeps_its_status_but_for_the_conditions() {
     let before = TestWorld::published().known.status().clone();
     let status = before.clone().malformed(2, "other", at(9).wall);
-    let conditions = status.conditions.iter().map(|it| (it.type_.as_str(), it.status.as_str()));
+    let conditions = status.conditions.iter().map(|it| (&*it.type_, &*it.status));
     let expected = [("Ready", "False"), ("Stalled", "True"), ("LoginAccepted", "True")];
     assert_eq!(conditions.collect::<Vec<_>>(), expected);
     assert_eq!((status.observed_generation, status.controller.as_deref()), (Some(2), Some("other")));

@@ -1,6 +1,7 @@
 //! A spec that can be carried out.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::WaitCause;
 use crate::core::account::Strategy;
@@ -54,8 +55,8 @@ pub struct CaBundleReference {
 /// The part of a spec that determines the account. A token of another account does not satisfy the spec.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccountReference {
-    /// The account that the credential itself logs in to.
-    Own(Box<OwnAccount>),
+    /// The account that the credential itself logs in to. What was published, and what was read, refer to it, too.
+    Own(Arc<OwnAccount>),
     /// The account of this other credential, which logs in for both.
     Followed(NamespacedName),
 }
@@ -74,7 +75,7 @@ pub struct OwnAccount {
 impl AccountReference {
     /// The account, if the credential itself logs in.
     #[must_use]
-    pub fn own(&self) -> Option<&OwnAccount> {
+    pub fn own(&self) -> Option<&Arc<OwnAccount>> {
         match self {
             Self::Own(account) => Some(account),
             Self::Followed(_) => None,
@@ -145,7 +146,7 @@ impl CredentialSpec {
         };
         Self {
             suspended: false,
-            account: AccountReference::Own(Box::new(OwnAccount { login, endpoint, ca_bundle: None })),
+            account: AccountReference::Own(Arc::new(OwnAccount { login, endpoint, ca_bundle: None })),
             has_namespace_selector: false,
             strategy: Strategy::Auto,
             renew_before: RenewBefore::default(),

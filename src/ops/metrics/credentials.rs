@@ -1,5 +1,6 @@
 //! The metrics of each credential.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,19 +13,22 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+/// A word of ours, which takes no room, or one that another program has written.
+type Word = Cow<'static, str>;
+
 /// What metrics show of one credential.
 #[derive(Clone, Debug, Default)]
 pub struct CredentialSample {
     /// Its namespace.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its conditions: type and status.
-    pub conditions: Vec<(String, String)>,
+    pub conditions: Vec<(Word, Word)>,
     /// Whether it is ready, and the reason of that.
-    pub ready: Option<(bool, String)>,
+    pub ready: Option<(bool, Word)>,
     /// The reason of `Stalled`, if that is true.
-    pub stalled: Option<String>,
+    pub stalled: Option<Word>,
     /// When the published token expires.
     pub expiration: Option<Timestamp>,
     /// When its renewal is due; none while suspended.
@@ -129,10 +133,10 @@ impl Collector for Credentials {
 
 fn encode_reasons<'a>(
     mut gauges: MetricEncoder<'_>,
-    values: impl Iterator<Item = (&'a CredentialSample, &'a String, i64)>,
+    values: impl Iterator<Item = (&'a CredentialSample, &'a Word, i64)>,
 ) -> Result<(), fmt::Error> {
     for (facts, reason, value) in values {
-        let labels = [("namespace", &facts.namespace), ("name", &facts.name), ("reason", reason)];
+        let labels = [("namespace", &*facts.namespace), ("name", &*facts.name), ("reason", &**reason)];
         ConstGauge::new(value).encode(gauges.encode_family(&labels)?)?;
     }
     Ok(())
@@ -144,7 +148,7 @@ fn encode_times<'a>(
 ) -> Result<(), fmt::Error> {
     for (facts, time) in times {
         let Some(time) = time else { continue };
-        let labels = [("namespace", facts.namespace.as_str()), ("name", facts.name.as_str())];
+        let labels = [("namespace", &*facts.namespace), ("name", &*facts.name)];
         ConstGauge::new(time.as_second()).encode(gauges.encode_family(&labels)?)?;
     }
     Ok(())

@@ -26,7 +26,7 @@ const SELDOM: f64 = 0.1;
 /// The requests of a restart: the pages of lists.
 const RESTART: f64 = 7.0;
 /// The heap of a build without optimisation, in KiB.
-const HEAP: f64 = 35.0;
+const HEAP: f64 = 25.0;
 
 fn check(case: &Case, name: &str, expected: f64) {
     let found = case.get(name).unwrap_or_default();

@@ -82,7 +82,7 @@ impl Follower {
     fn observed<'a>(&'a self, offer: &'a Offer<'_>, target_seen: &'a LastSeen, now: Moment) -> Observed<'a> {
         let login = match offer {
             Offer::Denied => {
-                let (credential, namespace) = (OWNER.to_string(), IDENTITY.object.namespace.clone());
+                let (credential, namespace) = (OWNER.to_string(), IDENTITY.object.namespace.to_string());
                 Login::Defective(Reason::Reference(ReferenceProblem::NotPermitted { credential, namespace }))
             }
             Offer::Unread(_) => Login::Unread,

@@ -43,7 +43,7 @@ pub(super) fn pair() -> LoginPair {
 }
 
 pub(super) fn version(uid: &str, number: u32) -> ObjectVersion {
-    ObjectVersion { uid: uid.into(), resource_version: number.to_string() }
+    ObjectVersion { uid: uid.into(), resource_version: number.to_string().into() }
 }
 
 #[derive(Clone, Debug)]
@@ -227,7 +227,7 @@ impl Cluster {
             secret_type: SPEC.target.secret_type.clone(),
             immutable: false,
             deleting: false,
-            names_credential: Some(identity.object.name.clone()),
+            names_credential: Some(identity.object.name.to_string()),
             controller: None,
             token: Some(target.token.clone()).filter(|_| Some(&target.name) == recorded),
             intact: false,
