@@ -247,8 +247,7 @@ impl Operator {
         let reporter = Reporter { controller: FIELD_MANAGER.into(), instance };
         let recorder = Recorder::new(client.clone(), reporter);
         let (publisher, events) = EventPublisher::new(Arc::clone(&clock), Arc::clone(&metrics));
-        let peers = Arc::new(PeerWatch::new(settings.controller_name()));
-        let publisher = Arc::new(publisher);
+        let (publisher, peers) = (Arc::new(publisher), Arc::new(PeerWatch::new(settings.controller_name())));
         let namespaces: Vec<Option<String>> = if settings.namespaces.is_empty() {
             vec![None]
         } else {

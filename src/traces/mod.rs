@@ -5,8 +5,9 @@
 //! every part knows the trace by the token, and nothing is handed from one to the next. Spans are made when they have
 //! ended, wait in a bounded queue, and are sent by a task of their own: a receiver costs no renewal.
 //!
-//! The SDK of OpenTelemetry would bring 15 crates, with a second random number generator, a second HTTP client interface and
-//! a thread, for what is one JSON document here: OTLP has a JSON encoding, and the transport for issuers sends JSON.
+//! The SDK of OpenTelemetry would bring 15 crates, with a second random number generator, a second interface of HTTP clients
+//! and a thread, for what is one JSON document here: OTLP has a JSON encoding, and the transport for issuers sends JSON. This
+//! module brings no crate and less than 0.1 MB, so there is no cargo feature to leave it out.
 
 mod export;
 mod otlp;

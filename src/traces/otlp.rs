@@ -66,8 +66,8 @@ mod tests {
     use crate::core::testing::at;
     use crate::core::token::Fingerprint;
 
-    fn text(value: &str) -> Option<AnyValue> {
-        Some(AnyValue { value: Some(StringValue(value.to_owned())) })
+    fn text(value: &str) -> AnyValue {
+        AnyValue { value: Some(StringValue(value.to_owned())) }
     }
 
     #[test]
@@ -96,7 +96,7 @@ mod tests {
         let [of_resource] = &request.resource_spans[..] else { panic!("{body}") };
         let attributes = &of_resource.resource.as_ref().unwrap().attributes;
         let key = "service.name".to_owned();
-        assert_eq!(*attributes, [KeyValue { key, value: text("idissuer"), ..KeyValue::default() }]);
+        assert_eq!(*attributes, [KeyValue { key, value: Some(text("idissuer")), ..KeyValue::default() }]);
         let scope = of_resource.scope_spans[0].scope.as_ref().unwrap();
         assert_eq!((scope.name.as_str(), scope.version.as_str()), ("idissuer", env!("CARGO_PKG_VERSION")));
         let [root, child] = &of_resource.scope_spans[0].spans[..] else { panic!("{body}") };
@@ -108,7 +108,7 @@ mod tests {
         assert_eq!((root.start_time_unix_nano, root.end_time_unix_nano), (nanoseconds(1), nanoseconds(3)));
         assert_eq!(
             (root.attributes[0].key.as_str(), &root.attributes[0].value),
-            ("idissuer.trigger", &text("due"))
+            ("idissuer.trigger", &Some(text("due")))
         );
         assert_eq!(root.status, None);
         let status = child.status.as_ref().unwrap();

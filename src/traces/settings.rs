@@ -21,6 +21,7 @@ const DEFAULT_LIMIT: Duration = Duration::from_secs(10);
 
 /// The variables. Each has a flag, too; the help shows the one that turns traces on.
 #[derive(Args, Debug, Default)]
+#[expect(clippy::struct_field_names, reason = "flags and variables are named by these names")]
 pub struct Variables {
     /// Send traces to this OTLP receiver over HTTP, below its path v1/traces. Other `OTEL_…` variables are understood, too
     #[arg(long, env, value_name = "URL")]
@@ -251,10 +252,6 @@ fn pairs(text: &str) -> Option<Vec<(String, String)>> {
 mod tests {
     use super::*;
 
-    fn some(text: &str) -> Option<String> {
-        Some(text.to_owned())
-    }
-
     fn settings(variables: &Variables) -> Settings {
         variables.settings("idissuer-operator").unwrap().unwrap()
     }
@@ -266,14 +263,14 @@ mod tests {
         assert!(!is_on(Variables::sent_to(" ")));
         assert!(is_on(Variables::sent_to("http://collector:4318")));
         assert!(!is_on(Variables {
-            otel_sdk_disabled: some("True"),
+            otel_sdk_disabled: Some("True".into()),
             ..Variables::sent_to("http://collector:4318")
         }));
         assert!(!is_on(Variables {
-            otel_traces_exporter: some("none"),
+            otel_traces_exporter: Some("none".into()),
             ..Variables::sent_to("http://collector:4318")
         }));
-        let wanted = Variables { otel_traces_exporter: some("otlp"), ..Variables::default() };
+        let wanted = Variables { otel_traces_exporter: Some("otlp".into()), ..Variables::default() };
         assert_eq!(settings(&wanted).url.as_str(), "http://localhost:4318/v1/traces");
     }
 
@@ -282,9 +279,9 @@ mod tests {
         let url = |variables: &Variables| settings(variables).url.to_string();
         assert_eq!(url(&Variables::sent_to("https://collector/base/")), "https://collector/base/v1/traces");
         let both = Variables {
-            otel_exporter_otlp_traces_endpoint: some("http://traces:1/as/it/is"),
-            otel_exporter_otlp_timeout: some("1000"),
-            otel_exporter_otlp_traces_timeout: some("2500"),
+            otel_exporter_otlp_traces_endpoint: Some("http://traces:1/as/it/is".into()),
+            otel_exporter_otlp_timeout: Some("1000".into()),
+            otel_exporter_otlp_traces_timeout: Some("2500".into()),
             otel_exporter_otlp_headers: Some("a=1".into()),
             otel_exporter_otlp_traces_headers: Some("authorization=Bearer%20x%3Dy, b = 2".into()),
             ..Variables::sent_to("http://collector:4318")
@@ -306,10 +303,10 @@ mod tests {
 
     #[test]
     fn traces_carry_the_name_of_the_service_and_what_else_is_given() {
-        let resource = |name: Option<&str>, attributes| {
+        let resource = |name: Option<&str>, attributes: &str| {
             let variables = Variables {
                 otel_service_name: name.map(str::to_owned),
-                otel_resource_attributes: some(attributes),
+                otel_resource_attributes: Some(attributes.into()),
                 ..Variables::sent_to("http://collector:4318")
             };
             let pairs = settings(&variables).resource;
@@ -328,7 +325,7 @@ mod tests {
     fn a_sampler_is_one_of_the_standard_ones() {
         let sampler = |name: &str, share: Option<&str>| {
             let variables = Variables {
-                otel_traces_sampler: some(name),
+                otel_traces_sampler: Some(name.into()),
                 otel_traces_sampler_arg: share.map(str::to_owned),
                 ..Variables::sent_to("http://collector:4318")
             };
@@ -354,17 +351,20 @@ mod tests {
             (Variables::sent_to("http://me:secret@collector:4318"), "OTEL_EXPORTER_OTLP_ENDPOINT"),
             (
                 Variables {
-                    otel_exporter_otlp_protocol: some("grpc"),
+                    otel_exporter_otlp_protocol: Some("grpc".into()),
                     ..Variables::sent_to("http://c:4317")
                 },
                 "http/json",
             ),
             (
-                Variables { otel_traces_exporter: some("zipkin"), ..Variables::default() },
+                Variables { otel_traces_exporter: Some("zipkin".into()), ..Variables::default() },
                 "OTEL_TRACES_EXPORTER=zipkin",
             ),
             (
-                Variables { otel_exporter_otlp_timeout: some("10s"), ..Variables::sent_to("http://c") },
+                Variables {
+                    otel_exporter_otlp_timeout: Some("10s".into()),
+                    ..Variables::sent_to("http://c")
+                },
                 "_TIMEOUT=10s",
             ),
             (
@@ -376,13 +376,13 @@ mod tests {
             ),
             (
                 Variables {
-                    otel_exporter_otlp_certificate: some("/no/file"),
+                    otel_exporter_otlp_certificate: Some("/no/file".into()),
                     ..Variables::sent_to("https://c")
                 },
                 "/no/file",
             ),
             (
-                Variables { otel_resource_attributes: some("a"), ..Variables::sent_to("http://c") },
+                Variables { otel_resource_attributes: Some("a".into()), ..Variables::sent_to("http://c") },
                 "OTEL_RESOURCE_ATTRIBUTES",
             ),
         ];

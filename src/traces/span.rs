@@ -28,8 +28,9 @@ impl TraceId {
 
     /// Its first span. Whoever publishes the token knows it, too.
     pub(super) fn root(self) -> SpanId {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        SpanId([a, b, c, d, e, f, g, h])
+        let mut name = [0; 8];
+        name.copy_from_slice(&self.0[..8]);
+        SpanId(name)
     }
 }
 

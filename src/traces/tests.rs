@@ -199,8 +199,8 @@ async fn a_call_that_was_kept_back_has_waited_at_the_gate_since_then() {
 #[tokio::test(start_paused = true)]
 async fn a_renewal_that_fails_ends_with_its_call_and_has_a_trace_of_its_own() {
     let traced = Traced::start(Receiver::default());
-    let traces = [traced.call(Err(&"it answers 503")), traced.call(Err(&"it answers 503"))];
-    assert!(traces[0].is_some() && traces[0] != traces[1]);
+    let both = [traced.call(Err(&"it answers 503")), traced.call(Err(&"it answers 503"))];
+    assert!(both[0].is_some() && both[0] != both[1]);
     assert!(lock(&traced.tracer.0.as_ref().unwrap().open).is_empty());
     let receiver = traced.end().await;
     let failed: Vec<_> = receiver.spans(0).iter().map(facts).filter(|span| span.4.is_some()).collect();
