@@ -8,8 +8,11 @@ use regex_lite::Regex;
 use super::markdown::{cell, table};
 use crate::source::root;
 
+/// A file below `src`, and constants in it.
+type Place = (&'static str, &'static [&'static str]);
+
 /// What the limits are about, and where they stand.
-const SECTIONS: [(&str, &[(&str, &[&str])]); 5] = [
+const SECTIONS: [(&str, &[Place]); 5] = [
     (
         "Logins and tokens",
         &[
