@@ -161,7 +161,7 @@ pub(super) struct Recorder {
 /// The Events of the last minutes.
 #[derive(Default)]
 struct RecentEvents {
-    by_key: HashMap<(String, String), Recent>,
+    by_key: HashMap<EventKey, Recent>,
     /// When those that are too old to be counted up were forgotten last.
     swept: Timestamp,
 }

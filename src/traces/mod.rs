@@ -251,7 +251,7 @@ impl Tracing {
 
 fn of_credential(credential: Option<&NamespacedName>) -> Vec<Attribute> {
     credential.map_or_else(Vec::new, |NamespacedName { namespace, name }| {
-        vec![("k8s.namespace.name", namespace.clone()), ("idissuer.credential", name.clone())]
+        vec![("k8s.namespace.name", namespace.to_string()), ("idissuer.credential", name.to_string())]
     })
 }
 
