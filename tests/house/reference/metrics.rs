@@ -28,17 +28,16 @@ pub(super) fn tables() -> String {
 /// An operator to which everything has happened that a metric shows only then.
 fn operator() -> Metrics {
     let metrics = Metrics::new();
-    let text = || "x".to_owned();
     metrics.issuer_clock_skew(&Origin::parse(DEFAULT_ISSUER).unwrap(), SignedDuration::ZERO);
     metrics.api_request("get", "secrets", 200);
     metrics.watch_event("secrets", "listed", Timestamp::UNIX_EPOCH);
     metrics.set_scope("all", "none");
     let sample = CredentialSample {
-        namespace: text(),
-        name: text(),
-        conditions: vec![(text(), text())],
-        ready: Some((true, text())),
-        stalled: Some(text()),
+        namespace: "x".into(),
+        name: "x".into(),
+        conditions: vec![("x".into(), "x".into())],
+        ready: Some((true, "x".into())),
+        stalled: Some("x".into()),
         expiration: Some(Timestamp::UNIX_EPOCH),
         renewal: Some(Timestamp::UNIX_EPOCH),
     };

@@ -42,7 +42,7 @@ async fn a_renewal_is_one_trace_to_the_files_and_the_log_names_it() {
         }
     }
     assert_eq!(names, ["files", "gate", "issuer", "renewal", "trigger"].map(str::to_owned).into());
-    let linked = format!("trace_id={trace}");
+    let field = format!("trace_id={trace}");
     let output = sidecar.output();
-    assert_eq!(output.lines().filter(|line| line.contains(&linked)).count(), 2, "{output}");
+    assert_eq!(output.lines().filter(|line| line.contains(&field)).count(), 2, "{output}");
 }
