@@ -76,7 +76,9 @@ async fn a_follower_guesses_the_password_of_its_owner_no_quicker_than_another_na
     let guess =
         |world: &World, password: &str| world.write(&login_secret(&follower.namespace, &account, password));
     guess(&world, "guess 0");
-    world.write(&Credential { owner: None, ..follower.clone() }.manifest(&world.environment.issuers, &json!({})));
+    world.write(
+        &Credential { owner: None, ..follower.clone() }.manifest(&world.environment.issuers, &json!({})),
+    );
     for number in 1..8 {
         world.pass(Duration::from_secs(10)).await;
         guess(&world, &format!("guess {number}"));
@@ -84,5 +86,9 @@ async fn a_follower_guesses_the_password_of_its_owner_no_quicker_than_another_na
     assert_eq!(world.environment.ledger.calls().logins_rejected, 4);
     guess(&world, &account.password);
     world.pass(Duration::from_secs(600)).await;
-    assert_eq!(world.condition(&follower, "Stalled").unwrap().1, "LoginRateLimited", "nobody is told that this is the one");
+    assert_eq!(
+        world.condition(&follower, "Stalled").unwrap().1,
+        "LoginRateLimited",
+        "nobody is told that this is the one"
+    );
 }

@@ -21,11 +21,9 @@ fn after(reason: &Reason) -> Option<Reason> {
     let expiry = Timestamp::UNIX_EPOCH;
     let unusable = |defect| LoginSecretUnusable { secret: secret(), key: key(), defect };
     let origin = || "https://issuer.example".to_owned();
-    let rejected =
-        |forbidden, blank| LoginRejected { secret: secret(), origin: origin(), forbidden, blank };
+    let rejected = |forbidden, blank| LoginRejected { secret: secret(), origin: origin(), forbidden, blank };
     let answers = UnclearAnswer::each("some defect");
-    let not_accepted =
-        |blank| LoginNotAccepted { origin: origin(), answer: UnclearAnswer::PathWrong, blank };
+    let not_accepted = |blank| LoginNotAccepted { origin: origin(), answer: UnclearAnswer::PathWrong, blank };
     let unclear = |answer| Unclear { origin: origin(), answer };
     let unavailable = |status| IssuerUnavailable { origin: origin(), status };
     Some(match reason {
@@ -50,9 +48,7 @@ fn after(reason: &Reason) -> Option<Reason> {
         TemplateError { .. } => TemplateTooLarge { key: key() },
         TemplateTooLarge { .. } => TemplateTooLong,
         TemplateTooLong => TargetRefused(TargetRefusal::Type("some.type/x".into())),
-        TargetRefused(TargetRefusal::Type(_)) => {
-            TargetRefused(TargetRefusal::Domain("some.domain".into()))
-        }
+        TargetRefused(TargetRefusal::Type(_)) => TargetRefused(TargetRefusal::Domain("some.domain".into())),
         TargetRefused(TargetRefusal::Domain(_)) => TargetRefused(TargetRefusal::Name(secret())),
         TargetRefused(TargetRefusal::Name(_)) => TargetRefused(TargetRefusal::Literal(key())),
         TargetRefused(TargetRefusal::Literal(_)) => Reference(ReferenceProblem::NotPermitted {
@@ -113,9 +109,7 @@ fn after(reason: &Reason) -> Option<Reason> {
         TargetWriteRefused { .. } => {
             Reason::api_server_call_failed("read Secret shop/billing".into(), "forbidden")
         }
-        ApiServerCallFailed { .. } => {
-            ManagedByAnotherController { controller: "idissuer/operator".into() }
-        }
+        ApiServerCallFailed { .. } => ManagedByAnotherController { controller: "idissuer/operator".into() },
         ManagedByAnotherController { .. } => return None,
     })
 }

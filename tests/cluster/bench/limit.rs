@@ -35,5 +35,8 @@ pub(super) async fn holds(field: &mut Field<'_>, case: &mut Case) {
     case.set("first tokens: peak MiB", issued);
     case.set("restart: peak MiB", restarted);
     case.set("limit of the chart MiB", of_chart());
-    assert!(issued.max(restarted) < of_chart(), "{issued} and {restarted} MiB: the kernel would end the operator");
+    assert!(
+        issued.max(restarted) < of_chart(),
+        "{issued} and {restarted} MiB: the kernel would end the operator"
+    );
 }

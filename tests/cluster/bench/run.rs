@@ -43,7 +43,13 @@ impl Length {
     fn of_environment() -> Self {
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         if variable("LONG").is_some() {
-            Self { steady: minutes(20), outage: minutes(5), rounds: 34, unrelated: 10_000, sections: LONG_SECTIONS }
+            Self {
+                steady: minutes(20),
+                outage: minutes(5),
+                rounds: 34,
+                unrelated: 10_000,
+                sections: LONG_SECTIONS,
+            }
         } else {
             Self { steady: minutes(1), outage: minutes(1), rounds: 8, unrelated: 2_000, sections: SECTIONS }
         }
