@@ -59,8 +59,8 @@ impl Receiver {
                 found.extend(spans.map(|span| (service.clone(), span)));
             }
         }
-        let digits = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        found.retain(|(_, span)| digits(&span.trace_id) == trace);
+        let trace = u128::from_str_radix(trace, 16).unwrap().to_be_bytes();
+        found.retain(|(_, span)| span.trace_id == trace);
         found
     }
 }
@@ -75,9 +75,9 @@ fn attribute(span: &Span, key: &str) -> Option<String> {
 
 fn send_to(operator: &mut Operator, address: SocketAddr) {
     operator.environment = vec![
-        ("OTEL_EXPORTER_OTLP_ENDPOINT".into(), format!("http://{address}").into()),
-        ("OTEL_EXPORTER_OTLP_HEADERS".into(), format!("x-key={HEADER}").into()),
-        ("OTEL_EXPORTER_OTLP_TIMEOUT".into(), "500".into()),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}").into()),
+        ("OTEL_EXPORTER_OTLP_HEADERS", format!("x-key={HEADER}").into()),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "500".into()),
     ];
 }
 

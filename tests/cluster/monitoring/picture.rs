@@ -61,7 +61,7 @@ pub(super) async fn draw(prometheus: &Prometheus, dashboard: &Value, time: (f64,
         let unit = panel["fieldConfig"]["defaults"]["unit"].as_str().unwrap_or_default();
         match panel["type"].as_str() {
             Some("timeseries") => {
-                draw_lines(&mut svg, area, unit, time, &lines(prometheus, panel, time).await)
+                draw_lines(&mut svg, area, unit, time, &lines(prometheus, panel, time).await);
             }
             Some("stat") => {
                 let shown = lines(prometheus, panel, (time.1, time.1)).await;
