@@ -129,7 +129,7 @@ async fn a_renewal_is_one_trace_from_its_trigger_to_the_status_and_the_log_names
     assert_eq!(told(children[2], "idissuer.origin"), stage.issuer.url());
     assert_eq!(
         (told(children[2], "idissuer.grant"), told(children[2], "idissuer.outcome")),
-        ("Login".into(), "ok".into())
+        ("Refresh".into(), "ok".into())
     );
     assert_eq!(told(children[3], "k8s.secret.name"), NAME);
 
