@@ -201,7 +201,7 @@ fn a_published_token_keeps_its_credential_ready_until_it_dies() {
                 world.accounts.clear();
                 world.edit_login(Ok(BILLING));
             }),
-            (Ok("TokenPublished"), "-", "-", "as before", "-"),
+            (Ok("TokenPublished"), "-", "-", "accepted", "-"),
         ),
         (
             "another account, in flight",
