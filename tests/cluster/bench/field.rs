@@ -123,6 +123,8 @@ impl<'a> Field<'a> {
         if let Some(program) = super::run::program() {
             operator.program = program;
         }
+        // As in the image. Without it, memory depends on the number of threads.
+        operator.environment.push(("MALLOC_ARENA_MAX", "1".into()));
         operator
     }
 

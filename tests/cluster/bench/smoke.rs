@@ -40,8 +40,6 @@ fn check(case: &Case, name: &str, expected: f64) {
 async fn a_hundred_first_tokens_and_a_restart_cost_what_is_expected() {
     let control_plane = CLUSTER.control_plane().await.unwrap();
     let mut field = Field::prepare(control_plane, SIZE + MORE, Scope::Namespaces, HOUR).await;
-    // What each thread keeps for itself depends on the machine.
-    field.operator.environment.push(("MALLOC_ARENA_MAX", "1".into()));
     field.start_operator().await;
     field.add_logins(0..SIZE + MORE).await;
     field.settle().await;

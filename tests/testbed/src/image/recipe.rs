@@ -116,6 +116,10 @@ impl Recipe {
             ("ENTRYPOINT", _) => {
                 Ok(image.entrypoint(serde_json::from_str::<Vec<String>>(rest).map_err(|_| defect())?))
             }
+            ("ENV", [variable]) => {
+                let (name, value) = variable.split_once('=').ok_or_else(defect)?;
+                Ok(image.variable(name, value))
+            }
             ("LABEL", _) => {
                 let (name, value) = rest.split_once('=').ok_or_else(defect)?;
                 let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
