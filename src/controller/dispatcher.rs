@@ -60,6 +60,7 @@ impl Dispatcher {
     /// A credential is gone.
     pub(super) fn forget(&mut self, key: &NamespacedName) {
         self.queue.forget(key);
+        self.context.tracer.keep_back(key, false, self.context.clock.now());
     }
 
     /// Goes on until something has happened. It may be dropped at any time.

@@ -321,7 +321,7 @@ impl Reason {
 #[cfg(test)]
 mod tests {
     use super::examples::all;
-    use super::write_refusal::ANSWER_MAX_CHARACTERS;
+    use super::write_refusal::ANSWER_MAX_LENGTH;
     use super::*;
 
     #[test]
@@ -432,6 +432,8 @@ mod tests {
             "{message}"
         );
         let message = Reason::target_write_refused("billing".into(), &"é".repeat(300)).message();
-        assert!(message.contains(&format!("{}….", "é".repeat(ANSWER_MAX_CHARACTERS))), "{message}");
+        assert!(message.contains(&format!("{}….", "é".repeat(ANSWER_MAX_LENGTH / 2))), "{message}");
+        let message = Reason::target_write_refused("billing".into(), "by \u{202e}ycilop\u{200b}").message();
+        assert!(message.contains("by ycilop."), "{message}");
     }
 }

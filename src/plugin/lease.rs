@@ -80,7 +80,14 @@ fn ahead_of(told: Option<Timestamp>, written: Option<Timestamp>) -> SignedDurati
 
 /// The namespace and name of a lease; an operator without one is `none/HOST/ADDRESS`.
 fn lease_of(controller: &str) -> Option<(&str, &str)> {
-    controller.split_once('/').filter(|(namespace, name)| *namespace != "none" && !name.contains('/'))
+    // A tenant may have written the status: what is no name gets into no path and no command.
+    let is_name = |text: &str| {
+        let is_part = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+        text.starts_with(|first: char| first.is_ascii_alphanumeric()) && text.bytes().all(is_part)
+    };
+    controller
+        .split_once('/')
+        .filter(|(namespace, name)| *namespace != "none" && is_name(namespace) && is_name(name))
 }
 
 #[cfg(test)]
@@ -92,7 +99,9 @@ mod tests {
     fn a_controller_names_its_lease_or_has_none() {
         assert_eq!(lease_of("idissuer-system/idissuer"), Some(("idissuer-system", "idissuer")));
         assert_eq!(lease_of("none/host/127.0.0.1:8080"), None);
-        assert_eq!(lease_of("odd"), None);
+        for odd in ["odd", "x$(id)/y", "shop/x y", "-n/x", "/x", "x/", "a/b/c"] {
+            assert_eq!(lease_of(odd), None, "{odd}");
+        }
     }
 
     #[test]

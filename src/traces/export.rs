@@ -24,6 +24,8 @@ const GATHERING: Duration = Duration::from_secs(1);
 /// How often spans are sent before they are given up, and the pause after the first time, which doubles.
 const ATTEMPTS: u32 = 4;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// How often an exporter without spans looks for renewals whose token is not published.
+const CLOSING: Duration = Duration::from_secs(60);
 /// The longest pause that a receiver may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -109,12 +111,16 @@ impl Exporter {
     /// The next spans; none once the process stops and nothing is left.
     async fn gather(&mut self, stop: &CancellationToken) -> Vec<Span> {
         let mut spans = Vec::new();
+        let (queue, tracing) = (&mut self.queue, &self.tracing);
+        tracing.close_old(tracing.clock.now());
         let gathering = async {
-            self.queue.recv_many(&mut spans, BATCH_LIMIT).await;
+            while tokio::time::timeout(CLOSING, queue.recv_many(&mut spans, BATCH_LIMIT)).await.is_err() {
+                tracing.close_old(tracing.clock.now());
+            }
             let more = async {
                 while spans.len() < BATCH_LIMIT {
                     let room = BATCH_LIMIT - spans.len();
-                    self.queue.recv_many(&mut spans, room).await;
+                    queue.recv_many(&mut spans, room).await;
                 }
             };
             // Most spans of a renewal end within a second, and are sent together.
@@ -153,10 +159,10 @@ impl Exporter {
     async fn send(&mut self, spans: &[Span], stop: &CancellationToken) {
         let body = otlp::encode(&self.settings.resource, spans).to_string().into_bytes();
         let mut pause = FIRST_PAUSE;
-        for _ in 0..ATTEMPTS {
+        for attempt in 1..=ATTEMPTS {
             let Err(Failure { cause, again }) = self.post(body.clone()).await else { return };
             self.warn_of(&cause);
-            let Some(asked) = again else { return };
+            let Some(asked) = again.filter(|_| attempt < ATTEMPTS) else { return };
             tokio::select! {
                 () = tokio::time::sleep(pause.max(asked)) => {}
                 () = stop.cancelled() => return,

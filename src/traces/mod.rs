@@ -199,7 +199,7 @@ impl Cause {
         attributes.extend(call.result.ok().map(|token| ("idissuer.fingerprint", token.to_string())));
         let renewal = tracing.child(trace, "renewal", Kind::Internal, (start, now));
         let renewal = Span { id: trace.root(), parent: None, attributes, failure, ..renewal };
-        tracing.open(Open { credential, span: renewal }, now);
+        tracing.open(Open { credential, span: renewal });
         Some(trace)
     }
 }
@@ -216,15 +216,19 @@ impl Tracing {
     }
 
     /// A token was obtained: the renewal ends once it is published. One that failed has ended.
-    fn open(&self, opened: Open, now: Moment) {
+    fn open(&self, opened: Open) {
         let mut open = lock(&self.open);
-        let is_old = |_: &TraceId, it: &mut Open| it.span.end.plus(OPEN_LIFE).is_reached(now);
-        open.extract_if(is_old).for_each(|(_, old)| self.send(old.span));
         if opened.span.failure.is_some() || open.len() >= OPEN_LIMIT {
             self.send(opened.span);
         } else if let Some(same) = open.insert(opened.span.trace, opened) {
             self.send(same.span);
         }
+    }
+
+    /// Ends the renewals whose token is not published: nobody needs it, or it cannot be written.
+    fn close_old(&self, now: Moment) {
+        let is_old = |_: &TraceId, it: &mut Open| it.span.end.plus(OPEN_LIFE).is_reached(now);
+        lock(&self.open).extract_if(is_old).for_each(|(_, old)| self.send(old.span));
     }
 
     /// The renewal for this credential ends now.

@@ -24,7 +24,7 @@ const DEFAULT_LIMIT: Duration = Duration::from_secs(10);
 #[expect(clippy::struct_field_names, reason = "flags and variables are named by these names")]
 pub struct Variables {
     /// Send traces to this OTLP receiver over HTTP, below its path v1/traces. Other `OTEL_…` variables are understood, too
-    #[arg(long, env, value_name = "URL")]
+    #[arg(long, env, value_name = "URL", hide_env_values = true)]
     otel_exporter_otlp_endpoint: Option<String>,
     /// Where traces go, with its path
     #[arg(long, env, hide = true, value_name = "URL")]
@@ -151,7 +151,10 @@ impl Variables {
 
     fn headers(&self) -> Result<HeaderMap, String> {
         let (of_traces, of_all) = (&self.otel_exporter_otlp_traces_headers, &self.otel_exporter_otlp_headers);
-        let Some(text) = of_traces.as_ref().or(of_all.as_ref()) else { return Ok(HeaderMap::new()) };
+        let mut set = [of_traces, of_all].into_iter().flatten();
+        let Some(text) = set.find(|text| !text.expose_secret().trim().is_empty()) else {
+            return Ok(HeaderMap::new());
+        };
         let defect = || "OTEL_EXPORTER_OTLP_HEADERS is not of the form name=value,name=value".to_owned();
         let mut headers = HeaderMap::new();
         for (name, value) in pairs(text.expose_secret()).ok_or_else(defect)? {

@@ -58,6 +58,8 @@ impl<C: Connector> Connections<C> {
         builder.pool_idle_timeout(LONGEST_IDLE).pool_max_idle_per_host(MOST_IDLE);
         let calls = Arc::new(Pool::new(builder.clone(), calls));
         builder.http2_keep_alive_interval(pings.after).http2_keep_alive_timeout(pings.limit);
+        // hyper counts a connection as idle once the pool has let it go, although a watch still goes over it.
+        builder.http2_keep_alive_while_idle(true);
         Self { watches: Arc::new(Pool::new(builder, watches)), calls }
     }
 }

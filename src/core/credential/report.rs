@@ -187,7 +187,7 @@ impl Credential {
     }
 
     /// Whether a status is worth a write. A new time of the last attempt alone is not, and neither is a higher count of the
-    /// same failure within five minutes.
+    /// same failure within five minutes, or another text of it.
     fn is_worth_writing(&self, status: &Status, now: Moment) -> bool {
         let previous = &self.status;
         let mut leveled = status.clone();
@@ -202,6 +202,14 @@ impl Credential {
             && failures.reason == before.reason
         {
             failures.clone_from(before);
+        }
+        for condition in
+            leveled.conditions.iter_mut().filter(|it| is_fresh && Reason::quotes_answer(&it.reason))
+        {
+            let is_same = |it: &&Condition| (&it.type_, &it.reason) == (&condition.type_, &condition.reason);
+            if let Some(before) = previous.conditions.iter().find(is_same) {
+                condition.message.clone_from(&before.message);
+            }
         }
         leveled != *previous
     }

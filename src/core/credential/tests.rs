@@ -190,6 +190,26 @@ fn a_call_is_reported_after_its_third_failure_in_a_row() {
 }
 
 #[test]
+fn an_answer_that_differs_from_call_to_call_is_written_at_most_once_in_five_minutes() {
+    let mut world = TestWorld::published();
+    let fail = |world: &mut TestWorld, port: u32| {
+        let answer = format!("failed calling webhook: read from port {port}: connection reset");
+        world.known.on_call_failed("patch Secret shop/billing".into(), &answer);
+    };
+    (0..3).for_each(|port| fail(&mut world, port));
+    let report = report_on(&world, StatusTrigger::Failure, world.now);
+    assert!(report.is_news, "a first time");
+    world.known.on_status_written(report.status, false, world.now);
+    fail(&mut world, 3);
+    assert!(!report_on(&world, StatusTrigger::Failure, world.now).is_news, "another port");
+    let later = world.now.plus(seconds(300));
+    assert!(
+        report_on(&world, StatusTrigger::Failure, later).is_news,
+        "the text of today, after five minutes"
+    );
+}
+
+#[test]
 fn a_refused_write_waits_longer_each_time_and_is_nothing_to_another_generation() {
     let mut world = TestWorld::published();
     let mut pauses = Vec::new();

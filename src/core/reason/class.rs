@@ -26,6 +26,12 @@ impl Reason {
         ) || self.is_of_ca_bundle()
     }
 
+    /// Whether the text of a reason of this name quotes an answer, which may differ from call to call.
+    #[must_use]
+    pub fn quotes_answer(name: &str) -> bool {
+        matches!(name, "ApiServerCallFailed" | "IssuerUnavailable" | "Expired" | "RenewalOverdue")
+    }
+
     /// Whether it is the CA bundle that cannot be used.
     #[must_use]
     pub fn is_of_ca_bundle(&self) -> bool {

@@ -2,8 +2,8 @@
 
 use super::Reason;
 
-/// How many characters of an answer of the API server a message shows.
-pub(super) const ANSWER_MAX_CHARACTERS: usize = 256;
+/// How many bytes of an answer of the API server a message shows: the note of an Event, of 1,024 bytes, has to hold it.
+pub(super) const ANSWER_MAX_LENGTH: usize = 256;
 
 impl Reason {
     /// The API server refused to write the target, with this answer.
@@ -21,11 +21,19 @@ impl Reason {
 
 /// An answer on one line, and cut.
 fn on_one_line(answer: &str) -> String {
-    let words: Vec<&str> = answer.split(|it: char| it.is_whitespace() || it.is_control()).collect();
+    let words: Vec<&str> = answer.split(|it: char| it.is_whitespace() || is_deceptive(it)).collect();
     let line = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-    let mut answer: String = line.chars().take(ANSWER_MAX_CHARACTERS).collect();
+    let shown = |(start, character): &(usize, char)| start + character.len_utf8() <= ANSWER_MAX_LENGTH;
+    let mut answer: String = line.char_indices().take_while(shown).map(|(_, character)| character).collect();
     if answer.len() < line.len() {
         answer.push('…');
     }
     answer
+}
+
+/// Whether a character could make a terminal show something else: control characters, and those that are invisible or
+/// change the direction of the text.
+fn is_deceptive(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
