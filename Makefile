@@ -33,7 +33,7 @@ simulation: export PROPTEST_CASES ?= 10000
 simulation: export SIMULATION_LONG := yes
 simulation: export CARGO_PROFILE_DEV_OPT_LEVEL := 2
 simulation: ## Run ten simulated days of operation with random faults
-	$(CARGO) test --locked --workspace --test simulation -- --include-ignored --skip what_the_worst_templates_cost --nocapture
+	$(CARGO) test --locked --workspace --test simulation -- --include-ignored --skip what_the_worst_templates_cost --skip scale:: --nocapture
 
 check: deny spelling workflows minimal ## Check format, lints, docs, dependencies, spelling, workflows and generated files
 	$(CARGO) fmt --all --check
