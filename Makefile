@@ -167,7 +167,7 @@ figures: ## Measure restarts, failovers, memory, worst-case templates, wrong pas
 
 SCALE := scale::what_a_credential_costs_does_not_grow_with_their_number
 scale: ## Measure up to 100,000 simulated credentials: CPU, memory, requests and calls of each; SIZES=1000,10000 does less
-	@$(CARGO) test --quiet --locked --profile simulation --test issuer --test simulation -- --ignored --exact --nocapture $(SCALE)
+	@$(CARGO) test --quiet --locked --profile simulation --test simulation -- --ignored --exact --nocapture $(SCALE)
 
 # For an otherwise idle machine. The same selection of packages as in `BUILD`. The simulator is a program of its own beside the operator.
 MEASURED  := --locked --profile simulation --workspace

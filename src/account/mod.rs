@@ -67,7 +67,7 @@ pub struct AccountsLoad {
 }
 
 /// What speaks for a login before the issuer is asked.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct LoginEvidence {
     /// The account from which this process obtained the published token. If that is this login's, its tenant learns
     /// nothing new.

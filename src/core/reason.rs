@@ -347,6 +347,15 @@ mod tests {
     }
 
     #[test]
+    fn the_names_whose_text_quotes_an_answer_are_those_of_reasons() {
+        let mut quoting: Vec<_> =
+            all().iter().map(Reason::name).filter(|name| Reason::quotes_answer(name)).collect();
+        quoting.sort_unstable();
+        quoting.dedup();
+        assert_eq!(quoting, ["ApiServerCallFailed", "Expired", "IssuerUnavailable", "RenewalOverdue"]);
+    }
+
+    #[test]
     fn every_message_is_one_line_of_plain_text_that_names_what_it_speaks_of() {
         for reason in all() {
             let (name, message) = (reason.name(), reason.message());

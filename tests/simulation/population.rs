@@ -198,15 +198,8 @@ impl Population {
 
     /// The namespaces with a login Secret of an account.
     pub(crate) fn namespaces_of(&self, account: usize) -> Vec<String> {
-        let mut namespaces: Vec<String> = self
-            .credentials
-            .iter()
-            .filter(|credential| credential.account == account)
-            .map(|credential| credential.login_namespace().to_owned())
-            .collect();
-        namespaces.sort();
-        namespaces.dedup();
-        namespaces
+        let logins = self.logins().into_iter().filter(|(number, _)| *number == account);
+        logins.map(|(_, namespace)| namespace.to_owned()).collect()
     }
 }
 

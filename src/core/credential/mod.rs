@@ -56,7 +56,7 @@ pub struct Credential {
     obtained_from: Option<AccountKey>,
     /// The version of the target that our last write left.
     target_written: Option<ObjectVersion>,
-    /// The target as it was last read. What is seldom there is elsewhere: thousands of credentials are in memory.
+    /// The target as it was last read. Boxed, as are others that are seldom there: thousands of credentials are in memory.
     target_read: Option<Box<TargetSnapshot>>,
     /// The request for a renewal that stands on the credential, and since when it is known.
     renew_request: Option<(String, Moment)>,

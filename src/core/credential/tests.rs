@@ -4,6 +4,7 @@ use super::*;
 use crate::core::account::{Account, RefreshSupport};
 use crate::core::conditions::Condition;
 use crate::core::login_attempts::RejectionKind;
+use crate::core::object_name::NamespacedName;
 use crate::core::retry::Sent;
 use crate::core::sharing::Followers;
 use crate::core::username_password::LoginError;
@@ -176,6 +177,21 @@ fn a_request_is_known_since_it_was_first_seen_until_it_is_handled() {
     known.status.last_handled_renew_request = Some("c".into());
     known.update_renew_request(Some("c"), at(5));
     assert_eq!(since(&known), None);
+}
+
+#[test]
+fn a_token_proves_the_login_that_this_process_obtained_it_with_and_a_followed_one_proves_none() {
+    let mut world = TestWorld::published();
+    assert_eq!(world.known.obtained_from(), Some(BILLING));
+    let followed = AccountReference::Followed(NamespacedName::new("platform", "billing"));
+    let own = world.spec.as_ref().unwrap().account.clone();
+    for (account, expected) in [(followed, None), (own, Some(OTHER))] {
+        let token = obtained(&format!("{expected:?}").replace(' ', ""), at(9), 3600).token;
+        let origin = TokenOrigin { account: Some(account), key: Some(OTHER), owner_uid: None };
+        let version = ObjectVersion { uid: "t".into(), resource_version: "9".into() };
+        world.known.on_target_written(&token, origin, 1, version, at(9));
+        assert_eq!(world.known.obtained_from(), expected);
+    }
 }
 
 #[test]

@@ -26,7 +26,7 @@ impl Reason {
         ) || self.is_of_ca_bundle()
     }
 
-    /// Whether the text of a reason of this name quotes an answer, which may differ from call to call.
+    /// Whether the text of a reason of this name quotes an answer, or has a cause that does: it may differ from call to call.
     #[must_use]
     pub fn quotes_answer(name: &str) -> bool {
         matches!(name, "ApiServerCallFailed" | "IssuerUnavailable" | "Expired" | "RenewalOverdue")

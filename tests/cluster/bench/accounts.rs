@@ -1,12 +1,9 @@
 //! Many credentials of few accounts, in many namespaces.
 
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::PostParams;
 use serde_json::json;
 
-use super::field::{Field, LIMIT, login_of};
+use super::field::{Field, LIMIT, PER_NAMESPACE, login_of};
 use super::figures::{Case, float};
-use crate::operator::PASSWORD;
 
 pub(super) const ACCOUNTS: usize = 10;
 
@@ -14,12 +11,7 @@ pub(super) const ACCOUNTS: usize = 10;
 pub(super) async fn of_few_accounts(field: &Field<'_>, size: usize, case: &mut Case) {
     field.issuer.add_users(&(0..ACCOUNTS).map(login_of).collect::<Vec<_>>()).await;
     Field::for_each(0..field.namespaces.len(), async |namespace| {
-        let login = login_of(namespace % ACCOUNTS);
-        let secret = json!({
-            "metadata": {"name": login}, "stringData": {"username": login, "password": PASSWORD},
-        });
-        let secret: Secret = serde_json::from_value(secret).unwrap();
-        field.namespaces[namespace].api().create(&PostParams::default(), &secret).await.unwrap();
+        field.add_login(namespace * PER_NAMESPACE, &login_of(namespace % ACCOUNTS)).await;
     })
     .await;
     field.settle().await;

@@ -21,7 +21,7 @@ use crate::operator::{Operator, PASSWORD, credential};
 /// How many requests the bench itself has in flight.
 pub(super) const AT_ONCE: usize = 32;
 /// The rate limits of namespaces for writes and Events are not what is measured.
-const PER_NAMESPACE: usize = 100;
+pub(super) const PER_NAMESPACE: usize = 100;
 /// How long anything may take.
 pub(super) const LIMIT: Duration = Duration::from_secs(900);
 /// The operator has settled when it asks nothing for so long.
@@ -169,15 +169,16 @@ impl<'a> Field<'a> {
     pub(super) async fn add_logins(&self, numbers: Range<usize>) {
         let users: Vec<String> = numbers.clone().map(login_of).collect();
         self.issuer.add_users(&users).await;
-        Self::for_each(numbers, async |number| {
-            let login = login_of(number);
-            let secret = json!({
-                "metadata": {"name": login}, "stringData": {"username": login, "password": PASSWORD},
-            });
-            let secret = serde_json::from_value(secret).unwrap();
-            self.secrets_of(number).create(&PostParams::default(), &secret).await.unwrap();
-        })
-        .await;
+        Self::for_each(numbers, async |number| self.add_login(number, &login_of(number)).await).await;
+    }
+
+    /// Adds the login Secret of this account to the namespace of a credential.
+    pub(super) async fn add_login(&self, number: usize, login: &str) {
+        let secret = json!({
+            "metadata": {"name": login}, "stringData": {"username": login, "password": PASSWORD},
+        });
+        let secret = serde_json::from_value(secret).unwrap();
+        self.secrets_of(number).create(&PostParams::default(), &secret).await.unwrap();
     }
 
     /// Creates one credential of an account of its own.
