@@ -178,6 +178,13 @@ impl Population {
         }
     }
 
+    /// Has no namespace hold more than so many: a thousand is what the operator admits, and each has a limit of writes.
+    pub(crate) fn spread(&mut self, per_namespace: usize) {
+        for credential in &mut self.credentials {
+            credential.namespace = namespace(credential.number / per_namespace);
+        }
+    }
+
     /// All namespaces with credentials.
     pub(crate) fn namespaces(&self) -> BTreeSet<String> {
         self.credentials.iter().map(|credential| credential.namespace.clone()).collect()

@@ -6,10 +6,13 @@ use idissuer_testbed::variable;
 use tokio::time::sleep;
 
 use crate::issuers::{HOUR, Issuers};
+use crate::population::Population;
 use crate::world::{Plan, World};
 
 /// How often the figures are read.
 const LOOK: Duration = Duration::from_secs(10);
+/// The credentials of one namespace.
+const PER_NAMESPACE: usize = 100;
 
 /// What the whole simulation has used so far: the operator, and the API server and the issuer in the same process.
 struct Usage {
@@ -68,7 +71,10 @@ async fn what_a_credential_costs_does_not_grow_with_their_number() {
     for size in sizes.split(',') {
         let credentials = size.parse().unwrap();
         let plan = Plan { seed: 1, accounts: credentials, credentials, lease: None };
-        let mut world = World::new(&plan, Issuers::plain(1, HOUR));
+        let issuers = Issuers::plain(1, HOUR);
+        let mut population = Population::new(&issuers, credentials, credentials);
+        population.spread(PER_NAMESPACE);
+        let mut world = World::of(&plan, issuers, population);
         let before = Usage::of(&world);
         world.start();
         issued(&world).await;

@@ -60,7 +60,8 @@ impl World {
         Self::of(plan, issuers, population)
     }
 
-    fn of(plan: &Plan, issuers: Issuers, population: Population) -> Self {
+    /// One of this population.
+    pub(crate) fn of(plan: &Plan, issuers: Issuers, population: Population) -> Self {
         let time = TrueTime::new();
         let look = LOOK.mul_f64((issuers.shortest_lifetime().as_secs_f64() / 300.0).min(1.0));
         let clock = time.clone();

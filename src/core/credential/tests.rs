@@ -406,6 +406,7 @@ fn status_speaks_of_another_login_once_that_was_presented() {
         assert_eq!(login.attempts.accepted.is_some(), was_accepted, "{case}");
     }
     let mut world = TestWorld::published();
+    let before = world.known.status().login.clone().unwrap();
     world.accounts.clear();
     world.edit_login(Ok(BILLING));
     world.act(world.decide());
@@ -413,6 +414,8 @@ fn status_speaks_of_another_login_once_that_was_presented() {
     let seen = world.login_seen.version().map(|version| version.resource_version.clone());
     assert_eq!(login.resource_version, seen, "another version of the same login");
     assert!(login.attempts.accepted.is_some());
+    assert!(before.attempts.attempted.is_some());
+    assert_eq!(login.attempts.attempted, before.attempts.attempted, "what is known of it stays");
 }
 
 #[test]
