@@ -9,7 +9,8 @@ use jiff::Timestamp;
 
 use super::account::{Account, LastFailure, Next, RefreshSupport, Strategy, Throttle};
 use super::endpoint::Origin;
-use super::reason::Reason;
+use super::login_budget::RejectionLimit;
+use super::reason::{LoginDelay, Reason};
 use super::schedule::{
     Jitter, RenewBefore, SHORTEST_SERVED, SHORTEST_URGENT, Schedule, TimeScale, UNSERVED_PAUSE,
 };
@@ -130,6 +131,8 @@ pub struct AccountView {
     pub put_off: Option<Moment>,
     /// Why it waits, if not for its own failure.
     pub waits_for: Option<WaitCause>,
+    /// What puts off a login of its user name that was never accepted, as a corrected one would be.
+    pub login_delay: Option<LoginDelay>,
     /// The pace that its tokens set.
     pub pace: TimeScale,
     /// When the issuer last accepted this very login.
@@ -169,6 +172,7 @@ impl AccountView {
                     WaitCause::LoginRateLimited { until: to_second(until.wall) }
                 }
             }),
+            login_delay: login_delay(throttle, now),
             pace: account.pace(),
             accepted: account.accepted(),
             attempted: account.attempted(),
@@ -182,7 +186,7 @@ impl AccountView {
     #[must_use]
     pub fn failure_reason(&self, named: &AccountReference) -> Option<Reason> {
         let last_failure = self.last_failure.as_ref()?;
-        Some(named.failure_reason(&last_failure.failure))
+        Some(named.failure_reason(&last_failure.failure).delayed(self.login_delay))
     }
 
     /// The account as a follower sees it: without what is known of the login.
@@ -196,6 +200,16 @@ impl AccountView {
     pub fn is_proven(&self) -> bool {
         self.accepted.is_some()
     }
+}
+
+/// What of a throttle puts off a login that was never accepted. Waiting for logins in progress is no delay worth telling.
+fn login_delay(throttle: Throttle, now: Moment) -> Option<LoginDelay> {
+    let is_long = |until: &Moment| !until.minus(RejectionLimit::RECHECK_PAUSE).is_reached(now);
+    let limited = throttle.logins.filter(is_long);
+    let is_open = throttle.calls.is_some_and(|until| !until.is_reached(now));
+    limited
+        .map(|until| LoginDelay::RateLimited { until: Some(to_second(until.wall)) })
+        .or(is_open.then_some(LoginDelay::IssuerCircuitOpen))
 }
 
 /// What status remembers of the login.
