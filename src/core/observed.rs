@@ -9,7 +9,6 @@ use jiff::Timestamp;
 
 use super::account::{Account, LastFailure, Next, RefreshSupport, Strategy, Throttle};
 use super::endpoint::Origin;
-use super::login_budget::RejectionLimit;
 use super::reason::{LoginDelay, Reason};
 use super::schedule::{
     Jitter, RenewBefore, SHORTEST_SERVED, SHORTEST_URGENT, Schedule, TimeScale, UNSERVED_PAUSE,
@@ -172,7 +171,7 @@ impl AccountView {
                     WaitCause::LoginRateLimited { until: to_second(until.wall) }
                 }
             }),
-            login_delay: login_delay(throttle, now),
+            login_delay: LoginDelay::of(throttle, now),
             pace: account.pace(),
             accepted: account.accepted(),
             attempted: account.attempted(),
@@ -200,16 +199,6 @@ impl AccountView {
     pub fn is_proven(&self) -> bool {
         self.accepted.is_some()
     }
-}
-
-/// What of a throttle puts off a login that was never accepted. Waiting for logins in progress is no delay worth telling.
-fn login_delay(throttle: Throttle, now: Moment) -> Option<LoginDelay> {
-    let is_long = |until: &Moment| !until.minus(RejectionLimit::RECHECK_PAUSE).is_reached(now);
-    let limited = throttle.logins.filter(is_long);
-    let is_open = throttle.calls.is_some_and(|until| !until.is_reached(now));
-    limited
-        .map(|until| LoginDelay::RateLimited { until: Some(to_second(until.wall)) })
-        .or(is_open.then_some(LoginDelay::IssuerCircuitOpen))
 }
 
 /// What status remembers of the login.

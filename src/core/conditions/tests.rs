@@ -378,7 +378,7 @@ fn a_rejected_login_says_when_a_corrected_one_is_tried() {
     };
     let later = "after 2027-01-15T09:00:00Z, because too many logins were rejected";
     let unwritable = "once the target Secret can be written";
-    for (case, world, expected) in [
+    let cases = vec![
         ("nothing puts it off", rejected_then(|_| ()), "at once"),
         ("its user name is limited", rejected_then(|world| world.throttle.logins = Some(at(3600))), later),
         ("a limit that is over", rejected_then(|world| world.throttle.logins = Some(at(0))), "at once"),
@@ -417,7 +417,8 @@ fn a_rejected_login_says_when_a_corrected_one_is_tried() {
             }),
             "at once",
         ),
-    ] {
+    ];
+    for (case, world, expected) in cases {
         let Some(LoginAnswer::Rejected(reason)) = world.conditions().login_accepted else {
             panic!("{case}: {:?}", world.conditions());
         };

@@ -3,6 +3,9 @@
 use jiff::Timestamp;
 
 use super::Reason;
+use crate::core::account::Throttle;
+use crate::core::login_budget::RejectionLimit;
+use crate::core::time::{Moment, to_second};
 
 /// What puts the next login off, also a corrected one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +21,19 @@ pub enum LoginDelay {
     Suspended,
     /// The target cannot be written, so no token is obtained for it.
     TargetNotWritable,
+}
+
+impl LoginDelay {
+    /// What of a throttle puts off a login that was never accepted. To wait for logins in progress is no delay worth telling.
+    #[must_use]
+    pub fn of(throttle: Throttle, now: Moment) -> Option<Self> {
+        let is_long = |until: &Moment| !until.minus(RejectionLimit::RECHECK_PAUSE).is_reached(now);
+        let limited = throttle.logins.filter(is_long);
+        let is_open = throttle.calls.is_some_and(|until| !until.is_reached(now));
+        limited
+            .map(|until| Self::RateLimited { until: Some(to_second(until.wall)) })
+            .or(is_open.then_some(Self::IssuerCircuitOpen))
+    }
 }
 
 /// When the next login follows a cure.
