@@ -1,6 +1,7 @@
 //! `kubectl idissuer explain`: why a credential is not ready, or what will go wrong next, with the cure.
 
 mod causes;
+mod command;
 mod cures;
 mod facts;
 mod finding;

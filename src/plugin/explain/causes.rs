@@ -254,7 +254,8 @@ mod tests {
     fn first(facts: &Facts) -> (Severity, String, Vec<String>) {
         let found = causes(facts);
         let finding = found.first().unwrap_or_else(|| panic!("nothing is found in {facts:?}"));
-        (finding.severity, finding.cause.clone(), finding.commands.clone())
+        let commands = finding.commands.iter().map(ToString::to_string).collect();
+        (finding.severity, finding.cause.clone(), commands)
     }
 
     #[test]
