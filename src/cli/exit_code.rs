@@ -6,7 +6,7 @@ pub(super) const FAILED: u8 = 1;
 pub(super) const USAGE: u8 = 2;
 /// Not ready, or the issuer rejects the login.
 pub(super) const NOT_READY: u8 = 3;
-/// Forbidden: a permission in the cluster or on a file is missing. The message names it.
+/// Forbidden: a permission in the cluster or on a file is missing, or the cluster does not accept the user. The message says which.
 pub(super) const FORBIDDEN: u8 = 4;
 /// What was named does not exist.
 pub(super) const NOT_FOUND: u8 = 5;

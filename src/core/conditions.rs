@@ -3,8 +3,8 @@
 mod list;
 
 use super::account::LastFailure;
-use super::observed::{Login, Observed, TargetState, WaitCause};
-use super::reason::{Reason, ReferenceProblem};
+use super::observed::{CredentialSpec, Login, Observed, TargetState, WaitCause};
+use super::reason::{LoginDelay, Reason, ReferenceProblem};
 use super::schedule::TimeScale;
 use super::time::{Moment, to_second};
 pub use list::{Condition, ConditionStatus, ConditionType, Wanted, Word, find, merge};
@@ -191,12 +191,24 @@ fn login_answer(observed: &Observed<'_>) -> Option<LoginAnswer> {
     let account = observed.account()?;
     let is_rejection = |it: &LastFailure| it.failure.cause.is_rejection();
     if account.last_failure.as_ref().is_some_and(is_rejection) {
-        return account.failure_reason(&observed.spec.ok()?.account).map(LoginAnswer::Rejected);
+        let spec = observed.spec.ok()?;
+        let delay = own_delay(observed, spec).or(account.login_delay);
+        return account.failure_reason(&spec.account).map(|it| LoginAnswer::Rejected(it.delayed(delay)));
     }
     if account.is_proven() {
         return Some(LoginAnswer::Accepted);
     }
     (!observed.is_published_by_this_account()).then_some(LoginAnswer::NotTried)
+}
+
+/// What of the credential itself puts its next login off.
+fn own_delay(observed: &Observed<'_>, spec: &CredentialSpec) -> Option<LoginDelay> {
+    if spec.suspended {
+        return Some(LoginDelay::Suspended);
+    }
+    let is_blocked =
+        matches!(observed.target_state(), TargetState::Blocked(_)) || observed.write_pause.is_some();
+    (is_blocked && !observed.is_wanted_by_followers).then_some(LoginDelay::TargetNotWritable)
 }
 
 #[cfg(test)]

@@ -85,7 +85,7 @@ impl RejectionLimit {
     /// The time that the limit is for.
     pub const WINDOW: SignedDuration = SignedDuration::from_hours(1);
     /// How soon logins retry that wait for logins in progress.
-    const RECHECK_PAUSE: SignedDuration = SignedDuration::from_secs(2);
+    pub const RECHECK_PAUSE: SignedDuration = SignedDuration::from_secs(2);
 
     /// Takes over what status remembers. Of several records, as of several credentials, the largest count holds.
     pub fn remember(&mut self, count: u32, last: Moment) {

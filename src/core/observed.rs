@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::account::{Account, LastFailure, Next, RefreshSupport, Strategy, Throttle};
 use super::endpoint::Origin;
-use super::reason::Reason;
+use super::reason::{LoginDelay, Reason};
 use super::schedule::{
     Jitter, RenewBefore, SHORTEST_SERVED, SHORTEST_URGENT, Schedule, TimeScale, UNSERVED_PAUSE,
 };
@@ -130,6 +130,8 @@ pub struct AccountView {
     pub put_off: Option<Moment>,
     /// Why it waits, if not for its own failure.
     pub waits_for: Option<WaitCause>,
+    /// What puts off a login of its user name that was never accepted, as a corrected one would be.
+    pub login_delay: Option<LoginDelay>,
     /// The pace that its tokens set.
     pub pace: TimeScale,
     /// When the issuer last accepted this very login.
@@ -169,6 +171,7 @@ impl AccountView {
                     WaitCause::LoginRateLimited { until: to_second(until.wall) }
                 }
             }),
+            login_delay: LoginDelay::of(throttle, now),
             pace: account.pace(),
             accepted: account.accepted(),
             attempted: account.attempted(),
@@ -182,7 +185,7 @@ impl AccountView {
     #[must_use]
     pub fn failure_reason(&self, named: &AccountReference) -> Option<Reason> {
         let last_failure = self.last_failure.as_ref()?;
-        Some(named.failure_reason(&last_failure.failure))
+        Some(named.failure_reason(&last_failure.failure).delayed(self.login_delay))
     }
 
     /// The account as a follower sees it: without what is known of the login.

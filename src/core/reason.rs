@@ -6,6 +6,7 @@
 mod answer;
 mod call;
 mod class;
+mod delay;
 #[cfg(test)]
 pub(crate) mod examples;
 mod hint;
@@ -19,6 +20,8 @@ use jiff::Timestamp;
 use super::call_failure::UnclearAnswer;
 use super::connection_failure::ConnectionFailure;
 use super::username_password::LoginError;
+pub use delay::LoginDelay;
+pub(super) use delay::when;
 pub(super) use hint::{API_ACCESS, hint_at, with_cure};
 pub use reference::ReferenceProblem;
 pub use refusal::TargetRefusal;
@@ -168,6 +171,8 @@ pub enum Reason {
         forbidden: bool,
         /// Whether the password holds a blank or an invisible character, which may be a slip.
         blank: bool,
+        /// What puts the next login off.
+        delay: Option<LoginDelay>,
     },
     /// The issuer answered a login that it never accepted without a token, and without saying no to it. That counts as a
     /// rejection.
@@ -178,11 +183,15 @@ pub enum Reason {
         answer: UnclearAnswer,
         /// Whether the password holds a blank or an invisible character, which may be a slip.
         blank: bool,
+        /// What puts the next login off.
+        delay: Option<LoginDelay>,
     },
     /// An earlier process started a login, and the result is unknown.
     LoginOutcomeUnknown {
         /// The login Secret.
         secret: String,
+        /// What puts the next login off.
+        delay: Option<LoginDelay>,
     },
     /// The issuer refused the refresh token.
     RefreshRejected,
@@ -417,7 +426,7 @@ mod tests {
         }
         let rejected = |forbidden, blank| {
             let (secret, origin) = ("login".into(), "https://issuer.example".into());
-            Reason::LoginRejected { secret, origin, forbidden, blank }.message()
+            Reason::LoginRejected { secret, origin, forbidden, blank, delay: None }.message()
         };
         for is_so in [true, false] {
             assert_eq!(rejected(is_so, !is_so).contains("API Access"), is_so);

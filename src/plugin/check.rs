@@ -4,11 +4,10 @@ mod finding;
 mod judge;
 mod rights;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clap::Args;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::json;
 
 use self::finding::{Check, Verdict};
@@ -16,7 +15,7 @@ use super::Context;
 use super::cluster::{Cluster, Scope};
 use super::failure::{Failure, FailureKind};
 use super::injection::Annotated;
-use super::lease::LeaseFacts;
+use super::lease::{LeaseFacts, Leases, controllers, time_of_holder};
 use super::operator::{self, OperatorPod};
 use super::row::Row;
 use super::screen::{Format, Text};
@@ -147,7 +146,7 @@ async fn after(
         judged("CRD", crd, |crd| judge::crd(CrdState::of(crd.as_ref())))?,
     ];
     let time = server_time.unwrap_or(now);
-    let (leaders, clocks) = match &credentials {
+    let (leaders, leases) = match &credentials {
         Ok(credentials) => leaders(cluster, &credentials.known, place, time).await?,
         Err(_) => Default::default(),
     };
@@ -168,7 +167,8 @@ async fn after(
     match credentials {
         Ok(credentials) => {
             let known = &credentials.known;
-            let rows: Vec<_> = known.iter().map(|it| Row::new(it, by_operator(it, &clocks, time))).collect();
+            let row = |it| Row::new(it, time_of_holder(leases.of(it), time));
+            let rows: Vec<_> = known.iter().map(row).collect();
             checks.extend(judge::credentials(&rows));
             checks.extend(judge::out_of_scope(&known_pods, &rows));
             checks.extend(judge::not_understood(&credentials));
@@ -187,39 +187,26 @@ async fn annotated(cluster: &Cluster) -> Result<Vec<Annotated>, Failure> {
     Ok([workloads, pods].concat())
 }
 
-/// How far the clocks of operators are ahead, by what they are called in a status.
-type OperatorClocks = BTreeMap<String, SignedDuration>;
-
-/// The time by the clock of the operator that wrote the status.
-fn by_operator(credential: &IdIssuerCredential, clocks: &OperatorClocks, time: Timestamp) -> Timestamp {
-    let operator = credential.status.as_ref().and_then(|status| status.controller.as_ref());
-    let ahead = operator.and_then(|operator| clocks.get(operator));
-    ahead.and_then(|ahead| time.saturating_add(*ahead).ok()).unwrap_or(time)
-}
-
 /// The leases that the status of credentials names: those of the operator's namespace, if that is given.
 async fn leaders(
     cluster: &Cluster,
     credentials: &[IdIssuerCredential],
     place: Option<&str>,
     now: Timestamp,
-) -> Result<(Vec<Check>, OperatorClocks), Failure> {
-    let statuses = credentials.iter().filter_map(|credential| credential.status.as_ref());
-    let controllers = statuses.filter_map(|status| status.controller.as_deref());
+) -> Result<(Vec<Check>, Leases), Failure> {
     let is_there = |controller: &&str| place.is_none_or(|place| controller.split('/').next() == Some(place));
-    let controllers: BTreeSet<_> = controllers.filter(is_there).collect();
-    let (mut checks, mut clocks) = (Vec::new(), OperatorClocks::new());
-    for controller in controllers {
+    let (mut checks, mut leases) = (Vec::new(), Leases::default());
+    for controller in controllers(credentials).into_iter().filter(is_there) {
         match LeaseFacts::read(cluster, controller).await {
             Ok(None) => {}
             Ok(Some(lease)) => {
                 checks.push(judge::leader(&lease, now));
-                clocks.insert(controller.to_owned(), lease.ahead);
+                leases.add(controller, lease);
             }
             Err(failure) => checks.push(unknown("Leader", failure)?),
         }
     }
-    Ok((checks, clocks))
+    Ok((checks, leases))
 }
 
 async fn of_operator(cluster: &Cluster, pods: &[OperatorPod]) -> Result<Vec<Check>, Failure> {

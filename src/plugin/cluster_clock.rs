@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::cluster::Cluster;
+use super::lease::LeaseFacts;
 use crate::ops::clock::Clock;
 
 /// How far this machine's clock may differ from the API server's, in seconds: an answer has whole seconds, and takes time.
@@ -20,6 +21,12 @@ impl<'a> ClusterClock<'a> {
     pub(super) async fn read(cluster: &Cluster, clock: &'a dyn Clock) -> Self {
         let server_time = cluster.server_time().await;
         Self { clock, ahead: ahead(clock.now().wall, server_time) }
+    }
+
+    /// The clock of the operator with this lease.
+    pub(super) fn of_operator(&self, lease: Option<&LeaseFacts>) -> Self {
+        let ahead = lease.map(|lease| lease.ahead).unwrap_or_default();
+        Self { clock: self.clock, ahead: self.ahead.saturating_sub(ahead) }
     }
 
     pub(super) fn now(&self) -> Timestamp {

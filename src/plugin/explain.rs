@@ -1,6 +1,7 @@
 //! `kubectl idissuer explain`: why a credential is not ready, or what will go wrong next, with the cure.
 
 mod causes;
+mod command;
 mod cures;
 mod facts;
 mod finding;
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use self::causes::causes;
-use self::facts::{Facts, by_operator};
+use self::facts::Facts;
 use self::finding::Severity;
 use self::operator::operator;
 use self::owner::Owner;
@@ -21,7 +22,7 @@ use self::warnings::warnings;
 use super::Context;
 use super::cluster::{Cluster, Scope};
 use super::failure::{Failure, FailureKind};
-use super::lease::LeaseFacts;
+use super::lease::{LeaseFacts, time_of_holder};
 use super::operator_metrics::OperatorMetrics;
 use super::row::Row;
 use super::screen::{Format, Text, Tone};
@@ -63,7 +64,7 @@ pub(super) async fn run(arguments: ExplainArguments, context: &mut Context<'_>) 
     } else {
         let mut text = Text::default();
         let row = &facts.row;
-        let left = row.token.as_ref().map(|token| token.left(context.screen.is_decorated(), facts.time()));
+        let left = row.token.as_ref().map(|token| token.left(context.screen.is_decorated()));
         let left = left.map_or_else(|| "no token".to_owned(), |left| format!("token: {left}"));
         let ready = context.screen.paint(row.tone(), &format!("Ready {}, {}", row.ready, row.state()));
         text.line(format!("{}: {ready}; {left}", row.path()));
@@ -122,7 +123,7 @@ async fn read(cluster: &Cluster, name: &str, now: Timestamp) -> Result<Facts, Fa
         None => None,
     };
     Ok(Facts {
-        row: Row::new(&credential, by_operator(lease.as_ref(), server_time.unwrap_or(now))),
+        row: Row::new(&credential, time_of_holder(lease.as_ref(), server_time.unwrap_or(now))),
         credential,
         now,
         server_time,

@@ -131,9 +131,15 @@ impl<'a> Request<'a> {
                 429 | 500.. => (Unreachable, "the API server fails; try again later".to_owned()),
                 _ => (Failed, format!("the API server rejects the request: {}", status.message)),
             },
+            error if is_of_login(error) => (
+                Forbidden,
+                "the kubeconfig's user cannot log in to the cluster; `kubectl auth whoami` shows why"
+                    .to_owned(),
+            ),
             kube::Error::HyperError(_) | kube::Error::Service(_) => (
                 Unreachable,
-                "the API server cannot be reached; check the kubeconfig's server and the network".to_owned(),
+                "the API server cannot be reached; check the kubeconfig's server and its CA, and the network"
+                    .to_owned(),
             ),
             _ => (
                 Failed,
@@ -141,6 +147,15 @@ impl<'a> Request<'a> {
             ),
         };
         Failure::new(kind, format!("{self}: {cure}"))
+    }
+}
+
+/// Whether what logs in to the cluster has failed: a command or a file of the kubeconfig. Its text may hold a token.
+fn is_of_login(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Auth(_) => true,
+        kube::Error::Service(error) => error.is::<kube::client::AuthError>(),
+        _ => false,
     }
 }
 

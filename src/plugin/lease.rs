@@ -1,11 +1,14 @@
-//! The Lease of an operator, which says whether somebody leads.
+//! The Leases of operators, which say whether somebody leads, and what the clock of the leader shows.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::cluster::Cluster;
 use super::cluster_clock::CLOCKS_DIFFER;
-use super::failure::Failure;
+use super::failure::{Failure, FailureKind};
 use super::lifetime::{relative, short};
+use crate::api::IdIssuerCredential;
 
 /// What a Lease says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +75,45 @@ impl LeaseFacts {
     }
 }
 
+/// What the clock of its holder shows, by which the times of a status are, when that of the API server shows this.
+pub(super) fn time_of_holder(lease: Option<&LeaseFacts>, time: Timestamp) -> Timestamp {
+    lease.and_then(|lease| time.saturating_add(lease.ahead).ok()).unwrap_or(time)
+}
+
+/// The Leases of the operators that wrote some statuses, by what the statuses call them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Leases(BTreeMap<String, LeaseFacts>);
+
+impl Leases {
+    /// Those that may be read. Without its Lease, the clock of an operator counts as right.
+    pub(super) async fn read(cluster: &Cluster, credentials: &[IdIssuerCredential]) -> Result<Self, Failure> {
+        let mut leases = Self::default();
+        for controller in controllers(credentials) {
+            match LeaseFacts::read(cluster, controller).await {
+                Ok(lease) => leases.0.extend(lease.map(|lease| (controller.to_owned(), lease))),
+                Err(failure) if failure.kind == FailureKind::Forbidden => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(leases)
+    }
+
+    pub(super) fn add(&mut self, controller: &str, lease: LeaseFacts) {
+        self.0.insert(controller.to_owned(), lease);
+    }
+
+    /// That of the operator that wrote the status of this credential.
+    pub(super) fn of(&self, credential: &IdIssuerCredential) -> Option<&LeaseFacts> {
+        self.0.get(credential.status.as_ref()?.controller.as_ref()?)
+    }
+}
+
+/// What the statuses call the operators that wrote them.
+pub(super) fn controllers(credentials: &[IdIssuerCredential]) -> BTreeSet<&str> {
+    let statuses = credentials.iter().filter_map(|credential| credential.status.as_ref());
+    statuses.filter_map(|status| status.controller.as_deref()).collect()
+}
+
 /// How far the first clock is ahead; zero if that may be the time that a request took.
 fn ahead_of(told: Option<Timestamp>, written: Option<Timestamp>) -> SignedDuration {
     let ahead = told.zip(written).map(|(told, written)| told.duration_since(written)).unwrap_or_default();
@@ -92,8 +134,10 @@ fn lease_of(controller: &str) -> Option<(&str, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::plugin::row::tests::time;
+    use crate::plugin::row::tests::{credential, time};
 
     #[test]
     fn a_controller_names_its_lease_or_has_none() {
@@ -137,6 +181,32 @@ mod tests {
             assert_eq!(lease.clock_problem().as_deref(), expected, "{told}");
         }
         assert_eq!(ahead_of(Some(time(written)), None), SignedDuration::ZERO, "nothing notes the writes");
+    }
+
+    #[test]
+    fn the_times_of_a_status_are_by_the_clock_of_the_operator_that_wrote_it() {
+        let mut leases = Leases::default();
+        let lease = LeaseFacts {
+            path: "system/ahead".to_owned(),
+            holder: None,
+            renewed: None,
+            ahead: SignedDuration::from_hours(2),
+            seconds: 15,
+        };
+        leases.add("system/ahead", lease);
+        let of = |status| credential(json!({"loginSecretRef": {"name": "login"}}), status);
+        let noon = time("2026-01-01T12:00:00Z");
+        for (status, expected) in [
+            (json!({"controller": "system/ahead"}), "2026-01-01T14:00:00Z"),
+            (json!({"controller": "system/other"}), "2026-01-01T12:00:00Z"),
+            (json!({}), "2026-01-01T12:00:00Z"),
+            (json!(null), "2026-01-01T12:00:00Z"),
+        ] {
+            let found = time_of_holder(leases.of(&of(status.clone())), noon);
+            assert_eq!(found, time(expected), "{status}");
+        }
+        let statuses = ["b/b", "a/a", "b/b"].map(|controller| of(json!({"controller": controller})));
+        assert_eq!(controllers(&statuses), BTreeSet::from(["a/a", "b/b"]));
     }
 
     #[test]

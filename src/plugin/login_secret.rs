@@ -32,7 +32,8 @@ Examples:
   kubectl idissuer login-secret create billing-login --username me@example.com --replace
 
 There is no flag and no variable for a password: others could read it. A line break at its end is removed. Values that the
-operator would reject are not stored. After --replace, the operator logs in with the new password at once.
+operator would reject are not stored. After --replace, the operator logs in with the new password at once, unless the
+message of LoginAccepted says when.
 
 Rights: create on secrets; with --replace patch on the Secret.")]
 struct CreateArguments {

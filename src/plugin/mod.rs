@@ -155,7 +155,7 @@ pub enum PasswordSource {
 /// What the commands need from outside.
 pub struct Dependencies<'a> {
     /// Makes a client.
-    pub connect: &'a dyn Fn() -> LocalBoxFuture<'static, Result<Client, String>>,
+    pub connect: &'a dyn Fn() -> LocalBoxFuture<'static, Result<Client, Failure>>,
     /// Reads a password without echo.
     pub ask_password:
         &'a dyn Fn(PasswordSource) -> LocalBoxFuture<'static, Result<Zeroizing<Vec<u8>>, Failure>>,
@@ -167,7 +167,7 @@ pub struct Dependencies<'a> {
 
 /// What a command works with.
 pub(crate) struct Context<'a> {
-    connect: &'a dyn Fn() -> LocalBoxFuture<'static, Result<Client, String>>,
+    connect: &'a dyn Fn() -> LocalBoxFuture<'static, Result<Client, Failure>>,
     ask_password: &'a dyn Fn(PasswordSource) -> LocalBoxFuture<'static, Result<Zeroizing<Vec<u8>>, Failure>>,
     namespace: Option<String>,
     screen: &'a mut Screen,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use futures::{StreamExt as _, stream};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::json;
 
@@ -15,6 +15,7 @@ use super::Context;
 use super::cluster::Cluster;
 use super::cluster_clock::ClusterClock;
 use super::failure::{Failure, FailureKind, summary};
+use super::lease::Leases;
 use super::lifetime::short;
 use super::row::Row;
 use super::screen::{Format, Tone};
@@ -38,7 +39,8 @@ stays valid until it expires. A token that is only some seconds old counts as th
 
 Exit codes: 0 all are renewed; 3 someone must act first, and the output says how; 124 not renewed in time, and the output
 says what it waits for. If several fail differently: 1.
-Rights: get and patch on idissuercredentials.idissuer.pl; with -l, --all and -A also list.")]
+Rights: get and patch on idissuercredentials.idissuer.pl; with -l, --all and -A also list. Without get on the Lease of the operator,
+its clock counts as right.")]
 pub(super) struct RenewArguments {
     #[command(flatten)]
     selection: Selection,
@@ -66,6 +68,9 @@ struct Report {
     message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     expiration_time: Option<Timestamp>,
+    /// The life of the new token.
+    #[serde(skip)]
+    left: Option<SignedDuration>,
     #[serde(skip)]
     kind: Option<FailureKind>,
 }
@@ -73,7 +78,7 @@ struct Report {
 impl Report {
     fn new(row: &Row, outcome: Outcome, kind: Option<FailureKind>, message: String) -> Self {
         let (namespace, name) = (row.namespace.clone(), row.name.clone());
-        Self { namespace, name, outcome, message, expiration_time: None, kind }
+        Self { namespace, name, outcome, message, expiration_time: None, left: None, kind }
     }
 }
 
@@ -92,14 +97,18 @@ enum Outcome {
 pub(super) async fn run(arguments: RenewArguments, context: &mut Context<'_>) -> Result<(), Failure> {
     let cluster = context.cluster().await?;
     let credentials = arguments.selection.read(&cluster).await?;
-    let clock = &ClusterClock::read(&cluster, context.clock).await;
-    let arguments = &arguments;
-    let renewals = credentials.iter().map(|credential| renew(&cluster, credential, arguments, clock));
+    let clock = ClusterClock::read(&cluster, context.clock).await;
+    let leases = Leases::read(&cluster, &credentials).await?;
+    let (cluster, arguments) = (&cluster, &arguments);
+    let renewals = credentials.iter().map(|credential| {
+        let clock = clock.of_operator(leases.of(credential));
+        async move { renew(cluster, credential, arguments, &clock).await }
+    });
     let mut renewals = stream::iter(renewals).buffered(CONCURRENCY);
     let mut outcomes = Vec::new();
     while let Some(outcome) = renewals.next().await {
         if arguments.output.is_none() {
-            let line = sentence(&outcome, clock.now());
+            let line = sentence(&outcome);
             let tone = if outcome.kind.is_none() { Tone::Good } else { Tone::Bad };
             let line = context.screen.paint(tone, &line);
             context.screen.line(&line)?;
@@ -192,12 +201,13 @@ async fn wait(
                 continue;
             }
         };
-        return Report { expiration_time, ..Report::new(row, outcome, kind, message) };
+        let left = expiration_time.map(|time| time.duration_since(clock.now()));
+        return Report { expiration_time, left, ..Report::new(row, outcome, kind, message) };
     }
 }
 
-fn sentence(outcome: &Report, now: Timestamp) -> String {
-    let left = outcome.expiration_time.filter(|_| outcome.kind.is_none());
-    let left = left.map(|time| format!("; the token is valid for {}", short(time.duration_since(now))));
+fn sentence(outcome: &Report) -> String {
+    let left = outcome.left.filter(|_| outcome.kind.is_none());
+    let left = left.map(|left| format!("; the token is valid for {}", short(left)));
     format!("{}/{}: {}{}", outcome.namespace, outcome.name, outcome.message, left.unwrap_or_default())
 }

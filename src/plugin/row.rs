@@ -45,6 +45,9 @@ pub(super) struct TokenRow {
     /// Negative once it has expired.
     pub(super) seconds_left: i64,
     pub(super) grant: Grant,
+    /// The time that the others are compared with, by the clock of the operator that wrote them.
+    #[serde(skip)]
+    now: Timestamp,
 }
 
 impl TokenRow {
@@ -56,22 +59,22 @@ impl TokenRow {
             expiration_time,
             seconds_left: expiration_time.duration_since(now).as_secs(),
             grant: token.grant,
+            now,
         }
     }
 
     /// The time left, on a terminal after a bar.
-    pub(super) fn left(&self, is_decorated: bool, now: Timestamp) -> String {
-        let left = self.expiration_time.duration_since(now);
+    pub(super) fn left(&self, is_decorated: bool) -> String {
+        let left = self.expiration_time.duration_since(self.now);
         let text = if left.as_secs() > 0 { short(left) } else { format!("expired {} ago", short(left)) };
-        let bar =
-            is_decorated.then(|| bar(self.issued_time, self.renewal_time, self.expiration_time, now) + " ");
-        bar.unwrap_or_default() + &text
+        let bar = || bar(self.issued_time, self.renewal_time, self.expiration_time, self.now) + " ";
+        is_decorated.then(bar).unwrap_or_default() + &text
     }
 
     /// How urgent it is: overdue tokens are doubtful, expired ones bad.
-    pub(super) fn tone(&self, now: Timestamp) -> Tone {
+    pub(super) fn tone(&self) -> Tone {
         let overdue = self.expiration_time.duration_since(self.renewal_time).as_secs() / 2;
-        match self.expiration_time.duration_since(now).as_secs() {
+        match self.expiration_time.duration_since(self.now).as_secs() {
             ..=0 => Tone::Bad,
             left if left < overdue => Tone::Doubtful,
             _ => Tone::Plain,
@@ -79,12 +82,13 @@ impl TokenRow {
     }
 
     /// When the next renewal is due.
-    pub(super) fn renewal(&self, now: Timestamp) -> String {
-        relative(self.renewal_time, now)
+    pub(super) fn renewal(&self) -> String {
+        relative(self.renewal_time, self.now)
     }
 }
 
 impl Row {
+    /// At this time, by the clock of the operator that wrote the status.
     pub(super) fn new(credential: &IdIssuerCredential, now: Timestamp) -> Self {
         let status = credential.status.as_ref();
         let ready = status.and_then(|status| status.condition(ConditionType::Ready.as_str()));
@@ -195,15 +199,15 @@ pub(super) mod tests {
         assert!(row.is_good);
         assert_eq!((row.path().as_str(), row.source().as_str()), ("shop/billing", "login"));
         let shown = row.token.as_ref().unwrap();
-        assert_eq!(shown.left(false, time("2026-01-01T00:16:48Z")), "43m12s");
-        assert_eq!(shown.left(true, time("2026-01-01T00:16:48Z")), "███|██████░░░ 43m12s");
-        assert_eq!(shown.renewal(time("2026-01-01T00:16:48Z")), "in 28m12s");
+        assert_eq!(shown.left(false), "43m12s");
+        assert_eq!(shown.left(true), "███|██████░░░ 43m12s");
+        assert_eq!(shown.renewal(), "in 28m12s");
         // Its operator is dead, and says nothing of it.
         let late = time("2026-01-01T01:00:05Z");
         let row = Row::new(&credential, late);
         assert!(!row.is_good && row.ready == "True");
         assert_eq!(row.tone(), Tone::Bad);
-        assert_eq!(row.token.as_ref().unwrap().left(false, late), "expired 5s ago");
+        assert_eq!(row.token.as_ref().unwrap().left(false), "expired 5s ago");
     }
 
     #[test]
@@ -236,14 +240,14 @@ pub(super) mod tests {
 
     #[test]
     fn a_token_is_coloured_by_its_urgency() {
-        let shown = TokenRow::new(&serde_json::from_value(token("a")).unwrap(), time("2026-01-01T00:00:00Z"));
+        let token = serde_json::from_value(token("a")).unwrap();
         for (now, tone) in [
             ("2026-01-01T00:44:00Z", Tone::Plain),
             ("2026-01-01T00:50:00Z", Tone::Plain),
             ("2026-01-01T00:53:00Z", Tone::Doubtful),
             ("2026-01-01T01:00:00Z", Tone::Bad),
         ] {
-            assert_eq!(shown.tone(time(now)), tone, "{now}");
+            assert_eq!(TokenRow::new(&token, time(now)).tone(), tone, "{now}");
         }
     }
 

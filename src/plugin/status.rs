@@ -12,7 +12,8 @@ use super::Context;
 use super::cluster::{Cluster, Scope};
 use super::cluster_clock::ClusterClock;
 use super::failure::{Failure, FailureKind};
-use super::row::Row;
+use super::lease::{Leases, time_of_holder};
+use super::row::{Row, TokenRow};
 use super::screen::{Format, Screen, Table, plain};
 use super::selection::nothing_found;
 
@@ -28,11 +29,13 @@ Examples:
   kubectl idissuer status --followers-of billing
                                           all that share its tokens, in all namespaces, also without permission
 
-LEFT is the life of the token in the Secret. On a terminal, | in the bar marks where the renewal is due.
+LEFT is the life of the token in the Secret, by the clock of the operator, whatever this machine's clock shows. On a terminal, | in the
+bar marks where the renewal is due.
 
 Exit codes: 0 all are ready and their tokens are valid; 3 not all.
 Rights: list on idissuercredentials.idissuer.pl; with NAME get on it, and where they exist get on the Secret, list on
-events.events.k8s.io and on pods. What may not be read is named, and the rest is shown.")]
+events.events.k8s.io and on pods. What may not be read is named, and the rest is shown. Without get on the Lease of the operator,
+its clock counts as right.")]
 pub(super) struct StatusArguments {
     /// Show one credential with all that belongs to it
     #[arg(value_name = "NAME", conflicts_with_all = ["selector", "all_namespaces"])]
@@ -71,7 +74,7 @@ pub(super) async fn run(arguments: StatusArguments, context: &mut Context<'_>) -
         if let Some(format) = arguments.output {
             context.screen.data(format, &detail)?;
         } else {
-            let text = detail.render(context.screen, now);
+            let text = detail.render(context.screen);
             context.screen.print(&text)?;
         }
         return good_or_shown(detail.is_good());
@@ -83,7 +86,7 @@ pub(super) async fn run(arguments: StatusArguments, context: &mut Context<'_>) -
             context.screen.line(&arguments.nothing_found(&cluster))?;
         }
         None => {
-            let text = list(&rows, &notes, arguments.with_namespace(), context.screen, now);
+            let text = list(&rows, &notes, arguments.with_namespace(), context.screen);
             context.screen.print(&text)?;
         }
     }
@@ -105,12 +108,14 @@ impl StatusArguments {
         self.followers_of.as_ref().map(|name| format!("{}/{name}", cluster.namespace))
     }
 
-    /// The rows, and what to say of credentials that are not understood.
+    /// The rows at this time by the clock of the API server, and what to say of credentials that are not understood.
     async fn rows(&self, cluster: &Cluster, now: Timestamp) -> Result<(Vec<Row>, Vec<String>), Failure> {
         let credentials = cluster.credentials(self.scope(cluster), self.selector.as_deref()).await?;
         let owner = self.owner(cluster);
         let is_meant = |row: &Row| owner.is_none() || row.follows == owner;
-        let rows = credentials.known.iter().map(|credential| Row::new(credential, now)).filter(is_meant);
+        let leases = Leases::read(cluster, &credentials.known).await?;
+        let row = |credential| Row::new(credential, time_of_holder(leases.of(credential), now));
+        let rows = credentials.known.iter().map(row).filter(is_meant);
         Ok((rows.collect(), credentials.notes().collect()))
     }
 
@@ -139,10 +144,10 @@ async fn watch(
         // Without the time left, which always changes.
         let (state, text) = if let Some(name) = &arguments.name {
             let detail = detail::Detail::read(cluster, name, now).await?;
-            (detail.state(), detail.render(context.screen, now))
+            (detail.state(), detail.render(context.screen))
         } else {
             let (rows, notes) = arguments.rows(cluster, now).await?;
-            let text = list(&rows, &notes, arguments.with_namespace(), context.screen, now);
+            let text = list(&rows, &notes, arguments.with_namespace(), context.screen);
             (rows.iter().map(state).collect::<Vec<_>>().join("\n"), text)
         };
         if context.screen.is_decorated() || last.as_ref() != Some(&state) {
@@ -161,12 +166,12 @@ fn state(row: &Row) -> String {
 }
 
 /// The list, and what is missing in it.
-fn list(rows: &[Row], notes: &[String], with_namespace: bool, screen: &Screen, now: Timestamp) -> String {
+fn list(rows: &[Row], notes: &[String], with_namespace: bool, screen: &Screen) -> String {
     let notes = notes.iter().map(|note| format!("Not shown: {note}\n"));
-    table(rows, with_namespace, screen, now) + &notes.collect::<String>()
+    table(rows, with_namespace, screen) + &notes.collect::<String>()
 }
 
-fn table(rows: &[Row], with_namespace: bool, screen: &Screen, now: Timestamp) -> String {
+fn table(rows: &[Row], with_namespace: bool, screen: &Screen) -> String {
     let mut titles = vec!["NAME", "READY", "LEFT", "RENEWAL", "GRANT", "LOGIN", "REASON"];
     if with_namespace {
         titles.insert(0, "NAMESPACE");
@@ -177,11 +182,8 @@ fn table(rows: &[Row], with_namespace: bool, screen: &Screen, now: Timestamp) ->
         let mut cells = vec![
             plain(row.name.clone()),
             (row.tone(), row.ready.clone()),
-            token.map_or_else(
-                || plain("-"),
-                |token| (token.tone(now), token.left(screen.is_decorated(), now)),
-            ),
-            plain(token.map_or_else(|| "-".to_owned(), |token| token.renewal(now))),
+            token.map_or_else(|| plain("-"), |token| (token.tone(), token.left(screen.is_decorated()))),
+            plain(token.map_or_else(|| "-".to_owned(), TokenRow::renewal)),
             plain(token.map_or_else(|| "-".to_owned(), |token| format!("{:?}", token.grant))),
             plain(row.source()),
             (row.tone(), row.state()),
@@ -211,7 +213,7 @@ mod tests {
         let rows = rows.map(|credential| Row::new(&credential, now));
         let screen = Screen::new(Box::new(std::io::sink()), false);
         assert_eq!(
-            table(&rows, true, &screen, now),
+            table(&rows, true, &screen),
             "NAMESPACE   NAME      READY     LEFT     RENEWAL     GRANT     LOGIN   REASON\n\
              shop        billing   True      43m12s   in 28m12s   Refresh   login   TokenPublished\n\
              shop        billing   Unknown   -        -           -         login   NoStatus\n"

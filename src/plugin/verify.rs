@@ -2,6 +2,7 @@
 
 mod claims;
 
+use std::slice;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,7 +12,9 @@ use serde_json::{Map, Value};
 
 use self::claims::{claims, show};
 use super::Context;
+use super::cluster_clock::ClusterClock;
 use super::failure::{Failure, FailureKind};
+use super::lease::Leases;
 use super::lifetime::{relative, short};
 use super::published::{self, Published};
 use super::screen::{Format, Screen, Text, Tone};
@@ -34,7 +37,7 @@ differs. The claims are not verified: only the issuer can do that. With --url, i
 machine, and reports the answer. The token itself is never shown.
 
 Exit codes: 0 the token is valid, and accepted; 3 there is none, it has expired, or the address refuses it.
-Rights: get on idissuercredentials.idissuer.pl and on the Secret.")]
+Rights: get on idissuercredentials.idissuer.pl and on the Secret. Without get on the Lease of the operator, its clock counts as right.")]
 pub(super) struct VerifyArguments {
     /// The credential
     #[arg(value_name = "NAME")]
@@ -86,7 +89,9 @@ struct Answer {
 pub(super) async fn run(arguments: VerifyArguments, context: &mut Context<'_>) -> Result<(), Failure> {
     let cluster = context.cluster().await?;
     let published = published::read(&cluster, &arguments.name, context.clock).await?;
-    let now = context.clock.now().wall;
+    let leases = Leases::read(&cluster, slice::from_ref(&published.credential)).await?;
+    let clock = ClusterClock::read(&cluster, context.clock).await;
+    let now = clock.of_operator(leases.of(&published.credential)).now();
     let answer = match &arguments.url {
         Some(url) => Some(present(url, arguments.ca_file.as_deref(), &published.token.access).await?),
         None => None,

@@ -15,6 +15,11 @@ use crate::chart;
 use crate::chart_objects::{UNDER_POLICIES, parts, samples};
 use crate::operator::LIMIT;
 
+/// The environment of each sidecar, with a value that is hard to quote.
+const ENVIRONMENT: [(&str, &str); 2] = [
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://otel-collector.monitoring.svc:4318"),
+    ("OTEL_RESOURCE_ATTRIBUTES", r#"k8s.cluster.name=a'b"c\d&<e>"#),
+];
 /// The annotations of a pod that ask for the sidecar, and for its port.
 const ASKS: &str = "idissuer.pl/inject-secret";
 const PORT: &str = "idissuer.pl/inject-port";
@@ -77,7 +82,7 @@ async fn install(control_plane: &ControlPlane) {
         let values = json!({
             "issuer": {"url": "https://api.idissuer.pl"},
             "image": {"repository": "registry.example.com/idissuer", "pullPolicy": "Always"},
-            "injection": {"enabled": true, "namespaceSelector": elsewhere},
+            "injection": {"enabled": true, "namespaceSelector": elsewhere, "extraEnv": environment()},
         });
         let objects = chart::render("injection", &values).await;
         let is_policy = |object: &&Value| object["apiVersion"] == "admissionregistration.k8s.io/v1";
@@ -86,6 +91,10 @@ async fn install(control_plane: &ControlPlane) {
         control_plane.kubectl().apply(&chart::manifest(policies)).await.unwrap();
     };
     INSTALLED.get_or_init(install).await;
+}
+
+fn environment() -> Value {
+    ENVIRONMENT.map(|(name, value)| json!({"name": name, "value": value})).into()
 }
 
 fn container(name: &str) -> Value {
@@ -151,6 +160,7 @@ async fn a_pod_that_asks_gets_the_sidecar_before_all_else_and_the_profile_restri
         assert_eq!(sidecar[probe]["httpGet"], json!({"path": path, "port": 9440, "scheme": "HTTP"}));
     }
     assert_eq!(sidecar["resources"]["requests"], sidecar["resources"]["limits"]);
+    assert_eq!(sidecar["env"], environment());
     let expected = json!({
         "runAsNonRoot": true,
         "runAsGroup": GROUP,

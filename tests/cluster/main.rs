@@ -35,6 +35,7 @@ mod operator;
 mod outage;
 mod pausing;
 mod plugin;
+mod plugin_clocks;
 mod plugin_explain;
 mod plugin_metrics;
 mod plugin_prompt;

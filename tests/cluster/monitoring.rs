@@ -1,6 +1,7 @@
-//! A real Prometheus scrapes a live run with faults: every query of the dashboard and of the alerts is understood, and
-//! those of the dashboard return data.
+//! A real Prometheus scrapes a live run with faults: every query of the dashboard and of the alerts is understood, those of the
+//! dashboard return data, and each alert fires with a text that leads to the cure.
 
+mod alerts;
 mod picture;
 
 use std::path::Path;
@@ -14,34 +15,39 @@ use idissuer_testbed::{prometheus, skip, wait};
 use reqwest::Url;
 use serde_json::{Value, json};
 
-use crate::operator::{LIMIT, Stage, holds, issuer, now};
+use crate::operator::{LIMIT, Operator, Stage, holds, issuer, now};
 
 const DASHBOARD: &str = include_str!("../../charts/idissuer-operator/files/dashboard.json");
 const ALERTS: &str = include_str!("../../deploy/alerts.yaml");
 /// Prometheus scrapes each second here. A rate needs two scrapes.
 const RATE_INTERVAL: &str = "10s";
 
-/// A server that scrapes one operator.
+/// A server that scrapes operators.
 struct Prometheus {
     process: Supervised,
     url: String,
 }
 
 impl Prometheus {
-    async fn start(program: &Path, stage: &Stage) -> Self {
+    /// With these alerts. Each operator is scraped as a job, in a namespace.
+    async fn start(program: &Path, alerts: &str, operators: &[(&str, &Operator, &str)]) -> Self {
+        let jobs = operators.iter().map(|(job, operator, namespace)| {
+            let targets = [operator.admin_address().to_string()];
+            json!({
+                "job_name": job,
+                "honor_labels": true,
+                "static_configs": [{"targets": targets, "labels": {"namespace": namespace}}],
+            })
+        });
         let folder = Arc::new(WorkFolder::create().unwrap());
         let configuration = json!({
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "rule_files": ["alerts.yaml"],
-            "scrape_configs": [{
-                "job_name": "operator",
-                "honor_labels": true,
-                "static_configs": [{"targets": [stage.operator.admin_address().to_string()]}],
-            }],
+            "scrape_configs": jobs.collect::<Vec<_>>(),
         });
         let place = |name: &str| folder.path().join(name);
         std::fs::write(place("prometheus.yml"), configuration.to_string()).unwrap();
-        std::fs::write(place("alerts.yaml"), ALERTS).unwrap();
+        std::fs::write(place("alerts.yaml"), alerts).unwrap();
         let mut command = Command::new(program);
         command.arg("--web.listen-address=127.0.0.1:0");
         command.arg(format!("--config.file={}", place("prometheus.yml").display()));
@@ -59,6 +65,11 @@ impl Prometheus {
         })
         .await;
         Self { process, url }
+    }
+
+    /// With the alerts of the project, for the operator of this stage.
+    async fn of_stage(program: &Path, stage: &Stage) -> Self {
+        Self::start(program, ALERTS, &[("operator", &stage.operator, stage.namespace.name())]).await
     }
 
     async fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Value {
@@ -102,7 +113,7 @@ async fn every_query_of_the_dashboard_returns_data_of_a_live_run_and_every_alert
     stage.write_secret("other-login", &[("username", b"nobody"), ("password", b"nothing")]).await;
     stage.apply_as("held", json!({"loginSecretRef": {"name": "other-login"}})).await;
     stage.until("held", "its rejection", |held| holds(held, "Ready", "False", "LoginRejected")).await;
-    let prometheus = Prometheus::start(&program, &stage).await;
+    let prometheus = Prometheus::of_stage(&program, &stage).await;
     wait::until("a renewal that was scraped", LIMIT, async || {
         prometheus.series("increase(idissuer_renewal_lateness_seconds_count[10s]) > 0").await > 0
     })
@@ -143,7 +154,7 @@ async fn the_picture_of_the_dashboard_is_drawn_of_a_live_run() {
     }
     stage.write_secret("other-login", &[("username", b"nobody"), ("password", b"nothing")]).await;
     stage.apply_as("archive", json!({"loginSecretRef": {"name": "other-login"}})).await;
-    let prometheus = Prometheus::start(&program, &stage).await;
+    let prometheus = Prometheus::of_stage(&program, &stage).await;
     let start = seconds();
     let pass = async |seconds| tokio::time::sleep(Duration::from_secs(seconds)).await;
     pass(90).await;

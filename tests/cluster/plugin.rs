@@ -327,5 +327,5 @@ async fn kubectl_finds_the_plugin_by_its_name_and_it_works_in_the_namespace_of_t
     let mut command = Command::new(folder.join("kubectl-idissuer"));
     command.args(["status", "--context", "missing", "--kubeconfig"]).arg(&kubeconfig);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    Run::of(output).assert(1, &["read the kubeconfig: "]);
+    Run::of(output).assert(2, &["the kubeconfig has no context missing"]);
 }

@@ -6,7 +6,6 @@ mod book;
 mod chart;
 mod circles;
 mod images;
-mod logs;
 mod modules;
 mod reference;
 mod references;

@@ -10,6 +10,7 @@ mod attacks;
 mod certificates;
 mod connections;
 mod faults;
+mod kubeconfig;
 mod neighbours;
 mod outages;
 mod programs;

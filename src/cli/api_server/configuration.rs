@@ -3,15 +3,16 @@
 //! In a pod it is called directly whatever the environment says: there, the proxy variables are for issuers. With a
 //! kubeconfig, the proxy is chosen as in kubectl.
 
-use std::fmt::Display;
 use std::path::PathBuf;
 
 use http::Uri;
 use hyper_util::client::proxy::matcher::Intercept;
 use kube::Config;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
+use super::kubeconfig::{self, KubeconfigChoice};
 use super::proxy::{self, Environment};
+use crate::plugin::Failure;
 
 /// The CA certificates of a pod's cluster.
 const POD_CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
@@ -22,42 +23,13 @@ pub(super) struct ApiServerAddress {
     pub(super) proxy: Option<Intercept>,
 }
 
-/// Which kubeconfig, and which of its contexts.
-#[derive(Clone, Debug, Default)]
-pub(in crate::cli) struct KubeconfigChoice {
-    /// The file [default: as kubectl finds it].
-    pub(in crate::cli) file: Option<PathBuf>,
-    /// The context [default: the current one].
-    pub(in crate::cli) context: Option<String>,
-}
-
-impl KubeconfigChoice {
-    fn is_made(&self) -> bool {
-        self.file.is_some() || self.context.is_some()
-    }
-
-    fn read(&self) -> Result<Kubeconfig, String> {
-        let read = match &self.file {
-            Some(file) => Kubeconfig::read_from(file),
-            None => Kubeconfig::read(),
-        };
-        let mut kubeconfig = read.map_err(|error| error.to_string())?;
-        if self.context.is_some() {
-            kubeconfig.current_context.clone_from(&self.context);
-        }
-        Ok(kubeconfig)
-    }
-}
-
 /// The cluster of the kubeconfig, or else the pod's own.
-pub(super) async fn find(choice: &KubeconfigChoice) -> Result<ApiServerAddress, String> {
-    let no_cluster =
-        |cause: &dyn Display| format!("no cluster: set KUBECONFIG, or run in a cluster ({cause})");
+pub(super) async fn find(choice: &KubeconfigChoice) -> Result<ApiServerAddress, Failure> {
     let (mut config, named) = match of_kubeconfig(choice).await {
         Ok((config, named)) => (config, Some(named)),
-        Err(cause) if choice.is_made() => return Err(format!("read the kubeconfig: {cause}")),
-        Err(cause) => {
-            let of_pod = |own| no_cluster(&format!("kubeconfig: {cause}; pod: {own}"));
+        Err(error) if choice.is_made() => return Err(choice.failure(&error)),
+        Err(error) => {
+            let of_pod = |own| kubeconfig::pod_failure(&own).unwrap_or_else(|| choice.failure(&error));
             (Config::incluster().map_err(of_pod)?, None)
         }
     };
@@ -71,8 +43,7 @@ pub(super) async fn find(choice: &KubeconfigChoice) -> Result<ApiServerAddress, 
 }
 
 /// The configuration, and the proxy that it names.
-async fn of_kubeconfig(choice: &KubeconfigChoice) -> Result<(Config, Option<String>), String> {
-    let told = |error: kube::config::KubeconfigError| error.to_string();
+async fn of_kubeconfig(choice: &KubeconfigChoice) -> Result<(Config, Option<String>), KubeconfigError> {
     let mut kubeconfig = choice.read()?;
     let named = named_proxy(&kubeconfig);
     if !Environment::is_address_of_process() {
@@ -82,13 +53,13 @@ async fn of_kubeconfig(choice: &KubeconfigChoice) -> Result<(Config, Option<Stri
         }
     }
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
-    Ok((config.map_err(told)?, named))
+    Ok((config?, named))
 }
 
 /// The files of the configuration: the kubeconfig and the files that it names, and the pod's CA certificates. Kube
 /// itself reloads the pod's token.
 pub(super) fn files() -> Vec<PathBuf> {
-    let mut files = kubeconfig_files();
+    let mut files = kubeconfig::files();
     if let Ok(kubeconfig) = Kubeconfig::read() {
         let clusters = kubeconfig.clusters.into_iter().filter_map(|named| named.cluster);
         let users = kubeconfig.auth_infos.into_iter().filter_map(|named| named.auth_info);
@@ -100,16 +71,6 @@ pub(super) fn files() -> Vec<PathBuf> {
     files
 }
 
-/// As kube finds them.
-fn kubeconfig_files() -> Vec<PathBuf> {
-    let named = std::env::var_os("KUBECONFIG");
-    let named: Vec<PathBuf> = named.iter().flat_map(std::env::split_paths).collect();
-    if named.iter().any(|path| !path.as_os_str().is_empty()) {
-        return named;
-    }
-    std::env::home_dir().map(|home| home.join(".kube/config")).into_iter().collect()
-}
-
 /// The `proxy-url` of the present context's cluster.
 fn named_proxy(kubeconfig: &Kubeconfig) -> Option<String> {
     let current = kubeconfig.current_context.as_ref()?;
@@ -119,10 +80,10 @@ fn named_proxy(kubeconfig: &Kubeconfig) -> Option<String> {
 }
 
 /// A proxy in the kubeconfig must be used. One in the environment may be meant for other programs.
-fn choose(named: Option<&str>, server: &Uri) -> Result<Option<Intercept>, String> {
+fn choose(named: Option<&str>, server: &Uri) -> Result<Option<Intercept>, Failure> {
     if let Some(address) = named {
         let proxy = proxy::parse(address.trim(), server);
-        return proxy.map(Some).map_err(|defect| format!("proxy-url of the kubeconfig: {defect}"));
+        return proxy.map(Some).map_err(|defect| format!("proxy-url of the kubeconfig: {defect}").into());
     }
     Ok(Environment::of_process().proxy_for(server).unwrap_or_else(|defect| {
         tracing::warn!("calling the API server directly, not through the configured proxy: {defect}");

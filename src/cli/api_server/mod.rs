@@ -6,13 +6,13 @@
 
 mod configuration;
 mod connections;
+mod kubeconfig;
 pub(super) mod proxy;
 mod reload;
 
 use std::time::Duration;
 
 use configuration::ApiServerAddress;
-pub(super) use configuration::KubeconfigChoice;
 use connections::{Connections, Pings};
 use http::Uri;
 use hyper::rt::{Read, Write};
@@ -22,11 +22,14 @@ use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::legacy::connect::{Connection, HttpConnector};
 use hyper_util::client::proxy::matcher::Intercept;
 use kube::Config;
-use kube::client::ConfigExt as _;
 use kube::client::retry::RetryPolicy;
+use kube::client::{AuthError, ConfigExt as _};
+pub(super) use kubeconfig::KubeconfigChoice;
 use tower::retry::RetryLayer;
 use tower::util::option_layer;
 use tower::{BoxError, Layer as _, Service};
+
+use crate::plugin::{Failure, FailureKind};
 
 /// How much longer than a watch a connection may be silent that cannot be pinged.
 const SILENCE_BEYOND_WATCH: Duration = Duration::from_secs(5);
@@ -41,7 +44,9 @@ const KEEPALIVE_RETRIES: u32 = 3;
 /// # Errors
 /// When there is no cluster, or its configuration cannot be used; with the cure.
 pub(super) async fn client(longest_watch: Duration) -> Result<kube::Client, String> {
-    let find = move || make(KubeconfigChoice::default(), longest_watch);
+    let find = move || async move {
+        make(KubeconfigChoice::default(), longest_watch).await.map_err(|failure| failure.message)
+    };
     let client = find().await?;
     Ok(reload::following(client, find))
 }
@@ -50,12 +55,12 @@ pub(super) async fn client(longest_watch: Duration) -> Result<kube::Client, Stri
 ///
 /// # Errors
 /// See [`client`].
-pub(super) async fn client_of(choice: KubeconfigChoice, silence: Duration) -> Result<kube::Client, String> {
+pub(super) async fn client_of(choice: KubeconfigChoice, silence: Duration) -> Result<kube::Client, Failure> {
     make(choice, silence).await
 }
 
 /// The client for the current configuration.
-async fn make(choice: KubeconfigChoice, longest_watch: Duration) -> Result<kube::Client, String> {
+async fn make(choice: KubeconfigChoice, longest_watch: Duration) -> Result<kube::Client, Failure> {
     let ApiServerAddress { mut config, proxy } = configuration::find(&choice).await?;
     config.read_timeout = Some(longest_watch + SILENCE_BEYOND_WATCH);
     let mut direct = HttpConnector::new();
@@ -71,7 +76,23 @@ async fn make(choice: KubeconfigChoice, longest_watch: Duration) -> Result<kube:
             .and_then(|secured| assemble(&config, tunnel(&proxy, secured))),
         Some(proxy) => assemble(&config, tunnel(&proxy, direct)),
     };
-    client.map_err(|error| format!("use the configuration of the cluster at {}: {error}", config.cluster_url))
+    client.map_err(|error| unusable(&error, &config.cluster_url))
+}
+
+/// The output of a command that logs in may hold a token, so it is not repeated.
+fn unusable(error: &kube::Error, server: &Uri) -> Failure {
+    let (kind, message) = match error {
+        kube::Error::Auth(AuthError::ReadTokenFile(error, path)) => (
+            FailureKind::Forbidden,
+            format!("the token file {} of the kubeconfig cannot be read: {error}", path.display()),
+        ),
+        kube::Error::Auth(_) => (
+            FailureKind::Forbidden,
+            format!("the kubeconfig's user cannot log in to {server}; `kubectl auth whoami` shows why"),
+        ),
+        error => (FailureKind::Failed, format!("use the configuration of the cluster at {server}: {error}")),
+    };
+    Failure { kind, message }
 }
 
 fn tunnel<C>(proxy: &Intercept, connector: C) -> Tunnel<C> {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::cli::{Failure, api_server, plugin};
+use crate::cli::api_server::{self, KubeconfigChoice};
+use crate::cli::{Failure, plugin};
 use crate::core::sidecar::token::HeldToken;
 use crate::core::token_command::MinTtl;
 use crate::ops::clock::Clock;
@@ -16,8 +17,12 @@ pub(super) async fn token(
     limit: Duration,
     clock: &dyn Clock,
 ) -> Result<HeldToken, Failure> {
-    let client = api_server::client(limit).await?;
+    let failed = |failure: crate::plugin::Failure| Failure {
+        code: plugin::code(failure.kind),
+        message: failure.message,
+    };
+    let client = api_server::client_of(KubeconfigChoice::default(), limit).await.map_err(failed)?;
     let namespace = name.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
     let token = published_token(client, &namespace, &name.name, min_ttl, clock).await;
-    token.map_err(|failure| Failure { message: failure.message, code: plugin::code(failure.kind) })
+    token.map_err(failed)
 }

@@ -1,4 +1,4 @@
-use super::super::account::Strategy;
+use super::super::account::{Strategy, Throttle};
 use super::super::reason::Reason;
 use super::super::retry::{Failure, Sent};
 use super::super::target::ControllerOwner;
@@ -363,4 +363,79 @@ fn a_selector_that_nobody_reads_is_reported_by_those_that_have_one() {
         assert_eq!(conditions.stalled.map(|reason| reason.name()), stalled, "{has_selector} {is_read}");
         assert!(conditions.ready.is_ok(), "its own token comes all the same");
     }
+}
+
+#[test]
+fn a_rejected_login_says_when_a_corrected_one_is_tried() {
+    let rejected_then = |change: fn(&mut TestWorld)| {
+        new(|world| {
+            world.settle();
+            world.answer(Err(rejected()));
+            world.settle();
+            change(world);
+            world.settle();
+        })
+    };
+    let later = "after 2027-01-15T09:00:00Z, because too many logins were rejected";
+    let unwritable = "once the target Secret can be written";
+    let cases = vec![
+        ("nothing puts it off", rejected_then(|_| ()), "at once"),
+        ("its user name is limited", rejected_then(|world| world.throttle.logins = Some(at(3600))), later),
+        ("a limit that is over", rejected_then(|world| world.throttle.logins = Some(at(0))), "at once"),
+        ("logins in progress", rejected_then(|world| world.throttle.logins = Some(at(2))), "at once"),
+        (
+            "a bit longer",
+            rejected_then(|world| world.throttle.logins = Some(at(3))),
+            "after 2027-01-15T08:00:03Z",
+        ),
+        (
+            "the issuer fails for all",
+            rejected_then(|world| world.throttle.calls = Some(at(5))),
+            "once the issuer works again",
+        ),
+        ("it did", rejected_then(|world| world.throttle.calls = Some(at(0))), "at once"),
+        (
+            "limited while the issuer fails for all",
+            rejected_then(|world| world.throttle = Throttle { calls: Some(at(5)), logins: Some(at(3600)) }),
+            later,
+        ),
+        (
+            "suspended, and limited",
+            rejected_then(|world| {
+                world.edit_spec(|spec| spec.suspended = true);
+                world.throttle.logins = Some(at(3600));
+            }),
+            "once spec.suspend is false",
+        ),
+        ("a stranger's target", rejected_then(TestWorld::put_stranger), unwritable),
+        ("writes are refused", rejected_then(|world| world.refuse_writes(at(60))), unwritable),
+        (
+            "writes are refused, but a follower waits for the login",
+            rejected_then(|world| {
+                world.refuse_writes(at(60));
+                world.is_wanted_by_followers = true;
+            }),
+            "at once",
+        ),
+    ];
+    for (case, world, expected) in cases {
+        let Some(LoginAnswer::Rejected(reason)) = world.conditions().login_accepted else {
+            panic!("{case}: {:?}", world.conditions());
+        };
+        let message = reason.message();
+        assert!(message.contains(&format!("A corrected Secret is tried {expected}")), "{case}: {message}");
+    }
+}
+
+#[test]
+fn a_held_login_that_is_limited_keeps_its_reason_and_says_until_when() {
+    let mut world = new(|world| {
+        world.settle();
+        world.answer(Err(rejected()));
+    });
+    world.settle();
+    world.throttle.logins = Some(at(3600));
+    let stalled = world.conditions().stalled.unwrap();
+    assert_eq!(stalled.name(), "LoginRejected");
+    assert!(stalled.message().contains("is tried after 2027-01-15T09:00:00Z"), "{}", stalled.message());
 }

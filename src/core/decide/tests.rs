@@ -576,6 +576,7 @@ fn an_older_token_of_the_account_never_replaces_a_younger_one() {
         last_failure: None,
         put_off: None,
         waits_for: None,
+        login_delay: None,
         next: Next::Wait(at(120)),
         pace: TimeScale::FULL,
         accepted: Some(at(0)),

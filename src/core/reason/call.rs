@@ -12,12 +12,12 @@ impl Reason {
         let (secret, blank) = (secret.to_owned(), failure.password_has_blank);
         match failure.cause {
             CallFailure::LoginRejected { forbidden } => {
-                Self::LoginRejected { secret, origin: origin.to_string(), forbidden, blank }
+                Self::LoginRejected { secret, origin: origin.to_string(), forbidden, blank, delay: None }
             }
             CallFailure::LoginNotAccepted(answer) => {
-                Self::LoginNotAccepted { origin: origin.to_string(), answer, blank }
+                Self::LoginNotAccepted { origin: origin.to_string(), answer, blank, delay: None }
             }
-            CallFailure::LoginOutcomeUnknown => Self::LoginOutcomeUnknown { secret },
+            CallFailure::LoginOutcomeUnknown => Self::LoginOutcomeUnknown { secret, delay: None },
             CallFailure::RefreshRejected => Self::RefreshRejected,
             CallFailure::NoAnswer(connection_failure) => {
                 Self::NoAnswer { origin: origin.to_string(), connection_failure }

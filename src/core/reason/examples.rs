@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Reason, ReferenceProblem, TargetRefusal};
+use super::{LoginDelay, Reason, ReferenceProblem, TargetRefusal};
 use crate::core::call_failure::UnclearAnswer;
 use crate::core::connection_failure::ConnectionFailure;
 use crate::core::username_password::LoginError;
@@ -21,9 +21,17 @@ fn after(reason: &Reason) -> Option<Reason> {
     let expiry = Timestamp::UNIX_EPOCH;
     let unusable = |defect| LoginSecretUnusable { secret: secret(), key: key(), defect };
     let origin = || "https://issuer.example".to_owned();
-    let rejected = |forbidden, blank| LoginRejected { secret: secret(), origin: origin(), forbidden, blank };
+    let rejected = |forbidden, blank| LoginRejected {
+        secret: secret(),
+        origin: origin(),
+        forbidden,
+        blank,
+        delay: None,
+    };
+    let limited = Some(LoginDelay::RateLimited { until: Some(expiry) });
     let answers = UnclearAnswer::each("some defect");
-    let not_accepted = |blank| LoginNotAccepted { origin: origin(), answer: UnclearAnswer::PathWrong, blank };
+    let not_accepted =
+        |blank| LoginNotAccepted { origin: origin(), answer: UnclearAnswer::PathWrong, blank, delay: None };
     let unclear = |answer| Unclear { origin: origin(), answer };
     let unavailable = |status| IssuerUnavailable { origin: origin(), status };
     Some(match reason {
@@ -80,9 +88,12 @@ fn after(reason: &Reason) -> Option<Reason> {
         TooManyCredentials { .. } => rejected(false, false),
         LoginRejected { forbidden: false, blank: false, .. } => rejected(true, false),
         LoginRejected { forbidden: true, blank: false, .. } => rejected(true, true),
-        LoginRejected { blank: true, .. } => not_accepted(false),
+        LoginRejected { blank: true, delay: None, .. } => rejected(true, true).delayed(limited),
+        LoginRejected { .. } => not_accepted(false),
         LoginNotAccepted { blank: false, .. } => not_accepted(true),
-        LoginNotAccepted { blank: true, .. } => LoginOutcomeUnknown { secret: secret() },
+        LoginNotAccepted { blank: true, delay: None, .. } => not_accepted(true).delayed(limited),
+        LoginNotAccepted { .. } => LoginOutcomeUnknown { secret: secret(), delay: None },
+        LoginOutcomeUnknown { delay: None, .. } => LoginOutcomeUnknown { secret: secret(), delay: limited },
         LoginOutcomeUnknown { .. } => RefreshRejected,
         RefreshRejected => NoAnswer { origin: origin(), connection_failure: ConnectionFailure::ALL[0] },
         NoAnswer { origin, connection_failure } => {

@@ -3,7 +3,7 @@
 use super::super::connection_failure::Wording;
 use super::super::username_password::LoginError;
 use super::answer::unavailable;
-use super::{API_ACCESS, Reason, hint_at};
+use super::{API_ACCESS, Reason, hint_at, when};
 
 impl Reason {
     /// The message for people: what is wrong, and the cure.
@@ -51,13 +51,14 @@ impl Reason {
             Self::CaBundlesTooMany { object } => format!("The different CA bundles of this namespace are larger than 8 MiB, so {object} is not used; let credentials share a bundle, equal bundles count once"),
             Self::TokenLifetimeTooShort => "The lifetime of the issuer's tokens is less than 3 seconds, too short for use from a Secret, so only one token a minute is written; configure a longer lifetime at the issuer, or use the sidecar's proxy".into(),
             Self::TooManyCredentials { limit } => format!("This namespace has more than {limit} credentials, so the controller does not manage this one; delete unused credentials, or start the controller with a larger --max-credentials-per-namespace. Free places go to the oldest credential first"),
-            Self::LoginRejected { secret, origin, forbidden, blank } => {
+            Self::LoginRejected { secret, origin, forbidden, blank, delay } => {
+                let when = when(*delay);
                 let access = if *forbidden { API_ACCESS } else { "" };
                 let hint = hint_at(*blank);
-                format!("Correct the user name and password in Secret {secret}{access}; {origin} rejected the login. {hint}A corrected Secret is tried at once. If the cause was at the issuer, request a renewal when it is gone (annotation {RENEW_REQUEST_ANNOTATION}). Otherwise the login is attempted three times within 15 minutes, then once an hour if it was accepted before, to avoid locking the account")
+                format!("Correct the user name and password in Secret {secret}{access}; {origin} rejected the login. {hint}A corrected Secret is tried {when}. If the cause was at the issuer, request a renewal when it is gone (annotation {RENEW_REQUEST_ANNOTATION}). Otherwise the login is attempted three times within 15 minutes, then once an hour if it was accepted before, to avoid locking the account")
             }
-            Self::LoginNotAccepted { origin, answer, blank } => format!("{}. {}The password may be correct; after fixing the cause, request a renewal to log in at once (annotation {RENEW_REQUEST_ANNOTATION}). Some issuers reject a wrong password with such a response, so a login that was never accepted is attempted three times within 15 minutes and then held, to avoid locking the account", answer.problem(origin, Wording::CONTROLLER), hint_at(*blank)),
-            Self::LoginOutcomeUnknown { secret } => format!("Request a renewal to log in at once (annotation {RENEW_REQUEST_ANNOTATION}); the controller stopped during a login with Secret {secret}, which may have been rejected. To avoid locking the account, the next attempt waits a few minutes, and after three such attempts until a renewal is requested"),
+            Self::LoginNotAccepted { origin, answer, blank, delay } => format!("{}. {}The password may be correct; after fixing the cause, request a renewal to log in {} (annotation {RENEW_REQUEST_ANNOTATION}). Some issuers reject a wrong password with such a response, so a login that was never accepted is attempted three times within 15 minutes and then held, to avoid locking the account", answer.problem(origin, Wording::CONTROLLER), hint_at(*blank), when(*delay)),
+            Self::LoginOutcomeUnknown { secret, delay } => format!("Request a renewal to log in {} (annotation {RENEW_REQUEST_ANNOTATION}); the controller stopped during a login with Secret {secret}, which may have been rejected. To avoid locking the account, the next attempt waits a few minutes, and after three such attempts until a renewal is requested", when(*delay)),
             Self::RefreshRejected => "The issuer rejected the refresh token; logging in instead".into(),
             Self::NoAnswer { origin, connection_failure } => connection_failure.message(origin, Wording::CONTROLLER),
             Self::IssuerUnavailable { origin, status } => unavailable(origin, *status),
@@ -91,7 +92,7 @@ impl Reason {
             Self::LoginRateLimited { secret, .. } => format!(
                 "Correct the logins of this namespace; the next attempt with the user name in Secret {secret} is within an hour, even if it is corrected before, to avoid locking the account. {TOO_MANY}"
             ),
-            _ => self.message(),
+            _ => self.without_time_of_delay().message(),
         }
     }
 }

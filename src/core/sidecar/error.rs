@@ -5,7 +5,7 @@ use std::io;
 use crate::core::call_failure::CallFailure;
 use crate::core::connection_failure::Wording;
 use crate::core::endpoint::Origin;
-use crate::core::reason::{API_ACCESS, Reason, hint_at};
+use crate::core::reason::{API_ACCESS, LoginDelay, Reason, hint_at, when};
 use crate::core::retry::Failure;
 use crate::core::token::TokenError;
 use crate::core::username_password::LoginError;
@@ -78,6 +78,8 @@ pub enum SourceError {
         proven: bool,
         /// Whether the password holds a blank or an invisible character, which may be a slip.
         blank: bool,
+        /// What puts the next login off.
+        delay: Option<LoginDelay>,
     },
     /// An attempt with a login that was never accepted could not be recorded, so it was not made.
     LoginNotRecorded {
@@ -126,7 +128,7 @@ impl SourceError {
     pub fn of_call(failure: &Failure, login: &str, origin: &Origin, proven: bool) -> Self {
         match failure.cause {
             CallFailure::LoginRejected { forbidden } => {
-                Self::LoginRejected { forbidden, proven, blank: failure.password_has_blank }
+                Self::LoginRejected { forbidden, proven, blank: failure.password_has_blank, delay: None }
             }
             _ => Self::Issuer(Reason::of_call(failure, login, origin)),
         }
@@ -155,6 +157,15 @@ impl SourceError {
         }
     }
 
+    /// The same, where this puts the next login off.
+    #[must_use]
+    pub fn delayed(mut self, by: Option<LoginDelay>) -> Self {
+        if let Self::LoginRejected { delay, .. } = &mut self {
+            *delay = by;
+        }
+        if let Self::Issuer(reason) = self { Self::Issuer(reason.delayed(by)) } else { self }
+    }
+
     /// The message for people: what is wrong, and the cure.
     #[must_use]
     pub fn message(&self) -> String {
@@ -165,11 +176,12 @@ impl SourceError {
             Self::LoginDefective { file, defect: LoginError::Missing } => format!("{file} does not exist; mount the Secret with user name and password there, or correct the file name"),
             Self::LoginDefective { file, defect } => format!("{file} {}", defect.describe()),
             Self::CaFile { file } => format!("{file} contains no valid PEM certificate; put the issuer's CA certificates there"),
-            Self::LoginRejected { forbidden, proven, blank } => {
+            Self::LoginRejected { forbidden, proven, blank, delay } => {
+                let when = when(*delay);
                 let access = if *forbidden { API_ACCESS } else { "" };
                 let hint = hint_at(*blank);
                 let again = if *proven { "Otherwise the login is attempted three times within 15 minutes, then once an hour" } else { "The same files are not tried again" };
-                format!("Correct the login files{access}; the issuer rejected the user name and password. {hint}Corrected files are tried at once. {again}, to avoid locking the account")
+                format!("Correct the login files{access}; the issuer rejected the user name and password. {hint}Corrected files are tried {when}. {again}, to avoid locking the account")
             }
             Self::LoginNotRecorded { file } => format!("No login was attempted, because {file} cannot be written to record the attempt; create the directory, or make the volume writable for the sidecar's user"),
             Self::Issuer(reason) => of_issuer(reason),
@@ -208,10 +220,22 @@ impl SourceError {
 /// Rewords messages of the operator that name fields of its resource: a sidecar has flags and files.
 fn of_issuer(reason: &Reason) -> String {
     match reason {
-        Reason::LoginOutcomeUnknown { .. } => "The sidecar stopped during a login, which may have been rejected; the next attempt waits a few minutes, to avoid locking the account. To log in at once, change the login files".into(),
-        Reason::LoginRateLimited { until, .. } => format!("Correct the user name and password; the next attempt is at {until}, even with corrected files, to avoid locking the account. Within an hour, four logins with this user name failed; a response without a token counts as a failure"),
-        Reason::NoAnswer { origin, connection_failure } => connection_failure.message(origin, Wording::SIDECAR),
-        Reason::LoginNotAccepted { origin, answer, blank } => format!("{}. {}The password may be correct; after fixing the cause, change the login files or the issuer's address to log in at once. Some issuers reject a wrong password with such a response, so a login that was never accepted is attempted three times within 15 minutes and then held, to avoid locking the account", answer.problem(origin, Wording::SIDECAR), hint_at(*blank)),
+        Reason::LoginOutcomeUnknown { delay, .. } => format!(
+            "The sidecar stopped during a login, which may have been rejected; the next attempt waits a few minutes, to avoid locking the account. To log in {}, change the login files",
+            when(*delay)
+        ),
+        Reason::LoginRateLimited { until, .. } => format!(
+            "Correct the user name and password; the next attempt is at {until}, even with corrected files, to avoid locking the account. Within an hour, four logins with this user name failed; a response without a token counts as a failure"
+        ),
+        Reason::NoAnswer { origin, connection_failure } => {
+            connection_failure.message(origin, Wording::SIDECAR)
+        }
+        Reason::LoginNotAccepted { origin, answer, blank, delay } => format!(
+            "{}. {}The password may be correct; after fixing the cause, change the login files or the issuer's address to log in {}. Some issuers reject a wrong password with such a response, so a login that was never accepted is attempted three times within 15 minutes and then held, to avoid locking the account",
+            answer.problem(origin, Wording::SIDECAR),
+            hint_at(*blank),
+            when(*delay)
+        ),
         Reason::Unclear { origin, answer } => answer.message(origin, Wording::SIDECAR),
         other => other.message(),
     }
@@ -234,13 +258,13 @@ mod tests {
         let issuer = [
             Reason::IssuerUnavailable { origin: origin(), status: 503 },
             Reason::IssuerCircuitOpen { origin: Some(origin()) },
-            Reason::LoginOutcomeUnknown { secret: "s".into() },
+            Reason::LoginOutcomeUnknown { secret: "s".into(), delay: None },
             Reason::LoginRateLimited { secret: "s".into(), until: jiff::Timestamp::UNIX_EPOCH },
         ];
         let unclear = UnclearAnswer::each("no token").into_iter().flat_map(|answer| {
             [
                 Reason::Unclear { origin: origin(), answer },
-                Reason::LoginNotAccepted { origin: origin(), answer, blank: true },
+                Reason::LoginNotAccepted { origin: origin(), answer, blank: true, delay: None },
             ]
         });
         let (file, place, secret) = ("/login/password", "/run/secret", "shop/billing");
@@ -254,8 +278,8 @@ mod tests {
                 SourceError::FileUnfit { file: file.into(), defect: FileError::Fifo },
                 SourceError::FileUnfit { file: file.into(), defect: FileError::TooLarge },
                 SourceError::CaFile { file: file.into() },
-                SourceError::LoginRejected { forbidden: false, proven: false, blank: true },
-                SourceError::LoginRejected { forbidden: true, proven: true, blank: false },
+                SourceError::LoginRejected { forbidden: false, proven: false, blank: true, delay: None },
+                SourceError::LoginRejected { forbidden: true, proven: true, blank: false, delay: None },
                 SourceError::LoginNotRecorded { file: file.into() },
                 SourceError::SourceUnreadable { place: place.into() },
                 SourceError::TokenUnusable { place: place.into(), defect: TokenError::Empty },
@@ -269,6 +293,22 @@ mod tests {
             let message = error.message();
             assert!(!message.contains("spec.") && !message.contains("controller"), "{message}");
             assert!(message.contains(';') || !error.needs_user_action(), "{message}");
+        }
+    }
+
+    #[test]
+    fn no_message_promises_a_login_at_once_that_is_put_off() {
+        let (origin, answer) = ("https://issuer.example".to_owned(), UnclearAnswer::PathWrong);
+        for error in [
+            SourceError::LoginRejected { forbidden: false, proven: false, blank: false, delay: None },
+            SourceError::Issuer(Reason::LoginOutcomeUnknown { secret: "s".into(), delay: None }),
+            SourceError::Issuer(Reason::LoginNotAccepted { origin, answer, blank: false, delay: None }),
+        ] {
+            assert!(error.message().contains(" at once"), "{error:?}");
+            let until = Some(jiff::Timestamp::UNIX_EPOCH);
+            let message = error.delayed(Some(LoginDelay::RateLimited { until })).message();
+            assert!(message.contains(" after 1970-01-01T00:00:00Z"), "{message}");
+            assert!(!message.contains("at once"), "{message}");
         }
     }
 

@@ -184,7 +184,7 @@ mod tests {
     }
 
     fn rejected(forbidden: bool, proven: bool) -> SourceError {
-        SourceError::LoginRejected { forbidden, proven, blank: false }
+        SourceError::LoginRejected { forbidden, proven, blank: false, delay: None }
     }
 
     #[test]
@@ -197,13 +197,13 @@ mod tests {
         let issuer = || "https://issuer.example".to_owned();
         let unclear = |answer| Reason::Unclear { origin: issuer(), answer };
         let answer = UnclearAnswer::Blocked;
-        let not_accepted = Reason::LoginNotAccepted { origin: issuer(), answer, blank: false };
+        let not_accepted = Reason::LoginNotAccepted { origin: issuer(), answer, blank: false, delay: None };
         let cases = [
             (rejected(false, false), FailureKind::Refused, "not tried again"),
             (rejected(true, true), FailureKind::Refused, "\"API Access\""),
             (SourceError::Issuer(not_accepted), FailureKind::Refused, "check what blocks"),
             (
-                SourceError::Issuer(Reason::LoginOutcomeUnknown { secret: String::new() }),
+                SourceError::Issuer(Reason::LoginOutcomeUnknown { secret: String::new(), delay: None }),
                 FailureKind::Refused,
                 "stopped before its answer",
             ),

@@ -138,7 +138,7 @@ fn a_login_is_attempted_unless_it_was_rejected_or_has_to_wait() {
     assert_eq!(may_log_in(&new, None, &login), Ok(()));
     assert_eq!(may_log_in(&new, Some(&record(None)), &login), Ok(()), "its time has come");
     let failure = may_log_in(&new, Some(&rejected), &login).unwrap_err();
-    let expected = SourceError::LoginRejected { forbidden: true, proven: false, blank: true };
+    let expected = SourceError::LoginRejected { forbidden: true, proven: false, blank: true, delay: None };
     assert_eq!(failure, expected.into());
     let mut once = rejected;
     once.attempts.accepted = Some(at(-10).wall);

@@ -171,7 +171,7 @@ fn late(facts: &Facts) -> Option<Finding> {
     let late = facts.time().duration_since(token.renewal_time);
     let margin = LATENESS.min(token.expiration_time.duration_since(token.renewal_time).as_secs() / 2);
     (is_silent && late.as_secs() > margin).then(|| {
-        let left = token.left(false, facts.time());
+        let left = token.left(false);
         Finding::new(
             if facts.time() < token.expiration_time { Severity::Warning } else { Severity::Problem },
             format!("The renewal is {} late, and the operator says nothing of it.", short(late)),
@@ -254,7 +254,8 @@ mod tests {
     fn first(facts: &Facts) -> (Severity, String, Vec<String>) {
         let found = causes(facts);
         let finding = found.first().unwrap_or_else(|| panic!("nothing is found in {facts:?}"));
-        (finding.severity, finding.cause.clone(), finding.commands.clone())
+        let commands = finding.commands.iter().map(ToString::to_string).collect();
+        (finding.severity, finding.cause.clone(), commands)
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The commands that cure a reason.
 
+use super::command::Command;
 use crate::api::LoginSecretRef;
 use crate::plugin::row::Row;
 
@@ -19,24 +20,24 @@ pub(super) struct Names<'a> {
 }
 
 /// The commands for this reason, to be pasted one after the other.
-pub(super) fn commands(reason: &str, names: &Names<'_>) -> Vec<String> {
+pub(super) fn commands(reason: &str, names: &Names<'_>) -> Vec<Command> {
     let Row { namespace, name, secret, .. } = names.row;
-    let here = |command: String| format!("{command} -n {namespace}");
+    let here = |command: String| Command::from(format!("{command} -n {namespace}"));
     let renew = || here(format!("kubectl idissuer renew {name}"));
     let edit = || here(format!("kubectl edit iic {name}"));
     let replace_login = || here(format!("{} --replace", store_login(names)));
     let look = |what: String| here(format!("kubectl describe {what}"));
-    let held = || names.is_rejected.then(|| format!("{}   # once the cause is gone", renew()));
+    let held = || names.is_rejected.then(|| renew().when("once the cause is gone"));
     match reason {
         "LoginSecretMissing" => vec![here(store_login(names))],
         "LoginSecretKeyMissing" => {
-            vec![replace_login(), format!("{}   # if the Secret has other keys", edit())]
+            vec![replace_login(), edit().when("if the Secret has other keys")]
         }
         _ if reason.starts_with("LoginSecret") => {
             vec![replace_login()]
         }
         "LoginRejected" => {
-            vec![replace_login(), format!("{}   # if the cause was at the issuer, and is gone", renew())]
+            vec![replace_login(), renew().when("if the cause was at the issuer, and is gone")]
         }
         // A request does not shorten the wait.
         "LoginRateLimited" => {
@@ -45,16 +46,17 @@ pub(super) fn commands(reason: &str, names: &Names<'_>) -> Vec<String> {
         "LoginOutcomeUnknown" => vec![renew()],
         "TargetConflict" | "TargetImmutable" | "TargetTypeMismatch" | "TargetPendingDeletion" => vec![
             look(format!("secret {secret}")),
-            format!("{}   # if nothing needs it", here(format!("kubectl delete secret {secret}"))),
+            here(format!("kubectl delete secret {secret}")).when("if nothing needs it"),
         ],
         "TargetContested" => vec![here(format!("kubectl get secret {secret} -o yaml --show-managed-fields"))],
         "TargetWriteRefused" => vec![
-            format!("{}   # if the message speaks of a quota", look("quota".to_owned())),
-            "kubectl idissuer check   # if the message says forbidden: which right is missing".to_owned(),
+            look("quota".to_owned()).when("if the message speaks of a quota"),
+            Command::from("kubectl idissuer check")
+                .when("if the message says forbidden: which right is missing"),
         ],
         "IssuerCertificateUntrusted" => [of_bundle(reason, names), vec![to_issuer(names)]].concat(),
         _ if reason.starts_with("CaBundle") => of_bundle(reason, names),
-        "InvalidSpec" | "MalformedResource" => vec![edit(), "kubectl idissuer version".to_owned()],
+        "InvalidSpec" | "MalformedResource" => vec![edit(), "kubectl idissuer version".into()],
         "NoCertificateAuthorities" | "NamespaceSelectorIgnored" => vec![edit()],
         "IssuerMisconfigured" | "IssuerResponseInvalid" => {
             [Some(edit()), held()].into_iter().flatten().collect()
@@ -68,13 +70,13 @@ pub(super) fn commands(reason: &str, names: &Names<'_>) -> Vec<String> {
         "ReferenceNotReady" | "ReferenceNotPermitted" => of_owner(reason, names.row),
         "TargetNameReserved" => vec![here(format!("kubectl delete iic {name}"))],
         _ if reason.starts_with("Issuer") => [Some(to_issuer(names)), held()].into_iter().flatten().collect(),
-        "TooManyOpenFiles" => vec![LOGS.to_owned()],
+        "TooManyOpenFiles" => vec![LOGS.into()],
         // No command lengthens it.
         "TokenLifetimeTooShort" => Vec::new(),
         "Issuing" | "Updating" | "RenewalOverdue" | "Expired" => {
             vec![here(format!("kubectl idissuer logs {name} --since 10m"))]
         }
-        "ApiServerCallFailed" => vec!["kubectl idissuer check".to_owned()],
+        "ApiServerCallFailed" => vec!["kubectl idissuer check".into()],
         _ => vec![look(format!("iic {name}"))],
     }
 }
@@ -95,16 +97,17 @@ fn store_login(names: &Names<'_>) -> String {
 const LOGS: &str = "kubectl idissuer logs --since 10m";
 
 /// Calls the issuer as the operator does; without its address, the operator's log names it.
-fn to_issuer(names: &Names<'_>) -> String {
-    let Some(origin) = names.issuer else { return LOGS.to_owned() };
+fn to_issuer(names: &Names<'_>) -> Command {
+    let Some(origin) = names.issuer else { return LOGS.into() };
     let namespace = names.operator.unwrap_or(&names.row.namespace);
     format!(
         "kubectl run idissuer-curl --rm -it --restart=Never --image=curlimages/curl -n {namespace} -- -sv {origin}"
     )
+    .into()
 }
 
 /// Puts the right certificates into the bundle, or names one where there is none.
-fn of_bundle(reason: &str, names: &Names<'_>) -> Vec<String> {
+fn of_bundle(reason: &str, names: &Names<'_>) -> Vec<Command> {
     let Row { namespace, name, .. } = names.row;
     let (kind, bundle, key) = names.bundle.unwrap_or(("configmap", "issuer-ca", "ca.crt"));
     let kind = if kind == "secret" { "secret generic" } else { kind };
@@ -117,26 +120,25 @@ fn of_bundle(reason: &str, names: &Names<'_>) -> Vec<String> {
     let second = if names.bundle.is_none() {
         let reference =
             r#"{"spec":{"issuer":{"caBundleRef":{"kind":"ConfigMap","name":"issuer-ca","key":"ca.crt"}}}}"#;
-        format!("kubectl patch iic {name} -n {namespace} --type=merge -p '{reference}'")
+        format!("kubectl patch iic {name} -n {namespace} --type=merge -p '{reference}'").into()
     } else {
-        format!("kubectl edit iic {name} -n {namespace}   # if another one is meant")
+        Command::from(format!("kubectl edit iic {name} -n {namespace}")).when("if another one is meant")
     };
-    vec![format!("{first}   # with the certificates of the issuer's CA in ca.pem"), second]
+    vec![Command::from(first).when("with the certificates of the issuer's CA in ca.pem"), second]
 }
 
-fn of_owner(reason: &str, row: &Row) -> Vec<String> {
+fn of_owner(reason: &str, row: &Row) -> Vec<Command> {
     let owner = row.follows.as_deref().and_then(|owner| owner.split_once('/'));
     let Some((namespace, name)) = owner else { return Vec::new() };
     if reason == "ReferenceNotPermitted" && namespace == row.namespace {
-        return vec![format!("kubectl edit iic {} -n {namespace}   # correct spec.credentialRef", row.name)];
+        let edit = Command::from(format!("kubectl edit iic {} -n {namespace}", row.name));
+        return vec![edit.when("correct spec.credentialRef")];
     }
     if reason == "ReferenceNotPermitted" {
-        return vec![format!(
-            "kubectl edit iic {name} -n {namespace}   # add {} to spec.allowedNamespaces",
-            row.namespace
-        )];
+        let edit = Command::from(format!("kubectl edit iic {name} -n {namespace}"));
+        return vec![edit.when(format!("add {} to spec.allowedNamespaces", row.namespace))];
     }
-    vec![format!("kubectl idissuer explain {name} -n {namespace}")]
+    vec![format!("kubectl idissuer explain {name} -n {namespace}").into()]
 }
 
 #[cfg(test)]
@@ -167,7 +169,7 @@ mod tests {
             let expected = format!(
                 "kubectl idissuer login-secret create login --username USER --username-key user{end} -n shop"
             );
-            assert_eq!(commands(reason, &names)[0], expected);
+            assert_eq!(commands(reason, &names)[0], expected.as_str().into());
         }
     }
 
@@ -239,7 +241,7 @@ mod tests {
             let login = Some(&login);
             let names = Names { row, login, issuer, bundle, operator, is_rejected };
             let commands = commands(reason, &names);
-            assert_eq!(commands.first().map(String::as_str), Some(expected), "{reason}");
+            assert_eq!(commands.first().map(ToString::to_string).as_deref(), Some(expected), "{reason}");
         }
     }
 
@@ -253,7 +255,7 @@ mod tests {
         for reason in ["IssuerBlocked", "IssuerMisconfigured", "IssuerResponseInvalid", "IssuerMisdirected"] {
             for is_rejected in [true, false] {
                 let names = Names { is_rejected, ..names(&row) };
-                let last = commands(reason, &names).pop();
+                let last = commands(reason, &names).pop().map(|command| command.to_string());
                 assert_eq!(last.as_deref() == Some(renew), is_rejected, "{reason}: {last:?}");
             }
         }

@@ -9,7 +9,7 @@ use super::owner::Owner;
 use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
 use crate::core::conditions::ConditionType;
 use crate::plugin::injection::Annotated;
-use crate::plugin::lease::LeaseFacts;
+use crate::plugin::lease::{LeaseFacts, time_of_holder};
 use crate::plugin::operator_metrics::OperatorMetrics;
 use crate::plugin::row::Row;
 
@@ -47,7 +47,7 @@ impl Facts {
 
     /// The clock of the operator, by which times of a status are.
     pub(super) fn time(&self) -> Timestamp {
-        by_operator(self.lease.as_ref(), self.api_time())
+        time_of_holder(self.lease.as_ref(), self.api_time())
     }
 
     pub(super) fn status(&self) -> Option<&IdIssuerCredentialStatus> {
@@ -58,11 +58,6 @@ impl Facts {
     pub(super) fn condition(&self, type_: ConditionType, status: &str) -> Option<&Condition> {
         self.status()?.condition(type_.as_str()).filter(|it| it.status == status)
     }
-}
-
-/// What the clock of the operator with this lease shows at this time.
-pub(super) fn by_operator(lease: Option<&LeaseFacts>, time: Timestamp) -> Timestamp {
-    lease.and_then(|lease| time.saturating_add(lease.ahead).ok()).unwrap_or(time)
 }
 
 #[cfg(test)]

@@ -2,11 +2,9 @@
 
 use serde::Serialize;
 
+use super::command::Command;
 use crate::ops::documentation;
 use crate::plugin::screen::{Screen, Text, Tone};
-
-/// What separates a command from when it is the one.
-const COMMENT: &str = "   # ";
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -31,7 +29,7 @@ pub(super) struct Finding {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(super) cure: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) commands: Vec<String>,
+    pub(super) commands: Vec<Command>,
     /// The address of the page about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) page: Option<String>,
@@ -59,18 +57,18 @@ impl Finding {
         self
     }
 
-    pub(super) fn command(mut self, command: impl Into<String>) -> Self {
+    pub(super) fn command(mut self, command: impl Into<Command>) -> Self {
         self.commands.push(command.into());
         self
     }
 
     /// This command, and not those that stand there.
-    pub(super) fn only_command(mut self, command: impl Into<String>) -> Self {
-        self.commands = vec![command.into()];
+    pub(super) fn only_command(mut self, command: Command) -> Self {
+        self.commands = vec![command];
         self
     }
 
-    pub(super) fn commands(mut self, commands: Vec<String>) -> Self {
+    pub(super) fn commands(mut self, commands: Vec<Command>) -> Self {
         self.commands.extend(commands);
         self
     }
@@ -101,18 +99,22 @@ impl Finding {
         if !self.cure.is_empty() {
             text.line(format!("  cure:   {}", self.cure));
         }
-        for command in &self.commands {
+        for Command { line, when } in &self.commands {
             // Not beside it: some shells take a pasted comment for arguments.
-            let (command, when) = command.split_once(COMMENT).unwrap_or((command, ""));
-            if let Some(first) = when.chars().next() {
-                text.line(format!("          {}{}:", first.to_uppercase(), &when[first.len_utf8()..]));
+            if let Some(when) = when {
+                text.line(format!("          {}:", capitalized(when)));
             }
-            text.line(format!("          {}", screen.paint(Tone::Title, command)));
+            text.line(format!("          {}", screen.paint(Tone::Title, line)));
         }
         if let Some(page) = &self.page {
             text.line(format!("  page:   {page}"));
         }
     }
+}
+
+fn capitalized(text: &str) -> String {
+    let mut rest = text.chars();
+    rest.next().into_iter().flat_map(char::to_uppercase).chain(rest).collect()
 }
 
 #[cfg(test)]
@@ -125,10 +127,9 @@ mod tests {
         let screen = Screen::new(Box::new(std::io::sink()), false);
         Finding::new(Severity::Problem, "It failed")
             .command("kubectl a")
-            .command("kubectl b   # if that is so")
+            .command(Command::from("kubectl b   # no comment").when("if that is so"))
             .render(&screen, &mut text);
-        let expected =
-            "Problem   It failed\n          kubectl a\n          If that is so:\n          kubectl b\n";
+        let expected = "Problem   It failed\n          kubectl a\n          If that is so:\n          kubectl b   # no comment\n";
         assert_eq!(text.finish(), expected);
     }
 }

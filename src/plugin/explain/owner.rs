@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 
+use super::command::Command;
 use super::finding::Finding;
 use crate::api::IdIssuerCredential;
 use crate::plugin::cluster::Cluster;
@@ -31,7 +32,9 @@ impl Owner {
     pub(super) fn explain(&self, finding: Finding, reason: &str, row: &Row, now: Timestamp) -> Finding {
         let Some((namespace, name)) = path(row) else { return finding };
         let path = format!("IdIssuerCredential {namespace}/{name}");
-        let edit = |what: &str| format!("kubectl edit iic {} -n {}   # {what}", row.name, row.namespace);
+        let edit = |what: &str| {
+            Command::from(format!("kubectl edit iic {} -n {}", row.name, row.namespace)).when(what)
+        };
         match (self, reason) {
             (Self::Missing, "ReferenceNotPermitted") => finding
                 .evidence(format!("{path} does not exist"))
@@ -120,10 +123,8 @@ mod tests {
         ] {
             let finding = Finding::new(Severity::Problem, "cause").command("usual");
             let finding = owner.explain(finding, reason, &row, now);
-            assert_eq!(
-                (finding.evidence, finding.commands),
-                (vec![evidence.to_owned()], vec![command.to_owned()])
-            );
+            let commands: Vec<_> = finding.commands.iter().map(ToString::to_string).collect();
+            assert_eq!((finding.evidence, commands), (vec![evidence.to_owned()], vec![command.to_owned()]));
         }
     }
 }

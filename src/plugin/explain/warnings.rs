@@ -280,7 +280,7 @@ mod tests {
         let found = warnings(&facts(good(), vec![pod("reports", json!({}), from)]));
         assert_eq!(found[0].severity, Severity::Warning);
         assert_eq!(found[0].evidence, ["pod reports, container main: in the environment (env, envFrom)"]);
-        assert_eq!(found[0].commands, ["kubectl delete pod reports -n shop"]);
+        assert_eq!(found[0].commands, ["kubectl delete pod reports -n shop".into()]);
     }
 
     #[test]
@@ -370,7 +370,7 @@ mod tests {
             found[0].evidence,
             ["idissuer.pl/inject-secret in metadata.annotations of deployment reports"]
         );
-        assert_eq!(found[0].commands, ["kubectl edit deployment reports -n shop"]);
+        assert_eq!(found[0].commands, ["kubectl edit deployment reports -n shop".into()]);
     }
 
     #[test]

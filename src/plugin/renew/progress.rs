@@ -15,7 +15,7 @@ pub(super) const GRACE: Duration = Duration::from_secs(8);
 pub(super) struct RenewRequest {
     /// The value of the annotation.
     pub(super) value: String,
-    /// When it was made, by the cluster's clock, in whole seconds.
+    /// When it was made, by the operator's clock, in whole seconds.
     pub(super) at: Timestamp,
     /// The token before it.
     pub(super) fingerprint: Option<String>,

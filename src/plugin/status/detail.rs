@@ -11,6 +11,7 @@ use crate::ops::documentation::without_address;
 use crate::plugin::cluster::{Cluster, last_seen};
 use crate::plugin::consumers::{Consumer, consumers};
 use crate::plugin::failure::Failure;
+use crate::plugin::lease::{Leases, time_of_holder};
 use crate::plugin::lifetime::{relative, short};
 use crate::plugin::row::Row;
 use crate::plugin::screen::{Screen, Table, Text, Tone, plain};
@@ -73,13 +74,18 @@ pub(super) struct Detail {
     consumers: Part<Vec<Consumer>>,
     #[serde(skip)]
     issuer: Option<String>,
+    /// By the clock of the operator.
+    #[serde(skip)]
+    now: Timestamp,
 }
 
 impl Detail {
-    /// Reads all that this user may read.
+    /// Reads all that this user may read, at this time by the clock of the API server.
     pub(super) async fn read(cluster: &Cluster, name: &str, now: Timestamp) -> Result<Self, Failure> {
         let namespace = &cluster.namespace;
         let credential = cluster.credential(namespace, name).await?;
+        let leases = Leases::read(cluster, std::slice::from_ref(&credential)).await?;
+        let now = time_of_holder(leases.of(&credential), now);
         let secret = credential.secret_name();
         let (target, events, pods) = tokio::join!(
             cluster.secret_metadata(namespace, secret),
@@ -100,6 +106,7 @@ impl Detail {
             consumers: Part::of(pods.map(|pods| consumers(&pods, secret))),
             issuer: credential.spec.issuer.as_ref().and_then(|issuer| issuer.url.clone()),
             status: credential.status.unwrap_or_default(),
+            now,
         })
     }
 
@@ -115,27 +122,27 @@ impl Detail {
     }
 
     /// The text.
-    pub(super) fn render(&self, screen: &Screen, now: Timestamp) -> String {
+    pub(super) fn render(&self, screen: &Screen) -> String {
         let mut text = Text::default();
-        for (title, value) in self.lines(screen, now) {
+        for (title, value) in self.lines(screen) {
             text.line(format!("{} {value}", screen.paint(Tone::Title, &format!("{title:<11}"))));
         }
-        self.conditions(screen, now, &mut text);
+        self.conditions(screen, &mut text);
         self.show_consumers(screen, &mut text);
-        self.show_events(screen, now, &mut text);
+        self.show_events(screen, &mut text);
         text.finish()
     }
 
-    fn lines(&self, screen: &Screen, now: Timestamp) -> Vec<(&'static str, String)> {
+    fn lines(&self, screen: &Screen) -> Vec<(&'static str, String)> {
         let (row, status) = (&self.credential, &self.status);
         let ready = screen.paint(row.tone(), &format!("{}, {}", row.ready, row.state()));
         let mut lines = vec![("Credential", row.path()), ("Ready", ready), ("", row.message.clone())];
         if let Some(token) = &row.token {
-            let left = screen.paint(token.tone(now), &token.left(screen.is_decorated(), now));
+            let left = screen.paint(token.tone(), &token.left(screen.is_decorated()));
             lines.push(("Token", format!("{left}, until {}, by {:?}", token.expiration_time, token.grant)));
-            lines.push(("Renewal", format!("{} ({})", token.renewal(now), token.renewal_time)));
+            lines.push(("Renewal", format!("{} ({})", token.renewal(), token.renewal_time)));
         }
-        lines.push(("Login", self.login(now)));
+        lines.push(("Login", self.login()));
         lines.push((
             "Issuer",
             self.issuer.clone().unwrap_or_else(|| "the default of the operator (--issuer-url)".to_owned()),
@@ -143,8 +150,8 @@ impl Detail {
         lines.push(("Target", self.target()));
         lines.extend(self.followers().map(|followers| ("Followers", followers)));
         if let Some(failures) = &status.failures {
-            let ago = relative(failures.last_failure_time.0, now);
-            let next = next_attempt(failures.next_attempt_time.as_ref().map(|time| time.0), now);
+            let ago = relative(failures.last_failure_time.0, self.now);
+            let next = next_attempt(failures.next_attempt_time.as_ref().map(|time| time.0), self.now);
             let count = failures.consecutive_failures;
             lines.push(("Failures", format!("{count}, last {ago}, {}; {next}", failures.reason)));
         }
@@ -168,7 +175,7 @@ impl Detail {
         ))
     }
 
-    fn login(&self, now: Timestamp) -> String {
+    fn login(&self) -> String {
         let row = &self.credential;
         if let Some(owner) = &row.follows {
             return format!("none; it shares the tokens of {owner}");
@@ -176,7 +183,7 @@ impl Detail {
         let login = self.status.login.clone().unwrap_or_default();
         let accepted = login.accepted_time.map_or_else(
             || "never accepted".to_owned(),
-            |time| format!("last accepted {}", relative(time.0, now)),
+            |time| format!("last accepted {}", relative(time.0, self.now)),
         );
         let rejected = match login.rejections {
             0 => String::new(),
@@ -198,13 +205,13 @@ impl Detail {
         format!("Secret {secret}, {state}")
     }
 
-    fn conditions(&self, screen: &Screen, now: Timestamp, text: &mut Text) {
+    fn conditions(&self, screen: &Screen, text: &mut Text) {
         if self.status.conditions.is_empty() {
             return;
         }
         let mut table = Table::new(&["CONDITION", "STATUS", "SINCE", "REASON"]);
         for condition in &self.status.conditions {
-            let since = short(now.duration_since(condition.last_transition_time.0));
+            let since = short(self.now.duration_since(condition.last_transition_time.0));
             let status = (tone(condition), condition.status.clone());
             table.add(vec![
                 plain(condition.type_.clone()),
@@ -263,7 +270,7 @@ No pod uses Secret {secret}."
         }
     }
 
-    fn show_events(&self, screen: &Screen, now: Timestamp, text: &mut Text) {
+    fn show_events(&self, screen: &Screen, text: &mut Text) {
         match &self.events {
             Part::NotSeen { why } => text.line(format!(
                 "
@@ -274,8 +281,8 @@ Events: not shown: {why}"
                 let mut table = Table::new(&["EVENT", "AGE", "TIMES", "NOTE"]);
                 for event in events {
                     let tone = if event.type_ == "Warning" { Tone::Doubtful } else { Tone::Plain };
-                    let age =
-                        event.time.map_or_else(|| "-".to_owned(), |time| short(now.duration_since(time)));
+                    let age = |time| short(self.now.duration_since(time));
+                    let age = event.time.map_or_else(|| "-".to_owned(), age);
                     table.add(vec![
                         (tone, event.reason.clone()),
                         plain(age),
@@ -405,8 +412,9 @@ mod tests {
             events: Part::Seen(Vec::new()),
             consumers: Part::Seen(Vec::new()),
             issuer: None,
+            now,
         };
-        let text = detail.render(&Screen::new(Box::new(std::io::sink()), false), now);
+        let text = detail.render(&Screen::new(Box::new(std::io::sink()), false));
         assert_eq!(text.matches("Correct it").count(), 1, "{text}");
     }
 
@@ -424,15 +432,16 @@ mod tests {
             events: Part::NotSeen { why: "this user may not".to_owned() },
             consumers: Part::NotSeen { why: "this user may not".to_owned() },
             issuer: None,
+            now,
         };
         let screen = Screen::new(Box::new(std::io::sink()), false);
-        let text = detail.render(&screen, now);
+        let text = detail.render(&screen);
         assert_eq!(text.matches("not shown: this user may not").count(), 3, "{text}");
         assert!(text.contains("43m12s, until 2026-01-01T01:00:00Z, by Refresh"), "{text}");
         detail.target = Part::Seen(TargetState::Unchanged);
         detail.status.followers =
             serde_json::from_value(json!({"count": 22, "names": ["orders/billing", "shop/second"]})).unwrap();
-        let text = detail.render(&screen, now);
+        let text = detail.render(&screen);
         assert!(text.contains("Secret billing, as the operator wrote it"), "{text}");
         assert!(text.contains("Followers   orders/billing, shop/second, and 20 more: kubectl idissuer status --followers-of billing -n shop"), "{text}");
     }

@@ -179,7 +179,8 @@ mod tests {
             token: Some(Arc::new(HeldToken::issued(&token("t", at(0), 60)))),
             ..TokenState::default()
         };
-        let error = Some(SourceError::LoginRejected { forbidden: false, proven: true, blank: false });
+        let error =
+            Some(SourceError::LoginRejected { forbidden: false, proven: true, blank: false, delay: None });
         let rejected = TokenState { error, next_attempt: Some(at(100)), ..dead.clone() };
         for (state, reason, seconds) in
             [(nothing, "NoTokenYet", "5"), (dead, "TokenExpired", "5"), (rejected, "LoginRejected", "40")]

@@ -318,7 +318,10 @@ impl LoginSource {
     fn report(&self, view: &AccountView, until: Option<Moment>) {
         let (login, origin) = (self.login_place(), &self.parts.endpoint.origin);
         let of_call = |failure| SourceError::of_call(failure, &login, origin, view.is_proven());
-        let error = view.last_failure.as_ref().map(|last_failure| of_call(&last_failure.failure));
+        let error = view
+            .last_failure
+            .as_ref()
+            .map(|last_failure| of_call(&last_failure.failure).delayed(view.login_delay));
         let error =
             error.or_else(|| view.waits_for.map(|cause| SourceError::Issuer(cause.reason(&login, origin))));
         let is_suspect = || {
@@ -332,7 +335,7 @@ impl LoginSource {
     /// The rejection for which the login files are not tried again.
     fn rejection(&self) -> Option<SourceError> {
         let forbidden = self.record.as_ref()?.attempts.rejection == Some(RejectionKind::Forbidden);
-        Some(SourceError::LoginRejected { forbidden, proven: false, blank: self.has_blank })
+        Some(SourceError::LoginRejected { forbidden, proven: false, blank: self.has_blank, delay: None })
     }
 }
 

@@ -4,6 +4,7 @@ mod alerts;
 mod exit_codes;
 mod flags;
 mod limits;
+mod logs;
 mod markdown;
 mod metrics;
 mod resource;
@@ -24,12 +25,15 @@ struct Part {
 }
 
 // A lib test makes the reasons, because their examples are there: see `ops::documentation`.
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 11] = [
     Part { page: "SUMMARY.md", name: "runbooks", made: runbooks::list },
     Part { page: "limits.md", name: "limits", made: limits::tables },
     Part { page: "reference/alerts.md", name: "alerts", made: alerts::table },
     Part { page: "reference/exit-codes.md", name: "exit codes", made: exit_codes::table },
     Part { page: "reference/flags.md", name: "flags", made: flags::tables },
+    Part { page: logs::PAGE, name: logs::OPERATOR, made: logs::operator },
+    Part { page: logs::PAGE, name: logs::BOTH, made: logs::both },
+    Part { page: logs::PAGE, name: logs::SIDECAR, made: logs::sidecar },
     Part { page: "reference/metrics.md", name: "metrics", made: metrics::tables },
     Part { page: "reference/resource.md", name: "spec", made: resource::spec },
     Part { page: "reference/resource.md", name: "status", made: resource::status },

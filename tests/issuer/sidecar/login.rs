@@ -79,7 +79,7 @@ async fn a_login_that_was_never_accepted_is_presented_once_also_across_restarts(
     let mut sidecar = Sidecar::prepare(HOUR).await;
     sidecar.write_login(NAME, "mistyped");
     sidecar.start().await;
-    sidecar.until_logged("LoginRejected").await;
+    sidecar.until_told("LoginRejected").await;
     for kill in [true, false, true] {
         if kill {
             sidecar.process().kill().await.unwrap();
@@ -87,7 +87,7 @@ async fn a_login_that_was_never_accepted_is_presented_once_also_across_restarts(
             sidecar.stop().await;
         }
         sidecar.start().await;
-        sidecar.until_logged("LoginRejected").await;
+        sidecar.until_told("LoginRejected").await;
     }
     assert_eq!(sidecar.counts().logins_rejected, 1);
     let text = sidecar.until_answered("/startup", 503).await;

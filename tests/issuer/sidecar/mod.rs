@@ -181,6 +181,16 @@ impl Sidecar {
         .await
     }
 
+    /// Waits until `/readyz` names this reason, and returns what it says. By then it is recorded; the log names the failure of a
+    /// call before that.
+    async fn until_told(&self, reason: &str) -> String {
+        wait::until(&format!("{reason} of /readyz"), LIMIT, async || match self.page("/readyz").await {
+            (503, text) if text.contains(reason) => Ok(text),
+            (found, text) => Err(format!("{found}: {text}\n{}", self.process().output_tail())),
+        })
+        .await
+    }
+
     fn file(&self, name: &str) -> Option<String> {
         fs::read_to_string(self.path("output").join(name)).ok()
     }

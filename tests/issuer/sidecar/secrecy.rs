@@ -20,8 +20,7 @@ async fn no_password_token_or_refresh_token_is_in_logs_metrics_pages_or_the_reco
     sidecar.add(&["--proxy-listen", "0", "--upstream", &upstream]);
     sidecar.write_login(NAME, MISTYPED);
     sidecar.start().await;
-    sidecar.until_logged("LoginRejected").await;
-    let mut told = sidecar.page("/readyz").await.1;
+    let mut told = sidecar.until_told("LoginRejected").await;
     sidecar.write_login(NAME, SECRET);
     let mut secrets = BTreeSet::from([NAME, SECRET, MISTYPED].map(str::to_owned));
     let mut token = sidecar.token().await;

@@ -186,7 +186,10 @@ async fn a_login_that_was_never_accepted_is_attempted_once_a_day_and_again_when_
     tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
     assert_eq!(source.calls(), 1);
     let error = source.receiver.now().error;
-    assert_eq!(error, Some(SourceError::LoginRejected { forbidden: false, proven: false, blank: false }));
+    assert_eq!(
+        error,
+        Some(SourceError::LoginRejected { forbidden: false, proven: false, blank: false, delay: None })
+    );
     // The same password: what kept the issuer from accepting it may have been cured there.
     std::fs::write(source.place.path().join("new"), "secret").unwrap();
     std::fs::rename(source.place.path().join("new"), source.place.path().join("password")).unwrap();
