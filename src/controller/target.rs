@@ -18,6 +18,7 @@ use crate::core::target::{
     self, ControllerOwner, Identity, Manifest, ObjectVersion, TargetSnapshot, TokenAnnotations,
 };
 use crate::core::template::Data;
+use crate::core::time::Moment;
 use crate::core::token::{Fingerprint, IssuedToken};
 
 /// Reads the target, and keeps of it what a decision needs.
@@ -147,7 +148,7 @@ pub(super) async fn publish(
         reconciliation.state.known.published().is_none_or(|old| old.fingerprint != token.fingerprint);
     let account = reconciliation.spec.as_ref().ok().map(|spec| spec.account.clone());
     let key = reconciliation.state.session().map(|session| session.key());
-    let due = reconciliation.state.known.status().token.as_ref().map(|token| token.renewal);
+    let due = renewal_time(reconciliation);
     let owner_uid = reconciliation.owner_uid().map(str::to_owned);
     let origin = TokenOrigin { account, key, owner_uid };
     let begun = reconciliation.context.clock.now();
@@ -166,13 +167,22 @@ pub(super) async fn publish(
         Ok(true) if is_new && !repair => {
             let (metrics, now) = (&reconciliation.context.metrics, reconciliation.context.clock.now());
             metrics.renewal(token.grant, "published");
-            let lateness = due.map(|due| now.wall.duration_since(due));
+            let lateness = due.map(|due| -due.remaining(now));
             metrics.published(lateness, now.monotonic - token.validity.issued.monotonic);
         }
         Ok(_) => {}
         Err(_) => reconciliation.context.metrics.renewal(token.grant, "write_failed"),
     }
     outcome.map(drop)
+}
+
+/// When the published token was to be replaced: at the time in status, which is cut to the second, or where the schedule wants it
+/// later.
+fn renewal_time(reconciliation: &Reconciliation<'_>) -> Option<Moment> {
+    let now = reconciliation.context.clock.now();
+    let reported = Moment::at_wall(reconciliation.state.known.status().token.as_ref()?.renewal, now);
+    let wanted = reconciliation.observed(now).schedule().map(|schedule| schedule.renewal);
+    Some(wanted.map_or(reported, |wanted| wanted.not_before(reported)))
 }
 
 /// Writes the token that was found in the target, and is held nowhere else.

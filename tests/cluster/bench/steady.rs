@@ -41,14 +41,43 @@ pub(super) async fn steady(field: &Field<'_>, time: Duration, figures: &mut Figu
 
 async fn measure(field: &Field<'_>, time: Duration, case: &mut Case) {
     let (start, before) = (Instant::now(), field.sample().await);
+    let published_before = Published::read(field).await;
     tokio::time::sleep(time).await;
     let spent = field.spent_since(&before).await;
     let lateness = field.tracker.lateness_since(start);
-    // The wanted time is in whole seconds, so up to one second of the lateness is rounding.
+    let punctual = Published::read(field).await.punctual_since(&published_before);
+    case.set("% published within half a second of the time", punctual * 100.0);
+    // Status has whole seconds: of the issue and of the renewal, so up to two seconds of these are rounding.
     case.set("renewals a second", float(lateness.len()) / spent.seconds);
     case.set("lateness p50 seconds", percentile(&lateness, 50));
     case.set("lateness p99 seconds", percentile(&lateness, 99));
     case.set("lateness maximum seconds", percentile(&lateness, 100));
     case.set_spent(&spent, lateness.len(), "renewal");
     case.set("heap MiB", field.memory().heap);
+}
+
+/// What the operator's own histogram of lateness says.
+struct Published {
+    all: f64,
+    /// Those that were published at most half a second after their time, which is not rounded there.
+    punctual: f64,
+}
+
+impl Published {
+    async fn read(field: &Field<'_>) -> Self {
+        let (_, page) = field.operator.page("/metrics").await;
+        let value = |name: &str| {
+            let line = page.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim().parse().unwrap()
+        };
+        let histogram = "idissuer_renewal_lateness_seconds";
+        Self {
+            all: value(&format!("{histogram}_count")),
+            punctual: value(&format!(r#"{histogram}_bucket{{le="0.5"}}"#)),
+        }
+    }
+
+    fn punctual_since(&self, before: &Self) -> f64 {
+        (self.punctual - before.punctual) / (self.all - before.all)
+    }
 }
