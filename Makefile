@@ -9,7 +9,7 @@ CRD   := crds/idissuer.pl_idissuercredentials.yaml
 CHART := charts/idissuer-operator
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulation check deny minimal spelling book crds chart reference figures scale bench bench-long flamegraph heap full mutants soak hostile tools image installed materials platform cross release-dry-run reproducible workflows
+.PHONY: help demo test simulation check deny minimal spelling book crds chart reference figures scale bench bench-long flamegraph heap full mutants soak hostile tools image installed cluster materials platform cross release-dry-run reproducible workflows
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -218,6 +218,11 @@ image: ## Build the container images as OCI archives, without a container engine
 	deploy/build.sh
 	@$(BUILD)
 	@$(call write_images,$(TESTBED))
+
+CLUSTER_IMAGES = $(foreach name,$(IMAGES),docker.io/library/$(name):$(VERSION)=target/image/$(name).tar)
+cluster: image ## Start a Kubernetes with a node that has the images of `make image`, without a container engine; Ctrl-C ends it. Needs root, and Debian or Ubuntu
+	@$(TESTBED) tools node
+	$(TESTBED) up node $(CLUSTER_IMAGES)
 
 materials: image ## Write a bill of materials (CycloneDX) beside each image
 	@for name in $(IMAGES); do $(TESTBED) materials $$name > target/image/$$name.cdx.json || exit; done

@@ -21,7 +21,8 @@ Usage: idissuer-testbed <command>
   materials <package>
                prints the bill of materials of a package of this workspace, in the form of CycloneDX
   up           starts a control plane, prints how to use it, and ends it on Ctrl-C
-  up node      the same, with a node to run pods on
+  up node [<image>=<archive>…]
+               the same, with a node to run pods on, which knows these images, and with Helm
 ";
 
 type Result = std::result::Result<(), Box<dyn Error>>;
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
         }
         ["materials", package] => materials(package),
         ["up"] => up(),
-        ["up", "node"] => up_with_node(),
+        ["up", "node", images @ ..] => up_with_node(images),
         ["help" | "--help" | "-h"] => say(USAGE),
         _ => {
             let _ = io::stderr().write_all(USAGE.as_bytes());
@@ -104,9 +105,15 @@ async fn up() -> Result {
 }
 
 #[tokio::main]
-async fn up_with_node() -> Result {
+async fn up_with_node(images: &[&str]) -> Result {
     let start = Instant::now();
+    let helm = Tools::locate()?.provide(Program::Helm)?;
     let cluster = Cluster::start(Options::new()).await?;
+    for image in images {
+        let (name, archive) = image.split_once('=').ok_or_else(|| format!("{image} has no archive"))?;
+        cluster.node().import_named_image(Path::new(archive), name).await?;
+    }
+    say(&format!("alias helm={}\n", helm.display()))?;
     stay(cluster.control_plane(), start).await
 }
 
