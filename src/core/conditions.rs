@@ -91,7 +91,7 @@ pub fn conditions(observed: &Observed<'_>, now: Moment) -> Conditions {
         Err(reason) if stalled.is_none() && !is_suspended => Some(reason.clone()),
         _ => None,
     };
-    Conditions { ready, reconciling, stalled, login_accepted: login_answer(observed), renewal_overdue }
+    Conditions { ready, reconciling, stalled, login_accepted: login_answer(observed, now), renewal_overdue }
 }
 
 /// What keeps the specification from being carried out, if anything.
@@ -184,7 +184,7 @@ fn holds_token(observed: &Observed<'_>, state: &TargetState<'_>) -> bool {
     }
 }
 
-fn login_answer(observed: &Observed<'_>) -> Option<LoginAnswer> {
+fn login_answer(observed: &Observed<'_>, now: Moment) -> Option<LoginAnswer> {
     if observed.is_follower() {
         return Some(LoginAnswer::Unneeded);
     }
@@ -192,7 +192,7 @@ fn login_answer(observed: &Observed<'_>) -> Option<LoginAnswer> {
     let is_rejection = |it: &LastFailure| it.failure.cause.is_rejection();
     if account.last_failure.as_ref().is_some_and(is_rejection) {
         let spec = observed.spec.ok()?;
-        let delay = own_delay(observed, spec).or(account.login_delay);
+        let delay = own_delay(observed, spec, now).or(account.login_delay);
         return account.failure_reason(&spec.account).map(|it| LoginAnswer::Rejected(it.delayed(delay)));
     }
     if account.is_proven() {
@@ -202,12 +202,12 @@ fn login_answer(observed: &Observed<'_>) -> Option<LoginAnswer> {
 }
 
 /// What of the credential itself puts its next login off.
-fn own_delay(observed: &Observed<'_>, spec: &CredentialSpec) -> Option<LoginDelay> {
+fn own_delay(observed: &Observed<'_>, spec: &CredentialSpec, now: Moment) -> Option<LoginDelay> {
     if spec.suspended {
         return Some(LoginDelay::Suspended);
     }
-    let is_blocked =
-        matches!(observed.target_state(), TargetState::Blocked(_)) || observed.write_pause.is_some();
+    let is_paused = observed.write_pause.is_some_and(|(_, until)| !until.is_reached(now));
+    let is_blocked = matches!(observed.target_state(), TargetState::Blocked(_)) || is_paused;
     (is_blocked && !observed.is_wanted_by_followers).then_some(LoginDelay::TargetNotWritable)
 }
 

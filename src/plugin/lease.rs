@@ -3,12 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 
 use super::cluster::Cluster;
 use super::cluster_clock::CLOCKS_DIFFER;
-use super::failure::{Failure, FailureKind};
+use super::failure::Failure;
 use super::lifetime::{relative, short};
 use crate::api::IdIssuerCredential;
+
+/// The most Leases that are read for one command.
+const MOST_LEASES: usize = 32;
 
 /// What a Lease says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +35,7 @@ impl LeaseFacts {
         let lease = cluster.lease(namespace, name).await?;
         let lease = lease.unwrap_or_default();
         // The API server notes when fields were last changed; the holder writes its own time into them.
-        let writers = lease.metadata.managed_fields.iter().flatten();
+        let writers = lease.metadata.managed_fields.iter().flatten().filter(|writer| renews(writer));
         let written = writers.filter_map(|writer| writer.time.as_ref()).map(|time| time.0).max();
         let spec = lease.spec.unwrap_or_default();
         let told = spec.renew_time.map(|time| time.0);
@@ -85,17 +89,17 @@ pub(super) fn time_of_holder(lease: Option<&LeaseFacts>, time: Timestamp) -> Tim
 pub(super) struct Leases(BTreeMap<String, LeaseFacts>);
 
 impl Leases {
-    /// Those that may be read. Without its Lease, the clock of an operator counts as right.
-    pub(super) async fn read(cluster: &Cluster, credentials: &[IdIssuerCredential]) -> Result<Self, Failure> {
+    /// Those that can be read. Without its Lease, the clock of an operator counts as right. Tenants may have written the
+    /// statuses, so no more are read than there are operators anywhere.
+    pub(super) async fn read(cluster: &Cluster, credentials: &[IdIssuerCredential]) -> Self {
         let mut leases = Self::default();
-        for controller in controllers(credentials) {
-            match LeaseFacts::read(cluster, controller).await {
-                Ok(lease) => leases.0.extend(lease.map(|lease| (controller.to_owned(), lease))),
-                Err(failure) if failure.kind == FailureKind::Forbidden => {}
-                Err(failure) => return Err(failure),
+        for controller in controllers(credentials).into_iter().take(MOST_LEASES) {
+            // A failure costs a correction of times, and not the command.
+            if let Ok(Some(lease)) = LeaseFacts::read(cluster, controller).await {
+                leases.add(controller, lease);
             }
         }
-        Ok(leases)
+        leases
     }
 
     pub(super) fn add(&mut self, controller: &str, lease: LeaseFacts) {
@@ -112,6 +116,12 @@ impl Leases {
 pub(super) fn controllers(credentials: &[IdIssuerCredential]) -> BTreeSet<&str> {
     let statuses = credentials.iter().filter_map(|credential| credential.status.as_ref());
     statuses.filter_map(|status| status.controller.as_deref()).collect()
+}
+
+/// Whether this writer's fields hold the time of the renewal: others only label the Lease, or free it.
+fn renews(writer: &ManagedFieldsEntry) -> bool {
+    let fields = writer.fields_v1.as_ref().map(|fields| &fields.0);
+    fields.is_some_and(|fields| fields.pointer("/f:spec/f:renewTime").is_some())
 }
 
 /// How far the first clock is ahead; zero if that may be the time that a request took.
@@ -207,6 +217,18 @@ mod tests {
         }
         let statuses = ["b/b", "a/a", "b/b"].map(|controller| of(json!({"controller": controller})));
         assert_eq!(controllers(&statuses), BTreeSet::from(["a/a", "b/b"]));
+    }
+
+    #[test]
+    fn who_only_labels_or_frees_a_lease_does_not_renew_it() {
+        for (fields, expected) in [
+            (json!({"f:spec": {"f:holderIdentity": {}, "f:renewTime": {}}}), true),
+            (json!({"f:spec": {"f:holderIdentity": {}}}), false),
+            (json!({"f:metadata": {"f:labels": {"f:renewTime": {}}}}), false),
+        ] {
+            let writer = serde_json::from_value(json!({"fieldsV1": fields.clone()})).unwrap();
+            assert_eq!(renews(&writer), expected, "{fields}");
+        }
     }
 
     #[test]

@@ -98,7 +98,7 @@ pub(super) async fn run(arguments: RenewArguments, context: &mut Context<'_>) ->
     let cluster = context.cluster().await?;
     let credentials = arguments.selection.read(&cluster).await?;
     let clock = ClusterClock::read(&cluster, context.clock).await;
-    let leases = Leases::read(&cluster, &credentials).await?;
+    let leases = Leases::read(&cluster, &credentials).await;
     let (cluster, arguments) = (&cluster, &arguments);
     let renewals = credentials.iter().map(|credential| {
         let clock = clock.of_operator(leases.of(credential));

@@ -113,7 +113,7 @@ impl StatusArguments {
         let credentials = cluster.credentials(self.scope(cluster), self.selector.as_deref()).await?;
         let owner = self.owner(cluster);
         let is_meant = |row: &Row| owner.is_none() || row.follows == owner;
-        let leases = Leases::read(cluster, &credentials.known).await?;
+        let leases = Leases::read(cluster, &credentials.known).await;
         let row = |credential| Row::new(credential, time_of_holder(leases.of(credential), now));
         let rows = credentials.known.iter().map(row).filter(is_meant);
         Ok((rows.collect(), credentials.notes().collect()))

@@ -29,7 +29,11 @@ pub(super) async fn find(choice: &KubeconfigChoice) -> Result<ApiServerAddress, 
         Ok((config, named)) => (config, Some(named)),
         Err(error) if choice.is_made() => return Err(choice.failure(&error)),
         Err(error) => {
-            let of_pod = |own| kubeconfig::pod_failure(&own).unwrap_or_else(|| choice.failure(&error));
+            // What is wrong with a kubeconfig that there is says more than a pod's missing account.
+            let of_pod = |own| {
+                let of_account = kubeconfig::pod_failure(&own).filter(|_| kubeconfig::is_absent(&error));
+                of_account.unwrap_or_else(|| choice.failure(&error))
+            };
             (Config::incluster().map_err(of_pod)?, None)
         }
     };

@@ -68,12 +68,11 @@ impl KubeconfigChoice {
     fn unreadable(&self, error: &io::Error, path: &Path) -> Failure {
         use FailureKind::{Failed, Forbidden, Usage};
         let file = path.display();
-        let is_default = || std::env::home_dir().is_some_and(|home| path == home.join(DEFAULT));
         let (kind, message) = match error.kind() {
             io::ErrorKind::NotFound if self.file.is_some() => {
                 (Usage, format!("{file} does not exist; correct --kubeconfig"))
             }
-            io::ErrorKind::NotFound if is_default() => (
+            io::ErrorKind::NotFound if is_default(path) => (
                 Failed,
                 format!("no cluster: set KUBECONFIG to a kubeconfig, or create {file}, which does not exist"),
             ),
@@ -94,6 +93,21 @@ fn no_current_context() -> String {
 
 /// Where kubectl looks in the home directory.
 const DEFAULT: &str = ".kube/config";
+
+/// Whether nobody named a kubeconfig, and there is none where kubectl looks.
+pub(super) fn is_absent(error: &KubeconfigError) -> bool {
+    match error {
+        KubeconfigError::FindPath => true,
+        KubeconfigError::ReadConfig(error, path) => {
+            error.kind() == io::ErrorKind::NotFound && is_default(path)
+        }
+        _ => false,
+    }
+}
+
+fn is_default(path: &Path) -> bool {
+    std::env::home_dir().is_some_and(|home| path == home.join(DEFAULT))
+}
 
 /// The failure where there is a pod's environment, but no service account; none where this is no pod.
 pub(super) fn pod_failure(error: &InClusterError) -> Option<Failure> {
@@ -126,6 +140,21 @@ mod tests {
         let failure = KubeconfigChoice::default().failure(&denied);
         assert_eq!(failure.kind, FailureKind::Forbidden);
         assert!(failure.message.starts_with("this user may not read /etc/it; "), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_kubeconfig_that_somebody_named_is_not_absent() {
+        let default = std::env::home_dir().unwrap().join(DEFAULT);
+        let unread = |kind: io::ErrorKind, path| KubeconfigError::ReadConfig(kind.into(), path);
+        for (error, expected) in [
+            (KubeconfigError::FindPath, true),
+            (unread(io::ErrorKind::NotFound, default.clone()), true),
+            (unread(io::ErrorKind::PermissionDenied, default), false),
+            (unread(io::ErrorKind::NotFound, "/etc/kube/confg".into()), false),
+            (KubeconfigError::CurrentContextNotSet, false),
+        ] {
+            assert_eq!(is_absent(&error), expected, "{error:?}");
+        }
     }
 
     #[test]

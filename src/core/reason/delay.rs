@@ -15,8 +15,6 @@ pub enum LoginDelay {
         /// Until when; unknown where times are left out.
         until: Option<Timestamp>,
     },
-    /// The issuer fails for several accounts.
-    IssuerCircuitOpen,
     /// `spec.suspend` is set.
     Suspended,
     /// The target cannot be written, so no token is obtained for it.
@@ -24,15 +22,13 @@ pub enum LoginDelay {
 }
 
 impl LoginDelay {
-    /// What of a throttle puts off a login that was never accepted. To wait for logins in progress is no delay worth telling.
+    /// What of a throttle puts off a login that was never accepted. Short waits are not told: for logins in progress, or for
+    /// the probe of an open circuit, which the corrected login may be itself.
     #[must_use]
     pub fn of(throttle: Throttle, now: Moment) -> Option<Self> {
         let is_long = |until: &Moment| !until.minus(RejectionLimit::RECHECK_PAUSE).is_reached(now);
         let limited = throttle.logins.filter(is_long);
-        let is_open = throttle.calls.is_some_and(|until| !until.is_reached(now));
-        limited
-            .map(|until| Self::RateLimited { until: Some(to_second(until.wall)) })
-            .or(is_open.then_some(Self::IssuerCircuitOpen))
+        limited.map(|until| Self::RateLimited { until: Some(to_second(until.wall)) })
     }
 }
 
@@ -44,7 +40,6 @@ pub(in crate::core) fn when(delay: Option<LoginDelay>) -> String {
             let until = until.map_or_else(|| "within an hour".into(), |until| format!("after {until}"));
             format!("{until}, because too many logins were rejected")
         }
-        Some(LoginDelay::IssuerCircuitOpen) => "once the issuer works again".into(),
         Some(LoginDelay::Suspended) => "once spec.suspend is false".into(),
         Some(LoginDelay::TargetNotWritable) => "once the target Secret can be written".into(),
     }
@@ -93,7 +88,6 @@ mod tests {
                 LoginDelay::RateLimited { until: None },
                 "within an hour, because too many logins were rejected",
             ),
-            (LoginDelay::IssuerCircuitOpen, "once the issuer works again"),
             (LoginDelay::Suspended, "once spec.suspend is false"),
             (LoginDelay::TargetNotWritable, "once the target Secret can be written"),
         ] {

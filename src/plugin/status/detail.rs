@@ -84,7 +84,7 @@ impl Detail {
     pub(super) async fn read(cluster: &Cluster, name: &str, now: Timestamp) -> Result<Self, Failure> {
         let namespace = &cluster.namespace;
         let credential = cluster.credential(namespace, name).await?;
-        let leases = Leases::read(cluster, std::slice::from_ref(&credential)).await?;
+        let leases = Leases::read(cluster, std::slice::from_ref(&credential)).await;
         let now = time_of_holder(leases.of(&credential), now);
         let secret = credential.secret_name();
         let (target, events, pods) = tokio::join!(
