@@ -233,7 +233,8 @@ fn run_controller(mut arguments: ControllerArguments) -> Result<(), String> {
     };
     let stop = shutdown::on_signal(controller::STOP_LIMIT + shutdown::MARGIN)
         .map_err(|error| format!("register signal handlers: {error}"))?;
-    // One thread does it all: with more, waking each other costs a quarter of the CPU time, and all they wait for is the network.
+    // One thread: with several, waking one another costs a quarter of the CPU time. The work waits for the network; what blocks
+    // (files, name resolution) has threads of its own.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -90,7 +90,7 @@ pub(super) struct Leases(BTreeMap<String, LeaseFacts>);
 
 impl Leases {
     /// Those that can be read. Without its Lease, the clock of an operator counts as right. Tenants may have written the
-    /// statuses, so no more are read than there are operators anywhere.
+    /// statuses, so the number of reads is limited.
     pub(super) async fn read(cluster: &Cluster, credentials: &[IdIssuerCredential]) -> Self {
         let mut leases = Self::default();
         for controller in controllers(credentials).into_iter().take(MOST_LEASES) {
