@@ -46,5 +46,6 @@ mod tests {
     #[test]
     fn a_name_is_shown_with_its_namespace() {
         assert_eq!(NamespacedName::new("shop", "billing").sibling("login").to_string(), "shop/login");
+        assert_eq!(NamespacedName::new("shop", "billing").parts(), ("shop", "billing"));
     }
 }

@@ -76,3 +76,16 @@ pub(super) fn unavailable(origin: &str, status: u16) -> String {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_error_of_the_server_is_a_failure_of_the_issuer() {
+        for (status, is_failure) in [(429, false), (499, false), (500, true), (503, true)] {
+            let message = unavailable("https://issuer.example.com", status);
+            assert_eq!(message.contains("failed with status"), is_failure, "{message}");
+        }
+    }
+}
