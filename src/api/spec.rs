@@ -62,8 +62,8 @@ use super::{DEFAULT_PASSWORD_KEY, DEFAULT_USERNAME_KEY, rules};
 #[serde(rename_all = "camelCase")]
 pub struct IdIssuerCredentialSpec {
     /// The Secret in this namespace with the user name and password of the account. A change of its content causes a
-    /// new login at once. Anyone who may create credentials in a namespace can send any key of its Secrets to an issuer
-    /// that the controller allows. Either this or credentialRef.
+    /// new login: at once, unless too many logins were rejected lately. Anyone who may create credentials in a namespace
+    /// can send any key of its Secrets to an issuer that the controller allows. Either this or credentialRef.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login_secret_ref: Option<LoginSecretRef>,
 

@@ -233,12 +233,7 @@ fn run_controller(mut arguments: ControllerArguments) -> Result<(), String> {
     };
     let stop = shutdown::on_signal(controller::STOP_LIMIT + shutdown::MARGIN)
         .map_err(|error| format!("register signal handlers: {error}"))?;
-    // One thread: with several, waking one another costs a quarter of the CPU time. The work waits for the network; what blocks
-    // (files, name resolution) has threads of its own.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("start the runtime: {error}"))?;
+    let runtime = one_thread()?;
     let outcome = runtime.block_on(async {
         let client = api_server::client(Duration::from_secs(settings.watch_timeout_seconds.into())).await?;
         settings.lease = arguments.lease.settings(timings, &settings.namespaces, client.default_namespace());
@@ -262,8 +257,16 @@ fn run_selftest(arguments: SelftestArguments) -> Result<(), Failure> {
     // Process 1 ignores signals without a handler, so without this it would be killed.
     let stop = shutdown::on_signal(selftest::STOP_LIMIT)
         .map_err(|error| format!("register signal handlers: {error}"))?;
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("start the runtime: {error}"))?;
-    runtime.block_on(selftest::run(arguments, api_server::client(SELFTEST_SILENCE), &stop))
+    one_thread()?.block_on(selftest::run(arguments, api_server::client(SELFTEST_SILENCE), &stop))
+}
+
+/// A runtime of one thread. With several, waking one another costs a quarter of the CPU time. The work waits for the network;
+/// what blocks (files, name resolution) has threads of its own.
+fn one_thread() -> Result<tokio::runtime::Runtime, String> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("start the runtime: {error}"))
 }
 
 /// kube and reqwest share one TLS provider; it must be installed before either is used.

@@ -9,13 +9,13 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::task::{JoinError, JoinSet};
 
 use super::api_server::ApiServerError;
 use super::context::Context;
-use super::guarded::Guarded;
 use super::reconcile::reconcile;
+use super::registry::TurnFacts;
 use super::work_queue::{Action, WorkQueue};
 use crate::account::call_limiters::Permit;
 use crate::core::backoff::cluster_pause;
@@ -72,34 +72,36 @@ impl Dispatcher {
         }
     }
 
-    /// Waits until the last work has ended. Returns the credentials as they were seen last.
-    pub(super) async fn finish(mut self) -> Vec<Arc<Guarded>> {
+    /// Waits until the last work has ended. Returns the names of all credentials.
+    pub(super) async fn finish(mut self) -> Vec<NamespacedName> {
         while let Some(ended) = self.works.join_next().await {
             result(ended);
         }
-        self.context.registry.credentials.objects()
+        self.context.registry.credentials.keys()
     }
 
     /// A credential waits for its turn, if it is there.
     fn wait(&mut self, key: NamespacedName) {
-        let Some(object) = self.find(&key) else { return self.queue.skip(&key) };
+        let Some(facts) = self.context.registry.credentials.turn_facts(&key) else {
+            return self.queue.skip(&key);
+        };
         let context = Arc::clone(&self.context);
         let woken = context.clock.now();
         self.turns.push(Box::pin(async move {
             context.registry.secrets.synced().await;
-            owner_listed(&object, &key.namespace, &context).await;
+            owner_listed(facts.followed.as_ref(), &key.namespace, &context).await;
             let now = context.clock.now();
-            let request = CallRequest::by_time_left(Arc::clone(&key.namespace), time_left(&object, now), now);
-            drop(object);
+            let time_left = time_left(&facts, now);
+            let request = CallRequest::by_time_left(Arc::clone(&key.namespace), time_left, now);
             let permit = context.reconcile_limiter.enter(&(), request, now).await;
             (key, permit, woken)
         }));
     }
 
     fn begin(&mut self, key: NamespacedName, permit: Option<Permit<()>>, woken: Moment) {
-        let Some(object) = self.find(&key) else { return self.queue.skip(&key) };
-        self.queue.begin(&key);
         let context = Arc::clone(&self.context);
+        let Some(object) = context.registry.credentials.object(&key) else { return self.queue.skip(&key) };
+        self.queue.begin(&key);
         self.works.spawn(async move {
             let action = match reconcile(&key, &object, &context, woken).await {
                 Ok(action) => action,
@@ -116,23 +118,17 @@ impl Dispatcher {
             self.wait(key);
         }
     }
-
-    fn find(&self, key: &NamespacedName) -> Option<Arc<Guarded>> {
-        self.context.registry.credentials.object(key)
-    }
 }
 
 /// How long the published token lives, as far as the watch has shown; none is in a hurry.
-fn time_left(object: &Guarded, now: Moment) -> SignedDuration {
-    let status = object.0.as_ref().ok().and_then(|credential| credential.status.as_ref());
-    let token = status.and_then(|status| status.token.as_ref());
-    token.map_or(SignedDuration::ZERO, |token| token.expiration_time.0.duration_since(now.wall))
+fn time_left(facts: &TurnFacts, now: Moment) -> SignedDuration {
+    let left = |expiration: Timestamp| expiration.duration_since(now.wall);
+    facts.expiration.map_or(SignedDuration::ZERO, left)
 }
 
 /// Waits until the credential that this one follows would have been listed, if it exists.
-async fn owner_listed(object: &Guarded, own: &str, context: &Context) {
-    let reference = object.0.as_ref().ok().and_then(|credential| credential.spec.credential_ref.as_ref());
-    let namespace = reference.and_then(|reference| reference.namespace.as_deref()).unwrap_or(own);
+async fn owner_listed(followed: Option<&NamespacedName>, own: &str, context: &Context) {
+    let namespace = followed.map_or(own, |followed| &followed.namespace);
     if let Some(registry) = context.area_of(namespace) {
         registry.credentials.synced().await;
     }

@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Resource;
-use serde::{Deserialize, Deserializer};
+use serde::ser::SerializeStruct as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use super::trim::{LEFT_OUT_STATUS_ANNOTATION, LEFT_OUT_TEMPLATE_ANNOTATION};
 use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus, RENEW_REQUESTED_AT_ANNOTATION};
 
 /// A credential, or the metadata of an object that is malformed.
@@ -43,12 +45,26 @@ struct Metadata {
 struct Annotations {
     #[serde(rename = "idissuer.pl/renew-requested-at")]
     renew_request: Option<String>,
+    #[serde(rename = "idissuer.pl//template-left-out")]
+    left_out_template: Option<String>,
+    #[serde(rename = "idissuer.pl//status-left-out")]
+    left_out_status: Option<String>,
+}
+
+impl From<Annotations> for BTreeMap<String, String> {
+    fn from(annotations: Annotations) -> Self {
+        let named = [
+            (RENEW_REQUESTED_AT_ANNOTATION, annotations.renew_request),
+            (LEFT_OUT_TEMPLATE_ANNOTATION, annotations.left_out_template),
+            (LEFT_OUT_STATUS_ANNOTATION, annotations.left_out_status),
+        ];
+        named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    }
 }
 
 impl From<Metadata> for ObjectMeta {
     fn from(metadata: Metadata) -> Self {
-        let renew_request = metadata.annotations.and_then(|annotations| annotations.renew_request);
-        let annotation = |it| BTreeMap::from([(RENEW_REQUESTED_AT_ANNOTATION.to_owned(), it)]);
+        let annotations = metadata.annotations.map(BTreeMap::from);
         Self {
             name: metadata.name,
             namespace: metadata.namespace,
@@ -57,7 +73,7 @@ impl From<Metadata> for ObjectMeta {
             generation: metadata.generation,
             creation_timestamp: metadata.creation_timestamp,
             deletion_timestamp: metadata.deletion_timestamp,
-            annotations: renew_request.map(annotation),
+            annotations: annotations.filter(|annotations| !annotations.is_empty()),
             ..Self::default()
         }
     }
@@ -74,6 +90,20 @@ impl<'de> Deserialize<'de> for Guarded {
             return Ok(Self(Err(Box::new(metadata))));
         };
         Ok(Self(Ok(IdIssuerCredential { metadata, spec, status })))
+    }
+}
+
+/// As it is read: without a specification if it is malformed.
+impl Serialize for Guarded {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Ok(credential) => credential.serialize(serializer),
+            Err(metadata) => {
+                let mut malformed = serializer.serialize_struct("Malformed", 1)?;
+                malformed.serialize_field("metadata", metadata)?;
+                malformed.end()
+            }
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Holding the lease: the thin loop around [`crate::core::lease`].
 //!
-//! Every replica watches; only the one that holds the lease acts. As soon as the lease is not ours any more, what was
-//! remembered is forgotten, and a new term begins when it is gained again: another replica may have acted since.
+//! Every replica watches; only the one that holds the lease acts. As soon as the lease is not ours any more, all
+//! sessions are forgotten, and a new term begins when it is gained again: another replica may have acted since. A status that was
+//! remembered is used in that term only if nobody has written it since.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -23,6 +23,7 @@ mod lease_client;
 mod list_pages;
 mod malformed;
 mod operator_state;
+mod packed;
 mod patterns;
 mod peer_controllers;
 mod peer_watch;

@@ -20,7 +20,7 @@ use super::{account_binding, attempt, malformed, peer_controllers, sharing, stat
 use crate::account::AttemptRecorder;
 use crate::api::{IdIssuerCredential, IdIssuerCredentialStatus};
 use crate::core::account::Next;
-use crate::core::credential::{StatusTrigger, TURN_PAUSE};
+use crate::core::credential::{Status, StatusTrigger, TURN_PAUSE};
 use crate::core::decide::{Decision, Plan, decide};
 use crate::core::object_name::NamespacedName;
 use crate::core::observed::AccountView;
@@ -41,7 +41,7 @@ const OTHERS_LIMIT: SignedDuration = SignedDuration::from_secs(10);
 /// When the API server does not answer or refuses what should not depend on a person.
 pub(super) async fn reconcile(
     key: &NamespacedName,
-    object: &Arc<Guarded>,
+    object: &Guarded,
     context: &Arc<Context>,
     woken: Moment,
 ) -> Result<Action, ApiServerError> {
@@ -59,7 +59,7 @@ pub(super) async fn reconcile(
     let mut state = state.lock().await;
     context.registry.wake_ups.set(key, None);
     let action = if let Ok(credential) = &object.0 {
-        let recorder = || attempt::recorder(object, context, term);
+        let recorder = || attempt::recorder(key, credential, context, term);
         reconcile_readable(context, credential, (term, woken), key, &mut state, &recorder).await
     } else {
         if state.term != Some(term) {
@@ -95,10 +95,6 @@ async fn reconcile_readable(
         context.registry.rejections.resolved(key, term);
         return Ok(action);
     }
-    let is_new_term = state.term != Some(term);
-    if is_new_term {
-        state.begin_term(term);
-    }
     let mut verdict = None;
     if !trim::is_validated(state, credential) && context.registry.quotas.check(key).is_ok() {
         verdict = trim::validate(context, credential, state.call_deadline()).await?;
@@ -108,10 +104,19 @@ async fn reconcile_readable(
             return Ok(Action::requeue(RACED_PAUSE));
         }
     }
+    let term_before = state.term.filter(|before| *before != term);
+    let is_new_term = state.term != Some(term);
+    let remembered = if is_new_term { state.begin_term(term) } else { None };
     let mut reconciliation = Reconciliation::new(context, credential, key, state, verdict);
-    if is_new_term && let Err(error) = reconciliation.load(term).await {
-        reconciliation.state.term = None;
-        return Err(error);
+    if is_new_term {
+        let is_ours = reconciliation.load(term, remembered).await;
+        if !matches!(is_ours, Ok(true)) {
+            // What is remembered of the term before is needed again.
+            reconciliation.state.term = term_before;
+        }
+        if !is_ours? {
+            return Ok(Action::requeue(RACED_PAUSE));
+        }
     }
     if let Ownership::TookOver(version) = &ownership {
         reconciliation.took_over(version);
@@ -128,17 +133,19 @@ async fn reconcile_readable(
 ///
 /// # Errors
 /// When the API server does not answer or refuses.
-pub(super) async fn finish(object: &Guarded, context: &Context) -> Result<(), ApiServerError> {
-    let key = NamespacedName::new(object.namespace().unwrap_or_default(), object.name_any());
-    let state = context.registry.credentials.state(&key, &object.uid().unwrap_or_default());
-    let (Some(state), Some(term), Ok(credential)) = (state, context.leader_election.term(), &object.0) else {
-        return Ok(());
-    };
+pub(super) async fn finish(key: &NamespacedName, context: &Context) -> Result<(), ApiServerError> {
+    let credentials = &context.registry.credentials;
+    let Some(term) = context.leader_election.term() else { return Ok(()) };
+    let Some((uid, state)) = credentials.uid_and_state(key) else { return Ok(()) };
     let mut state = state.lock().await;
-    if state.term != Some(term) || state.session().is_none() || !trim::is_validated(&state, credential) {
+    if state.term != Some(term) || state.session().is_none() {
         return Ok(());
     }
-    let mut reconciliation = Reconciliation::new(context, credential, &key, &mut state, None);
+    let Some(Guarded(Ok(credential))) = credentials.object(key) else { return Ok(()) };
+    if credential.uid().as_deref() != Some(&uid) || !trim::is_validated(&state, &credential) {
+        return Ok(());
+    }
+    let mut reconciliation = Reconciliation::new(context, &credential, key, &mut state, None);
     let now = reconciliation.look();
     if let Plan::Publish { token, repair, fence } = decide(&reconciliation.observed(now), now).plan {
         target::publish(&mut reconciliation, &token, repair, fence).await?;
@@ -148,34 +155,52 @@ pub(super) async fn finish(object: &Guarded, context: &Context) -> Result<(), Ap
 }
 
 impl Reconciliation<'_> {
-    /// Takes over what status remembers.
-    async fn load(&mut self, term: Term) -> Result<(), ApiServerError> {
-        // Even if it must be read: the watch sets the pace of retries.
-        let version = self.credential.resource_version().unwrap_or_default();
-        self.take_over(self.credential.status.clone().unwrap_or_default(), &version);
-        let key = &self.identity.object;
-        if term.follows_another && !self.context.registry.handover.is_current(key, &version) {
+    /// Takes over what status remembers. If the kept status was left out, takes over `remembered` instead, or else reads it.
+    /// Returns whether the credential is still ours or nobody's.
+    async fn load(&mut self, term: Term, remembered: Option<Status>) -> Result<bool, ApiServerError> {
+        let key = self.key();
+        let (registry, version) = (&self.context.registry, self.credential.resource_version());
+        let version = version.unwrap_or_default();
+        let is_left_out = trim::is_status_left_out(self.credential);
+        let is_known = !is_left_out || remembered.is_some();
+        // Even if it must be read: what is known sets the pace of retries.
+        if !is_left_out {
+            self.take_over(self.credential.status.clone().unwrap_or_default(), &version);
+        } else if let Some(remembered) = remembered {
+            self.remember(remembered);
+            registry.statuses.abandons(&key);
+        }
+        if !is_known || term.follows_another && !registry.handover.is_current(&key, &version) {
             let (namespace, name) = key.parts();
             let read =
                 self.context.api_server.read_status(namespace, name, self.state.call_deadline()).await?;
             let (status, version) = read.unwrap_or_default();
+            let is_anothers = status.controller.as_ref().is_some_and(|it| *it != self.context.peers.own);
             self.take_over(status, &version);
+            if is_anothers {
+                return Ok(false);
+            }
         }
-        Ok(())
+        registry.leave_out_status(&key);
+        Ok(true)
     }
 
     fn take_over(&mut self, status: IdIssuerCredentialStatus, version: &str) {
         self.context.registry.statuses.leaves(&self.key(), StatusMark::of(Some(&status), version));
+        self.remember(status::read(status));
+    }
+
+    fn remember(&mut self, status: Status) {
         let (generation, spec) = (self.generation(), self.spec.as_deref().ok());
         let behind = self.state.term.map_or(SignedDuration::ZERO, |term| term.clock_behind);
-        self.state.known.load(status::read(status), generation, spec, behind, self.context.clock.now());
+        self.state.known.load(status, generation, spec, behind, self.context.clock.now());
     }
 
     /// The status as it was taken over, with our name in it.
     fn took_over(&mut self, version: &str) {
         self.state.known.keep(&self.context.peers.own);
         let status = status::write(self.state.known.status());
-        self.context.registry.statuses.leaves(&self.key(), StatusMark::of(Some(&status), version));
+        self.context.registry.on_status_written(&self.key(), StatusMark::of(Some(&status), version));
     }
 
     /// Observe (no client) → decide (no client) → act (client), until there is nothing to do; then report (client).

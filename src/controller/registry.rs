@@ -17,13 +17,14 @@ use std::sync::Arc;
 use super::handover::Handover;
 use super::leader_election::Term;
 use super::sharing::index::SharingIndex;
-use super::status_watch::StatusWatches;
+use super::status_watch::{StatusMark, StatusWatches};
 use crate::core::object_name::NamespacedName;
 use crate::core::time::Moment;
 use credential_store::{Change, CredentialStore};
 use namespace_quota::{NamespaceQuotas, QuotaRank};
 use rejection_barrier::RejectionBarrier;
 
+pub(super) use credential_store::TurnFacts;
 pub(super) use secret_cache::CacheRevision;
 use secret_cache::SecretCache;
 pub(super) use snapshot::{CredentialNews, CredentialSnapshot, StatusSnapshot};
@@ -90,6 +91,7 @@ impl Registry {
         self.sharing.on_applied(key, &snapshot.uid, generation, &snapshot.sharing);
         let (secrets, is_rejected) = (snapshot.secrets.clone(), status.is_rejected && !snapshot.deleting);
         let change = self.credentials.on_applied(key, snapshot, now);
+        let key = &self.credentials.shared_key(key.clone());
         if let Change::Replaced(previous) = &change {
             self.forget(key, previous);
         }
@@ -112,7 +114,7 @@ impl Registry {
     pub(super) fn on_credential_deleted(
         &self,
         key: &NamespacedName,
-    ) -> (Option<String>, Vec<NamespacedName>) {
+    ) -> (Option<Arc<str>>, Vec<NamespacedName>) {
         let Some(gone) = self.credentials.on_deleted(key) else { return (None, Vec::new()) };
         self.sharing.on_removed(key);
         self.forget(key, &gone);
@@ -130,7 +132,7 @@ impl Registry {
 
     /// A list of credentials is complete: credentials that were not in it are deleted. Returns their uids, and the
     /// credentials that are managed from now on.
-    pub(super) fn on_credential_list_end(&self) -> (Vec<String>, Vec<NamespacedName>) {
+    pub(super) fn on_credential_list_end(&self) -> (Vec<Arc<str>>, Vec<NamespacedName>) {
         let gone = self.credentials.on_list_end();
         for (key, snapshot) in &gone {
             self.sharing.on_removed(key);
@@ -145,6 +147,19 @@ impl Registry {
         (gone.into_iter().map(|(_, snapshot)| snapshot.uid).collect(), placed)
     }
 
+    /// This process has written the status of a credential, and remembers it from now on.
+    pub(super) fn on_status_written(&self, key: &NamespacedName, left: Option<StatusMark>) {
+        self.statuses.leaves(key, left);
+        self.leave_out_status(key);
+    }
+
+    /// Keeps a credential without its status, if the watch shows what this process has left, which it remembers.
+    pub(super) fn leave_out_status(&self, key: &NamespacedName) {
+        if self.statuses.is_as_left(key) {
+            self.credentials.leave_out_status(key);
+        }
+    }
+
     fn forget(&self, key: &NamespacedName, gone: &CredentialSnapshot) {
         self.secrets.link(key, &gone.secrets, &[]);
         self.statuses.remove(key);
@@ -156,8 +171,13 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
+    use super::super::guarded::Guarded;
+    use super::super::packed::PackedCredential;
     use super::testing::{at, key, registry, snapshot};
     use super::*;
+    use crate::api::IdIssuerCredential;
     use crate::core::target::ObjectVersion;
 
     fn version(number: u32) -> ObjectVersion {
@@ -195,6 +215,43 @@ mod tests {
         assert_eq!(registry.wake_ups.take_late(at(100)), []);
         assert_eq!(registry.secrets.on_applied(&key("login"), version(1)), []);
         assert_eq!(registry.secrets.on_applied(&key("other"), version(1)), [key("a")]);
+    }
+
+    #[test]
+    fn a_status_is_kept_unless_the_watch_shows_what_this_process_has_left() {
+        let registry = registry(10);
+        let object = |version: &str| -> IdIssuerCredential {
+            serde_json::from_value(json!({
+                "apiVersion": "idissuer.pl/v1alpha1", "kind": "IdIssuerCredential",
+                "metadata": {"name": "a", "namespace": "shop", "resourceVersion": version},
+                "spec": {"loginSecretRef": {"name": "login"}}, "status": {"observedGeneration": 2},
+            }))
+            .unwrap()
+        };
+        let mark = |version: &str| StatusMark::of(object(version).status.as_ref(), version);
+        let show = |uid: &str, version: &str| {
+            let status = StatusSnapshot { status: mark(version), ..StatusSnapshot::default() };
+            registry.on_credential_applied(&key("a"), snapshot(uid, &[]), status, at(0));
+            let is_remembered = registry.statuses.is_as_left(&key("a"));
+            let packed = PackedCredential::pack(Guarded(Ok(object(version))), is_remembered).unwrap();
+            registry.credentials.keep(&key("a"), packed);
+        };
+        let is_kept = || {
+            let kept = registry.credentials.object(&key("a")).unwrap().0.unwrap();
+            kept.status.unwrap().observed_generation.is_some()
+        };
+        show("u1", "1");
+        assert!(is_kept());
+        registry.on_status_written(&key("a"), mark("2"));
+        assert!(is_kept(), "the watch is late");
+        show("u1", "2");
+        assert!(!is_kept());
+        show("u1", "3");
+        assert!(is_kept(), "somebody has written since");
+        registry.on_status_written(&key("a"), mark("3"));
+        assert!(!is_kept(), "the watch was faster than the answer");
+        show("u2", "4");
+        assert!(is_kept(), "it was made anew");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::sharing::FollowedSession;
 use crate::account::{Membership, Session, Tenant};
 use crate::core::account::LastFailure;
 use crate::core::adaptive_timeout::AdaptiveTimeout;
-use crate::core::credential::Credential;
+use crate::core::credential::{Credential, Status};
 use crate::core::observed::{CredentialSpec, LastSeen, Login, OwnAccount};
 use crate::core::reason::Reason;
 use crate::core::schedule::TimeScale;
@@ -127,10 +127,12 @@ impl CredentialState {
     }
 
     /// Nothing is remembered yet in this term, but for what was known of the API server before, and what follows from the
-    /// specification alone.
-    pub(super) fn begin_term(&mut self, term: Term) {
+    /// specification alone. Returns the status that it was left with in the term before, if there was one.
+    pub(super) fn begin_term(&mut self, term: Term) -> Option<Status> {
+        let status = self.term.is_some().then(|| self.known.status().clone());
         self.reset();
         self.term = Some(term);
+        status
     }
 
     /// Nothing is remembered any more, but for what is known of the API server, what was written there lately, and what

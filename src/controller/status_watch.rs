@@ -63,10 +63,23 @@ impl StatusWatches {
         }
     }
 
+    /// A write of this status that began is of no account: this process goes on with the status before it.
+    pub(super) fn abandons(&self, key: &NamespacedName) {
+        if let Some(watch) = self.lock().get_mut(key) {
+            watch.abandons();
+        }
+    }
+
     /// The last version of a credential that is known, by the watch or by a write of its status.
     #[must_use]
     pub(super) fn newest(&self, key: &NamespacedName) -> Option<String> {
         self.lock().get(key)?.newest().map(|version| version.to_string())
+    }
+
+    /// Whether the status that the watch shows is the one that this process has left, in that very version.
+    #[must_use]
+    pub(super) fn is_as_left(&self, key: &NamespacedName) -> bool {
+        self.lock().get(key).is_some_and(StatusWatch::is_as_left)
     }
 
     /// Whether someone else changed a credential's status since then.
@@ -114,6 +127,13 @@ impl StatusWatch {
         self.is_told = false;
     }
 
+    /// A write that began is of no account: if the watch shows none, the status is the one before it.
+    fn abandons(&mut self) {
+        if self.shown.zip(self.left).is_some_and(|(shown, left)| shown.version == left.version) {
+            self.left = self.shown;
+        }
+    }
+
     fn newest(&self) -> Option<u64> {
         [self.shown, self.left].into_iter().flatten().map(|mark| mark.version).max()
     }
@@ -122,6 +142,10 @@ impl StatusWatch {
     fn is_undone(&self) -> bool {
         let (Some(shown), Some(left)) = (self.shown, self.left) else { return false };
         shown.version > left.version && shown.digest != left.digest
+    }
+
+    fn is_as_left(&self) -> bool {
+        self.shown.is_some() && self.shown == self.left
     }
 
     /// Whether the controller's name is missing in the version that it was written to: the API server does not know the
@@ -195,6 +219,29 @@ mod tests {
         assert!(!watch.shows(mark(1, "14")) && !watch.is_undone(), "they put it back themselves");
         let claimed = IdIssuerCredentialStatus { claimed_by: Some("another".into()), ..status(1) };
         assert!(!watch.shows(StatusMark::of(Some(&claimed), "15")), "a claim is answered, not put back");
+    }
+
+    #[test]
+    fn a_status_is_as_it_was_left_only_in_the_version_that_the_write_made() {
+        let mut watch = seen(mark(1, "6"));
+        assert!(!watch.is_as_left(), "this process has left none");
+        watch.leaves(mark(1, "6"));
+        assert!(watch.is_as_left(), "taken over");
+        watch.begins(&status(2));
+        watch.shows(mark(2, "7"));
+        assert!(!watch.is_as_left(), "if the answer is lost, this process does not remember it");
+        watch.leaves(mark(2, "7"));
+        assert!(watch.is_as_left());
+        watch.begins(&status(3));
+        assert!(!watch.is_as_left(), "a write is under way");
+        watch.abandons();
+        assert!(watch.is_as_left());
+        watch.shows(mark(2, "8"));
+        watch.abandons();
+        assert!(!watch.is_as_left(), "something beside the status changed");
+        watch.leaves(None);
+        watch.shows(None);
+        assert!(!watch.is_as_left(), "nothing is known");
     }
 
     #[test]

@@ -63,9 +63,10 @@ impl Reconciliation<'_> {
         let written = self.write(&wire).await;
         self.trace_status(&status, begun, written.as_ref().err());
         let version = written?;
-        registry.statuses.leaves(&self.identity.object, StatusMark::of(Some(&wire), &version));
-        self.context.peers.warn_if_crd_is_old(registry, &self.identity.object);
+        let left = StatusMark::of(Some(&wire), &version);
         self.state.known.on_status_written(status, is_put_back, now);
+        registry.on_status_written(&self.identity.object, left);
+        self.context.peers.warn_if_crd_is_old(registry, &self.identity.object);
         self.context.writes.made(&self.identity.object.namespace, now);
         for event in events {
             self.context.publisher.publish(status::event(&event), self.credential.object_ref(&()));

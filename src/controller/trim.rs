@@ -11,14 +11,18 @@ use super::large_reads::ReadPermit;
 use super::reconciliation::Reconciliation;
 use super::spec;
 use super::state::CredentialState;
-use crate::api::{IdIssuerCredential, RENEW_REQUESTED_AT_ANNOTATION, Template, TemplateMetadata};
+use crate::api::{
+    IdIssuerCredential, IdIssuerCredentialStatus, RENEW_REQUESTED_AT_ANNOTATION, Template, TemplateMetadata,
+};
 use crate::core::observed::CredentialSpec;
 use crate::core::reason::Reason;
 use crate::core::target::Identity;
 use crate::core::template;
 
 /// Marks an omitted template. The API server rejects an annotation with this name, so nobody else can set it.
-const TRIMMED_ANNOTATION: &str = "idissuer.pl//template-left-out";
+pub(super) const LEFT_OUT_TEMPLATE_ANNOTATION: &str = "idissuer.pl//template-left-out";
+/// Marks an omitted status. The API server rejects this name, too.
+pub(super) const LEFT_OUT_STATUS_ANNOTATION: &str = "idissuer.pl//status-left-out";
 /// The largest template that is kept, with its keys, labels and annotations.
 const KEPT_MAX_SIZE: usize = 4 * 1024;
 
@@ -37,8 +41,21 @@ fn leave_out_template(credential: &mut IdIssuerCredential) {
     if size(template) > KEPT_MAX_SIZE {
         let type_ = std::mem::take(&mut template.type_);
         *template = Template { type_, ..Template::default() };
-        credential.annotations_mut().insert(TRIMMED_ANNOTATION.to_owned(), String::new());
+        credential.annotations_mut().insert(LEFT_OUT_TEMPLATE_ANNOTATION.to_owned(), String::new());
     }
+}
+
+/// Drops the status but for who keeps and claims the credential. What it said must be remembered elsewhere.
+pub(super) fn leave_out_status(credential: &mut IdIssuerCredential) {
+    let Some(status) = &mut credential.status else { return };
+    let (controller, claimed_by) = (status.controller.take(), status.claimed_by.take());
+    *status = IdIssuerCredentialStatus { controller, claimed_by, ..IdIssuerCredentialStatus::default() };
+    credential.annotations_mut().insert(LEFT_OUT_STATUS_ANNOTATION.to_owned(), String::new());
+}
+
+/// Whether the status of a credential was left out.
+pub(super) fn is_status_left_out(credential: &IdIssuerCredential) -> bool {
+    credential.annotations().contains_key(LEFT_OUT_STATUS_ANNOTATION)
 }
 
 fn size(Template { data, metadata: TemplateMetadata { labels, annotations }, .. }: &Template) -> usize {
@@ -48,7 +65,7 @@ fn size(Template { data, metadata: TemplateMetadata { labels, annotations }, .. 
 
 /// Whether the template of a credential was left out.
 pub(super) fn is_trimmed(credential: &IdIssuerCredential) -> bool {
-    credential.annotations().contains_key(TRIMMED_ANNOTATION)
+    credential.annotations().contains_key(LEFT_OUT_TEMPLATE_ANNOTATION)
 }
 
 /// Whether it is known what a credential's specification wants, or follows from what is kept of it.

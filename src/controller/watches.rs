@@ -17,6 +17,7 @@ use super::context::Context;
 use super::dispatcher::Dispatcher;
 use super::guarded::Guarded;
 use super::list_pages::{self, PageSizes};
+use super::packed::PackedCredential;
 use super::reconcile::finish;
 use super::registry::{CredentialNews, CredentialSnapshot, Registry, StatusSnapshot};
 use super::status_watch::StatusMark;
@@ -42,8 +43,8 @@ where
     namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
 }
 
-/// Watches credentials and has them worked on until `stop` is cancelled and the last work has ended. Returns them as they
-/// were seen last.
+/// Watches credentials and has them worked on until `stop` is cancelled and the last work has ended. Returns the names of
+/// all.
 pub(super) async fn reconcile_all(
     client: Client,
     namespace: Option<String>,
@@ -51,7 +52,7 @@ pub(super) async fn reconcile_all(
     mut woken: UnboundedReceiver<NamespacedName>,
     watching: watcher::Config,
     stop: CancellationToken,
-) -> Vec<Arc<Guarded>> {
+) -> Vec<NamespacedName> {
     // A list that begins under the lease is as new as a leader needs.
     tokio::select! {
         () = context.leader_election.first_claimed() => {}
@@ -75,9 +76,9 @@ pub(super) async fn reconcile_all(
 }
 
 /// Once the process stops and the last calls have ended: what they brought is written.
-pub(super) async fn finish_all(credentials: Vec<Arc<Guarded>>, context: &Context) {
-    let finishing = credentials.into_iter().map(|object| async move {
-        if let Err(error) = finish(&object, context).await {
+pub(super) async fn finish_all(credentials: Vec<NamespacedName>, context: &Context) {
+    let finishing = credentials.into_iter().map(|key| async move {
+        if let Err(error) = finish(&key, context).await {
             tracing::warn!("{error}");
         }
     });
@@ -101,7 +102,7 @@ struct News {
     context: Arc<Context>,
     /// Those of the present list, and whether they have work. They are kept and woken when it is complete: before, nobody
     /// knows which of them are managed.
-    listed: BTreeMap<NamespacedName, (Arc<Guarded>, bool)>,
+    listed: BTreeMap<NamespacedName, (PackedCredential, bool)>,
 }
 
 impl News {
@@ -111,7 +112,9 @@ impl News {
             Err(error) => tracing::warn!("watch IdIssuerCredentials: {}", describe_watch_error(&error)),
             Ok(Event::Apply(object)) => {
                 let (key, news) = self.see(&object);
-                registry.credentials.keep(&key, Arc::new(object));
+                if let Some(packed) = pack(object, &key, registry) {
+                    registry.credentials.keep(&key, packed);
+                }
                 dispatcher.wake_all(news.placed);
                 dispatcher.wake_all(news.is_work.then_some(key));
             }
@@ -120,7 +123,9 @@ impl News {
                 let (key, CredentialNews { is_work, .. }) = self.see(&object);
                 // A list that failed may have shown it, too.
                 let had_work = self.listed.get(&key).is_some_and(|(_, had_work)| *had_work);
-                self.listed.insert(key, (Arc::new(object), is_work || had_work));
+                if let Some(packed) = pack(object, &key, registry) {
+                    self.listed.insert(key, (packed, is_work || had_work));
+                }
             }
             Ok(Event::Delete(object)) => {
                 let key = key(&object);
@@ -138,8 +143,8 @@ impl News {
                     metrics.forget_credential(uid);
                 }
                 let listed = std::mem::take(&mut self.listed);
-                let with_work = listed.into_iter().filter_map(|(key, (object, is_work))| {
-                    registry.credentials.keep(&key, object);
+                let with_work = listed.into_iter().filter_map(|(key, (packed, is_work))| {
+                    registry.credentials.keep(&key, packed);
                     is_work.then_some(key)
                 });
                 let with_work: Vec<_> = with_work.collect();
@@ -154,6 +159,7 @@ impl News {
         let Context { registry, metrics, clock, peers, .. } = &*self.context;
         let (key, snapshot) = (key(object), snapshot(object, &peers.own));
         let news = registry.on_credential_applied(&key, snapshot, status_snapshot(object), clock.now());
+        let key = registry.credentials.shared_key(key);
         peers.warn_if_crd_is_old(registry, &key);
         news.replaced.iter().for_each(|uid| metrics.forget_credential(uid));
         (key, news)
@@ -164,12 +170,18 @@ fn key(object: &impl ResourceExt) -> NamespacedName {
     NamespacedName::new(object.namespace().unwrap_or_default(), object.name_any())
 }
 
+/// Packs what the watch has shown of a credential, without the status if this process has left it so.
+fn pack(object: Guarded, key: &NamespacedName, registry: &Registry) -> Option<PackedCredential> {
+    let packed = PackedCredential::pack(object, registry.statuses.is_as_left(key));
+    packed.inspect_err(|error| error.log(key)).ok()
+}
+
 fn snapshot(object: &Guarded, own: &str) -> CredentialSnapshot {
     let credential = object.0.as_ref().ok();
     let status = credential.and_then(|credential| credential.status.as_ref());
     let is_deleting = object.meta().deletion_timestamp.is_some();
     CredentialSnapshot {
-        uid: object.uid().unwrap_or_default(),
+        uid: object.uid().unwrap_or_default().into(),
         generation: object.meta().generation,
         renew_request: credential.and_then(IdIssuerCredential::renew_request).map(str::to_owned),
         deleting: is_deleting,

@@ -120,18 +120,28 @@ async fn a_failover_within_one_controller_changes_nothing_for_another() {
 
 #[tokio::test(start_paused = true)]
 async fn two_that_come_at_once_share_what_there_is_and_leave_each_other_alone() {
-    let mut world = world(6);
+    come_at_once(6).await;
+}
+
+/// Then a login of one waits for its turn while the other claims the credential.
+#[tokio::test(start_paused = true)]
+async fn nor_does_one_log_in_for_another_if_there_are_so_many_that_logins_wait() {
+    come_at_once(300).await;
+}
+
+async fn come_at_once(credentials: usize) {
+    let mut world = world(credentials);
     let mut rival = Replica::of_another("rival", ELSEWHERE);
     world.replicas[0].start(&world.environment);
     rival.start(&world.environment);
-    world.pass(2 * MINUTE).await;
+    world.pass(5 * MINUTE).await;
     let shared = controllers(&world);
     let written = |world: &World| {
         ["north-1", "rival-1"].map(|process| world.environment.api.count(process, "patch", "secrets"))
     };
     let (writes, calls) = (written(&world), world.environment.ledger.calls());
-    assert_eq!(writes.iter().sum::<u64>(), 6, "each target once: {writes:?}");
-    assert_eq!(calls.sent(), 6, "one login each: {calls:?}");
+    assert_eq!(calls.sent(), credentials as u64, "one login each: {calls:?}");
+    assert_eq!(writes.iter().sum::<u64>(), credentials as u64, "each target once: {writes:?}");
     world.pass(20 * MINUTE).await;
     assert_eq!(
         (written(&world), world.environment.ledger.calls(), controllers(&world)),

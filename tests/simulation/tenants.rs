@@ -238,6 +238,42 @@ async fn a_large_template_is_rendered_repaired_changed_and_refused_like_any_othe
     assert!(holds(&world, "d"), "renewed");
 }
 
+/// A large template is read before status is taken over.
+#[tokio::test(start_paused = true)]
+async fn a_large_template_that_cannot_be_read_at_a_restart_makes_nobody_forget_a_token_or_a_rejection() {
+    let mut world = crowd(Issuers::plain(9, HOUR), 2);
+    let [good, rejected] = [0, 1].map(|number| world.population.credentials[number].clone());
+    world.write(&login_secret(&rejected.namespace, &world.population.accounts[1], "wrong"));
+    let data = json!({"token": "{{ token }}", "long": "x".repeat(6000)});
+    for credential in [&good, &rejected] {
+        world.apply(credential, &json!({"target": {"template": {"data": data}}}));
+    }
+    world.start();
+    world.pass(MINUTE).await;
+    assert_eq!(told(&world, &rejected, "LoginAccepted").unwrap().0, "False");
+    let token = world.token(&good);
+    world.replicas[0].stop().unwrap().await.unwrap();
+
+    let calls = world.environment.ledger.calls().sent();
+    let refused = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&refused);
+    world.environment.api.set_fault(move |annotations| {
+        let is_read = annotations.resource == "idissuercredentials" && annotations.verb == "get";
+        is_read.then(|| {
+            count.fetch_add(1, Ordering::Relaxed);
+            Fault::refuse(500, "InternalError")
+        })
+    });
+    world.replicas[0].start(&world.environment);
+    world.pass(5 * SECOND).await;
+    world.environment.api.clear_fault();
+    world.pass(MINUTE).await;
+    assert!(refused.load(Ordering::Relaxed) >= 2, "of both");
+    assert_eq!((world.environment.ledger.calls().sent(), world.token(&good)), (calls, token.clone()));
+    world.pass(HOUR).await;
+    assert_ne!(world.token(&good), token, "renewed");
+}
+
 /// Whole objects in memory are limited for all together, and waiting tasks hold none.
 #[tokio::test(start_paused = true)]
 async fn refused_writes_of_large_templates_stop_no_others() {

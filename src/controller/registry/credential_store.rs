@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::super::guarded::Guarded;
+use super::super::packed::PackedCredential;
 use super::super::state::CredentialState;
 use super::snapshot::CredentialSnapshot;
 use crate::core::object_name::NamespacedName;
@@ -23,20 +25,28 @@ pub(in crate::controller) struct CredentialStore {
 #[derive(Default)]
 struct Inner {
     // In order, so that a run can be repeated.
-    credentials: BTreeMap<NamespacedName, Entry>,
+    credentials: BTreeMap<NamespacedName, Box<Entry>>,
     /// Their names by their uids.
-    uids: HashMap<String, NamespacedName>,
+    uids: HashMap<Arc<str>, NamespacedName>,
     /// The credentials that the current list has shown so far.
     listed: Option<HashSet<NamespacedName>>,
 }
 
 struct Entry {
     snapshot: CredentialSnapshot,
-    /// It as a whole, once the list that showed it is complete.
-    object: Option<Arc<Guarded>>,
+    /// What is kept of it, once the list that showed it is complete.
+    packed: Option<PackedCredential>,
     /// Since when its specification is known.
     generation_since: Moment,
     state: SharedState,
+}
+
+/// What decides when it is a credential's turn.
+pub(in crate::controller) struct TurnFacts {
+    /// The credential that it follows.
+    pub followed: Option<NamespacedName>,
+    /// When its published token expires, as far as the watch has shown.
+    pub expiration: Option<Timestamp>,
 }
 
 /// What a snapshot of a credential changes.
@@ -78,31 +88,51 @@ impl CredentialStore {
             }
             _ => {
                 let previous = inner.remove(key);
-                inner.uids.insert(snapshot.uid.clone(), key.clone());
+                inner.uids.insert(Arc::clone(&snapshot.uid), key.clone());
                 let state = SharedState::default();
-                let entry = Entry { snapshot, object: None, generation_since: now, state };
-                inner.credentials.insert(key.clone(), entry);
+                let entry = Entry { snapshot, packed: None, generation_since: now, state };
+                inner.credentials.insert(key.clone(), Box::new(entry));
                 previous.map_or(Change::Added, Change::Replaced)
             }
         }
     }
 
+    /// The name of a credential as the parts share it.
+    #[must_use]
+    pub(in crate::controller) fn shared_key(&self, key: NamespacedName) -> NamespacedName {
+        self.lock().credentials.get_key_value(&key).map_or(key, |(shared, _)| shared.clone())
+    }
+
     /// Keeps a credential as it was shown last.
-    pub(in crate::controller) fn keep(&self, key: &NamespacedName, object: Arc<Guarded>) {
+    pub(in crate::controller) fn keep(&self, key: &NamespacedName, packed: PackedCredential) {
         if let Some(entry) = self.lock().credentials.get_mut(key) {
-            entry.object = Some(object);
+            entry.packed = Some(packed);
+        }
+    }
+
+    /// Keeps a credential without its status from now on, as this process remembers that one.
+    pub(super) fn leave_out_status(&self, key: &NamespacedName) {
+        let mut inner = self.lock();
+        let packed = inner.credentials.get_mut(key).and_then(|entry| entry.packed.as_mut());
+        if let Some(Err(error)) = packed.map(PackedCredential::leave_out_status) {
+            error.log(key);
         }
     }
 
     /// A credential as it was kept last.
     #[must_use]
-    pub(in crate::controller) fn object(&self, key: &NamespacedName) -> Option<Arc<Guarded>> {
-        self.lock().credentials.get(key)?.object.clone()
+    pub(in crate::controller) fn object(&self, key: &NamespacedName) -> Option<Guarded> {
+        let unpacked = self.lock().credentials.get(key)?.packed.as_ref()?.unpack();
+        unpacked.inspect_err(|error| error.log(key)).ok()
     }
 
-    /// All credentials as they were kept last.
-    pub(in crate::controller) fn objects(&self) -> Vec<Arc<Guarded>> {
-        self.lock().credentials.values().filter_map(|entry| entry.object.clone()).collect()
+    /// What decides when it is a credential's turn, if it is kept.
+    #[must_use]
+    pub(in crate::controller) fn turn_facts(&self, key: &NamespacedName) -> Option<TurnFacts> {
+        let inner = self.lock();
+        let Entry { snapshot, packed, .. } = &**inner.credentials.get(key)?;
+        let followed = snapshot.sharing.followed().cloned();
+        Some(TurnFacts { followed, expiration: packed.as_ref()?.expiration() })
     }
 
     /// A credential is gone. Returns what was known of it.
@@ -144,8 +174,19 @@ impl CredentialStore {
     #[must_use]
     pub(in crate::controller) fn state(&self, key: &NamespacedName, uid: &str) -> Option<SharedState> {
         let inner = self.lock();
-        let entry = inner.credentials.get(key).filter(|entry| entry.snapshot.uid == uid)?;
+        let entry = inner.credentials.get(key).filter(|entry| *entry.snapshot.uid == *uid)?;
         Some(Arc::clone(&entry.state))
+    }
+
+    /// The uid of the credential with this name, and what is remembered of it.
+    #[must_use]
+    pub(in crate::controller) fn uid_and_state(
+        &self,
+        key: &NamespacedName,
+    ) -> Option<(Arc<str>, SharedState)> {
+        let inner = self.lock();
+        let entry = inner.credentials.get(key)?;
+        Some((Arc::clone(&entry.snapshot.uid), Arc::clone(&entry.state)))
     }
 
     /// The credential with this uid.

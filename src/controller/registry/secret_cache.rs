@@ -20,7 +20,8 @@ pub(in crate::controller) struct SecretCache {
 
 struct Inner {
     // In order, so that a run can be repeated.
-    secrets: BTreeMap<NamespacedName, Entry>,
+    // Boxed: half of the places in a tree are empty.
+    secrets: BTreeMap<NamespacedName, Box<Entry>>,
     /// The Secrets that the current list has shown so far.
     listed: Option<HashSet<NamespacedName>>,
     /// All Secrets that the watch has shown since the current list began, and whether that list is complete.

@@ -10,7 +10,7 @@ use crate::core::sharing::SharingRole;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::controller) struct CredentialSnapshot {
     /// `metadata.uid`.
-    pub uid: String,
+    pub uid: Arc<str>,
     /// `metadata.generation`.
     pub generation: Option<i64>,
     /// The requested renewal.
@@ -46,7 +46,7 @@ pub(in crate::controller) struct CredentialNews {
     /// It can cause work.
     pub is_work: bool,
     /// The uid of another one that had its name before.
-    pub replaced: Option<String>,
+    pub replaced: Option<Arc<str>>,
     /// Others that are worked on from now on.
     pub placed: Vec<NamespacedName>,
 }

@@ -13,7 +13,8 @@ use crate::core::time::Moment;
 /// The wake-ups of the credentials of one watched area, to compare them with both clocks.
 #[derive(Default)]
 pub(in crate::controller) struct WakeUpSchedule {
-    entries: Mutex<BTreeMap<NamespacedName, Entry>>,
+    // Boxed: half of the places in a tree are empty.
+    entries: Mutex<BTreeMap<NamespacedName, Box<Entry>>>,
     /// How many reconciliations the queue ever began.
     begun: AtomicU64,
 }
@@ -32,7 +33,7 @@ struct Entry {
 impl WakeUpSchedule {
     /// The credential exists.
     pub(super) fn add(&self, key: &NamespacedName) {
-        let entry = || Entry { at: None, late: None, errors: 0, time_scale: TimeScale::FULL };
+        let entry = || Box::new(Entry { at: None, late: None, errors: 0, time_scale: TimeScale::FULL });
         self.lock().entry(key.clone()).or_insert_with(entry);
     }
 
@@ -64,8 +65,10 @@ impl WakeUpSchedule {
 
     /// For how long each wake-up has been due whose reconciliation has not begun.
     pub(in crate::controller) fn overdue(&self, now: Moment) -> Vec<SignedDuration> {
-        let due = |entry: &Entry| entry.late.or(entry.at.filter(|at| at.is_reached(now)));
-        self.lock().values().filter_map(due).map(|at| -at.remaining(now)).collect()
+        let entries = self.lock();
+        let due =
+            entries.values().filter_map(|entry| entry.late.or(entry.at.filter(|at| at.is_reached(now))));
+        due.map(|at| -at.remaining(now)).collect()
     }
 
     /// The credentials that should have been woken by then, and were not. Each is named once for a wake-up.
@@ -100,7 +103,7 @@ impl WakeUpSchedule {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<NamespacedName, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NamespacedName, Box<Entry>>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -33,7 +33,8 @@ pub(in crate::controller) struct SharingIndex {
 #[derive(Default)]
 struct Inner {
     // In order, so that those of a namespace are found together, and a run can be repeated.
-    credentials: BTreeMap<NamespacedName, Entry>,
+    // Boxed: half of the places in a tree are empty.
+    credentials: BTreeMap<NamespacedName, Box<Entry>>,
     /// By the name that the followers give, whether there is such a credential or not.
     owners: HashMap<NamespacedName, Following>,
     /// The labels of each namespace; none if they are not read.
@@ -79,12 +80,12 @@ impl SharingIndex {
     pub(in crate::controller) fn on_applied(
         &self,
         key: &NamespacedName,
-        uid: &str,
+        uid: &Member,
         generation: i64,
         role: &SharingRole,
     ) {
         let mut inner = self.lock();
-        let before = inner.credentials.get_mut(key).filter(|entry| &*entry.uid == uid);
+        let before = inner.credentials.get_mut(key).filter(|entry| entry.uid == *uid);
         let mut offered = None;
         if let Some(entry) = before {
             entry.generation = generation;
@@ -95,8 +96,9 @@ impl SharingIndex {
         }
         self.take_out(&mut inner, key);
         let (offer, offered) = offered.unwrap_or_default();
-        let entry = Entry { uid: uid.into(), generation, role: role.clone(), offer, offered, wish: None };
-        inner.credentials.insert(key.clone(), entry);
+        let uid = Arc::clone(uid);
+        let entry = Entry { uid, generation, role: role.clone(), offer, offered, wish: None };
+        inner.credentials.insert(key.clone(), Box::new(entry));
         match role {
             SharingRole::Follower(owner) => {
                 inner.owners.entry(owner.clone()).or_default().followers.insert(key.clone());
@@ -416,9 +418,9 @@ mod tests {
         /// An owner that permits `shop`, and two followers.
         fn shared() -> Self {
             let mut fixture = Self::new();
-            fixture.index.on_applied(&key("owner"), "o", 1, &owner(&["shop"]));
-            fixture.index.on_applied(&key("a"), "a", 1, &follower());
-            fixture.index.on_applied(&key("b"), "b", 1, &follower());
+            fixture.index.on_applied(&key("owner"), &"o".into(), 1, &owner(&["shop"]));
+            fixture.index.on_applied(&key("a"), &"a".into(), 1, &follower());
+            fixture.index.on_applied(&key("b"), &"b".into(), 1, &follower());
             assert_eq!(fixture.woken(), ["o", "o"], "its status names them");
             fixture
         }
@@ -435,20 +437,20 @@ mod tests {
     #[test]
     fn followers_look_again_when_the_owner_comes_goes_or_changes_its_permission_and_not_otherwise() {
         let mut fixture = Fixture::new();
-        fixture.index.on_applied(&key("a"), "a", 1, &follower());
+        fixture.index.on_applied(&key("a"), &"a".into(), 1, &follower());
         assert!(fixture.offer().is_none() && fixture.woken().is_empty());
-        fixture.index.on_applied(&key("owner"), "o", 1, &owner(&["shop"]));
+        fixture.index.on_applied(&key("owner"), &"o".into(), 1, &owner(&["shop"]));
         assert!(fixture.offer().is_some());
         assert_eq!(fixture.woken(), ["o", "a"]);
-        fixture.index.on_applied(&key("owner"), "o", 1, &owner(&["shop"]));
+        fixture.index.on_applied(&key("owner"), &"o".into(), 1, &owner(&["shop"]));
         assert!(fixture.woken().is_empty(), "the same again");
-        fixture.index.on_applied(&key("owner"), "o", 1, &owner(&["orders"]));
+        fixture.index.on_applied(&key("owner"), &"o".into(), 1, &owner(&["orders"]));
         assert!(fixture.offer().is_none());
         assert_eq!(fixture.woken(), ["o", "a"]);
         fixture.index.on_removed(&key("owner"));
         assert!(fixture.woken().is_empty(), "it is not permitted any more");
         fixture.index.on_removed(&key("a"));
-        fixture.index.on_applied(&key("owner"), "o", 1, &owner(&["shop"]));
+        fixture.index.on_applied(&key("owner"), &"o".into(), 1, &owner(&["shop"]));
         assert!(fixture.woken().is_empty(), "nobody follows it");
     }
 
@@ -456,20 +458,20 @@ mod tests {
     fn who_is_not_permitted_is_not_woken_by_anything_in_the_namespace_that_it_names_and_wishes_nothing() {
         let mut fixture = Fixture::shared();
         let stranger = NamespacedName::new("elsewhere", "c");
-        fixture.index.on_applied(&stranger, "c", 1, &follower());
+        fixture.index.on_applied(&stranger, &"c".into(), 1, &follower());
         let not_ready = || Offer::NotReady { needs_user_action: true };
         fixture.index.set_offer(&key("owner"), TERM, 1, not_ready());
-        fixture.index.on_applied(&key("owner"), "o", 2, &owner(&["shop", "orders"]));
+        fixture.index.on_applied(&key("owner"), &"o".into(), 2, &owner(&["shop", "orders"]));
         fixture.index.set_wish(&stranger, TERM, Some(wish("first")));
         fixture.index.on_removed(&key("owner"));
-        fixture.index.on_applied(&key("owner"), "made anew", 1, &owner(&[]));
+        fixture.index.on_applied(&key("owner"), &"made anew".into(), 1, &owner(&[]));
         assert!(!fixture.woken().contains(&"c".to_owned()));
         assert!(!fixture.index.is_wanted(&key("owner"), TERM, None));
-        fixture.index.on_applied(&key("owner"), "made anew", 2, &owner(&["shop"]));
+        fixture.index.on_applied(&key("owner"), &"made anew".into(), 2, &owner(&["shop"]));
         fixture.index.set_wish(&key("a"), TERM, Some(wish("first")));
         assert!(fixture.index.is_wanted(&key("owner"), TERM, None));
-        fixture.index.on_applied(&key("owner"), "made anew", 3, &owner(&[]));
-        fixture.index.on_applied(&key("owner"), "made anew", 4, &owner(&["shop"]));
+        fixture.index.on_applied(&key("owner"), &"made anew".into(), 3, &owner(&[]));
+        fixture.index.on_applied(&key("owner"), &"made anew".into(), 4, &owner(&["shop"]));
         assert!(!fixture.index.is_wanted(&key("owner"), TERM, None), "the wish ended with the permission");
     }
 
@@ -481,7 +483,7 @@ mod tests {
         fixture.index.set_offer(&key("owner"), TERM, 1, not_ready());
         assert!(is_known(&fixture));
         fixture.woken();
-        fixture.index.on_applied(&key("owner"), "o", 2, &owner(&["shop"]));
+        fixture.index.on_applied(&key("owner"), &"o".into(), 2, &owner(&["shop"]));
         assert!(!is_known(&fixture) && fixture.woken().is_empty(), "there is nothing to look at yet");
         fixture.index.set_offer(&key("owner"), TERM, 2, not_ready());
         assert!(is_known(&fixture));
@@ -510,7 +512,7 @@ mod tests {
         assert_eq!(fixture.woken(), ["o"], "its status names one less");
         fixture.index.set_wish(&key("a"), TERM, Some(wish("first")));
         assert_eq!(fixture.woken(), ["o"], "the first again");
-        fixture.index.on_applied(&key("a"), "a", 1, &owner(&[]));
+        fixture.index.on_applied(&key("a"), &"a".into(), 1, &owner(&[]));
         assert!(!is_wanted(&fixture, None), "it follows nobody any more");
     }
 
@@ -531,9 +533,9 @@ mod tests {
         assert_eq!(fixture.woken(), ["a", "b"]);
         fixture.index.set_offer(&key("owner"), TERM, 1, not_ready());
         assert!(fixture.woken().is_empty(), "the same again");
-        fixture.index.on_applied(&key("owner"), "o", 1, &owner(&["shop", "orders"]));
+        fixture.index.on_applied(&key("owner"), &"o".into(), 1, &owner(&["shop", "orders"]));
         assert!(fixture.offer().is_some_and(|offer| offer.is_same(&not_ready())), "another permission");
-        fixture.index.on_applied(&key("owner"), "made anew", 1, &owner(&["shop"]));
+        fixture.index.on_applied(&key("owner"), &"made anew".into(), 1, &owner(&["shop"]));
         assert!(fixture.offer().is_some_and(|offer| offer.is_same(&Offer::Unread)));
         let uid = fixture.index.offer(&key("owner"), "shop", TERM).map(|(uid, _)| uid);
         assert_eq!(uid.as_deref(), Some("made anew"));
@@ -553,17 +555,17 @@ mod tests {
         let seen = |fixture: &Fixture| fixture.index.followers(&key("owner"));
         let both = Followers { count: 2, names: vec!["shop/a".into(), "shop/b".into()] };
         assert_eq!(seen(&fixture), both);
-        fixture.index.on_applied(&NamespacedName::new("elsewhere", "c"), "c", 1, &follower());
+        fixture.index.on_applied(&NamespacedName::new("elsewhere", "c"), &"c".into(), 1, &follower());
         assert!(fixture.woken().is_empty(), "a follower without permission writes nothing into its status");
         assert_eq!(seen(&fixture), both);
         for number in 0..30 {
             let key = NamespacedName::new("shop", format!("x-{number}"));
-            fixture.index.on_applied(&key, &format!("x-{number}"), 1, &follower());
+            fixture.index.on_applied(&key, &format!("x-{number}").into(), 1, &follower());
         }
         assert_eq!((seen(&fixture).count, seen(&fixture).names.len()), (32, FOLLOWERS_NAMED));
-        fixture.index.on_applied(&key("owner"), "o", 1, &owner(&["orders"]));
+        fixture.index.on_applied(&key("owner"), &"o".into(), 1, &owner(&["orders"]));
         assert_eq!(seen(&fixture), Followers::default());
-        fixture.index.on_applied(&key("owner"), "o", 1, &owner(&["shop", "elsewhere"]));
+        fixture.index.on_applied(&key("owner"), &"o".into(), 1, &owner(&["shop", "elsewhere"]));
         assert_eq!(seen(&fixture).names[0], "elsewhere/c");
     }
 
@@ -575,9 +577,9 @@ mod tests {
         let selector = Some(Selector::of(vec![expression]));
         let allowed = AllowedNamespaces { selector, ..AllowedNamespaces::default() };
         assert!(fixture.index.are_labels_known(), "nobody needs them");
-        fixture.index.on_applied(&key("owner"), "o", 1, &SharingRole::Owner(allowed));
+        fixture.index.on_applied(&key("owner"), &"o".into(), 1, &SharingRole::Owner(allowed));
         assert!(!fixture.index.are_labels_known());
-        fixture.index.on_applied(&key("a"), "a", 1, &follower());
+        fixture.index.on_applied(&key("a"), &"a".into(), 1, &follower());
         let labels = |team: &str| Labels::from([("team".to_owned(), team.to_owned())]);
         fixture.index.on_namespaces_listed([("shop".to_owned(), labels("sales"))].into());
         assert!(fixture.offer().is_some() && fixture.index.are_labels_known());
