@@ -175,9 +175,9 @@ impl Reconciliation<'_> {
             let read =
                 self.context.api_server.read_status(namespace, name, self.state.call_deadline()).await?;
             let (status, version) = read.unwrap_or_default();
-            let is_anothers = status.controller.as_ref().is_some_and(|it| *it != self.context.peers.own);
+            let is_of_another = status.controller.as_ref().is_some_and(|it| *it != self.context.peers.own);
             self.take_over(status, &version);
-            if is_anothers {
+            if is_of_another {
                 return Ok(false);
             }
         }
