@@ -29,6 +29,7 @@ export RUSTFLAGS
 # With --target, the flags do not apply to build scripts.
 target=${TARGET:-$(rustc -vV | sed -n 's/^host: //p')}
 output=${OUTPUT:-target/image}
+echo 'building the programs of the images; the first time, this takes about a quarter of an hour on two cores' >&2
 # shellcheck disable=SC2086 # split into words
 cargo build --locked --release --target "$target" --target-dir target $packages
 if [ "${1:-}" = dependencies ]; then

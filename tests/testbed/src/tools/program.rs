@@ -132,8 +132,8 @@ impl Program {
     /// [`Program::HELM`]: each builds on what Go cached for the one before.
     pub(super) const fn usual_minutes(self) -> u32 {
         match self {
-            Self::KubeControllerManager => 2,
-            Self::KubeApiServer => 4,
+            // It is built first, with the packages that the others share.
+            Self::KubeControllerManager => 9,
             _ => 1,
         }
     }
