@@ -19,7 +19,7 @@ use crate::operator::{HOUR, LIMIT, Operator, issuer};
 static EMPTY: Shared = Shared::new(Options::new);
 
 /// The beginnings of commands that cannot run here, each with the reason.
-const NOT_RUN: [(&str, &str); 17] = [
+const NOT_RUN: [(&str, &str); 22] = [
     ("make ", "builds the project"),
     ("cargo ", "builds the project"),
     ("deploy/build.sh", "builds the project"),
@@ -36,8 +36,15 @@ const NOT_RUN: [(&str, &str); 17] = [
     ("kubectl rollout status ", "needs pods"),
     ("kubectl wait --for=condition=Ready pod/", "needs pods"),
     ("kubectl apply -k ", "another way to install; a test of the manifests runs it"),
+    ("kubectl apply -f deploy/samples/", SIMULATOR),
+    ("kubectl wait --for=condition=Ready --timeout=2m iic/simple", SIMULATOR),
+    ("kubectl get secret simple ", SIMULATOR),
+    ("kubectl delete -f deploy/samples/", SIMULATOR),
+    ("kubectl delete -k ", SIMULATOR),
     ("kubectl apply -f crds/", "another way to install; a test of the manifests runs it"),
 ];
+
+const SIMULATOR: &str = "needs the simulated issuer in a pod; a test of the installation tries it";
 
 /// A page, the namespace that its reader works in, and what stands there before.
 struct Page(&'static str, &'static str, Before);
