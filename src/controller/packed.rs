@@ -1,4 +1,4 @@
-//! A credential as it is kept between two reconciliations: as JSON, which needs a fifth of the memory of the parsed object.
+//! A credential as it is kept between two reconciliations: as JSON, which needs much less memory than the parsed object.
 
 use jiff::Timestamp;
 
